@@ -1,0 +1,61 @@
+# The commands of this project. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+MANIFEST ?= examples/local.yaml
+CSCTL := .venv/bin/csctl
+SYNCED := .venv/.synced
+
+.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure
+
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(SYNCED): uv.lock pyproject.toml .ci/install
+	@.ci/install
+	@touch $@
+
+install: $(SYNCED) ## Install what the project needs into .venv
+
+up: $(SYNCED) ## Start the cluster of MANIFEST (examples/local.yaml) and wait until it is Ready
+	@$(CSCTL) local up -f $(MANIFEST)
+
+status: $(SYNCED) ## Show members, leader, conditions and the plan
+	@$(CSCTL) local status
+
+scale: $(SYNCED) ## Change the number of members: make scale REPLICAS=5
+	@$(CSCTL) local scale --replicas $(or $(REPLICAS),$(error say how many: make scale REPLICAS=5)) $(SCALE_FLAGS)
+
+logs: $(SYNCED) ## Show the logs of all members
+	@$(CSCTL) local logs
+
+down: $(SYNCED) ## Stop the cluster and keep its data
+	@$(CSCTL) local down
+
+clean: $(SYNCED) ## Stop the cluster and delete its data
+	@$(CSCTL) local clean --yes
+
+test: $(SYNCED) ## Run the whole test suite
+	@.venv/bin/pytest -q -n 2
+
+lint: $(SYNCED) ## Check style and formatting
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+types: $(SYNCED) ## Check types
+	@.venv/bin/mypy
+
+contracts: $(SYNCED) ## Check that the layers hold
+	@.venv/bin/lint-imports
+
+check: lint types contracts test ## Run everything that must be green before a commit
+
+format: $(SYNCED) ## Format the code and sort imports
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: $(SYNCED) ## Measure writes and reads per second on three local nodes
+	@.venv/bin/python bench/load.py
+
+measure: $(SYNCED) ## Measure joins, failures and healing on real local processes
+	@.venv/bin/python bench/lifecycle.py

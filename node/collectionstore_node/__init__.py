@@ -1,0 +1,8 @@
+"""A storage node of Collection Store: Raft over mutual TLS into RocksDB, served over HTTP.
+
+Layers, each importing only those to its right (checked by import-linter):
+`__main__` -> `app` -> `api` -> `replica` -> `storage` | `transport` -> `logs` | `metrics` | `settings` ->
+`raft` | `statemachine` -> `errors`. `raft` and `statemachine` are pure: values in, values out.
+"""
+
+__version__ = "0.1.0"

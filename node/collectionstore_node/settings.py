@@ -1,0 +1,183 @@
+"""The settings of a node: one frozen struct, read once from the environment; nothing else reads `os.environ`.
+
+Every variable starts with `COLLECTIONSTORE_`. Nothing about joining is a setting: an empty node waits until it is
+bootstrapped by an explicit call or until a leader contacts it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast
+
+PREFIX: Final = "COLLECTIONSTORE_"
+NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class InvalidSetting(Exception):
+    """A variable is missing or out of bounds; the text names it, its value and what is allowed."""
+
+    def __init__(self, variable: str, value: str | None, allowed: str) -> None:
+        shown = "is not set" if value is None else f"is {value!r}"
+        super().__init__(f"{PREFIX}{variable} {shown}; allowed: {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address; `host` is a name or an IP literal without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether nothing outside this machine can reach the address."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a node is told from outside."""
+
+    name: str
+    cluster_id: str
+    data_dir: Path
+    client_address: Address
+    peer_address: Address
+    metrics_address: Address
+    client_advertise: str
+    """Base URL under which clients reach this node, for redirects and member lists."""
+    peer_advertise: str
+    """`host:port` under which other nodes reach this one."""
+    tls_dir: Path
+    """Holds ca.crt, tls.crt and tls.key for peers, and for clients unless `client_tls_dir` differs."""
+    client_tls: Literal["Required", "Disabled"]
+    client_tls_dir: Path
+    heartbeat_ms: int
+    election_min_ms: int
+    election_max_ms: int
+    snapshot_commands: int
+    """Compact the log after this many applied commands ..."""
+    snapshot_log_bytes: int
+    """... or when it has grown to this many bytes."""
+    document_bytes_max: int
+    log_format: Literal["json", "console"]
+    log_level: Literal["debug", "info", "warning", "error"]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Parse and check the variables. Raises `InvalidSetting` for the first that is wrong."""
+        read = _Reader(environment)
+        client_address = read.address("CLIENT_ADDRESS", "127.0.0.1:7400")
+        peer_address = read.address("PEER_ADDRESS", "127.0.0.1:7401")
+        client_tls = cast(
+            Literal["Required", "Disabled"], read.choice("CLIENT_TLS", "Required", ("Required", "Disabled"))
+        )
+        if client_tls == "Disabled" and not client_address.loopback:
+            raise InvalidSetting(
+                "CLIENT_TLS", "Disabled", f"Required, because {client_address} is not a loopback address"
+            )
+        tls_dir = read.path("TLS_DIR")
+        scheme = "https" if client_tls == "Required" else "http"
+        heartbeat_ms = read.integer("HEARTBEAT_MS", 150, 5, 10_000)
+        election_min_ms = read.integer("ELECTION_MIN_MS", 2 * heartbeat_ms, 2 * heartbeat_ms, 100_000)
+        return cls(
+            name=read.matching("NAME", NAME_PATTERN, "1-63 of a-z, 0-9 and '-', as in a DNS label"),
+            cluster_id=read.matching("CLUSTER_ID", NAME_PATTERN, "the cluster's id, 1-63 of a-z, 0-9 and '-'"),
+            data_dir=read.path("DATA_DIR"),
+            client_address=client_address,
+            peer_address=peer_address,
+            metrics_address=read.address("METRICS_ADDRESS", "127.0.0.1:7402"),
+            client_advertise=read.text("CLIENT_ADVERTISE", f"{scheme}://{client_address}"),
+            peer_advertise=read.text("PEER_ADVERTISE", str(peer_address)),
+            tls_dir=tls_dir,
+            client_tls=client_tls,
+            client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
+            heartbeat_ms=heartbeat_ms,
+            election_min_ms=election_min_ms,
+            election_max_ms=read.integer(
+                "ELECTION_MAX_MS", 2 * election_min_ms, election_min_ms + heartbeat_ms, 200_000
+            ),
+            snapshot_commands=read.integer("SNAPSHOT_COMMANDS", 10_000, 1_000, 100_000_000),
+            snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
+            document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
+            log_format=cast(Literal["json", "console"], read.choice("LOG_FORMAT", "json", ("json", "console"))),
+            log_level=cast(
+                Literal["debug", "info", "warning", "error"],
+                read.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+            ),
+        )
+
+
+class _Reader:
+    """Reads single variables; every method raises `InvalidSetting`."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, variable: str, default: str | None = None) -> str:
+        value = self._environment.get(PREFIX + variable, default)
+        if not value:
+            raise InvalidSetting(variable, value, "a value that is not empty")
+        return value
+
+    def matching(self, variable: str, pattern: re.Pattern[str], allowed: str) -> str:
+        value = self._environment.get(PREFIX + variable)
+        if value is None or not pattern.fullmatch(value):
+            raise InvalidSetting(variable, value, allowed)
+        return value
+
+    def choice(self, variable: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(variable, default)
+        if value not in allowed:
+            raise InvalidSetting(variable, value, " or ".join(allowed))
+        return value
+
+    def integer(self, variable: str, default: int, lo: int, hi: int) -> int:
+        value = self.text(variable, str(default))
+        if not re.fullmatch(r"[0-9]{1,12}", value) or not lo <= int(value) <= hi:
+            raise InvalidSetting(variable, value, f"a whole number from {lo} to {hi}")
+        return int(value)
+
+    def path(self, variable: str, default: Path | None = None) -> Path:
+        return Path(self.text(variable, None if default is None else str(default)))
+
+    def address(self, variable: str, default: str) -> Address:
+        value = self.text(variable, default)
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", value)
+        if match is None or not 0 <= int(match[3]) <= 65535:
+            raise InvalidSetting(variable, value, "host:port or [IPv6]:port, with a port from 0 to 65535")
+        return Address(match[1] or match[2], int(match[3]))
+
+
+VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
+    ("NAME", "required", "the member's name, such as demo-0"),
+    ("CLUSTER_ID", "required", "the cluster this node belongs to"),
+    ("DATA_DIR", "required", "its data directory; an empty one makes a new member"),
+    ("TLS_DIR", "required", "ca.crt, tls.crt and tls.key for traffic between nodes"),
+    ("CLIENT_ADDRESS", "127.0.0.1:7400", "where clients are served"),
+    ("PEER_ADDRESS", "127.0.0.1:7401", "where other nodes are served"),
+    ("METRICS_ADDRESS", "127.0.0.1:7402", "where metrics and probes are served, over plain HTTP"),
+    ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "the URL under which clients reach this node"),
+    ("PEER_ADVERTISE", "from PEER_ADDRESS", "host:port under which other nodes reach this one"),
+    ("CLIENT_TLS", "Required", "Required or Disabled; Disabled only on loopback"),
+    ("CLIENT_TLS_DIR", "TLS_DIR", "another certificate for clients"),
+    ("HEARTBEAT_MS", "150", "a leader's heartbeat, 5 to 10000"),
+    ("ELECTION_MIN_MS", "2 x heartbeat", "shortest election timeout"),
+    ("ELECTION_MAX_MS", "2 x ELECTION_MIN_MS", "longest election timeout"),
+    ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, from 1000"),
+    ("SNAPSHOT_LOG_BYTES", "67108864", "or when it has grown to this many bytes"),
+    ("DOCUMENT_BYTES_MAX", "1048576", "largest document or value, up to 16777216"),
+    ("LOG_FORMAT", "json", "json or console"),
+    ("LOG_LEVEL", "info", "debug, info, warning or error"),
+)
+"""Name, default and meaning of every variable, for `--help` and the documentation."""
