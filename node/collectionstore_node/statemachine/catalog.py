@@ -1,0 +1,95 @@
+"""The catalog: which collections exist, and where a reference points to.
+
+Does not know what a document is. A collection's id is the revision of its creation, which no other collection can have,
+because one command creates at most one collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from collectionstore_node.statemachine.codec import decode_own
+from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.keys import (
+    CATALOG,
+    bucket_prefix,
+    collection_key,
+    documents_prefix,
+    last_text,
+    prefix_end,
+)
+from collectionstore_node.statemachine.view import Overlay, View
+
+
+class Collection(msgspec.Struct, frozen=True, array_like=True):
+    """What the catalog holds of a collection, under its name. New fields go at the end with a default."""
+
+    id: int
+    """Revision of its creation."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Collection)
+
+
+def find_collection(view: View, name: str) -> Collection | None:
+    """Return the collection called `name`, or None. Raises `InvariantViolated` when its record is damaged."""
+    data = view.get(collection_key(name))
+    return None if data is None else decode_own(_decoder, data, "a catalog record")
+
+
+def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Collection]]:
+    """Yield name and record of the collections with keys in `[lo, hi)`, in order of name."""
+    for key, data in view.scan(lo, hi):
+        yield last_text(key, CATALOG), decode_own(_decoder, data, "a catalog record")
+
+
+class Catalog:
+    """The catalog as one batch sees and changes it. Keeps what it has looked up, so no one else may write beside it."""
+
+    __slots__ = ("_buckets", "_collections", "_overlay")
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._collections: dict[str, bytes | None] = {}
+        self._buckets: dict[str, bytes] = {}
+
+    def key(self, ref: Ref) -> bytes | None:
+        """Return the key of what `ref` names, or None when its collection does not exist."""
+        if isinstance(ref, DocumentRef):
+            documents = self._documents(ref.collection)
+            return None if documents is None else documents + ref.id.encode()
+        bucket = self._buckets.get(ref.bucket)
+        if bucket is None:
+            bucket = self._buckets[ref.bucket] = bucket_prefix(ref.bucket)
+        return bucket + ref.key.encode()
+
+    def create(self, name: str, revision: int) -> bool:
+        """Create the collection, empty; return False when it exists already."""
+        if self._documents(name) is not None:
+            return False
+        self._overlay.put(collection_key(name), _encoder.encode(Collection(revision)))
+        self._collections[name] = documents_prefix(revision)
+        return True
+
+    def drop(self, name: str) -> bool:
+        """Remove the collection and its documents; return False when there is none."""
+        documents = self._documents(name)
+        if documents is None:
+            return False
+        self._overlay.drop_range(documents, prefix_end(documents))
+        self._overlay.delete(collection_key(name))
+        self._collections[name] = None
+        return True
+
+    def _documents(self, name: str) -> bytes | None:
+        """Return the prefix of the collection's documents, or None when it does not exist."""
+        try:
+            return self._collections[name]
+        except KeyError:
+            found = find_collection(self._overlay, name)
+            prefix = None if found is None else documents_prefix(found.id)
+            self._collections[name] = prefix
+            return prefix

@@ -1,0 +1,72 @@
+"""The key layout: order-preserving, drawn in the package's docstring.
+
+Invariants:
+- keys of one kind sort by their parts, numbers by value and texts by code point;
+- the keys under a prefix made here are exactly those of `[prefix, prefix_end(prefix))`.
+Texts must be encodable as UTF-8 (no lone surrogates): `UnicodeEncodeError` otherwise.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+META: Final = b"\x01"
+CATALOG: Final = b"\x02"
+DOCUMENTS: Final = b"\x03"
+RAW: Final = b"\x04"
+IDEMPOTENCY: Final = b"\x05"
+QUEUE: Final = b"\x06"
+
+HEADER_KEY: Final = META + b"header"
+MEMBERSHIP_KEY: Final = META + b"membership"
+
+_NUMBER = struct.Struct(">Q")
+_ESCAPED_ZERO = b"\x00\xff"
+_END = b"\x00\x01"
+
+
+def escaped(text: str) -> bytes:
+    """Return `text` as a part that others may follow: no part is a prefix of another, and parts sort as the texts."""
+    return text.encode().replace(b"\x00", _ESCAPED_ZERO) + _END
+
+
+def collection_key(name: str) -> bytes:
+    """Return the catalog's key of a collection; with a part of a name, the prefix of all that begin with it."""
+    return CATALOG + name.encode()
+
+
+def documents_prefix(collection_id: int) -> bytes:
+    """Return the prefix of all documents of a collection; append the UTF-8 id for one of them."""
+    return DOCUMENTS + _NUMBER.pack(collection_id)
+
+
+def bucket_prefix(bucket: str) -> bytes:
+    """Return the prefix of all raw values of a bucket; append the UTF-8 key for one of them."""
+    return RAW + escaped(bucket)
+
+
+def idempotency_key(key: str) -> bytes:
+    """Return where the outcome of the request with this idempotency key is stored."""
+    return IDEMPOTENCY + key.encode()
+
+
+def queue_key(sequence: int) -> bytes:
+    """Return the key of an entry of the idempotency queue."""
+    return QUEUE + _NUMBER.pack(sequence)
+
+
+def last_text(key: bytes, prefix: bytes) -> str:
+    """Return the text that follows `prefix` to the end of `key`."""
+    return key[len(prefix) :].decode()
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """Return the smallest key above every key that begins with `prefix`, which must not be empty or all FF."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes((stem[-1] + 1,))
+
+
+def successor(key: bytes) -> bytes:
+    """Return the smallest key above `key`."""
+    return key + b"\x00"

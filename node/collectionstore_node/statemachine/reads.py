@@ -1,0 +1,144 @@
+"""What clients may ask of a view: single targets, and pages in key order.
+
+Lists are bounded by number and by bytes, so that a page fits into memory whatever is stored. Every function reads the
+view it is given; whether that view is fresh enough is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.statemachine.catalog import Collection, find_collection, scan_collections
+from collectionstore_node.statemachine.header import read_header
+from collectionstore_node.statemachine.keys import (
+    CATALOG,
+    bucket_prefix,
+    documents_prefix,
+    last_text,
+    prefix_end,
+    successor,
+)
+from collectionstore_node.statemachine.stored import Stored, decode_stored
+from collectionstore_node.statemachine.view import View
+
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Sum of the values of a page; a single larger value still comes, alone."""
+
+T = TypeVar("T")
+
+
+class Listed(NamedTuple):
+    """A document or raw value in a list; `id` is the document's id or the raw value's key."""
+
+    id: str
+    stored: Stored
+
+
+class ListedCollection(NamedTuple):
+    """A collection in a list."""
+
+    name: str
+    collection: Collection
+
+
+class Page(NamedTuple, Generic[T]):
+    """Part of a list. `next_after` is the `after` that gives the next page, None when this is the last."""
+
+    items: tuple[T, ...]
+    next_after: str | None
+
+
+def read_revision(view: View) -> int:
+    """Return how many commands have been applied to `view`."""
+    return read_header(view).revision
+
+
+def get_document(view: View, collection: str, document_id: str) -> Stored | None:
+    """Return the document, or None. Raises `InvalidRequest("collection_not_found")`."""
+    return _get(view, _documents(view, collection) + document_id.encode())
+
+
+def get_key(view: View, bucket: str, key: str) -> Stored | None:
+    """Return the raw value, or None."""
+    return _get(view, bucket_prefix(bucket) + key.encode())
+
+
+def list_documents(
+    view: View,
+    collection: str,
+    *,
+    prefix: str = "",
+    after: str | None = None,
+    limit: int,
+    bytes_max: int = PAGE_BYTES_MAX,
+) -> Page[Listed]:
+    """Return the documents whose id begins with `prefix` and comes after `after`, by id in code point order.
+
+    At most `limit` (at least 1). Raises `InvalidRequest("collection_not_found")`.
+    """
+    return _list(view, _documents(view, collection), prefix, after, limit, bytes_max)
+
+
+def list_keys(
+    view: View,
+    bucket: str,
+    *,
+    prefix: str = "",
+    after: str | None = None,
+    limit: int,
+    bytes_max: int = PAGE_BYTES_MAX,
+) -> Page[Listed]:
+    """Return the raw values of a bucket as `list_documents` does documents; a bucket never used is empty."""
+    return _list(view, bucket_prefix(bucket), prefix, after, limit, bytes_max)
+
+
+def list_collections(view: View, *, prefix: str = "", after: str | None = None, limit: int) -> Page[ListedCollection]:
+    """Return the collections whose name begins with `prefix` and comes after `after`, by name; at most `limit`."""
+    found = scan_collections(view, *_span(CATALOG, prefix, after))
+    return _page(((name, 0, ListedCollection(name, collection)) for name, collection in found), limit, PAGE_BYTES_MAX)
+
+
+def _documents(view: View, collection: str) -> bytes:
+    found = find_collection(view, collection)
+    if found is None:
+        raise InvalidRequest("collection_not_found", f"there is no collection {collection!r}")
+    return documents_prefix(found.id)
+
+
+def _get(view: View, key: bytes) -> Stored | None:
+    record = view.get(key)
+    return None if record is None else decode_stored(record)
+
+
+def _list(view: View, space: bytes, prefix: str, after: str | None, limit: int, bytes_max: int) -> Page[Listed]:
+    return _page(_scan_listed(view, space, *_span(space, prefix, after)), limit, bytes_max)
+
+
+def _scan_listed(view: View, space: bytes, lo: bytes, hi: bytes) -> Iterator[tuple[str, int, Listed]]:
+    for key, record in view.scan(lo, hi):
+        name = last_text(key, space)
+        yield name, len(record), Listed(name, decode_stored(record))
+
+
+def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:
+    """Return the range of the keys in `space` whose text begins with `prefix` and is above `after`."""
+    begin = space + prefix.encode()
+    lo = begin if after is None else max(begin, successor(space + after.encode()))
+    return lo, prefix_end(begin)
+
+
+def _page(found: Iterator[tuple[str, int, T]], limit: int, bytes_max: int) -> Page[T]:
+    """Take items of (name, size, item) until one of the bounds; the first always fits."""
+    if limit < 1:
+        raise InvalidRequest("bad_limit", "limit must be at least 1")
+    items: list[T] = []
+    last, total = None, 0
+    for name, size, item in found:
+        total += size
+        if len(items) == limit or (items and total > bytes_max):
+            return Page(tuple(items), last)
+        items.append(item)
+        last = name
+    return Page(tuple(items), None)

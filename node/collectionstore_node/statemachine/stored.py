@@ -1,0 +1,56 @@
+"""The stored form of a document or raw value: a fixed head, the content type, the bytes.
+
+Packed by hand so that a write can learn the revision of what it replaces without decoding it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from collectionstore_node.errors import InvariantViolated
+
+RECORD_FORMAT: Final = 1
+"""First byte of every record; another layout takes another number."""
+
+_HEAD = struct.Struct(">BQQI")  # format, revision, created_revision, bytes of the content type
+
+
+class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A document or raw value as a read returns it."""
+
+    revision: int
+    """Revision of its last write."""
+    created_revision: int
+    """Revision of the write that made it; a delete and a new put begin anew."""
+    value: bytes
+    content_type: str = ""
+    """Empty for documents."""
+
+
+def encode_stored(revision: int, created_revision: int, value: bytes, content_type: str = "") -> bytes:
+    """Return the record to store."""
+    kind = content_type.encode()
+    return _HEAD.pack(RECORD_FORMAT, revision, created_revision, len(kind)) + kind + value
+
+
+def decode_stored(record: bytes) -> Stored:
+    """Return what `encode_stored` took. Raises `InvariantViolated` on anything else."""
+    revision, created_revision, kind_bytes = _head(record)
+    start = _HEAD.size + kind_bytes
+    content_type = record[_HEAD.size : start].decode() if kind_bytes else ""
+    return Stored(revision, created_revision, record[start:], content_type)
+
+
+def revisions_of(record: bytes) -> tuple[int, int]:
+    """Return (revision, created_revision) of a record."""
+    return _head(record)[:2]
+
+
+def _head(record: bytes) -> tuple[int, int, int]:
+    if len(record) < _HEAD.size or record[0] != RECORD_FORMAT:
+        raise InvariantViolated(f"stored record of unknown format {record[:1].hex() or 'empty'}")
+    _, revision, created_revision, kind_bytes = _HEAD.unpack_from(record)
+    return revision, created_revision, kind_bytes

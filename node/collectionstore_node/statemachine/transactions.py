@@ -1,0 +1,129 @@
+"""One-shot transactions: compare, then one branch, all or nothing, at one revision.
+
+Writes are staged beside the overlay and handed over when the last operation has passed, so a failure has nothing to
+undo. Operations see the staged writes of those before them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Final
+
+from collectionstore_node.statemachine.catalog import Catalog
+from collectionstore_node.statemachine.commands import (
+    Code,
+    Compare,
+    CompareField,
+    CompareOperator,
+    Get,
+    Item,
+    Operation,
+    Outcome,
+    Put,
+    Ref,
+    Transaction,
+)
+from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.statemachine.writing import allows, current_revision, next_record
+
+_HOLDS: Final[dict[CompareOperator, Callable[[int | bytes, int | bytes], bool]]] = {
+    CompareOperator.EQUAL: operator.eq,
+    CompareOperator.NOT_EQUAL: operator.ne,
+    CompareOperator.GREATER: operator.gt,
+    CompareOperator.LESS: operator.lt,
+}
+
+
+def fault(transaction: Transaction) -> str | None:
+    """Return what makes the transaction meaningless whatever the state, as a sentence for its author, or None.
+
+    Callers check before they propose; `apply_transaction` checks again and answers INVALID_TRANSACTION.
+    """
+    for position, compare in enumerate(transaction.compare):
+        if isinstance(compare.operand, bytes) != (compare.field is CompareField.VALUE):
+            return f"compare {position}: a value is compared with bytes, anything else with a number"
+    for name, branch in (("then", transaction.then), ("otherwise", transaction.otherwise)):
+        written: set[Ref] = set()
+        for position, operation in enumerate(branch):
+            if isinstance(operation, Get):
+                continue
+            if operation.ref in written:
+                return f"{name} {position}: its target is written twice"
+            written.add(operation.ref)
+    return None
+
+
+def apply_transaction(overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int) -> Outcome:
+    """Perform the transaction at `revision`, or change nothing and say why."""
+    if fault(transaction) is not None:
+        return Outcome(Code.INVALID_TRANSACTION, revision)
+    succeeded = True
+    for compare in transaction.compare:
+        key = catalog.key(compare.ref)
+        if key is None:
+            return Outcome(Code.COLLECTION_NOT_FOUND, revision)
+        succeeded = succeeded and _holds(compare, overlay.get(key))
+    branch = transaction.then if succeeded else transaction.otherwise
+    return _run(overlay, catalog, branch, revision, succeeded=succeeded)
+
+
+def _holds(compare: Compare, record: bytes | None) -> bool:
+    actual: int | bytes
+    if compare.field is CompareField.REVISION:
+        actual = current_revision(record)
+    elif compare.field is CompareField.EXISTS:
+        actual = int(record is not None)
+    elif record is None:
+        return False
+    else:
+        actual = decode_stored(record).value
+    return _HOLDS[compare.operator](actual, compare.operand)
+
+
+def _run(
+    overlay: Overlay, catalog: Catalog, branch: tuple[Operation, ...], revision: int, *, succeeded: bool
+) -> Outcome:
+    staged: dict[bytes, bytes | None] = {}
+    items = []
+    for position, operation in enumerate(branch):
+        key = catalog.key(operation.ref)
+        if key is None:
+            return Outcome(Code.COLLECTION_NOT_FOUND, revision, succeeded=succeeded, failed_operation=position)
+        record = staged[key] if key in staged else overlay.get(key)
+        current = current_revision(record)
+        if isinstance(operation, Get):
+            items.append(_read(record, current))
+            continue
+        if not allows(operation.precondition, current):
+            return Outcome(
+                Code.PRECONDITION_FAILED,
+                revision,
+                current_revision=current,
+                succeeded=succeeded,
+                failed_operation=position,
+            )
+        if isinstance(operation, Put):
+            staged[key] = next_record(operation, revision, record)
+            items.append(Item(revision, created=record is None, previous_revision=current))
+        else:
+            staged[key] = None
+            items.append(Item(0, previous_revision=current))
+    _store(overlay, staged)
+    return Outcome(Code.OK, revision, succeeded=succeeded, items=tuple(items))
+
+
+def _read(record: bytes | None, current: int) -> Item:
+    if record is None:
+        return Item(0)
+    stored = decode_stored(record)
+    return Item(current, value=stored.value, previous_revision=current, content_type=stored.content_type)
+
+
+def _store(overlay: Overlay, staged: dict[bytes, bytes | None]) -> None:
+    for key, record in staged.items():
+        if record is None:
+            overlay.delete(key)
+        else:
+            overlay.put(key, record)

@@ -1,0 +1,156 @@
+"""How the state machine sees stored state: a sorted map of bytes, and what it wants changed.
+
+`View` is the port (RocksDB behind it in production, a dict in tests); `Overlay` lays the writes of the batch being
+applied over a view, so that later commands see earlier ones before anything is stored.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+
+class View(Protocol):
+    """A consistent, sorted map of keys to values."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs with `lo <= key < hi`, in key order."""
+
+
+class Writes:
+    """What a batch changes: `values[key]` is the new value or None for a delete; `dropped` are key ranges `[lo, hi)`.
+
+    Ranges are dropped BEFORE values are written. They are disjoint and sorted.
+    """
+
+    __slots__ = ("dropped", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes | None] = {}
+        self.dropped: list[tuple[bytes, bytes]] = []
+
+
+class Overlay(View):
+    """Pending writes over `base`, which stays as it is; `writes` is what to store when done.
+
+    A batch that only puts pays for a dict. The order of pending keys is kept from the first scan or drop on.
+    """
+
+    __slots__ = ("_base", "_order", "writes")
+
+    def __init__(self, base: View) -> None:
+        self._base = base
+        self._order: list[bytes] | None = None
+        self.writes = Writes()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key` as if the pending writes were stored, or None."""
+        values = self.writes.values
+        if key in values:
+            return values[key]
+        if self.writes.dropped and self._is_dropped(key):
+            return None
+        return self._base.get(key)
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs with `lo <= key < hi`, in key order, as if the pending writes were stored.
+
+        Pending writes are those at the time of the call; the base is read as the iteration goes, and never inside a
+        dropped range.
+        """
+        values = self.writes.values
+        pending = [(key, values[key]) for key in self._pending_keys(lo, hi)]
+        gaps = self._gaps(lo, hi)
+        return _merge(pending, (pair for gap in gaps for pair in self._base.scan(*gap)))
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set `key` to `value`."""
+        self._set(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove `key`, present or not."""
+        self._set(key, None)
+
+    def drop_range(self, lo: bytes, hi: bytes) -> None:
+        """Remove every key with `lo <= key < hi`; the cost does not depend on how much the base holds there."""
+        if lo >= hi:
+            return
+        order = self._ordered()
+        start, end = bisect_left(order, lo), bisect_left(order, hi)
+        for key in order[start:end]:
+            del self.writes.values[key]
+        del order[start:end]
+        self._add_dropped(lo, hi)
+
+    def _set(self, key: bytes, value: bytes | None) -> None:
+        values = self.writes.values
+        if self._order is not None and key not in values:
+            insort(self._order, key)
+        values[key] = value
+
+    def _ordered(self) -> list[bytes]:
+        if self._order is None:
+            self._order = sorted(self.writes.values)
+        return self._order
+
+    def _pending_keys(self, lo: bytes, hi: bytes) -> list[bytes]:
+        order = self._ordered()
+        return order[bisect_left(order, lo) : bisect_left(order, hi)]
+
+    def _is_dropped(self, key: bytes) -> bool:
+        dropped = self.writes.dropped
+        position = bisect_right(dropped, key, key=_start)
+        return position > 0 and key < dropped[position - 1][1]
+
+    def _add_dropped(self, lo: bytes, hi: bytes) -> None:
+        """Insert `[lo, hi)`, united with the ranges that it overlaps or touches."""
+        dropped = self.writes.dropped
+        first, last = bisect_left(dropped, lo, key=_end), bisect_right(dropped, hi, key=_start)
+        if first < last:
+            lo, hi = min(lo, dropped[first][0]), max(hi, dropped[last - 1][1])
+        dropped[first:last] = [(lo, hi)]
+
+    def _gaps(self, lo: bytes, hi: bytes) -> list[tuple[bytes, bytes]]:
+        """Return what is left of `[lo, hi)` without the dropped ranges."""
+        gaps = []
+        dropped = self.writes.dropped
+        for start, end in dropped[bisect_right(dropped, lo, key=_end) :]:
+            if start >= hi:
+                break
+            if lo < start:
+                gaps.append((lo, start))
+            lo = end
+        if lo < hi:
+            gaps.append((lo, hi))
+        return gaps
+
+
+def _start(span: tuple[bytes, bytes]) -> bytes:
+    return span[0]
+
+
+def _end(span: tuple[bytes, bytes]) -> bytes:
+    return span[1]
+
+
+def _merge(
+    pending: list[tuple[bytes, bytes | None]], base: Iterable[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Merge two sorted sequences; where both have a key the pending one wins, and a pending None hides it."""
+    position, count = 0, len(pending)
+    for key, value in base:
+        while position < count and pending[position][0] < key:
+            written, new = pending[position]
+            position += 1
+            if new is not None:
+                yield written, new
+        if position < count and pending[position][0] == key:
+            continue  # the pending value of this key comes with the next key, or with the rest
+        yield key, value
+    for written, new in pending[position:]:
+        if new is not None:
+            yield written, new
