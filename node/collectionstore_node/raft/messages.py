@@ -133,6 +133,7 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """RequestVote, and PreVote when `pre_vote` (thesis 9.6): `term` is then the term it would campaign in.
 
     `transfer` marks a campaign ordered by the leader (thesis 3.10), which overrides the voters' lease.
+    (`commit_index`, `commit_term`) is the last entry the sender knows to be committed, as in `VoteReply`.
     """
 
     sender: NodeId
@@ -142,16 +143,24 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     last_log_term: Term
     pre_vote: bool = False
     transfer: bool = False
+    commit_index: Index = Index(0)
+    commit_term: Term = Term(0)
 
 
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Answer to `RequestVote`. A granted pre-vote carries the term asked for, a refused one the voter's own."""
+    """Answer to `RequestVote`. A granted pre-vote carries the term asked for, a refused one the voter's own.
+
+    (`commit_index`, `commit_term`) is the last entry the sender knows to be committed. A candidate that holds it learns
+    so that a membership change is over, which it may need in order to win at all (tikv/raft-rs does the same).
+    """
 
     sender: NodeId
     to: NodeId
     term: Term
     granted: bool
     pre_vote: bool = False
+    commit_index: Index = Index(0)
+    commit_term: Term = Term(0)
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):

@@ -1,0 +1,311 @@
+"""The log as the algorithm sees it: what is stored, followed by what is only in memory yet.
+
+```
+  compacted | stored, read through LogReader | tail: in memory, partly stored
+            ^first_index                     ^          ^stable      ^last_index
+```
+The newest entries stay in memory for a while after they are stored, because they are about to be replicated and
+applied. What is compacted is gone for every reader, even while the tail still remembers it.
+
+Invariants:
+- applied <= commit <= last_index, stable <= last_index, and none of applied and commit ever falls;
+- an entry at or below commit is never replaced;
+- `stable` covers an entry only after the driver stored exactly that entry: completions are matched by term, because
+  the index may have been overwritten meanwhile (etcd-io/raft, `async_storage_writes_append_aba_race.txt`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.messages import Entry, EntryKind, Index, SnapshotMetadata, Term, chain_hash
+from collectionstore_node.raft.reader import Compacted, LogReader, Unavailable
+
+TAIL_BYTES_MAX: Final = 8 * 1024 * 1024
+TAIL_ENTRIES_MAX: Final = 4096
+
+
+class RaftLog:
+    """The log of one node. Plain attributes are for reading; only the methods change them."""
+
+    __slots__ = (
+        "_reader",
+        "_tail",
+        "_tail_bytes",
+        "_tail_first",
+        "applied",
+        "commit",
+        "last_index",
+        "last_term",
+        "pending_snapshot",
+        "stable",
+    )
+
+    def __init__(self, reader: LogReader, commit: Index, applied: Index) -> None:
+        """Open the stored log. Raises `InvariantViolated` when the parts of the stored state contradict each other."""
+        snapshot = reader.snapshot()
+        last_index = reader.last_index()
+        if not snapshot.index <= applied <= last_index:
+            raise InvariantViolated(f"applied {applied} lies outside the log [{snapshot.index}, {last_index}]")
+        if commit > last_index:
+            raise InvariantViolated(f"commit {commit} lies beyond the log's end {last_index}: entries were lost")
+        self._reader = reader
+        self._tail: list[Entry] = []
+        self._tail_first = last_index + 1
+        self._tail_bytes = 0
+        self.applied = applied
+        # The stored commit is a hint and may be old; what was applied was committed.
+        self.commit = max(commit, applied)
+        self.last_index = last_index
+        self.last_term = reader.term(last_index)
+        self.stable = last_index
+        self.pending_snapshot: SnapshotMetadata | None = None
+        """Received and accepted, not yet installed by the driver."""
+
+    # Reading
+
+    def first_index(self) -> Index:
+        """Return the first index that is not compacted."""
+        if self.pending_snapshot is not None:
+            return Index(self.pending_snapshot.index + 1)
+        return self._reader.first_index()
+
+    def term(self, index: Index) -> Term:
+        """Return the term at `index`; 0 at index 0. Raises `Compacted` or `Unavailable`."""
+        if index == self.last_index:
+            return self.last_term
+        if index > self.last_index:
+            raise Unavailable(index)
+        pending = self.pending_snapshot
+        if pending is not None and index <= pending.index:
+            if index < pending.index:
+                raise Compacted(index)
+            return pending.term
+        if index >= self._tail_first:
+            if index < self._reader.first_index() - 1:
+                raise Compacted(index)
+            return self._tail[index - self._tail_first].term
+        return self._reader.term(index)
+
+    def chain(self, index: Index) -> bytes:
+        """Return the chain value at `index`. Raises `Compacted` or `Unavailable`."""
+        if index > self.last_index:
+            raise Unavailable(index)
+        if index >= self._tail_first:
+            return self._tail[index - self._tail_first].chain
+        pending = self.pending_snapshot
+        if pending is not None:
+            if index < pending.index:
+                raise Compacted(index)
+            return pending.chain
+        return self._reader.chain(index)
+
+    def snapshot(self) -> SnapshotMetadata:
+        """Return the metadata of the compacted prefix."""
+        return self._reader.snapshot()
+
+    def has_term(self, index: Index) -> bool:
+        """Whether what follows on `index` can still be served from the log."""
+        return self.first_index() - 1 <= index <= self.last_index
+
+    def has(self, index: Index, term: Term) -> bool:
+        """Whether the entry at `index` is known and of `term`; by the Log Matching Property all before it match."""
+        try:
+            return self.term(index) == term
+        except (Compacted, Unavailable):
+            return False
+
+    def is_up_to_date(self, last_index: Index, last_term: Term) -> bool:
+        """Whether a log ending in (`last_index`, `last_term`) is at least as good as this one (Raft 5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def last_with_term_at_most(self, index: Index, term: Term) -> tuple[Index, Term]:
+        """Return the last (index, term) at or below `index` whose term is at most `term`.
+
+        Terms in a log never fall, so bisection finds it. Below what is known the term is given as 0.
+        """
+        lo = self.first_index() - 1
+        if index < lo:
+            return index, Term(0)
+        count = bisect_right(range(lo, index + 1), term, key=lambda at: self.term(Index(at)))
+        if count == 0:
+            return Index(max(lo - 1, 0)), Term(0)
+        found = Index(lo + count - 1)
+        return found, self.term(found)
+
+    def entries(self, lo: Index, hi: Index, bytes_max: int) -> tuple[Entry, ...]:
+        """Return entries `[lo, hi)`, cut after `bytes_max` of data but never empty when `lo < hi`.
+
+        Raises `Compacted`, `Unavailable`, and whatever the reader raises: an unreadable log is never an empty one.
+        """
+        if lo >= hi:
+            return ()
+        if hi > self.last_index + 1:
+            raise Unavailable(hi)
+        if lo < self.first_index():
+            raise Compacted(lo)
+        first = self._tail_first
+        if lo >= first:
+            return _cut(self._tail, lo - first, hi - first, bytes_max)
+        stored = self._reader.entries(lo, Index(min(hi, first)), bytes_max)
+        if not stored or stored[0].index != lo:
+            raise InvariantViolated(f"the stored log has no entry {lo}")
+        if hi <= first or stored[-1].index + 1 < first:
+            return stored
+        rest = bytes_max - sum([len(entry.data) for entry in stored])
+        if rest < len(self._tail[0].data):
+            return stored
+        return stored + _cut(self._tail, 0, hi - first, rest)
+
+    def has_change(self, lo: Index, hi: Index) -> bool:
+        """Whether entries `[lo, hi)` contain a membership change. Reads page by page."""
+        return self.count_changes(lo, hi, at_most=1) > 0
+
+    def count_changes(self, lo: Index, hi: Index, at_most: int) -> int:
+        """Return how many membership changes entries `[lo, hi)` contain, counting no further than `at_most`."""
+        count = 0
+        while lo < hi and count < at_most:
+            page = self.entries(lo, hi, 1024 * 1024)
+            count += sum(1 for entry in page if entry.kind is EntryKind.CHANGE)
+            lo = Index(page[-1].index + 1)
+        return min(count, at_most)
+
+    def first_unknown(self, entries: Sequence[Entry]) -> int:
+        """Return the position of the first of `entries` that the log lacks or contradicts; their number if none.
+
+        The caller has checked that the entry before them matches.
+        """
+        if not entries or entries[0].index > self.last_index:
+            return 0
+        for position, entry in enumerate(entries):
+            if not self.has(entry.index, entry.term):
+                return position
+        return len(entries)
+
+    # For the next Ready
+
+    def unstable(self) -> tuple[Entry, ...]:
+        """Return the entries that the driver has not stored yet."""
+        if self.stable == self.last_index:
+            return ()
+        return tuple(self._tail[self.stable + 1 - self._tail_first :])
+
+    def has_applicable(self) -> bool:
+        """Whether there are committed entries that are durable here and not applied."""
+        return self.applied < min(self.commit, self.stable) and self.pending_snapshot is None
+
+    def applicable(self, bytes_max: int) -> tuple[Entry, ...]:
+        """Return the next committed entries that are durable here, cut after `bytes_max` of data."""
+        if not self.has_applicable():
+            return ()
+        return self.entries(Index(self.applied + 1), Index(min(self.commit, self.stable) + 1), bytes_max)
+
+    # Changing
+
+    def append_own(self, term: Term, kind: EntryKind, data: bytes) -> Entry:
+        """Append what this node proposes as the leader of `term`, and return the entry."""
+        index = Index(self.last_index + 1)
+        entry = Entry(index, term, kind, data, chain_hash(self.chain(self.last_index), index, term, kind, data))
+        self._push((entry,))
+        return entry
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Append `entries`, replacing whatever the log holds from the first of them on.
+
+        Raises `InvariantViolated` for a gap, or when a committed entry would be replaced.
+        """
+        first = entries[0].index
+        if first > self.last_index + 1:
+            raise InvariantViolated(f"entry {first} does not follow on {self.last_index}")
+        if first <= self.last_index:
+            self._truncate(first)
+        self._push(entries)
+
+    def _push(self, entries: Sequence[Entry]) -> None:
+        self._tail.extend(entries)
+        self._tail_bytes += sum([len(entry.data) for entry in entries])
+        self.last_index = entries[-1].index
+        self.last_term = entries[-1].term
+
+    def _truncate(self, first: Index) -> None:
+        if first <= self.commit:
+            raise InvariantViolated(f"entry {first} would be replaced, but {self.commit} is committed")
+        if first <= self._tail_first:
+            self._tail.clear()
+            self._tail_first = first
+            self._tail_bytes = 0
+        else:
+            del self._tail[first - self._tail_first :]
+            self._tail_bytes = sum([len(entry.data) for entry in self._tail])
+        self.stable = Index(min(self.stable, first - 1))
+
+    def commit_to(self, index: Index) -> bool:
+        """Raise commit to `index` and return whether it rose. Raises `InvariantViolated` beyond the log's end."""
+        if index <= self.commit:
+            return False
+        if index > self.last_index:
+            raise InvariantViolated(f"commit {index} lies beyond the log's end {self.last_index}: entries were lost")
+        self.commit = index
+        return True
+
+    def restore(self, snapshot: SnapshotMetadata) -> None:
+        """Replace the whole log by `snapshot`, which the driver is about to install."""
+        self.pending_snapshot = snapshot
+        self._tail.clear()
+        self._tail_first = snapshot.index + 1
+        self._tail_bytes = 0
+        self.last_index = snapshot.index
+        self.last_term = snapshot.term
+        self.commit = snapshot.index
+        self.stable = snapshot.index
+
+    # What the driver has done
+
+    def installed(self, snapshot: SnapshotMetadata) -> None:
+        """Record that the driver installed `snapshot`; a newer one may have been accepted meanwhile."""
+        if self.pending_snapshot is not None and self.pending_snapshot.index == snapshot.index:
+            self.pending_snapshot = None
+        self.applied_to(snapshot.index)
+
+    def stored(self, entries: Sequence[Entry]) -> None:
+        """Record that the driver made `entries` durable, so far as they are still part of this log."""
+        for entry in reversed(entries):
+            if entry.index <= self.stable:
+                return
+            if self.has(entry.index, entry.term):
+                self.stable = entry.index
+                self._forget_stored()
+                return
+
+    def applied_to(self, index: Index) -> None:
+        """Record that the driver applied everything up to `index`."""
+        if not self.applied <= index <= self.commit:
+            raise InvariantViolated(f"applied cannot go from {self.applied} to {index} with commit at {self.commit}")
+        self.applied = index
+
+    def _forget_stored(self) -> None:
+        """Bound the memory of the tail: drop its oldest half once it is too large, but nothing that is not stored."""
+        if self._tail_bytes <= TAIL_BYTES_MAX and len(self._tail) <= TAIL_ENTRIES_MAX:
+            return
+        count = 0
+        for entry in self._tail:
+            small = self._tail_bytes <= TAIL_BYTES_MAX // 2 and len(self._tail) - count <= TAIL_ENTRIES_MAX // 2
+            if small or entry.index > self.stable:
+                break
+            self._tail_bytes -= len(entry.data)
+            count += 1
+        del self._tail[:count]
+        self._tail_first += count
+
+
+def _cut(entries: list[Entry], lo: int, hi: int, bytes_max: int) -> tuple[Entry, ...]:
+    """Return `entries[lo:hi]`, cut before it exceeds `bytes_max` of data, but never empty."""
+    size_bytes = 0
+    for position in range(lo, hi):
+        size_bytes += len(entries[position].data)
+        if size_bytes > bytes_max and position > lo:
+            return tuple(entries[lo:position])
+    return tuple(entries[lo:hi])

@@ -1,0 +1,422 @@
+"""`RaftNode`: the one entrance to the core. Events in, `Ready` out; see the package docstring for a driver's duties.
+
+This module holds the gate of terms, the order of a Ready and of its completion; what the events mean is in
+`election`, `follower`, `leader`, `replication` and `changes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from collectionstore_node.errors import InvalidRequest, InvariantViolated, LeadershipTransferring, NotLeader, Overloaded
+from collectionstore_node.raft import changes, election, follower, leader, replication
+from collectionstore_node.raft.log import RaftLog
+from collectionstore_node.raft.membership import changed, check
+from collectionstore_node.raft.messages import (
+    NO_NODE,
+    AppendEntries,
+    AppendReply,
+    ConfigChange,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    Index,
+    InstallSnapshot,
+    Message,
+    NodeId,
+    ReadIndexReply,
+    ReadIndexRequest,
+    RequestVote,
+    Term,
+    TimeoutNow,
+    VoteReply,
+)
+from collectionstore_node.raft.read_index import ForwardedReads, ReadRequest
+from collectionstore_node.raft.reader import LogReader
+from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Ready, SoftState
+from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.validation import validate
+
+_HANDLERS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
+    RequestVote: election.on_request_vote,
+    VoteReply: election.on_vote_reply,
+    TimeoutNow: election.on_timeout_now,
+    AppendEntries: follower.on_append_entries,
+    Heartbeat: follower.on_heartbeat,
+    InstallSnapshot: follower.on_install_snapshot,
+    ReadIndexReply: follower.on_read_index_reply,
+    AppendReply: leader.on_append_reply,
+    HeartbeatReply: leader.on_heartbeat_reply,
+    ReadIndexRequest: leader.on_read_index_request,
+}
+
+
+class RaftNode:
+    """One member of a Raft group, without clock, disk or network. Not thread-safe, and never blocks.
+
+    Raises `InvariantViolated` when the stored state contradicts itself, when the driver breaks the order of
+    `Ready`, or when the algorithm meets what it excludes: the process must stop then.
+    """
+
+    def __init__(
+        self,
+        node_id: NodeId,
+        settings: RaftSettings,
+        reader: LogReader,
+        *,
+        hard_state: HardState,
+        configuration: Configuration,
+        applied: Index,
+        random_ticks: Callable[[int, int], int],
+    ) -> None:
+        """Start from what the disk holds.
+
+        `configuration` and `applied` are those of the state machine; `random_ticks(lo, hi)` returns an int in
+        `[lo, hi)` and is the only source of chance.
+        """
+        broken = check(configuration)
+        if broken is not None:
+            raise InvariantViolated(f"the stored configuration cannot be: {broken}")
+        log = RaftLog(reader, hard_state.commit, applied)
+        if log.last_term > hard_state.term:
+            raise InvariantViolated(f"the log ends in term {log.last_term}, but the stored term is {hard_state.term}")
+        self._state = RaftState(
+            node_id=node_id,
+            settings=settings,
+            log=log,
+            configuration=configuration,
+            random_ticks=random_ticks,
+            forwarded=ForwardedReads(first_id=random_ticks(0, 2**62)),
+            term=hard_state.term,
+            vote=hard_state.vote,
+            durable=hard_state,
+            emitted=hard_state,
+        )
+        self._state.draw_timeout()
+        self._outstanding: Ready | None = None
+        self._last_change_applied = applied
+        self._soft_state = SoftState(self._state.leader, self._state.reported_role())
+
+    # What the driver asks about
+
+    @property
+    def node_id(self) -> NodeId:
+        return self._state.node_id
+
+    @property
+    def term(self) -> Term:
+        return self._state.term
+
+    @property
+    def leader(self) -> NodeId:
+        """The leader this node follows, itself included; NO_NODE when it knows none."""
+        return self._state.leader
+
+    @property
+    def is_leader(self) -> bool:
+        return self._state.leadership is not None
+
+    @property
+    def commit_index(self) -> Index:
+        return self._state.log.commit
+
+    @property
+    def applied(self) -> Index:
+        return self._state.log.applied
+
+    @property
+    def last_index(self) -> Index:
+        return self._state.log.last_index
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force, which is the applied one."""
+        return self._state.configuration
+
+    def status(self) -> RaftStatus:
+        """Return a view of everything, for status pages, metrics and tests."""
+        state, log = self._state, self._state.log
+        leadership = state.leadership
+        return RaftStatus(
+            node_id=state.node_id,
+            role=state.reported_role(),
+            term=state.term,
+            vote=state.vote,
+            leader=state.leader,
+            commit_index=log.commit,
+            applied_index=log.applied,
+            first_index=log.first_index(),
+            last_index=log.last_index,
+            configuration=state.configuration,
+            pending_change_index=leadership.pending_change if leadership else Index(0),
+            transferring_to=leadership.transferee if leadership else NO_NODE,
+            progress=self._progress_status(leadership) if leadership else (),
+        )
+
+    def _progress_status(self, leadership: Leadership) -> tuple[ProgressStatus, ...]:
+        state, log = self._state, self._state.log
+        own = ProgressStatus(
+            node_id=state.node_id,
+            state=ProgressState.REPLICATE,
+            match_index=log.stable,
+            next_index=Index(log.last_index + 1),
+            recent_active=True,
+            inflight=0,
+            pending_snapshot=Index(0),
+            silent_ticks=0,
+        )
+        others = [progress.status(node_id, state.tick) for node_id, progress in leadership.progress.items()]
+        return tuple(sorted([own, *others], key=lambda status: status.node_id))
+
+    # Events
+
+    def tick(self) -> None:
+        """Let one unit of time pass."""
+        state = self._state
+        state.tick += 1
+        if state.leadership is not None:
+            leader.tick(state, state.leadership)
+            # An aborted transfer may have held back the end of a joint phase.
+            changes.leave_when_due(state)
+        else:
+            election.tick(state)
+
+    def step(self, message: Message) -> None:
+        """Take a message from a peer. Raises `MessageRejected`, having changed nothing, for an impossible one."""
+        state = self._state
+        validate(state, message)
+        if message.term != state.term and not self._admit(message):
+            return
+        _HANDLERS[type(message)](state, message)
+
+    def _admit(self, message: Message) -> bool:
+        """Settle a difference of terms (Raft 5.1); return whether the message still has a meaning."""
+        state = self._state
+        if message.term < state.term:
+            self._answer_old_term(message)
+            return False
+        if isinstance(message, RequestVote):
+            if state.hears_leader() and not message.transfer:
+                # Whoever hears a leader neither votes nor moves to the term: a node that was removed or cut off
+                # must not unsettle the others (thesis 4.2.3).
+                return False
+            if message.pre_vote:
+                return True
+        elif isinstance(message, VoteReply) and message.pre_vote and message.granted:
+            # The term it would campaign in; it is not there yet.
+            return True
+        known_leader = message.sender if isinstance(message, AppendEntries | Heartbeat | InstallSnapshot) else NO_NODE
+        election.become_follower(state, message.term, known_leader)
+        return True
+
+    def _answer_old_term(self, message: Message) -> None:
+        """Tell a leader or pre-candidate of an older term where the terms are; ignore everybody else.
+
+        Without the answer a node that reached a higher term alone could never come back: it ignores the leader, and
+        the others, hearing their leader, ignore its campaigns (etcd-io/etcd#8243, etcd-io/etcd#8501).
+        """
+        state = self._state
+        if isinstance(message, AppendEntries | Heartbeat | InstallSnapshot):
+            if state.settings.check_quorum or state.settings.pre_vote:
+                state.send_after_append(AppendReply(state.node_id, message.sender, state.term, Index(0)))
+        elif isinstance(message, RequestVote) and message.pre_vote:
+            election.reply_vote(state, message, granted=False)
+
+    def propose(self, data: bytes) -> tuple[Index, Term]:
+        """Append commands and return where; they are committed only when they come back in `Ready.committed`.
+
+        Raises `NotLeader`, `LeadershipTransferring` or `Overloaded`; nothing was appended then.
+        """
+        state = self._state
+        leadership = self._leadership_for_proposals()
+        uncommitted = leadership.uncommitted
+        if data and uncommitted.total and uncommitted.total + len(data) > state.settings.uncommitted_bytes_max:
+            raise Overloaded(f"{uncommitted.total} bytes are waiting to be committed")
+        entry = state.log.append_own(state.term, EntryKind.COMMANDS, data)
+        uncommitted.add(entry.index, len(data))
+        leadership.replication_wanted = True
+        return entry.index, entry.term
+
+    def propose_change(self, change: ConfigChange) -> tuple[Index, Term]:
+        """Append a membership change. Raises as `propose`, and `ChangePending` or `InvalidRequest`."""
+        entry = changes.propose(self._state, self._leadership_for_proposals(), change)
+        return entry.index, entry.term
+
+    def _leadership_for_proposals(self) -> Leadership:
+        leadership = self._state.leadership
+        if leadership is None:
+            raise NotLeader(self._state.leader)
+        if leadership.farewell is not None:
+            raise LeadershipTransferring("this leader was removed and is about to hand over")
+        if leadership.transferee:
+            raise LeadershipTransferring(f"handing over to {leadership.transferee:016x}")
+        return leadership
+
+    def read_index(self, request_id: int) -> None:
+        """Ask for a linearizable read; the answer is in `Ready.read_states` or `Ready.failed_reads`."""
+        state = self._state
+        if state.leadership is not None:
+            state.leadership.reads.ask(ReadRequest(NO_NODE, request_id))
+        else:
+            follower.forward_read(state, request_id)
+
+    def transfer_leadership(self, to: NodeId) -> None:
+        """Hand leadership to the voter `to`; proposals are refused until it leads or `election_ticks` have passed.
+
+        Raises `NotLeader`, `InvalidRequest` with code `not_a_voter`, or `LeadershipTransferring` when this leader
+        was removed. A transfer to itself does nothing; one to another node replaces a running one.
+        """
+        state = self._state
+        if state.leadership is None:
+            raise NotLeader(state.leader)
+        if state.leadership.farewell is not None:
+            raise LeadershipTransferring("this leader was removed and is about to hand over")
+        if to not in state.configuration.voters:
+            raise InvalidRequest("not_a_voter", f"{to:016x} is not a voter, so it cannot lead")
+        if to != state.node_id:
+            leader.transfer(state, state.leadership, to)
+
+    def campaign(self) -> None:
+        """Stand for election without waiting for the timeout, if this node may."""
+        election.campaign(self._state)
+
+    def report_unreachable(self, node_id: NodeId) -> None:
+        """Tell that messages to `node_id` were probably lost; the leader goes back to probing it."""
+        leadership = self._state.leadership
+        progress = leadership.progress.get(node_id) if leadership else None
+        if progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.become_probe()
+
+    def report_snapshot(self, node_id: NodeId, *, delivered: bool) -> None:
+        """Tell how sending a snapshot to `node_id` ended. Every InstallSnapshot taken from a Ready needs its report."""
+        leadership = self._state.leadership
+        progress = leadership.progress.get(node_id) if leadership else None
+        if progress is None or progress.state is not ProgressState.SNAPSHOT:
+            return
+        if not delivered:
+            progress.pending_snapshot = Index(0)
+        progress.become_probe()
+        # Delivered: its AppendReply comes next. Failed: the next sign of life is early enough to try again.
+        progress.paused = True
+
+    # Effects
+
+    def has_ready(self) -> bool:
+        """Whether `ready` would return something to do. False while a Ready is outstanding."""
+        if self._outstanding is not None:
+            return False
+        self._prepare()
+        state, log = self._state, self._state.log
+        return bool(
+            state.messages
+            or state.messages_after_append
+            or log.stable < log.last_index
+            or log.pending_snapshot is not None
+            or log.has_applicable()
+            or state.read_states
+            or state.failed_reads
+            or self._hard_state_changed()
+            or self._soft_state_changed()
+        )
+
+    def _prepare(self) -> None:
+        """Turn what was only marked since the last Ready into messages."""
+        state = self._state
+        leadership = state.leadership
+        if leadership is None:
+            return
+        if leadership.reads.waiting:
+            leader.begin_reads(state, leadership)
+        if leadership.replication_wanted:
+            replication.send_appends(state, leadership)
+
+    def _hard_state_changed(self) -> bool:
+        state = self._state
+        emitted = state.emitted
+        return state.log.commit != emitted.commit or state.term != emitted.term or state.vote != emitted.vote
+
+    def _soft_state_changed(self) -> bool:
+        state, known = self._state, self._soft_state
+        return state.leader != known.leader or state.reported_role() is not known.role
+
+    def ready(self) -> Ready:
+        """Return everything there is to do. Raises `InvariantViolated` while an earlier Ready is not advanced."""
+        if self._outstanding is not None:
+            raise InvariantViolated("a Ready was asked for before the last one was advanced")
+        self._prepare()
+        state, log = self._state, self._state.log
+        entries = log.unstable()
+        hard_state, must_sync = None, bool(entries)
+        if self._hard_state_changed():
+            hard_state = HardState(state.term, state.vote, log.commit)
+            must_sync = must_sync or state.term != state.emitted.term or state.vote != state.emitted.vote
+            state.emitted = hard_state
+        soft_state = None
+        if self._soft_state_changed():
+            soft_state = self._soft_state = SoftState(state.leader, state.reported_role())
+        ready = Ready(
+            soft_state=soft_state,
+            messages=tuple(state.messages),
+            snapshot=log.pending_snapshot,
+            entries=entries,
+            hard_state=hard_state,
+            must_sync=must_sync,
+            messages_after_append=tuple(state.messages_after_append),
+            committed=log.applicable(state.settings.apply_bytes_max),
+            read_states=tuple(state.read_states),
+            failed_reads=tuple(state.failed_reads),
+        )
+        state.messages, state.messages_after_append, state.read_states, state.failed_reads = [], [], [], []
+        self._outstanding = ready
+        return ready
+
+    def apply_change(self, entry: Entry) -> Configuration:
+        """Activate a committed CHANGE entry, in its place in the order of `Ready.committed`.
+
+        Returns the configuration to persist together with the applied index.
+        """
+        outstanding = self._outstanding
+        if outstanding is None or entry.kind is not EntryKind.CHANGE or entry not in outstanding.committed:
+            raise InvariantViolated(f"entry {entry.index} is not a membership change that is to be applied now")
+        if entry.index <= self._last_change_applied:
+            raise InvariantViolated(f"the membership change at {entry.index} was applied already")
+        self._last_change_applied = entry.index
+        return changes.apply(self._state, entry)
+
+    def next_configuration(self, change: ConfigChange) -> Configuration:
+        """Return what `change` would make of the configuration in force. Raises `InvalidRequest`."""
+        return changed(self._state.configuration, change)
+
+    def advance(self, ready: Ready) -> None:
+        """Learn that the driver has done everything in `ready`: stored, synced, sent and applied it."""
+        if ready is not self._outstanding:
+            raise InvariantViolated("advance needs the Ready that is outstanding")
+        self._outstanding = None
+        state, log = self._state, self._state.log
+        if ready.hard_state is not None:
+            state.durable = ready.hard_state
+        if ready.snapshot is not None:
+            log.installed(ready.snapshot)
+            self._last_change_applied = ready.snapshot.index
+            changes.activate(state, ready.snapshot.configuration)
+        if ready.entries:
+            log.stored(ready.entries)
+        if ready.committed:
+            self._applied(ready.committed)
+        if state.leadership is not None:
+            # The node's own disk is one of the quorum.
+            leader.maybe_commit(state)
+            changes.leave_when_due(state)
+        elif ready.hard_state is not None:
+            election.count_own_vote(state)
+
+    def _applied(self, committed: tuple[Entry, ...]) -> None:
+        for entry in committed:
+            if entry.kind is EntryKind.CHANGE and entry.index > self._last_change_applied:
+                raise InvariantViolated(f"the membership change at {entry.index} was not applied")
+        self._state.log.applied_to(committed[-1].index)

@@ -1,0 +1,127 @@
+"""What the core asks its driver to do, and in which order: the durability contract, written on the data.
+
+The driver takes one `Ready`, does everything in it in the order of the fields, calls `RaftNode.advance`, and only
+then takes the next. Messages may be stepped, ticked and proposed into the core meanwhile.
+Source: etcd-io/raft `Ready`; Raft 5.3; thesis 3.8 and 10.2.1.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import msgspec
+
+from collectionstore_node.raft.messages import (
+    Configuration,
+    Entry,
+    HardState,
+    Index,
+    Message,
+    NodeId,
+    SnapshotMetadata,
+    Term,
+)
+
+
+class Role(enum.Enum):
+    """Part a node plays; `LEARNER` is a follower that does not vote."""
+
+    FOLLOWER = "Follower"
+    PRE_CANDIDATE = "PreCandidate"
+    CANDIDATE = "Candidate"
+    LEADER = "Leader"
+    LEARNER = "Learner"
+
+
+class ProgressState(enum.Enum):
+    """How the leader replicates to a follower."""
+
+    PROBE = "Probe"
+    REPLICATE = "Replicate"
+    SNAPSHOT = "Snapshot"
+
+
+class SoftState(msgspec.Struct, frozen=True):
+    """Volatile facts that the driver reports; not persisted."""
+
+    leader: NodeId
+    role: Role
+
+
+class ReadState(msgspec.Struct, frozen=True, gc=False):
+    """A read asked for by `request_id` may be served once `index` is applied (thesis 6.4)."""
+
+    request_id: int
+    index: Index
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Everything the driver must do before the next `Ready`."""
+
+    soft_state: SoftState | None
+    """Set when the leader or the role changed since the last `Ready`."""
+
+    messages: tuple[Message, ...]
+    """Send at once; a leader's AppendEntries may leave BEFORE its own disk is done (thesis 10.2.1)."""
+
+    snapshot: SnapshotMetadata | None
+    """Install the received state BEFORE storing `entries`; replaces the whole log and state machine."""
+
+    entries: tuple[Entry, ...]
+    """Append to the log. When the first index is not past the stored last index, the stored suffix from there on
+    conflicts and is replaced."""
+
+    hard_state: HardState | None
+    """Store in the same batch as `entries`."""
+
+    must_sync: bool
+    """Whether `entries` and `hard_state` need an fsync: true iff there are entries, or term or vote changed."""
+
+    messages_after_append: tuple[Message, ...]
+    """Send only AFTER the above is durable: votes, append acknowledgements and rejections (thesis 3.8)."""
+
+    committed: tuple[Entry, ...]
+    """Apply in order, AFTER the append. All of them are durable here. For every CHANGE entry the driver calls
+    `RaftNode.apply_change` in its place in the order."""
+
+    read_states: tuple[ReadState, ...]
+    """Reads confirmed since the last `Ready`; serve each AFTER its index is applied."""
+
+    failed_reads: tuple[int, ...] = ()
+    """Request ids of reads given up because leadership or the leader was lost; nothing was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressStatus:
+    """A follower as the leader sees it, for status and metrics."""
+
+    node_id: NodeId
+    state: ProgressState
+    match_index: Index
+    next_index: Index
+    recent_active: bool
+    inflight: int
+    pending_snapshot: Index
+    silent_ticks: int
+    """Ticks since the leader last heard from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaftStatus:
+    """A view of the core for status pages, metrics and tests."""
+
+    node_id: NodeId
+    role: Role
+    term: Term
+    vote: NodeId
+    leader: NodeId
+    commit_index: Index
+    applied_index: Index
+    first_index: Index
+    last_index: Index
+    configuration: Configuration
+    pending_change_index: Index
+    transferring_to: NodeId
+    progress: tuple[ProgressStatus, ...]
+    """Empty unless this node leads."""

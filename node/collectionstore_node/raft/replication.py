@@ -1,0 +1,82 @@
+"""The leader's sending side: appends, snapshots and heartbeats, as fast as each follower's progress allows.
+
+Causes (a proposal, an acknowledgement, a commit) only mark that there may be something to send; `send_appends` runs
+once per Ready, so that all that happened since the last one shares a message.
+"""
+
+from __future__ import annotations
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.messages import (
+    AppendEntries,
+    Entry,
+    Heartbeat,
+    Index,
+    InstallSnapshot,
+    NodeId,
+)
+from collectionstore_node.raft.progress import Progress
+from collectionstore_node.raft.reader import Compacted
+from collectionstore_node.raft.state import Leadership, RaftState
+
+
+def send_appends(state: RaftState, leadership: Leadership) -> None:
+    """Send every follower what its progress allows."""
+    leadership.replication_wanted = False
+    last_index = state.log.last_index
+    for node_id, progress in leadership.progress.items():
+        if progress.append_wanted or progress.next_index <= last_index:
+            _send_to(state, node_id, progress)
+
+
+def _send_to(state: RaftState, node_id: NodeId, progress: Progress) -> None:
+    empty_too = progress.append_wanted
+    progress.append_wanted = False
+    while progress.may_send() and _send_append(state, node_id, progress, empty_too=empty_too):
+        empty_too = False
+
+
+def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty_too: bool) -> bool:
+    """Send one AppendEntries, or a snapshot if what it needs is compacted; return whether more may follow."""
+    log = state.log
+    prev_log_index = Index(progress.next_index - 1)
+    try:
+        prev_log_term = log.term(prev_log_index)
+    except Compacted:
+        _send_snapshot(state, node_id, progress)
+        return False
+    entries: tuple[Entry, ...] = ()
+    if progress.next_index <= log.last_index and progress.has_room():
+        # An unreadable log raises here. It must never look like "no entries" (databendlabs/openraft#1795).
+        entries = log.entries(progress.next_index, Index(log.last_index + 1), state.settings.message_bytes_max)
+    if not entries and not empty_too:
+        return False
+    state.messages.append(
+        AppendEntries(state.node_id, node_id, state.term, prev_log_index, prev_log_term, entries, log.commit)
+    )
+    progress.sent(len(entries), sum([len(entry.data) for entry in entries]), log.commit)
+    return True
+
+
+def _send_snapshot(state: RaftState, node_id: NodeId, progress: Progress) -> None:
+    """Tell the driver to bring a snapshot to a follower that is alive."""
+    if not progress.recent_active:
+        return
+    snapshot = state.log.snapshot()
+    if snapshot.index == 0:
+        raise InvariantViolated("entries are missing from the log, but nothing was compacted")
+    progress.become_snapshot(snapshot.index)
+    state.send(InstallSnapshot(state.node_id, node_id, state.term, snapshot))
+
+
+def send_heartbeats(state: RaftState, leadership: Leadership, *, voters_only: bool = False) -> None:
+    """Send a sign of life with the newest read sequence."""
+    commit, sequence = state.log.commit, leadership.reads.sequence
+    configuration = state.configuration
+    for node_id, progress in leadership.progress.items():
+        if voters_only and node_id not in configuration.voters and node_id not in configuration.outgoing:
+            continue
+        # Never beyond what the follower is known to hold: its log may still differ there.
+        known = min(progress.match_index, commit)
+        progress.sent_commit = max(progress.sent_commit, known)
+        state.messages.append(Heartbeat(state.node_id, node_id, state.term, known, sequence))

@@ -1,0 +1,210 @@
+"""What no correct peer sends. Checked BEFORE any state changes, so that a rejected message leaves no trace.
+
+The network authenticates the sender; this module bounds the harm of one that is corrupt, confused or hostile, and is
+the alarm for what the algorithm excludes: two leaders in a term, a committed entry contradicted, a broken chain. It
+cannot make a lying leader or voter harmless; no crash-fault-tolerant protocol can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from collectionstore_node.errors import MessageRejected
+from collectionstore_node.raft import membership
+from collectionstore_node.raft.messages import (
+    CHAIN_BYTES,
+    NO_NODE,
+    AppendEntries,
+    AppendReply,
+    Entry,
+    EntryKind,
+    Heartbeat,
+    HeartbeatReply,
+    Index,
+    InstallSnapshot,
+    Message,
+    ReadIndexReply,
+    RequestVote,
+    TimeoutNow,
+    VoteReply,
+    chain_hash,
+    decode_change,
+)
+from collectionstore_node.raft.state import RaftState
+
+TERM_JUMP_MAX: Final = 2**32
+"""A term this far ahead is not reached by elections; adopting it would use up the terms."""
+INDEX_MAX: Final = 2**62
+
+_FROM_LEADER: Final = frozenset({AppendEntries, Heartbeat, InstallSnapshot, TimeoutNow, ReadIndexReply})
+
+
+def validate(state: RaftState, message: Message) -> None:
+    """Raise `MessageRejected` for a message that no correct peer sends to this node in its present state."""
+    if message.to != state.node_id:
+        raise MessageRejected(f"it is addressed to {message.to:016x}")
+    if message.sender == state.node_id or message.sender < 1:
+        raise MessageRejected(f"no peer has the id {message.sender:016x}")
+    term = message.term
+    if not 0 < term <= state.term + TERM_JUMP_MAX:
+        raise MessageRejected(f"term {term} is out of range, ours is {state.term}")
+    kind = type(message)
+    known_leader = state.leader_of_term
+    if message.sender != known_leader != NO_NODE and term == state.term and kind in _FROM_LEADER:
+        raise MessageRejected(f"two leaders in term {term}: {known_leader:016x} and {message.sender:016x}")
+    check = _CHECKS.get(kind)
+    if check is not None:
+        check(state, message)
+
+
+def _check_request_vote(state: RaftState, message: RequestVote) -> None:
+    _check_position(message.last_log_index, message.last_log_term)
+    # A pre-vote names the term it would campaign in, so both kinds lie above every entry.
+    if message.last_log_term >= message.term:
+        raise MessageRejected("the candidate's log ends in a term that it has not reached")
+    if message.commit_index > message.last_log_index:
+        raise MessageRejected("the candidate's log ends before what it calls committed")
+    _check_known_commit(state, message)
+
+
+def _check_known_commit(state: RaftState, message: RequestVote | VoteReply) -> None:
+    _check_position(message.commit_index, message.commit_term)
+    if message.commit_term > message.term:
+        raise MessageRejected(f"term {message.commit_term} cannot have committed anything in term {message.term}")
+    log = state.log
+    known = log.first_index() - 1 <= message.commit_index <= log.commit
+    if known and not log.has(message.commit_index, message.commit_term):
+        raise MessageRejected(f"it contradicts entry {message.commit_index}, which is committed")
+
+
+def _check_append_entries(state: RaftState, message: AppendEntries) -> None:
+    _check_position(message.prev_log_index, message.prev_log_term)
+    if message.leader_commit < 0:
+        raise MessageRejected("negative commit index")
+    index, term = message.prev_log_index, message.prev_log_term
+    for entry in message.entries:
+        if entry.index != index + 1:
+            raise MessageRejected(f"entry {entry.index} follows on {index}")
+        if entry.term < term or entry.term < 1:
+            raise MessageRejected(f"the term falls from {term} to {entry.term} at index {entry.index}")
+        index, term = entry.index, entry.term
+    if term > message.term:
+        raise MessageRejected(f"an entry of term {term} in a message of term {message.term}")
+    if message.term >= state.term and message.entries:
+        _check_against_log(state, message)
+
+
+def _check_against_log(state: RaftState, message: AppendEntries) -> None:
+    """Check the entries where they overlap or extend this log. What does not connect is for the handler to refuse."""
+    log = state.log
+    entries = message.entries
+    if message.prev_log_index >= log.commit:
+        if not log.has(message.prev_log_index, message.prev_log_term):
+            return
+        known = log.first_unknown(entries)
+    else:
+        entries = tuple([entry for entry in entries if log.first_index() <= entry.index <= log.last_index])
+        known = log.first_unknown(entries)
+        if known < len(entries) and entries[known].index <= log.commit:
+            raise MessageRejected(f"it contradicts entry {entries[known].index}, which is committed")
+        # Only the committed part is looked at: the handler takes nothing from such a message.
+        entries = entries[:known]
+    for entry in entries[:known]:
+        if entry.chain != log.chain(entry.index):
+            raise MessageRejected(f"entry {entry.index} has the term of ours but another chain")
+    if known < len(entries):
+        _check_chain(log.chain(Index(entries[known].index - 1)), entries[known:])
+        _check_changes(state, message, entries[known:])
+
+
+def _check_chain(chain: bytes, entries: tuple[Entry, ...]) -> None:
+    for entry in entries:
+        chain = chain_hash(chain, entry.index, entry.term, entry.kind, entry.data)
+        if chain != entry.chain:
+            raise MessageRejected(f"the chain breaks at entry {entry.index}: damaged, or another history before it")
+
+
+def _check_changes(state: RaftState, message: AppendEntries, entries: tuple[Entry, ...]) -> None:
+    """Check that at most one membership change would be uncommitted (rule 3 of `changes`)."""
+    changes = [entry for entry in entries if entry.kind is EntryKind.CHANGE]
+    if not changes:
+        return
+    for entry in changes:
+        try:
+            decode_change(entry.data)
+        except msgspec.DecodeError as error:
+            raise MessageRejected(f"entry {entry.index} holds no membership change: {error}") from error
+    log = state.log
+    commit = max(log.commit, min(message.leader_commit, message.entries[-1].index))
+    uncommitted = sum(1 for entry in changes if entry.index > commit)
+    if uncommitted:
+        uncommitted += log.count_changes(Index(commit + 1), entries[0].index, at_most=2)
+    if uncommitted > 1:
+        raise MessageRejected("two membership changes would be uncommitted")
+
+
+def _check_append_reply(state: RaftState, message: AppendReply) -> None:
+    if min(message.index, message.hint_index, message.hint_term) < 0:
+        raise MessageRejected("negative index")
+    if message.rejected and (message.hint_index > message.index or message.hint_term > message.term):
+        raise MessageRejected("the hint lies beyond what was refused")
+    if message.term == state.term and state.leadership is not None and message.index > state.log.last_index:
+        raise MessageRejected(f"it speaks of entry {message.index}, but this term's log ends at {state.log.last_index}")
+
+
+def _check_heartbeat(state: RaftState, message: Heartbeat) -> None:
+    if message.leader_commit < 0 or message.read_sequence < 0:
+        raise MessageRejected("negative commit index or read sequence")
+    if message.term >= state.term and message.leader_commit > state.log.last_index:
+        raise MessageRejected(
+            f"the leader believes that this node holds {message.leader_commit}, the log ends at {state.log.last_index}"
+        )
+
+
+def _check_heartbeat_reply(state: RaftState, message: HeartbeatReply) -> None:
+    issued = state.leadership.reads.sequence if state.leadership is not None else message.read_sequence
+    if message.read_sequence < 0 or (message.term == state.term and message.read_sequence > issued):
+        raise MessageRejected(f"read sequence {message.read_sequence} was never issued")
+
+
+def _check_install_snapshot(state: RaftState, message: InstallSnapshot) -> None:
+    snapshot = message.metadata
+    _check_position(snapshot.index, snapshot.term)
+    if snapshot.index < 1 or snapshot.term > message.term or len(snapshot.chain) != CHAIN_BYTES:
+        raise MessageRejected("the snapshot stands nowhere in a log")
+    broken = membership.check(snapshot.configuration)
+    if broken is not None or not snapshot.configuration.voters:
+        raise MessageRejected(f"the snapshot's configuration cannot be: {broken or 'no voters'}")
+    log = state.log
+    if message.term >= state.term and log.first_index() - 1 <= snapshot.index <= log.last_index:
+        same_term = log.has(snapshot.index, snapshot.term)
+        if not same_term and snapshot.index <= log.commit:
+            raise MessageRejected(f"it contradicts entry {snapshot.index}, which is committed")
+        if same_term and log.chain(snapshot.index) != snapshot.chain:
+            raise MessageRejected(f"the snapshot at {snapshot.index} has the term of our entry but another chain")
+
+
+def _check_read_index_reply(_state: RaftState, message: ReadIndexReply) -> None:
+    if message.index < 0:
+        raise MessageRejected("negative index")
+
+
+def _check_position(index: int, term: int) -> None:
+    """Check that (`index`, `term`) can stand in a log: both 0 before the first entry, both above 0 after it."""
+    if not 0 <= index <= INDEX_MAX or term < 0 or (index == 0) != (term == 0):
+        raise MessageRejected(f"no log has term {term} at index {index}")
+
+
+_CHECKS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
+    RequestVote: _check_request_vote,
+    VoteReply: _check_known_commit,
+    AppendEntries: _check_append_entries,
+    AppendReply: _check_append_reply,
+    Heartbeat: _check_heartbeat,
+    HeartbeatReply: _check_heartbeat_reply,
+    InstallSnapshot: _check_install_snapshot,
+    ReadIndexReply: _check_read_index_reply,
+}
