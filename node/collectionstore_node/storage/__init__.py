@@ -1,0 +1,49 @@
+"""Everything a node keeps on disk: the Raft log, the state machine, who it is, and how far it was durable.
+
+A data directory holds:
+- `LOCK`       held by the one process that uses the directory; names its process id
+- `IDENTITY`   cluster, member name and node id (incarnation); written last when a directory is set up
+- `WITNESS`    where the log was durable when this node last told anybody (see `witness`)
+- `rocks/`     RocksDB: the log, the hard state, the state machine (see `rocks`, `tuning`)
+- `spool/`     snapshot files on their way; emptied at every start
+
+What a crash may leave, in the order in which things happen, and what the next start finds:
+
+| a crash after | the log on disk | the witness | the next start |
+|---|---|---|---|
+| `append` | with or without the entries, or torn | behind | the whole part counts |
+| the WAL's sync | with the entries | behind | they count |
+| half of the witness's write | with the entries | its other slot, behind | they count |
+| the witness's sync | with the entries | equal | they count |
+| lowering the witness for a truncation | the old suffix | behind | the old log counts |
+| the truncating write | old or new suffix | behind both | whichever is there |
+| filling a new state family | the old log | equal | the old state counts, the new family is removed |
+| lowering the witness for an install | the old log | behind | as above |
+| the switching write | old or new, with its state | behind both | whichever is there |
+| a compaction's write | with or without the prefix | at or behind | applied state covers the prefix |
+
+A log behind its witness, a broken chain, a term or vote behind the witness, or a damaged WAL before its last record
+is no crash: the node refuses to start.
+"""
+
+from collectionstore_node.storage.database import Database
+from collectionstore_node.storage.identity import Identity
+from collectionstore_node.storage.raft_log import RaftLog
+from collectionstore_node.storage.snapshot_file import SnapshotFile, read_metadata, verify_snapshot
+from collectionstore_node.storage.snapshots import export_snapshot, install_snapshot
+from collectionstore_node.storage.state import Applied, State
+from collectionstore_node.storage.tuning import Tuning
+
+__all__ = [
+    "Applied",
+    "Database",
+    "Identity",
+    "RaftLog",
+    "SnapshotFile",
+    "State",
+    "Tuning",
+    "export_snapshot",
+    "install_snapshot",
+    "read_metadata",
+    "verify_snapshot",
+]

@@ -1,0 +1,223 @@
+"""A data directory as a whole: whose it is, that it is whole, and the log and state inside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
+from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.directory import LOCK_FILE, DirectoryLock, sync_directory, write_file
+from collectionstore_node.storage.failstop import FailStop
+from collectionstore_node.storage.identity import (
+    IDENTITY_FILE,
+    Identity,
+    check_owner,
+    draw_identity,
+    read_identity,
+    write_identity,
+)
+from collectionstore_node.storage.raft_log import RaftLog
+from collectionstore_node.storage.rocks import FIRST_STATE, NODE_FAMILY, Opening, Rocks, WalDamaged
+from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_leftovers
+from collectionstore_node.storage.state import State
+from collectionstore_node.storage.tuning import Tuning
+from collectionstore_node.storage.witness import Witness
+
+_ROCKS: Final = "rocks"
+_WITNESS: Final = "WITNESS"
+_SPOOL: Final = "spool"
+_CREATING: Final = "CREATING"
+_IDENTITY_KEY: Final = b"identity"
+_NOT_OURS: Final = frozenset({LOCK_FILE, "lost+found"})
+"""Names that may be in a directory that counts as empty."""
+
+_ADVICE: Final = (
+    "What this node acknowledged may be gone, so it must not vote. Do not repair it: remove the member from the "
+    "cluster and start it again on an empty directory; the others send it everything."
+)
+
+_DEFAULT_TUNING: Final = Tuning()
+
+_SUMMED_PROPERTIES: Final = (
+    "estimate-num-keys",
+    "estimate-live-data-size",
+    "total-sst-files-size",
+    "cur-size-all-mem-tables",
+    "estimate-pending-compaction-bytes",
+    "num-files-at-level0",
+    "num-immutable-mem-table",
+)
+_WHOLE_PROPERTIES: Final = (
+    "num-running-compactions",
+    "num-running-flushes",
+    "is-write-stopped",
+    "actual-delayed-write-rate",
+    "block-cache-usage",
+    "background-errors",
+    "num-snapshots",
+)
+
+
+class Database:
+    """An open data directory. Make one with `open`."""
+
+    def __init__(self, path: Path, identity: Identity, tuning: Tuning, lock: DirectoryLock, *, created: bool) -> None:
+        """Open what a directory that was checked to be ours holds. Raises `Damaged` or `StorageFailed`."""
+        self.path = path
+        self.identity = identity
+        self.created = created
+        """Whether the directory was empty, so that this is a new incarnation."""
+        self.tuning = tuning
+        self.spool = path / _SPOOL
+        """For files on their way between nodes; emptied at every start."""
+        self._lock = lock
+        self._closed = False
+        self.failstop = FailStop()
+        self._witness = Witness(path / _WITNESS, identity.node_id, self.failstop)
+        try:
+            self.rocks = self._open_rocks()
+            try:
+                self.state, self.log = self._read(self.rocks, self.failstop)
+                drop_leftovers(self.rocks, self.state.family)
+                # RocksDB has written what it replayed to synced tables; still, nothing is claimed before a sync.
+                self.log.sync()
+                _empty(self.spool)
+            except BaseException:
+                self.rocks.close()
+                raise
+        except BaseException:
+            self._witness.close()
+            raise
+
+    @classmethod
+    def open(cls, path: Path, *, cluster_id: str, name: str, tuning: Tuning = _DEFAULT_TUNING) -> Database:
+        """Open the data directory of member `name`, or make one of an empty or missing directory.
+
+        Raises `DataDirectoryRefused` when it is another member's, another cluster's, damaged, or in use by another
+        process; `StorageFailed` on an I/O error. Nothing is repaired.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = DirectoryLock(path)
+        except OSError as error:
+            raise StorageFailed(f"open {path}: {error}") from error
+        try:
+            identity = read_identity(path)
+            created = identity is None
+            if identity is None:
+                identity = _create(path, cluster_id, name, tuning)
+            check_owner(path, identity, cluster_id=cluster_id, name=name)
+            (path / _CREATING).unlink(missing_ok=True)
+            return cls(path, identity, tuning, lock, created=created)
+        except Damaged as error:
+            lock.release()
+            raise DataDirectoryRefused(f"The data of this node in {path} is damaged. {error} {_ADVICE}") from error
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise StorageFailed(f"open {path}: {error}") from error
+            if isinstance(error, StorageFailed) and "Corruption" in str(error):
+                raise DataDirectoryRefused(f"The data of this node in {path} is damaged: {error}. {_ADVICE}") from error
+            raise
+
+    def close(self) -> None:
+        """Sync and close; once. Nothing may use the database meanwhile; after an error nothing is saved."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self.failstop.failed:
+                self.log.sync()
+        finally:
+            self._witness.close()
+            try:
+                self.rocks.close()
+            finally:
+                self._lock.release()
+
+    def _open_rocks(self) -> Rocks:
+        """Open RocksDB; when its WAL is damaged, only if everything this node ever told anybody lies before that.
+
+        A loss of power may leave the end of the WAL half written, zeros where data should be. That looks like damage
+        but took nothing away: the witness tells. The look is read-only, so what is refused stays as it was.
+        """
+        directory = self.path / _ROCKS
+        try:
+            return Rocks(directory, self.tuning, self.failstop, Opening.NORMAL)
+        except WalDamaged as damage:
+            failstop = FailStop()
+            try:
+                examined = Rocks(directory, self.tuning, failstop, Opening.EXAMINE)
+                try:
+                    self._read(examined, failstop)
+                finally:
+                    examined.close()
+            except Damaged as loss:
+                raise Damaged(f"{damage} Before that place: {loss}") from loss
+            structlog.get_logger().warning("storage.tail_cut", path=str(directory), reason=str(damage))
+        return Rocks(directory, self.tuning, self.failstop, Opening.CUT)
+
+    def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[State, RaftLog]:
+        """Return the verified contents of `rocks`, changing nothing. Raises `Damaged`."""
+        node = rocks.family(NODE_FAMILY)
+        if node.get(_IDENTITY_KEY) != msgspec.msgpack.encode(self.identity):
+            raise Damaged(f"{self.path / IDENTITY_FILE} belongs to another node than the database beside it.")
+        active = (node.get(ACTIVE_STATE) or b"").decode(errors="replace")
+        state = State(rocks, rocks.family(active))
+        return state, RaftLog(rocks, self._witness, state, failstop, self.tuning.log_cache_bytes)
+
+    def disk_bytes(self) -> int:
+        """Return the bytes of all files of RocksDB: tables, WAL, and its own bookkeeping."""
+        total = 0
+        with os.scandir(self.rocks.path) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    pass  # a compaction removed it meanwhile
+        return total
+
+    def properties(self) -> dict[str, int]:
+        """Return RocksDB's figures for metrics, by its own names with underscores; blocks for about 50 us."""
+        figures = {name: self.rocks.summed_property(f"rocksdb.{name}") for name in _SUMMED_PROPERTIES}
+        figures |= {name: self.rocks.int_property(f"rocksdb.{name}") for name in _WHOLE_PROPERTIES}
+        return {name.replace("-", "_"): value for name, value in figures.items()}
+
+
+def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
+    """Set up an empty directory. IDENTITY comes last and makes it one of ours; until then a marker says unfinished."""
+    present = {entry.name for entry in path.iterdir()} - _NOT_OURS
+    marker = path / _CREATING
+    if present and not marker.exists():
+        raise DataDirectoryRefused(
+            f"{path} is not empty, but has no {IDENTITY_FILE} file, so it is not the data directory of a node, or what "
+            "makes it one was lost. Point this node to its own directory, or to an empty one to make it a new member."
+        )
+    write_file(marker, b"This directory is being set up; nothing in it was used yet.\n")
+    shutil.rmtree(path / _ROCKS, ignore_errors=True)
+    identity = draw_identity(cluster_id, name)
+    rocks = Rocks(path / _ROCKS, tuning, FailStop(), Opening.CREATE)
+    try:
+        batch = rocks.batch(rocks.family(NODE_FAMILY))
+        batch[_IDENTITY_KEY] = msgspec.msgpack.encode(identity)
+        batch[ACTIVE_STATE] = FIRST_STATE.encode()
+        rocks.write(batch)
+        rocks.sync_wal()
+    finally:
+        rocks.close()
+    Witness.create(path / _WITNESS, identity.node_id)
+    sync_directory(path)
+    sync_directory(path.parent)
+    write_identity(path, identity)
+    return identity
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(exist_ok=True)

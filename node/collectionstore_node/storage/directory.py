@@ -1,0 +1,59 @@
+"""The process lock on a data directory, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from collectionstore_node.errors import DataDirectoryRefused
+
+LOCK_FILE: Final = "LOCK"
+
+
+class DirectoryLock:
+    """An exclusive `flock` on the file LOCK, which names the holder; the kernel frees it with the process."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the lock. Raises `DataDirectoryRefused` when another process has it, `OSError` for anything else."""
+        self._file = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 32, 0).decode(errors="replace").strip()
+            os.close(self._file)
+            by = f"process {holder}" if holder.isdigit() else "another process"
+            raise DataDirectoryRefused(
+                f"{directory} is in use by {by}. Stop it first, or give this node a directory of its own."
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock up; the file stays, for removing it would let two processes lock two files."""
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace `path` with `data`, durably: a crash leaves the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(file, data) != len(data):
+            raise OSError(f"{temporary} could not be written in full; is the disk full?")
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make durable which files are in `path`."""
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,84 @@
+"""Who a data directory belongs to.
+
+A node id is an incarnation: drawn at random when an empty directory is first used, and never used again when the
+directory is lost. A node that came back empty under its old id could vote twice (Vanlightly, standard-raft).
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from collectionstore_node.errors import DataDirectoryRefused
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.storage.directory import write_file
+
+IDENTITY_FILE: Final = "IDENTITY"
+FORMAT: Final = 1
+"""Of the whole data directory; raised when an older node could not read it any more."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The member that a data directory belongs to. `node_id` has 63 bits and is never 0."""
+
+    cluster_id: str
+    name: str
+    node_id: NodeId
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    cluster_id: str
+    name: str
+    node_id: str
+
+
+def draw_identity(cluster_id: str, name: str) -> Identity:
+    """Return a new incarnation of a member."""
+    return Identity(cluster_id, name, NodeId(1 + secrets.randbelow(2**63 - 1)))
+
+
+def write_identity(directory: Path, identity: Identity) -> None:
+    """Write the file IDENTITY, durably."""
+    file = _File(FORMAT, identity.cluster_id, identity.name, f"{identity.node_id:016x}")
+    write_file(directory / IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
+
+
+def read_identity(directory: Path) -> Identity | None:
+    """Return what the file IDENTITY says, None when there is none. Raises `DataDirectoryRefused` when it is damaged."""
+    path = directory / IDENTITY_FILE
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        file = msgspec.json.decode(data, type=_File)
+        node_id = int(file.node_id, 16)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DataDirectoryRefused(
+            f"{path} is damaged ({error}). Restore the file from a copy of this very directory if there is one; "
+            "otherwise remove the member from the cluster and start it again on an empty directory."
+        ) from error
+    if file.format != FORMAT:
+        raise DataDirectoryRefused(
+            f"{directory} has data format {file.format}; this version reads format {FORMAT}. "
+            "Run the version that wrote it."
+        )
+    return Identity(file.cluster_id, file.name, NodeId(node_id))
+
+
+def check_owner(directory: Path, identity: Identity, *, cluster_id: str, name: str) -> None:
+    """Raise `DataDirectoryRefused` when the directory belongs to another cluster or member."""
+    if identity.cluster_id != cluster_id:
+        raise DataDirectoryRefused(
+            f"{directory} belongs to cluster {identity.cluster_id!r}, not {cluster_id!r}. "
+            "Point this node to its own directory, or to an empty one to make it a new member."
+        )
+    if identity.name != name:
+        raise DataDirectoryRefused(
+            f"{directory} belongs to member {identity.name!r}, not {name!r}. "
+            "Point this node to its own directory, or to an empty one to make it a new member."
+        )

@@ -1,0 +1,343 @@
+"""The Raft log and the hard state in RocksDB.
+
+`append` runs on the event loop and returns when the entries are with the operating system; `sync` runs in one
+executor thread and returns when everything appended before it began is durable and witnessed. Only then may anything
+that rests on it be sent.
+
+Invariants:
+- every entry's chain value is checked against its predecessor's when it is read from disk, and for the whole log
+  when it is opened;
+- the witness is at or behind the durable log at every instant (see `witness`);
+- what is applied, committed or compacted is never replaced.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from rocksdict import WriteBatch
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.messages import (
+    NO_NODE,
+    Entry,
+    HardState,
+    Index,
+    SnapshotMetadata,
+    Term,
+    chain_hash,
+    decode_entry,
+    decode_hard_state,
+    decode_metadata,
+    encode,
+)
+from collectionstore_node.raft.reader import Compacted, LogReader, Unavailable
+from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.failstop import FailStop
+from collectionstore_node.storage.rocks import LOG_FAMILY, NODE_FAMILY, Rocks
+from collectionstore_node.storage.state import State
+from collectionstore_node.storage.tail import Tail
+from collectionstore_node.storage.witness import Witness, WitnessRecord
+
+_HARD_STATE: Final = b"hard_state"
+_SNAPSHOT: Final = b"snapshot"
+_INDEX = struct.Struct(">Q")
+_LAST_KEY: Final = b"\xff" * 9
+
+
+class RaftLog(LogReader):
+    """The stored log. Reads and `append` belong to the event loop; other threads see a consistent log too."""
+
+    def __init__(self, rocks: Rocks, witness: Witness, state: State, failstop: FailStop, cache_bytes: int) -> None:
+        """Read and verify the stored log, changing nothing; `sync` before anything rests on it.
+
+        Raises `Damaged` when it is damaged or behind its witness.
+        """
+        self._rocks = rocks
+        self._witness = witness
+        self._state = state
+        self._failstop = failstop
+        self._node = rocks.family(NODE_FAMILY)
+        self._entries = rocks.family(LOG_FAMILY)
+        self._lock = threading.Lock()
+        """Held for changes of the log and for reads; never through an fsync, but for a truncation's."""
+        self._syncing = threading.Lock()
+        try:
+            hard_state = self._node.get(_HARD_STATE)
+            snapshot = self._node.get(_SNAPSHOT)
+            self._hard_state = HardState() if hard_state is None else decode_hard_state(hard_state)
+            self._tail = Tail(SnapshotMetadata() if snapshot is None else decode_metadata(snapshot), cache_bytes)
+            self._load()
+        except msgspec.DecodeError as error:
+            raise Damaged(f"A record of the log cannot be read ({error}).") from error
+        self._check_against_state()
+        self._check_against_witness()
+        self._durable_applied = state.applied.index
+
+    # Reading
+
+    def first_index(self) -> Index:
+        """Return `snapshot().index + 1`."""
+        return self._tail.first
+
+    def last_index(self) -> Index:
+        """Return the last stored index, durable or not."""
+        return self._tail.last
+
+    def snapshot(self) -> SnapshotMetadata:
+        """Return the metadata of the compacted prefix."""
+        return self._tail.snapshot
+
+    def hard_state(self) -> HardState:
+        """Return the stored hard state; its commit covers at least what is applied."""
+        return self._hard_state
+
+    @property
+    def size_bytes(self) -> int:
+        """Approximate bytes of the entries kept."""
+        return self._tail.size_bytes
+
+    def term(self, index: Index) -> Term:
+        """Return the term at `index` in `[first_index - 1, last_index]`. Raises `Compacted` or `Unavailable`."""
+        self._failstop.check()
+        with self._lock:
+            return self._tail.term(index)
+
+    def chain(self, index: Index) -> bytes:
+        """Return the chain value at `index` in `[first_index - 1, last_index]`. Raises as `term`."""
+        self._failstop.check()
+        with self._lock:
+            return self._chain(index)
+
+    def entries(self, lo: Index, hi: Index, bytes_max: int) -> tuple[Entry, ...]:
+        """Return entries `[lo, hi)`, cut before `bytes_max` of data is passed but never empty when `lo < hi`.
+
+        Raises `Compacted`, `Unavailable`, or `StorageFailed` when the disk fails or gives something else back.
+        """
+        self._failstop.check()
+        if lo >= hi:
+            return ()
+        with self._lock:
+            if lo < self._tail.first:
+                raise Compacted
+            if hi > self._tail.last + 1:
+                raise Unavailable
+            found: list[Entry] = []
+            cached_first = self._tail.cached_first
+            left = bytes_max
+            if lo < cached_first:
+                found, left = self._read(lo, min(hi, cached_first), bytes_max)
+                if found and found[-1].index + 1 < min(hi, cached_first):
+                    return tuple(found)
+                lo = cached_first
+            for entry in self._tail.cached_range(lo, hi):
+                left -= len(entry.data)
+                if left < 0 and found:
+                    break
+                found.append(entry)
+            return tuple(found)
+
+    # Writing
+
+    def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
+        """Write `entries` and `hard_state` in one batch, without a sync.
+
+        When the first index is not behind the last stored one, the stored suffix from there on is replaced; only
+        then does this wait for the disk, to lower the witness. Raises `InvariantViolated` for what Raft excludes.
+        """
+        if not entries and hard_state is None:
+            return
+        with self._lock:
+            batch = self._rocks.batch(self._entries)
+            if entries:
+                self._check_append(entries)
+                if entries[0].index <= self._tail.last:
+                    self._truncate(Index(entries[0].index - 1), batch)
+                for entry in entries:
+                    batch[_INDEX.pack(entry.index)] = encode(entry)
+            if hard_state is not None:
+                self._check_hard_state(hard_state)
+                batch.put(_HARD_STATE, encode(hard_state), self._node.handle)
+            self._rocks.write(batch)
+            self._tail.append(entries)
+            self._hard_state = hard_state or self._hard_state
+
+    def sync(self) -> None:
+        """Return when everything appended before the call is durable, in the log first and then in the witness.
+
+        Blocks, mostly without the GIL.
+        """
+        with self._syncing:
+            while True:
+                with self._lock:
+                    record, epoch = self._record(), self._witness.epoch
+                applied = self._state.applied.index
+                self._rocks.sync_wal()
+                self._durable_applied = max(self._durable_applied, applied)
+                # A truncation came between: what we looked at is not the log any more, so look again.
+                if self._witness.raise_to(record, epoch):
+                    return
+
+    def compact(self, to: SnapshotMetadata) -> None:
+        """Drop the entries up to `to.index`, which must be applied. Cheap: one small write.
+
+        What is dropped must never be needed again, so the state at `to.index` is made durable first; as every sync
+        covers the state too, that costs a sync here only when none came since it was applied.
+        """
+        with self._lock:
+            if to.index <= self._tail.snapshot.index:
+                return
+            if to.index > self._state.applied.index:
+                raise InvariantViolated(f"compaction to {to.index}, but only {self._state.applied.index} is applied")
+            if (to.term, to.chain) != (self._tail.term(to.index), self._chain(to.index)):
+                raise InvariantViolated(f"compaction to {to.index} with another term or chain than the log's")
+            if to.index > self._durable_applied:
+                self._rocks.sync_wal()
+                self._durable_applied = to.index
+            batch = self._rocks.batch(self._entries)
+            batch.delete_range(_INDEX.pack(0), _INDEX.pack(to.index + 1), self._entries.handle)
+            batch.put(_SNAPSHOT, encode(to), self._node.handle)
+            self._rocks.write(batch)
+            self._tail.compact(to)
+
+    def replace(self, snapshot: SnapshotMetadata, batch: WriteBatch) -> None:
+        """Empty the log, to go on behind `snapshot`, in one durable step with what is in `batch`; keep term and vote.
+
+        Blocks. Part of a snapshot install; see `snapshots`.
+        """
+        with self._lock:
+            # The lowest statement that is true of the old log and of the new one.
+            self._witness.lower(self._record_at(self._tail.snapshot.index))
+            hard_state = HardState(
+                self._hard_state.term, self._hard_state.vote, max(self._hard_state.commit, snapshot.index)
+            )
+            batch.delete_range(_INDEX.pack(0), _LAST_KEY, self._entries.handle)
+            batch.put(_SNAPSHOT, encode(snapshot), self._node.handle)
+            batch.put(_HARD_STATE, encode(hard_state), self._node.handle)
+            self._rocks.write(batch)
+            self._tail.reset(snapshot)
+            self._hard_state = hard_state
+        self.sync()
+
+    # Inside
+
+    def _truncate(self, last: Index, batch: WriteBatch) -> None:
+        """Take everything behind `last` away, with the witness first."""
+        self._witness.lower(self._record_at(last))
+        batch.delete_range(_INDEX.pack(last + 1), _INDEX.pack(self._tail.last + 1), self._entries.handle)
+        self._tail.truncate(last)
+
+    def _check_append(self, entries: Sequence[Entry]) -> None:
+        first = entries[0].index
+        if first > self._tail.last + 1:
+            raise InvariantViolated(f"entry {first} would leave a hole behind {self._tail.last}")
+        if first <= max(self._tail.snapshot.index, self._hard_state.commit, self._state.applied.index):
+            raise InvariantViolated(f"entry {first} would replace what is committed")
+        term = self._tail.term(Index(first - 1))
+        for expected, entry in enumerate(entries, first):
+            if entry.index != expected or entry.term < term:
+                raise InvariantViolated(f"entry {entry.index} of term {entry.term} where {expected} should come")
+            term = entry.term
+
+    def _check_hard_state(self, new: HardState) -> None:
+        old = self._hard_state
+        if new.term < old.term or new.commit < old.commit:
+            raise InvariantViolated(f"hard state would go back from {old} to {new}")
+        if new.term == old.term and old.vote not in (NO_NODE, new.vote):
+            raise InvariantViolated(f"a second vote in term {old.term}: {new.vote:016x} after {old.vote:016x}")
+
+    def _record(self) -> WitnessRecord:
+        """Return what the witness may say once everything written so far is durable."""
+        last = self._tail.last
+        return WitnessRecord(
+            last, self._tail.term(last), self._chain(last), self._hard_state.term, self._hard_state.vote
+        )
+
+    def _record_at(self, last: Index) -> WitnessRecord:
+        """Return what the witness says now, with the log ending at `last`."""
+        durable = self._witness.record
+        return WitnessRecord(last, self._tail.term(last), self._chain(last), durable.term, durable.vote)
+
+    def _chain(self, index: Index) -> bytes:
+        if index == self._tail.snapshot.index:
+            return self._tail.snapshot.chain
+        self._tail.check(index)
+        if index >= self._tail.cached_first:
+            return self._tail.cached(index).chain
+        return self._read(index, Index(index + 1), 0)[0][0].chain
+
+    def _read(self, lo: Index, hi: Index, bytes_max: int) -> tuple[list[Entry], int]:
+        """Return the stored entries `[lo, hi)`, cut as in `entries`, and what is left of `bytes_max`."""
+        entries: list[Entry] = []
+        # One earlier, unless that is the snapshot, for the chain value to check the first one against.
+        start = max(Index(lo - 1), self._tail.first)
+        previous = self._tail.snapshot.chain if start == lo else None
+        expected = start
+        for key, value in self._entries.scan(_INDEX.pack(start)):
+            try:
+                entry = decode_entry(value)
+            except msgspec.DecodeError as error:
+                raise self._failstop.fail(f"read log entry {expected}", error) from error
+            if entry.index != expected or key != _INDEX.pack(expected):
+                break
+            if previous is not None and not _follows(previous, entry):
+                raise self._failstop.fail(f"read log entry {expected}", "its chain value does not match")
+            previous = entry.chain
+            expected = Index(expected + 1)
+            if entry.index < lo:
+                continue
+            bytes_max -= len(entry.data)
+            if bytes_max < 0 and entries:
+                return entries, bytes_max
+            entries.append(entry)
+            if expected == hi:
+                return entries, bytes_max
+        raise self._failstop.fail(f"read log entry {expected}", "it is not there")
+
+    def _load(self) -> None:
+        """Read the whole log into the tail, checking that it is an unbroken chain."""
+        previous, expected = self._tail.snapshot.chain, self._tail.first
+        for key, value in self._entries.scan(_INDEX.pack(expected)):
+            entry = decode_entry(value)
+            if key != _INDEX.pack(expected) or entry.index != expected:
+                raise Damaged(f"Entry {expected} of the log is missing.")
+            if not _follows(previous, entry):
+                raise Damaged(f"The chain of the log is broken at entry {expected}.")
+            self._tail.append((entry,))
+            previous, expected = entry.chain, Index(expected + 1)
+
+    def _check_against_state(self) -> None:
+        applied, tail = self._state.applied, self._tail
+        if not tail.snapshot.index <= applied.index <= tail.last:
+            raise Damaged(
+                f"The state machine stands at {applied.index}, but the log holds {tail.first} to {tail.last}."
+            )
+        if self._chain(applied.index) != applied.chain:
+            raise Damaged(f"The state machine was made by another log: their chains differ at {applied.index}.")
+        if self._hard_state.commit > tail.last:
+            raise Damaged(f"The log ends at {tail.last}, but {self._hard_state.commit} was committed.")
+        if applied.index > self._hard_state.commit:
+            self._hard_state = HardState(self._hard_state.term, self._hard_state.vote, applied.index)
+
+    def _check_against_witness(self) -> None:
+        witness, tail, hard_state = self._witness.record, self._tail, self._hard_state
+        if tail.last < witness.last_index:
+            raise Damaged(f"The log ends at {tail.last}, but this node had stored up to {witness.last_index}.")
+        if witness.last_index >= tail.snapshot.index:
+            stored = (tail.term(witness.last_index), self._chain(witness.last_index))
+            if stored != (witness.last_term, witness.chain):
+                raise Damaged(f"Entry {witness.last_index} is not the one this node had stored.")
+        forgotten = hard_state.term == witness.term and witness.vote not in (NO_NODE, hard_state.vote)
+        if hard_state.term < witness.term or forgotten:
+            raise Damaged(
+                f"The stored term {hard_state.term} and vote {hard_state.vote:016x} are older than "
+                f"term {witness.term} and vote {witness.vote:016x}, which this node had promised."
+            )
+
+
+def _follows(previous: bytes, entry: Entry) -> bool:
+    return chain_hash(previous, entry.index, entry.term, entry.kind, entry.data) == entry.chain

@@ -1,0 +1,200 @@
+"""The file that carries a snapshot: pure format, no RocksDB.
+
+Header: magic, length (4 bytes), msgpack header, SHA-256 of all of it. Then chunks: length, msgpack list of key, value,
+key, value, ..., SHA-256 of the list. Then a length of 0 and the msgpack footer with its length, followed by the
+SHA-256 of every byte before. Numbers are big-endian. Keys are not empty
+and ascend through the whole file.
+
+Whoever reads a file checks each part's hash before decoding it, and the last hash before using anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.messages import SnapshotMetadata
+
+FORMAT: Final = 1
+
+_MAGIC: Final = b"CSSNAP\r\n"
+_LENGTH = struct.Struct(">I")
+_HASH_BYTES: Final = 32
+_HEADER_BYTES_MAX: Final = 1 << 20
+_CHUNK_BYTES_MAX: Final = 1 << 30
+
+
+class SnapshotFile(NamedTuple):
+    """A finished snapshot file. `sha256` covers every byte of it, in hexadecimal."""
+
+    path: Path
+    metadata: SnapshotMetadata
+    size_bytes: int
+    sha256: str
+
+
+class SnapshotContents(NamedTuple):
+    """What a verified file holds."""
+
+    metadata: SnapshotMetadata
+    records: int
+    bytes: int
+    """Of keys and values."""
+
+
+class _Header(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    metadata: SnapshotMetadata
+
+
+class _Footer(msgspec.Struct, frozen=True, array_like=True):
+    chunks: int
+    records: int
+    bytes: int
+
+
+_T = TypeVar("_T")
+
+_encode = msgspec.msgpack.encode
+_header_decoder = msgspec.msgpack.Decoder(_Header)
+_footer_decoder = msgspec.msgpack.Decoder(_Footer)
+_chunk_decoder = msgspec.msgpack.Decoder(list[bytes])
+
+
+def write_snapshot(
+    path: Path, metadata: SnapshotMetadata, records: Iterable[tuple[bytes, bytes]], chunk_bytes: int
+) -> SnapshotFile:
+    """Write a snapshot of `records`, which must ascend by key. Not synced. Raises `OSError`."""
+    whole = hashlib.sha256()
+    chunks = count = size = 0
+    with path.open("wb", buffering=0) as file:
+
+        def write(*parts: bytes) -> None:
+            data = b"".join(parts)
+            if file.write(data) != len(data):
+                raise OSError(f"{path} could not be written in full; is the disk full?")
+            whole.update(data)
+
+        header = _encode(_Header(FORMAT, metadata))
+        head = _MAGIC + _LENGTH.pack(len(header)) + header
+        write(head, hashlib.sha256(head).digest())
+        for chunk in _chunks(records, chunk_bytes):
+            body = _encode(chunk)
+            write(_LENGTH.pack(len(body)), body, hashlib.sha256(body).digest())
+            chunks, count, size = chunks + 1, count + len(chunk) // 2, size + sum(map(len, chunk))
+        footer = _encode(_Footer(chunks, count, size))
+        write(_LENGTH.pack(0), _LENGTH.pack(len(footer)), footer)
+        write(whole.digest())
+        return SnapshotFile(path, metadata, file.tell(), whole.hexdigest())
+
+
+def read_metadata(path: Path) -> SnapshotMetadata:
+    """Return where the snapshot stands, from its header. Raises `InvariantViolated` when the header is damaged."""
+    with path.open("rb") as file:
+        return _Reader(path, file).header()
+
+
+def verify_snapshot(path: Path) -> SnapshotContents:
+    """Read the whole file and return what it holds. Raises `InvariantViolated` when anything in it is damaged."""
+    with path.open("rb") as file:
+        reader = _Reader(path, file)
+        metadata = reader.header()
+        chunks = records = size = 0
+        last = b""
+        for chunk in reader.chunks():
+            keys = chunk[::2]
+            if len(chunk) % 2 or keys[0] <= last or sorted(set(keys)) != keys:
+                raise reader.damaged(f"the records of chunk {chunks} are out of order")
+            chunks, records, size, last = chunks + 1, records + len(keys), size + sum(map(len, chunk)), keys[-1]
+        if reader.footer() != _Footer(chunks, records, size):
+            raise reader.damaged("its counts do not match its contents")
+        return SnapshotContents(metadata, records, size)
+
+
+def read_chunks(path: Path) -> Iterator[list[bytes]]:
+    """Yield the chunks of a file that was verified, each a list of key, value, key, value, and so on."""
+    with path.open("rb") as file:
+        reader = _Reader(path, file)
+        reader.header()
+        yield from reader.chunks()
+
+
+class _Reader:
+    """Reads the parts of a file in their order; everything it returns has matched its hash."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path = path
+        self._file = file
+        self._whole = hashlib.sha256()
+
+    def header(self) -> SnapshotMetadata:
+        head = self._take(len(_MAGIC) + _LENGTH.size)
+        if not head.startswith(_MAGIC):
+            raise self.damaged("it is not a snapshot file")
+        body = self._take(self._bounded(head[len(_MAGIC) :], _HEADER_BYTES_MAX))
+        if self._take(_HASH_BYTES) != hashlib.sha256(head + body).digest():
+            raise self.damaged("its header does not match its hash")
+        # The format first: a later one may have other fields.
+        if msgspec.msgpack.decode(body, type=list[object])[:1] != [FORMAT]:
+            raise self.damaged(f"its format is not {FORMAT}")
+        return self._decode(_header_decoder, body).metadata
+
+    def chunks(self) -> Iterator[list[bytes]]:
+        number = 0
+        while length := self._bounded(self._take(_LENGTH.size), _CHUNK_BYTES_MAX):
+            body = self._take(length)
+            if self._take(_HASH_BYTES) != hashlib.sha256(body).digest():
+                raise self.damaged(f"chunk {number} does not match its hash")
+            chunk = self._decode(_chunk_decoder, body)
+            if not chunk:
+                raise self.damaged(f"chunk {number} is empty")
+            yield chunk
+            number += 1
+
+    def footer(self) -> _Footer:
+        body = self._take(self._bounded(self._take(_LENGTH.size), _HEADER_BYTES_MAX))
+        expected = self._whole.digest()
+        if self._take(_HASH_BYTES) != expected or self._file.read(1):
+            raise self.damaged("it does not match its hash")
+        return self._decode(_footer_decoder, body)
+
+    def damaged(self, what: str) -> InvariantViolated:
+        return InvariantViolated(f"snapshot file {self._path} is damaged: {what}")
+
+    def _take(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if len(data) != count:
+            raise self.damaged("it ends early")
+        self._whole.update(data)
+        return data
+
+    def _bounded(self, data: bytes, bound: int) -> int:
+        length: int = _LENGTH.unpack(data)[0]
+        if length > bound:
+            raise self.damaged(f"a part of {length} bytes")
+        return length
+
+    def _decode(self, decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
+        try:
+            return decoder.decode(body)
+        except msgspec.DecodeError as error:
+            raise self.damaged(str(error)) from error
+
+
+def _chunks(records: Iterable[tuple[bytes, bytes]], chunk_bytes: int) -> Iterator[list[bytes]]:
+    chunk: list[bytes] = []
+    size = 0
+    for record in records:
+        chunk += record
+        size += len(record[0]) + len(record[1])
+        if size >= chunk_bytes:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,86 @@
+"""The state machine's data in RocksDB, with where it stands in the log.
+
+Invariants:
+- `applied` is written in the same batch and column family as the writes that it covers;
+- nothing here is synced: the log can replay it, and compaction waits until it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import msgspec
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.messages import SnapshotMetadata, decode_metadata, encode
+from collectionstore_node.statemachine.view import View, Writes
+from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.family import Family
+from collectionstore_node.storage.rocks import Rocks
+
+Applied: TypeAlias = SnapshotMetadata
+"""Where the state machine stands: the last applied entry, and the configuration active there."""
+
+APPLIED_KEY: Final = b""
+"""Before every key of the state machine, so that it comes first in an export."""
+_FIRST_KEY: Final = b"\x00"
+
+
+class State(View):
+    """The live state. `get` and `scan` see everything committed, whether synced or not."""
+
+    def __init__(self, rocks: Rocks, family: Family) -> None:
+        """Read where the state stands. Raises `Damaged` when that cannot be read."""
+        self._rocks = rocks
+        self.family = family
+        """The active column family; a snapshot install exchanges it."""
+        self.applied: Applied = self._read_applied()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        return self.family.get(key) if key else None
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs with `lo <= key < hi`, in key order, as they are at the time of the call.
+
+        An iterator that is not exhausted keeps its view alive; do not hold one across requests.
+        """
+        return _below(self.family.scan(lo or _FIRST_KEY), hi)
+
+    def commit(self, writes: Writes, applied: Applied) -> None:
+        """Store `writes` and `applied` in one batch, without a sync. Raises `InvariantViolated` unless it moves on."""
+        if applied.index <= self.applied.index:
+            raise InvariantViolated(f"entry {applied.index} applied after {self.applied.index}")
+        if APPLIED_KEY in writes.values:
+            raise InvariantViolated("the empty key is not the state machine's")
+        batch = self._rocks.batch(self.family)
+        for lo, hi in writes.dropped:
+            batch.delete_range(lo or _FIRST_KEY, hi, self.family.handle)
+        for key, value in writes.values.items():
+            if value is None:
+                del batch[key]
+            else:
+                batch[key] = value
+        batch[APPLIED_KEY] = encode(applied)
+        self._rocks.write(batch)
+        self.applied = applied
+
+    def switch(self, family: Family) -> None:
+        """Go on with `family`, which an install filled."""
+        self.family = family
+        self.applied = self._read_applied()
+
+    def _read_applied(self) -> Applied:
+        data = self.family.get(APPLIED_KEY)
+        try:
+            return Applied() if data is None else decode_metadata(data)
+        except msgspec.DecodeError as error:
+            raise Damaged(f"Where the state machine stands cannot be read ({error}).") from error
+
+
+def _below(pairs: Iterator[tuple[bytes, bytes]], hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for pair in pairs:
+        if pair[0] >= hi:
+            return
+        yield pair

@@ -1,0 +1,129 @@
+"""The stored log against a list, through any sequence of changes and restarts."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from collectionstore_node.raft.messages import Entry, HardState, Index, SnapshotMetadata, Term
+from collectionstore_node.storage import Database
+from collectionstore_node.tests.storage.crashing_writer import check
+from collectionstore_node.tests.storage.entries import apply, entries, metadata, open_database
+
+_ALL = 1 << 30
+
+
+class LogModel(RuleBasedStateMachine):
+    """`kept` is what the log must hold behind `snapshot`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._directory = tempfile.TemporaryDirectory()
+        self._database: Database = open_database(Path(self._directory.name))
+        self.kept: list[Entry] = []
+        self.snapshot = SnapshotMetadata()
+        self.hard_state = HardState()
+
+    @initialize()
+    def begin(self) -> None:
+        """Start in term 1."""
+        self.hard_state = HardState(Term(1))
+        self._database.log.append((), self.hard_state)
+
+    @rule(count=st.integers(1, 12), size=st.sampled_from((0, 100, 3000)))
+    def append(self, count: int, size: int) -> None:
+        """A leader goes on."""
+        last = self.last
+        made = entries(last + 1, last + count, self.chain(last), term=self.hard_state.term, size=size)
+        self._database.log.append(made, None)
+        self.kept += made
+
+    @rule(back=st.integers(1, 30), count=st.integers(1, 12))
+    def replace(self, back: int, count: int) -> None:
+        """A new leader replaces uncommitted entries."""
+        self.hard_state = HardState(Term(self.hard_state.term + 1), self.hard_state.vote, self.hard_state.commit)
+        last = max(self.hard_state.commit, self.last - back)
+        made = entries(last + 1, last + count, self.chain(last), term=self.hard_state.term)
+        self._database.log.append(made, self.hard_state)
+        self.kept = [entry for entry in self.kept if entry.index <= last] + made
+
+    @precondition(lambda self: self.hard_state.commit < self.last)
+    @rule(count=st.integers(1, 20))
+    def commit(self, count: int) -> None:
+        """Entries are committed and applied, after they are durable."""
+        commit = min(self.last, self.hard_state.commit + count)
+        self.hard_state = HardState(self.hard_state.term, self.hard_state.vote, Index(commit))
+        self._database.log.sync()
+        self._database.log.append((), self.hard_state)
+        first = self._database.state.applied.index + 1
+        for index in range(first, commit + 1):
+            apply(self._database, index, {b"slot%02d" % (index % 40): b"%d" % index})
+
+    @rule(back=st.integers(0, 10))
+    def compact(self, back: int) -> None:
+        """The log is cut behind what is applied."""
+        to = self._database.state.applied.index - back
+        if to > self.snapshot.index:
+            self.snapshot = metadata(self._database, to)
+            self._database.log.compact(self.snapshot)
+            self.kept = [entry for entry in self.kept if entry.index > to]
+
+    @rule()
+    def sync(self) -> None:
+        """Everything is made durable."""
+        self._database.log.sync()
+
+    @rule()
+    def reopen(self) -> None:
+        """The node restarts."""
+        self._database.close()
+        self._database = open_database(Path(self._directory.name))
+        check(self._database)
+
+    @rule(lo=st.integers(0, 40), count=st.integers(0, 40), bytes_max=st.sampled_from((0, 300, 5000, _ALL)))
+    def read(self, lo: int, count: int, bytes_max: int) -> None:
+        """A range comes back whole, or cut where the bytes say."""
+        wanted = self.kept[lo : lo + count]
+        if not wanted:
+            return
+        found = self._database.log.entries(wanted[0].index, Index(wanted[-1].index + 1), bytes_max)
+        assert list(found) == wanted[: len(found)]
+        assert found
+        assert len(found) == 1 or sum(len(entry.data) for entry in found) <= bytes_max
+        more = wanted[: len(found) + 1]
+        assert len(found) == len(wanted) or sum(len(entry.data) for entry in more) > bytes_max
+
+    @invariant()
+    def ends_and_hard_state_agree(self) -> None:
+        """The cheap facts, after every step."""
+        log = self._database.log
+        assert (log.snapshot(), log.last_index()) == (self.snapshot, self.last)
+        assert log.hard_state() == self.hard_state
+        assert (log.term(log.last_index()), log.chain(log.last_index())) == (
+            self.kept[-1].term if self.kept else self.snapshot.term,
+            self.chain(self.last),
+        )
+
+    def teardown(self) -> None:
+        """Compare everything once more, from memory and from disk."""
+        log = self._database.log
+        assert list(log.entries(log.first_index(), Index(log.last_index() + 1), _ALL)) == self.kept
+        self._database.close()
+        self._directory.cleanup()
+
+    @property
+    def last(self) -> Index:
+        """The last index that the log must have."""
+        return Index(self.snapshot.index + len(self.kept))
+
+    def chain(self, index: int) -> bytes:
+        """Return the chain value that the log must have at `index`."""
+        return self.kept[index - self.snapshot.index - 1].chain if index > self.snapshot.index else self.snapshot.chain
+
+
+LogModel.TestCase.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+test_log_agrees_with_a_list = LogModel.TestCase

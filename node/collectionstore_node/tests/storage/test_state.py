@@ -1,0 +1,110 @@
+"""The state machine's data: reads, batches, and where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.messages import Configuration, Index, NodeId
+from collectionstore_node.statemachine.view import Writes
+from collectionstore_node.storage import Applied, Database
+from collectionstore_node.tests.storage import images
+from collectionstore_node.tests.storage.entries import apply, contents, extend, metadata, open_database
+
+
+def test_values_are_read_back_in_key_order(database: Database) -> None:
+    """By key and by range, absent ones as None; a deleted one is absent."""
+    extend(database, 2)
+    apply(database, 1, {b"b": b"2", b"a": b"1", b"c": b"", b"d": b"\x00" * 3})
+    apply(database, 2, {b"b": None, b"gone": None})
+    state = database.state
+    assert (state.get(b"a"), state.get(b"b"), state.get(b"c"), state.get(b"d")) == (b"1", None, b"", b"\x00" * 3)
+    assert list(state.scan(b"a", b"d")) == [(b"a", b"1"), (b"c", b"")]
+    assert list(state.scan(b"aa", b"zz")) == [(b"c", b""), (b"d", b"\x00" * 3)]
+    assert list(state.scan(b"d", b"d")) == []
+
+
+def test_where_it_stands_is_not_part_of_the_state(database: Database) -> None:
+    """Nor can the state machine write there."""
+    extend(database, 2)
+    apply(database, 1, {b"\x00": b"first"})
+    assert list(database.state.scan(b"", b"\xff")) == [(b"\x00", b"first")]
+    assert database.state.get(b"") is None
+    with pytest.raises(InvariantViolated, match="empty key"):
+        apply(database, 2, {b"": b"forged"})
+
+
+def test_ranges_are_dropped_before_values_are_written(database: Database) -> None:
+    """A collection dropped and made again in one batch holds what was put into it afterwards."""
+    extend(database, 3)
+    apply(database, 1, {b"c/%d" % number: b"old" for number in range(10)} | {b"d": b"kept", b"b": b"kept"})
+    writes = Writes()
+    writes.dropped = [(b"c/", b"c0")]
+    writes.values[b"c/5"] = b"new"
+    database.state.commit(writes, metadata(database, 2))
+    assert contents(database) == {b"b": b"kept", b"c/5": b"new", b"d": b"kept"}
+
+    everything = Writes()
+    everything.dropped = [(b"", b"\xff")]
+    database.state.commit(everything, metadata(database, 3))
+    assert contents(database) == {}
+    assert database.state.applied.index == 3
+
+
+def test_scan_shows_the_state_as_of_the_call(database: Database) -> None:
+    """Whatever is written while it is being read, or before its first item is taken."""
+    extend(database, 3)
+    before = {b"key %03d" % number: b"1" for number in range(100)}
+    apply(database, 1, dict(before))
+    started, waiting = database.state.scan(b"key", b"kez"), database.state.scan(b"key", b"kez")
+    first = next(started)
+    apply(database, 2, {key: b"2" for key in before} | {b"key 000a": b"2"})
+    assert dict([first, *started]) == before
+    assert dict(waiting) == before
+    assert database.state.get(b"key 050") == b"2"
+
+
+def test_applied_is_stored_with_the_writes(database: Database, directory: Path, tmp_path: Path) -> None:
+    """In every crash image the two agree, configuration included."""
+    assert database.state.applied == Applied()
+    extend(database, 30)
+    database.log.sync()
+    for index in range(1, 31):
+        applied = apply(database, index, {b"index": b"%d" % index})
+        if index % 10 == 0:
+            image = images.copy(directory, tmp_path / "image")
+            for size in (None, images.record_ends(images.wals(image)[-1])[-2]):
+                if size is not None:
+                    images.cut(images.wals(image)[-1], size)
+                opened = open_database(image)
+                assert contents(opened) == {b"index": b"%d" % opened.state.applied.index}
+                assert opened.state.applied.index in (index, index - 1)
+                opened.close()
+                images.copy(directory, tmp_path / "image")
+    assert applied.configuration == Configuration(voters=(NodeId(7),))
+    database.close()
+    again = open_database(directory)
+    assert again.state.applied == applied
+    again.close()
+
+
+def test_entry_is_applied_once(database: Database) -> None:
+    """Standing still or going back is a bug of the driver, found before anything is written."""
+    extend(database, 5)
+    apply(database, 3, {b"a": b"3"})
+    for index in (2, 3):
+        with pytest.raises(InvariantViolated, match="after 3"):
+            apply(database, index, {b"a": b"again"})
+    assert contents(database) == {b"a": b"3"}
+
+
+def test_state_without_its_log_is_refused(database: Database, directory: Path) -> None:
+    """The applied entry's chain must be the log's."""
+    made = extend(database, 5)
+    forged = Applied(Index(4), made[3].term, made[2].chain)
+    database.state.commit(Writes(), forged)
+    database.close()
+    with pytest.raises(Exception, match="made by another log"):
+        open_database(directory)
