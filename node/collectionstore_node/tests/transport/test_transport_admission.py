@@ -1,0 +1,176 @@
+"""Who is let in, what the others are told, and how often that is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.tests.transport.conftest import MakeNode
+from collectionstore_node.tests.transport.doubles import Authority, Node, eventually, heartbeat
+from collectionstore_node.tests.transport.visitor import visit
+from collectionstore_node.transport.dial import DialFailed
+
+
+async def test_certificate_of_another_authority_gets_nowhere(
+    make_node: MakeNode, tmp_path: Path, authority: Authority
+) -> None:
+    """Neither side accepts a certificate of a CA that it does not trust; the outsider has no effect."""
+    inside = await make_node(1, "n1")
+    foreign = Authority("foreign CA").issue(tmp_path / "foreign", "n2")
+    outside = await make_node(2, "n2", tls=foreign)
+    inside.transport.set_peers([outside.address])
+    outside.transport.set_peers([inside.address])
+    await eventually(lambda: "certificate verify failed" in inside.problem(outside).lower())
+    await eventually(lambda: "certificate verify failed" in outside.problem(inside).lower())
+    # It trusts the cluster's CA, but has no certificate of it: TLS ends the connection on the other side.
+    foreign.ca.write_bytes(authority.pem)
+    await outside.transport.reload_tls()
+    failures = outside.metrics.peer("n1").counts["failed"]
+    await eventually(lambda: outside.metrics.peer("n1").counts["failed"] > failures + 1)
+    assert not outside.connected(inside)
+    assert inside.replica.messages == []
+
+
+async def test_client_without_a_certificate_is_refused_by_tls(make_node: MakeNode, authority: Authority) -> None:
+    """TLS demands a certificate before a byte of HTTP is read; TLS 1.2 is not spoken."""
+    node = await make_node(1, "n1")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=authority.pem.decode())
+        context.maximum_version = version
+        with pytest.raises(OSError):  # noqa: PT011 - which one depends on where TLS notices
+            await _exchange(node, context)
+
+
+async def _exchange(node: Node, context: ssl.SSLContext) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.transport.port, ssl=context)
+    try:
+        writer.write(b"GET /peer HTTP/1.1\r\nHost: x\r\n\r\n")
+        await writer.drain()
+        if not await reader.read(1):
+            raise ConnectionResetError("closed without an answer")
+    finally:
+        writer.close()
+
+
+async def test_other_http_requests_are_answered_without_effect(
+    make_node: MakeNode, authority: Authority, tmp_path: Path
+) -> None:
+    """With a certificate but without a WebSocket there is nothing to see."""
+    node = await make_node(1, "n1")
+    tls = authority.issue(tmp_path / "visitor", "n2")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(str(tls.ca))
+    context.load_cert_chain(tls.certificate, tls.key)
+    for path, status in (("/", b"404"), ("/peer", b"400")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.transport.port, ssl=context)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_another_name_than_dialled_is_refused_by_the_dialer(make_node: MakeNode) -> None:
+    """The dialer says nothing to a member that is not the one it wants."""
+    one, two = await make_node(1, "n1"), await make_node(2, "n2")
+    one.transport.set_peers([dataclasses.replace(two.address, name="n3")])
+    await eventually(lambda: one.problem(two).startswith("wrong_name: dialled 'n3'"))
+    assert not one.connected(two)
+
+
+async def test_claimed_name_must_be_the_certificates(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:
+    """A hello in another member's name is refused, and the dialer learns why."""
+    node = await make_node(1, "n1")
+    tls = authority.issue(tmp_path, "n2")
+    with capture_logs() as logs, pytest.raises(DialFailed, match="wrong_name: claimed 'n3', certificate 'n2'"):
+        async with visit(node, tls, name="n2", claimed_name="n3"):
+            pass
+    assert [one["reason"] for one in logs if one["event"] == "peer.rejected"] == ["wrong_name"]
+
+
+async def test_another_cluster_is_refused(make_node: MakeNode) -> None:
+    """Two clusters under one CA do not mix."""
+    one, two = await make_node(1, "n1"), await make_node(2, "n2", cluster_id="other")
+    one.transport.set_peers([two.address])
+    two.transport.set_peers([one.address])
+    await eventually(lambda: one.problem(two).startswith("wrong_cluster"))
+    await eventually(lambda: two.problem(one).startswith("wrong_cluster"))
+
+
+async def test_another_incarnation_is_refused_and_told_which_one_lives_here(make_node: MakeNode) -> None:
+    """A member that lost its disk has a new node id; it does not get what was meant for the old one."""
+    one, two = await make_node(1, "n1"), await make_node(2, "n2")
+    one.transport.set_peers([dataclasses.replace(two.address, node_id=NodeId(0x99))])
+    await eventually(lambda: [status.problem for status in one.transport.peers()] != [None])
+    (status,) = one.transport.peers()
+    assert status.problem == f"wrong_node: dialled {0x99:016x}, but this node is {2:016x}"
+
+
+async def test_node_id_of_another_member_is_refused(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:
+    """A member cannot take another one's node id: the membership says whose it is."""
+    one, two = await make_node(1, "n1"), await make_node(2, "n2")
+    one.transport.set_peers([two.address])
+    with pytest.raises(DialFailed, match="wrong_node: node 0000000000000002 is 'n2', not 'n3'"):
+        async with visit(one, authority.issue(tmp_path, "n3"), node_id=2, name="n3"):
+            pass
+
+
+async def test_removed_member_is_told_and_logs_it_once(pair: tuple[Node, Node]) -> None:
+    """A removed member's connections end with the reason; it comes back, is told again, and logs it once."""
+    one, two = pair
+    with capture_logs() as logs:
+        one.replica.refusals[two.id] = "removed"
+        one.transport.set_peers([])
+        await eventually(lambda: two.problem(one) == "refused: removed")
+        dials = len(two.metrics.peer("n1").handshakes)
+        await eventually(lambda: len(two.metrics.peer("n1").handshakes) > dials + 3)
+    told = [one["event"] for one in logs if one.get("reason") == "refused: removed" and one["peer"] == "n1"]
+    assert sorted(told) == sorted(set(told))
+    assert "peer.refused" in told
+    rejected = [entry for entry in logs if entry["event"] == "peer.rejected" and entry["peer"] == "n2"]
+    assert [entry["detail"] for entry in rejected] == ["removed"]
+    assert one.metrics.rejections["refused"] > 3
+
+
+async def test_unreachable_member_is_logged_once(make_node: MakeNode) -> None:
+    """Many failed dials with one cause are one line."""
+    one, two = await make_node(1, "n1"), await make_node(2, "n2")
+    await two.transport.close()
+    with capture_logs() as logs:
+        one.transport.set_peers([two.address])
+        await eventually(lambda: one.metrics.peer("n2").counts["failed"] > 5)
+    assert [entry["event"] for entry in logs if entry.get("peer") == "n2"] == ["peer.unreachable"]
+
+
+async def test_member_with_too_many_connections_loses_the_oldest(
+    make_node: MakeNode, authority: Authority, tmp_path: Path
+) -> None:
+    """A member cannot use up the others' sockets."""
+    node = await make_node(1, "n1")
+    tls = authority.issue(tmp_path, "n77")
+    async with visit(node, tls) as oldest, visit(node, tls), visit(node, tls), visit(node, tls):
+        assert not oldest.ended.done()
+        async with visit(node, tls):
+            assert str(await oldest.ended) == "superseded: too many connections"
+
+
+async def test_failing_handler_ends_the_connection_and_nothing_else(pair: tuple[Node, Node]) -> None:
+    """A bug in the replica is logged and ends the connection it came by; the next one works."""
+    one, two = pair
+    two.replica.bug = RuntimeError("a bug")
+    with capture_logs() as logs:
+        one.transport.send([heartbeat(one.id, two.id)])
+        await eventually(lambda: two.metrics.rejections["internal"] == 1)
+    assert "peer.failed" in [entry["event"] for entry in logs]
+    two.replica.bug = None
+    await eventually(lambda: one.connected(two))
+    one.transport.send([heartbeat(one.id, two.id, 2)])
+    await eventually(lambda: two.replica.sequences() == [2])

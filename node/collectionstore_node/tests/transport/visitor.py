@@ -1,0 +1,71 @@
+"""A peer that can misbehave: it dials with a real certificate and then sends whatever a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.tests.transport.doubles import CLUSTER, QUICK, Node, RecordedPeer
+from collectionstore_node.transport import PeerAddress, TlsFiles
+from collectionstore_node.transport.connection import Connection, Ending, ending_of
+from collectionstore_node.transport.dial import Dialer, Self
+from collectionstore_node.transport.frames import Frame
+from collectionstore_node.transport.hello import PeerName, Purpose
+from collectionstore_node.transport.inbox import Inbox
+from collectionstore_node.transport.tls import TlsContexts
+from collectionstore_node.transport.traffic import Traffic
+
+
+class Visit:
+    """One connection of a visitor to a node."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._inbox = Inbox(1 << 30)
+        self.ended: asyncio.Task[Ending] = asyncio.create_task(connection.run(self._inbox.put))
+        self.ended.add_done_callback(lambda task: self._inbox.close(ending_of(task)))
+
+    async def send(self, frame: bytes) -> None:
+        """Send bytes as one WebSocket message."""
+        await self.connection.write(frame)
+
+    async def receive(self) -> Frame:
+        """Return the next frame; raises `ConnectionGone` at the end."""
+        return await self._inbox.get()
+
+
+@asynccontextmanager
+async def visit(
+    node: Node,
+    tls: TlsFiles,
+    *,
+    node_id: int = 77,
+    name: str = "n77",
+    claimed_name: str | None = None,
+    purpose: Purpose = Purpose.MESSAGES,
+    expects: int | None = None,
+) -> AsyncIterator[Visit]:
+    """Dial `node` with the certificate `tls`, claiming the rest. Raises `DialFailed`."""
+    own = PeerName(CLUSTER, name)
+    claimed = PeerName(CLUSTER, claimed_name or name)
+    me = Self(claimed, NodeId(node_id), "127.0.0.1:1")
+    traffic = Traffic(RecordedPeer())
+    dialer = Dialer(
+        me,
+        TlsContexts(tls, own),
+        QUICK,
+        set(),
+        lambda _: traffic,
+    )
+    address = PeerAddress(NodeId(expects) if expects is not None else node.id, node.name, node.address.address)
+    try:
+        one = Visit(await dialer.dial(address, purpose))
+        try:
+            yield one
+        finally:
+            one.ended.cancel()
+            await asyncio.gather(one.ended, return_exceptions=True)
+    finally:
+        await dialer.close()

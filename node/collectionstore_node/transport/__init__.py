@@ -1,0 +1,51 @@
+"""Node to node: Raft messages, requests and snapshots over WebSockets with mutual TLS.
+
+    transport.py        the facade: members, port, learnt addresses, the beat
+    peer.py             this node's own connection to a member: one bounded queue, kept up and renewed
+    receiver.py         the listening side: who is let in, where frames go
+    connection.py       one socket: reader, writer, pings, silence, closing
+    dial.py greeting.py opening a connection, and the first frames on it
+    calls.py serving.py requests: the asker's side, the answerer's side
+    snapshot_sender.py snapshot_receiver.py spool.py inbox.py
+                        resumable transfer of one file on a connection of its own
+    frames.py hello.py lanes.py snapshot_frames.py backoff.py
+                        pure: wire format, identity checks, queues, pauses
+    tls.py              contexts from files, reloadable; the identity in a certificate
+    ports.py traffic.py what the owner provides and sees: handler, metrics, settings, status
+
+Each side of a pair dials for what it sends itself; requests are answered on the connection they came by. What is
+delivered is delivered at most once and in order per connection; everything may be lost, and Raft expects that.
+"""
+
+from collectionstore_node.transport.hello import PeerName, Refused
+from collectionstore_node.transport.ports import (
+    PeerAddress,
+    PeerMetrics,
+    PeerStatus,
+    PeerUnavailable,
+    RequestLost,
+    SnapshotFailed,
+    TransportHandler,
+    TransportMetrics,
+    TransportSettings,
+)
+from collectionstore_node.transport.tls import TlsFiles, TlsFilesRefused, peer_name
+from collectionstore_node.transport.transport import Transport
+
+__all__ = [
+    "PeerAddress",
+    "PeerMetrics",
+    "PeerName",
+    "PeerStatus",
+    "PeerUnavailable",
+    "Refused",
+    "RequestLost",
+    "SnapshotFailed",
+    "TlsFiles",
+    "TlsFilesRefused",
+    "Transport",
+    "TransportHandler",
+    "TransportMetrics",
+    "TransportSettings",
+    "peer_name",
+]

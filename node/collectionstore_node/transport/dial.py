@@ -1,0 +1,147 @@
+"""Opening a connection to a member: TCP, TLS, WebSocket, greeting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.transport.connection import (
+    WEBSOCKET_BYTES_MAX,
+    Connection,
+    Ending,
+    Remote,
+    WebSocket,
+    close_socket,
+)
+from collectionstore_node.transport.greeting import Turned, certificate_name, send_hello
+from collectionstore_node.transport.hello import (
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
+    CloseCode,
+    Hello,
+    PeerName,
+    Purpose,
+    Refused,
+    check_certificate,
+    check_welcome,
+)
+from collectionstore_node.transport.ports import PeerAddress, TransportSettings
+from collectionstore_node.transport.tls import TlsContexts
+from collectionstore_node.transport.traffic import Traffic
+
+PEER_PATH: Final = "/peer"
+
+
+class DialFailed(Exception):
+    """No connection. `refused` tells a member that answered and said no from one that could not be reached."""
+
+    def __init__(self, reason: str, *, refused: bool) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+@dataclass(slots=True)
+class Self:
+    """What this node says of itself in every greeting; `address` is final once the port is bound."""
+
+    own: PeerName
+    node_id: NodeId
+    address: str
+
+
+class Dialer:
+    """Dials members with this node's certificate; one per transport."""
+
+    def __init__(
+        self,
+        me: Self,
+        tls: TlsContexts,
+        settings: TransportSettings,
+        registry: set[Connection],
+        traffic_of: Callable[[str], Traffic],
+    ) -> None:
+        self._me = me
+        self._tls = tls
+        self._settings = settings
+        self._registry = registry
+        self._traffic_of = traffic_of
+        # Names are looked up at every dial: a restarted pod has another address under the same name.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, use_dns_cache=False, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+    async def close(self) -> None:
+        """Close what aiohttp still holds; the connections were closed by their owners before."""
+        await self._session.close()
+
+    async def dial(self, peer: PeerAddress, purpose: Purpose) -> Connection:
+        """Return a greeted connection, not yet running. Raises `DialFailed`."""
+        traffic = self._traffic_of(peer.name)
+        began = time.monotonic()
+        socket = await self._connect(peer)
+        traffic.handshake(time.monotonic() - began)
+        try:
+            remote = await self._greet(socket, peer, purpose)
+            return Connection(socket, remote, traffic, self._settings, self._registry, pings=True)
+        except Turned as error:
+            await socket.close()
+            raise DialFailed(str(error), refused=_said_no(error.ending)) from error
+        except Refused as error:
+            await close_socket(socket, error.code, error.detail, self._settings.close_timeout_s)
+            raise DialFailed(str(error), refused=True) from error
+        except (OSError, aiohttp.ClientError) as error:
+            await socket.close()
+            raise DialFailed(_one_line(error), refused=False) from error
+        except BaseException:
+            # Cancelled: a socket without an owner would stay open.
+            await close_socket(socket, CloseCode.SHUTTING_DOWN, "", self._settings.close_timeout_s)
+            raise
+
+    async def _connect(self, peer: PeerAddress) -> WebSocket:
+        timeout = aiohttp.ClientWSTimeout(ws_close=self._settings.close_timeout_s)
+        try:
+            async with asyncio.timeout(self._settings.dial_timeout_s):
+                return await self._session.ws_connect(
+                    f"wss://{peer.address}{PEER_PATH}",
+                    ssl=self._tls.client,
+                    timeout=timeout,
+                    compress=0,
+                    max_msg_size=WEBSOCKET_BYTES_MAX,
+                )
+        except TimeoutError as error:
+            raise DialFailed(f"no answer within {self._settings.dial_timeout_s:g} s", refused=False) from error
+        except (OSError, ValueError, aiohttp.ClientError) as error:
+            raise DialFailed(_one_line(error), refused=False) from error
+
+    async def _greet(self, socket: WebSocket, peer: PeerAddress, purpose: Purpose) -> Remote:
+        certificate = certificate_name(socket)
+        check_certificate(certificate, own=self._me.own, name=peer.name)
+        hello = Hello(
+            protocol_min=PROTOCOL_MIN,
+            protocol_max=PROTOCOL_MAX,
+            cluster_id=self._me.own.cluster_id,
+            node_id=self._me.node_id,
+            name=self._me.own.name,
+            address=self._me.address,
+            expects=peer.node_id,
+            purpose=purpose,
+        )
+        welcome = await send_hello(socket, hello, self._settings.dial_timeout_s)
+        check_welcome(welcome, certificate, own=self._me.own, expects=peer.node_id)
+        return Remote(welcome.node_id, welcome.name, welcome.address, purpose)
+
+
+def _said_no(ending: Ending) -> bool:
+    return ending.code is not None and ending.code not in (CloseCode.SHUTTING_DOWN, CloseCode.BUSY)
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,135 @@
+"""The wire format between nodes: what one binary WebSocket message holds. Pure.
+
+    magic "CS" | format u8 | kind u8 | flags u16 | length u32 | crc32 u32 | payload
+
+Numbers are big-endian. The checksum covers everything but itself, so that a flipped byte anywhere is noticed, also
+one that happened before TLS on the sender or after TLS here. Lists (messages, requests, replies) are msgpack arrays
+put together from items encoded earlier: an item is encoded once, its size is known when it is queued, and all that
+waits for one peer leaves in one frame.
+
+Invariants:
+- one WebSocket message is exactly one frame; anything before or after it is an error;
+- a decoder never allocates by a length it was told: the bytes are already there and bounded by the socket's limit;
+- no flag is defined yet; an unknown flag is an error, so that one can be given a meaning later.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from zlib import crc32
+
+MAGIC: Final = b"CS"
+FORMAT: Final = 1
+HEADER_BYTES: Final = 14
+PAYLOAD_BYTES_MAX: Final = 32 << 20
+"""Longest payload sent or accepted: an AppendEntries with one very large command batch fits."""
+
+_HEAD = struct.Struct(">2sBBHI")
+_CRC = struct.Struct(">I")
+
+
+class FrameKind(enum.IntEnum):
+    """What the payload is. Numbers are never given a new meaning."""
+
+    HELLO = 1
+    """First frame of the dialer: `hello.Hello`."""
+    WELCOME = 2
+    """First frame of the other side: `hello.Welcome`."""
+    PING = 3
+    """Eight opaque bytes; answered at once."""
+    PONG = 4
+    """The bytes of the ping."""
+    MESSAGES = 5
+    """A list of Raft messages."""
+    REQUESTS = 6
+    """A list of `calls.Request`."""
+    REPLIES = 7
+    """A list of `calls.Reply`, on the connection the requests came by."""
+    SNAPSHOT_BEGIN = 8
+    SNAPSHOT_ACK = 9
+    SNAPSHOT_CHUNK = 10
+    SNAPSHOT_DONE = 11
+    SNAPSHOT_REFUSED = 12
+
+
+class Rejection(enum.Enum):
+    """Why bytes are not a frame."""
+
+    TRUNCATED = "truncated"
+    BAD_MAGIC = "bad_magic"
+    UNKNOWN_FORMAT = "unknown_format"
+    UNKNOWN_KIND = "unknown_kind"
+    UNKNOWN_FLAGS = "unknown_flags"
+    OVERSIZED = "oversized"
+    WRONG_LENGTH = "wrong_length"
+    CHECKSUM = "checksum"
+
+
+class FrameRejected(Exception):
+    """Bytes that are not a frame, or a frame whose payload is not what its kind says; close the connection."""
+
+    def __init__(self, reason: Rejection, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+
+
+class Frame(NamedTuple):
+    """A decoded frame; `payload` is a view of the bytes received."""
+
+    kind: FrameKind
+    payload: memoryview
+
+
+_KINDS: Final = {int(kind): kind for kind in FrameKind}
+
+
+def encode_frame(kind: FrameKind, *parts: bytes | memoryview) -> bytes:
+    """Return the frame whose payload is `parts` joined. Raises `ValueError` when that passes PAYLOAD_BYTES_MAX."""
+    length = sum(map(len, parts))
+    if length > PAYLOAD_BYTES_MAX:
+        raise ValueError(f"payload of {length} bytes; at most {PAYLOAD_BYTES_MAX} fit a frame")
+    head = _HEAD.pack(MAGIC, FORMAT, kind, 0, length)
+    checksum = crc32(head)
+    for part in parts:
+        checksum = crc32(part, checksum)
+    return b"".join((head, _CRC.pack(checksum), *parts))
+
+
+def encode_list(kind: FrameKind, items: Sequence[bytes]) -> bytes:
+    """Return a frame whose payload is the msgpack array of `items`, each the msgpack form of one value."""
+    return encode_frame(kind, _array_head(len(items)), *items)
+
+
+def decode_frame(data: bytes) -> Frame:
+    """Decode one whole frame. Raises `FrameRejected` with the reason."""
+    if len(data) < HEADER_BYTES:
+        raise FrameRejected(Rejection.TRUNCATED, f"{len(data)} bytes are less than a header")
+    magic, frame_format, number, flags, length = _HEAD.unpack_from(data)
+    if magic != MAGIC:
+        raise FrameRejected(Rejection.BAD_MAGIC, magic.hex())
+    if frame_format != FORMAT:
+        raise FrameRejected(Rejection.UNKNOWN_FORMAT, f"{frame_format}, known: {FORMAT}")
+    if length > PAYLOAD_BYTES_MAX:
+        raise FrameRejected(Rejection.OVERSIZED, f"{length} bytes, at most {PAYLOAD_BYTES_MAX}")
+    if length != len(data) - HEADER_BYTES:
+        raise FrameRejected(Rejection.WRONG_LENGTH, f"{length} said, {len(data) - HEADER_BYTES} there")
+    view = memoryview(data)
+    if crc32(view[HEADER_BYTES:], crc32(view[: _HEAD.size])) != _CRC.unpack_from(data, _HEAD.size)[0]:
+        raise FrameRejected(Rejection.CHECKSUM, f"kind {number}, {length} bytes")
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise FrameRejected(Rejection.UNKNOWN_KIND, str(number))
+    if flags:
+        raise FrameRejected(Rejection.UNKNOWN_FLAGS, f"{flags:#06x}")
+    return Frame(kind, view[HEADER_BYTES:])
+
+
+def _array_head(count: int) -> bytes:
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")

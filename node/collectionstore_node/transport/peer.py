@@ -1,0 +1,298 @@
+"""This node's own connection to one member: dialled, kept up, renewed, and fed from one bounded queue.
+
+States: dialling (messages queue up), pausing after a failed dial (messages are dropped at once: when the peer is back,
+Raft sends what it needs then, not what it needed before), connected.
+
+Invariants:
+- messages of one connection arrive in the order of `send`; nothing is sent twice;
+- the replica learns of every possible loss through `on_unreachable`, so that it falls back to probing;
+- a connection is renewed by opening the next one first: requests that wait on the old one are still answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from collectionstore_node.raft.messages import Message
+from collectionstore_node.transport.backoff import Backoff
+from collectionstore_node.transport.calls import Calls
+from collectionstore_node.transport.connection import Connection, Ending, FrameHandler, ending_of
+from collectionstore_node.transport.dial import Dialer, DialFailed
+from collectionstore_node.transport.frames import Frame, FrameKind
+from collectionstore_node.transport.hello import CloseCode, Purpose, Refused
+from collectionstore_node.transport.lanes import Lane
+from collectionstore_node.transport.ports import (
+    PeerAddress,
+    PeerStatus,
+    PeerUnavailable,
+    TransportHandler,
+    TransportSettings,
+)
+from collectionstore_node.transport.traffic import Traffic
+
+log = structlog.get_logger()
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A running connection and what depends on it."""
+
+    connection: Connection
+    calls: Calls
+    address: PeerAddress
+    task: asyncio.Task[Ending]
+
+
+class Peer:
+    """One member to which this node sends."""
+
+    def __init__(
+        self,
+        address: PeerAddress,
+        dialer: Dialer,
+        handler: TransportHandler,
+        traffic: Traffic,
+        settings: TransportSettings,
+        random: Callable[[], float],
+    ) -> None:
+        """Start dialling at once; `close` ends it."""
+        self.address = address
+        self.traffic = traffic
+        self._dialer = dialer
+        self._handler = handler
+        self._settings = settings
+        self._random = random
+        self._queue = Lane(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
+        self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random)
+        self._link: _Link | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+        self._accepting = True
+        self._closed = False
+        self._problem: str | None = None
+        self._reported: set[tuple[str, str]] = set()
+        self._telling = False
+        self._rotate_at = float("inf")
+        self._nudged = asyncio.Event()
+        traffic.metrics.connected(0)
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._keep_connected(), name=f"peer-{address.name}")
+
+    def send(self, message: Message) -> None:
+        """Queue a message, or drop and count it; never blocks."""
+        if not self._accepting or not self._queue.put(_encode(message)):
+            self._dropped(1)
+        elif self._link is not None:
+            self._link.connection.wake()
+
+    async def request(self, payload: bytes, timeout_s: float) -> bytes:
+        """Ask and return the answer. Raises `PeerUnavailable` or `RequestLost`."""
+        if self._link is None:
+            raise PeerUnavailable(f"{self.address.name} is not connected: {self._problem or 'dialling'}")
+        return await self._link.calls.call(payload, timeout_s)
+
+    def move(self, address: PeerAddress) -> None:
+        """Dial another address, or expect another name, from now on; the present connection stays until then."""
+        if address != self.address:
+            self.address = address
+            self._nudged.set()
+
+    def nudge(self) -> None:
+        """Dial without waiting for the pause to end: the peer has just been heard of."""
+        self._nudged.set()
+
+    def rotate(self, within_s: float) -> None:
+        """Renew the connection at a random moment within `within_s`, for instance after a reload of certificates."""
+        self._rotate_at = min(self._rotate_at, time.monotonic() + self._random() * within_s)
+        self._nudged.set()
+
+    async def close(self, code: CloseCode) -> None:
+        """Send what is queued, for at most `close_timeout_s`, and close with `code`."""
+        self._closed = True
+        self._accepting = False
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        link, self._link = self._link, None
+        if link is not None:
+            await self._finish(link, link.connection.flushed(), self._settings.close_timeout_s)
+            await self._end(link, code)
+        await asyncio.gather(*self._retired)
+        self._dropped(self._queue.clear())
+        self.traffic.metrics.connected(0)
+
+    def status(self, now: float) -> PeerStatus:
+        """Return what is known at monotonic time `now`."""
+        traffic, link = self.traffic, self._link
+        return PeerStatus(
+            node_id=self.address.node_id,
+            name=self.address.name,
+            address=self.address.address,
+            connected=link is not None,
+            round_trip_s=traffic.round_trip_s,
+            round_trip_p50_s=traffic.round_trip_p50_s,
+            handshake_s=traffic.handshake_s,
+            queued_messages=len(self._queue),
+            queued_bytes=self._queue.size_bytes,
+            outstanding_requests=len(link.calls) if link is not None else 0,
+            sent_bytes=traffic.sent_bytes,
+            received_bytes=traffic.received_bytes,
+            sent_messages=traffic.sent_messages,
+            received_messages=traffic.received_messages,
+            dropped_messages=traffic.dropped_messages,
+            last_heard_age_s=None if traffic.heard_at is None else now - traffic.heard_at,
+            problem=None if link is not None else self._problem,
+        )
+
+    async def _keep_connected(self) -> None:
+        while True:
+            self._nudged.clear()
+            address = self.address
+            # Certificates reloaded from here on are not yet those of this dial: `rotate` must outlast it.
+            self._rotate_at = float("inf")
+            try:
+                connection = await self._dialer.dial(address, Purpose.MESSAGES)
+            except DialFailed as error:
+                self._failed(error)
+                await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
+                continue
+            self._connected(connection, address)
+            await self._until_renewal()
+            if self._link is None and not self._settled(connection):
+                # It greets and then closes: not to be dialled in a tight loop.
+                self._nudged.clear()
+                await self._pause(None)
+
+    def _failed(self, error: DialFailed) -> None:
+        self.traffic.metrics.send_failed()
+        if self._link is None:
+            self._problem = str(error)
+            self._report("peer.refused" if error.refused else "peer.unreachable", self._problem)
+            self._dropped(self._queue.clear())
+
+    async def _pause(self, hi_s: float | None) -> None:
+        """Wait before the next dial, or until nudged; messages are dropped meanwhile unless a connection lives."""
+        self._accepting = self._link is not None
+        try:
+            async with asyncio.timeout(self._backoff.next_delay_s(hi_s)):
+                await self._nudged.wait()
+        except TimeoutError:
+            pass  # the pause is over
+        self._accepting = True
+
+    def _connected(self, connection: Connection, address: PeerAddress) -> None:
+        """Take a new connection into use and retire the one before, if that still lives."""
+        previous = self._link
+        if previous is not None:
+            self._retire(previous)
+        calls = Calls(connection.wake, self._settings)
+        connection.sources = (calls, self._queue)
+        running = self._loop.create_task(connection.run(_reply_reader(calls)), name=f"read-{address.name}")
+        self._link = link = _Link(connection, calls, address, running)
+        running.add_done_callback(lambda _: self._ended(link))
+        self._problem = None
+        age_s = self._settings.connection_age_max_s * (0.9 + 0.1 * self._random())
+        self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
+        if previous is None:
+            self.traffic.metrics.connected(1)
+            self._report("peer.connected")
+
+    async def _until_renewal(self) -> None:
+        """Return when there is no connection, or a new one is due: age, reload, another address."""
+        while (link := self._link) is not None and link.address == self.address:
+            left_s = self._rotate_at - time.monotonic()
+            if left_s <= 0:
+                return
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._nudged.wait()
+            except TimeoutError:
+                return
+
+    def _ended(self, link: _Link) -> None:
+        link.calls.lost()
+        if self._link is not link:
+            return
+        self._link = None
+        ending = ending_of(link.task)
+        self.traffic.metrics.connected(0)
+        if not ending.orderly:
+            self.traffic.metrics.send_failed()
+        if self._settled(link.connection):
+            self._backoff.reset()
+            self._reported.clear()
+        self._problem = str(ending)
+        self._report("peer.disconnected", self._problem)
+        self._dropped(self._queue.clear())
+        self._tell_unreachable()
+        self._nudged.set()
+
+    def _settled(self, connection: Connection) -> bool:
+        """Return whether a connection has lasted long enough to count as a success."""
+        return time.monotonic() - connection.opened_at > self._settings.backoff_max_s
+
+    def _retire(self, link: _Link) -> None:
+        """Close a connection that is being replaced, after the answers it owes have come, for a bounded time."""
+        # From here on only the new connection's writer empties the queue.
+        link.connection.sources = (link.calls,)
+
+        async def retire() -> None:
+            await self._finish(link, link.calls.drained(), self._settings.drain_timeout_s)
+            await self._end(link, CloseCode.ROTATED)
+
+        task = self._loop.create_task(retire(), name=f"retire-{link.address.name}")
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    async def _finish(self, link: _Link, done: Coroutine[None, None, None], timeout_s: float) -> None:
+        """Wait for `done`, for the end of the connection or for the timeout, whichever comes first."""
+        waiting = self._loop.create_task(done)
+        await asyncio.wait((waiting, link.task), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _end(self, link: _Link, code: CloseCode) -> None:
+        link.connection.end(code, "")
+        await link.task
+
+    def _report(self, event: str, reason: str = "") -> None:
+        """Log what happened once until a connection has lasted, not at every attempt that ends the same way."""
+        if (event, reason) not in self._reported:
+            self._reported.add((event, reason))
+            write = log.info if event == "peer.connected" else log.warning
+            write(event, **self._names(), address=self.address.address, **({"reason": reason} if reason else {}))
+
+    def _dropped(self, count: int) -> None:
+        if count:
+            self.traffic.dropped(count)
+            self._tell_unreachable()
+
+    def _tell_unreachable(self) -> None:
+        """Tell the replica, once per turn of the loop and never from inside its own call of `send`."""
+        if not self._telling and not self._closed:
+            self._telling = True
+            self._loop.call_soon(self._unreachable_now)
+
+    def _unreachable_now(self) -> None:
+        self._telling = False
+        self._handler.on_unreachable(self.address.node_id)
+
+    def _names(self) -> dict[str, str]:
+        return {"peer": self.address.name, "node_id": f"{self.address.node_id:016x}"}
+
+
+def _reply_reader(calls: Calls) -> FrameHandler:
+    def on_frame(frame: Frame) -> int:
+        if frame.kind is not FrameKind.REPLIES:
+            raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} on a connection dialled from here")
+        calls.on_replies(frame.payload)
+        return 0
+
+    return on_frame
