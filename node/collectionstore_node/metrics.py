@@ -1,0 +1,233 @@
+"""Every Prometheus series of a node, declared once with help, unit and labels.
+
+Names follow `collectionstore_<part>_<noun>_<unit>`. Label values are bounded: members, routes, methods, status classes.
+Children are resolved once, because `labels()` costs more than the observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from collectionstore_node.raft.ready import Role
+
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class ReplicaMetrics:
+    """What the driver counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._is_leader = Gauge("collectionstore_raft_is_leader", "1 while this node leads", registry=registry)
+        self._has_leader = Gauge("collectionstore_raft_has_leader", "1 while a leader is known", registry=registry)
+        self._leader_changes = Counter(
+            "collectionstore_raft_leader_changes_total", "Times that another leader was seen", registry=registry
+        )
+        self._proposed = Counter(
+            "collectionstore_raft_proposals_total", "Commands proposed by this node as leader", registry=registry
+        )
+        self._proposed_bytes = Counter(
+            "collectionstore_raft_proposed_bytes_total", "Bytes of proposed entries", registry=registry
+        )
+        self._batch_commands = Histogram(
+            "collectionstore_raft_entry_commands",
+            "Commands coalesced into one entry",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
+            registry=registry,
+        )
+        self._applied = Counter("collectionstore_raft_applied_commands_total", "Commands applied", registry=registry)
+        self._applied_index = Gauge("collectionstore_raft_applied_index", "Last applied log index", registry=registry)
+        self.rejected_messages = Counter(
+            "collectionstore_raft_rejected_messages_total", "Peer messages refused as impossible", registry=registry
+        )
+        self.fsync_seconds = Histogram(
+            "collectionstore_storage_wal_fsync_seconds",
+            "Time to make appended entries and the witness durable",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._last_leader = 0
+
+    def role_changed(self, role: Role, *, leader: int) -> None:
+        """Note who leads now."""
+        self._is_leader.set(role is Role.LEADER)
+        self._has_leader.set(bool(leader))
+        if leader and leader != self._last_leader:
+            self._leader_changes.inc()
+            self._last_leader = leader
+
+    def proposed(self, commands: int, size: int) -> None:
+        """Count one entry."""
+        self._proposed.inc(commands)
+        self._proposed_bytes.inc(size)
+        self._batch_commands.observe(commands)
+
+    def applied(self, commands: int, index: int) -> None:
+        """Count applied commands."""
+        self._applied.inc(commands)
+        self._applied_index.set(index)
+
+
+class PeerSeries:
+    """The series of one peer, as the transport reports them per frame."""
+
+    def __init__(self, series: TransportSeries, name: str) -> None:
+        self._sent_messages = series.sent_messages.labels(name)
+        self._sent_bytes = series.sent_bytes.labels(name)
+        self._received_messages = series.received_messages.labels(name)
+        self._received_bytes = series.received_bytes.labels(name)
+        self._dropped = series.dropped_messages.labels(name)
+        self._send_failures = series.send_failures.labels(name)
+        self._round_trip = series.round_trip.labels(name)
+        self._handshake = series.handshake.labels(name)
+        self._connected = series.connected.labels(name)
+
+    def sent(self, messages: int, size_bytes: int) -> None:
+        """Count a frame."""
+        self._sent_messages.inc(messages)
+        self._sent_bytes.inc(size_bytes)
+
+    def received(self, messages: int, size_bytes: int) -> None:
+        """Count a frame."""
+        self._received_messages.inc(messages)
+        self._received_bytes.inc(size_bytes)
+
+    def dropped(self, messages: int) -> None:
+        """Count messages that were not sent."""
+        self._dropped.inc(messages)
+
+    def send_failed(self) -> None:
+        """Count a failed dial or a broken connection."""
+        self._send_failures.inc()
+
+    def round_trip(self, seconds: float) -> None:
+        """Observe a ping."""
+        self._round_trip.observe(seconds)
+
+    def handshake(self, seconds: float) -> None:
+        """Observe a dial."""
+        self._handshake.observe(seconds)
+
+    def connected(self, count: int) -> None:
+        """Set whether the connection is up."""
+        self._connected.set(count)
+
+
+class TransportSeries:
+    """Traffic between nodes; `peer` is the member's name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"collectionstore_peer_{name}_total", text, ["peer"], registry=registry)
+
+        self.sent_messages = counter("sent_messages", "Raft messages sent")
+        self.sent_bytes = counter("sent_bytes", "Bytes sent, frames of every kind")
+        self.received_messages = counter("received_messages", "Raft messages received")
+        self.received_bytes = counter("received_bytes", "Bytes received, frames of every kind")
+        self.dropped_messages = counter("dropped_messages", "Messages not sent: queue full or not connected")
+        self.send_failures = counter("send_failures", "Dials that failed and connections that broke")
+        self.round_trip = Histogram(
+            "collectionstore_peer_round_trip_seconds", "Ping to pong", ["peer"], buckets=_SECONDS, registry=registry
+        )
+        self.handshake = Histogram(
+            "collectionstore_peer_handshake_seconds",
+            "TCP, TLS and WebSocket handshake of a dial",
+            ["peer"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.connected = Gauge(
+            "collectionstore_peer_connected",
+            "1 while this node's connection to the peer is up",
+            ["peer"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "collectionstore_peer_rejected_connections_total",
+            "Connections refused or ended by this node",
+            ["reason"],
+            registry=registry,
+        )
+        self._peers: dict[str, PeerSeries] = {}
+
+    def peer(self, name: str) -> PeerSeries:
+        """Return the series of a peer, made at the first call."""
+        if name not in self._peers:
+            self._peers[name] = PeerSeries(self, name)
+        return self._peers[name]
+
+    def forget(self, name: str) -> None:
+        """Drop the series of a peer that is no longer a member."""
+        if self._peers.pop(name, None) is not None:
+            for series in (
+                self.sent_messages,
+                self.sent_bytes,
+                self.received_messages,
+                self.received_bytes,
+                self.dropped_messages,
+                self.send_failures,
+                self.round_trip,
+                self.handshake,
+                self.connected,
+            ):
+                series.remove(name)
+
+    def rejected(self, reason: str) -> None:
+        """Count a connection refused or ended by this node."""
+        self._rejected.labels(reason).inc()
+
+
+class RouteSeries:
+    """The series of one route and method; a child per status class, made at the first use."""
+
+    def __init__(self, series: HttpSeries, route: str, method: str) -> None:
+        self._seconds = series.seconds.labels(route, method)
+        self._requests = series.requests
+        self._labels = (route, method)
+        self._children: dict[int, Counter] = {}
+
+    def finished(self, status: int, seconds: float) -> None:
+        """Count a request."""
+        child = self._children.get(status)
+        if child is None:
+            child = self._children[status] = self._requests.labels(*self._labels, str(status))
+        child.inc()
+        self._seconds.observe(seconds)
+
+
+class HttpSeries:
+    """The client API; `route` is the pattern, never the path."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "collectionstore_http_requests_total",
+            "Requests answered",
+            ["route", "method", "code"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "collectionstore_http_request_seconds",
+            "Time from the parsed request to its answer",
+            ["route", "method"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._inflight = Gauge("collectionstore_http_inflight_requests", "Requests being served", registry=registry)
+        self._readers: list[Callable[[], int]] = []
+        self._inflight.set_function(lambda: sum(read() for read in self._readers))
+
+    def route(self, route: str, method: str) -> RouteSeries:
+        """Return the counters of a route."""
+        return RouteSeries(self, route, method)
+
+    def inflight(self, read: Callable[[], int]) -> None:
+        """Add a reader of the number of requests being served; the gauge shows their sum."""
+        self._readers.append(read)
+
+
+def build_info(registry: CollectorRegistry, *, version: str, cluster: str, name: str) -> None:
+    """Declare which build runs as which member."""
+    Info("collectionstore_build", "Version of this node", registry=registry).info(
+        {"version": version, "cluster_id": cluster, "member": name}
+    )

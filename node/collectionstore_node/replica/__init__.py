@@ -1,0 +1,28 @@
+"""The driver: the only code that executes a `Ready`, and the home of everyone who waits for one.
+
+- `replica.py`     `Replica`: what clients and operators ask for, on any node
+- `driver.py`      `Driver`: ticks and messages in; disk and network out
+- `proposals.py`   commands on their way into the log, and the futures that wait for their outcomes
+- `reads.py`       linearizable reads: one ReadIndex round for all that arrive together
+- `forwarding.py`  commands that a follower hands to the leader
+- `calls.py`       what a follower asks of the leader on a client's behalf, and its encoding
+- `members.py`     membership requests: checks, fencing, the `ConfigChange` they become
+- `compaction.py`  when the log is cut
+- `catch_up.py`    snapshots to followers that fell behind the cut
+- `status.py`      what the node says of itself
+"""
+
+from collectionstore_node.replica.driver import Driver, DriverSettings
+from collectionstore_node.replica.members import MemberChange, MembersRequest
+from collectionstore_node.replica.replica import ProcessFacts, Replica
+from collectionstore_node.replica.status import NodeStatus
+
+__all__ = [
+    "Driver",
+    "DriverSettings",
+    "MemberChange",
+    "MembersRequest",
+    "NodeStatus",
+    "ProcessFacts",
+    "Replica",
+]

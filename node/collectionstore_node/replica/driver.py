@@ -1,0 +1,488 @@
+"""The driver: the only code that executes a `Ready`.
+
+Everything runs on one event loop; disk syncs and snapshot files use one thread each. Ticks, peer messages and client
+requests change the core between two awaits; `run` then takes one `Ready` at a time and does what it says, in its order.
+
+Invariants:
+- a message that rests on unsynced state leaves only after the sync (`Ready.messages_after_append`);
+- committed entries are applied, stored with `applied` in one batch, and only then is anybody answered;
+- the first error of the disk or of the core's invariants ends `run`: the process must stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from collectionstore_node.errors import (
+    InvalidRequest,
+    InvariantViolated,
+    MessageRejected,
+    NodeError,
+    NotLeader,
+    NotNow,
+    OutcomeUnknown,
+)
+from collectionstore_node.metrics import ReplicaMetrics
+from collectionstore_node.raft.messages import (
+    GENESIS_CHAIN,
+    NO_NODE,
+    Change,
+    ChangeKind,
+    ConfigChange,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Index,
+    InstallSnapshot,
+    Message,
+    NodeId,
+    SnapshotMetadata,
+    Term,
+    chain_hash,
+    decode_change,
+    decode_messages,
+    encode,
+)
+from collectionstore_node.raft.node import RaftNode
+from collectionstore_node.raft.ready import Ready
+from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.replica.catch_up import CatchUp
+from collectionstore_node.replica.compaction import Compaction
+from collectionstore_node.replica.proposals import Proposals
+from collectionstore_node.replica.reads import Reads
+from collectionstore_node.replica.status import show_id
+from collectionstore_node.statemachine.apply import apply_batch
+from collectionstore_node.statemachine.commands import Outcome, join_batch
+from collectionstore_node.statemachine.members import (
+    MemberInfo,
+    MembershipContext,
+    MembershipRecord,
+    apply_membership,
+    encode_context,
+    read_membership,
+)
+from collectionstore_node.statemachine.reads import read_revision
+from collectionstore_node.statemachine.view import Overlay, View
+from collectionstore_node.storage import Applied, Database, Identity, install_snapshot
+from collectionstore_node.transport import PeerAddress
+
+if TYPE_CHECKING:
+    from collectionstore_node.transport import Transport
+
+log = structlog.get_logger()
+
+SNAPSHOT_INSTALL_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """How the driver paces itself. The election timeout is drawn from `[election_ticks, election_ticks_max)`."""
+
+    tick_s: float
+    heartbeat_ticks: int
+    election_ticks: int
+    election_ticks_max: int
+    snapshot_commands: int
+    snapshot_log_bytes: int
+    waiting_max: int = 4_096
+    """Commands that may wait to be proposed."""
+
+    @property
+    def leader_wait_s(self) -> float:
+        """How long a request waits for a leader: time for one failed and one successful election."""
+        return 2.5 * self.election_ticks_max * self.tick_s
+
+
+class Driver:
+    """Drives the core, the disk and the network of one member. Belongs to one event loop.
+
+    `serve` answers what other nodes ask on a client's behalf; it is set before `run`.
+    """
+
+    serve: Callable[[bytes], Awaitable[bytes]]
+
+    def __init__(
+        self,
+        database: Database,
+        settings: DriverSettings,
+        metrics: ReplicaMetrics,
+        random: Callable[[], float],
+    ) -> None:
+        self.identity: Identity = database.identity
+        self.view: View = database.state
+        self.settings = settings
+        self.record: MembershipRecord = read_membership(self.view)
+        self.revision: int = read_revision(self.view)
+        self._database = database
+        self._metrics = metrics
+        self._random = random
+        self._loop = asyncio.get_running_loop()
+        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._wake = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._proposals = Proposals(waiting_max=settings.waiting_max, create_future=self._loop.create_future)
+        self._reads = Reads(self._loop.create_future)
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
+        self._compaction = Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes)
+        self._received: dict[tuple[Index, Term], Path] = {}
+        self.raft = self._make_core()
+
+    # Life cycle
+
+    def attach(self, transport: Transport) -> None:
+        """Give the driver its transport, before `run`."""
+        self._transport = transport
+        self._catch_up = CatchUp(self._database, transport, self._copier, self._snapshot_ended, self._fail)
+        self._announce_peers()
+
+    async def run(self) -> None:
+        """Drive until cancelled. Raises `Fatal` when the process must stop."""
+        self._tick()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._turn():
+                    await self._execute(self.raft.ready())
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            self._stopping = True
+
+    async def close(self) -> None:
+        """Let go of everybody who waits, and of the threads."""
+        self._stopping = True
+        self._proposals.close()
+        self._reads.close()
+        await self._catch_up.close()
+        self._syncer.shutdown()
+        self._copier.shutdown()
+
+    def _make_core(self) -> RaftNode:
+        applied = self._database.state.applied
+        return RaftNode(
+            self.identity.node_id,
+            RaftSettings(election_ticks=self.settings.election_ticks, heartbeat_ticks=self.settings.heartbeat_ticks),
+            self._database.log,
+            hard_state=self._database.log.hard_state(),
+            configuration=applied.configuration,
+            applied=applied.index,
+            random_ticks=self._random_ticks,
+        )
+
+    def _random_ticks(self, lo: int, hi: int) -> int:
+        return lo + int(self._random() * (hi - lo))
+
+    def _tick(self) -> None:
+        if self._stopping:
+            return
+        # After a stall there is no catching up on ticks: messages that arrived meanwhile must be seen first.
+        self._loop.call_later(self.settings.tick_s, self._tick)
+        now = self._loop.time()
+        try:
+            self.raft.tick()
+            self._proposals.expire(now)
+            self._reads.expire(now)
+            self._check_conditions()
+        except NodeError as error:
+            self._fail(error)
+        self._wake.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """End `run` with `error`, from a callback."""
+        if self._failure is None:
+            self._failure = error
+        self._wake.set()
+
+    # One Ready
+
+    def _turn(self) -> bool:
+        """Hand waiting commands and reads to the core; return whether it wants something done."""
+        if self._failure is not None:
+            return False
+        if self._proposals.waiting:
+            self._propose_waiting()
+        if self._reads.waiting:
+            self.raft.read_index(self._reads.start())
+        return self.raft.has_ready()
+
+    def _propose_waiting(self) -> None:
+        if not self.raft.is_leader:
+            leader = self.raft.leader
+            self._proposals.refuse_waiting(lambda: NotLeader(leader))
+            return
+        batch = self._proposals.take()
+        if not batch:
+            return
+        # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
+        data = join_batch(time.time_ns() // 1_000_000, [waiting.command for waiting in batch])
+        try:
+            index, term = self.raft.propose(data)
+        except NotNow as error:
+            for waiting in batch:
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)
+            return
+        self._metrics.proposed(len(batch), len(data))
+        self._proposals.proposed(index, term, batch)
+
+    async def _execute(self, ready: Ready) -> None:
+        if ready.soft_state is not None:
+            self._note_leadership(ready)
+        self._send(ready.messages)
+        if ready.snapshot is not None:
+            await self._install(ready.snapshot)
+        if ready.entries or ready.hard_state is not None:
+            self._database.log.append(ready.entries, ready.hard_state)
+        if ready.must_sync:
+            sync = self._loop.run_in_executor(self._syncer, self._timed_sync)
+            # What is committed is durable here already, so it is applied while the disk works on the rest.
+            self._apply(ready.committed)
+            await sync
+        else:
+            self._apply(ready.committed)
+        self._send(ready.messages_after_append)
+        self._reads.confirmed(ready.read_states)
+        self._reads.failed(ready.failed_reads, self.raft.leader)
+        self._reads.applied(self._database.state.applied.index)
+        self.raft.advance(ready)
+        self._check_conditions()
+        if not ready.must_sync:
+            # Give clients and peers a turn even when there is always something to do.
+            await asyncio.sleep(0)
+
+    def _timed_sync(self) -> None:
+        started = time.perf_counter()
+        self._database.log.sync()
+        self._metrics.fsync_seconds.observe(time.perf_counter() - started)
+
+    def _send(self, messages: tuple[Message, ...]) -> None:
+        if not messages:
+            return
+        if any(type(message) is InstallSnapshot for message in messages):
+            for message in messages:
+                if isinstance(message, InstallSnapshot):
+                    self._catch_up.start(message)
+            messages = tuple(message for message in messages if not isinstance(message, InstallSnapshot))
+        self._transport.send(messages)
+
+    def _apply(self, committed: tuple[Entry, ...]) -> None:
+        if not committed:
+            return
+        overlay = Overlay(self.view)
+        configuration = self._database.state.applied.configuration
+        outcomes: list[list[Outcome]] = []
+        changed = False
+        for entry in committed:
+            if entry.kind is EntryKind.COMMANDS:
+                outcomes.append(apply_batch(overlay, entry.data))
+                self._compaction.applied(len(outcomes[-1]), len(entry.data))
+                continue
+            outcomes.append([])
+            if entry.kind is EntryKind.CHANGE:
+                configuration = self.raft.apply_change(entry)
+                self.record = apply_membership(overlay, entry.index, decode_change(entry.data).context, configuration)
+                changed = True
+        last = committed[-1]
+        applied = Applied(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
+        self._database.state.commit(overlay.writes, applied)
+        # BEFORE anybody is answered, so that whoever reads after an answer sees the write.
+        for entry, results in zip(committed, outcomes, strict=True):
+            if results:
+                self.revision = results[-1].revision
+            self._proposals.applied(entry.index, entry.term, results)
+            expected = self._changes.pop(entry.index, None)
+            if expected is not None and not expected[1].done():
+                expected[1].set_result(expected[0] == entry.term)
+        self._metrics.applied(sum(map(len, outcomes)), last.index)
+        if changed:
+            self._membership_changed(configuration)
+        if self._compaction.due:
+            self._compact(applied)
+
+    def _compact(self, applied: Applied) -> None:
+        cut = self._compaction.advance(
+            SnapshotMetadata(applied.index, applied.term, applied.chain, applied.configuration)
+        )
+        if cut is not None and cut.index >= self._database.log.first_index():
+            self._database.log.compact(cut)
+            log.info("log.compacted", index=cut.index, bytes=self._database.log.size_bytes)
+
+    async def _install(self, metadata: SnapshotMetadata) -> None:
+        path = self._received.pop((metadata.index, metadata.term), None)
+        if path is None:
+            raise InvariantViolated(f"the core asks for a snapshot at {metadata.index} that was not received")
+        started = time.perf_counter()
+        await self._loop.run_in_executor(self._copier, install_snapshot, self._database, path)
+        path.unlink(missing_ok=True)
+        self._proposals.skipped_to(metadata.index)
+        self._compaction.reset()
+        self.record = read_membership(self.view)
+        self.revision = read_revision(self.view)
+        log.info("snapshot.installed", index=metadata.index, seconds=round(time.perf_counter() - started, 3))
+        self._membership_changed(metadata.configuration)
+
+    def _note_leadership(self, ready: Ready) -> None:
+        if ready.soft_state is None:
+            return
+        leader, role = ready.soft_state.leader, ready.soft_state.role
+        self._metrics.role_changed(role, leader=leader)
+        log.info(
+            "leader.elected" if leader else "leader.lost",
+            leader=show_id(leader) if leader else None,
+            role=role.value,
+            term=self.raft.term,
+        )
+
+    def _membership_changed(self, configuration: Configuration) -> None:
+        log.info(
+            "configuration.applied",
+            index=self.record.index,
+            voters=[show_id(one) for one in configuration.voters],
+            outgoing=[show_id(one) for one in configuration.outgoing],
+            learners=[show_id(one) for one in configuration.learners],
+        )
+        self._announce_peers()
+
+    def _announce_peers(self) -> None:
+        self._transport.set_peers(
+            PeerAddress(node_id=NodeId(info.node_id), name=info.name, address=info.address)
+            for info in self.record.members
+            if info.node_id != self.identity.node_id
+        )
+
+    # What the transport calls
+
+    def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
+        """Step a peer's messages; impossible ones are counted and dropped."""
+        for message in messages:
+            try:
+                self.raft.step(message)
+            except MessageRejected as error:
+                self._metrics.rejected_messages.inc()
+                log.warning("message.rejected", sender=show_id(sender), reason=str(error))
+            except NodeError as error:
+                self._fail(error)
+                return
+        self._wake.set()
+
+    async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
+        """Answer another node."""
+        del sender
+        return await self.serve(payload)
+
+    async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
+        """Take a complete, verified snapshot file and let the core decide whether to install it."""
+        (message,) = decode_messages(envelope)
+        if not isinstance(message, InstallSnapshot):
+            raise MessageRejected(f"a snapshot's envelope holds {type(message).__name__}")
+        at = (message.metadata.index, message.metadata.term)
+        self._received[at] = path
+        self.on_messages(sender, (message,))
+        await self.until(lambda: self.raft.applied >= at[0] or not self.raft.has_ready(), self._loop.time() + 30)
+        unused = self._received.pop(at, None)
+        if unused is not None:
+            unused.unlink(missing_ok=True)
+
+    def on_unreachable(self, node_id: NodeId) -> None:
+        """Tell the core that messages to `node_id` were lost."""
+        self.raft.report_unreachable(node_id)
+
+    def refusal(self, node_id: NodeId, name: str) -> str | None:
+        """Return why a node may not talk to this one, or None."""
+        del name
+        return "removed" if node_id in self.record.removed else None
+
+    def _snapshot_ended(self, node_id: NodeId, delivered: bool) -> None:  # noqa: FBT001 - a callback's only fact
+        self.raft.report_snapshot(node_id, delivered=delivered)
+        self._wake.set()
+
+    # What the replica calls
+
+    @property
+    def snapshot_receivers(self) -> frozenset[NodeId]:
+        """Nodes that a snapshot is being sent to."""
+        return self._catch_up.receivers
+
+    def data_bytes(self) -> int:
+        """Return the size of the data directory on disk."""
+        return self._database.disk_bytes()
+
+    def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
+        """Queue an encoded command for the next entry. Raises `Overloaded`; the future raises as `Proposals` says."""
+        future = self._proposals.submit(command, deadline)
+        self._wake.set()
+        return future
+
+    def join_read(self, deadline: float) -> asyncio.Future[None]:
+        """Return a future that resolves when `view` is linearizable for whoever asked before this call."""
+        future = self._reads.join(deadline)
+        self._wake.set()
+        return future
+
+    def propose_change(self, change: ConfigChange) -> asyncio.Future[bool]:
+        """Propose a membership change; the future tells whether it, and no other entry, was applied at its index."""
+        index, term = self.raft.propose_change(change)
+        survived: asyncio.Future[bool] = self._loop.create_future()
+        self._changes[index] = (term, survived)
+        self._wake.set()
+        return survived
+
+    def transfer_leadership(self, to: NodeId) -> None:
+        """Begin to hand leadership over."""
+        self.raft.transfer_leadership(to)
+        self._wake.set()
+
+    def bootstrap(self, me: MemberInfo) -> None:
+        """Write the first entry of a new cluster, which makes this node its only voter.
+
+        Raises `InvalidRequest` when the node has a log or has heard of a term. There is no await in here: nothing can
+        happen to the empty core before it is replaced.
+        """
+        raft = self.raft.status()
+        if raft.last_index or raft.term or self.raft.has_ready():
+            raise InvalidRequest("already_bootstrapped", "this node has a log already; a cluster is bootstrapped once")
+        change = ConfigChange(
+            changes=(Change(ChangeKind.ADD_VOTER, self.identity.node_id),),
+            context=encode_context(MembershipContext(epoch=0, members=(me,))),
+        )
+        index, term, data = Index(1), Term(1), encode(change)
+        chain = chain_hash(GENESIS_CHAIN, index, term, EntryKind.CHANGE, data)
+        entry = Entry(index, term, EntryKind.CHANGE, data, chain)
+        self._database.log.append((entry,), HardState(term=term, vote=NO_NODE, commit=index))
+        self._database.log.sync()
+        self.raft = self._make_core()
+        self._wake.set()
+
+    # Waiting
+
+    async def until(self, condition: Callable[[], bool], deadline: float) -> None:
+        """Return when `condition` holds after some tick or Ready. Raises `OutcomeUnknown` at the deadline."""
+        if condition():
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        entry = (lambda: condition() or self._loop.time() >= deadline, future)
+        self._conditions.append(entry)
+        try:
+            await future
+        finally:
+            self._conditions.remove(entry)
+        if not condition():
+            raise OutcomeUnknown("not finished within the deadline")
+
+    def _check_conditions(self) -> None:
+        for condition, future in self._conditions:
+            if not future.done() and condition():
+                future.set_result(None)

@@ -1,0 +1,133 @@
+"""Membership requests: what is asked, whether it may be done now, and the `ConfigChange` it becomes.
+
+Every check that needs no I/O is here and pure. The guards of a request:
+- `expected_index`: the configuration index the caller planned against; another one means that it planned on old news;
+- `epoch`: the caller's fencing token; one lower than the highest ever applied belongs to a caller that was replaced.
+The leader checks them against applied state, which is exact: it has applied every earlier change before it may append
+the next (etcd#7625).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from collectionstore_node.errors import ChangePending, InvalidRequest
+from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Configuration, Index, NodeId
+from collectionstore_node.statemachine.members import MemberInfo, MembershipContext, MembershipRecord, encode_context
+
+PROMOTION_LAG_MAX = 1_000
+"""A learner may be promoted when it lacks at most this many entries, so that the new majority can commit at once."""
+
+
+class MemberChange(msgspec.Struct, frozen=True, array_like=True):
+    """One step. `add` makes a learner of a new node, `promote` a voter of a learner, `demote` the reverse."""
+
+    action: Literal["add", "promote", "demote", "remove"]
+    node_id: NodeId
+    name: str = ""
+    address: str = ""
+    http_address: str = ""
+
+
+class MembersRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Steps that take effect together; any change of voters becomes ONE joint configuration."""
+
+    changes: tuple[MemberChange, ...]
+    expected_index: Index | None = None
+    epoch: int | None = None
+
+
+_KINDS = {
+    "add": ChangeKind.ADD_LEARNER,
+    "promote": ChangeKind.ADD_VOTER,
+    "demote": ChangeKind.ADD_LEARNER,
+    "remove": ChangeKind.REMOVE,
+}
+
+
+def plan_change(
+    request: MembersRequest,
+    record: MembershipRecord,
+    configuration: Configuration,
+    lag: dict[NodeId, int],
+) -> ConfigChange:
+    """Return the change that `request` asks for. `lag` is in entries, for members heard from lately.
+
+    Raises `InvalidRequest` for what can never work as asked, `ChangePending` for what may work later.
+    """
+    _check_guards(request, record)
+    if configuration.joint:
+        raise ChangePending("a joint configuration is being left; wait until it has ended")
+    if not request.changes:
+        raise InvalidRequest("no_changes", "changes is empty; name at least one")
+    if len({change.node_id for change in request.changes}) != len(request.changes):
+        raise InvalidRequest("duplicate_node", "each node_id may appear once in a request")
+    for change in request.changes:
+        _check_step(change, record, configuration, lag)
+    steps = tuple(Change(_KINDS[change.action], change.node_id) for change in request.changes)
+    infos = tuple(
+        MemberInfo(node_id=change.node_id, name=change.name, address=change.address, http_address=change.http_address)
+        for change in request.changes
+        if change.address
+    )
+    epoch = record.epoch if request.epoch is None else request.epoch
+    return ConfigChange(changes=steps, context=encode_context(MembershipContext(epoch=epoch, members=infos)))
+
+
+def check_quorum_after(configuration: Configuration, active: frozenset[NodeId]) -> None:
+    """Refuse a change after which the voters heard from lately would be no majority (etcd's strict reconfig check).
+
+    `configuration` is what the change would lead to; both of its halves count. Raises `ChangePending`.
+    """
+    for voters in (configuration.voters, configuration.outgoing):
+        alive = sum(1 for voter in voters if voter in active)
+        if voters and alive <= len(voters) // 2:
+            raise ChangePending(
+                f"only {alive} of {len(voters)} voters of the new configuration are reachable: no quorum"
+            )
+
+
+def _check_guards(request: MembersRequest, record: MembershipRecord) -> None:
+    if request.epoch is not None and request.epoch < record.epoch:
+        raise InvalidRequest(
+            "stale_epoch", f"epoch {request.epoch} is behind {record.epoch}: another operator took over"
+        )
+    if request.expected_index is not None and request.expected_index != record.index:
+        raise InvalidRequest(
+            "configuration_changed",
+            f"the configuration index is {record.index}, not {request.expected_index}; plan again",
+        )
+
+
+def _check_step(
+    change: MemberChange, record: MembershipRecord, configuration: Configuration, lag: dict[NodeId, int]
+) -> None:
+    shown = f"{change.node_id:016x}"
+    member = change.node_id in configuration.members()
+    if change.node_id in record.removed:
+        raise InvalidRequest(
+            "node_removed", f"node {shown} was removed and never returns; give it an empty data directory"
+        )
+    match change.action:
+        case "add":
+            if member:
+                raise InvalidRequest("already_member", f"node {shown} is a member already")
+            if not (change.name and change.address and change.http_address):
+                raise InvalidRequest("address_missing", f"adding node {shown} needs name, address and http_address")
+        case "promote":
+            if change.node_id in configuration.voters:
+                raise InvalidRequest("already_voter", f"node {shown} votes already")
+            if not member:
+                raise InvalidRequest("not_a_learner", f"node {shown} is not a member; add it as a learner first")
+            if lag.get(change.node_id, PROMOTION_LAG_MAX + 1) > PROMOTION_LAG_MAX:
+                raise ChangePending(
+                    f"learner {shown} has not caught up yet; at most {PROMOTION_LAG_MAX} entries may be missing"
+                )
+        case "demote":
+            if change.node_id not in configuration.voters:
+                raise InvalidRequest("not_a_voter", f"node {shown} does not vote")
+        case "remove":
+            if not member:
+                raise InvalidRequest("not_a_member", f"node {shown} is not a member")

@@ -1,0 +1,106 @@
+"""Linearizable reads: one ReadIndex round serves everyone who arrived before it started (thesis 6.4).
+
+Invariant: a caller joins only a round that starts AFTER it asked; a round that was already under way may confirm an
+index from before the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from collectionstore_node.errors import NotLeader, NotNow, ReadTimedOut
+from collectionstore_node.raft.messages import Index, NodeId
+from collectionstore_node.raft.ready import ReadState
+
+NO_INDEX: Final = Index(0)
+
+
+@dataclass(slots=True)
+class Round:
+    """The callers of one ReadIndex request; `index` is 0 until the round is confirmed."""
+
+    waiting: list[tuple[float, asyncio.Future[None]]] = field(default_factory=list)
+    index: Index = NO_INDEX
+
+
+class Reads:
+    """Rounds of reads. At most one is being confirmed at a time. Belongs to the event loop."""
+
+    def __init__(self, create_future: Callable[[], asyncio.Future[None]]) -> None:
+        self._create_future = create_future
+        self._next = Round()
+        self._asked: tuple[int, Round] | None = None
+        self._confirmed: list[Round] = []
+        self._sequence = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a round should start as soon as none is being confirmed."""
+        return bool(self._next.waiting) and self._asked is None
+
+    def join(self, deadline: float) -> asyncio.Future[None]:
+        """Return a future that resolves when reads of local state are linearizable for this caller."""
+        future = self._create_future()
+        self._next.waiting.append((deadline, future))
+        return future
+
+    def start(self) -> int:
+        """Begin the next round and return its request id, never used before in this process."""
+        self._sequence += 1
+        self._asked = (self._sequence, self._next)
+        self._next = Round()
+        return self._sequence
+
+    def confirmed(self, states: Iterable[ReadState]) -> None:
+        """Take over the index of a confirmed round."""
+        for state in states:
+            if self._asked is not None and self._asked[0] == state.request_id:
+                self._asked[1].index = state.index
+                self._confirmed.append(self._asked[1])
+                self._asked = None
+
+    def failed(self, request_ids: Iterable[int], leader: NodeId) -> None:
+        """Fail the callers of rounds that were given up; nothing was read."""
+        for request_id in request_ids:
+            if self._asked is not None and self._asked[0] == request_id:
+                self._resolve(self._asked[1], lambda: NotLeader(leader))
+                self._asked = None
+
+    def applied(self, index: Index) -> None:
+        """Release every confirmed round whose index is applied."""
+        if not self._confirmed:
+            return
+        for done in [one for one in self._confirmed if one.index <= index]:
+            self._resolve(done, None)
+        self._confirmed = [one for one in self._confirmed if one.index > index]
+
+    def expire(self, now: float) -> None:
+        """Fail callers past their deadline; their rounds go on for the others."""
+        rounds = [self._next, *self._confirmed]
+        if self._asked is not None:
+            rounds.append(self._asked[1])
+        for one in rounds:
+            for deadline, future in one.waiting:
+                if deadline <= now and not future.done():
+                    future.set_exception(ReadTimedOut("the read was not confirmed within its deadline"))
+            one.waiting = [waiting for waiting in one.waiting if not waiting[1].done()]
+
+    def close(self) -> None:
+        """The node stops; nobody is left waiting."""
+        rounds = [self._next, *self._confirmed]
+        if self._asked is not None:
+            rounds.append(self._asked[1])
+        for one in rounds:
+            self._resolve(one, lambda: NotNow("the node is stopping"))
+
+    @staticmethod
+    def _resolve(one: Round, error: Callable[[], NotNow] | None) -> None:
+        for _, future in one.waiting:
+            if not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error())
