@@ -1,0 +1,150 @@
+"""The cluster: who is in it, and the requests of operators that change it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Literal, cast
+
+import msgspec
+
+from collectionstore_node.api.answers import JSON, Answer, revision_line
+from collectionstore_node.api.ports import Call
+from collectionstore_node.api.problems import Problem
+from collectionstore_node.api.requests import convert, read_object, read_request
+from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.raft.messages import Index, NodeId
+from collectionstore_node.replica import MemberChange, MembersRequest, NodeStatus
+from collectionstore_node.replica.status import ConfigurationStatus, LeaderStatus, MemberStatus
+
+_NODE_ID: Final = re.compile(r"[0-9a-f]{16}")
+_encoder = msgspec.json.Encoder()
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One change of one node. `replace` makes a voter of `node_id` while `replaces` leaves."""
+
+    action: Literal["add", "promote", "demote", "remove", "replace"]
+    node_id: str
+    name: str = ""
+    address: str = ""
+    http_address: str = ""
+    replaces: str | None = None
+
+
+class SingleChange(Step, frozen=True, kw_only=True):
+    """A request with one step: what the caller planned on, and its fencing token, are beside it."""
+
+    expected_index: int | None = None
+    epoch: int | None = None
+
+
+class JointChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A request whose steps take effect together."""
+
+    changes: list[Step]
+    expected_index: int | None = None
+    epoch: int | None = None
+
+
+class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to make leader; null is the follower that has most of the log."""
+
+    node_id: str | None = None
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body `{}`."""
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """The part of a node's status that is about the cluster."""
+
+    cluster_id: str
+    term: int
+    leader: LeaderStatus | None
+    revision: int
+    epoch: int
+    configuration: ConfigurationStatus
+    members: list[MemberStatus]
+    fault_tolerance: int
+    transferring_to: str | None
+
+
+async def get(call: Call) -> Answer:
+    """Return the cluster as this node sees it; replication progress is known to the leader alone."""
+    return _cluster_answer(call.api.replica.status())
+
+
+async def change_members(call: Call) -> Answer:
+    """Change the membership; answered when the new configuration is applied."""
+    _require_admin(call)
+    request = _members_request(await read_object(call))
+    try:
+        status = await call.api.replica.change_members(request, timeout_s=call.timeout_s)
+    except InvalidRequest as error:
+        # Whoever planned on old news can plan again without asking first.
+        current = msgspec.to_builtins(call.api.replica.status().configuration)
+        raise Problem(error.code, error.detail, configuration=current) from None
+    return _cluster_answer(status)
+
+
+async def bootstrap(call: Call) -> Answer:
+    """Make this empty node the first voter of its cluster; once in the life of a cluster."""
+    _require_admin(call)
+    await read_request(call, Nothing)
+    return _status_answer(await call.api.replica.bootstrap())
+
+
+async def transfer_leadership(call: Call) -> Answer:
+    """Hand leadership over; answered when that has happened."""
+    _require_admin(call)
+    body = await read_request(call, Transfer)
+    to = None if body.node_id is None else _node_id(body.node_id, "node_id")
+    return _status_answer(await call.api.replica.transfer_leadership(to, timeout_s=call.timeout_s))
+
+
+def _require_admin(call: Call) -> None:
+    if not call.api.authorize_admin(call.request):
+        raise Problem("forbidden", "changing the cluster needs a client certificate of an operator")
+
+
+def _members_request(body: dict[str, Any]) -> MembersRequest:
+    asked: SingleChange | JointChange
+    if "changes" in body:
+        asked = convert(body, JointChange)
+        steps: Iterable[tuple[str, Step]] = [(f"changes[{at}].", step) for at, step in enumerate(asked.changes)]
+    else:
+        asked = convert(body, SingleChange)
+        steps = [("", asked)]
+    changes = tuple(change for path, step in steps for change in _member_changes(step, path))
+    expected = None if asked.expected_index is None else Index(asked.expected_index)
+    return MembersRequest(changes=changes, expected_index=expected, epoch=asked.epoch)
+
+
+def _member_changes(step: Step, path: str) -> tuple[MemberChange, ...]:
+    node_id = _node_id(step.node_id, f"{path}node_id")
+    if (step.action == "replace") != (step.replaces is not None):
+        raise Problem("invalid_body", f"{path}replaces belongs to the action replace, and only to it")
+    if step.replaces is not None:
+        return (
+            MemberChange("promote", node_id, step.name, step.address, step.http_address),
+            MemberChange("remove", _node_id(step.replaces, f"{path}replaces")),
+        )
+    action = cast(Literal["add", "promote", "demote", "remove"], step.action)
+    return (MemberChange(action, node_id, step.name, step.address, step.http_address),)
+
+
+def _node_id(text: str, path: str) -> NodeId:
+    if not _NODE_ID.fullmatch(text) or text == "0" * 16:
+        raise Problem("invalid_body", f"{path} must be 16 hexadecimal digits in lower case, and not all 0")
+    return NodeId(int(text, 16))
+
+
+def _cluster_answer(status: NodeStatus) -> Answer:
+    fields = {name: getattr(status, name) for name in ClusterStatus.__struct_fields__}
+    return Answer(200, JSON + revision_line(status.revision), _encoder.encode(ClusterStatus(**fields)))
+
+
+def _status_answer(status: NodeStatus) -> Answer:
+    return Answer(200, JSON + revision_line(status.revision), _encoder.encode(status))

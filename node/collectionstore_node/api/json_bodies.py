@@ -1,0 +1,105 @@
+"""Strict JSON: what is accepted comes back as it was meant, and everything doubtful is refused.
+
+orjson decides what is JSON (UTF-8, no NaN or Infinity, no lone surrogates). It keeps the last of duplicate keys and
+turns integers beyond 64 bits into floats without a word; both are refused here. A body that orjson writes back byte
+for byte holds neither, so compact bodies cost one parse and one dump; others are parsed a second time, with checks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import accumulate
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from collectionstore_node.api.names import quoted
+from collectionstore_node.api.problems import Problem
+
+INTEGER_MIN: Final = -(1 << 63)
+INTEGER_MAX: Final = (1 << 64) - 1
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS: Final = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _STEPS)
+_NOT_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
+
+
+def parse_document(body: bytes, depth_max: int) -> bytes:
+    """Return the compact JSON text of a document. Raises `Problem`; names beginning with "_" are reserved."""
+    value, compact = _parse(body, depth_max)
+    check_field_names(value)
+    return compact
+
+
+def parse_object(body: bytes, depth_max: int) -> dict[str, Any]:
+    """Return the JSON object in `body`. Raises `Problem`."""
+    return _parse(body, depth_max)[0]
+
+
+def check_field_names(document: dict[str, Any]) -> None:
+    """Refuse top-level names that are kept for the store's own use. Raises `Problem`."""
+    for name in document:
+        if name[:1] == "_":
+            raise Problem("reserved_field", f"top-level names beginning with '_' are reserved: {quoted(name)}")
+
+
+def _parse(body: bytes, depth_max: int) -> tuple[dict[str, Any], bytes]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        _refuse_malformed(error, depth_max)
+    if type(value) is not dict:
+        raise Problem("not_an_object", 'the body must be a JSON object, like {"name": "ada"}')
+    if body.count(b"{") + body.count(b"[") > depth_max:
+        _check_depth(body, depth_max)
+    compact = orjson.dumps(value)
+    if compact != body:
+        _check_strictly(body)
+    return value, compact
+
+
+def _check_depth(body: bytes, depth_max: int) -> None:
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    if max(accumulate(map(_STEPS.__getitem__, brackets))) > depth_max:
+        raise _too_deep(depth_max)
+
+
+def _check_strictly(body: bytes) -> None:
+    """Refuse what orjson lets pass silently. `body` is JSON of bounded depth."""
+    json.loads(body.decode(), object_pairs_hook=_check_unique, parse_int=_check_integer)
+
+
+def _check_unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise Problem("duplicate_key", f"the key {quoted(name)} appears twice in one object", key=name[:64])
+        seen.add(name)
+
+
+def _check_integer(text: str) -> None:
+    if len(text) > 20 or not INTEGER_MIN <= int(text) <= INTEGER_MAX:
+        raise Problem(
+            "number_out_of_range",
+            f"the integer {quoted(text)} is outside [{INTEGER_MIN}, {INTEGER_MAX}]; send it as a string",
+        )
+
+
+def _refuse_malformed(error: orjson.JSONDecodeError, depth_max: int) -> NoReturn:
+    line, column = error.lineno, error.colno
+    if "depth" in error.msg:
+        raise _too_deep(depth_max)
+    if "infinity" in error.msg:
+        code, reason = "number_out_of_range", "the number is beyond a 64-bit float"
+    else:
+        token = next((one for one in _NOT_NUMBERS if error.doc.startswith(one, error.pos)), None)
+        code, reason = "malformed_json", f"{token} is not JSON" if token else error.msg.partition(":")[0]
+    raise Problem(code, f"line {line} column {column}: {reason}", line=line, column=column)
+
+
+def _too_deep(depth_max: int) -> Problem:
+    return Problem("nesting_too_deep", f"objects and arrays may be nested at most {depth_max} deep")

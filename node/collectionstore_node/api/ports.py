@@ -1,0 +1,126 @@
+"""What the API needs of the rest of the node: protocols, so that it can be served from memory in tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from collectionstore_node.api.bodies import Arrivals, body_at_hand, receive_body
+from collectionstore_node.api.limits import Limits
+from collectionstore_node.api.options import TIMEOUT_MIN_S, Options
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica import MembersRequest, NodeStatus
+from collectionstore_node.statemachine.commands import Command, Outcome
+from collectionstore_node.statemachine.members import MemberInfo
+from collectionstore_node.statemachine.view import View
+
+
+class ReplicaPort(Protocol):
+    """The part of `replica.Replica` that the API uses."""
+
+    @property
+    def view(self) -> View:
+        """Applied state."""
+
+    @property
+    def revision(self) -> int:
+        """Revision of the last applied command."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, as far as it knows."""
+
+    def leader(self) -> MemberInfo | None:
+        """Return the leader this node knows, or None."""
+
+    def status(self) -> NodeStatus:
+        """Return what the node says of itself."""
+
+    async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
+        """Apply `command`, here or on the leader. Raises `NotNow` or `OutcomeUnknown`."""
+
+    async def read_barrier(self, *, timeout_s: float) -> None:
+        """Wait until reads of `view` are linearizable. Raises `NotNow`."""
+
+    async def bootstrap(self) -> NodeStatus:
+        """Make an empty node the only voter of a new cluster. Raises `InvalidRequest`."""
+
+    async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
+        """Change the membership. Raises `InvalidRequest`, `NotNow` or `OutcomeUnknown`."""
+
+    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float) -> NodeStatus:
+        """Hand leadership to `to`, or to the best follower."""
+
+
+class RouteMetrics(Protocol):
+    """Counts the requests of one route and method; its series are resolved once, at the start."""
+
+    def finished(self, status: int, seconds: float) -> None:
+        """Count a request that was answered with `status` after `seconds`."""
+
+
+class HttpMetrics(Protocol):
+    """Where the API's measurements go."""
+
+    def route(self, route: str, method: str) -> RouteMetrics:
+        """Return the counters of a route, named by its pattern. Called at the start only."""
+
+    def inflight(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many requests are being served."""
+
+
+RenderMetrics = Callable[[], tuple[bytes, str]]
+"""Returns the exposition of all metrics and its content type."""
+
+AuthorizeAdmin = Callable[[web.BaseRequest], bool]
+"""Tells whether the sender of a request may change the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What all handlers share."""
+
+    replica: ReplicaPort
+    limits: Limits
+    render_metrics: RenderMetrics
+    authorize_admin: AuthorizeAdmin
+    tls: bool
+    arrivals: Arrivals
+
+
+class Call:
+    """One request: its path arguments in the order of the route's pattern, still percent-encoded, and its options.
+
+    `timeout_s` is what is left of the client's budget.
+    """
+
+    __slots__ = ("api", "arguments", "options", "request", "timeout_s")
+
+    def __init__(self, api: Api, request: web.BaseRequest, arguments: list[str], options: Options) -> None:
+        self.api = api
+        self.request = request
+        self.arguments = arguments
+        self.options = options
+        self.timeout_s = options.timeout_s
+
+    async def body(self, bytes_max: int) -> bytes:
+        """Return the whole body, at most `bytes_max` bytes. Raises `Problem`."""
+        request = self.request
+        if request.content.is_eof():
+            return body_at_hand(request, bytes_max)
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        body = await receive_body(request, bytes_max=bytes_max, timeout_s=self.timeout_s, arrivals=self.api.arrivals)
+        self.timeout_s = max(self.timeout_s - (clock() - started), TIMEOUT_MIN_S)
+        return body
+
+    async def fresh_view(self) -> View:
+        """Return the state as the client asked for it: linearizable, or stale. Raises `NotNow`."""
+        replica = self.api.replica
+        if not self.options.stale:
+            await replica.read_barrier(timeout_s=self.timeout_s)
+        return replica.view

@@ -1,0 +1,73 @@
+"""A client port served from memory, and clients for it: one that speaks HTTP, one that sends what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from collectionstore_node.api import Limits, make_client_server
+from collectionstore_node.tests.api.http_clients import Client, RawClient
+from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
+
+LIMITS = Limits(
+    document_bytes_max=64 << 10,
+    value_bytes_max=128 << 10,
+    transaction_bytes_max=256 << 10,
+    inflight_requests_max=8,
+    list_bytes_max=10_000,
+    receiving_bytes_max=300_000,
+    lingering_s=0.05,
+)
+
+
+@pytest.fixture
+def replica() -> MemoryReplica:
+    return MemoryReplica()
+
+
+@pytest.fixture
+def metrics() -> RecordedMetrics:
+    return RecordedMetrics()
+
+
+@pytest.fixture
+def admins() -> Admins:
+    return Admins()
+
+
+@pytest.fixture
+async def port(replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins) -> AsyncIterator[int]:
+    server = make_client_server(
+        replica,
+        LIMITS,
+        metrics,
+        render_metrics=lambda: (b"collectionstore_up 1\n", "text/plain; version=1.0.0"),
+        authorize_admin=admins.authorize,
+        tls=False,
+    )
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[Client]:
+    async with aiohttp.ClientSession() as session:
+        yield Client(session, port)
+
+
+@pytest.fixture
+async def people(client: Client) -> Client:
+    """A client of a store that has the collection `people`."""
+    assert (await client.send("PUT", "/api/v1/collections/people", b"")).status == 201
+    return client
+
+
+@pytest.fixture
+def raw(port: int) -> RawClient:
+    return RawClient(port)

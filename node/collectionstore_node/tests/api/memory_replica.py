@@ -1,0 +1,161 @@
+"""A replica held in memory: the real state machine over a dict, without Raft, disk or network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica import MembersRequest, NodeStatus
+from collectionstore_node.replica.status import ConfigurationStatus, LeaderStatus, MemberStatus, show_id
+from collectionstore_node.statemachine.apply import apply_batch
+from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
+from collectionstore_node.statemachine.members import MemberInfo
+from collectionstore_node.statemachine.memory import MemoryView
+from collectionstore_node.statemachine.reads import read_revision
+from collectionstore_node.statemachine.view import Overlay
+
+ME = MemberInfo(node_id=0xA1, name="shop-0", address="127.0.0.1:7401", http_address="127.0.0.1:7400")
+OTHER = MemberInfo(node_id=0xB2, name="shop-1", address="127.0.0.1:7411", http_address="127.0.0.1:7410")
+
+
+class MemoryReplica:
+    """Implements `api.ports.ReplicaPort`.
+
+    `write_error`, `read_error` and `admin_error` are raised instead of doing the work; `hold` keeps writes waiting.
+    """
+
+    def __init__(self) -> None:
+        self.view = MemoryView()
+        self.revision = 0
+        self.known_leader: MemberInfo | None = ME
+        self.write_error: Exception | None = None
+        self.read_error: Exception | None = None
+        self.admin_error: NodeError | None = None
+        self.hold: asyncio.Event | None = None
+        self.entered = asyncio.Event()
+        self.proposed: list[Command] = []
+        self.timeouts_s: list[float] = []
+        self.barriers = 0
+        self.members_requests: list[MembersRequest] = []
+        self.transfers: list[NodeId | None] = []
+        self.bootstrapped = False
+
+    @property
+    def is_leader(self) -> bool:
+        return self.known_leader is ME
+
+    def leader(self) -> MemberInfo | None:
+        return self.known_leader
+
+    async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
+        self.timeouts_s.append(timeout_s)
+        self.entered.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.write_error is not None:
+            raise self.write_error
+        if self.known_leader is None:
+            raise NotLeader
+        self.proposed.append(command)
+        overlay = Overlay(self.view)
+        (outcome,) = apply_batch(overlay, encode_batch(1_700_000_000_000, [command]))
+        self.view.commit(overlay.writes)
+        self.revision = read_revision(self.view)
+        return outcome
+
+    async def read_barrier(self, *, timeout_s: float) -> None:
+        self.timeouts_s.append(timeout_s)
+        self.barriers += 1
+        if self.read_error is not None:
+            raise self.read_error
+        if self.known_leader is None:
+            raise NotLeader
+
+    async def bootstrap(self) -> NodeStatus:
+        if self.bootstrapped:
+            raise InvalidRequest("already_bootstrapped", "this node has a log already")
+        self.bootstrapped = True
+        return self.status()
+
+    async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
+        self.timeouts_s.append(timeout_s)
+        self.members_requests.append(request)
+        if self.admin_error is not None:
+            raise self.admin_error
+        return self.status()
+
+    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float) -> NodeStatus:
+        self.transfers.append(to)
+        if self.admin_error is not None:
+            raise self.admin_error
+        return self.status()
+
+    def status(self) -> NodeStatus:
+        leader = self.known_leader
+        member = MemberStatus(show_id(ME.node_id), ME.name, ME.address, ME.http_address, "Voter")
+        return NodeStatus(
+            cluster_id="shop",
+            node_id=show_id(ME.node_id),
+            name=ME.name,
+            version="0.1.0",
+            state="Member",
+            role="Leader" if self.is_leader else "Follower",
+            term=3,
+            leader=None if leader is None else LeaderStatus(show_id(leader.node_id), leader.name, leader.http_address),
+            commit_index=9,
+            applied_index=9,
+            first_index=1,
+            last_index=9,
+            revision=self.revision,
+            epoch=2,
+            configuration=ConfigurationStatus(5, [show_id(ME.node_id)], [], [], [], joint=False),
+            members=[member],
+            peers=[],
+            transferring_to=None,
+            fault_tolerance=0,
+            data_bytes=1,
+            uptime_s=1.5,
+            pid=1,
+            client_address="127.0.0.1:7400",
+            peer_address="127.0.0.1:7401",
+            metrics_address="127.0.0.1:7402",
+        )
+
+
+class RecordedMetrics:
+    """Implements `api.ports.HttpMetrics` by keeping everything."""
+
+    def __init__(self) -> None:
+        self.finished: list[tuple[str, str, int]] = []
+        self.read_inflight: Callable[[], int] = lambda: -1
+
+    def route(self, route: str, method: str) -> RecordedRoute:
+        return RecordedRoute(self, route, method)
+
+    def inflight(self, read: Callable[[], int]) -> None:
+        self.read_inflight = read
+
+
+class RecordedRoute:
+    """One route's counters."""
+
+    def __init__(self, metrics: RecordedMetrics, route: str, method: str) -> None:
+        self._metrics = metrics
+        self._key = (route, method)
+
+    def finished(self, status: int, seconds: float) -> None:
+        self._metrics.finished.append((*self._key, status))
+
+
+class Admins:
+    """Who may change the cluster: everybody, or nobody."""
+
+    def __init__(self) -> None:
+        self.allowed = True
+
+    def authorize(self, request: web.BaseRequest) -> bool:
+        return self.allowed

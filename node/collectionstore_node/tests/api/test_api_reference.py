@@ -1,0 +1,107 @@
+"""docs/api.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from collectionstore_node import errors
+from collectionstore_node.api.limits import Limits
+from collectionstore_node.api.problems import CODES, KINDS, problem_of
+from collectionstore_node.api.routes import CLIENT, PROBES
+from collectionstore_node.tests.api.http_clients import Client
+
+REFERENCE = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
+ERRORS = REFERENCE.partition("## Errors")[2]
+
+
+def test_every_code_is_in_the_table_under_its_status() -> None:
+    rows = [line for line in ERRORS.splitlines() if re.match(r"\| [0-9]", line)]
+    documented = {}
+    for row in rows:
+        statuses = re.findall(r"[0-9]{3}", row.split("|")[1])
+        for code in re.findall(r"`([a-z_]{6,})`", row.split("|")[2]):
+            documented[code] = statuses
+    documented.pop("current_revision")
+
+    assert set(documented) == set(KINDS)
+    assert [code for code, kind in KINDS.items() if str(kind.status) not in documented[code]] == []
+
+
+def test_every_route_is_in_the_table() -> None:
+    endpoints = REFERENCE.partition("## Names")[0].replace("...", "/api/v1/collections/{collection}")
+    for route in (*CLIENT, *PROBES):
+        assert route.pattern.replace("...", "") in endpoints, route.pattern
+
+
+def test_limits_are_as_written() -> None:
+    limits = Limits()
+
+    assert f"at most {limits.document_bytes_max >> 20} MiB" in REFERENCE
+    assert f"{limits.transaction_bytes_max >> 20} MiB and {limits.transaction_items_max} items" in REFERENCE
+    assert f"every other body {limits.control_bytes_max >> 10} KiB" in REFERENCE
+    assert f"path and query {limits.target_bytes_max >> 10} KiB" in REFERENCE
+    assert f"1-{limits.key_bytes_max} bytes" in REFERENCE
+    assert f"nested at most {limits.depth_max} deep" in REFERENCE
+    assert f"{limits.inflight_requests_max:,} requests at a time" in REFERENCE
+    assert f"(1-{limits.list_items_max}, default {limits.list_items_default})" in REFERENCE
+    assert f"1ms to {limits.timeout_max_s:g}s, default {limits.timeout_default_s:g}s" in REFERENCE
+
+
+def test_every_exception_of_the_node_is_a_problem() -> None:
+    """Those of `errors` by their own code or their parent's; what other parts keep to themselves is our mistake."""
+    for kind in (errors.NotNow, errors.Fatal, errors.OutcomeUnknown):
+        for error in (kind, *kind.__subclasses__()):
+            code = problem_of(error("x") if error is not errors.NotLeader else error(), safe_to_repeat=False).code
+            assert (code == "internal_error") == (error in (errors.Fatal, errors.InvariantViolated)), error
+    assert problem_of(errors.NodeError("x"), safe_to_repeat=False).code == "internal_error"
+    assert set(CODES.values()) <= set(KINDS)
+
+
+async def test_the_examples_answer_as_shown(client: Client) -> None:
+    """All of them in their order, on a new store; lines that are shown must be in the answer."""
+    blocks = re.findall(r"```console\n(.*?)```", REFERENCE, re.DOTALL)
+    examples = [one for block in blocks for one in re.split(r"^\$ ", block, flags=re.MULTILINE) if one.strip()]
+
+    for example in examples:
+        words, shown = _command_and_output(example)
+        method, target, body, headers = _curl(words)
+        reply = await client.send(method, target, body, headers)
+        headers_shown = [f"{name}: {value}" for name, value in reply.headers.items()]
+        lines = {line.lower() for line in (*reply.body.decode().splitlines(), *headers_shown)}
+        assert reply.status < 300, example
+        assert {line.lower() for line in shown} <= lines, example
+    assert len(examples) > 10
+
+
+def _command_and_output(example: str) -> tuple[list[str], list[str]]:
+    """Split an example where the shell would: the command may span lines inside quotes."""
+    lines = example.splitlines()
+    for count in range(1, len(lines) + 1):
+        try:
+            return shlex.split("\n".join(lines[:count])), [line for line in lines[count:] if line]
+        except ValueError:
+            continue  # a quote is still open
+    raise AssertionError(example)
+
+
+def _curl(words: list[str]) -> tuple[str, str, bytes | None, dict[str, str]]:
+    """Understand as much of curl's command line as the examples use."""
+    assert words[0] == "curl"
+    method, target, body, headers = "GET", "", None, {}
+    arguments = iter(words[1:])
+    for word in arguments:
+        match word:
+            case "-X":
+                method = next(arguments)
+            case "-H":
+                name, _, value = next(arguments).partition(": ")
+                headers[name] = value
+            case "-d" | "--data-binary":
+                body = next(arguments).encode()
+            case "-i":
+                pass
+            case url:
+                target = url.removeprefix("http://127.0.0.1:7400")
+    return method, target, body, headers

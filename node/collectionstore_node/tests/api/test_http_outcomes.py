@@ -1,0 +1,217 @@
+"""What the replica says of a request's fate is what the client is told, and never more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from collectionstore_node.errors import (
+    ChangePending,
+    InvalidRequest,
+    InvariantViolated,
+    LeadershipTransferring,
+    NotLeader,
+    NotNow,
+    OutcomeUnknown,
+    Overloaded,
+    ReadTimedOut,
+    StorageFailed,
+)
+from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.memory_replica import OTHER, MemoryReplica, RecordedMetrics
+
+ADA = "/api/v1/collections/people/documents/ada"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "retryable", "outcome"),
+    [
+        (NotLeader(), 503, "no_leader", True, "not_applied"),
+        (Overloaded("full"), 503, "overloaded", True, "not_applied"),
+        (LeadershipTransferring("soon"), 503, "leadership_transferring", True, "not_applied"),
+        (NotNow("stopping"), 503, "unavailable", True, "not_applied"),
+        (ChangePending("joint"), 409, "change_pending", True, "not_applied"),
+        (OutcomeUnknown("late"), 504, "outcome_unknown", False, "unknown"),
+        (StorageFailed("disk"), 500, "storage_failed", False, "unknown"),
+        (InvariantViolated("bug"), 500, "internal_error", False, "unknown"),
+        (InvalidRequest("odd_wish", "no"), 400, "odd_wish", False, "not_applied"),
+        (ZeroDivisionError("secret"), 500, "internal_error", False, "unknown"),
+    ],
+)
+async def test_a_write_that_the_replica_refuses(
+    people: Client,
+    replica: MemoryReplica,
+    error: Exception,
+    status: int,
+    code: str,
+    retryable: bool,  # noqa: FBT001 - a table's column
+    outcome: str,
+) -> None:
+    replica.write_error = error
+
+    reply = await people.put(ADA, {})
+
+    fields = reply.problem(status, code)
+    assert (fields["retryable"], fields["outcome"]) == (retryable, outcome)
+    assert "secret" not in fields["detail"]
+    assert ("Retry-After" in reply.headers) == (status == 503)
+
+
+async def test_an_unknown_outcome_may_be_repeated_with_a_key(people: Client, replica: MemoryReplica) -> None:
+    replica.write_error = OutcomeUnknown("not committed within the deadline")
+
+    reply = await people.put(ADA, {}, Idempotency_Key="k")
+
+    fields = reply.problem(504, "outcome_unknown")
+    assert (fields["retryable"], fields["outcome"]) == (True, "unknown")
+    assert "Idempotency-Key" in fields["detail"]
+    assert reply.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (NotLeader(), 503, "no_leader"),
+        (ReadTimedOut("late"), 504, "read_timeout"),
+        (StorageFailed("disk"), 500, "storage_failed"),
+        (ZeroDivisionError(), 500, "internal_error"),
+    ],
+)
+async def test_a_read_never_leaves_anything_applied(
+    people: Client, replica: MemoryReplica, error: Exception, status: int, code: str
+) -> None:
+    replica.read_error = error
+
+    assert (await people.get(ADA)).problem(status, code)["outcome"] == "not_applied"
+
+
+async def test_without_a_leader_writes_and_reads_are_503(people: Client, replica: MemoryReplica) -> None:
+    replica.known_leader = None
+
+    for reply in (await people.put(ADA, {}), await people.get(ADA), await people.get("/api/v1/collections")):
+        assert reply.problem(503, "no_leader")["leader"] is None
+
+
+async def test_not_leader_names_the_leader_it_knows(people: Client, replica: MemoryReplica) -> None:
+    replica.known_leader = OTHER
+    replica.write_error = NotLeader(OTHER.node_id)
+
+    fields = (await people.put(ADA, {})).problem(503, "no_leader")
+
+    assert fields["leader"] == {"node_id": "00000000000000b2", "name": "shop-1", "http_address": OTHER.http_address}
+
+
+async def test_stale_reads_ask_nobody(people: Client, replica: MemoryReplica) -> None:
+    await people.put(ADA, {"n": 1})
+    replica.known_leader = None
+    barriers = replica.barriers
+
+    reply = await people.get(f"{ADA}?consistency=stale")
+
+    assert (reply.status, reply.body, reply.headers["X-Revision"]) == (200, b'{"n":1}', "2")
+    assert replica.barriers == barriers
+
+
+async def test_linearizable_is_the_default(people: Client, replica: MemoryReplica) -> None:
+    before = replica.barriers
+    await people.get(ADA)
+    await people.get(f"{ADA}?consistency=linearizable")
+    await people.get("/api/v1/kv/b")
+
+    assert replica.barriers == before + 3
+
+
+async def test_the_timeout_is_handed_on(people: Client, replica: MemoryReplica) -> None:
+    await people.put(ADA, {})
+    await people.put(f"{ADA}?timeout=500ms", {})
+    await people.get(f"{ADA}?timeout=1.5s")
+
+    assert replica.timeouts_s[-3:] == [5.0, 0.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("address", "base"),
+    [
+        ("127.0.0.1:7410", "http://127.0.0.1:7410"),
+        ("https://shop-1.example:7400/", "https://shop-1.example:7400"),
+    ],
+)
+async def test_redirect_leads_to_the_leader_with_path_and_query(
+    people: Client, replica: MemoryReplica, address: str, base: str
+) -> None:
+    """307 keeps method and body (RFC 9110 15.4.8). The leader itself does the work."""
+    local = await people.put(f"{ADA}?redirect=true", {})
+    replica.known_leader = type(OTHER)(OTHER.node_id, OTHER.name, OTHER.address, address)
+    query = "redirect=true&timeout=2s"
+
+    remote = await people.put(f"{ADA}%20x?{query}", {})
+    read = await people.get(f"{ADA}?{query}")
+
+    assert local.status == 201
+    assert (remote.status, remote.headers["Location"]) == (307, f"{base}{ADA}%20x?{query}")
+    assert (read.status, read.headers["Location"]) == (307, f"{base}{ADA}?{query}")
+
+
+async def test_redirect_without_a_leader_is_503(people: Client, replica: MemoryReplica) -> None:
+    replica.known_leader = None
+
+    (await people.put(f"{ADA}?redirect=true", {})).problem(503, "no_leader")
+
+
+async def test_the_request_id_is_the_clients_when_it_sends_one(people: Client) -> None:
+    good = await people.get("/livez", X_Request_Id="req-7")
+    bad = await people.get("/nothing", X_Request_Id="req-8")
+    odd = await people.get("/nothing", X_Request_Id="no spaces")
+
+    assert good.headers["X-Request-Id"] == "req-7"
+    assert bad.problem(404, "unknown_route")["instance"] == "urn:collectionstore:request:req-8"
+    assert odd.problem(404, "unknown_route")["request_id"] != "no spaces"
+
+
+async def test_ids_made_here_differ(client: Client) -> None:
+    made = {(await client.get("/nothing")).headers["X-Request-Id"] for _ in range(3)}
+
+    assert len(made) == 3
+
+
+async def test_too_many_requests_at_once_are_503_and_probes_still_answer(
+    people: Client, replica: MemoryReplica, metrics: RecordedMetrics
+) -> None:
+    """The limit counts requests being served; the one too many is refused at once, the others finish."""
+    replica.hold = asyncio.Event()
+    replica.entered.clear()
+    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(LIMITS.inflight_requests_max)]
+    while metrics.read_inflight() < LIMITS.inflight_requests_max:
+        await replica.entered.wait()
+        replica.entered.clear()
+
+    refused = await people.get(f"{ADA}?consistency=stale")
+    alive = await people.get("/livez")
+    replica.hold.set()
+
+    assert refused.problem(503, "overloaded")["retryable"] is True
+    assert refused.headers["Retry-After"] == "1"
+    assert alive.status == 200
+    assert {(await one).status for one in waiting} == {201}
+    assert metrics.read_inflight() == 0
+
+
+async def test_requests_are_counted_by_pattern_method_and_status(people: Client, metrics: RecordedMetrics) -> None:
+    """Paths never become labels, or clients could make series without end."""
+    metrics.finished.clear()
+    await people.put(ADA, {})
+    await people.send("HEAD", ADA)
+    await people.get("/api/v1/kv/b/a/b")
+    await people.get("/nothing/here")
+    await people.send("PATCH", ADA)
+
+    documents = "/api/v1/collections/{collection}/documents/{id}"
+    assert metrics.finished == [
+        (documents, "PUT", 201),
+        (documents, "HEAD", 200),
+        ("/api/v1/kv/{bucket}/{key...}", "GET", 404),
+        ("unmatched", "any", 404),
+        ("unmatched", "any", 405),
+    ]
