@@ -1,0 +1,83 @@
+"""`collectionstore-node`: settings, logs, the event loop, exit codes; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import structlog
+import uvloop
+
+from collectionstore_node import __version__, logs
+from collectionstore_node.app import AddressTaken, run
+from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
+from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
+
+EXIT_USAGE = 64
+EXIT_DATA_REFUSED = 65
+EXIT_ADDRESS_TAKEN = 69
+EXIT_INTERNAL = 70
+EXIT_DISK = 74
+
+_EXIT_CODES = """exit codes:
+  0   stopped by SIGTERM or SIGINT
+  64  a setting is missing or out of bounds
+  65  the data directory is another member's, another cluster's, or damaged
+  69  an address is in use
+  70  a bug: an invariant was violated
+  74  the disk reported an error
+"""
+
+
+def main() -> None:
+    """Run the node that the environment describes and exit with one of the documented codes."""
+    if len(sys.argv) > 1:
+        sys.exit(_answer(sys.argv[1:]))
+    try:
+        settings = Settings.from_environment(os.environ)
+    except InvalidSetting as error:
+        sys.stderr.write(f"collectionstore-node: {error}\n(collectionstore-node --help lists all settings)\n")
+        sys.exit(EXIT_USAGE)
+    logs.configure(format_=settings.log_format, level=settings.log_level, member=settings.name)
+    sys.exit(_run(settings))
+
+
+def _run(settings: Settings) -> int:
+    log = structlog.get_logger()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
+    except DataDirectoryRefused as error:
+        log.error("node.refused", reason=str(error))
+        return EXIT_DATA_REFUSED
+    except AddressTaken as error:
+        log.error("node.refused", reason=str(error))
+        return EXIT_ADDRESS_TAKEN
+    except StorageFailed as error:
+        log.error("disk.failed", reason=str(error))
+        return EXIT_DISK
+    except NodeError as error:
+        log.error("node.failed", reason=str(error), exc_info=error)
+        return EXIT_INTERNAL
+    return 0
+
+
+def _answer(arguments: list[str]) -> int:
+    match arguments:
+        case ["--version"]:
+            sys.stdout.write(f"collectionstore-node {__version__}\n")
+        case ["--help" | "-h"]:
+            sys.stdout.write("usage: collectionstore-node\n\nRun one member of a Collection Store cluster.\n\n")
+            sys.stdout.write("settings, by environment variables:\n")
+            for name, default, meaning in VARIABLES:
+                sys.stdout.write(f"  {PREFIX + name:<36} {meaning} ({default})\n")
+            sys.stdout.write(f"\n{_EXIT_CODES}")
+        case _:
+            sys.stderr.write("collectionstore-node takes --help or --version; its settings are environment variables\n")
+            return EXIT_USAGE
+    return 0
+
+
+if __name__ == "__main__":
+    main()

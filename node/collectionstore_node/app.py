@@ -1,0 +1,216 @@
+"""Wiring: opens storage, starts the driver, the transport and the servers, and stops them in reverse.
+
+Nothing is decided here. `run` returns when a signal asks for it, or raises what made the node unable to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import ssl
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from functools import partial
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from collectionstore_node import __version__
+from collectionstore_node.api.limits import Limits
+from collectionstore_node.api.server import ApiServer, make_client_server, make_probe_server
+from collectionstore_node.errors import NodeError
+from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, TransportSeries, build_info
+from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
+from collectionstore_node.settings import Address, Settings
+from collectionstore_node.storage import Database
+from collectionstore_node.transport import Refused, TlsFiles, Transport, peer_name
+
+log = structlog.get_logger()
+
+TICKS_PER_HEARTBEAT = 5
+ADMIN_NAME = "admin"
+"""Name in the certificate of whoever may change the cluster: `collectionstore://<cluster>/admin`."""
+TLS_RELOAD_S = 10.0
+HAND_OVER_S = 1.0
+
+
+class AddressTaken(Exception):
+    """A port is in use; the text says which and for what."""
+
+
+async def run(settings: Settings) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises `Fatal`, `AddressTaken` or `NodeError`."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        database = await loop.run_in_executor(
+            None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
+        )
+        stack.callback(database.close)
+        registry = _registry(settings)
+        driver = Driver(database, _driver_settings(settings), ReplicaMetrics(registry), random.SystemRandom().random)
+        transport = Transport(
+            cluster_id=settings.cluster_id,
+            node_id=database.identity.node_id,
+            name=settings.name,
+            listen=(settings.peer_address.host, settings.peer_address.port),
+            advertise=settings.peer_advertise,
+            tls=TlsFiles(settings.tls_dir / "ca.crt", settings.tls_dir / "tls.crt", settings.tls_dir / "tls.key"),
+            spool=database.spool,
+            handler=driver,
+            metrics=TransportSeries(registry),
+            random=random.SystemRandom().random,
+        )
+        driver.attach(transport)
+        stack.push_async_callback(driver.close)
+        replica = Replica(driver, transport, _facts(settings))
+        stack.push_async_callback(replica.close)
+        stack.push_async_callback(transport.close)
+        await _listening(transport.start(), settings.peer_address, "peers")
+        driving = asyncio.create_task(driver.run(), name="driver")
+        stack.push_async_callback(_cancelled, driving)
+        await _serve(stack, settings, replica, registry)
+        reloading = asyncio.create_task(_reload_certificates(transport), name="certificates")
+        stack.push_async_callback(_cancelled, reloading)
+        log.info(
+            "node.started",
+            version=__version__,
+            node_id=f"{database.identity.node_id:016x}",
+            new=database.created,
+            client=str(settings.client_address),
+            peer=str(settings.peer_address),
+            metrics=str(settings.metrics_address),
+        )
+        stopping = asyncio.create_task(stop.wait(), name="signal")
+        await asyncio.wait((driving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if driving.done():
+            stopping.cancel()
+            driving.result()
+        log.info("node.stopping")
+        await _hand_over(replica)
+
+
+async def _hand_over(replica: Replica) -> None:
+    """Spare clients the election that follows a leader's end, if anybody can take over."""
+    if not replica.is_leader:
+        return
+    try:
+        await replica.transfer_leadership(None, timeout_s=HAND_OVER_S)
+    except NodeError as error:
+        log.info("leadership.kept", reason=str(error))
+
+
+def _registry(settings: Settings) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    build_info(registry, version=__version__, cluster=settings.cluster_id, name=settings.name)
+    return registry
+
+
+def _driver_settings(settings: Settings) -> DriverSettings:
+    tick_s = settings.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
+    return DriverSettings(
+        tick_s=tick_s,
+        heartbeat_ticks=TICKS_PER_HEARTBEAT,
+        election_ticks=round(settings.election_min_ms / 1000 / tick_s),
+        election_ticks_max=round(settings.election_max_ms / 1000 / tick_s),
+        snapshot_commands=settings.snapshot_commands,
+        snapshot_log_bytes=settings.snapshot_log_bytes,
+    )
+
+
+def _facts(settings: Settings) -> ProcessFacts:
+    return ProcessFacts(
+        version=__version__,
+        pid=os.getpid(),
+        peer_advertise=settings.peer_advertise,
+        client_advertise=settings.client_advertise,
+        client_address=str(settings.client_address),
+        peer_address=str(settings.peer_address),
+        metrics_address=str(settings.metrics_address),
+    )
+
+
+async def _serve(stack: AsyncExitStack, settings: Settings, replica: Replica, registry: CollectorRegistry) -> None:
+    limits = Limits(document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max)
+    series = HttpSeries(registry)
+    tls = _client_tls(settings)
+
+    def render_metrics() -> tuple[bytes, str]:
+        encode, content_type = choose_encoder("")
+        return encode(registry), content_type
+
+    clients = make_client_server(
+        replica,
+        limits,
+        series,
+        render_metrics=render_metrics,
+        authorize_admin=partial(_is_admin, settings.cluster_id) if tls else _anyone,
+        tls=tls is not None,
+    )
+    probes = make_probe_server(replica, limits, series, render_metrics=render_metrics)
+    await _start_server(stack, clients, settings.client_address, "clients", tls)
+    await _start_server(stack, probes, settings.metrics_address, "metrics and probes", None)
+
+
+async def _start_server(
+    stack: AsyncExitStack, server: ApiServer, address: Address, purpose: str, tls: ssl.SSLContext | None
+) -> None:
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=2.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, address.host, address.port, ssl_context=tls, backlog=1024)
+    await _listening(site.start(), address, purpose)
+
+
+async def _listening(start: Awaitable[None], address: Address, purpose: str) -> None:
+    try:
+        await start
+    except OSError as error:
+        raise AddressTaken(f"cannot listen for {purpose} on {address}: {error.strerror or error}") from error
+
+
+def _client_tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.client_tls == "Disabled":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.client_tls_dir / "tls.crt", settings.client_tls_dir / "tls.key")
+    # Clients need no certificate; whoever changes the cluster shows one, see `_is_admin`.
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(settings.client_tls_dir / "ca.crt")
+    return context
+
+
+def _is_admin(cluster_id: str, request: web.BaseRequest) -> bool:
+    certificate = request.get_extra_info("peercert")
+    if not certificate:
+        return False
+    try:
+        return peer_name(certificate) == (cluster_id, ADMIN_NAME)
+    except Refused:
+        return False
+
+
+def _anyone(_request: web.BaseRequest) -> bool:
+    """Without client TLS, which is allowed on loopback only, there is nobody to tell apart."""
+    return True
+
+
+async def _reload_certificates(transport: Transport) -> None:
+    while True:
+        await asyncio.sleep(TLS_RELOAD_S)
+        await transport.reload_tls()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

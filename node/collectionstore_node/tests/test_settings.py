@@ -1,0 +1,90 @@
+"""What the environment may say, and what it is told when it says something else."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from collectionstore_node.settings import PREFIX, VARIABLES, Address, InvalidSetting, Settings
+
+GOOD = {
+    "COLLECTIONSTORE_NAME": "demo-0",
+    "COLLECTIONSTORE_CLUSTER_ID": "c1",
+    "COLLECTIONSTORE_DATA_DIR": "/data",
+    "COLLECTIONSTORE_TLS_DIR": "/tls",
+}
+
+
+def settings(**changes: str) -> Settings:
+    return Settings.from_environment({**GOOD, **{PREFIX + name: value for name, value in changes.items()}})
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    given = settings()
+    assert (given.heartbeat_ms, given.election_min_ms, given.election_max_ms) == (150, 300, 600)
+    assert (given.snapshot_commands, given.snapshot_log_bytes) == (10_000, 64 << 20)
+    assert given.client_tls == "Required"
+    assert given.client_advertise == "https://127.0.0.1:7400"
+    assert given.client_tls_dir == given.tls_dir
+
+
+def test_slower_heartbeat_moves_the_election_timeout_with_it() -> None:
+    given = settings(HEARTBEAT_MS="500")
+    assert (given.election_min_ms, given.election_max_ms) == (1_000, 2_000)
+
+
+@pytest.mark.parametrize("variable", ["NAME", "CLUSTER_ID", "DATA_DIR", "TLS_DIR"])
+def test_missing_required_variable_is_named(variable: str) -> None:
+    environment = {name: value for name, value in GOOD.items() if name != PREFIX + variable}
+    with pytest.raises(InvalidSetting, match=f"{PREFIX}{variable} is not set"):
+        Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        pytest.param("NAME", "Demo", "a-z, 0-9", id="upper-case-name"),
+        pytest.param("NAME", "demo-", "a-z, 0-9", id="name-ends-in-dash"),
+        pytest.param("CLIENT_ADDRESS", "7400", "host:port", id="no-host"),
+        pytest.param("CLIENT_ADDRESS", "127.0.0.1:99999", "port from 0 to 65535", id="port-out-of-range"),
+        pytest.param("CLIENT_TLS", "off", "Required or Disabled", id="unknown-choice"),
+        pytest.param("HEARTBEAT_MS", "fast", "5 to 10000", id="not-a-number"),
+        pytest.param("HEARTBEAT_MS", "4", "5 to 10000", id="heartbeat-too-short"),
+        pytest.param("ELECTION_MIN_MS", "299", "300 to 100000", id="election-below-two-heartbeats"),
+        pytest.param("ELECTION_MAX_MS", "301", "450 to 200000", id="no-spread-between-timeouts"),
+        pytest.param("SNAPSHOT_COMMANDS", "999", "1000 to", id="too-few-commands"),
+        pytest.param("LOG_LEVEL", "verbose", "debug or info", id="unknown-level"),
+    ],
+)
+def test_value_out_of_bounds_is_told_with_what_is_allowed(variable: str, value: str, allowed: str) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        settings(**{variable: value})
+    assert str(error.value).startswith(f"{PREFIX}{variable} is '{value}'; allowed: ")
+    assert allowed in str(error.value)
+
+
+def test_plain_http_is_refused_off_loopback() -> None:
+    with pytest.raises(InvalidSetting, match="not a loopback address"):
+        settings(CLIENT_TLS="Disabled", CLIENT_ADDRESS="10.0.0.1:7400")
+    assert settings(CLIENT_TLS="Disabled").client_advertise == "http://127.0.0.1:7400"
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "loopback"),
+    [
+        ("[::1]:7400", Address("::1", 7400), True),
+        ("localhost:1", Address("localhost", 1), True),
+        ("0.0.0.0:7400", Address("0.0.0.0", 7400), False),
+        ("demo-0.peers.svc:7401", Address("demo-0.peers.svc", 7401), False),
+    ],
+)
+def test_addresses_are_parsed_and_printed_alike(text: str, address: Address, *, loopback: bool) -> None:
+    given = settings(CLIENT_ADDRESS=text).client_address
+    assert given == address
+    assert str(given) == text
+    assert given.loopback is loopback
+
+
+def test_help_lists_every_setting() -> None:
+    assert {name.lower() for name, _, _ in VARIABLES} == {field.name for field in fields(Settings)}
