@@ -2,14 +2,16 @@
 
     transport.py        the facade: members, port, learnt addresses, the beat
     peer.py             this node's own connection to a member: one bounded queue, kept up and renewed
+    link.py             a dialled connection in use: its requests, its orderly end
     receiver.py         the listening side: who is let in, where frames go
-    connection.py       one socket: reader, writer, pings, silence, closing
+    connection.py endings.py
+                        one socket: reader, writer, pings, silence; how it ends
     dial.py greeting.py opening a connection, and the first frames on it
     calls.py serving.py requests: the asker's side, the answerer's side
     snapshot_sender.py snapshot_receiver.py spool.py inbox.py
                         resumable transfer of one file on a connection of its own
-    frames.py hello.py lanes.py snapshot_frames.py backoff.py
-                        pure: wire format, identity checks, queues, pauses
+    frames.py hello.py lanes.py snapshot_frames.py backoff.py reported.py
+                        pure: wire format, identity checks, queues, pauses, what was logged
     tls.py              contexts from files, reloadable; the identity in a certificate
     ports.py traffic.py what the owner provides and sees: handler, metrics, settings, status
 

@@ -17,13 +17,13 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
-from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
-from aiohttp.web import WebSocketResponse
+from aiohttp import ClientError, WebSocketError, WSMsgType
 
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.transport.endings import Ending, WebSocket, close_socket
 from collectionstore_node.transport.frames import (
     HEADER_BYTES,
     PAYLOAD_BYTES_MAX,
@@ -42,12 +42,10 @@ log = structlog.get_logger()
 
 FrameHandler: TypeAlias = Callable[[Frame], int]
 """Takes a frame and returns how many Raft messages were in it; raises `Refused` to end the connection."""
-WebSocket: TypeAlias = ClientWebSocketResponse[Any] | WebSocketResponse[Any]
 
 WEBSOCKET_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER_BYTES
 _UNSENT_BYTES: Final = 256 << 10
 """What the kernel may buffer unsent: what lies there can no longer be overtaken by a ping."""
-_CLOSE_TEXT_BYTES_MAX: Final = 120
 _STAMP = struct.Struct(">Q")
 
 
@@ -59,38 +57,6 @@ class Remote:
     name: str
     address: str
     purpose: Purpose
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a connection ended. `code` is None when the socket broke without a word."""
-
-    code: int | None
-    detail: str
-    by_peer: bool
-
-    @property
-    def orderly(self) -> bool:
-        """Whether it ended as part of normal operation."""
-        return self.code in (CloseCode.DONE, CloseCode.SHUTTING_DOWN, CloseCode.ROTATED, CloseCode.SUPERSEDED)
-
-    def __str__(self) -> str:
-        if self.code is None:
-            return self.detail
-        return f"{code_name(self.code)}: {self.detail}" if self.detail else code_name(self.code)
-
-
-def code_name(code: int) -> str:
-    """Return a close code as it is logged and counted."""
-    try:
-        return CloseCode(code).name.lower()
-    except ValueError:
-        return f"websocket_{code}"
-
-
-def ending_of(task: asyncio.Task[Ending]) -> Ending:
-    """Return how a finished `Connection.run` ended, also when its task was cancelled."""
-    return Ending(None, "cancelled", by_peer=False) if task.cancelled() else task.result()
 
 
 class Connection:
@@ -122,6 +88,7 @@ class Connection:
         self._heard_at = self.opened_at
         self._pings = pings
         self._ping_due = pings
+        self._renewal_due = False
         self._waking = False
         """Whether the next pong answers a ping that is not measured."""
         self._waiter: asyncio.Future[None] | None = None
@@ -142,9 +109,10 @@ class Connection:
         finally:
             self._registry.discard(self)
             writer.cancel()
-            self.end(CloseCode.SHUTTING_DOWN, "cancelled")
             if self._closing is not None:
                 await self._closing
+            elif not self._socket.closed:
+                await self._close(CloseCode.SHUTTING_DOWN, "cancelled")
             await asyncio.gather(writer, return_exceptions=True)
             self._idle.set()
 
@@ -170,11 +138,16 @@ class Connection:
         if late:
             self._heard_at = now
         if now - self._heard_at > self._settings.silence_max_s:
-            self.end(CloseCode.SILENT, f"nothing heard for {now - self._heard_at:.1f} s")
+            self.end(CloseCode.SILENT, f"nothing heard for {self._settings.silence_max_s:g} s")
             return
         if self._pings:
             self._ping_due = True
             self.wake()
+
+    def ask_to_renew(self) -> None:
+        """Ask the dialer of this accepted connection to replace it."""
+        self._renewal_due = True
+        self.wake()
 
     def end(self, code: CloseCode, detail: str) -> None:
         """Close from anywhere, without waiting; the first reason given is the one that counts."""
@@ -190,7 +163,7 @@ class Connection:
             while True:
                 message = await self._socket.receive()
                 if message.type is not WSMsgType.BINARY:
-                    return self._ended(message.type, message.data, message.extra)
+                    return self._stopped(message.type, message.data, message.extra)
                 self._heard_at = self.traffic.heard_at = time.monotonic()
                 frame = decode_frame(message.data)
                 messages = 0
@@ -206,7 +179,7 @@ class Connection:
         except Refused as error:
             return await self._end_now(error.code, error.detail)
         except (OSError, ClientError) as error:
-            return self._ended(WSMsgType.ERROR, error, None)
+            return self._ended(Ending(None, f"connection lost ({error})", by_peer=True))
         except Exception:
             # A bug in a handler must not look like a network fault, nor take the server down.
             log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
@@ -228,23 +201,30 @@ class Connection:
         else:
             self.traffic.round_trip(elapsed_s)
 
-    def _ended(self, kind: WSMsgType, data: object, extra: object) -> Ending:
+    def _stopped(self, kind: WSMsgType, data: object, extra: object) -> Ending:
+        """Return how it ended, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
+        if kind is WSMsgType.CLOSE and isinstance(data, int):
+            return self._ended(Ending(data, extra if isinstance(extra, str) else "", by_peer=True))
+        if isinstance(data, WebSocketError):
+            # Longer than any frame, or broken WebSocket framing; aiohttp has closed it with its own code.
+            return self._ended(Ending(CloseCode.PROTOCOL, str(data), by_peer=False))
+        if kind is WSMsgType.TEXT:
+            raise Refused(CloseCode.PROTOCOL, "a WebSocket text message")
+        return self._ended(Ending(None, "connection lost", by_peer=True))
+
+    def _ended(self, ending: Ending) -> Ending:
+        """Keep the first ending: a close from here comes back as an end of stream."""
         if self._ending is None:
-            if kind is WSMsgType.CLOSE and isinstance(data, int):
-                self._ending = Ending(data, extra if isinstance(extra, str) else "", by_peer=True)
-            elif kind in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):
-                self._ending = Ending(CloseCode.PROTOCOL, f"unexpected WebSocket {kind.name}", by_peer=False)
-            else:
-                self._ending = Ending(None, f"connection lost ({data or 'end of stream'})", by_peer=True)
+            self._ending = ending
         return self._ending
 
     async def _end_now(self, code: CloseCode, detail: str) -> Ending:
+        ending = self._ended(Ending(code, detail, by_peer=False))
         await self._close(code, detail)
-        return self._ended(WSMsgType.CLOSED, None, None)
+        return ending
 
     async def _close(self, code: CloseCode, detail: str) -> None:
-        if self._ending is None:
-            self._ending = Ending(code, detail, by_peer=False)
+        self._ended(Ending(code, detail, by_peer=False))
         await close_socket(self._socket, code, detail, self._settings.close_timeout_s)
 
     async def _write_all(self) -> None:
@@ -254,6 +234,9 @@ class Connection:
                     self._ping_due = False
                     self._waking = True
                     await self._ping()
+                if self._renewal_due:
+                    self._renewal_due = False
+                    await self.write(encode_frame(FrameKind.RENEW))
                 if not await self._write_some():
                     self._waiter = asyncio.get_running_loop().create_future()
                     self._idle.set()
@@ -271,17 +254,6 @@ class Connection:
                 wrote = True
                 await self.write(batch.frame, messages=batch.messages)
         return wrote
-
-
-async def close_socket(socket: WebSocket, code: CloseCode, detail: str, timeout_s: float) -> None:
-    """Tell the reason and close; after `timeout_s` the socket is closed without the peer's answer."""
-    text = detail.encode()[:_CLOSE_TEXT_BYTES_MAX].decode(errors="ignore").encode()
-    try:
-        async with asyncio.timeout(timeout_s):
-            await socket.close(code=code, message=text)
-    except TimeoutError:
-        # The peer takes nothing more; aiohttp has closed the transport on its way out.
-        return
 
 
 def prefer_latency(socket: WebSocket) -> None:

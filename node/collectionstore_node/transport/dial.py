@@ -11,14 +11,8 @@ from typing import Final
 import aiohttp
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection import (
-    WEBSOCKET_BYTES_MAX,
-    Connection,
-    Ending,
-    Remote,
-    WebSocket,
-    close_socket,
-)
+from collectionstore_node.transport.connection import WEBSOCKET_BYTES_MAX, Connection, Remote
+from collectionstore_node.transport.endings import Ending, WebSocket, close_socket
 from collectionstore_node.transport.greeting import Turned, certificate_name, send_hello
 from collectionstore_node.transport.hello import (
     PROTOCOL_MAX,
@@ -143,5 +137,8 @@ def _said_no(ending: Ending) -> bool:
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # Its own text names the context's address in memory.
+        error = error.os_error
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

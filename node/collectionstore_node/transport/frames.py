@@ -53,6 +53,8 @@ class FrameKind(enum.IntEnum):
     SNAPSHOT_CHUNK = 10
     SNAPSHOT_DONE = 11
     SNAPSHOT_REFUSED = 12
+    RENEW = 13
+    """The receiver asks the dialer to open a new connection in place of this one: its certificates have changed."""
 
 
 class Rejection(enum.Enum):

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import WSMsgType
 
-from collectionstore_node.transport.connection import Ending, WebSocket
+from collectionstore_node.transport.endings import Ending, WebSocket
 from collectionstore_node.transport.frames import FrameKind, FrameRejected, decode_frame, encode_frame
 from collectionstore_node.transport.hello import (
     CloseCode,

@@ -9,6 +9,7 @@ comes back under its old name with another node id, and is then not the member t
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from collectionstore_node.raft.messages import NO_NODE, NodeId
 PROTOCOL_MIN: Final = 1
 PROTOCOL_MAX: Final = 1
 """Protocol versions spoken, inclusive. A rolling upgrade needs two neighbouring releases to share one."""
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:[0-9]{1,5}")
 
 
 class CloseCode(enum.IntEnum):
@@ -138,6 +140,8 @@ def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: 
     _check_names(hello.cluster_id, hello.name, certificate, own)
     if hello.node_id == NO_NODE or hello.node_id == node_id:
         raise Refused(CloseCode.WRONG_NODE, f"node id {hello.node_id:016x} cannot dial this node")
+    if not _ADDRESS.fullmatch(hello.address):
+        raise Refused(CloseCode.PROTOCOL, f"address {hello.address!r} is not host:port")
     if hello.expects not in (NO_NODE, node_id):
         raise Refused(CloseCode.WRONG_NODE, f"dialled {hello.expects:016x}, but this node is {node_id:016x}")
     return protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from collectionstore_node.transport.connection import Ending
+from collectionstore_node.transport.endings import Ending
 from collectionstore_node.transport.frames import Frame
 from collectionstore_node.transport.hello import CloseCode, Refused
 

@@ -13,42 +13,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import msgspec
 import structlog
 
 from collectionstore_node.raft.messages import Message
 from collectionstore_node.transport.backoff import Backoff
-from collectionstore_node.transport.calls import Calls
-from collectionstore_node.transport.connection import Connection, Ending, FrameHandler, ending_of
+from collectionstore_node.transport.connection import Connection
 from collectionstore_node.transport.dial import Dialer, DialFailed
-from collectionstore_node.transport.frames import Frame, FrameKind
-from collectionstore_node.transport.hello import CloseCode, Purpose, Refused
+from collectionstore_node.transport.endings import ending_of
+from collectionstore_node.transport.frames import FrameKind
+from collectionstore_node.transport.hello import CloseCode, Purpose
 from collectionstore_node.transport.lanes import Lane
+from collectionstore_node.transport.link import Link
 from collectionstore_node.transport.ports import (
+    OVERAGE,
     PeerAddress,
     PeerStatus,
     PeerUnavailable,
     TransportHandler,
     TransportSettings,
 )
+from collectionstore_node.transport.reported import Reported
 from collectionstore_node.transport.traffic import Traffic
 
 log = structlog.get_logger()
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """A running connection and what depends on it."""
-
-    connection: Connection
-    calls: Calls
-    address: PeerAddress
-    task: asyncio.Task[Ending]
 
 
 class Peer:
@@ -72,12 +64,12 @@ class Peer:
         self._random = random
         self._queue = Lane(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
         self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random)
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._accepting = True
         self._closed = False
         self._problem: str | None = None
-        self._reported: set[tuple[str, str]] = set()
+        self._reported = Reported()
         self._telling = False
         self._rotate_at = float("inf")
         self._nudged = asyncio.Event()
@@ -121,8 +113,7 @@ class Peer:
         await asyncio.gather(self._task, return_exceptions=True)
         link, self._link = self._link, None
         if link is not None:
-            await self._finish(link, link.connection.flushed(), self._settings.close_timeout_s)
-            await self._end(link, code)
+            await link.close(code)
         await asyncio.gather(*self._retired)
         self._dropped(self._queue.clear())
         self.traffic.metrics.connected(0)
@@ -162,6 +153,11 @@ class Peer:
                 self._failed(error)
                 await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
                 continue
+            except Exception:
+                # One odd failure must not end the dialling for good: nothing else would notice.
+                log.exception("peer.failed", **self._names())
+                await self._pause(None)
+                continue
             self._connected(connection, address)
             await self._until_renewal()
             if self._link is None and not self._settled(connection):
@@ -175,6 +171,11 @@ class Peer:
             self._problem = str(error)
             self._report("peer.refused" if error.refused else "peer.unreachable", self._problem)
             self._dropped(self._queue.clear())
+            return
+        self._report("peer.not_renewed", str(error))
+        age_s = time.monotonic() - self._link.connection.opened_at
+        if age_s > self._settings.connection_age_max_s * OVERAGE:
+            self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
 
     async def _pause(self, hi_s: float | None) -> None:
         """Wait before the next dial, or until nudged; messages are dropped meanwhile unless a connection lives."""
@@ -190,18 +191,16 @@ class Peer:
         """Take a new connection into use and retire the one before, if that still lives."""
         previous = self._link
         if previous is not None:
+            self._backoff.reset()
             self._retire(previous)
-        calls = Calls(connection.wake, self._settings)
-        connection.sources = (calls, self._queue)
-        running = self._loop.create_task(connection.run(_reply_reader(calls)), name=f"read-{address.name}")
-        self._link = link = _Link(connection, calls, address, running)
-        running.add_done_callback(lambda _: self._ended(link))
+        self._link = link = Link(connection, address, self._queue, self._settings, self._renew)
+        link.task.add_done_callback(lambda _: self._ended(link))
         self._problem = None
         age_s = self._settings.connection_age_max_s * (0.9 + 0.1 * self._random())
         self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
         if previous is None:
             self.traffic.metrics.connected(1)
-            self._report("peer.connected")
+            self._report("peer.connected", "dialled", expected=True)
 
     async def _until_renewal(self) -> None:
         """Return when there is no connection, or a new one is due: age, reload, another address."""
@@ -216,7 +215,7 @@ class Peer:
             except TimeoutError:
                 return
 
-    def _ended(self, link: _Link) -> None:
+    def _ended(self, link: Link) -> None:
         link.calls.lost()
         if self._link is not link:
             return
@@ -227,9 +226,9 @@ class Peer:
             self.traffic.metrics.send_failed()
         if self._settled(link.connection):
             self._backoff.reset()
-            self._reported.clear()
+            self._reported = Reported()
         self._problem = str(ending)
-        self._report("peer.disconnected", self._problem)
+        self._report("peer.disconnected", self._problem, expected=ending.orderly)
         self._dropped(self._queue.clear())
         self._tell_unreachable()
         self._nudged.set()
@@ -238,36 +237,22 @@ class Peer:
         """Return whether a connection has lasted long enough to count as a success."""
         return time.monotonic() - connection.opened_at > self._settings.backoff_max_s
 
-    def _retire(self, link: _Link) -> None:
-        """Close a connection that is being replaced, after the answers it owes have come, for a bounded time."""
-        # From here on only the new connection's writer empties the queue.
-        link.connection.sources = (link.calls,)
+    def _renew(self) -> None:
+        """Follow the other side's wish for a new connection, unless this one is new: nobody can make it a loop."""
+        if self._link is not None and self._settled(self._link.connection):
+            self.rotate(self._settings.rotation_s)
 
-        async def retire() -> None:
-            await self._finish(link, link.calls.drained(), self._settings.drain_timeout_s)
-            await self._end(link, CloseCode.ROTATED)
-
-        task = self._loop.create_task(retire(), name=f"retire-{link.address.name}")
+    def _retire(self, link: Link) -> None:
+        link.detach()
+        task = self._loop.create_task(link.retire(), name=f"retire-{link.address.name}")
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
-    async def _finish(self, link: _Link, done: Coroutine[None, None, None], timeout_s: float) -> None:
-        """Wait for `done`, for the end of the connection or for the timeout, whichever comes first."""
-        waiting = self._loop.create_task(done)
-        await asyncio.wait((waiting, link.task), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
-    async def _end(self, link: _Link, code: CloseCode) -> None:
-        link.connection.end(code, "")
-        await link.task
-
-    def _report(self, event: str, reason: str = "") -> None:
-        """Log what happened once until a connection has lasted, not at every attempt that ends the same way."""
-        if (event, reason) not in self._reported:
-            self._reported.add((event, reason))
-            write = log.info if event == "peer.connected" else log.warning
-            write(event, **self._names(), address=self.address.address, **({"reason": reason} if reason else {}))
+    def _report(self, event: str, reason: str, *, expected: bool = False) -> None:
+        """Log what happened, once until a connection has lasted."""
+        if self._reported.first(event, reason):
+            write = log.info if expected else log.warning
+            write(event, **self._names(), address=self.address.address, reason=reason)
 
     def _dropped(self, count: int) -> None:
         if count:
@@ -286,13 +271,3 @@ class Peer:
 
     def _names(self) -> dict[str, str]:
         return {"peer": self.address.name, "node_id": f"{self.address.node_id:016x}"}
-
-
-def _reply_reader(calls: Calls) -> FrameHandler:
-    def on_frame(frame: Frame) -> int:
-        if frame.kind is not FrameKind.REPLIES:
-            raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} on a connection dialled from here")
-        calls.on_replies(frame.payload)
-        return 0
-
-    return on_frame

@@ -156,7 +156,8 @@ class TransportSettings:
     refused_backoff_max_s: float = 5.0
     """Longest pause before dialling a peer again that answered, but refused."""
     connection_age_max_s: float = 3600.0
-    """Connections are renewed before this age, without a gap, so that certificates are checked again."""
+    """Connections are renewed before this age, without a gap, so that certificates are checked again; those that
+    cannot be renewed end at OVERAGE times this."""
     rotation_s: float = 10.0
     """After a reload of the certificates all own connections are renewed within this time."""
     inbound_max: int = 4
@@ -178,4 +179,5 @@ class TransportSettings:
     """An acknowledgement that takes longer counts as a lost connection."""
 
 
+OVERAGE: Final = 1.25
 DEFAULT_SETTINGS: Final = TransportSettings()

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 import structlog
 from aiohttp import ClientError, web
 
 from collectionstore_node.raft.messages import NodeId, decode_messages
-from collectionstore_node.transport.connection import (
-    WEBSOCKET_BYTES_MAX,
-    Connection,
-    Ending,
-    Remote,
-    close_socket,
-    code_name,
-)
+from collectionstore_node.transport.connection import WEBSOCKET_BYTES_MAX, Connection, Remote
 from collectionstore_node.transport.dial import PEER_PATH, Self
+from collectionstore_node.transport.endings import Ending, close_socket, code_name
 from collectionstore_node.transport.frames import Frame, FrameKind
 from collectionstore_node.transport.greeting import Turned, certificate_name, receive_hello, send_welcome
 from collectionstore_node.transport.hello import CloseCode, Hello, PeerName, Purpose, Refused, Welcome, check_hello
-from collectionstore_node.transport.ports import TransportHandler, TransportMetrics, TransportSettings
+from collectionstore_node.transport.ports import OVERAGE, TransportHandler, TransportMetrics, TransportSettings
+from collectionstore_node.transport.reported import Reported
 from collectionstore_node.transport.serving import Serving
 from collectionstore_node.transport.snapshot_receiver import SnapshotReceiver
 from collectionstore_node.transport.tls import TlsContexts
 from collectionstore_node.transport.traffic import Traffic
 
 log = structlog.get_logger()
-
-_INBOUND_AGE_FACTOR: Final = 1.25
-"""The dialer renews its connections itself; the receiver only ends those of one that does not."""
-_REPORTED_MAX: Final = 1024
 
 
 class Receiver:
@@ -69,8 +59,8 @@ class Receiver:
         self._met = met
         self._greeting = 0
         self._inbound: dict[Connection, asyncio.Task[None]] = {}
-        self._reported: set[tuple[str, str]] = set()
-        self._web = web.Server(self._accept, access_log=None)
+        self._reported = Reported()
+        self._web = web.Server(self._accept, access_log=None, keepalive_timeout=settings.greeting_timeout_s)
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -107,10 +97,20 @@ class Receiver:
             except Refused as error:
                 connection.end(error.code, error.detail)
 
+    def renew(self) -> None:
+        """Have every connection replaced by its dialer, so that what has changed is checked: the CAs trusted.
+
+        One that cannot be replaced lives on to its greatest age: a mistake with certificates can be put right before
+        it takes the cluster down.
+        """
+        for connection in tuple(self._inbound):
+            if connection.remote.purpose is Purpose.MESSAGES:
+                connection.ask_to_renew()
+
     def beat(self, now: float) -> None:
         """End connections that are older than their dialer should have let them become."""
         for connection in tuple(self._inbound):
-            if now - connection.opened_at > self._settings.connection_age_max_s * _INBOUND_AGE_FACTOR:
+            if now - connection.opened_at > self._settings.connection_age_max_s * OVERAGE:
                 connection.end(CloseCode.ROTATED, "")
 
     async def _accept(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -156,7 +156,7 @@ class Receiver:
         return self._connection(socket, hello)
 
     def _connection(self, socket: web.WebSocketResponse, hello: Hello) -> Connection:
-        self._reported = {one for one in self._reported if one[0] != hello.name}
+        self._reported.forget(hello.name)
         remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose)
         self._met(remote)
         return Connection(socket, remote, self._traffic_of(hello.name), self._settings, self._registry, pings=False)
@@ -231,7 +231,7 @@ class Receiver:
             min(same, key=lambda one: one.opened_at).end(CloseCode.SUPERSEDED, "too many connections")
 
     def _left(self, remote: Remote, ending: Ending) -> None:
-        if ending.by_peer or ending.orderly or ending.code is None:
+        if ending.by_peer or ending.orderly or ending.code in (None, CloseCode.SILENT):
             log.debug("peer.left", peer=remote.name, node_id=f"{remote.node_id:016x}", reason=str(ending))
         else:
             self._rejected(remote.name, ending.code, ending.detail)
@@ -239,8 +239,5 @@ class Receiver:
     def _rejected(self, name: str, code: int, detail: str) -> None:
         """Count, and log once until this member is let in again: a refused peer keeps coming back."""
         self._metrics.rejected(code_name(code))
-        if (name, detail) not in self._reported:
-            if len(self._reported) >= _REPORTED_MAX:
-                self._reported.clear()
-            self._reported.add((name, detail))
+        if self._reported.first(name, detail):
             log.warning("peer.rejected", peer=name, reason=code_name(code), detail=detail)

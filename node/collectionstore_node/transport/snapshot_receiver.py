@@ -17,7 +17,8 @@ import structlog
 from aiohttp import ClientError
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection import Connection, Ending
+from collectionstore_node.transport.connection import Connection
+from collectionstore_node.transport.endings import Ending
 from collectionstore_node.transport.hello import CloseCode, Refused
 from collectionstore_node.transport.inbox import ConnectionGone, Inbox
 from collectionstore_node.transport.ports import TransportHandler, TransportSettings

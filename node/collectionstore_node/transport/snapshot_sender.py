@@ -13,8 +13,9 @@ from aiohttp import ClientError
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.backoff import Backoff
-from collectionstore_node.transport.connection import Connection, ending_of
+from collectionstore_node.transport.connection import Connection
 from collectionstore_node.transport.dial import Dialer, DialFailed
+from collectionstore_node.transport.endings import ending_of
 from collectionstore_node.transport.hello import CloseCode, Purpose, Refused
 from collectionstore_node.transport.inbox import ConnectionGone, Inbox
 from collectionstore_node.transport.ports import PeerAddress, SnapshotFailed, TransportSettings

@@ -106,7 +106,11 @@ class Transport:
     async def start(self) -> None:
         """Listen, and dial the members set so far. Raises `OSError` when the address cannot be bound."""
         await asyncio.to_thread(self._spool.clear)
-        self.port = await self._receiver.start(*self._listen)
+        try:
+            self.port = await self._receiver.start(*self._listen)
+        except OSError:
+            await self._dialer.close()
+            raise
         host, _, port = self._me.address.rpartition(":")
         if port == "0":
             self._me.address = f"{host}:{self.port}"
@@ -175,9 +179,9 @@ class Transport:
     async def reload_tls(self) -> bool:
         """Use the certificate files if their content changed, and return whether it did; to be called now and then.
 
-        New handshakes use them at once, on both sides; own connections are renewed within `rotation_s`, accepted ones
-        by their dialers. Files that cannot be used are logged once and the ones before stay in use: they are often
-        seen halfway through an exchange.
+        New handshakes use them at once, on both sides. Connections are renewed within about `rotation_s`; those that
+        fail to be, for instance because their CA is no longer trusted, end at their greatest age. Files that cannot be
+        used are logged once and the ones before stay in use: they are often seen halfway through an exchange.
         """
         try:
             changed = await asyncio.to_thread(self._tls.reload)
@@ -191,6 +195,7 @@ class Transport:
             log.info("certificates.reloaded", not_after=self._tls.not_after.isoformat())
             for peer in self._peers.values():
                 peer.rotate(self._settings.rotation_s)
+            self._receiver.renew()
         return changed
 
     def peers(self) -> tuple[PeerStatus, ...]:

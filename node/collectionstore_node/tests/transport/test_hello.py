@@ -49,6 +49,8 @@ def test_matching_hello_is_let_in_with_the_highest_common_version() -> None:
         (HELLO, PeerName("demo", "n3"), CloseCode.WRONG_NAME),
         (replaced(HELLO, expects=NodeId(9)), PeerName("demo", "n1"), CloseCode.WRONG_NODE),
         (replaced(HELLO, node_id=RECEIVER), PeerName("demo", "n1"), CloseCode.WRONG_NODE),
+        (replaced(HELLO, address="example.org/x:1"), PeerName("demo", "n1"), CloseCode.PROTOCOL),
+        (replaced(HELLO, address="n1"), PeerName("demo", "n1"), CloseCode.PROTOCOL),
         (replaced(HELLO, node_id=NO_NODE), PeerName("demo", "n1"), CloseCode.WRONG_NODE),
     ],
 )

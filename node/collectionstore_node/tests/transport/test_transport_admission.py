@@ -60,6 +60,13 @@ async def _exchange(node: Node, context: ssl.SSLContext) -> None:
         writer.close()
 
 
+async def test_taken_port_is_an_error_at_start(make_node: MakeNode) -> None:
+    """A second process on the same address finds out at once, and holds nothing afterwards."""
+    node = await make_node(1, "n1")
+    with pytest.raises(OSError, match="address already in use"):
+        await make_node(2, "n2", port=node.transport.port)
+
+
 async def test_other_http_requests_are_answered_without_effect(
     make_node: MakeNode, authority: Authority, tmp_path: Path
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,11 +12,21 @@ import pytest
 
 from collectionstore_node.raft.messages import NodeId, encode
 from collectionstore_node.tests.transport.conftest import MakeNode
-from collectionstore_node.tests.transport.doubles import QUICK, Authority, Node, Proxy, append, eventually, heartbeat
+from collectionstore_node.tests.transport.doubles import (
+    CLUSTER,
+    QUICK,
+    Authority,
+    Node,
+    Proxy,
+    append,
+    eventually,
+    heartbeat,
+)
 from collectionstore_node.tests.transport.visitor import visit
 from collectionstore_node.transport import PeerAddress
+from collectionstore_node.transport.connection import WEBSOCKET_BYTES_MAX
 from collectionstore_node.transport.frames import FrameKind, encode_frame
-from collectionstore_node.transport.hello import CloseCode
+from collectionstore_node.transport.hello import CloseCode, Hello, Purpose, encode_greeting
 
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 
@@ -144,6 +156,42 @@ async def test_frame_without_a_place_ends_the_connection(
             assert (ending.code, ending.by_peer) == (CloseCode.PROTOCOL, True), bad
     assert node.replica.messages == []
     assert node.metrics.rejections["protocol"] == 6
+
+
+async def test_text_message_ends_the_connection(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:
+    """What WebSocket would allow and this protocol does not is refused by its type alone."""
+    node = await make_node(2, "n2")
+    async with visit(node, authority.issue(tmp_path / "visitor", "n77")) as visitor:
+        await visitor.send_text("hello")
+        ending = await visitor.ended
+    assert (ending.code, ending.by_peer) == (CloseCode.PROTOCOL, True)
+
+
+async def test_oversized_message_is_refused_by_its_length_alone(
+    make_node: MakeNode, authority: Authority, tmp_path: Path
+) -> None:
+    """The announcement of too many bytes ends the connection; none of them is waited for or stored."""
+    node = await make_node(2, "n2")
+    tls = authority.issue(tmp_path / "visitor", "n77")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(str(tls.ca))
+    context.load_cert_chain(tls.certificate, tls.key)
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.transport.port, ssl=context)
+    writer.write(
+        b"GET /peer HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert b" 101 " in await reader.readline()
+    hello = Hello(1, 1, CLUSTER, NodeId(77), "n77", "127.0.0.1:1", node.id, Purpose.MESSAGES)
+    frame = encode_frame(FrameKind.HELLO, encode_greeting(hello))
+    # Masked with zeros: a client must mask, and zeros change nothing.
+    writer.write(bytes((0x82, 0x80 | len(frame))) + bytes(4) + frame)
+    writer.write(b"\x82\xff" + (WEBSOCKET_BYTES_MAX + 1).to_bytes(8, "big") + bytes(4))
+    await eventually(lambda: node.metrics.rejections["protocol"] == 1)
+    assert await reader.read()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_peer_that_takes_nothing_does_not_delay_another(make_node: MakeNode, make_proxy: MakeProxy) -> None:

@@ -172,6 +172,22 @@ async def test_reloaded_certificates_are_used_by_new_connections_on_both_sides(
     assert not late.connected(one)
 
 
+async def test_connection_of_a_member_whose_authority_is_no_longer_trusted_ends(make_node: MakeNode) -> None:
+    """Dropping a CA throws out who is connected already, in both directions, not only who comes later."""
+    settings = dataclasses.replace(QUICK, rotation_s=0.05, connection_age_max_s=0.4)
+    one, two = await make_node(1, "n1", settings=settings), await make_node(2, "n2", settings=settings)
+    one.transport.set_peers([two.address])
+    two.transport.set_peers([one.address])
+    await eventually(lambda: one.connected(two) and two.connected(one))
+    Authority("next CA").issue(one.tls.ca.parent, "n1")
+    with capture_logs() as logs:
+        assert await one.transport.reload_tls()
+        await eventually(lambda: not two.connected(one) and not one.connected(two))
+    assert "peer.not_renewed" in [entry["event"] for entry in logs if entry.get("peer") == "n2"]
+    for node, other in ((one, two), (two, one)):
+        await eventually(lambda: "certificate verify failed" in node.problem(other).lower())  # noqa: B023 - awaited
+
+
 async def test_bad_certificate_files_are_logged_once_and_not_used(make_node: MakeNode) -> None:
     """A reload of unusable files changes nothing."""
     node = await make_node(1, "n1")

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.doubles import CLUSTER, QUICK, Node, RecordedPeer
 from collectionstore_node.transport import PeerAddress, TlsFiles
-from collectionstore_node.transport.connection import Connection, Ending, ending_of
+from collectionstore_node.transport.connection import Connection
 from collectionstore_node.transport.dial import Dialer, Self
+from collectionstore_node.transport.endings import Ending, ending_of
 from collectionstore_node.transport.frames import Frame
 from collectionstore_node.transport.hello import PeerName, Purpose
 from collectionstore_node.transport.inbox import Inbox
@@ -30,6 +31,10 @@ class Visit:
     async def send(self, frame: bytes) -> None:
         """Send bytes as one WebSocket message."""
         await self.connection.write(frame)
+
+    async def send_text(self, text: str) -> None:
+        """Send a WebSocket text message, which is no frame of ours."""
+        await self.connection._socket.send_str(text)
 
     async def receive(self) -> Frame:
         """Return the next frame; raises `ConnectionGone` at the end."""
