@@ -1,0 +1,146 @@
+"""The applied resource of a local cluster: how a manifest becomes one, what differs, and how replicas are changed.
+
+Plays the API server for one resource: `metadata.generation` counts changes of the spec, uid and creation time are
+given once, and what may not change on a living cluster is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from collectionstore_operator import labels
+from collectionstore_operator.errors import InvalidResource
+from collectionstore_operator.local.errors import ExitCode, LocalError
+from collectionstore_operator.local.manifest import Manifest
+from collectionstore_operator.local.state import ClusterDirectory, read_json, write_json
+from collectionstore_operator.resources import Desired, Runtime, Spec, parse
+from collectionstore_operator.schema import child, without_nulls
+
+
+class ChangeRefused(LocalError):
+    """The change is not allowed on a cluster that exists; nothing was changed."""
+
+    exit_code = ExitCode.INVALID_RESOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying came to; `changes` has one line per changed field, as `spec.replicas: 3 → 5`."""
+
+    outcome: Literal["created", "configured", "unchanged"]
+    changes: tuple[str, ...]
+    resource: dict[str, Any]
+    desired: Desired
+
+
+def prepare(directory: ClusterDirectory, manifest: Manifest) -> Applied:
+    """Return what applying a manifest would come to; nothing is written. Raises ChangeRefused."""
+    old = read_json(directory.resource)
+    wanted = without_nulls(manifest.resource)
+    if not isinstance(wanted, dict):
+        raise TypeError("a manifest that was parsed is an object")
+    if old is None:
+        return _applied("created", (), _new_resource(wanted))
+    return _prepare_change(old, wanted.get("spec", {}), _with_restart(_user_metadata(wanted), old))
+
+
+def prepare_scale(directory: ClusterDirectory, replicas: int, *, unsafe: Mapping[str, bool] | None = None) -> Applied:
+    """Return what another number of replicas would come to; nothing is written. Raises ChangeRefused."""
+    old = read_json(directory.resource)
+    spec = {**old.get("spec", {}), "replicas": replicas}
+    if unsafe:
+        spec["unsafe"] = {**spec.get("unsafe", {}), **unsafe}
+    return _prepare_change(old, spec, _user_metadata(old))
+
+
+def prepare_restart(directory: ClusterDirectory) -> Applied:
+    """Return the resource with a new restart annotation: all members restart, one after the other."""
+    old = read_json(directory.resource)
+    metadata = _user_metadata(old)
+    annotations = {**metadata.get("annotations", {}), labels.RESTART: _now()}
+    return _prepare_change(old, old.get("spec", {}), {**metadata, "annotations": annotations})
+
+
+def write(directory: ClusterDirectory, applied: Applied) -> None:
+    """Make the prepared resource the applied one, durably."""
+    if applied.outcome != "unchanged":
+        write_json(directory.resource, applied.resource)
+
+
+def read_desired(directory: ClusterDirectory) -> Desired:
+    """Return the applied resource as understood."""
+    return parse(read_json(directory.resource), runtime=Runtime.LOCAL)
+
+
+def _prepare_change(old: dict[str, Any], spec: dict[str, Any], metadata: dict[str, Any]) -> Applied:
+    spec_changes = tuple(_differences("spec", old.get("spec", {}), spec))
+    changes = spec_changes + tuple(_differences("metadata", _user_metadata(old), metadata))
+    if not changes:
+        return _applied("unchanged", (), old)
+    generation = old["metadata"]["generation"] + (1 if spec_changes else 0)
+    given = {"uid": old["metadata"]["uid"], "generation": generation}
+    resource = {**old, "metadata": {**metadata, **given}, "spec": spec}
+    applied = _applied("configured", changes, resource)
+    _check_immutable(parse(old, runtime=Runtime.LOCAL).spec, applied.desired.spec)
+    return applied
+
+
+def _applied(
+    outcome: Literal["created", "configured", "unchanged"], changes: tuple[str, ...], resource: dict[str, Any]
+) -> Applied:
+    try:
+        return Applied(outcome, changes, resource, parse(resource, runtime=Runtime.LOCAL))
+    except InvalidResource as error:
+        faults = "\n".join(f"{one.path}: {one.message}\n    allowed: {one.allowed}" for one in error.errors)
+        raise ChangeRefused(f"{faults}\nNothing was changed.") from error
+
+
+def _check_immutable(old: Spec, new: Spec) -> None:
+    """Refuse what members' recorded addresses rest on."""
+    faults = []
+    if old.local != new.local:
+        faults.append("spec.local: the members' ports are part of their recorded addresses")
+    if old.tls.client != new.tls.client:
+        faults.append("spec.tls.client: the members' recorded addresses say http or https")
+    if faults:
+        text = "\n".join(f"{fault}\n    allowed: the value it has, as long as the cluster exists" for fault in faults)
+        raise ChangeRefused(f"{text}\nNothing was changed. To begin anew: csctl local clean")
+
+
+def _new_resource(wanted: dict[str, Any]) -> dict[str, Any]:
+    given = {"uid": str(uuid.uuid4()), "generation": 1}
+    return {**wanted, "metadata": {**_user_metadata(wanted), **given}, "spec": wanted.get("spec", {})}
+
+
+def _user_metadata(resource: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = resource["metadata"]
+    return {key: metadata[key] for key in ("name", "namespace", "labels", "annotations") if metadata.get(key)}
+
+
+def _with_restart(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the annotation of an earlier `restart`: taking it away would restart every member once more."""
+    kept = old["metadata"].get("annotations", {}).get(labels.RESTART)
+    if kept is None:
+        return metadata
+    return {**metadata, "annotations": {labels.RESTART: kept, **metadata.get("annotations", {})}}
+
+
+def _differences(path: str, old: object, new: object) -> Iterator[str]:
+    if isinstance(old, Mapping | None) and isinstance(new, Mapping | None) and old != new:
+        old, new = old or {}, new or {}
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(child(path, key), old.get(key), new.get(key))
+    elif old != new:
+        yield f"{path}: {_shown(old)} → {_shown(new)}"
+
+
+def _shown(value: object) -> str:
+    return "(default)" if value is None else str(value)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,346 @@
+"""`csctl local`: clusters on this machine. Parses arguments and prints; what the commands do is in `lifecycle`."""
+
+from __future__ import annotations
+
+import functools
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from collectionstore_operator.local import applied, lifecycle, logview, manifest, tables, views
+from collectionstore_operator.local.errors import LocalError
+from collectionstore_operator.local.follow import read_observed, read_status, ready, refresh
+from collectionstore_operator.local.intent import Intent, read_intent
+from collectionstore_operator.local.state import ClusterDirectory, StateDirectory
+from collectionstore_operator.local.terminal import Progress, console
+from collectionstore_operator.observed import Observed
+from collectionstore_operator.plan import plan as make_plan
+from collectionstore_operator.status import report
+
+HELP = """Run clusters as processes of this machine.
+
+The same planner that drives Kubernetes runs here in the background, on processes in place of pods. State is kept in
+./.collectionstore unless --state-dir or COLLECTIONSTORE_STATE_DIR says otherwise.
+
+\b
+Examples:
+  csctl local up -f examples/local.yaml      start a cluster, wait until it is ready
+  csctl local status                         one look at everything
+  csctl local status --watch                 ... again and again
+  csctl local scale --replicas 5             grow, and watch the steps
+  csctl local apply -f examples/local.yaml   make it as the file says again
+  csctl local plan -f examples/local.yaml    what would happen, without doing it
+  csctl local kill demo-1                    kill -9 a node, to see what happens
+  csctl local logs demo-1 -f                 follow a node's log
+  csctl local down                           stop everything, keep the data
+  csctl local clean                          delete everything
+
+\b
+Exit codes:
+  0 done                      4 a port is taken
+  1 failed                    5 no such cluster, or it is down
+  2 wrong usage               6 timed out; the loop goes on trying
+  3 the manifest is invalid   7 refused: not our folder
+"""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """A LocalError as click prints it, with the exit code it asks for."""
+
+    def __init__(self, error: LocalError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
+        return int(self.error.exit_code)
+
+
+class LocalGroup(click.Group):
+    """A click group that turns what the commands raise on purpose into a message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LocalError as error:
+            raise Failure(error) from error
+
+
+state_option = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="COLLECTIONSTORE_STATE_DIR",
+    default=Path(".collectionstore"),
+    show_default=True,
+    show_envvar=True,
+    help="Where local clusters are kept.",
+)
+file_option = click.option(
+    "-f",
+    "--filename",
+    "file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The manifest of the cluster, a CollectionStoreCluster in YAML.",
+)
+wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Watch until it is done.")
+
+
+def timeout_option(seconds: int) -> Callable[[Function], Function]:
+    """Return the option --timeout with this default."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=seconds,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait; the loop goes on trying after that.",
+    )
+
+
+def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --state-dir and --cluster, and pass `state` and `directory` in their place."""
+
+    @functools.wraps(function)
+    def command(*args: Any, state_dir: Path, cluster: str | None, **rest: Any) -> None:
+        state = StateDirectory.open(state_dir)
+        function(*args, state=state, directory=state.cluster(cluster), **rest)
+
+    named = click.option("--cluster", metavar="NAME", help="Which cluster, when there are several.")
+    return state_option(named(command))
+
+
+@click.group("local", cls=LocalGroup, help=HELP, short_help="Run clusters as processes of this machine.")
+def local() -> None:
+    """Group the commands."""
+
+
+@local.command()
+@file_option
+@state_option
+@timeout_option(60)
+def up(file: Path, state_dir: Path, timeout_s: float) -> None:
+    """Start the cluster of a manifest and wait until it is ready.
+
+    Says so and changes nothing when it runs already as the manifest says.
+    """
+    directory, change, running = lifecycle.up(StateDirectory.at(state_dir), file)
+    if running and change.outcome == "unchanged" and _is_ready_now(directory, change.desired.generation):
+        click.echo(f"{directory.name} is unchanged and ready, nothing to do.")
+    else:
+        views.tell_change(directory, change)
+        views.watch_until_ready(directory, change.desired.generation, timeout_s)
+    views.print_endpoints(directory)
+
+
+@local.command()
+@file_option
+@state_option
+@wait_option
+@timeout_option(180)
+def apply(file: Path, state_dir: Path, timeout_s: float, *, wait: bool) -> None:
+    """Make a cluster as a manifest says, and watch the steps."""
+    directory, change = lifecycle.apply(StateDirectory.at(state_dir), file)
+    views.tell_change(directory, change)
+    if read_intent(directory) is Intent.STOPPED:
+        click.echo(f"{directory.name} is down, so nothing moves. Start it: csctl local up -f {file}")
+    elif wait and change.outcome != "unchanged":
+        views.watch_until_ready(directory, change.desired.generation, timeout_s)
+
+
+@local.command()
+@click.option("--replicas", type=click.IntRange(1, 9), required=True, help="How many members to have.")
+@click.option("--allow-single-replica", is_flag=True, help="Accept 1: no failure is tolerated, one copy of the data.")
+@click.option("--allow-even-replicas", is_flag=True, help="Accept 2, 4, 6 or 8: no better than one fewer.")
+@cluster_options
+@wait_option
+@timeout_option(180)
+def scale(
+    state: StateDirectory,
+    directory: ClusterDirectory,
+    replicas: int,
+    timeout_s: float,
+    *,
+    allow_single_replica: bool,
+    allow_even_replicas: bool,
+    wait: bool,
+) -> None:
+    """Change the number of members, and watch the steps.
+
+    \b
+    Examples:
+      csctl local scale --replicas 5
+      csctl local scale --replicas 1 --allow-single-replica
+    """
+    flags = {"allowSingleReplica": allow_single_replica, "allowEvenReplicas": allow_even_replicas}
+    change = lifecycle.scale(state, directory, replicas, {name: value for name, value in flags.items() if value})
+    views.tell_change(directory, change)
+    if read_intent(directory) is Intent.STOPPED:
+        click.echo(f"{directory.name} is down: it will have {replicas} when it is started.")
+    elif wait:
+        views.watch_until_ready(directory, change.desired.generation, timeout_s)
+
+
+@local.command()
+@cluster_options
+@wait_option
+@timeout_option(180)
+def restart(state: StateDirectory, directory: ClusterDirectory, timeout_s: float, *, wait: bool) -> None:
+    """Restart all members, one after the other, the leader last."""
+    change = lifecycle.restart(directory)
+    views.tell_change(directory, change)
+    if wait:
+        views.watch_until_ready(directory, change.desired.generation, timeout_s)
+
+
+@local.command()
+@click.argument("member")
+@cluster_options
+@timeout_option(180)
+def replace(state: StateDirectory, directory: ClusterDirectory, member: str, timeout_s: float) -> None:
+    """Replace a member by a new one on an empty disk; the old disk is kept aside."""
+    lifecycle.replace(directory, member)
+    views.watch_until_ready(directory, applied.read_desired(directory).generation, timeout_s)
+
+
+@local.command()
+@cluster_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to show it.",
+)
+@click.option("-w", "--watch", is_flag=True, help="Show it again and again, until ctrl-c.")
+def status(state: StateDirectory, directory: ClusterDirectory, output: str, *, watch: bool) -> None:
+    """Show members, leader, conditions, fault tolerance and the current plan."""
+    if watch and output in ("json", "yaml"):
+        raise click.UsageError("--watch goes with -o table and -o wide")
+    if watch:
+        views.watch_status(directory, wide=output == "wide")
+    refresh(directory, timeout_s=views.REFRESH_S)
+    views.print_status(directory, output)
+
+
+@local.command()
+@click.argument("members", nargs=-1, metavar="[MEMBER]...")
+@cluster_options
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written, until ctrl-c.")
+@click.option("--since", metavar="DURATION", help="Only lines this recent: 30s, 10m, 2h.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only so many lines. [default: 50, all with --since]")
+@click.option("--raw", is_flag=True, help="The lines as they are written, JSON.")
+def logs(
+    state: StateDirectory,
+    directory: ClusterDirectory,
+    members: tuple[str, ...],
+    since: str | None,
+    tail: int | None,
+    *,
+    follow: bool,
+    raw: bool,
+) -> None:
+    """Show the logs of members and of the reconcile loop, merged by time.
+
+    MEMBER is a name or an ordinal, or "supervisor" for the reconcile loop; all of them when none is named.
+    """
+    start = time.time() - _seconds(since) if since else 0.0
+    count = tail if tail is not None else None if since else 50
+    sources = _log_sources(directory, members)
+    order = {source.name: position for position, source in enumerate(sources)}
+    tails = [logview.Tail(source) for source in sources]
+    for line in logview.read_last(tails, since=start, count=count):
+        views.print_line(line, order=order[line.source], raw=raw)
+    if follow:
+        for line in logview.follow(tails):
+            views.print_line(line, order=order[line.source], raw=raw)
+
+
+@local.command()
+@file_option
+@state_option
+def plan(file: Path, state_dir: Path) -> None:
+    """Show what applying a manifest would do, without doing anything."""
+    loaded = manifest.load(file)
+    state = StateDirectory.at(state_dir)
+    directory = lifecycle.find_or_name(state, loaded.desired.name)
+    change = applied.prepare(directory, loaded)
+    refresh(directory, timeout_s=views.REFRESH_S)
+    observed = read_observed(directory) or Observed(now=time.time())
+    planned = make_plan(change.desired, observed)
+    click.echo(f"{directory.name} would be {change.outcome}.")
+    for line in change.changes:
+        click.echo(f"  {line}")
+    console().print(tables.plan_view(report(change.desired, observed, planned, read_status(directory))))
+    click.echo("Nothing was changed.")
+
+
+@local.command()
+@cluster_options
+def down(state: StateDirectory, directory: ClusterDirectory) -> None:
+    """Stop all members, the leader last, then the reconcile loop. Data is kept."""
+    with Progress() as progress:
+        stopped = lifecycle.down(directory, progress)
+    what = "is down already" if stopped == 0 else f"is down, {stopped} {'node' if stopped == 1 else 'nodes'} stopped"
+    click.echo(f"{directory.name} {what}. Its data is kept in {directory.path}")
+
+
+@local.command()
+@cluster_options
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def clean(state: StateDirectory, directory: ClusterDirectory, *, yes: bool) -> None:
+    """Stop a cluster and delete all its data."""
+    if not yes:
+        nodes = len(directory.node_names())
+        click.confirm(f"Delete {directory.path} with the data of {nodes} nodes?", abort=True)
+    with Progress() as progress:
+        lifecycle.clean(state, directory, progress)
+    click.echo(f"{directory.name} is deleted.")
+
+
+@local.command()
+@click.argument("member")
+@click.option("-s", "--signal", "name", default="KILL", show_default=True, help="Which signal, such as TERM or STOP.")
+@cluster_options
+def kill(state: StateDirectory, directory: ClusterDirectory, member: str, name: str) -> None:
+    """Send a signal to a member's process, to see what happens. The reconcile loop starts it again."""
+    try:
+        number = signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
+    except KeyError:
+        raise click.BadParameter(f"no signal is called {name}", param_hint="--signal") from None
+    pid = lifecycle.kill(directory, member, number)
+    click.echo(f"sent {number.name} to {lifecycle.full_name(directory, member)}, process {pid}")
+
+
+def _is_ready_now(directory: ClusterDirectory, generation: int) -> bool:
+    fresh = refresh(directory, timeout_s=views.REFRESH_S)
+    current = read_status(directory)
+    return fresh and current is not None and ready(current, generation)
+
+
+def _log_sources(directory: ClusterDirectory, members: tuple[str, ...]) -> list[logview.Source]:
+    names = members or (*directory.node_names(), "supervisor")
+    sources = []
+    for name in names:
+        if name == "supervisor":
+            sources.append(logview.Source(name, directory.log))
+        else:
+            full = lifecycle.full_name(directory, name)
+            sources.append(logview.Source(full, directory.node(full).log))
+    return sources
+
+
+def _seconds(duration: str) -> float:
+    match = re.fullmatch(r"([0-9]+)(s|m|h|d)", duration)
+    if match is None:
+        raise click.BadParameter("allowed: a number and s, m, h or d, such as 10m", param_hint="--since")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]

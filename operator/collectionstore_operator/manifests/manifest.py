@@ -1,0 +1,47 @@
+"""An object as it is sent to the API server, with what all of a cluster's objects have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, TypeAlias
+
+import msgspec
+
+from collectionstore_operator import labels
+from collectionstore_operator.resources import Desired
+
+Body: TypeAlias = dict[str, Any]
+"""JSON of an object or a part of one."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One object. `digest` covers the whole body but for the annotation that carries it."""
+
+    kind: str
+    name: str
+    body: Body
+    digest: str
+
+
+def manifest(desired: Desired, *, api_version: str, kind: str, name: str, spec: Body) -> Manifest:
+    """Complete an object: labels, owner, and its digest as an annotation."""
+    metadata: Body = {"name": name, "namespace": desired.namespace, "labels": labels.object_labels(desired.name)}
+    if desired.uid:
+        metadata["ownerReferences"] = [_owner(desired)]
+    body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    metadata["annotations"] = {labels.DIGEST: digest}
+    return Manifest(kind=kind, name=name, body=body, digest=digest)
+
+
+def _owner(desired: Desired) -> Body:
+    """Return the reference that has the object collected with its cluster; volumes get none, they are data."""
+    return {
+        "apiVersion": labels.API_VERSION,
+        "kind": labels.KIND,
+        "name": desired.name,
+        "uid": desired.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -1,0 +1,219 @@
+"""The driver of the operator: look, plan, act, report; the only loop, the same on Kubernetes and on one machine.
+
+A round begins with a fresh look and ends after at most one disturbing action; then the loop looks again. What a
+change of the resource, a pod or a process does is only to wake it: nothing is decided from the event itself.
+
+Invariants:
+- the resource is never written; what is wrong with it is reported and nothing is touched;
+- the status is published BEFORE the actions it announces, so that a long action can be watched;
+- an action is not repeated within a round, and no action follows one that was refused or whose fate is unknown;
+- no error ends the loop: the next round comes, later each time the same trouble persists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+import structlog
+
+from collectionstore_operator.actions import Action, Plan, disturbing
+from collectionstore_operator.errors import ActionRefused, ActionUnfinished, InvalidResource, InvariantViolated
+from collectionstore_operator.event import Event, subject_of
+from collectionstore_operator.observed import Observed
+from collectionstore_operator.plan import plan
+from collectionstore_operator.resources import Desired
+from collectionstore_operator.status import Status, refused, report
+
+log = structlog.get_logger(__name__)
+
+
+class Runtime(Protocol):
+    """One side of the loop: a cluster in Kubernetes, or processes of this machine. No decision is made in it."""
+
+    async def desired(self) -> Desired | None:
+        """Read the resource; None when it is gone. Raises InvalidResource."""
+
+    async def observe(self, desired: Desired) -> Observed:
+        """Look at everything; what cannot be read is Unknown."""
+
+    async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
+        """Perform one action; doing it twice is harmless. Raises ActionRefused or ActionUnfinished."""
+
+    async def publish(self, status: Status) -> None:
+        """Make a changed status visible."""
+
+    async def last_status(self) -> Status | None:
+        """Read the status published last, also by an earlier loop; None when there is none."""
+
+    async def looked(self, observed: Observed) -> None:
+        """Note that a look was taken and its status published: for probes, and for those who wait for a fresh look."""
+
+    async def record(self, event: Event) -> None:
+        """Make an event visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How soon the loop looks again. A wake-up cuts every one of these short, except after trouble."""
+
+    busy_s: float = 0.25
+    """While something is being waited for."""
+    idle_s: float = 2.0
+    """While nothing is to be done; a dead member shows after at most this and one look."""
+    trouble_max_s: float = 10.0
+    """Longest delay after rounds that failed; the first is `busy_s`, each next twice as long."""
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one round."""
+
+    result: Literal["Gone", "Refused", "Acted", "Waiting", "Settled", "Failed"]
+    actions: int = 0
+
+
+class Reconciler:
+    """Runs rounds for one resource until told to stop."""
+
+    def __init__(self, runtime: Runtime, *, pace: Pace | None = None, now: Callable[[], float] = time.time) -> None:
+        self._runtime = runtime
+        self._pace = pace or Pace()
+        self._now = now
+        self._woken = asyncio.Event()
+        self._failures = 0
+        self._status: Status | None = None
+        self._last_warning = ""
+
+    def wake(self) -> None:
+        """Look again as soon as the running round is over."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Run rounds until cancelled, or until the resource is gone."""
+        while True:
+            # Cleared BEFORE the look: what changes during it wakes the next round.
+            self._woken.clear()
+            outcome = await self._guarded_round()
+            if outcome.result == "Gone":
+                return
+            await self._wait(outcome)
+
+    async def once(self) -> Round:
+        """Run one round: look, plan, report, act."""
+        runtime = self._runtime
+        try:
+            desired = await runtime.desired()
+        except InvalidResource as error:
+            await self._publish(refused(error, await self._previous(), self._now()))
+            return Round(result="Refused")
+        if desired is None:
+            return Round(result="Gone")
+        observed = await runtime.observe(desired)
+        planned = plan(desired, observed)
+        await self._publish(report(desired, observed, planned, await self._previous()))
+        await runtime.looked(observed)
+        return await self._act(desired, observed, planned)
+
+    async def _act(self, desired: Desired, observed: Observed, planned: Plan) -> Round:
+        started = time.monotonic()
+        performed: list[str] = []
+        for action in planned.actions:
+            if not await self._perform(action, desired, observed):
+                return Round(result="Failed", actions=len(performed))
+            performed.append(type(action).__name__)
+            if disturbing(action):
+                break
+        if not performed:
+            return Round(result="Settled" if planned.settled else "Waiting")
+        log.info(
+            "round.completed",
+            generation=desired.generation,
+            actions=performed,
+            steps=[f"{step.name} {step.subject}".strip() for step in planned.steps],
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return Round(result="Acted", actions=len(performed))
+
+    async def _perform(self, action: Action, desired: Desired, observed: Observed) -> bool:
+        """Perform one action and record what came of it; return whether it was done."""
+        started = time.monotonic()
+        name, subject = type(action).__name__, subject_of(action, desired)
+        try:
+            await self._runtime.execute(action, desired, observed)
+        except (ActionRefused, ActionUnfinished) as error:
+            outcome = "Refused" if isinstance(error, ActionRefused) else "Unfinished"
+            log.warning("action.failed", action=name, subject=subject, outcome=outcome, detail=str(error))
+            await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
+            return False
+        seconds = time.monotonic() - started
+        log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
+        self._last_warning = ""
+        await self._runtime.record(
+            Event(
+                time=self._now(),
+                reason=name,
+                subject=subject,
+                message=action.reason,
+                seconds=round(seconds, 3),
+                generation=desired.generation,
+            )
+        )
+        return True
+
+    async def _guarded_round(self) -> Round:
+        try:
+            outcome = await self.once()
+        except InvariantViolated as error:
+            log.error("plan.rejected", detail=str(error))
+            await self._warn("InvariantViolated", "", str(error), 0)
+            outcome = Round(result="Failed")
+        except Exception as error:  # the loop must outlive any bug in a round: a cluster without a loop heals nothing
+            log.exception("round.failed")
+            await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
+            outcome = Round(result="Failed")
+        self._failures = self._failures + 1 if outcome.result == "Failed" else 0
+        return outcome
+
+    async def _wait(self, outcome: Round) -> None:
+        if outcome.result == "Acted":
+            return
+        if outcome.result == "Failed":
+            # Not cut short: the failing action itself may wake us.
+            await asyncio.sleep(min(self._pace.trouble_max_s, self._pace.busy_s * 2 ** min(self._failures - 1, 16)))
+            return
+        delay_s = self._pace.busy_s if outcome.result == "Waiting" else self._pace.idle_s
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._woken.wait()
+        except TimeoutError:
+            pass  # the usual case: nothing happened meanwhile
+
+    async def _previous(self) -> Status | None:
+        if self._status is None:
+            self._status = await self._runtime.last_status()
+        return self._status
+
+    async def _publish(self, status: Status) -> None:
+        if status != await self._previous():
+            await self._runtime.publish(status)
+            self._status = status
+
+    async def _warn(self, reason: str, subject: str, message: str, generation: int) -> None:
+        """Record a warning, once while it stays the same."""
+        text = f"{reason} {subject} {message}"
+        if text != self._last_warning:
+            self._last_warning = text
+            await self._runtime.record(
+                Event(
+                    time=self._now(),
+                    kind="Warning",
+                    reason=reason,
+                    subject=subject,
+                    message=message,
+                    generation=generation,
+                )
+            )

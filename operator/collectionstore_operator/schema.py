@@ -1,0 +1,202 @@
+"""Checks a YAML or JSON value against a tree of msgspec structs and reports every fault by path, not just the first.
+
+Knows types, bounds, enumerations and unknown fields; rules between fields are the caller's. Null counts as absent, as
+it does in an API server that prunes and defaults. The same tree later yields the OpenAPI schema, so nothing is
+checked here that a schema cannot say.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from collectionstore_operator.errors import FieldError
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+def convert(value: object, struct: type[Struct], path: str) -> tuple[Struct | None, list[FieldError]]:
+    """Return the struct with its defaults filled in, or None and every error found below `path`."""
+    errors = check(value, inspect.type_info(struct), path)
+    if errors:
+        return None, errors
+    return msgspec.convert(without_nulls(value), struct), []
+
+
+def without_nulls(value: object) -> object:
+    """Drop null fields at every depth, so that defaults apply to them."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(one) for one in value]
+    return value
+
+
+def check(value: object, kind: inspect.Type, path: str) -> list[FieldError]:
+    """Return what is wrong with `value` and everything below it, in document order."""
+    plain = _plain(kind)
+    if isinstance(plain, inspect.StructType):
+        return _check_struct(value, plain, path)
+    if isinstance(plain, inspect.DictType):
+        return _check_dict(value, plain, path)
+    if isinstance(plain, inspect.ListType | inspect.VarTupleType):
+        return _check_list(value, plain, path)
+    return [] if _fits(value, plain) else [FieldError(path, f"{shown(value)} is not allowed", allowed(kind))]
+
+
+def _check_struct(value: object, kind: inspect.StructType, path: str) -> list[FieldError]:
+    if not isinstance(value, Mapping):
+        return [FieldError(path, f"{shown(value)} is not an object", allowed(kind))]
+    fields = {field.encode_name: field for field in kind.fields}
+    errors = []
+    for key, one in value.items():
+        field = fields.get(key)
+        if field is None:
+            errors.append(FieldError(child(path, key), f"unknown field{_guess(key, fields)}", _listed(fields)))
+        elif one is not None:
+            errors += check(one, field.type, child(path, key))
+    for name, field in fields.items():
+        if field.required and value.get(name) is None:
+            errors.append(FieldError(child(path, name), "is required", allowed(field.type)))
+    return errors
+
+
+def _check_dict(value: object, kind: inspect.DictType, path: str) -> list[FieldError]:
+    if not isinstance(value, Mapping):
+        return [FieldError(path, f"{shown(value)} is not an object", allowed(kind))]
+    errors = []
+    for key, one in value.items():
+        if not _fits(key, _plain(kind.key_type)):
+            errors.append(FieldError(child(path, key), f"the name {shown(key)} is not allowed", allowed(kind.key_type)))
+        elif one is not None:
+            errors += check(one, kind.value_type, child(path, key))
+    return errors
+
+
+def _check_list(value: object, kind: inspect.ListType | inspect.VarTupleType, path: str) -> list[FieldError]:
+    if not isinstance(value, list | tuple):
+        return [FieldError(path, f"{shown(value)} is not a list", allowed(kind))]
+    errors = []
+    for position, one in enumerate(value):
+        errors += check(one, kind.item_type, f"{path}[{position}]")
+    return errors
+
+
+def child(path: str, key: object) -> str:
+    """Return the path of a field below `path`; names that are not plain words are quoted in brackets."""
+    word = str(key)
+    if not word.replace("-", "").replace("_", "").isalnum():
+        return f"{path}[{word!r}]"
+    return f"{path}.{word}" if path else word
+
+
+def shown(value: object) -> str:
+    """Return a value as its author wrote it, shortened; text in quotes, so that '3' and 3 look different."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def allowed(kind: inspect.Type) -> str:
+    """Return in words what a field of this type takes: its title where it has one, or its bounds."""
+    title = _title(kind)
+    if title:
+        return title
+    kind = _plain(kind)
+    match kind:
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return f"a whole number{_bounds(kind.ge, kind.le)}"
+        case inspect.StrType():
+            return _extra(kind, "text")
+        case inspect.LiteralType():
+            return " or ".join(str(one) for one in kind.values)
+        case inspect.StructType():
+            return f"an object with {_listed({field.encode_name: field for field in kind.fields})}"
+        case inspect.DictType():
+            return f"an object whose values are {allowed(kind.value_type)}"
+        case inspect.ListType() | inspect.VarTupleType():
+            return f"a list of {allowed(kind.item_type)}"
+        case inspect.UnionType():
+            return " or ".join(allowed(one) for one in kind.types if not isinstance(one, inspect.NoneType))
+        case _:
+            raise TypeError(f"no resource field may have the type {kind}")
+
+
+def _title(kind: inspect.Type) -> str:
+    """Return the words that stand for a pattern, at whichever depth they are noted; empty without any."""
+    if not isinstance(kind, inspect.Metadata):
+        return ""
+    title = (kind.extra_json_schema or {}).get("title")
+    return title if isinstance(title, str) else _title(kind.type)
+
+
+def _extra(kind: inspect.StrType, word: str) -> str:
+    if kind.pattern is not None:
+        word = f"{word} matching {kind.pattern}"
+    if kind.max_length is not None:
+        word = f"{word}, at most {kind.max_length} characters"
+    return word
+
+
+def _bounds(lowest: float | None, highest: float | None) -> str:
+    if lowest is not None and highest is not None:
+        return f" from {lowest} to {highest}"
+    return f" of at least {lowest}" if lowest is not None else ""
+
+
+def _fits(value: object, kind: inspect.Type) -> bool:
+    """Whether a leaf value is of the type and within bounds; no coercion: '3' is no number, true is none either."""
+    match kind:
+        case inspect.UnionType():
+            return any(_fits(value, _plain(one)) for one in kind.types)
+        case inspect.NoneType():
+            return value is None
+        case inspect.BoolType():
+            return isinstance(value, bool)
+        case inspect.IntType():
+            return (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and (kind.ge is None or value >= kind.ge)
+                and (kind.le is None or value <= kind.le)
+            )
+        case inspect.StrType():
+            return isinstance(value, str) and _fits_text(value, kind)
+        case inspect.LiteralType():
+            return value in kind.values and not isinstance(value, bool)
+        case _:
+            raise TypeError(f"no resource field may have the type {kind}")
+
+
+def _fits_text(value: str, kind: inspect.StrType) -> bool:
+    meta = msgspec.Meta(pattern=kind.pattern, min_length=kind.min_length, max_length=kind.max_length)
+    annotated: Any = Annotated[str, meta]
+    try:
+        msgspec.convert(value, annotated)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _plain(kind: inspect.Type) -> inspect.Type:
+    return _plain(kind.type) if isinstance(kind, inspect.Metadata) else kind
+
+
+def _listed(fields: Mapping[str, object]) -> str:
+    return ", ".join(fields)
+
+
+def _guess(key: object, fields: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(str(key), list(fields), n=1)
+    return f", did you mean {near[0]}?" if near else ""
