@@ -23,8 +23,9 @@ up: $(SYNCED) ## Start the cluster of MANIFEST (examples/local.yaml) and wait un
 status: $(SYNCED) ## Show members, leader, conditions and the plan
 	@$(CSCTL) local status
 
-scale: $(SYNCED) ## Change the number of members: make scale REPLICAS=5
-	@$(CSCTL) local scale --replicas $(or $(REPLICAS),$(error say how many: make scale REPLICAS=5)) $(SCALE_FLAGS)
+scale: $(SYNCED) ## Change the number of members: make scale REPLICAS=5 (1 needs UNSAFE=1)
+	@$(CSCTL) local scale --replicas $(or $(REPLICAS),$(error say how many: make scale REPLICAS=5)) \
+		$(if $(UNSAFE),--allow-single-replica)
 
 logs: $(SYNCED) ## Show the logs of all members
 	@$(CSCTL) local logs
