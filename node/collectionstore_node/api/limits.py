@@ -12,7 +12,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON text of a document, as sent and as stored."""
     value_bytes_max: int = 1 << 20
     """A raw value."""
-    transaction_bytes_max: int = 4 << 20
+    transaction_bytes_max: int = 2 << 20
     """The body of a transaction."""
     transaction_items_max: int = 128
     """Entries in each of `compare`, `then` and `else`."""

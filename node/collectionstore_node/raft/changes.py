@@ -84,7 +84,8 @@ def activate(state: RaftState, configuration: Configuration) -> None:
         del leadership.progress[node_id]
     for node_id in sorted(members - leadership.progress.keys() - {state.node_id}):
         # Counts as heard, or check-quorum could fire before the new member had a chance to answer.
-        leadership.progress[node_id] = state.new_progress(recent_active=True)
+        leadership.progress[node_id] = progress = state.new_progress(recent_active=True)
+        progress.append_wanted = True
     if leadership.transferee not in configuration.voters:
         leadership.transferee = NO_NODE
     leadership.replication_wanted = True

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.api.json_bodies import INTEGER_MAX, INTEGER_MIN, parse_document, parse_object
+from collectionstore_node.api.json_bodies import (
+    INTEGER_MAX,
+    INTEGER_MIN,
+    KEYS_NAMED_BYTES_MAX,
+    parse_document,
+    parse_object,
+)
 from collectionstore_node.api.problems import Problem
 
 SCALARS = (
@@ -98,6 +104,43 @@ def test_any_bytes_are_a_document_or_a_problem(body: bytes) -> None:
     value = json.loads(body)
     assert type(value) is dict
     assert json.loads(stored) == value
+
+
+@pytest.mark.parametrize("spaces", ["", " ", "\n"])
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [
+        ("18446744073709551615", True),
+        ("18446744073709551616", False),
+        ("-9223372036854775808", True),
+        ("-9223372036854775809", False),
+        ("12345678901234567890123.5", True),
+        ("0.12345678901234567890123", True),
+        ("1e-0000000000000000000001", True),
+        ("-1.5e+0000000000000000000001", True),
+        ("100000000000000000000e1", True),
+    ],
+)
+def test_long_numbers(number: str, kept: bool, spaces: str) -> None:  # noqa: FBT001 - a table's column
+    """Digits of fractions and exponents are not integers; digits in texts are not numbers."""
+    text = f'{{"n":{spaces}[{number}],"text":"99999999999999999999999","e":"\\u0041"}}'.encode()
+
+    if kept:
+        assert json.loads(parse_document(text, 100))["n"] == [json.loads(number)]
+    else:
+        with pytest.raises(Problem) as caught:
+            parse_document(text, 100)
+        assert caught.value.code == "number_out_of_range"
+
+
+def test_a_duplicate_key_is_found_at_any_size_and_named_where_that_is_cheap() -> None:
+    """White space, escapes, and numbers that grow when rewritten do not hide it."""
+    for filling in ("x", "x" * (KEYS_NAMED_BYTES_MAX + 1)):
+        text = f'{{ "a": "{filling}", "b": {{"c" : 1e9, "\\u0063": "\\u0022" }}}}'.encode()
+        with pytest.raises(Problem) as caught:
+            parse_document(text, 100)
+        assert caught.value.code == "duplicate_key"
+        assert caught.value.members == ({"key": "c"} if len(filling) == 1 else {})
 
 
 def test_floats_stay_what_they_are() -> None:

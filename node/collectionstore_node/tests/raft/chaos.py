@@ -10,11 +10,21 @@ from collections.abc import Callable
 from random import Random
 
 from collectionstore_node.errors import InvalidRequest, NotNow
-from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Index, NodeId
+from collectionstore_node.raft.messages import (
+    NO_NODE,
+    Change,
+    ChangeKind,
+    ConfigChange,
+    Index,
+    Message,
+    NodeId,
+    TimeoutNow,
+)
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.tests.raft.cluster import Cluster, Server
 
 WIRE_MAX = 300
+LATE_MAX = 60
 MEMBERS_MAX = 7
 
 
@@ -29,6 +39,7 @@ class Chaos:
             random_ticks=self.random.randrange,
         )
         self.ever: set[NodeId] = set(self.cluster.servers)
+        self.late: list[Message] = []
         self._next_id = len(self.ever) + 1
         self._request_id = 0
         self._actions, self._weights = self._draw_actions()
@@ -43,8 +54,8 @@ class Chaos:
             inflight_bytes_max=draw.choice((20, 1 << 20)),
             uncommitted_bytes_max=draw.choice((100, 1 << 20)),
             apply_bytes_max=draw.choice((1, 30, 1 << 20)),
-            pre_vote=draw.random() < 0.8,
-            check_quorum=draw.random() < 0.8,
+            pre_vote=draw.random() < 0.7,
+            check_quorum=draw.random() < 0.7,
         )
 
     def _draw_actions(self) -> tuple[list[Callable[[], None]], list[float]]:
@@ -60,6 +71,8 @@ class Chaos:
             self._deliver_any: 20,
             self._lose: 3,
             self._duplicate: 3,
+            self._delay: 2,
+            self._deliver_late: 1,
             self._read: 4,
             self._crash: 0.8,
             self._crash_leader: 0.4,
@@ -69,9 +82,13 @@ class Chaos:
             self._retire: 1,
             self._transfer: 0.7,
             self._campaign: 0.3,
+            self._usurp: 1,
             self._compact: 1,
             self._unreachable: 0.5,
         }
+        calm = self.random.choice((0.1, 0.4, 1))
+        for action in (self._lose, self._crash, self._crash_leader, self._partition, self._block_one_way):
+            sometimes[action] *= calm
         chosen = always | {action: weight for action, weight in sometimes.items() if self.random.random() < 0.7}
         return list(chosen), list(chosen.values())
 
@@ -85,6 +102,7 @@ class Chaos:
         """Without faults a leader must emerge, end every change and bring all members to the same state."""
         cluster = self.cluster
         cluster.heal()
+        cluster.wire += self.late
         for server in cluster.servers.values():
             if not server.alive:
                 server.start()
@@ -98,11 +116,17 @@ class Chaos:
         assert leader is not None, "no leader emerges"
         assert self._whole(), f"the members do not come together: {leader.core.status()}"
         index = cluster.propose(b"after")
-        cluster.tick(2 * cluster.settings.heartbeat_ticks)
+        cluster.tick(2 * cluster.settings.election_ticks)
         for member in leader.core.configuration.members():
             server = cluster.servers[member]
             assert server.core.applied >= index, f"{member} does not apply what is proposed after the faults"
         assert not cluster.rejected, cluster.rejected[0]
+        waiting = [key for key in cluster.observer.waiting_reads() if self._still_lives(*key[:2])]
+        assert not waiting, f"reads that wait for ever: {waiting}"
+
+    def _still_lives(self, node_id: NodeId, life: int) -> bool:
+        server = self.cluster.servers.get(node_id)
+        return server is not None and server.life == life
 
     def _whole(self) -> bool:
         leader = self.cluster.leader()
@@ -110,7 +134,8 @@ class Chaos:
             return False
         status = leader.core.status()
         return (
-            not status.configuration.joint
+            leader.node_id in status.configuration.voters
+            and not status.configuration.joint
             and status.pending_change_index <= status.applied_index
             and not status.transferring_to
             and all(
@@ -124,19 +149,21 @@ class Chaos:
     def _deliver(self) -> None:
         if self.cluster.wire:
             self.cluster.deliver(self.cluster.wire.pop(0))
+        else:
+            self._io()
 
     def _deliver_any(self) -> None:
         if self.cluster.wire:
             self.cluster.deliver(self.cluster.wire.pop(self.random.randrange(len(self.cluster.wire))))
 
     def _io(self) -> None:
-        server = self._any_alive()
-        if server is None:
-            return
-        if server.writing is not None:
-            server.finish_io()
-        else:
-            server.begin_io()
+        alive = self.cluster.alive()
+        for server in self.random.sample(alive, len(alive)):
+            if server.writing is not None:
+                server.finish_io()
+                break
+            if server.begin_io():
+                break
         while len(self.cluster.wire) > WIRE_MAX:
             self._lose()
 
@@ -169,6 +196,22 @@ class Chaos:
         wire = self.cluster.wire
         if wire:
             wire.append(self.random.choice(wire))
+
+    def _delay(self) -> None:
+        """Put a message aside, for so long that it belongs to another time."""
+        wire = self.cluster.wire
+        if wire and len(self.late) < LATE_MAX:
+            self.late.append(wire.pop(self.random.randrange(len(wire))))
+
+    def _deliver_late(self) -> None:
+        if self.late:
+            self.cluster.deliver(self.late.pop(self.random.randrange(len(self.late))))
+
+    def _usurp(self) -> None:
+        """Order a random follower to campaign: it overrides every lease."""
+        server = self._any_alive()
+        if server is not None and server.core.leader not in (NO_NODE, server.node_id):
+            server.step(TimeoutNow(server.core.leader, server.node_id, server.core.term))
 
     def _crash(self) -> None:
         server = self._any_alive()

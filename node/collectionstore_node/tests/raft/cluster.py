@@ -152,7 +152,7 @@ class Server:
             return False
         ready = self.core.ready()
         self.writing = ready
-        self._cluster.observer.ready(self.core, ready)
+        self._cluster.observer.ready(self.core, ready, self.disk.durable)
         self._send(ready.messages)
         if ready.snapshot is not None:
             self._install(ready.snapshot)
@@ -185,6 +185,8 @@ class Server:
         self.core.advance(ready)
         for state in ready.read_states:
             self._cluster.observer.read_answered((self.node_id, self.life, state.request_id), state.index)
+        for request_id in ready.failed_reads:
+            self._cluster.observer.read_failed((self.node_id, self.life, request_id))
         self._observe()
 
     def run_io(self) -> bool:
