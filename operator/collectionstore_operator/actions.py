@@ -193,14 +193,14 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...] = ()
 
 
-def propose(first: Action, *more: Action, subject: str = "") -> Proposal:
-    """Propose to do something now; the step is called after the first action and gives its reason."""
-    step = Step(name=type(first).__name__, subject=subject, reason=first.reason)
+def propose(first: Action, *more: Action, subject: str = "", name: str = "") -> Proposal:
+    """Propose to do something now; the step is called after the first action unless named, and gives its reason."""
+    step = Step(name=name or type(first).__name__, subject=subject, reason=first.reason)
     return Proposal(step=step, actions=(first, *more))
 
 
 def postpone(name: str, *, reason: str, blocked_by: str, subject: str = "") -> Proposal:
-    """Announce something that must wait; `name` is that of the action it will be."""
+    """Announce something that must wait; `name` is that of the action it will be, or says what it serves."""
     return Proposal(step=Step(name=name, subject=subject, reason=reason, blocked_by=blocked_by))
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from collectionstore_operator import quorum
 from collectionstore_operator.actions import (
     AddLearners,
@@ -89,7 +91,10 @@ def scale(situation: Situation) -> tuple[Proposal, ...]:
 
 
 def _held(situation: Situation, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    """Hold proposals back while no change can begin; without a leader to trust, that is all there is to say."""
     obstacle = waiting_for(situation)
+    if situation.standing.doubt:
+        return tuple(Proposal(step=msgspec.structs.replace(one.step, blocked_by=obstacle)) for one in proposals)
     return tuple(postponed(one, obstacle) if obstacle else one for one in proposals)
 
 
@@ -193,7 +198,7 @@ def _promote(situation: Situation) -> tuple[Proposal, ...]:
 def _remove(situation: Situation) -> tuple[Proposal, ...]:
     """Propose one joint change that takes out all voters above the wanted number; a leader among them goes first."""
     standing = situation.standing
-    voters = [seat for seat in standing.seats if seat.voter]
+    voters = [seat for seat in standing.seats if _votes(situation, seat)]
     leaving = [seat for seat in voters if seat.ordinal is not None and seat.ordinal not in situation.wanted()]
     staying = [seat for seat in voters if seat not in leaving]
     if not leaving:
@@ -204,8 +209,12 @@ def _remove(situation: Situation) -> tuple[Proposal, ...]:
     if obstacle:
         names = ", ".join(seat.name for seat in leaving)
         return (postpone("ChangeVoters", reason=reason, blocked_by=obstacle, subject=names),)
-    if any(standing.leads(seat.node_id) for seat in leaving):
-        return (hand_over(situation, staying, reason="it leads and is about to leave"),)
+    if standing.leader is not None and any(standing.leads(seat.node_id) for seat in leaving):
+        names = ", ".join(seat.name for seat in leaving)
+        then = postpone(
+            "ChangeVoters", reason=reason, blocked_by=f"{standing.leader.name} must hand over first", subject=names
+        )
+        return (hand_over(situation, staying, reason="it leads and is about to leave"), then)
     return (_change(situation, add=(), remove=[seat.ref() for seat in leaving], reason=reason),)
 
 

@@ -29,7 +29,7 @@ from collectionstore_operator.actions import (
 )
 from collectionstore_operator.observed import Absent, Observed, Unknown, Volume, Workload
 from collectionstore_operator.resources import Desired
-from collectionstore_operator.standing import Situation, assess, fenced
+from collectionstore_operator.standing import Situation, assess, fenced, waiting_for
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
@@ -58,7 +58,7 @@ def _proposals(situation: Situation) -> Iterator[Proposal]:
     yield from _apply_objects(situation)
     yield from workload.ensure(situation)
     yield from membership.bootstrap(situation)
-    yield from _await_leader(situation)
+    yield from _await_cluster(situation)
     yield from rollout.restart_broken(situation)
     yield from volumes.clear_stale(situation)
     yield from membership.repair(situation)
@@ -126,11 +126,19 @@ def disruptions(situation: Situation) -> int | None:
     return 1 if situation.desired.spec.replicas == 1 else min(1, tolerance)
 
 
-def _await_leader(situation: Situation) -> Iterator[Proposal]:
+def _await_cluster(situation: Situation) -> Iterator[Proposal]:
+    """Yield what the cluster has to do by itself before it can be changed."""
     standing = situation.standing
-    if standing.initialized and standing.doubt:
+    obstacle = waiting_for(situation)
+    if not standing.initialized or not obstacle:
+        return
+    if standing.doubt:
         reason = "membership and restarts rest on a leader whose word nothing contradicts"
-        yield postpone("AwaitLeader", reason=reason, blocked_by=standing.doubt)
+        yield postpone("AwaitLeader", reason=reason, blocked_by=obstacle)
+    elif standing.configuration.joint:
+        yield postpone("LeaveJoint", reason="a change of voters is under way", blocked_by=obstacle)
+    else:
+        yield postpone("AwaitLeader", reason="another member is about to lead", blocked_by=obstacle)
 
 
 def _tear_down(situation: Situation) -> Iterator[Proposal]:

@@ -50,8 +50,8 @@ def restart_working(situation: Situation) -> tuple[Proposal, ...]:
         if not obstacle and _leads(situation, slot) and len(situation.standing.configuration.voters) > 1:
             reason = f"it leads and is to be restarted: {outdated(pod, revision(situation.desired))}"
             proposals.append(hand_over(situation, _updated_voters(situation, slot), reason=reason))
-        else:
-            proposals.append(_restart(situation, slot, pod, obstacle))
+            obstacle = "it must hand over first"
+        proposals.append(_restart(situation, slot, pod, obstacle))
     return tuple(proposals)
 
 

@@ -31,4 +31,4 @@ class Settings:
         level = environment.get(LOG_LEVEL, "info")
         if level not in LOG_LEVELS:
             raise InvalidSetting(f"{LOG_LEVEL} is {level!r}; allowed: {', '.join(LOG_LEVELS)}")
-        return cls(tuple(command) or (sys.executable, "-m", "collectionstore_node"), level)
+        return cls(tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node"), level)

@@ -72,10 +72,8 @@ def replace_failed(situation: Situation) -> tuple[Proposal, ...]:
         return ()
     proposals: list[Proposal] = []
     busy = _being_replaced(situation)
-    for ordinal in situation.wanted():
-        slot = situation.observed.slot(ordinal)
-        if not _failed(situation, slot):
-            continue
+    failed = (slot for slot in map(situation.observed.slot, situation.wanted()) if _failed(situation, slot))
+    for slot in failed:
         owner = _owner(situation, slot)
         obstacle = _not_due(situation, slot)
         if owner is not None and owner.voter:
@@ -93,17 +91,18 @@ def _being_replaced(situation: Situation) -> str:
 
 
 def _failed(situation: Situation, slot: Slot) -> bool:
-    """Whether an ordinal does not do its part: its pod is there and no node answers, or it was named by a user."""
-    pod = slot.pod
+    """Whether an ordinal does not do its part: a member that is not heard, a pod that fails, or one named by a user."""
+    pod, seats = slot.pod, situation.standing.seats_at(slot.ordinal)
     if isinstance(pod, Pod) and pod.replace_requested:
         return True
-    if any(seat.heard for seat in situation.standing.seats_at(slot.ordinal)):
+    if isinstance(pod, Absent) or any(seat.heard for seat in seats):
         return False
     node = current(slot, situation.observed.cluster_id)
-    if node is None:
-        return isinstance(slot.volume, Volume)
-    # It answers us and not the leader; one that has not joined yet is nobody's failure.
-    return situation.standing.seat(node.node_id) is not None
+    if node is not None:
+        # It answers us and not the leader; one that has not joined yet is nobody's failure.
+        return situation.standing.seat(node.node_id) is not None
+    starting = isinstance(pod, Pod) and pod.failure is Failure.NONE and not seats
+    return isinstance(slot.volume, Volume) and not starting
 
 
 def _owner(situation: Situation, slot: Slot) -> Seat | None:
@@ -155,7 +154,8 @@ def _replace(situation: Situation, slot: Slot, owner: Seat | None, obstacle: str
         obstacle = obstacle or f"the disk of {name} cannot be seen: {slot.volume.reason}"
     if not obstacle and owner is not None and situation.standing.leads(owner.node_id):
         return hand_over(situation, situation.standing.seats, reason=f"{name} leads and is to be replaced")
-    return _retire(situation, slot, reason=reason, obstacle=obstacle, node_id=owner.node_id if owner else "")
+    node_id = owner.node_id if owner else ""
+    return _retire(situation, slot, reason=reason, obstacle=obstacle, node_id=node_id, step="ReplaceMember")
 
 
 def _needed(situation: Situation, seat: Seat) -> str:
@@ -196,10 +196,12 @@ def _in_use(situation: Situation, slot: Slot) -> str:
     return "" if isinstance(slot.pod, Absent) else f"{situation.name(slot.ordinal)} must stop first"
 
 
-def _retire(situation: Situation, slot: Slot, *, reason: str, obstacle: str, node_id: str = "") -> Proposal:
+def _retire(
+    situation: Situation, slot: Slot, *, reason: str, obstacle: str, node_id: str = "", step: str = "RetireVolume"
+) -> Proposal:
     name = situation.name(slot.ordinal)
     if obstacle or not isinstance(slot.volume, Volume):
-        return postpone("RetireVolume", reason=reason, blocked_by=obstacle or f"{name} has no disk", subject=name)
+        return postpone(step, reason=reason, blocked_by=obstacle or f"{name} has no disk", subject=name)
     keep = situation.desired.spec.storage.retention == "Retain"
     action = RetireVolume(
         ordinal=slot.ordinal,
@@ -209,7 +211,7 @@ def _retire(situation: Situation, slot: Slot, *, reason: str, obstacle: str, nod
         keep=keep,
         reason=reason,
     )
-    return propose(action, subject=name)
+    return propose(action, subject=name, name=step)
 
 
 def _recorded(situation: Situation, slot: Slot) -> str:

@@ -73,11 +73,12 @@ def _why(situation: Situation, workload: Workload | Absent, replicas: int, wante
 
 
 def shrink(situation: Situation) -> tuple[Proposal, ...]:
-    """Propose to stop the pods whose members have left, after their disks are marked."""
-    workload = situation.observed.workload
-    if not isinstance(workload, Workload) or workload.replicas <= size(situation):
+    """Propose to stop the pods whose members have left, after their disks are marked; announce those that have not."""
+    workload, replicas = situation.observed.workload, size(situation)
+    if not isinstance(workload, Workload) or workload.replicas <= situation.desired.spec.replicas:
         return ()
-    replicas = size(situation)
+    if workload.replicas <= replicas:
+        return (_still_needed(situation, workload),)
     leaving = range(replicas, workload.replicas)
     reason = f"{replicas} pods are needed, the members in the others have left"
     names = ", ".join(situation.name(ordinal) for ordinal in leaving)
@@ -87,3 +88,11 @@ def shrink(situation: Situation) -> tuple[Proposal, ...]:
         return (postpone("EnsureWorkload", reason=reason, blocked_by=obstacle, subject=names),)
     action = EnsureWorkload(replicas=replicas, revision=workload.revision, shrinks=True, reason=reason)
     return (Proposal(step=propose(action, subject=names).step, actions=(*marks, action)),)
+
+
+def _still_needed(situation: Situation, workload: Workload) -> Proposal:
+    surplus = range(situation.desired.spec.replicas, workload.replicas)
+    names = ", ".join(situation.name(ordinal) for ordinal in surplus)
+    reason = f"{situation.desired.spec.replicas} replicas are wanted"
+    blocked_by = situation.standing.doubt or f"{names} must leave the cluster first"
+    return postpone("EnsureWorkload", reason=reason, blocked_by=blocked_by, subject=names)

@@ -172,6 +172,7 @@ def tick(state: RaftState, leadership: Leadership) -> None:
         if reads.waiting and state.log.commit >= leadership.term_start:
             # The heartbeat goes out anyway; it also replaces a round that was lost.
             reads.begin_round(state.log.commit)
+            confirm_reads(state)
         send_heartbeats(state, leadership)
 
 

@@ -73,6 +73,6 @@ class Family:
         return self._data.property_int_value(name) or 0
 
     def close(self) -> None:
-        """Flush, and let go of RocksDB, which stays open as long as anybody holds a handle. Raises what rocksdict does."""
+        """Flush, and let go of RocksDB, which stays open while anybody holds a handle. Raises what rocksdict does."""
         del self.handle
         self._data.close()

@@ -13,7 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -29,8 +28,6 @@ from collectionstore_node.raft.messages import (
     Index,
     SnapshotMetadata,
     Term,
-    chain_hash,
-    decode_entry,
     decode_hard_state,
     decode_metadata,
     encode,
@@ -40,13 +37,12 @@ from collectionstore_node.storage.damage import Damaged
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.rocks import LOG_FAMILY, NODE_FAMILY, Rocks
 from collectionstore_node.storage.state import State
+from collectionstore_node.storage.stored_entries import FIRST_KEY, LAST_KEY, StoredEntries, entry_key
 from collectionstore_node.storage.tail import Tail
 from collectionstore_node.storage.witness import Witness, WitnessRecord
 
 _HARD_STATE: Final = b"hard_state"
 _SNAPSHOT: Final = b"snapshot"
-_INDEX = struct.Struct(">Q")
-_LAST_KEY: Final = b"\xff" * 9
 
 
 class RaftLog(LogReader):
@@ -62,7 +58,7 @@ class RaftLog(LogReader):
         self._state = state
         self._failstop = failstop
         self._node = rocks.family(NODE_FAMILY)
-        self._entries = rocks.family(LOG_FAMILY)
+        self._stored = StoredEntries(rocks.family(LOG_FAMILY), failstop)
         self._lock = threading.Lock()
         """Held for changes of the log and for reads; never through an fsync, but for a truncation's."""
         self._syncing = threading.Lock()
@@ -71,7 +67,8 @@ class RaftLog(LogReader):
             snapshot = self._node.get(_SNAPSHOT)
             self._hard_state = HardState() if hard_state is None else decode_hard_state(hard_state)
             self._tail = Tail(SnapshotMetadata() if snapshot is None else decode_metadata(snapshot), cache_bytes)
-            self._load()
+            for entry in self._stored.read_all(self._tail.first, self._tail.snapshot.chain):
+                self._tail.append((entry,))
         except msgspec.DecodeError as error:
             raise Damaged(f"A record of the log cannot be read ({error}).") from error
         self._check_against_state()
@@ -82,15 +79,18 @@ class RaftLog(LogReader):
 
     def first_index(self) -> Index:
         """Return `snapshot().index + 1`."""
-        return self._tail.first
+        with self._lock:
+            return self._tail.first
 
     def last_index(self) -> Index:
         """Return the last stored index, durable or not."""
-        return self._tail.last
+        with self._lock:
+            return self._tail.last
 
     def snapshot(self) -> SnapshotMetadata:
         """Return the metadata of the compacted prefix."""
-        return self._tail.snapshot
+        with self._lock:
+            return self._tail.snapshot
 
     def hard_state(self) -> HardState:
         """Return the stored hard state; its commit covers at least what is applied."""
@@ -128,12 +128,13 @@ class RaftLog(LogReader):
                 raise Unavailable
             found: list[Entry] = []
             cached_first = self._tail.cached_first
-            left = bytes_max
             if lo < cached_first:
-                found, left = self._read(lo, min(hi, cached_first), bytes_max)
-                if found and found[-1].index + 1 < min(hi, cached_first):
+                uncached_end = min(hi, cached_first)
+                found = self._read(lo, uncached_end, bytes_max)
+                if found[-1].index + 1 < uncached_end:
                     return tuple(found)
                 lo = cached_first
+            left = bytes_max - sum(len(entry.data) for entry in found)
             for entry in self._tail.cached_range(lo, hi):
                 left -= len(entry.data)
                 if left < 0 and found:
@@ -152,13 +153,13 @@ class RaftLog(LogReader):
         if not entries and hard_state is None:
             return
         with self._lock:
-            batch = self._rocks.batch(self._entries)
+            batch = self._rocks.batch(self._stored.family)
             if entries:
                 self._check_append(entries)
                 if entries[0].index <= self._tail.last:
                     self._truncate(Index(entries[0].index - 1), batch)
                 for entry in entries:
-                    batch[_INDEX.pack(entry.index)] = encode(entry)
+                    batch[entry_key(entry.index)] = encode(entry)
             if hard_state is not None:
                 self._check_hard_state(hard_state)
                 batch.put(_HARD_STATE, encode(hard_state), self._node.handle)
@@ -198,8 +199,8 @@ class RaftLog(LogReader):
             if to.index > self._durable_applied:
                 self._rocks.sync_wal()
                 self._durable_applied = to.index
-            batch = self._rocks.batch(self._entries)
-            batch.delete_range(_INDEX.pack(0), _INDEX.pack(to.index + 1), self._entries.handle)
+            batch = self._rocks.batch(self._stored.family)
+            batch.delete_range(FIRST_KEY, entry_key(to.index + 1), self._stored.family.handle)
             batch.put(_SNAPSHOT, encode(to), self._node.handle)
             self._rocks.write(batch)
             self._tail.compact(to)
@@ -211,11 +212,12 @@ class RaftLog(LogReader):
         """
         with self._lock:
             # The lowest statement that is true of the old log and of the new one.
-            self._witness.lower(self._record_at(self._tail.snapshot.index))
+            old = self._tail.snapshot
+            self._witness.lower(old.index, old.term, old.chain)
             hard_state = HardState(
                 self._hard_state.term, self._hard_state.vote, max(self._hard_state.commit, snapshot.index)
             )
-            batch.delete_range(_INDEX.pack(0), _LAST_KEY, self._entries.handle)
+            batch.delete_range(FIRST_KEY, LAST_KEY, self._stored.family.handle)
             batch.put(_SNAPSHOT, encode(snapshot), self._node.handle)
             batch.put(_HARD_STATE, encode(hard_state), self._node.handle)
             self._rocks.write(batch)
@@ -227,8 +229,8 @@ class RaftLog(LogReader):
 
     def _truncate(self, last: Index, batch: WriteBatch) -> None:
         """Take everything behind `last` away, with the witness first."""
-        self._witness.lower(self._record_at(last))
-        batch.delete_range(_INDEX.pack(last + 1), _INDEX.pack(self._tail.last + 1), self._entries.handle)
+        self._witness.lower(last, self._tail.term(last), self._chain(last))
+        batch.delete_range(entry_key(last + 1), entry_key(self._tail.last + 1), self._stored.family.handle)
         self._tail.truncate(last)
 
     def _check_append(self, entries: Sequence[Entry]) -> None:
@@ -257,58 +259,20 @@ class RaftLog(LogReader):
             last, self._tail.term(last), self._chain(last), self._hard_state.term, self._hard_state.vote
         )
 
-    def _record_at(self, last: Index) -> WitnessRecord:
-        """Return what the witness says now, with the log ending at `last`."""
-        durable = self._witness.record
-        return WitnessRecord(last, self._tail.term(last), self._chain(last), durable.term, durable.vote)
-
     def _chain(self, index: Index) -> bytes:
         if index == self._tail.snapshot.index:
             return self._tail.snapshot.chain
         self._tail.check(index)
         if index >= self._tail.cached_first:
             return self._tail.cached(index).chain
-        return self._read(index, Index(index + 1), 0)[0][0].chain
+        return self._read(index, Index(index + 1), 0)[0].chain
 
-    def _read(self, lo: Index, hi: Index, bytes_max: int) -> tuple[list[Entry], int]:
-        """Return the stored entries `[lo, hi)`, cut as in `entries`, and what is left of `bytes_max`."""
-        entries: list[Entry] = []
+    def _read(self, lo: Index, hi: Index, bytes_max: int) -> list[Entry]:
+        """Return the entries `[lo, hi)` from disk, cut as in `entries`."""
         # One earlier, unless that is the snapshot, for the chain value to check the first one against.
         start = max(Index(lo - 1), self._tail.first)
         previous = self._tail.snapshot.chain if start == lo else None
-        expected = start
-        for key, value in self._entries.scan(_INDEX.pack(start)):
-            try:
-                entry = decode_entry(value)
-            except msgspec.DecodeError as error:
-                raise self._failstop.fail(f"read log entry {expected}", error) from error
-            if entry.index != expected or key != _INDEX.pack(expected):
-                break
-            if previous is not None and not _follows(previous, entry):
-                raise self._failstop.fail(f"read log entry {expected}", "its chain value does not match")
-            previous = entry.chain
-            expected = Index(expected + 1)
-            if entry.index < lo:
-                continue
-            bytes_max -= len(entry.data)
-            if bytes_max < 0 and entries:
-                return entries, bytes_max
-            entries.append(entry)
-            if expected == hi:
-                return entries, bytes_max
-        raise self._failstop.fail(f"read log entry {expected}", "it is not there")
-
-    def _load(self) -> None:
-        """Read the whole log into the tail, checking that it is an unbroken chain."""
-        previous, expected = self._tail.snapshot.chain, self._tail.first
-        for key, value in self._entries.scan(_INDEX.pack(expected)):
-            entry = decode_entry(value)
-            if key != _INDEX.pack(expected) or entry.index != expected:
-                raise Damaged(f"Entry {expected} of the log is missing.")
-            if not _follows(previous, entry):
-                raise Damaged(f"The chain of the log is broken at entry {expected}.")
-            self._tail.append((entry,))
-            previous, expected = entry.chain, Index(expected + 1)
+        return self._stored.read(lo, hi, bytes_max, start=start, previous=previous)
 
     def _check_against_state(self) -> None:
         applied, tail = self._state.applied, self._tail
@@ -337,7 +301,3 @@ class RaftLog(LogReader):
                 f"The stored term {hard_state.term} and vote {hard_state.vote:016x} are older than "
                 f"term {witness.term} and vote {witness.vote:016x}, which this node had promised."
             )
-
-
-def _follows(previous: bytes, entry: Entry) -> bool:
-    return chain_hash(previous, entry.index, entry.term, entry.kind, entry.data) == entry.chain

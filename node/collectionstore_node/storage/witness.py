@@ -87,12 +87,12 @@ class Witness:
                 self._write(record)
             return True
 
-    def lower(self, record: WitnessRecord) -> None:
-        """Make the witness say no more than `record`, durably, before the log is cut back."""
+    def lower(self, last_index: Index, last_term: Term, chain: bytes) -> None:
+        """Make the witness speak of no entry behind `last_index`, durably, before the log is cut back to there."""
         with self._lock:
             self.epoch += 1
-            if record.last_index < self.record.last_index:
-                self._write(record)
+            if last_index < self.record.last_index:
+                self._write(WitnessRecord(last_index, last_term, chain, self.record.term, self.record.vote))
 
     def close(self) -> None:
         """Close the file."""

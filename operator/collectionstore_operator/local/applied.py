@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from collectionstore_operator import labels
 from collectionstore_operator.errors import InvalidResource
@@ -27,25 +27,51 @@ class ChangeRefused(LocalError):
     exit_code = ExitCode.INVALID_RESOURCE
 
 
+class Difference(NamedTuple):
+    """A field that differs, with both values as text."""
+
+    path: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old} → {self.new}"
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying came to; `changes` has one line per changed field, as `spec.replicas: 3 → 5`."""
+    """What applying came to, with one difference for each changed field."""
 
     outcome: Literal["created", "configured", "unchanged"]
-    changes: tuple[str, ...]
+    changes: tuple[Difference, ...]
     resource: dict[str, Any]
     desired: Desired
+    manifest: dict[str, Any] | None = None
+    """What was applied, to be remembered; None when it was no manifest."""
+    differs: tuple[Difference, ...] = ()
+    """Where the resource, changed by other commands since, is left to differ from the manifest."""
 
 
 def prepare(directory: ClusterDirectory, manifest: Manifest) -> Applied:
     """Return what applying a manifest would come to; nothing is written. Raises ChangeRefused."""
     old = read_json(directory.resource)
-    wanted = without_nulls(manifest.resource)
-    if not isinstance(wanted, dict):
-        raise TypeError("a manifest that was parsed is an object")
+    wanted = _content(manifest)
     if old is None:
-        return _applied("created", (), _new_resource(wanted))
-    return _prepare_change(old, wanted.get("spec", {}), _with_restart(_user_metadata(wanted), old))
+        return replace(_applied("created", (), _new_resource(wanted)), manifest=wanted)
+    change = _prepare_change(old, wanted.get("spec", {}), _with_restart(_user_metadata(wanted), old))
+    return replace(change, manifest=wanted)
+
+
+def prepare_start(directory: ClusterDirectory, manifest: Manifest) -> Applied:
+    """Return what starting the cluster of a manifest would come to; as `prepare`, unless it was applied already.
+
+    Then what other commands have changed since stays as it is: to start a cluster again must not shrink it to the
+    size it had once.
+    """
+    change = prepare(directory, manifest)
+    if change.outcome != "configured" or read_json(directory.manifest) != change.manifest:
+        return change
+    return replace(_applied("unchanged", (), read_json(directory.resource)), differs=change.changes)
 
 
 def prepare_scale(directory: ClusterDirectory, replicas: int, *, unsafe: Mapping[str, bool] | None = None) -> Applied:
@@ -69,6 +95,8 @@ def write(directory: ClusterDirectory, applied: Applied) -> None:
     """Make the prepared resource the applied one, durably."""
     if applied.outcome != "unchanged":
         write_json(directory.resource, applied.resource)
+    if applied.manifest is not None:
+        write_json(directory.manifest, applied.manifest)
 
 
 def read_desired(directory: ClusterDirectory) -> Desired:
@@ -90,7 +118,7 @@ def _prepare_change(old: dict[str, Any], spec: dict[str, Any], metadata: dict[st
 
 
 def _applied(
-    outcome: Literal["created", "configured", "unchanged"], changes: tuple[str, ...], resource: dict[str, Any]
+    outcome: Literal["created", "configured", "unchanged"], changes: tuple[Difference, ...], resource: dict[str, Any]
 ) -> Applied:
     try:
         return Applied(outcome, changes, resource, parse(resource, runtime=Runtime.LOCAL))
@@ -111,6 +139,13 @@ def _check_immutable(old: Spec, new: Spec) -> None:
         raise ChangeRefused(f"{text}\nNothing was changed. To begin anew: csctl local clean")
 
 
+def _content(manifest: Manifest) -> dict[str, Any]:
+    wanted = without_nulls(manifest.resource)
+    if not isinstance(wanted, dict):
+        raise TypeError("a manifest that was parsed is an object")
+    return wanted
+
+
 def _new_resource(wanted: dict[str, Any]) -> dict[str, Any]:
     given = {"uid": str(uuid.uuid4()), "generation": 1}
     return {**wanted, "metadata": {**_user_metadata(wanted), **given}, "spec": wanted.get("spec", {})}
@@ -129,13 +164,13 @@ def _with_restart(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str,
     return {**metadata, "annotations": {labels.RESTART: kept, **metadata.get("annotations", {})}}
 
 
-def _differences(path: str, old: object, new: object) -> Iterator[str]:
+def _differences(path: str, old: object, new: object) -> Iterator[Difference]:
     if isinstance(old, Mapping | None) and isinstance(new, Mapping | None) and old != new:
         old, new = old or {}, new or {}
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _differences(child(path, key), old.get(key), new.get(key))
     elif old != new:
-        yield f"{path}: {_shown(old)} → {_shown(new)}"
+        yield Difference(path, _shown(old), _shown(new))
 
 
 def _shown(value: object) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import re
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from collectionstore_operator.local import applied, lifecycle, logview, manifest, tables, views
-from collectionstore_operator.local.errors import LocalError
 from collectionstore_operator.local.follow import read_observed, read_status, ready, refresh
 from collectionstore_operator.local.intent import Intent, read_intent
+from collectionstore_operator.local.options import (
+    LocalGroup,
+    cluster_options,
+    file_option,
+    state_option,
+    timeout_option,
+    wait_option,
+)
 from collectionstore_operator.local.state import ClusterDirectory, StateDirectory
 from collectionstore_operator.local.terminal import Progress, console
 from collectionstore_operator.observed import Observed
@@ -48,75 +53,6 @@ Exit codes:
   3 the manifest is invalid   7 refused: not our folder
 """
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Failure(click.ClickException):
-    """A LocalError as click prints it, with the exit code it asks for."""
-
-    def __init__(self, error: LocalError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
-        return int(self.error.exit_code)
-
-
-class LocalGroup(click.Group):
-    """A click group that turns what the commands raise on purpose into a message and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except LocalError as error:
-            raise Failure(error) from error
-
-
-state_option = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="COLLECTIONSTORE_STATE_DIR",
-    default=Path(".collectionstore"),
-    show_default=True,
-    show_envvar=True,
-    help="Where local clusters are kept.",
-)
-file_option = click.option(
-    "-f",
-    "--filename",
-    "file",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The manifest of the cluster, a CollectionStoreCluster in YAML.",
-)
-wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Watch until it is done.")
-
-
-def timeout_option(seconds: int) -> Callable[[Function], Function]:
-    """Return the option --timeout with this default."""
-    return click.option(
-        "--timeout",
-        "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
-        default=seconds,
-        show_default=True,
-        metavar="SECONDS",
-        help="How long to wait; the loop goes on trying after that.",
-    )
-
-
-def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add --state-dir and --cluster, and pass `state` and `directory` in their place."""
-
-    @functools.wraps(function)
-    def command(*args: Any, state_dir: Path, cluster: str | None, **rest: Any) -> None:
-        state = StateDirectory.open(state_dir)
-        function(*args, state=state, directory=state.cluster(cluster), **rest)
-
-    named = click.option("--cluster", metavar="NAME", help="Which cluster, when there are several.")
-    return state_option(named(command))
-
 
 @click.group("local", cls=LocalGroup, help=HELP, short_help="Run clusters as processes of this machine.")
 def local() -> None:
@@ -130,9 +66,11 @@ def local() -> None:
 def up(file: Path, state_dir: Path, timeout_s: float) -> None:
     """Start the cluster of a manifest and wait until it is ready.
 
-    Says so and changes nothing when it runs already as the manifest says.
+    Says so and changes nothing when it runs already. A manifest that was applied before is not applied again: what
+    `scale` has changed since stays. `apply` makes the cluster as the manifest says.
     """
     directory, change, running = lifecycle.up(StateDirectory.at(state_dir), file)
+    views.tell_kept(change, file)
     if running and change.outcome == "unchanged" and _is_ready_now(directory, change.desired.generation):
         click.echo(f"{directory.name} is unchanged and ready, nothing to do.")
     else:
@@ -227,7 +165,9 @@ def status(state: StateDirectory, directory: ClusterDirectory, output: str, *, w
     if watch and output in ("json", "yaml"):
         raise click.UsageError("--watch goes with -o table and -o wide")
     if watch:
-        views.watch_status(directory, wide=output == "wide")
+        with contextlib.suppress(KeyboardInterrupt):
+            views.watch_status(directory, wide=output == "wide")
+        return
     refresh(directory, timeout_s=views.REFRESH_S)
     views.print_status(directory, output)
 
@@ -261,8 +201,9 @@ def logs(
     for line in logview.read_last(tails, since=start, count=count):
         views.print_line(line, order=order[line.source], raw=raw)
     if follow:
-        for line in logview.follow(tails):
-            views.print_line(line, order=order[line.source], raw=raw)
+        with contextlib.suppress(KeyboardInterrupt):
+            for line in logview.follow(tails):
+                views.print_line(line, order=order[line.source], raw=raw)
 
 
 @local.command()

@@ -16,6 +16,7 @@ import msgspec
 from collectionstore_operator.event import Event
 from collectionstore_operator.local.errors import ExitCode, LocalError
 from collectionstore_operator.local.events import EventReader
+from collectionstore_operator.local.logview import last_line
 from collectionstore_operator.local.state import ClusterDirectory
 from collectionstore_operator.local.supervision import SupervisorLost, is_supervised, poke, start_supervisor
 from collectionstore_operator.local.terminal import Progress
@@ -23,7 +24,8 @@ from collectionstore_operator.observed import Observed
 from collectionstore_operator.status import Status
 
 POLL_S = 0.05
-SUPERVISOR_GRACE_S = 5.0
+STARTS_MAX = 3
+SUPERVISOR_GRACE_S = 10.0
 """How long a supervisor that was started may take until it is in charge."""
 
 
@@ -45,17 +47,20 @@ class Follower:
         self._events = EventReader(directory.events, from_end=True)
         self._since = time.time()
         self._warning: Event | None = None
+        self._starts = 0
+        self._attended = False
+        self._attended_at = time.monotonic()
 
     def nudge(self) -> None:
         """Make the loop look now; start a supervisor when none is in charge."""
         if not poke(self._directory) and not is_supervised(self._directory):
             start_supervisor(self._directory)
+            self._starts += 1
             self._progress.say("started the reconcile loop in the background")
 
     def until(self, done: Callable[[Status], bool], *, timeout_s: float, goal: str) -> Status:
         """Show events until a fresh status satisfies `done`. Raises WaitTimedOut or SupervisorLost."""
         deadline = time.monotonic() + timeout_s
-        unattended_since = time.monotonic()
         while True:
             status = self.fresh_status()
             for event in self._events.read():
@@ -63,15 +68,22 @@ class Follower:
                 self._warning = event if event.kind == "Warning" else None
             if status is not None and done(status):
                 return status
-            now = time.monotonic()
-            if is_supervised(self._directory):
-                unattended_since = now
-            elif now - unattended_since > SUPERVISOR_GRACE_S:
-                raise SupervisorLost(f"the reconcile loop has ended; see {self._directory.log}")
-            if now > deadline:
+            self._attend()
+            if time.monotonic() > deadline:
                 raise WaitTimedOut(_describe_timeout(goal, timeout_s, status, self._warning))
             self._progress.waiting(waiting_for(status))
             time.sleep(POLL_S)
+
+    def _attend(self) -> None:
+        """Start the loop again when it ended meanwhile: a `down` may have been under way. Raises SupervisorLost."""
+        now = time.monotonic()
+        if is_supervised(self._directory):
+            self._attended, self._attended_at = True, now
+        elif self._attended and self._starts < STARTS_MAX:
+            self._attended, self._attended_at = False, now
+            self.nudge()
+        elif now - self._attended_at > SUPERVISOR_GRACE_S:
+            raise SupervisorLost(f"the reconcile loop has ended: {last_line(self._directory.log)}")
 
     def fresh_status(self) -> Status | None:
         """Return the status if it was made from a look that began after the waiting did."""

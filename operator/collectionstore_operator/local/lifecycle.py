@@ -46,11 +46,11 @@ def up(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, Applied, bo
     loaded = manifest.load(file)
     directory = find_or_name(state, loaded.desired.name)
     running = is_running(directory)
-    check_ports(state, directory, applied.prepare(directory, loaded).desired)
+    check_ports(state, directory, applied.prepare_start(directory, loaded).desired)
     state.create_cluster(directory.name)
     with directory.edit():
         # Prepared again: another csctl may have changed the resource since the check.
-        change = applied.prepare(directory, loaded)
+        change = applied.prepare_start(directory, loaded)
         applied.write(directory, change)
         if read_intent(directory) is not Intent.RUNNING:
             write_intent(directory, Intent.RUNNING)

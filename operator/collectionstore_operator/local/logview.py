@@ -101,6 +101,12 @@ def follow(tails: Sequence[Tail]) -> Iterator[Line]:
             time.sleep(POLL_S)
 
 
+def last_line(path: Path) -> str:
+    """Return the last line of a log for people, and which log it is in."""
+    lines = [line for line in Tail(Source("", path)).read() if line.text.strip()]
+    return f"{lines[-1].readable()} (in {path})" if lines else f"{path} is empty"
+
+
 def parse(text: str) -> dict[str, object]:
     """Return the fields of a JSON line, empty when it is something else."""
     try:

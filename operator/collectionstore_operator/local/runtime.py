@@ -143,7 +143,9 @@ class LocalRuntime:
                 self._check_uid(action.ordinal, action.uid)
                 await self._node(action.ordinal).restart(self._launch(desired, action.ordinal))
             case MarkVolume():
-                volumes.mark_removed(self._node(action.ordinal).directory, action.node_id)
+                directory = self._node(action.ordinal).directory
+                volumes.mark_removed(directory, action.node_id)
+                directory.replace_request.unlink(missing_ok=True)
             case RetireVolume():
                 await self._retire_volume(action, desired)
             case _:

@@ -3,6 +3,7 @@
     <state directory>/                    0700, marked as ours by the file MARK
         <cluster>/                        0700, one per cluster name
             resource.json                 the applied resource with metadata.generation
+            manifest.json                 the manifest applied last, as it was written
             intent.json                   Running or Stopped: what `up` and `down` asked for last
             operator.json                 cluster id, fencing epoch and the like: the loop's own memory
             status.json                   written by the loop, only when something changed
@@ -108,6 +109,10 @@ class ClusterDirectory:
     @property
     def resource(self) -> Path:
         return self.path / "resource.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
 
     @property
     def intent(self) -> Path:

@@ -59,5 +59,6 @@ def start_supervisor(directory: ClusterDirectory) -> None:
     """
     if directory.log.exists() and directory.log.stat().st_size > LOG_BYTES_MAX:
         directory.log.replace(directory.log.with_suffix(".log.1"))
-    command = (sys.executable, "-m", MODULE, str(directory.path))
+    # -P: a file in the current folder must not stand in for a library.
+    command = (sys.executable, "-P", "-m", MODULE, str(directory.path))
     process.start(command, os.environ, output=directory.log).close()

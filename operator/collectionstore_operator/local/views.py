@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import msgspec
@@ -41,6 +42,12 @@ def tell_change(directory: ClusterDirectory, change: applied.Applied) -> None:
     click.echo(f"collectionstorecluster/{directory.name} {change.outcome}")
     for line in change.changes:
         click.echo(f"  {line}")
+
+
+def tell_kept(change: applied.Applied, file: Path) -> None:
+    """Print where a cluster that is started differs from its manifest, and how to change that."""
+    for one in change.differs:
+        click.echo(f"{one.path} stays {one.old}, {file} says {one.new}: csctl local apply -f {file}")
 
 
 def watch_until_ready(directory: ClusterDirectory, generation: int, timeout_s: float) -> None:

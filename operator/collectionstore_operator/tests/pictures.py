@@ -62,7 +62,7 @@ from collectionstore_operator.observed import (
     Volume,
     Workload,
 )
-from collectionstore_operator.resources import Desired, Spec, Unsafe
+from collectionstore_operator.resources import Desired, FailedMember, Spec, Storage, Unsafe
 
 CLUSTER_ID: Final = "c0ffee"
 NOW: Final = 1_787_832_000.0
@@ -76,6 +76,43 @@ _KINDS: Final = (*_MEMBERS, "fresh", "stale", "renewed", "rejoined", "gone", "le
 def wanted(replicas: int = 3, **spec: object) -> Desired:
     """Return a resource called demo."""
     return Desired(name="demo", spec=Spec(replicas=replicas, unsafe=ANY_SIZE, **spec))  # type: ignore[arg-type]
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """One story of a scenario file."""
+
+    title: str
+    desired: Desired
+    picture: str
+    actions: list[str]
+    waits: list[str]
+
+
+def read_stories(text: str) -> list[Story]:
+    """Read a scenario file: `#` begins a comment, an empty line ends a story, its first line is the title."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [_story(part.splitlines()) for part in "\n".join(lines).split("\n\n") if part.strip()]
+
+
+def _story(lines: list[str]) -> Story:
+    title, *rest = (line.strip() for line in lines if line.strip())
+    by_word: dict[str, list[str]] = {"want": [], "do": [], "wait": [], "": []}
+    for line in rest:
+        word, _, tail = line.partition(" ")
+        by_word[word if word in by_word else ""].append(tail if word in by_word else line)
+    return Story(
+        title=title,
+        desired=_desired(dict(word.split("=") for word in by_word["want"][0].split())),
+        picture="\n".join(by_word[""]),
+        actions=by_word["do"],
+        waits=by_word["wait"],
+    )
+
+
+def _desired(words: dict[str, str]) -> Desired:
+    failed_member = FailedMember(replacement=words.get("replacement", "Automatic"))  # type: ignore[arg-type]
+    storage = Storage(retention=words.get("retention", "Retain"))  # type: ignore[arg-type]
+    return wanted(int(words["replicas"]), failed_member=failed_member, storage=storage)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,7 +279,7 @@ def told(plan: Plan) -> list[str]:
 
 def waiting(plan: Plan) -> list[str]:
     """Return what waits, as `Step subject: what it waits for`."""
-    return [f"{step.name} {step.subject}: {step.blocked_by}" for step in plan.steps if step.blocked_by]
+    return [f"{step.name} {step.subject}".strip() + f": {step.blocked_by}" for step in plan.steps if step.blocked_by]
 
 
 def _told(action: Action) -> str:

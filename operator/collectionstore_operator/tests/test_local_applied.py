@@ -56,7 +56,7 @@ def test_changed_spec_counts_as_a_generation_and_is_told(directory: ClusterDirec
     uid = apply(directory).desired.uid
     change = apply(directory, replicas=5, raft={"heartbeatMilliseconds": 100})
     assert change.outcome == "configured"
-    assert sorted(change.changes) == [
+    assert sorted(str(one) for one in change.changes) == [
         "spec.raft.heartbeatMilliseconds: (default) → 100",
         "spec.replicas: (default) → 5",
     ]
@@ -76,8 +76,24 @@ def test_scaling_keeps_the_rest_of_the_spec(directory: ClusterDirectory) -> None
     """Only replicas and the unsafe flags asked for are touched."""
     apply(directory, replicas=3, snapshot={"commands": 1000})
     change = applied.prepare_scale(directory, 1, unsafe={"allowSingleReplica": True})
-    assert change.changes == ("spec.replicas: 3 → 1", "spec.unsafe.allowSingleReplica: (default) → True")
+    assert [str(one) for one in change.changes] == [
+        "spec.replicas: 3 → 1",
+        "spec.unsafe.allowSingleReplica: (default) → True",
+    ]
     assert change.desired.spec.snapshot.commands == 1000
+
+
+def test_starting_again_keeps_what_was_scaled(directory: ClusterDirectory) -> None:
+    """The same manifest is not applied twice; one that was edited is."""
+    apply(directory, replicas=3)
+    applied.write(directory, applied.prepare_scale(directory, 5))
+    file = directory.path / "manifest.yaml"
+    change = applied.prepare_start(directory, load(file))
+    assert change.outcome == "unchanged"
+    assert change.desired.spec.replicas == 5
+    assert [str(one) for one in change.differs] == ["spec.replicas: 5 → 3"]
+    file.write_text(file.read_text().replace("replicas: 3", "replicas: 7"))
+    assert applied.prepare_start(directory, load(file)).desired.spec.replicas == 7
 
 
 def test_scaling_to_what_is_not_allowed_is_refused(directory: ClusterDirectory) -> None:

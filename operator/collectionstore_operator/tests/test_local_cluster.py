@@ -170,7 +170,7 @@ def test_cluster_grows_and_shrinks(project: Project) -> None:
     assert sorted(project.pids()) == ["demo-0"]
     assert "Disks of former members, kept: demo-1, demo-2, demo-3, demo-4" in project.csctl("status")
 
-    project.write(replicas=3)
+    assert "spec.replicas stays 1" in project.up()
     assert "spec.replicas: 1 → 3" in project.csctl("apply", "-f", str(project.file))
     again = project.node_ids()
     assert again["demo-0"] == grown["demo-0"]

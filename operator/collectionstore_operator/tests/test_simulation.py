@@ -65,7 +65,10 @@ class Life:
         for _ in range(rounds):
             if self.round().settled and self.round().settled:
                 return
-        steps = [f"{step.name} {step.subject}: {step.blocked_by}" for step in plan(self.desired, self.cluster.observe()).steps]
+        steps = [
+            f"{step.name} {step.subject}: {step.blocked_by}"
+            for step in plan(self.desired, self.cluster.observe()).steps
+        ]
         raise AssertionError(f"seed {self.seed} did not settle; remaining: {steps}\n" + "\n".join(self.trace[-40:]))
 
 

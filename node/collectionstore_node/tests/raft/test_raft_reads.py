@@ -129,6 +129,14 @@ def test_single_voter_answers_at_once_but_not_before_its_own_term() -> None:
     assert solo.take().read_states == [ReadState(8, Index(3))]
 
 
+def test_single_voter_answers_a_read_that_meets_a_heartbeat() -> None:
+    """The round begins with the heartbeat then, and nobody else will ever answer it."""
+    solo = Solo(term=1, configuration=voters(1))
+    solo.elect()
+    solo.node.read_index(7)
+    assert [state.request_id for state in solo.tick(5).read_states] == [7]
+
+
 def test_round_counts_against_the_joint_configuration() -> None:
     joint = Configuration(voters=(NodeId(1), NodeId(4)), outgoing=(NodeId(1), NodeId(2), NodeId(3)), auto_leave=True)
     solo = Solo(term=1, configuration=joint)

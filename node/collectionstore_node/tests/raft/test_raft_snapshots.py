@@ -178,6 +178,15 @@ def test_old_snapshot_is_answered_with_the_commit_index() -> None:
     assert (reply.index, solo.node.last_index) == (3, 3)
 
 
+def test_snapshot_older_than_the_compacted_part_is_answered_with_the_commit_index() -> None:
+    """Its index is not in the log any more, so only the commit index tells that it is old."""
+    log = make_entries([1] * 6)
+    compacted = SnapshotMetadata(Index(5), Term(1), log[4].chain, ALL)
+    solo = Solo(snapshot=compacted, log=log[5:], term=2, commit=6)
+    (reply,) = solo.step(install(metadata(3, 1, chain=log[2].chain))).of(AppendReply)
+    assert (reply.index, solo.node.commit_index, solo.node.last_index) == (6, 6, 6)
+
+
 def test_snapshot_of_entries_that_are_here_only_moves_the_commit_index() -> None:
     """Raft 7: "retain log entries following it"."""
     log = make_entries([1, 1, 2])

@@ -11,7 +11,7 @@ from collectionstore_node.raft.messages import Index
 from collectionstore_node.tests.storage.crashing_writer import check
 from collectionstore_node.tests.storage.entries import open_database
 
-KILLS = 6
+KILLS = 4
 
 
 def run_and_kill(directory: Path, seed: int, lines: int) -> list[list[str]]:

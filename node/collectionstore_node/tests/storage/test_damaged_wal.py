@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rocksdict import ColumnFamily, Options, Rdict, WriteBatch
+from structlog.testing import capture_logs
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import Entry, encode
@@ -142,6 +143,18 @@ def test_any_damage_behind_the_last_sync_is_a_normal_start(
     again = open_database(image)
     assert again.log.last_index() == last + 5
     again.close()
+
+
+@pytest.mark.parametrize(("damage", "cut"), [("last record torn", False), ("zeros from inside a record on", True)])
+def test_only_damage_that_looks_like_loss_is_told(
+    unsynced: tuple[Path, int], tmp_path: Path, damage: str, *, cut: bool
+) -> None:
+    """A torn last record is what every crash may leave; cutting the WAL at damage is for the node's log."""
+    image = images.copy(unsynced[0], tmp_path / "image")
+    TAILS[damage](images.wals(image)[-1], unsynced[1])
+    with capture_logs() as events:
+        open_database(image).close()
+    assert [event["event"] for event in events] == ["storage.tail_cut"] * cut
 
 
 def test_replayed_entries_are_in_tables_after_the_start(unsynced: tuple[Path, int], tmp_path: Path) -> None:

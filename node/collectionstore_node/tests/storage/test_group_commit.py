@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from collectionstore_node.raft.messages import Entry, Index
+from collectionstore_node.statemachine.view import Writes
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.raft_log import RaftLog
 from collectionstore_node.storage.rocks import FIRST_STATE, UNSYNCED_BATCHES_MAX, Opening, Rocks
-from collectionstore_node.storage.state import State
+from collectionstore_node.storage.state import Applied, State
 from collectionstore_node.storage.tuning import Tuning
 from collectionstore_node.storage.witness import Witness, WitnessRecord
 from collectionstore_node.tests.storage.entries import SMALL, entries, extend, hard_state, open_database
@@ -47,8 +48,8 @@ class Parts:
         self.path = directory / "WITNESS"
         self.rocks = Interrupted(directory / "rocks", tuning, failstop, Opening.NORMAL)
         self.witness = Witness(self.path, self.node_id, failstop)
-        state = State(self.rocks, self.rocks.family(FIRST_STATE))
-        self.log = RaftLog(self.rocks, self.witness, state, failstop, tuning.log_cache_bytes)
+        self.state = State(self.rocks, self.rocks.family(FIRST_STATE))
+        self.log = RaftLog(self.rocks, self.witness, self.state, failstop, tuning.log_cache_bytes)
 
     def witnessed(self) -> WitnessRecord:
         """Return what a starting node would read."""
@@ -128,6 +129,21 @@ def test_sync_without_anything_new_does_not_write_the_witness(parts: Parts) -> N
     parts.log.append((), hard_state(1, commit=4))
     parts.log.sync()
     assert parts.path.read_bytes() == before
+
+
+def test_compaction_waits_for_the_state_to_be_durable(parts: Parts) -> None:
+    """What it drops must never be needed again. After any sync that costs nothing."""
+    parts.append(1, 10)
+    parts.log.sync()
+    for index, syncs in ((4, 1), (8, 0)):
+        made = parts.log.entries(Index(index), Index(index + 1), 0)[0]
+        applied = Applied(made.index, made.term, made.chain)
+        parts.state.commit(Writes(), applied)
+        if syncs == 0:
+            parts.log.sync()
+        before = parts.rocks.syncs
+        parts.log.compact(applied)
+        assert parts.rocks.syncs == before + syncs
 
 
 def test_writes_without_a_sync_are_bounded(parts: Parts) -> None:

@@ -141,6 +141,15 @@ def test_compaction_drops_the_prefix(database: Database, directory: Path) -> Non
     database.close()
 
 
+def test_compacted_entries_are_gone_from_the_disk(database: Database) -> None:
+    """Not only out of sight: the space comes back."""
+    extend(database, 40)
+    apply(database, 30)
+    database.log.compact(metadata(database, 25))
+    indexes = [int.from_bytes(key, "big") for key, _ in database.rocks.family(LOG_FAMILY).scan(b"")]
+    assert indexes == list(range(26, 41))
+
+
 def test_compaction_refuses_what_is_not_applied_or_not_the_logs(database: Database) -> None:
     """Only applied entries may go, and only under their own term and chain."""
     made = extend(database, 20)
@@ -185,9 +194,9 @@ def test_entry_changed_on_disk_is_noticed_when_it_is_read(database: Database) ->
     database.rocks.write(batch)
 
     assert database.log.entries(Index(40), Index(50), ALL) == tuple(made[39:49])
-    with pytest.raises(StorageFailed, match="entry 50"):
+    with pytest.raises(StorageFailed, match="(?i)entry 50"):
         database.log.entries(Index(50), Index(51), ALL)
-    with pytest.raises(StorageFailed, match="entry 50"):
+    with pytest.raises(StorageFailed, match="(?i)entry 50"):
         database.log.append(entries(201, 201, made[-1].chain), None)
 
 
@@ -197,7 +206,7 @@ def test_entry_missing_on_disk_is_noticed_when_it_is_read(database: Database) ->
     batch = database.rocks.batch(database.rocks.family(LOG_FAMILY))
     del batch[(50).to_bytes(8, "big")]
     database.rocks.write(batch)
-    with pytest.raises(StorageFailed, match="entry 50"):
+    with pytest.raises(StorageFailed, match="(?i)entry 50"):
         database.log.entries(Index(45), Index(60), ALL)
 
 

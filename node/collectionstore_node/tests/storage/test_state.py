@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.errors import DataDirectoryRefused, InvariantViolated, StorageFailed
 from collectionstore_node.raft.messages import Configuration, Index, NodeId
 from collectionstore_node.statemachine.view import Writes
-from collectionstore_node.storage import Applied, Database
+from collectionstore_node.storage import Applied, Database, State
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import apply, contents, extend, metadata, open_database
 
@@ -100,11 +102,34 @@ def test_entry_is_applied_once(database: Database) -> None:
     assert contents(database) == {b"a": b"3"}
 
 
+@pytest.mark.parametrize(
+    "read",
+    [lambda state: list(state.scan(b"key", b"kez")), lambda state: [state.get(b"key %03d" % n) for n in range(200)]],
+    ids=["scan", "get"],
+)
+def test_damage_to_stored_values_is_an_io_error(
+    database: Database, directory: Path, read: Callable[[State], object]
+) -> None:
+    """A read that meets a damaged block raises; a scan does not just end there. Then nothing goes on."""
+    values = {b"key %03d" % number: random.Random(number).randbytes(1000) for number in range(200)}
+    extend(database, 2)
+    apply(database, 1, values)
+    database.close()
+    table = max(directory.glob("rocks/*.sst"), key=lambda path: path.stat().st_size)
+    images.flip(table, table.stat().st_size // 2)
+    again = open_database(directory)
+    with pytest.raises(StorageFailed, match="Corruption"):
+        read(again.state)
+    with pytest.raises(StorageFailed, match="Corruption"):
+        again.log.sync()
+    again.close()
+
+
 def test_state_without_its_log_is_refused(database: Database, directory: Path) -> None:
     """The applied entry's chain must be the log's."""
     made = extend(database, 5)
     forged = Applied(Index(4), made[3].term, made[2].chain)
     database.state.commit(Writes(), forged)
     database.close()
-    with pytest.raises(Exception, match="made by another log"):
+    with pytest.raises(DataDirectoryRefused, match="made by another log"):
         open_database(directory)

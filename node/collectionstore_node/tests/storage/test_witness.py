@@ -112,14 +112,14 @@ def test_missing_empty_or_foreign_witness_is_refused(path: Path) -> None:
 
 
 def test_raise_after_a_lowering_is_refused(path: Path) -> None:
-    """A sync that began before a truncation must not claim what the truncation took away."""
+    """A sync that began before a truncation must not claim what the truncation took away. Term and vote stay."""
     witness = Witness(path, NODE, FailStop())
     epoch = witness.epoch
-    witness.raise_to(record(9), epoch)
-    witness.lower(record(4))
-    assert reread(path) == record(4)
-    assert not witness.raise_to(record(9), epoch)
-    assert reread(path) == record(4)
+    witness.raise_to(record(9, term=3, vote=2), epoch)
+    witness.lower(*record(4)[:3])
+    assert reread(path) == record(4, term=3, vote=2)
+    assert not witness.raise_to(record(9, term=3, vote=2), epoch)
+    assert reread(path) == record(4, term=3, vote=2)
     assert witness.raise_to(record(5), witness.epoch)
     witness.close()
 
@@ -129,7 +129,7 @@ def test_lowering_what_lies_below_already_writes_nothing(path: Path) -> None:
     witness = Witness(path, NODE, FailStop())
     witness.raise_to(record(4), 0)
     before = path.read_bytes()
-    witness.lower(record(8))
+    witness.lower(*record(8)[:3])
     assert path.read_bytes() == before
     assert not witness.raise_to(record(9), 0)
     witness.close()

@@ -1,0 +1,93 @@
+"""What the commands of `csctl local` have in common: options, and how an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from collectionstore_operator.errors import InvalidResource
+from collectionstore_operator.local.errors import LocalError
+from collectionstore_operator.local.state import StateDirectory
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """A LocalError as click prints it, with the exit code it asks for."""
+
+    def __init__(self, error: LocalError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
+        return int(self.error.exit_code)
+
+
+class LocalGroup(click.Group):
+    """A click group that turns what the commands raise on purpose into a message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LocalError as error:
+            raise Failure(error) from error
+        except InvalidResource as error:
+            # csctl writes only what it has checked: somebody edited the file.
+            raise Failure(LocalError(f"the applied resource, resource.json, is invalid: {error}")) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            raise Failure(
+                LocalError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+            ) from error
+
+
+state_option = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="COLLECTIONSTORE_STATE_DIR",
+    default=Path(".collectionstore"),
+    show_default=True,
+    show_envvar=True,
+    help="Where local clusters are kept.",
+)
+file_option = click.option(
+    "-f",
+    "--filename",
+    "file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The manifest of the cluster, a CollectionStoreCluster in YAML.",
+)
+wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Watch until it is done.")
+
+
+def timeout_option(seconds: int) -> Callable[[Function], Function]:
+    """Return the option --timeout with this default."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=seconds,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait; the loop goes on trying after that.",
+    )
+
+
+def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --state-dir and --cluster, and pass `state` and `directory` in their place."""
+
+    @functools.wraps(function)
+    def command(*args: Any, state_dir: Path, cluster: str | None, **rest: Any) -> None:
+        state = StateDirectory.open(state_dir)
+        function(*args, state=state, directory=state.cluster(cluster), **rest)
+
+    named = click.option("--cluster", metavar="NAME", help="Which cluster, when there are several.")
+    return state_option(named(command))

@@ -1,0 +1,265 @@
+"""The whole product on this machine: `csctl local` starts real nodes, which are used, killed, scaled and stopped.
+
+One cluster for the module, since starting one takes seconds; the tests run in order and leave it whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("real-cluster")
+
+CSCTL = str(Path(sys.executable).with_name("csctl"))
+DEADLINE_S = 120
+POLL_S = 0.05
+REQUEST_TIMEOUT_S = 10
+
+
+@dataclass
+class Cluster:
+    """A local cluster, reached as a user reaches it: by csctl and by HTTP."""
+
+    folder: Path
+    base_port: int
+    acknowledged: dict[str, bytes] = field(default_factory=dict)
+
+    def csctl(self, *arguments: str) -> str:
+        """Run `csctl local` and return what it printed. Fails the test when it fails."""
+        command = [CSCTL, "local", *arguments]
+        environment = {**os.environ, "COLLECTIONSTORE_STATE_DIR": str(self.folder / "state")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def apply(self, replicas: int, **spec: Any) -> Path:
+        """Write the manifest."""
+        path = self.folder / "cluster.json"  # JSON is YAML
+        resource = {
+            "apiVersion": "collectionstore.io/v1alpha1",
+            "kind": "CollectionStoreCluster",
+            "metadata": {"name": "real"},
+            "spec": {
+                "replicas": replicas,
+                "local": {"basePort": self.base_port},
+                "tls": {"client": "Disabled"},
+                "snapshot": {"commands": 1_000},
+                **spec,
+            },
+        }
+        path.write_text(json.dumps(resource))
+        return path
+
+    def request(
+        self, method: str, ordinal: int, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """Send one request to a member and return status and body."""
+        url = f"http://127.0.0.1:{self.base_port + 10 * ordinal}{path}"
+        request = urllib.request.Request(url, data=body, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def status(self, ordinal: int) -> dict[str, Any]:
+        """Return a node's own status, as soon as it knows a leader: it may have been restarted a moment ago."""
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until:
+            try:
+                _, body = self.request("GET", ordinal, "/status")
+            except OSError:
+                time.sleep(POLL_S)
+                continue
+            status = json.loads(body)
+            if status["leader"] and status["leader"]["name"]:
+                assert isinstance(status, dict)
+                return status
+            time.sleep(POLL_S)
+        raise AssertionError(f"member {ordinal} knows no leader")
+
+    def leader(self) -> int:
+        """Return the ordinal of the leader."""
+        return int(self.status(0)["leader"]["name"].rsplit("-", 1)[1])
+
+    def write(self, key: str, value: bytes, ordinal: int) -> None:
+        """Write until it is acknowledged; the idempotency key makes the retries one write."""
+        token = str(uuid.uuid4())
+        for attempt in range(10_000):
+            try:
+                code, _ = self.request(
+                    "PUT", (ordinal + attempt) % 3, f"/api/v1/kv/real/{key}", value, **{"Idempotency-Key": token}
+                )
+            except OSError:
+                continue  # that node is down at this moment
+            if code in (200, 201):
+                self.acknowledged[key] = value
+                return
+        raise AssertionError(f"{key} was never acknowledged")
+
+    def assert_nothing_lost(self) -> None:
+        """Read every acknowledged write back, from all members in turn."""
+        for ordinal in range(3):
+            self.status(ordinal)  # it may have been killed a moment ago
+        for number, (key, value) in enumerate(self.acknowledged.items()):
+            assert self.request("GET", number % 3, f"/api/v1/kv/real/{key}") == (200, value)
+
+
+class Writer:
+    """Writes in a thread, all the time, until told to stop."""
+
+    def __init__(self, cluster: Cluster, prefix: str) -> None:
+        self._cluster = cluster
+        self._prefix = prefix
+        self._stop = threading.Event()
+        self._progress = threading.Condition()
+        self._failure: BaseException | None = None
+        self.written = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+        assert self._failure is None, self._failure
+
+    def wait_for(self, more: int) -> None:
+        """Return when `more` further writes are acknowledged."""
+        with self._progress:
+            goal = self.written + more
+            reached = self._progress.wait_for(lambda: self.written >= goal or self._failure is not None, DEADLINE_S)
+        assert reached
+        assert self._failure is None, self._failure
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._cluster.write(f"{self._prefix}-{self.written}", os.urandom(64), self.written)
+                with self._progress:
+                    self.written += 1
+                    self._progress.notify_all()
+        except BaseException as error:
+            with self._progress:
+                self._failure = error
+                self._progress.notify_all()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster of three."""
+    running = Cluster(tmp_path_factory.mktemp("real"), _free_ports(60))
+    try:
+        running.csctl("up", "-f", str(running.apply(3)))
+        yield running
+    finally:
+        running.csctl("clean", "--yes")
+
+
+def _free_ports(count: int) -> int:
+    """Return the first of `count` ports in a row that nobody uses now."""
+    for base in range(21_000, 31_000, count):
+        sockets = [socket.socket() for _ in range(count)]
+        try:
+            for offset, one in enumerate(sockets):
+                one.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+        return base
+    raise AssertionError("no free ports")
+
+
+def test_second_up_changes_nothing_and_says_so(cluster: Cluster) -> None:
+    before = [cluster.status(ordinal)["pid"] for ordinal in range(3)]
+    assert "unchanged" in cluster.csctl("up", "-f", str(cluster.apply(3)))
+    assert [cluster.status(ordinal)["pid"] for ordinal in range(3)] == before
+
+
+def test_every_member_takes_every_request(cluster: Cluster) -> None:
+    assert cluster.request("PUT", 0, "/api/v1/collections/books")[0] == 201
+    for ordinal in range(3):
+        path = f"/api/v1/collections/books/documents/from-{ordinal}"
+        body = json.dumps({"from": ordinal}).encode()
+        assert cluster.request("PUT", ordinal, path, body, **{"Content-Type": "application/json"})[0] == 201
+        for reader in range(3):
+            assert cluster.request("GET", reader, path) == (200, body.replace(b" ", b""))
+
+
+def test_leader_killed_under_a_writer_loses_nothing(cluster: Cluster) -> None:
+    with Writer(cluster, "leader") as writer:
+        writer.wait_for(20)
+        term = cluster.status(0)["term"]
+        os.kill(cluster.status(cluster.leader())["pid"], signal.SIGKILL)
+        writer.wait_for(50)
+    cluster.assert_nothing_lost()
+    assert cluster.status(0)["term"] > term
+
+
+def test_all_killed_under_a_writer_lose_nothing(cluster: Cluster) -> None:
+    with Writer(cluster, "all") as writer:
+        writer.wait_for(20)
+        for pid in [cluster.status(ordinal)["pid"] for ordinal in range(3)]:
+            os.kill(pid, signal.SIGKILL)
+        writer.wait_for(20)
+    cluster.assert_nothing_lost()
+
+
+def test_scaling_under_a_writer_changes_all_voters_in_one_step(cluster: Cluster) -> None:
+    with Writer(cluster, "scale") as writer:
+        # Past the compaction threshold, so that new members need a snapshot.
+        writer.wait_for(1_200)
+        before = cluster.status(0)["configuration"]["index"]
+        cluster.csctl("scale", "--replicas", "5")
+        grown = cluster.status(0)["configuration"]
+        assert len(grown["voters"]) == 5
+        # Learners join in one change; the voters change in one more, which is entered and left.
+        assert grown["index"] > before
+        assert "can lose 2" in cluster.csctl("status")
+        cluster.csctl("scale", "--replicas", "3")
+        writer.wait_for(20)
+    assert len(cluster.status(0)["configuration"]["voters"]) == 3
+    cluster.assert_nothing_lost()
+
+
+def test_down_keeps_the_data_and_up_brings_it_back(cluster: Cluster) -> None:
+    cluster.csctl("down")
+    cluster.csctl("up", "-f", str(cluster.apply(3)))
+    cluster.assert_nothing_lost()
+    assert cluster.acknowledged
+
+
+def test_invalid_manifest_changes_nothing(cluster: Cluster) -> None:
+    before = [cluster.status(ordinal)["pid"] for ordinal in range(3)]
+    path = cluster.apply(4)
+    done = subprocess.run(
+        [CSCTL, "local", "up", "-f", str(path)],
+        env={**os.environ, "COLLECTIONSTORE_STATE_DIR": str(cluster.folder / "state")},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "spec.replicas" in done.stderr
+    assert [cluster.status(ordinal)["pid"] for ordinal in range(3)] == before
