@@ -191,6 +191,10 @@ class LocalCluster:
         """Return the process that keeps the nodes running."""
         return int((self.state / NAME / "supervisor.pid").read_text())
 
+    def node_logs(self) -> list[Path]:
+        """Return the log file of every member there ever was; one JSON object a line."""
+        return sorted((self.state / NAME / "nodes").glob("*/node.log"))
+
     def processes(self) -> list[int]:
         """Return every live process of this cluster, found by its data directory or its state directory."""
         return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and self._owns(entry)]

@@ -6,6 +6,7 @@ They run one after the other on the same cluster and leave it whole: every membe
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import statistics
 import time
@@ -291,16 +292,14 @@ async def measure_scale_down(lab: Lab) -> list[Finding]:
 async def _scale(lab: Lab, size: int) -> tuple[float, str, float]:
     """Ask for another size and wait until it is reached.
 
-    Returns the seconds that took, whether a joint configuration was seen, and the longest pause of writes in seconds.
+    Returns the seconds that took, what joint configurations there were, and the longest pause of writes in seconds.
     """
     lab.say(f"scaling {lab.size} -> {size}")
     urls = lab.cluster.urls(max(lab.size, size))
-    joint = False
+    joint_before = _joint_configurations(lab.cluster)
 
     async def reached() -> bool:
-        nonlocal joint
         configurations = [status.configuration for status in (await lab.nodes.statuses(urls)).values() if status.leads]
-        joint = joint or any(one.joint for one in configurations)
         return any(len(one.voters) == size and not one.joint and not one.learners for one in configurations)
 
     started = time.monotonic()
@@ -313,4 +312,18 @@ async def _scale(lab: Lab, size: int) -> tuple[float, str, float]:
     lab.size = size
     await lab.whole()
     pause = lab.writers.longest_pause_s(started, time.monotonic())
-    return took, "joint configuration seen" if joint else "no joint configuration seen", pause
+    joint = len(_joint_configurations(lab.cluster) - joint_before)
+    return took, f"{joint} joint configuration{'' if joint == 1 else 's'} on the way", pause
+
+
+def _joint_configurations(cluster: LocalCluster) -> set[int]:
+    """Return the log index of every joint configuration that any member has applied, from the members' logs.
+
+    A joint configuration lasts for milliseconds: looking at /status would miss most of them.
+    """
+    found = set()
+    for log in cluster.node_logs():
+        for line in log.read_text().splitlines():
+            if '"configuration.applied"' in line and (event := json.loads(line))["outgoing"]:
+                found.add(event["index"])
+    return found

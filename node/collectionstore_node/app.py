@@ -22,18 +22,17 @@ from prometheus_client.exposition import choose_encoder
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
 from collectionstore_node.api.server import ApiServer, make_client_server, make_probe_server
+from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.errors import NodeError
 from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, TransportSeries, build_info
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
 from collectionstore_node.settings import Address, Settings
 from collectionstore_node.storage import Database
-from collectionstore_node.transport import Refused, TlsFiles, Transport, peer_name
+from collectionstore_node.transport import TlsFiles, Transport
 
 log = structlog.get_logger()
 
 TICKS_PER_HEARTBEAT = 5
-ADMIN_NAME = "admin"
-"""Name in the certificate of whoever may change the cluster: `collectionstore://<cluster>/admin`."""
 TLS_RELOAD_S = 10.0
 HAND_OVER_S = 1.0
 
@@ -75,8 +74,9 @@ async def run(settings: Settings) -> None:
         await _listening(transport.start(), settings.peer_address, "peers")
         driving = asyncio.create_task(driver.run(), name="driver")
         stack.push_async_callback(_cancelled, driving)
-        await _serve(stack, settings, replica, registry)
-        reloading = asyncio.create_task(_reload_certificates(transport), name="certificates")
+        tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
+        await _serve(stack, settings, replica, registry, tls)
+        reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
         stack.push_async_callback(_cancelled, reloading)
         log.info(
             "node.started",
@@ -139,10 +139,11 @@ def _facts(settings: Settings) -> ProcessFacts:
     )
 
 
-async def _serve(stack: AsyncExitStack, settings: Settings, replica: Replica, registry: CollectorRegistry) -> None:
+async def _serve(
+    stack: AsyncExitStack, settings: Settings, replica: Replica, registry: CollectorRegistry, tls: ClientTls | None
+) -> None:
     limits = Limits(document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max)
     series = HttpSeries(registry)
-    tls = _client_tls(settings)
 
     def render_metrics() -> tuple[bytes, str]:
         encode, content_type = choose_encoder("")
@@ -153,11 +154,11 @@ async def _serve(stack: AsyncExitStack, settings: Settings, replica: Replica, re
         limits,
         series,
         render_metrics=render_metrics,
-        authorize_admin=partial(_is_admin, settings.cluster_id) if tls else _anyone,
+        authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
         tls=tls is not None,
     )
     probes = make_probe_server(replica, limits, series, render_metrics=render_metrics)
-    await _start_server(stack, clients, settings.client_address, "clients", tls)
+    await _start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
     await _start_server(stack, probes, settings.metrics_address, "metrics and probes", None)
 
 
@@ -178,26 +179,8 @@ async def _listening(start: Awaitable[None], address: Address, purpose: str) -> 
         raise AddressTaken(f"cannot listen for {purpose} on {address}: {error.strerror or error}") from error
 
 
-def _client_tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.client_tls == "Disabled":
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.client_tls_dir / "tls.crt", settings.client_tls_dir / "tls.key")
-    # Clients need no certificate; whoever changes the cluster shows one, see `_is_admin`.
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_verify_locations(settings.client_tls_dir / "ca.crt")
-    return context
-
-
-def _is_admin(cluster_id: str, request: web.BaseRequest) -> bool:
-    certificate = request.get_extra_info("peercert")
-    if not certificate:
-        return False
-    try:
-        return peer_name(certificate) == (cluster_id, ADMIN_NAME)
-    except Refused:
-        return False
+def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
+    return is_operator(cluster_id, request.get_extra_info("peercert"))
 
 
 def _anyone(_request: web.BaseRequest) -> bool:
@@ -205,10 +188,12 @@ def _anyone(_request: web.BaseRequest) -> bool:
     return True
 
 
-async def _reload_certificates(transport: Transport) -> None:
+async def _reload_certificates(transport: Transport, clients: ClientTls | None) -> None:
     while True:
         await asyncio.sleep(TLS_RELOAD_S)
         await transport.reload_tls()
+        if clients is not None:
+            clients.reload()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -147,7 +147,9 @@ class Reconciler:
         except (ActionRefused, ActionUnfinished) as error:
             outcome = "Refused" if isinstance(error, ActionRefused) else "Unfinished"
             log.warning("action.failed", action=name, subject=subject, outcome=outcome, detail=str(error))
-            await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
+            # Once is everyday life: a leader that changes its mind about a follower. Twice in a row is news.
+            if self._failures > 0:
+                await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
             return False
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))

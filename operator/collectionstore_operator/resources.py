@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, field
@@ -239,7 +239,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """The part of metadata that is read; an API server adds much more, so unknown fields are accepted here."""
+    """The metadata of any object; what an API server adds is accepted and not looked at, a misspelt field is not."""
 
     name: Annotated[str, Meta(pattern=labels.NAME_PATTERN, max_length=labels.NAME_LENGTH_MAX, title=_NAME)]
     namespace: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63, title=_NAMESPACE)] = (
@@ -250,6 +250,14 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     deletion_timestamp: str | None = None
+    creation_timestamp: Any = None
+    deletion_grace_period_seconds: Any = None
+    finalizers: Any = None
+    generate_name: Any = None
+    managed_fields: Any = None
+    owner_references: Any = None
+    resource_version: Any = None
+    self_link: Any = None
 
 
 def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired:

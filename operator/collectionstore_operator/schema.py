@@ -162,6 +162,8 @@ def _fits(value: object, kind: inspect.Type) -> bool:
             return any(_fits(value, _plain(one)) for one in kind.types)
         case inspect.NoneType():
             return value is None
+        case inspect.AnyType():
+            return True
         case inspect.BoolType():
             return isinstance(value, bool)
         case inspect.IntType():

@@ -52,9 +52,12 @@ async def put(call: Call) -> Answer:
 
 async def post(call: Call) -> Answer:
     """Create a collection named in the body; 409 when it exists."""
-    body = await read_request(call, NewCollection)
-    name = collection_name(body.name)
-    outcome = await propose(call, CreateCollection(name), idempotency_key(call.request.headers))
+    headers = call.request.headers
+    if write_precondition(headers) is not ANY:
+        raise Problem("invalid_precondition", "a new collection has no revision to compare")
+    key = idempotency_key(headers)
+    name = collection_name((await read_request(call, NewCollection)).name)
+    outcome = await propose(call, CreateCollection(name), key)
     if outcome.code is not Code.OK:
         raise refusal(outcome, absent="collection_not_found")
     return _created(name, outcome)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from collectionstore_node.api.answers import JSON, Answer, revision_line
+from collectionstore_node.api.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.ports import Call
 from collectionstore_node.api.problems import Problem
 from collectionstore_node.api.requests import convert, read_object, read_request
@@ -78,7 +79,7 @@ async def get(call: Call) -> Answer:
 
 async def change_members(call: Call) -> Answer:
     """Change the membership; answered when the new configuration is applied."""
-    _require_admin(call)
+    _check_sender(call)
     request = _members_request(await read_object(call))
     try:
         status = await call.api.replica.change_members(request, timeout_s=call.timeout_s)
@@ -91,22 +92,25 @@ async def change_members(call: Call) -> Answer:
 
 async def bootstrap(call: Call) -> Answer:
     """Make this empty node the first voter of its cluster; once in the life of a cluster."""
-    _require_admin(call)
+    _check_sender(call)
     await read_request(call, Nothing)
     return _status_answer(await call.api.replica.bootstrap())
 
 
 async def transfer_leadership(call: Call) -> Answer:
     """Hand leadership over; answered when that has happened."""
-    _require_admin(call)
+    _check_sender(call)
     body = await read_request(call, Transfer)
     to = None if body.node_id is None else _node_id(body.node_id, "node_id")
     return _status_answer(await call.api.replica.transfer_leadership(to, timeout_s=call.timeout_s))
 
 
-def _require_admin(call: Call) -> None:
+def _check_sender(call: Call) -> None:
+    """Refuse strangers, and headers that promise a protection these requests do not have. Raises `Problem`."""
     if not call.api.authorize_admin(call.request):
         raise Problem("forbidden", "changing the cluster needs a client certificate of an operator")
+    if IDEMPOTENCY_KEY in call.request.headers:
+        raise Problem("invalid_idempotency_key", "no key here: `expected_index` keeps a change from being done twice")
 
 
 def _members_request(body: dict[str, Any]) -> MembersRequest:

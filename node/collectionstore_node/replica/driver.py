@@ -1,7 +1,8 @@
 """The driver: the only code that executes a `Ready`.
 
-Everything runs on one event loop; disk syncs and snapshot files use one thread each. Ticks, peer messages and client
-requests change the core between two awaits; `run` then takes one `Ready` at a time and does what it says, in its order.
+Everything runs on one event loop; log syncs, the witness and snapshot files use one thread each. Ticks, peer messages
+and client requests change the core between two awaits; `run` then takes one `Ready` at a time and does what it says, in
+its order.
 
 Invariants:
 - a message that rests on unsynced state leaves only after the sync (`Ready.messages_after_append`);
@@ -127,6 +128,10 @@ class Driver:
         self._random = random
         self._loop = asyncio.get_running_loop()
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._attester = ThreadPoolExecutor(1, thread_name_prefix="witness")
+        self._attesting: asyncio.Future[bool] | None = None
+        self._attest_again = False
+        self._promised: tuple[Term, NodeId] | None = None
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
@@ -168,6 +173,7 @@ class Driver:
         self._reads.close()
         await self._catch_up.close()
         self._syncer.shutdown()
+        self._attester.shutdown()
         self._copier.shutdown()
 
     def _make_core(self) -> RaftNode:
@@ -247,10 +253,11 @@ class Driver:
         if ready.entries or ready.hard_state is not None:
             self._database.log.append(ready.entries, ready.hard_state)
         if ready.must_sync:
-            sync = self._loop.run_in_executor(self._syncer, self._timed_sync)
+            sync = self._loop.run_in_executor(self._syncer, self._timed_sync, self._promises(ready.hard_state))
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
+            self._attest()
         else:
             self._apply(ready.committed)
         self._send(ready.messages_after_append)
@@ -263,10 +270,37 @@ class Driver:
             # Give clients and peers a turn even when there is always something to do.
             await asyncio.sleep(0)
 
-    def _timed_sync(self) -> None:
+    def _promises(self, hard_state: HardState | None) -> bool:
+        """Whether a new term or vote is about to be told, which must be in the witness first."""
+        if hard_state is None or (hard_state.term, hard_state.vote) == self._promised:
+            return False
+        self._promised = (hard_state.term, hard_state.vote)
+        return True
+
+    def _timed_sync(self, promises: bool) -> None:  # noqa: FBT001 - called by position through an executor
         started = time.perf_counter()
-        self._database.log.sync()
+        if promises:
+            self._database.log.sync()
+        else:
+            self._database.log.sync_entries()
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)
+
+    def _attest(self) -> None:
+        """Let the witness follow the log, in a thread of its own; at most one write at a time."""
+        if self._attesting is not None:
+            self._attest_again = True
+            return
+        self._attest_again = False
+        self._attesting = self._loop.run_in_executor(self._attester, self._database.log.attest)
+        self._attesting.add_done_callback(self._attested)
+
+    def _attested(self, done: asyncio.Future[bool]) -> None:
+        self._attesting = None
+        error = done.exception() if not done.cancelled() else None
+        if error is not None:
+            self._fail(error)
+        elif self._attest_again and not self._stopping:
+            self._attest()
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         if not messages:

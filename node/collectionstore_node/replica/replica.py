@@ -241,7 +241,9 @@ class Replica:
         if not self.is_leader:
             raise NotLeader(self._driver.raft.leader)
         raft = self._driver.raft.status()
-        reachable = [one for one in raft.progress if one.recent_active]
+        # Not `recent_active`: check-quorum has just cleared it every so often.
+        silence_max = self._driver.settings.election_ticks_max
+        reachable = [one for one in raft.progress if one.silent_ticks < silence_max]
         lag = {one.node_id: raft.commit_index - one.match_index for one in reachable}
         change = plan_change(request, self._driver.record, raft.configuration, lag)
         active = frozenset(one.node_id for one in reachable) | {self.identity.node_id}
@@ -276,8 +278,9 @@ class Replica:
 
     def _best_successor(self) -> NodeId:
         raft = self._driver.raft.status()
-        voters = [one for one in raft.progress if one.node_id in raft.configuration.voters and one.recent_active]
-        others = [one for one in voters if one.node_id != self.identity.node_id]
+        silence_max = self._driver.settings.election_ticks_max
+        voters = [one for one in raft.progress if one.node_id in raft.configuration.voters]
+        others = [one for one in voters if one.node_id != self.identity.node_id and one.silent_ticks < silence_max]
         if not others:
             raise ChangePending("no other voter is reachable")
         return max(others, key=lambda one: one.match_index).node_id

@@ -74,6 +74,7 @@ class RaftLog(LogReader):
         self._check_against_state()
         self._check_against_witness()
         self._durable_applied = state.applied.index
+        self._durable = (self._record(), witness.epoch)
 
     # Reading
 
@@ -131,7 +132,7 @@ class RaftLog(LogReader):
             if lo < cached_first:
                 uncached_end = min(hi, cached_first)
                 found = self._read(lo, uncached_end, bytes_max)
-                if found[-1].index + 1 < uncached_end:
+                if found[-1].index + 1 < uncached_end or uncached_end == hi:
                     return tuple(found)
                 lo = cached_first
             left = bytes_max - sum(len(entry.data) for entry in found)
@@ -172,16 +173,27 @@ class RaftLog(LogReader):
 
         Blocks, mostly without the GIL.
         """
+        self.sync_entries()
+        while not self.attest():
+            # A truncation came between: what we looked at is not the log any more, so look again.
+            self.sync_entries()
+
+    def sync_entries(self) -> None:
+        """Return when everything appended before the call is durable in the log; the witness follows by `attest`."""
         with self._syncing:
-            while True:
-                with self._lock:
-                    record, epoch = self._record(), self._witness.epoch
-                applied = self._state.applied.index
-                self._rocks.sync_wal()
-                self._durable_applied = max(self._durable_applied, applied)
-                # A truncation came between: what we looked at is not the log any more, so look again.
-                if self._witness.raise_to(record, epoch):
-                    return
+            with self._lock:
+                record, epoch = self._record(), self._witness.epoch
+            applied = self._state.applied.index
+            self._rocks.sync_wal()
+            self._durable_applied = max(self._durable_applied, applied)
+            self._durable = (record, epoch)
+
+    def attest(self) -> bool:
+        """Make the witness say, durably, what the last sync made durable; False when a truncation came between.
+
+        Blocks, mostly without the GIL. May run beside the next sync.
+        """
+        return self._witness.raise_to(*self._durable)
 
     def compact(self, to: SnapshotMetadata) -> None:
         """Drop the entries up to `to.index`, which must be applied. Cheap: one small write.

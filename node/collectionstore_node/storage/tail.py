@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import Entry, Index, SnapshotMetadata, Term
 from collectionstore_node.raft.reader import Compacted, Unavailable
 
@@ -123,6 +124,9 @@ class Tail:
     def cached_range(self, lo: Index, hi: Index) -> Sequence[Entry]:
         """Return the entries `[lo, hi)`, all of which must be in the cache."""
         start = self.cached_first
+        if not start <= lo <= hi <= self.last + 1:
+            # A negative position would silently count from the end.
+            raise InvariantViolated(f"entries {lo} to {hi} are not in the cache of {start} to {self.last}")
         return self._cache[lo - start : hi - start]
 
     def _evict(self) -> None:

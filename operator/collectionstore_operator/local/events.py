@@ -14,6 +14,7 @@ from collectionstore_operator.event import Event
 from collectionstore_operator.local.state import write_atomically
 
 EVENT_BYTES_MAX = 1 << 20
+RECENT_BYTES = 1 << 14
 
 _decoder = msgspec.json.Decoder(Event)
 
@@ -58,3 +59,14 @@ class EventReader:
         complete = content[: content.rfind(b"\n") + 1]
         self._position += len(complete)
         return [_decoder.decode(line) for line in complete.splitlines()]
+
+
+def recent_events(path: Path, count: int) -> list[Event]:
+    """Return the newest events, oldest first; as many as fit into the last RECENT_BYTES, at most `count`."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    start = content.find(b"\n", len(content) - RECENT_BYTES) + 1 if len(content) > RECENT_BYTES else 0
+    lines = content[start : content.rfind(b"\n") + 1].splitlines()
+    return [_decoder.decode(line) for line in lines[max(0, len(lines) - count) :]]

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from collectionstore_operator.event import Event
 from collectionstore_operator.local.rows import Row
 from collectionstore_operator.status import Condition, PlannedStep, Status
 
@@ -17,16 +18,18 @@ GOOD_WHEN_FALSE = frozenset({"Progressing", "Degraded", "Paused"})
 """Conditions whose good state is False."""
 
 
-def status_view(name: str, status: Status, rows: Sequence[Row], *, state: Text, wide: bool) -> RenderableType:
-    """Return the whole view; `state` is the line that says how fresh it is."""
+def status_view(
+    status: Status, rows: Sequence[Row], *, head: Text, state: Text, recent: RenderableType, wide: bool
+) -> RenderableType:
+    """Return the whole view; `state` is the line that says how fresh it is, `recent` what happened last."""
     shown = [row for row in rows if row.address or row.role != "None"]
     kept = [row.name for row in rows if row not in shown]
-    parts: list[RenderableType] = [headline(name, status), state, Text()]
+    parts: list[RenderableType] = [head, state, Text()]
     parts += [members_table(shown, wide=wide), Text(), Text(configuration_line(status))]
     if kept:
         parts.append(Text(f"Disks of former members, kept: {', '.join(kept)}", style="dim"))
     parts.append(Text())
-    parts += [conditions_table(status.conditions), Text(), plan_view(status)]
+    parts += [conditions_table(status.conditions), Text(), plan_view(status), Text(), recent]
     return Group(*parts)
 
 
@@ -98,6 +101,29 @@ def plan_view(status: Status) -> RenderableType:
     if status.steps_omitted:
         lines.append(Text(f"  and {status.steps_omitted} more"))
     return Group(*lines)
+
+
+def recent_view(events: Sequence[Event], now: float) -> RenderableType:
+    """Return what the loop did last, with how long ago."""
+    if not events:
+        return Text("Recent: nothing yet")
+    table = _table(["RECENT", "ACTION", "SUBJECT", "MESSAGE"], right=set())
+    for event in events:
+        style = "yellow" if event.kind == "Warning" else ""
+        table.add_row(
+            f"{age_words(max(0.0, now - event.time))} ago",
+            Text(event.reason, style=style),
+            escape(event.subject),
+            escape(event.message),
+        )
+    return table
+
+
+def age_words(seconds: float) -> str:
+    """Return a duration for people, roughly."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def size_words(size_bytes: int | None) -> str:

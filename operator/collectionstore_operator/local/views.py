@@ -16,7 +16,8 @@ from rich.text import Text
 
 from collectionstore_operator.local import applied, lifecycle, rows, tables
 from collectionstore_operator.local.errors import ExitCode, LocalError
-from collectionstore_operator.local.follow import looked_at, read_observed, read_status, refresh
+from collectionstore_operator.local.events import recent_events
+from collectionstore_operator.local.follow import read_observed, read_status, refresh
 from collectionstore_operator.local.intent import Intent, read_intent
 from collectionstore_operator.local.logview import Line
 from collectionstore_operator.local.state import ClusterDirectory, read_json
@@ -27,6 +28,7 @@ from collectionstore_operator.status import Status
 REFRESH_S = 1.5
 """How long a command waits for a fresh look before it shows an older one, with its age."""
 WATCH_S = 0.5
+RECENT = 5
 SOURCE_COLOURS = ("cyan", "magenta", "blue", "green", "bright_cyan", "bright_magenta", "bright_blue")
 LEVEL_COLOURS = {"warning": "yellow", "error": "red", "critical": "red"}
 
@@ -112,8 +114,16 @@ def status_view(directory: ClusterDirectory, *, wide: bool) -> RenderableType:
         return _down_view(directory)
     current, observed = _reported(directory)
     members = rows.member_rows(current, observed)
-    state = Text(_freshness(directory, observed), style="dim" if lifecycle.supervisor_pid(directory) else "bold red")
-    return tables.status_view(directory.name, current, members, state=state, wide=wide)
+    age = tables.age_words(max(0.0, time.time() - observed.now))
+    pid = lifecycle.supervisor_pid(directory)
+    if pid is None:
+        head = _unattended(directory)
+        state = Text(f"What follows was seen {age} ago. Start the loop again: csctl local up -f FILE", style="bold")
+    else:
+        head = tables.headline(directory.name, current)
+        state = Text(f"seen {age} ago by the reconcile loop, process {pid}; state in {directory.path}", style="dim")
+    recent = tables.recent_view(recent_events(directory.events, RECENT), time.time())
+    return tables.status_view(current, members, head=head, state=state, recent=recent, wide=wide)
 
 
 def status_document(directory: ClusterDirectory) -> dict[str, object]:
@@ -160,23 +170,13 @@ def _down_view(directory: ClusterDirectory) -> Text:
     return text
 
 
-def _freshness(directory: ClusterDirectory, observed: Observed) -> str:
-    """Return how fresh the status is, and whether anybody looks after the cluster."""
-    age = age_words(max(0.0, time.time() - max(observed.now, looked_at(directory))))
-    pid = lifecycle.supervisor_pid(directory)
-    if pid is None:
-        return (
-            f"Nobody looks after it: the reconcile loop has ended. As seen {age} ago. Start it: csctl local up -f FILE"
-        )
-    return f"seen {age} ago by the reconcile loop, process {pid}; state in {directory.path}"
+def _unattended(directory: ClusterDirectory) -> Text:
+    text = Text(directory.name, style="bold")
+    text.append("  Unattended", style="red")
+    running, all_nodes = len(lifecycle.living_nodes(directory)), len(directory.node_names())
+    text.append(f"  the reconcile loop has ended; {running} of {all_nodes} processes run")
+    return text
 
 
 def _local_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).astimezone()
-
-
-def age_words(seconds: float) -> str:
-    """Return a duration for people, roughly."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -75,6 +75,8 @@ def test_events_are_followed_from_the_end(directory: ClusterDirectory) -> None:
     file.record(event)
     assert reader.read() == [event]
     assert reader.read() == []
+    assert [one.reason for one in events.recent_events(directory.events, 5)] == ["Old", "Bootstrap"]
+    assert events.recent_events(directory.events, 1) == [event]
 
 
 def test_event_file_is_bounded(directory: ClusterDirectory) -> None:
@@ -87,6 +89,7 @@ def test_event_file_is_bounded(directory: ClusterDirectory) -> None:
     last = Event(time=2.0, reason="Last", message="")
     file.record(last)
     assert reader.read()[-1] == last
+    assert events.recent_events(directory.events, 5) == [last]
 
 
 def log_line(time: str, event: str) -> str:

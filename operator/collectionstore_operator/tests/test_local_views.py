@@ -15,9 +15,16 @@ from collectionstore_operator.local.errors import ExitCode
 from collectionstore_operator.local.follow import ready, waiting_for
 from collectionstore_operator.local.rows import member_rows
 from collectionstore_operator.local.state import ClusterDirectory
-from collectionstore_operator.local.tables import configuration_line, headline, members_table, plan_view, size_words
+from collectionstore_operator.local.tables import (
+    age_words,
+    configuration_line,
+    headline,
+    members_table,
+    plan_view,
+    recent_view,
+    size_words,
+)
 from collectionstore_operator.local.terminal import Progress
-from collectionstore_operator.local.views import age_words
 from collectionstore_operator.observed import Member, NodeStatus, Observed, Peer, Pod, Slot, Unknown
 from collectionstore_operator.settings import InvalidSetting, Settings
 from collectionstore_operator.status import Condition, ConfigurationStatus, MemberStatus, PlannedStep, Status
@@ -95,6 +102,14 @@ def test_plan_says_what_each_step_waits_for() -> None:
     step = PlannedStep(step="AddLearners", subject="demo-3", reason="it joins", blocked_by="demo-3 starts", since="")
     assert "AddLearners demo-3  it joins; waits: demo-3 starts" in rendered(plan_view(Status(plan=(step,))))
     assert "nothing to do" in rendered(plan_view(Status()))
+
+
+def test_recent_events_are_shown_with_their_age() -> None:
+    """A joint change lasts milliseconds; what it did can be read afterwards."""
+    event = Event(time=100.0, reason="ChangeVoters", subject="+demo-3 -demo-4", message="all vote in one step")
+    shown = rendered(recent_view([event], 104.2))
+    assert "4.2 s ago  ChangeVoters  +demo-3 -demo-4  all vote in one step" in shown
+    assert "nothing yet" in rendered(recent_view([], 0.0))
 
 
 def test_waiting_is_told_by_the_first_step_or_the_condition() -> None:

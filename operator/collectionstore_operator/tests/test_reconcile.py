@@ -122,16 +122,25 @@ async def test_next_loop_goes_on_from_the_published_status(runtime: MemoryRuntim
     ("trouble", "reason"),
     [(ActionRefused("stale"), "EstablishIdentityRefused"), (ActionUnfinished("lost"), "EstablishIdentityUnfinished")],
 )
-async def test_failed_action_is_told_once_and_looked_at_again(
-    runtime: MemoryRuntime, trouble: Exception, reason: str
-) -> None:
+async def test_action_that_keeps_failing_is_told_once(runtime: MemoryRuntime, trouble: Exception, reason: str) -> None:
     """The loop neither gives up nor fills the events with the same line."""
     runtime.trouble = trouble
-    reconciler = Reconciler(runtime)
-    assert (await reconciler.once()).result == "Failed"
-    assert (await reconciler.once()).result == "Failed"
+    loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
+    await runtime.until(5, "EstablishIdentity")
+    loop.cancel()
     (event,) = runtime.events
     assert (event.kind, event.reason, event.message) == ("Warning", reason, str(trouble))
+
+
+async def test_action_that_fails_once_is_done_again_without_ado(runtime: MemoryRuntime) -> None:
+    """Refusals that the next look clears up are everyday life."""
+    runtime.trouble = ActionRefused("stale")
+    loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
+    await runtime.until(1, "EstablishIdentity")
+    runtime.trouble = None
+    await runtime.until(1, "EnsureWorkload")
+    loop.cancel()
+    assert [event.kind for event in runtime.events] == ["Normal", "Normal"]
 
 
 async def test_invalid_resource_is_reported_and_nothing_is_touched(runtime: MemoryRuntime) -> None:

@@ -16,7 +16,7 @@ from collectionstore_operator.resources import Desired, FailedMember, Spec
 from collectionstore_operator.status import Status, report
 from collectionstore_operator.tests.simulated_cluster import SimulatedCluster
 
-SEEDS = 120
+SEEDS = 60
 TROUBLED_S = 120
 QUIET_S = 400
 GRACE_S = 20

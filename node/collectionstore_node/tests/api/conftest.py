@@ -19,7 +19,7 @@ LIMITS = Limits(
     inflight_requests_max=8,
     list_bytes_max=10_000,
     receiving_bytes_max=300_000,
-    lingering_s=0.05,
+    lingering_s=0.01,
 )
 
 

@@ -146,6 +146,13 @@ async def test_only_admins_change_the_cluster(client: Client, replica: MemoryRep
     assert not replica.bootstrapped
 
 
+async def test_an_idempotency_key_is_refused_where_it_would_not_protect(client: Client, replica: MemoryReplica) -> None:
+    body = {"action": "remove", "node_id": B}
+
+    (await client.post(f"{CLUSTER}/members", body, Idempotency_Key="k")).problem(400, "invalid_idempotency_key")
+    assert replica.members_requests == []
+
+
 async def test_redirect_of_cluster_requests(client: Client, replica: MemoryReplica) -> None:
     replica.known_leader = OTHER
 

@@ -67,4 +67,5 @@ async def test_preconditions_that_mean_nothing_here_are_refused(people: Client) 
     for method, headers in (("PUT", {"If-Match": '"1"'}), ("DELETE", {"If-Match": '"1"'})):
         reply = await people.send(method, f"{COLLECTIONS}/people", b"", headers)
         reply.problem(400, "invalid_precondition")
+    (await people.post(COLLECTIONS, {"name": "new"}, If_None_Match="*")).problem(400, "invalid_precondition")
     assert (await people.get(f"{COLLECTIONS}/people")).status == 200

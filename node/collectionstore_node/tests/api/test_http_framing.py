@@ -6,10 +6,12 @@ import asyncio
 
 import orjson
 import pytest
+from aiohttp import web
 
+from collectionstore_node.api import make_client_server
 from collectionstore_node.tests.api.conftest import LIMITS
 from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
-from collectionstore_node.tests.api.memory_replica import MemoryReplica
+from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
 
 HOST = b"Host: x\r\n"
 KEY = b"PUT /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n"
@@ -216,12 +218,25 @@ async def test_an_upgrade_is_ignored(raw: RawClient) -> None:
     writer.close()
 
 
-async def test_shutting_down_waits_for_requests(people: Client, replica: MemoryReplica) -> None:
+async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
+    """A write that is under way when the server stops is still answered."""
+    server = make_client_server(
+        replica,
+        LIMITS,
+        metrics,
+        render_metrics=lambda: (b"", "text/plain"),
+        authorize_admin=Admins().authorize,
+        tls=False,
+    )
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     replica.hold = asyncio.Event()
-    replica.entered.clear()
-    write = asyncio.create_task(people.put("/api/v1/collections/people/documents/a", {}))
+    writing = asyncio.create_task(RawClient(runner.addresses[0][1]).exchange(KEY + b"Content-Length: 1\r\n\r\n1"))
     await replica.entered.wait()
 
+    stopping = asyncio.create_task(runner.cleanup())
     replica.hold.set()
 
-    assert (await write).status == 201
+    assert parse(await writing)[0] == 201
+    await stopping

@@ -33,7 +33,7 @@ LAYOUTS = st.sampled_from([{}, {"indent": 1}, {"separators": (",", ":")}, {"ensu
 
 
 @given(DOCUMENTS, LAYOUTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_document_keeps_its_meaning_in_every_layout(document: dict[str, Any], layout: dict[str, Any]) -> None:
     """Canonical text is a fixed point: a second pass changes nothing."""
     text = json.dumps(document, **layout).encode()

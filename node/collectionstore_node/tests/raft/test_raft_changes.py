@@ -115,6 +115,20 @@ def test_joint_configuration_needs_both_majorities_to_commit() -> None:
     assert leader.core.configuration == voters(1, 4, 5)
 
 
+@pytest.mark.parametrize(("first", "last"), [((4, 5), 2), ((2, 3), 4)], ids=["old half last", "new half last"])
+def test_entry_in_a_joint_configuration_waits_for_the_slower_half(first: tuple[int, int], last: int) -> None:
+    """Thesis 4.3."""
+    joint = Configuration(
+        voters=(NodeId(1), NodeId(4), NodeId(5)), outgoing=(NodeId(1), NodeId(2), NodeId(3)), auto_leave=True
+    )
+    solo = Solo(term=1, configuration=joint)
+    solo.elect()
+    solo.acknowledge(*first)
+    assert solo.node.commit_index == 0
+    solo.acknowledge(last)
+    assert solo.node.commit_index == 1
+
+
 def test_change_is_refused_while_one_runs() -> None:
     """Raft.md rules: at most one; the refusal is an error, not silence."""
     solo = Solo(term=1)

@@ -204,6 +204,13 @@ def test_only_durable_entries_are_applicable() -> None:
     assert [entry.index for entry in log.applicable(100)] == [1, 2]
 
 
+def test_applicable_ends_where_the_disk_ends() -> None:
+    log, _ = open_log(make_entries([1]))
+    log.append(make_entries([1, 1])[1:])
+    log.commit_to(Index(2))
+    assert [entry.index for entry in log.applicable(100)] == [1]
+
+
 def test_applicable_is_paged_without_gaps() -> None:
     """S20: pages by bytes, each starting where the last was applied."""
     log, _ = open_log(make_entries([1] * 7, data=b"12345"), commit=7)

@@ -61,6 +61,12 @@ def test_round_counts_against_the_present_joint_configuration() -> None:
     assert confirmed_ids(reads, JOINT) == [], "a majority of the new voters is missing"
     reads.acknowledged(NodeId(4), sequence)
     assert confirmed_ids(reads, JOINT) == [1]
+    reads.ask(own(2))
+    sequence = reads.begin_round(Index(8))
+    reads.acknowledged(NodeId(4), sequence)
+    assert confirmed_ids(reads, JOINT) == [], "a majority of the old voters is missing"
+    reads.acknowledged(NodeId(3), sequence)
+    assert confirmed_ids(reads, JOINT) == [2]
 
 
 def test_acknowledgements_of_learners_do_not_count() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -125,5 +125,11 @@ class LogModel(RuleBasedStateMachine):
         return self.kept[index - self.snapshot.index - 1].chain if index > self.snapshot.index else self.snapshot.chain
 
 
-LogModel.TestCase.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+LogModel.TestCase.settings = settings(
+    max_examples=12,
+    stateful_step_count=25,
+    deadline=None,
+    # Every example makes a data directory, which a busy disk makes slow.
+    suppress_health_check=[HealthCheck.too_slow],
+)
 test_log_agrees_with_a_list = LogModel.TestCase

@@ -65,7 +65,10 @@ def test_entries_are_cut_at_a_number_of_bytes_but_never_empty(database: Database
         assert database.log.entries(Index(lo), Index(101), 0) == tuple(made[lo - 1 : lo])
         assert database.log.entries(Index(lo), Index(101), 199) == tuple(made[lo - 1 : lo])
         assert database.log.entries(Index(lo), Index(101), 200) == tuple(made[lo - 1 : lo + 1])
-    # From the disk into the cache.
+    # Wholly on disk, up to the cache, and from the disk into it.
+    assert database.log.entries(Index(2), Index(5), ALL) == tuple(made[1:4])
+    for hi in range(50, 102):
+        assert database.log.entries(Index(40), Index(hi), ALL) == tuple(made[39 : hi - 1])
     assert database.log.entries(Index(40), Index(101), ALL) == tuple(made[39:])
     assert database.log.entries(Index(40), Index(101), 5000) == tuple(made[39:89])
 
@@ -194,9 +197,9 @@ def test_entry_changed_on_disk_is_noticed_when_it_is_read(database: Database) ->
     database.rocks.write(batch)
 
     assert database.log.entries(Index(40), Index(50), ALL) == tuple(made[39:49])
-    with pytest.raises(StorageFailed, match="(?i)entry 50"):
+    with pytest.raises(StorageFailed, match=r"(?i)entry 50"):
         database.log.entries(Index(50), Index(51), ALL)
-    with pytest.raises(StorageFailed, match="(?i)entry 50"):
+    with pytest.raises(StorageFailed, match=r"(?i)entry 50"):
         database.log.append(entries(201, 201, made[-1].chain), None)
 
 
@@ -206,7 +209,7 @@ def test_entry_missing_on_disk_is_noticed_when_it_is_read(database: Database) ->
     batch = database.rocks.batch(database.rocks.family(LOG_FAMILY))
     del batch[(50).to_bytes(8, "big")]
     database.rocks.write(batch)
-    with pytest.raises(StorageFailed, match="(?i)entry 50"):
+    with pytest.raises(StorageFailed, match=r"(?i)entry 50"):
         database.log.entries(Index(45), Index(60), ALL)
 
 

@@ -1,0 +1,223 @@
+"""The Kubernetes objects: what must hold for the cluster to be safe, and that the same wish makes the same objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from collectionstore_operator import labels, manifests
+from collectionstore_operator.environment import Place, node_settings, revision
+from collectionstore_operator.manifests import poddisruptionbudget, services, statefulset
+from collectionstore_operator.plan import disruptions
+from collectionstore_operator.resources import Desired, Raft, Resources, Runtime, Storage, Tls
+from collectionstore_operator.standing import assess
+from collectionstore_operator.tests.pictures import CLUSTER_ID, draw, wanted
+
+DESIRED = msgspec.structs.replace(wanted(3), namespace="shop", uid="4a1c")
+
+
+def pod(desired: Desired = DESIRED) -> dict[str, Any]:
+    """Return the pod template."""
+    template: dict[str, Any] = statefulset.build(desired, cluster_id=CLUSTER_ID, replicas=3).body["spec"]["template"]
+    return template
+
+
+def container(desired: Desired = DESIRED) -> dict[str, Any]:
+    """Return the only container."""
+    (only,) = pod(desired)["spec"]["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+def test_statefulset_decides_nothing_by_itself() -> None:
+    """Pods restart when they are deleted, start together, and volumes outlive them."""
+    spec = statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=5).body["spec"]
+    assert spec["replicas"] == 5
+    assert spec["updateStrategy"] == {"type": "OnDelete"}
+    assert spec["podManagementPolicy"] == "Parallel"
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenScaled": "Retain", "whenDeleted": "Retain"}
+    assert spec["selector"]["matchLabels"].items() <= pod()["metadata"]["labels"].items()
+    assert spec["serviceName"] == services.peers(DESIRED).name
+
+
+def test_pod_meets_the_restricted_standard() -> None:
+    """Pod Security `restricted`: every field it asks for, and a read-only root on top."""
+    spec = pod()["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & spec.keys()
+
+
+def test_pod_carries_the_revision_of_its_settings() -> None:
+    """The planner compares it with the wish to know whom to restart."""
+    assert pod()["metadata"]["annotations"] == {labels.REVISION: revision(DESIRED)}
+
+
+def test_probes_and_ports_are_those_of_the_node() -> None:
+    """Readiness is a linearizable read; liveness is not, or a lost quorum would kill what is left of it."""
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+    assert ports == {"client": 7400, "peer": 7401, "metrics": 7402}
+    probes = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {name: (probe["path"], probe["port"]) for name, probe in probes.items()} == {
+        "startupProbe": ("/livez", "metrics"),
+        "livenessProbe": ("/livez", "metrics"),
+        "readinessProbe": ("/readyz", "metrics"),
+    }
+
+
+def test_environment_names_the_pod_first_and_expands_it() -> None:
+    """Kubernetes expands a variable only in those after it."""
+    variables = container()["env"]
+    assert variables[0]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    values = {variable["name"]: variable.get("value") for variable in variables}
+    host = "$(COLLECTIONSTORE_NAME).demo-peers.shop.svc"
+    assert values["COLLECTIONSTORE_PEER_ADVERTISE"] == f"{host}:7401"
+    assert values["COLLECTIONSTORE_CLIENT_ADVERTISE"] == f"https://{host}:7400"
+    assert values["COLLECTIONSTORE_CLUSTER_ID"] == CLUSTER_ID
+    assert values["COLLECTIONSTORE_HEARTBEAT_MS"] == "150"
+    assert len(values) == len(variables)
+
+
+def test_both_runtimes_give_a_node_the_same_variables() -> None:
+    """A pod's container and a local process differ in values, not in what they are told."""
+    place = Place(
+        name="demo-0",
+        cluster_id=CLUSTER_ID,
+        data_dir="/d",
+        tls_dir="/t",
+        client_address="127.0.0.1:7400",
+        peer_address="127.0.0.1:7401",
+        metrics_address="127.0.0.1:7402",
+        client_advertise="http://127.0.0.1:7400",
+        peer_advertise="127.0.0.1:7401",
+    )
+    assert {variable["name"] for variable in container()["env"]} == node_settings(DESIRED, place).keys()
+
+
+def test_volume_is_as_the_resource_says() -> None:
+    """Size and class; without a class the cluster's default is used, which an empty one would switch off."""
+    desired = wanted(3, storage=Storage(size="3Gi", class_="fast"))
+    (claim,) = statefulset.build(desired, cluster_id=CLUSTER_ID, replicas=3).body["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"] == {"requests": {"storage": "3Gi"}}
+    assert claim["spec"]["storageClassName"] == "fast"
+    (claim,) = statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3).body["spec"]["volumeClaimTemplates"]
+    assert "storageClassName" not in claim["spec"]
+    assert "ownerReferences" not in claim["metadata"]
+
+
+def test_resources_reach_the_container() -> None:
+    """Requests and limits as written."""
+    desired = wanted(3, resources=Resources(requests={"cpu": "500m"}, limits={"memory": "2Gi", "cpu": 2}))
+    assert container(desired)["resources"] == {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi", "cpu": 2}}
+
+
+def test_peers_find_each_other_when_nobody_is_ready() -> None:
+    """After a loss of quorum none is ready, and they must meet to regain it."""
+    spec = services.peers(DESIRED).body["spec"]
+    assert spec["clusterIP"] == "None"
+    assert spec["publishNotReadyAddresses"] is True
+
+
+def test_clients_reach_ready_members_alone() -> None:
+    """An ordinary Service on the client port."""
+    spec = services.client(DESIRED).body["spec"]
+    assert [port["port"] for port in spec["ports"]] == [7400]
+    assert "publishNotReadyAddresses" not in spec
+    assert spec["selector"] == labels.selector("demo")
+
+
+@pytest.mark.parametrize(
+    ("picture", "replicas", "allowed"),
+    [
+        ("0: leader\n1: voter\n2: voter", 3, 1),
+        ("0: leader\n1: voter\n2: voter down=5", 3, 1),
+        ("0: leader\n1: voter\n2: voter\n3: voter\n4: voter", 5, 1),
+        ("0: leader\n1: learner\n2: learner", 3, 0),
+        ("0: leader\n1: incoming\n2: incoming", 3, 0),
+        ("0: leader\n1: voter", 2, 0),
+        ("0: leader", 1, 1),
+        ("0: fresh\n1: fresh\n2: fresh", 3, 0),
+    ],
+)
+def test_disruptions_follow_the_voters(picture: str, replicas: int, allowed: int) -> None:
+    """At most one, none while no voter can be spared; a cluster of one is not protected from a drain."""
+    desired = wanted(replicas)
+    assert disruptions(assess(desired, draw(picture, desired))) == allowed
+
+
+def test_budget_stays_as_it_is_while_nobody_answers() -> None:
+    """What cannot be computed is not replaced by a guess."""
+    desired = wanted(3)
+    blind = assess(desired, draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True))
+    assert disruptions(blind) is None
+    assert [one.kind for one in manifests.build(desired, disruptions=None)] == ["Service", "Service"]
+
+
+def test_budget_never_protects_a_broken_pod() -> None:
+    """A pod that is not ready protects nothing, and would block the drain of its machine."""
+    spec = poddisruptionbudget.build(DESIRED, disruptions=1).body["spec"]
+    assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert spec["maxUnavailable"] == 1
+
+
+def test_objects_belong_to_their_cluster() -> None:
+    """Owner, labels, namespace and digest on every object."""
+    made = [*manifests.build(DESIRED, disruptions=1), statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3)]
+    assert [one.kind for one in made] == ["Service", "Service", "PodDisruptionBudget", "StatefulSet"]
+    for one in made:
+        metadata = one.body["metadata"]
+        assert metadata["namespace"] == "shop"
+        assert metadata["labels"] == labels.object_labels("demo")
+        assert metadata["annotations"] == {labels.DIGEST: one.digest}
+        assert [owner["uid"] for owner in metadata["ownerReferences"]] == ["4a1c"]
+
+
+def test_digest_changes_with_the_content_alone() -> None:
+    """The same wish twice is the same object: nothing is applied again."""
+    again = msgspec.structs.replace(DESIRED, generation=99, annotations={"a": "b"})
+    first = statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3)
+    assert statefulset.build(again, cluster_id=CLUSTER_ID, replicas=3) == first
+    assert statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=5).digest != first.digest
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        wanted(3, version="0.2.0"),
+        wanted(3, image="registry/x"),
+        wanted(3, raft=Raft(heartbeat_milliseconds=100)),
+        wanted(3, tls=Tls(client="Disabled")),
+        wanted(3, resources=Resources(limits={"cpu": 1})),
+        msgspec.structs.replace(wanted(3), annotations={labels.RESTART: "now"}),
+    ],
+)
+def test_revision_changes_with_what_needs_a_restart(changed: Desired) -> None:
+    """Whatever a running node cannot learn."""
+    assert revision(changed) != revision(wanted(3))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        wanted(5),
+        wanted(3, paused=True),
+        wanted(3, storage=Storage(retention="Delete")),
+        msgspec.structs.replace(wanted(3), generation=9, uid="x", annotations={"note": "y"}),
+    ],
+)
+def test_revision_stays_when_no_restart_is_needed(changed: Desired) -> None:
+    """Scaling, pausing and the like restart nobody."""
+    assert revision(changed) == revision(wanted(3))
+
+
+def test_runtimes_have_names_of_their_own() -> None:
+    """They are written into messages."""
+    assert [one.value for one in Runtime] == ["Kubernetes", "Local"]
