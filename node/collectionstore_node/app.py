@@ -6,6 +6,7 @@ Nothing is decided here. `run` returns when a signal asks for it, or raises what
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 TICKS_PER_HEARTBEAT = 5
 TLS_RELOAD_S = 10.0
+GC_THRESHOLD = 50_000
 HAND_OVER_S = 1.0
 
 
@@ -87,6 +89,10 @@ async def run(settings: Settings) -> None:
             peer=str(settings.peer_address),
             metrics=str(settings.metrics_address),
         )
+        # What exists now stays; without this, every full collection walks all of it and stalls the loop.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 100)
         stopping = asyncio.create_task(stop.wait(), name="signal")
         await asyncio.wait((driving, stopping), return_when=asyncio.FIRST_COMPLETED)
         if driving.done():

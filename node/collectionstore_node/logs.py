@@ -22,10 +22,14 @@ def configure(*, format_: Literal["json", "console"], level: str, **bound: str) 
     ]
     renderer: structlog.typing.Processor
     if format_ == "json":
-        shared.append(structlog.processors.dict_tracebacks)
+        # Local variables in tracebacks would carry documents and keys into the log.
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(transformer))
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -54,7 +54,7 @@ from collectionstore_node.raft.messages import (
     encode,
 )
 from collectionstore_node.raft.node import RaftNode
-from collectionstore_node.raft.ready import Ready
+from collectionstore_node.raft.ready import Ready, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.replica.catch_up import CatchUp
 from collectionstore_node.replica.compaction import Compaction
@@ -80,8 +80,6 @@ if TYPE_CHECKING:
     from collectionstore_node.transport import Transport
 
 log = structlog.get_logger()
-
-SNAPSHOT_INSTALL_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +130,7 @@ class Driver:
         self._attesting: asyncio.Future[bool] | None = None
         self._attest_again = False
         self._promised: tuple[Term, NodeId] | None = None
+        self._last_leader = NO_NODE
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
@@ -246,10 +245,13 @@ class Driver:
 
     async def _execute(self, ready: Ready) -> None:
         if ready.soft_state is not None:
-            self._note_leadership(ready)
+            self._note_leadership(ready.soft_state)
         self._send(ready.messages)
         if ready.snapshot is not None:
             await self._install(ready.snapshot)
+        elif self._received:
+            # Stepped before this Ready was taken, and not in it: the core did not want them.
+            self._discard_received()
         if ready.entries or ready.hard_state is not None:
             self._database.log.append(ready.entries, ready.hard_state)
         if ready.must_sync:
@@ -356,6 +358,7 @@ class Driver:
 
     async def _install(self, metadata: SnapshotMetadata) -> None:
         path = self._received.pop((metadata.index, metadata.term), None)
+        self._discard_received()
         if path is None:
             raise InvariantViolated(f"the core asks for a snapshot at {metadata.index} that was not received")
         started = time.perf_counter()
@@ -368,17 +371,21 @@ class Driver:
         log.info("snapshot.installed", index=metadata.index, seconds=round(time.perf_counter() - started, 3))
         self._membership_changed(metadata.configuration)
 
-    def _note_leadership(self, ready: Ready) -> None:
-        if ready.soft_state is None:
-            return
-        leader, role = ready.soft_state.leader, ready.soft_state.role
-        self._metrics.role_changed(role, leader=leader)
-        log.info(
-            "leader.elected" if leader else "leader.lost",
-            leader=show_id(leader) if leader else None,
-            role=role.value,
-            term=self.raft.term,
-        )
+    def _discard_received(self) -> None:
+        for path in self._received.values():
+            path.unlink(missing_ok=True)
+        self._received.clear()
+
+    def _note_leadership(self, state: SoftState) -> None:
+        self._metrics.role_changed(state.role, leader=state.leader)
+        if state.leader != self._last_leader:
+            self._last_leader = state.leader
+            log.info(
+                "leader.elected" if state.leader else "leader.lost",
+                leader=show_id(state.leader) if state.leader else None,
+                role=state.role.value,
+                term=self.raft.term,
+            )
 
     def _membership_changed(self, configuration: Configuration) -> None:
         log.info(
@@ -422,13 +429,11 @@ class Driver:
         (message,) = decode_messages(envelope)
         if not isinstance(message, InstallSnapshot):
             raise MessageRejected(f"a snapshot's envelope holds {type(message).__name__}")
-        at = (message.metadata.index, message.metadata.term)
-        self._received[at] = path
+        # The transport deletes its file when this returns, and installing takes longer: make it ours.
+        own = path.with_name(f"received-{message.metadata.index}-{message.metadata.term}")
+        path.rename(own)  # noqa: ASYNC240 - a rename within one folder does not wait for the disk
+        self._received[message.metadata.index, message.metadata.term] = own
         self.on_messages(sender, (message,))
-        await self.until(lambda: self.raft.applied >= at[0] or not self.raft.has_ready(), self._loop.time() + 30)
-        unused = self._received.pop(at, None)
-        if unused is not None:
-            unused.unlink(missing_ok=True)
 
     def on_unreachable(self, node_id: NodeId) -> None:
         """Tell the core that messages to `node_id` were lost."""

@@ -131,6 +131,8 @@ def start(command: Sequence[str], variables: Mapping[str, str], *, output: Path)
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
+                # What our own caller left open for its children is not for this one, which outlives the caller.
+                *((os.POSIX_SPAWN_CLOSE, file) for file in _inheritable_files()),
             ],
             setsid=True,
             setsigmask=(),
@@ -141,6 +143,19 @@ def start(command: Sequence[str], variables: Mapping[str, str], *, output: Path)
         os.close(log)
     # A child that has ended keeps its pid until it is reaped, so neither call can hit another process.
     return Process(name_process(pid) or ProcessName(boot_id(), pid, 0), os.pidfd_open(pid), child=True)
+
+
+def _inheritable_files() -> list[int]:
+    """Return the open files beyond standard error that a new program would get, besides those opened by Python."""
+    found = []
+    for entry in (PROC / "self/fd").iterdir():
+        file = int(entry.name)
+        try:
+            if file > 2 and os.get_inheritable(file):
+                found.append(file)
+        except OSError:
+            pass  # the listing's own descriptor, closed meanwhile
+    return found
 
 
 def adopt(name: ProcessName) -> Process | None:
