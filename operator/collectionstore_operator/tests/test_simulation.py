@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from collectionstore_operator.actions import AddLearners, Plan, disturbing
+from collectionstore_operator.actions import AddLearners, Plan, RestartPod, RetireVolume, disturbing
 from collectionstore_operator.environment import revision
-from collectionstore_operator.observed import Observed, Pod, Slot
+from collectionstore_operator.observed import Observed, Pod
 from collectionstore_operator.plan import plan
 from collectionstore_operator.resources import Desired, FailedMember, Spec
 from collectionstore_operator.status import Status, report
+from collectionstore_operator.tests.simulated_actions import execute
 from collectionstore_operator.tests.simulated_cluster import SimulatedCluster
+from collectionstore_operator.tests.simulated_look import observe
 
 SEEDS = 60
 TROUBLED_S = 120
@@ -45,7 +47,7 @@ class Life:
 
     def round(self, *, unknown: float = 0.0, failing: float = 0.0) -> Plan:
         """Look, plan, act, and let a second pass."""
-        observed = self.cluster.observe(unknown)
+        observed = observe(self.cluster, unknown)
         made = plan(self.desired, observed)
         check_form(made, observed)
         self.status = report(self.desired, observed, made, self.status)
@@ -56,7 +58,7 @@ class Life:
                 self.trace.append(f"{self.cluster.time}: FAILED {action}")
                 break
             self.trace.append(f"{self.cluster.time}: {action}")
-            self.cluster.execute(action)
+            execute(self.cluster, action)
         self.cluster.tick()
         return made
 
@@ -66,8 +68,7 @@ class Life:
             if self.round().settled and self.round().settled:
                 return
         steps = [
-            f"{step.name} {step.subject}: {step.blocked_by}"
-            for step in plan(self.desired, self.cluster.observe()).steps
+            f"{step.name} {step.subject}: {step.blocked_by}" for step in plan(self.desired, observe(self.cluster)).steps
         ]
         raise AssertionError(f"seed {self.seed} did not settle; remaining: {steps}\n" + "\n".join(self.trace[-40:]))
 
@@ -77,9 +78,10 @@ def check_form(made: Plan, observed: Observed) -> None:
     exclusive = [one for one in made.actions if disturbing(one) or isinstance(one, AddLearners)]
     assert len(exclusive) <= 1, exclusive
     for action in made.actions:
-        if type(action).__name__ in ("RestartPod", "RetireVolume"):
-            slot: Slot = observed.slot(action.ordinal)  # type: ignore[union-attr]
-            assert not action.uid or (isinstance(slot.pod, Pod) and slot.pod.uid == action.uid)  # type: ignore[union-attr]
+        if isinstance(action, RestartPod | RetireVolume) and action.uid:
+            pod = observed.slot(action.ordinal).pod
+            assert isinstance(pod, Pod)
+            assert pod.uid == action.uid
 
 
 def trouble(life: Life) -> None:
@@ -132,3 +134,53 @@ def test_troubled_cluster_stays_safe_and_converges(seed: int) -> None:
     assert not life.cluster.configuration.learners
     assert {pod.revision for pod in life.cluster.pods.values()} == {revision(life.desired)}
     assert life.cluster.bootstraps == 1
+
+
+def test_calm_life_takes_one_joint_change_for_each_step() -> None:
+    """Formed with 3, grown to 5, shrunk to 3, grown again: four joint changes, and no disk is used a second time."""
+    life = Life(seed=7)
+    life.settle()
+    life.want(replicas=5)
+    life.settle()
+    first = set(life.cluster.configuration.voters)
+    life.want(replicas=3)
+    life.settle()
+    assert sorted(disk.removed for disk in life.cluster.disks.values()) == [False, False, False, True, True]
+    life.want(replicas=5)
+    life.settle()
+    changes = [(len(one.outgoing), len(one.voters)) for one in life.cluster.joint_seen]
+    assert changes == [(1, 3), (3, 5), (5, 3), (3, 5)]
+    assert len(first & set(life.cluster.configuration.voters)) == 3
+    assert len(life.cluster.retired) == 2
+
+
+def test_cancelled_growth_never_changes_the_voters() -> None:
+    """The wish returns to 3 while two learners are still far behind: they leave, and nobody ever voted on it."""
+    life = Life(seed=7)
+    life.settle()
+    voters = life.cluster.configuration.voters
+    life.cluster.catch_up_rate = 50
+    life.want(replicas=5)
+    while not life.cluster.configuration.learners:
+        life.round()
+    life.want(replicas=3)
+    life.settle()
+    assert life.cluster.configuration.voters == voters
+    assert len(life.cluster.joint_seen) == 1
+    assert life.cluster.workload is not None
+    assert life.cluster.workload.replicas == 3
+
+
+def test_bad_image_stops_at_the_first_member_and_a_revert_cures_it() -> None:
+    """Two of three keep working whatever the image; the old version is back without any help."""
+    life = Life(seed=7)
+    life.settle()
+    life.want(version="bad")
+    life.cluster.bad_revisions.add(revision(life.desired))
+    for _ in range(100):
+        life.round()
+        assert sum(pod.running for pod in life.cluster.pods.values()) >= 2
+    assert [pod.revision for pod in life.cluster.pods.values()].count(revision(life.desired)) == 1
+    life.want(version="0.1.0")
+    life.settle()
+    assert not life.cluster.retired
