@@ -21,9 +21,11 @@ What a crash may leave, in the order in which things happen, and what the next s
 | lowering the witness for an install | the old log | behind | as above |
 | the switching write | old or new, with its state | behind both | whichever is there |
 | a compaction's write | with or without the prefix | at or behind | applied state covers the prefix |
+| a loss of power | what was synced, then anything | at or behind that | what precedes the damage counts |
 
-A log behind its witness, a broken chain, a term or vote behind the witness, or a damaged WAL before its last record
-is no crash: the node refuses to start.
+A log behind its witness, a broken chain, a term or vote behind the witness, a write missing among later ones, or a
+part of another node is no crash: the node refuses to start, at this and every later try. A WAL that cannot be read to
+its end is left as it was found.
 """
 
 from collectionstore_node.storage.database import Database

@@ -80,14 +80,15 @@ class Witness:
         return self._file
 
     def raise_to(self, record: WitnessRecord, epoch: int) -> bool:
-        """Make the witness say `record`, durably, and return True; or False when it was lowered after `epoch`.
+        """Make the witness say `record` or more, durably, and return True; or False when it was lowered after `epoch`.
 
-        Everything in `record` must be durable in the log already.
+        Everything in `record` must be durable in the log already. Between two lowerings the log only grows and a vote
+        is only added, so a record that says less is late, not new: it must not take back what was promised meanwhile.
         """
         with self._lock:
             if epoch != self.epoch:
                 return False
-            if record != self.record:
+            if _reach(record) > _reach(self.record):
                 self._write(record)
             return True
 
@@ -128,6 +129,11 @@ class Witness:
         if node_id != self._node_id:
             raise Damaged(f"{path} belongs to node {node_id:016x}, not {self._node_id:016x}.")
         return sequence, record
+
+
+def _reach(record: WitnessRecord) -> tuple[Term, bool, Index]:
+    """Return how much a record says; of two records of one epoch neither says less in one part and more in another."""
+    return record.term, record.vote != NO_NODE, record.last_index
 
 
 def _encode(sequence: int, node_id: NodeId, record: WitnessRecord) -> bytes:

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from collectionstore_node.raft.messages import Entry, HardState, Index, SnapshotMetadata, Term
+from collectionstore_node.raft.messages import GENESIS_CHAIN, Entry, HardState, Index, SnapshotMetadata, Term
 from collectionstore_node.storage import Database
 from collectionstore_node.tests.storage.crashing_writer import check
 from collectionstore_node.tests.storage.entries import apply, entries, metadata, open_database
 
 _ALL = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def long_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, list[Entry]]]:
+    """A log that begins at 21 and of which only the end is in memory, and what is in it."""
+    database = open_database(tmp_path_factory.mktemp("long"))
+    made: list[Entry] = []
+    for number, size in enumerate((10, 200, 3000, 1, 700) * 24):
+        previous = made[-1].chain if made else GENESIS_CHAIN
+        made += entries(number + 1, number + 1, previous, size=size)
+    database.log.append(made, HardState(Term(1)))
+    apply(database, 20)
+    database.log.compact(metadata(database, 20))
+    yield database, made[20:]
+    database.close()
+
+
+@settings(deadline=None)
+@given(lo=st.integers(21, 121), count=st.integers(0, 100), bytes_max=st.integers(0, 9000))
+def test_any_range_comes_back_as_stored(
+    long_log: tuple[Database, list[Entry]], lo: int, count: int, bytes_max: int
+) -> None:
+    """From disk, from memory and across: as many entries as fit, the first in any case."""
+    database, stored = long_log
+    hi = min(lo + count, 121)
+    expected: list[Entry] = []
+    for entry in stored[lo - 21 : hi - 21]:
+        if expected and sum(len(e.data) for e in expected) + len(entry.data) > bytes_max:
+            break
+        expected.append(entry)
+    assert database.log.entries(Index(lo), Index(hi), bytes_max) == tuple(expected)
 
 
 class LogModel(RuleBasedStateMachine):

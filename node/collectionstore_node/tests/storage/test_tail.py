@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Entry, Index, SnapshotMetadata, Term
@@ -18,6 +18,7 @@ _steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_steps)
 def test_tail_agrees_with_a_list_of_entries(steps: list[tuple[str, int, int]]) -> None:
     """Ends, terms and sizes are exact, and the cache is a bounded suffix, after any sequence of changes."""

@@ -124,6 +124,21 @@ def test_raise_after_a_lowering_is_refused(path: Path) -> None:
     witness.close()
 
 
+@pytest.mark.parametrize(
+    "late", [record(9), record(9, term=3), record(8, term=3, vote=2)], ids=["term", "vote", "entries"]
+)
+def test_late_record_takes_nothing_back(path: Path, late: WitnessRecord) -> None:
+    """Two threads may raise the witness: the one that looked first may write last."""
+    witness = Witness(path, NODE, FailStop())
+    promised = record(9, term=3, vote=2)
+    assert witness.raise_to(promised, 0)
+    assert witness.raise_to(late, 0)
+    assert reread(path) == promised
+    assert witness.raise_to(record(10, term=4), 0)
+    assert reread(path) == record(10, term=4)
+    witness.close()
+
+
 def test_lowering_what_lies_below_already_writes_nothing(path: Path) -> None:
     """A truncation of entries that were never synced costs no sync."""
     witness = Witness(path, NODE, FailStop())
