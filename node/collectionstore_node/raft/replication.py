@@ -6,6 +6,8 @@ once per Ready, so that all that happened since the last one shares a message.
 
 from __future__ import annotations
 
+from typing import Final
+
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import (
     AppendEntries,
@@ -18,6 +20,9 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.raft.progress import Progress
 from collectionstore_node.raft.reader import Compacted
 from collectionstore_node.raft.state import Leadership, RaftState
+
+MESSAGE_ENTRIES_MAX: Final = 1024
+"""`message_bytes_max` counts data only; this bounds what the entries themselves add to a message."""
 
 
 def send_appends(state: RaftState, leadership: Leadership) -> None:
@@ -48,7 +53,8 @@ def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty
     entries: tuple[Entry, ...] = ()
     if progress.next_index <= log.last_index and progress.has_room():
         # An unreadable log raises here. It must never look like "no entries" (databendlabs/openraft#1795).
-        entries = log.entries(progress.next_index, Index(log.last_index + 1), state.settings.message_bytes_max)
+        hi = Index(min(log.last_index, progress.next_index + MESSAGE_ENTRIES_MAX - 1) + 1)
+        entries = log.entries(progress.next_index, hi, state.settings.message_bytes_max)
     if not entries and not empty_too:
         return False
     state.messages.append(

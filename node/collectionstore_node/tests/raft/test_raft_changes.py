@@ -130,7 +130,7 @@ def test_entry_in_a_joint_configuration_waits_for_the_slower_half(first: tuple[i
 
 
 def test_change_is_refused_while_one_runs() -> None:
-    """Raft.md rules: at most one; the refusal is an error, not silence."""
+    """At most one at a time; the refusal is an error, not silence."""
     solo = Solo(term=1)
     solo.elect()
     with pytest.raises(ChangePending):
@@ -359,7 +359,7 @@ def test_new_voters_survive_the_old_ones_once_the_change_is_complete() -> None:
 
 
 def test_last_voter_learns_from_the_one_that_left_that_it_is_alone() -> None:
-    """The one that left has the longer log and knows the commit; it cannot win, and would not give its vote either."""
+    """N1: the one that left has the longer log; it cannot win, and would not give its vote either."""
     cluster = Cluster.of(1)
     leader = cluster.elect(1)
     cluster.add(2)

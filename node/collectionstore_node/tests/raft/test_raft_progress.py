@@ -41,7 +41,7 @@ def test_inflights_refuses_a_message_when_full() -> None:
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60))
 def test_inflights_bytes_are_those_of_its_messages(actions: list[tuple[bool, int]]) -> None:
-    """No byte leaks, whatever is acknowledged in whatever order (etcd-io/raft e419ba5)."""
+    """No byte leaks, whatever is acknowledged in whatever order (L11, etcd-io/raft e419ba5)."""
     window = Inflights(1000, 1 << 30)
     model: list[tuple[int, int]] = []
     index = 0

@@ -33,7 +33,7 @@ def brute_vote(votes: dict[NodeId, bool], voters: list[NodeId]) -> VoteResult:
 @settings(max_examples=300)
 @given(match_indexes, voter_sets)
 def test_committed_index_is_what_a_majority_holds(match: dict[NodeId, Index], voters: list[NodeId]) -> None:
-    """Raft 5.3; a scan over unsorted indexes once committed without a quorum (openraft#1802)."""
+    """Raft 5.3; S14: a scan over unsorted indexes committed without a quorum (databendlabs/openraft#1802)."""
     assert committed_index(match, voters) == brute_committed(match, voters)
 
 

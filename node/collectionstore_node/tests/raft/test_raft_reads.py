@@ -130,7 +130,7 @@ def test_single_voter_answers_at_once_but_not_before_its_own_term() -> None:
 
 
 def test_single_voter_answers_a_read_that_meets_a_heartbeat() -> None:
-    """The round begins with the heartbeat then, and nobody else will ever answer it."""
+    """N2: the round begins with the heartbeat then, and nobody else will ever answer it."""
     solo = Solo(term=1, configuration=voters(1))
     solo.elect()
     solo.node.read_index(7)

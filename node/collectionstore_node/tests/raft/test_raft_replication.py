@@ -21,6 +21,7 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import ProgressState, ProgressStatus
+from collectionstore_node.raft.replication import MESSAGE_ENTRIES_MAX
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.tests.raft.solo import Solo, make_entries, voters
 
@@ -109,7 +110,7 @@ def test_late_shorter_append_truncates_nothing() -> None:
 
 
 def test_heartbeat_never_touches_the_log() -> None:
-    """S15, L13."""
+    """S15, L13: it only moves the commit index."""
     solo = Solo(log=make_entries([1, 1, 1]), term=2)
     output = solo.step(solo.heartbeat(commit=2))
     assert (solo.log.last_index(), solo.node.commit_index, output.entries) == (3, 2, [])
@@ -367,6 +368,14 @@ def test_messages_are_bounded_by_bytes_and_a_larger_entry_travels_alone() -> Non
     assert sizes == [[4, 4], [4], [15], [1]]
 
 
+def test_messages_are_bounded_by_their_number_of_entries() -> None:
+    """Entries without data cost nothing by bytes, but a frame has a limit."""
+    solo = leading(Solo(term=1))
+    for _ in range(MESSAGE_ENTRIES_MAX + 5):
+        solo.node.propose(b"")
+    assert [len(m.entries) for m in solo.take().of(AppendEntries) if m.to == 2] == [MESSAGE_ENTRIES_MAX, 5]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -494,6 +503,7 @@ def test_commit_alone_needs_no_sync() -> None:
 
 
 def test_ready_is_refused_while_one_is_outstanding() -> None:
+    """L14: completions cannot come out of order, as there is only one at a time."""
     solo = Solo(term=1)
     solo.node.step(solo.append(make_entries([1])))
     ready = solo.node.ready()

@@ -185,7 +185,7 @@ def test_slow_disk_of_the_leader_does_not_delay_commit() -> None:
 
 
 def test_crash_between_write_and_sync_loses_nothing_that_was_acknowledged() -> None:
-    """S17, S21: a single voter."""
+    """S17 (etcd-io/etcd#14370): a single voter."""
     cluster = Cluster.of(1)
     server = cluster.elect(1)
     committed = server.core.commit_index
@@ -219,7 +219,7 @@ def test_two_administrators_cannot_leave_the_cluster_joint() -> None:
 
 
 def test_follower_whose_acknowledgements_are_lost_is_not_stuck() -> None:
-    """L9."""
+    """L9 (etcd-io/etcd#10308): they are repeated until one arrives."""
     cluster = Cluster.of(1, 2, 3, settings=RaftSettings(inflight_messages_max=2, message_bytes_max=1))
     leader = cluster.elect(1)
     cluster.block(3, 1, both=False)
