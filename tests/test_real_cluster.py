@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,8 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytestmark = pytest.mark.xdist_group("real-cluster")
 
 CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120
@@ -176,8 +175,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def _free_ports(count: int) -> int:
-    """Return the first of `count` ports in a row that nobody uses now."""
-    for base in range(21_000, 31_000, count):
+    """Return the first of `count` ports in a row that nobody uses now; drawn, as other tests look for ports too."""
+    for _ in range(100):
+        base = random.randrange(10_000, 20_000)
         sockets = [socket.socket() for _ in range(count)]
         try:
             for offset, one in enumerate(sockets):
