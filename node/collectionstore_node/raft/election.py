@@ -79,18 +79,7 @@ def _become_pre_candidate(state: RaftState) -> None:
     state.follow(NO_NODE)
     state.draw_timeout()
     for voter in _other_voters(state):
-        state.send(
-            RequestVote(
-                sender=state.node_id,
-                to=voter,
-                term=Term(state.term + 1),
-                last_log_index=state.log.last_index,
-                last_log_term=state.log.last_term,
-                pre_vote=True,
-                commit_index=state.log.commit,
-                commit_term=state.log.term(state.log.commit),
-            )
-        )
+        state.send(_vote_request(state, voter, Term(state.term + 1), pre_vote=True))
     # A pre-vote binds nobody, so one's own counts at once.
     state.votes = {state.node_id: True}
     _count_votes(state)
@@ -105,18 +94,24 @@ def _become_candidate(state: RaftState, *, transfer: bool) -> None:
     for voter in _other_voters(state):
         # AFTER the own vote is durable: a node that won without it could crash, win the same term again from the
         # same voters, and write other entries under the same term.
-        state.send_after_append(
-            RequestVote(
-                sender=state.node_id,
-                to=voter,
-                term=state.term,
-                last_log_index=state.log.last_index,
-                last_log_term=state.log.last_term,
-                transfer=transfer,
-                commit_index=state.log.commit,
-                commit_term=state.log.term(state.log.commit),
-            )
-        )
+        state.send_after_append(_vote_request(state, voter, state.term, transfer=transfer))
+
+
+def _vote_request(
+    state: RaftState, to: NodeId, term: Term, *, pre_vote: bool = False, transfer: bool = False
+) -> RequestVote:
+    log = state.log
+    return RequestVote(
+        sender=state.node_id,
+        to=to,
+        term=term,
+        last_log_index=log.last_index,
+        last_log_term=log.last_term,
+        pre_vote=pre_vote,
+        transfer=transfer,
+        commit_index=log.commit,
+        commit_term=log.term(log.commit),
+    )
 
 
 def _other_voters(state: RaftState) -> list[NodeId]:
@@ -162,7 +157,6 @@ def on_request_vote(state: RaftState, message: RequestVote) -> None:
     Learners and strangers vote too: they may have been promoted without having learnt it, and only the candidate's
     configuration says whose vote counts.
     """
-    _learn_commit(state, message)
     may_vote = (
         state.vote == message.sender
         or (state.vote == NO_NODE and state.leader == NO_NODE)
@@ -176,12 +170,12 @@ def on_request_vote(state: RaftState, message: RequestVote) -> None:
     reply_vote(state, message, granted=granted)
 
 
-def _learn_commit(state: RaftState, message: RequestVote | VoteReply) -> None:
+def learn_commit(state: RaftState, message: RequestVote | VoteReply) -> None:
     """Commit what a peer knows to be committed and this log holds too.
 
     A configuration is active when applied, so the last voters of a change may hold the entry that ended it without
-    knowing that it is committed, and would ask for votes of those who left. Those know, and say so. A campaign in the
-    old configuration is over then.
+    knowing that it is committed, and would ask for votes of those who left. Those know, and say so, whatever the terms
+    are: what is committed is so in every term. A campaign in the old configuration is over then.
     """
     log = state.log
     if state.leadership is not None or not log.has(message.commit_index, message.commit_term):
@@ -207,7 +201,6 @@ def reply_vote(state: RaftState, message: RequestVote, *, granted: bool) -> None
 
 def on_vote_reply(state: RaftState, message: VoteReply) -> None:
     """Count a vote, if it answers the present campaign."""
-    _learn_commit(state, message)
     wanted = Role.PRE_CANDIDATE if message.pre_vote else Role.CANDIDATE
     if state.role is not wanted:
         return

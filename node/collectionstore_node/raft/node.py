@@ -190,6 +190,8 @@ class RaftNode:
         """Take a message from a peer. Raises `MessageRejected`, having changed nothing, for an impossible one."""
         state = self._state
         validate(state, message)
+        if isinstance(message, RequestVote | VoteReply):
+            election.learn_commit(state, message)
         if message.term != state.term and not self._admit(message):
             return
         _HANDLERS[type(message)](state, message)
@@ -215,16 +217,15 @@ class RaftNode:
         return True
 
     def _answer_old_term(self, message: Message) -> None:
-        """Tell a leader or pre-candidate of an older term where the terms are; ignore everybody else.
+        """Tell a leader or candidate of an older term where the terms are; ignore everybody else (Raft 5.1).
 
         Without the answer a node that reached a higher term alone could never come back: it ignores the leader, and
         the others, hearing their leader, ignore its campaigns (etcd-io/etcd#8243, etcd-io/etcd#8501).
         """
         state = self._state
         if isinstance(message, AppendEntries | Heartbeat | InstallSnapshot):
-            if state.settings.check_quorum or state.settings.pre_vote:
-                state.send_after_append(AppendReply(state.node_id, message.sender, state.term, Index(0)))
-        elif isinstance(message, RequestVote) and message.pre_vote:
+            state.send_after_append(AppendReply(state.node_id, message.sender, state.term, Index(0)))
+        elif isinstance(message, RequestVote):
             election.reply_vote(state, message, granted=False)
 
     def propose(self, data: bytes) -> tuple[Index, Term]:

@@ -13,7 +13,9 @@ class RaftSettings:
     """How long to wait and how much to keep in flight. Raises `ValueError` for values that cannot work."""
 
     election_ticks: int = 10
-    """The election timeout is drawn anew from `[election_ticks, 2 * election_ticks)` (Raft 5.2)."""
+    """The election timeout is drawn anew from `[election_ticks, election_ticks_max)` (Raft 5.2)."""
+    election_ticks_max: int = 0
+    """0 stands for twice `election_ticks`."""
     heartbeat_ticks: int = 5
     message_bytes_max: int = MIB
     """Entry data in one AppendEntries; a single larger entry travels alone."""
@@ -31,6 +33,8 @@ class RaftSettings:
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat_ticks < self.election_ticks:
             raise ValueError("heartbeat_ticks must be at least 1 and below election_ticks")
+        if self.election_ticks_max and self.election_ticks_max <= self.election_ticks:
+            raise ValueError("election_ticks_max must be above election_ticks, or candidates collide")
         bounds = (
             self.message_bytes_max,
             self.inflight_messages_max,

@@ -130,7 +130,8 @@ class RaftState:
     def draw_timeout(self) -> None:
         """Restart the election timer with a new random timeout (Raft 5.2)."""
         self.election_ticks = 0
-        self.election_timeout = self.random_ticks(self.settings.election_ticks, 2 * self.settings.election_ticks)
+        lo = self.settings.election_ticks
+        self.election_timeout = self.random_ticks(lo, self.settings.election_ticks_max or 2 * lo)
 
     def new_progress(self, *, recent_active: bool) -> Progress:
         """Return the progress of a follower of which nothing is known: probe at the end of the log."""

@@ -179,7 +179,11 @@ class Driver:
         applied = self._database.state.applied
         return RaftNode(
             self.identity.node_id,
-            RaftSettings(election_ticks=self.settings.election_ticks, heartbeat_ticks=self.settings.heartbeat_ticks),
+            RaftSettings(
+                election_ticks=self.settings.election_ticks,
+                election_ticks_max=self.settings.election_ticks_max,
+                heartbeat_ticks=self.settings.heartbeat_ticks,
+            ),
             self._database.log,
             hard_state=self._database.log.hard_state(),
             configuration=applied.configuration,

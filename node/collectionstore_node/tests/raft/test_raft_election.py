@@ -25,6 +25,7 @@ from collectionstore_node.raft.ready import Role
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.tests.raft.solo import Solo, make_entries, voters
 
+ONE = NodeId(1)
 NO_PRE_VOTE = RaftSettings(pre_vote=False)
 
 
@@ -355,6 +356,13 @@ def test_won_pre_vote_starts_the_election() -> None:
     assert [(m.pre_vote, m.term) for m in output.of(RequestVote)] == [(False, 2), (False, 2)]
 
 
+@pytest.mark.parametrize("pre_vote", [True, False])
+def test_candidate_of_an_older_term_is_told_the_present_one(*, pre_vote: bool) -> None:
+    """Raft 5.1."""
+    (reply,) = Solo(term=7).step(vote_request(term=5, pre_vote=pre_vote)).of(VoteReply)
+    assert (reply.granted, reply.pre_vote, reply.term) == (False, pre_vote, 7)
+
+
 def test_lost_pre_vote_returns_to_follower() -> None:
     solo = Solo(term=1)
     solo.tick(10)
@@ -443,10 +451,14 @@ def test_transfer_overrides_the_lease() -> None:
     assert reply.granted
 
 
+@pytest.mark.parametrize("settings", [RaftSettings(), RaftSettings(pre_vote=False, check_quorum=False)])
 @pytest.mark.parametrize("kind", [AppendEntries, Heartbeat, InstallSnapshot])
-def test_stranded_node_answers_an_older_leader_with_its_term(kind: type) -> None:
-    """Its own campaigns are ignored by who hears the leader, so only the leader can learn the term."""
-    solo = Solo(term=9)
+def test_stranded_node_answers_an_older_leader_with_its_term(kind: type, settings: RaftSettings) -> None:
+    """Its own campaigns are ignored by who hears the leader, so only the leader can learn the term.
+
+    And a leader whom nobody else tells, because it was removed, would lead for ever (Raft 5.1).
+    """
+    solo = Solo(term=9, settings=settings)
     if kind is InstallSnapshot:
         metadata = SnapshotMetadata(Index(5), Term(2), b"c" * 32, voters(1, 2, 3))
         output = solo.step(InstallSnapshot(NodeId(2), NodeId(1), Term(2), metadata))
@@ -522,6 +534,16 @@ def test_candidate_learns_from_a_refusal_that_a_change_is_over() -> None:
     solo.node.step(refusal)
     status = solo.node.status()
     assert (status.commit_index, status.role) == (3, Role.FOLLOWER), "the change has to be applied before a campaign"
+
+
+@pytest.mark.parametrize("term", [1, 2, 9])
+def test_commit_of_a_refusal_is_learnt_in_whatever_term_it_comes(term: int) -> None:
+    """N1: the one that left may be in an older term than the last voter, which ignores its refusal as a vote."""
+    solo = Solo(term=2, log=make_entries([1, 1]))
+    solo.step(
+        VoteReply(NodeId(2), ONE, Term(term), granted=False, pre_vote=True, commit_index=Index(2), commit_term=Term(1))
+    )
+    assert solo.node.commit_index == 2
 
 
 def test_commit_of_a_vote_message_counts_only_for_an_entry_that_is_held() -> None:
