@@ -81,6 +81,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+WITNESS_LAG_S = 0.02
+"""How far the witness may be behind the acknowledgement of entries; see `storage.witness`."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriverSettings:
@@ -127,8 +130,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
         self._attester = ThreadPoolExecutor(1, thread_name_prefix="witness")
-        self._attesting: asyncio.Future[bool] | None = None
-        self._attest_again = False
+        self._attesting = False
         self._promised: tuple[Term, NodeId] | None = None
         self._last_leader = NO_NODE
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -263,7 +265,7 @@ class Driver:
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
-            self._attest()
+            self._attest_soon()
         else:
             self._apply(ready.committed)
         self._send(ready.messages_after_append)
@@ -291,22 +293,22 @@ class Driver:
             self._database.log.sync_entries()
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)
 
+    def _attest_soon(self) -> None:
+        """Let the witness follow the log, in a thread of its own, at most every `WITNESS_LAG_S`."""
+        if not self._attesting:
+            self._attesting = True
+            self._loop.call_later(WITNESS_LAG_S, self._attest)
+
     def _attest(self) -> None:
-        """Let the witness follow the log, in a thread of its own; at most one write at a time."""
-        if self._attesting is not None:
-            self._attest_again = True
-            return
-        self._attest_again = False
-        self._attesting = self._loop.run_in_executor(self._attester, self._database.log.attest)
-        self._attesting.add_done_callback(self._attested)
+        self._attesting = False
+        if not self._stopping:
+            done = self._loop.run_in_executor(self._attester, self._database.log.attest)
+            done.add_done_callback(self._attested)
 
     def _attested(self, done: asyncio.Future[bool]) -> None:
-        self._attesting = None
-        error = done.exception() if not done.cancelled() else None
+        error = None if done.cancelled() else done.exception()
         if error is not None:
             self._fail(error)
-        elif self._attest_again and not self._stopping:
-            self._attest()
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         if not messages:

@@ -5,13 +5,13 @@ written (rocksdb#6288). The witness tells the two apart. Two slots on two pages 
 sequence number and a digest, so that a torn write leaves the other slot.
 
 Invariants:
-- the witness is raised AFTER the WAL is synced: BEFORE a term or a vote is told to anybody, and right behind an
-  acknowledgement of entries, next to the following sync;
+- the witness is raised AFTER the WAL is synced: BEFORE a term or a vote is told to anybody, and soon after an
+  acknowledgement of entries, beside the following syncs;
 - it is lowered, durably, BEFORE a write that takes entries away;
 - so in every crash it is at or behind the log. A log behind its witness has lost data.
 
-Entries acknowledged while one witness write is under way are not covered until the next: losing exactly those, and
-nothing before them, goes unnoticed. Waiting would put a second disk flush into every write.
+Entries acknowledged since the newest witness write, 20 ms at most and one write of the disk, are not covered: losing
+exactly those, and nothing before them, goes unnoticed. Waiting would put a second disk flush into every write.
 """
 
 from __future__ import annotations
