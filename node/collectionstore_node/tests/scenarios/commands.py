@@ -13,7 +13,7 @@ from collectionstore_node.raft.messages import Message
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.tests.raft.cluster import Server
 from collectionstore_node.tests.scenarios import wording
-from collectionstore_node.tests.scenarios.language import Command, chosen, config_change
+from collectionstore_node.tests.scenarios.language import Command, check_types, chosen, config_change
 from collectionstore_node.tests.scenarios.stage import Stage, parted
 
 Lines = list[str]
@@ -173,6 +173,7 @@ def wipe(stage: Stage, command: Command) -> Lines:
     lost = stage.actor(command.node())
     lost.crash()
     del stage.servers[lost.node_id]
+    stage.news()
     stage.add(int(command.options.get("as", lost.node_id)))
     return []
 
@@ -225,7 +226,9 @@ def release(stage: Stage, command: Command) -> Lines:
 
 
 def stabilize(stage: Stage, command: Command) -> Lines:
-    stage.stabilize(set(command.nodes()) or set(stage.servers))
+    kept = [kind for kind in command.options.get("except", "").split(",") if kind]
+    check_types(kept)
+    stage.stabilize(set(command.nodes()) or set(stage.servers), kept=kept)
     return []
 
 
@@ -250,11 +253,14 @@ def heal(stage: Stage, command: Command) -> Lines:
 
 def inject(stage: Stage, command: Command) -> Lines:
     sender, to = command.words[1].split(">")
-    fields: dict[str, Any] = {"sender": int(sender), "to": int(to), **command.options}
+    check_types(command.words[:1])
     kind = getattr(messages, command.words[0])
+    fields: dict[str, Any] = {name: value == "yes" or int(value) for name, value in command.options.items()}
     if kind is messages.AppendEntries:
         fields["entries"] = ()
-    message: Message = kind(**msgspec.convert(fields, dict[str, Any], strict=False))
+    elif kind is messages.InstallSnapshot:
+        fields["metadata"] = stage.actor(int(sender)).log.snapshot()
+    message: Message = kind(sender=int(sender), to=int(to), **fields)
     stage.transmit(message)
     return [wording.message(message)]
 

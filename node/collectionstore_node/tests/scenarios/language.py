@@ -23,10 +23,12 @@ Network     deliver [which]            hand over what is on the wire now
             drop [which]               lose it
             repeat [which]             put it on the wire once more
             hold [which] | release [which]   take it aside, and put it back
-            stabilize [node ...]       work and deliver among these nodes (default: all) until nothing moves
+            stabilize [node ...] [except=Type,Type]   work and deliver among these nodes (default: all) until
+                                       nothing moves; messages of the types excepted stay on the wire
             cut 1 2 | cut 1>2          nothing gets through, both ways or one way
             isolate 1 2 | heal         cut these off from all others; mend everything
-            inject Type 1>2 field=n    send what no node of ours has sent
+            inject Type 1>2 field=n    send what no node of ours has sent; an append without entries, a snapshot of what
+                                       the sender has compacted
 Looking     wire [which] | log [node ...] | disk [node ...] | status [node ...] | progress 1 | snapshot 1
 
 `which`: any number of message types and of links (`1>2`, `1>*`, `*>2`), and `count=N` for the first N only.
@@ -36,7 +38,7 @@ Every command prints its own result and then what changed: alarms, roles, config
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,8 +92,7 @@ def chosen(command: Command) -> Callable[[Message], bool]:
     """Return which messages a command speaks of. Raises `ValueError` for what is neither a type nor a link."""
     types = {word for word in command.words if ">" not in word}
     links = {word for word in command.words if ">" in word}
-    if types - MESSAGE_TYPES:
-        raise ValueError(f"no message types: {sorted(types - MESSAGE_TYPES)}")
+    check_types(types)
     left = int(command.options.get("count", 1 << 30))
 
     def is_chosen(message: Message) -> bool:
@@ -103,6 +104,13 @@ def chosen(command: Command) -> Callable[[Message], bool]:
         return known and left >= 0
 
     return is_chosen
+
+
+def check_types(names: Collection[str]) -> None:
+    """Raise `ValueError` for a name that is no message type."""
+    for name in names:
+        if name not in MESSAGE_TYPES:
+            raise ValueError(f"{name} is no message type")
 
 
 def config_change(words: tuple[str, ...]) -> ConfigChange:

@@ -4,7 +4,7 @@ that stop, as a process would, when their core or their disk says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,6 @@ from collectionstore_node.raft.messages import (
     Index,
     Message,
     NodeId,
-    SnapshotMetadata,
     Term,
     chain_hash,
     encode,
@@ -162,15 +161,23 @@ class Stage(Cluster):
     def settle(self, rounds: int = ROUNDS_MAX) -> None:
         self.stabilize(set(self.servers), rounds)
 
-    def stabilize(self, nodes: set[NodeId], rounds: int = ROUNDS_MAX) -> None:
-        """Let `nodes` work and deliver what is sent to them, in order, until nothing moves."""
+    def stabilize(self, nodes: set[NodeId], rounds: int = ROUNDS_MAX, *, kept: Collection[str] = ()) -> None:
+        """Let `nodes` work and deliver what is sent to them, in order, until nothing moves.
+
+        Messages of the types `kept` stay on the wire.
+        """
         for _ in range(rounds):
             moved = False
             for node_id in sorted(nodes):
                 if self.servers[node_id].alive:
                     with self.stopping(node_id):
                         moved |= self.servers[node_id].run_io()
-            due, self.wire = parted(self.wire, lambda message: message.to in nodes or message.to not in self.servers)
+            due, self.wire = parted(
+                self.wire,
+                lambda message: (
+                    (message.to in nodes or message.to not in self.servers) and wording.type_of(message) not in kept
+                ),
+            )
             for message in due:
                 self.deliver(message)
             if not due and not moved:

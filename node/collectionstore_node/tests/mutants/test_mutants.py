@@ -1,0 +1,38 @@
+"""There is a mutant for every safety row, each applies to today's code, and what it names exists.
+
+Whether they are caught takes minutes: `make mutants`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from collectionstore_node.tests.mutants.mutant import PACKAGE, Mutant, applies, read_mutants
+
+MUTANTS = read_mutants()
+TESTS = PACKAGE / "tests"
+
+
+def test_every_safety_row_has_one_mutant() -> None:
+    """S1 to S22."""
+    assert [mutant.row for mutant in MUTANTS] == [f"S{number:02}" for number in range(1, 23)]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.row)
+def test_patch_applies_to_the_code_of_today(mutant: Mutant) -> None:
+    """One that does not proves nothing; README.md says how to renew it."""
+    assert applies(mutant) == ""
+    assert mutant.files
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.row)
+def test_named_tests_exist(mutant: Mutant) -> None:
+    """Each is a story, or a function of the file that it is said to be in."""
+    for test in mutant.tests:
+        file, function = test.split("::")
+        if story := re.fullmatch(r"test_story\[(.+)\]", function):
+            assert (TESTS / file).with_name(f"{story[1]}.txt").exists()
+        else:
+            assert re.search(rf"^(async )?def {function}\(", (TESTS / file).read_text(), re.MULTILINE), test
