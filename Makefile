@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure
+.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,3 +60,6 @@ bench: $(SYNCED) ## Measure writes and reads per second on three local nodes
 
 measure: $(SYNCED) ## Measure joins, failures and healing on real local processes
 	@.venv/bin/python bench/lifecycle.py
+
+mutants: $(SYNCED) ## Bring known bugs of other Raft stores back, one at a time, and see what notices
+	@.venv/bin/python -m collectionstore_node.tests.mutants.run
