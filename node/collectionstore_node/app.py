@@ -54,6 +54,8 @@ async def run(settings: Settings) -> None:
             None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
         )
         stack.callback(database.close)
+        # What was written before a crash may still be in memory only; from here on it counts as durable.
+        await loop.run_in_executor(None, database.log.sync)
         registry = _registry(settings)
         driver = Driver(database, _driver_settings(settings), ReplicaMetrics(registry), random.SystemRandom().random)
         transport = Transport(

@@ -81,6 +81,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+APPLY_BYTES_MAX = 256 << 10
+"""Entry data applied in one go; bounds how long clients and peers wait for their turn while a log is replayed."""
 WITNESS_LAG_S = 0.02
 """How far the witness may be behind the acknowledgement of entries; see `storage.witness`."""
 
@@ -172,6 +174,9 @@ class Driver:
         self._stopping = True
         self._proposals.close()
         self._reads.close()
+        for _, waiting in self._conditions:
+            if not waiting.done():
+                waiting.set_exception(OutcomeUnknown("the node is stopping"))
         await self._catch_up.close()
         self._syncer.shutdown()
         self._attester.shutdown()
@@ -185,6 +190,7 @@ class Driver:
                 election_ticks=self.settings.election_ticks,
                 election_ticks_max=self.settings.election_ticks_max,
                 heartbeat_ticks=self.settings.heartbeat_ticks,
+                apply_bytes_max=APPLY_BYTES_MAX,
             ),
             self._database.log,
             hard_state=self._database.log.hard_state(),

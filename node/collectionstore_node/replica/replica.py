@@ -252,7 +252,12 @@ class Replica:
         await self._driver.until(survived.done, deadline)
         if not survived.result():
             raise ChangePending("another leader replaced the change before it was committed")
-        await self._driver.until(lambda: not self._driver.raft.status().configuration.joint, deadline)
+        await self._driver.until(self._change_is_complete, deadline)
+
+    def _change_is_complete(self) -> bool:
+        """Whether nodes that left may be switched off: a majority of the new voters durably knows that it is over."""
+        raft = self._driver.raft.status()
+        return not raft.configuration.joint and raft.pending_change_index <= raft.applied_index
 
     async def _transfer(self, to: NodeId, deadline: float) -> None:
         raft = self._driver.raft

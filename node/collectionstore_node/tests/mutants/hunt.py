@@ -36,7 +36,8 @@ def hunt(limit: int) -> dict[str, object]:
             chaos.run(seed, STEPS)
         except Exception as error:
             broken = isinstance(error, BROKEN)
-            return {"seeds": seed + 1, "words": f"{type(error).__name__}: {error}", "broken": broken}
+            words = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            return {"seeds": seed + 1, "words": words, "broken": broken}
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     return {"seeds": 0, "words": "", "broken": False}

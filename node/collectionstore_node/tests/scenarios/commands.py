@@ -1,328 +1,49 @@
-"""What each command of `language` does to the stage. A command returns what it prints; news are added by `run`."""
+"""The verbs of `language`. A command returns what it prints; what changed is added by `run`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
-
-import msgspec
-
-from collectionstore_node.errors import Fatal, InvalidRequest, NotNow
-from collectionstore_node.raft import messages
-from collectionstore_node.raft.messages import Message
-from collectionstore_node.raft.settings import RaftSettings
-from collectionstore_node.tests.raft.cluster import Server
-from collectionstore_node.tests.scenarios import wording
-from collectionstore_node.tests.scenarios.language import Command, check_types, chosen, config_change
-from collectionstore_node.tests.scenarios.stage import Stage, parted
-
-Lines = list[str]
-
-
-# Cluster and time
-
-
-def cluster(stage: Stage, command: Command) -> Lines:
-    options = dict(command.options)
-    learners = [int(word) for word in options.pop("learners", "").split(",") if word]
-    settings = msgspec.convert(options, dict[str, int | bool], strict=False)
-    stage.settings = RaftSettings(**settings)  # type: ignore[arg-type]
-    stage.found(command.nodes(), learners)
-    return []
-
-
-def new(stage: Stage, command: Command) -> Lines:
-    stage.add(command.node())
-    return []
-
-
-def tick(stage: Stage, command: Command) -> Lines:
-    for node_id in command.nodes(1) or list(stage.servers):
-        for _ in range(int(command.words[0])):
-            if stage.servers[node_id].alive:
-                with stage.stopping(node_id):
-                    stage.servers[node_id].tick()
-    return []
-
-
-def pass_time(stage: Stage, command: Command) -> Lines:
-    for _ in range(command.node()):
-        tick(stage, Command("tick", ("1",), {}))
-        stage.settle()
-    return []
-
-
-# Nodes
-
-
-def campaign(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).core.campaign()
-    return []
-
-
-def elect(stage: Stage, command: Command) -> Lines:
-    stage.elect(command.node())
-    return []
-
-
-def propose(stage: Stage, command: Command) -> Lines:
-    data = command.words[1].encode()
-    return _proposed(lambda: stage.actor(command.node()).core.propose(data))
-
-
-def propose_change(stage: Stage, command: Command) -> Lines:
-    change = config_change(command.words[1:])
-    return _proposed(lambda: stage.actor(command.node()).core.propose_change(change))
-
-
-def _proposed(action: Callable[[], tuple[int, int]]) -> Lines:
-    try:
-        index, term = action()
-    except (NotNow, InvalidRequest) as error:
-        return [f"refused: {error} ({type(error).__name__})"]
-    return [f"{index}@{term}"]
-
-
-def read(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).read(int(command.words[1]))
-    return []
-
-
-def transfer(stage: Stage, command: Command) -> Lines:
-    try:
-        stage.actor(command.node()).core.transfer_leadership(command.node(1))
-    except (NotNow, InvalidRequest) as error:
-        return [f"refused: {error} ({type(error).__name__})"]
-    return []
-
-
-def unreachable(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).core.report_unreachable(command.node(1))
-    return []
-
-
-# Disk
-
-
-def write(stage: Stage, command: Command) -> Lines:
-    server = stage.actor(command.node())
-    known = len(stage.wire)
-    with stage.stopping(server.node_id):
-        server.begin_io()
-    ready = server.writing
-    if ready is None:
-        return []
-    lines = [f"sends {wording.message(message)}" for message in stage.wire[known:]]
-    if ready.snapshot is not None:
-        lines.append(f"installs the snapshot at {ready.snapshot.index}@{ready.snapshot.term}")
-    if ready.entries:
-        lines.append(f"writes {wording.entries(ready.entries)}")
-    if ready.hard_state is not None:
-        state = ready.hard_state
-        lines.append(f"writes term {state.term}, voted {state.vote or 'nobody'}, commit {state.commit}")
-    lines += [f"holds back {wording.message(message)}" for message in ready.messages_after_append]
-    if ready.committed:
-        lines.append(f"has to apply {wording.entries(ready.committed)}")
-    return lines
-
-
-def sync(stage: Stage, command: Command) -> Lines:
-    known = len(stage.wire)
-    stage.actor(command.node()).sync_io()
-    return [f"sends {wording.message(message)}" for message in stage.wire[known:]]
-
-
-def apply(stage: Stage, command: Command) -> Lines:
-    server = stage.actor(command.node())
-    if server.writing is not None and not server.synced:
-        raise ValueError(f"{server.node_id} has not synced what it wrote")
-    with stage.stopping(server.node_id):
-        server.finish_io()
-    return []
-
-
-def work(stage: Stage, command: Command) -> Lines:
-    for node_id in command.nodes():
-        with stage.stopping(node_id):
-            stage.actor(node_id).run_io()
-    return []
-
-
-def crash(stage: Stage, command: Command) -> Lines:
-    keep = command.options.get("keep", "0")
-    for node_id in command.nodes():
-        server = stage.actor(node_id)
-        server.crash(server.disk.unsynced if keep == "all" else int(keep))
-    return []
-
-
-def restart(stage: Stage, command: Command) -> Lines:
-    lines = []
-    for node_id in command.nodes():
-        server = stage.actor(node_id)
-        try:
-            server.start()
-        except Fatal as error:
-            lines.append(f"{node_id}: refuses to start: {error}")
-            continue
-        lines.append(wording.server(server))
-    return lines
-
-
-def wipe(stage: Stage, command: Command) -> Lines:
-    lost = stage.actor(command.node())
-    lost.crash()
-    del stage.servers[lost.node_id]
-    stage.news()
-    stage.add(int(command.options.get("as", lost.node_id)))
-    return []
-
-
-def compact(stage: Stage, command: Command) -> Lines:
-    server = stage.actor(command.node())
-    server.compact(int(command.options.get("keep", "0")))
-    return [wording.log(server)]
-
-
-def fail_reads(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).fail_reads()
-    return []
-
-
-# Network
-
-
-def deliver(stage: Stage, command: Command) -> Lines:
-    return _handed_over(stage, command, lost=False)
-
-
-def drop(stage: Stage, command: Command) -> Lines:
-    return _handed_over(stage, command, lost=True)
-
-
-def _handed_over(stage: Stage, command: Command, *, lost: bool) -> Lines:
-    due, stage.wire = parted(stage.wire, chosen(command))
-    for message in due:
-        stage.deliver(message, lost=lost)
-    return [wording.message(message) for message in due]
-
-
-def repeat(stage: Stage, command: Command) -> Lines:
-    again, _ = parted(stage.wire, chosen(command))
-    stage.wire += again
-    return [wording.message(message) for message in again]
-
-
-def hold(stage: Stage, command: Command) -> Lines:
-    held, stage.wire = parted(stage.wire, chosen(command))
-    stage.aside += held
-    return [wording.message(message) for message in held]
-
-
-def release(stage: Stage, command: Command) -> Lines:
-    released, stage.aside = parted(stage.aside, chosen(command))
-    stage.wire += released
-    return [wording.message(message) for message in released]
-
-
-def stabilize(stage: Stage, command: Command) -> Lines:
-    kept = [kind for kind in command.options.get("except", "").split(",") if kind]
-    check_types(kept)
-    stage.stabilize(set(command.nodes()) or set(stage.servers), kept=kept)
-    return []
-
-
-def cut(stage: Stage, command: Command) -> Lines:
-    if ">" in command.words[0]:
-        one, other = command.words[0].split(">")
-        stage.block(int(one), int(other), both=False)
-    else:
-        stage.block(command.node(), command.node(1))
-    return []
-
-
-def isolate(stage: Stage, command: Command) -> Lines:
-    stage.isolate(*command.nodes())
-    return []
-
-
-def heal(stage: Stage, command: Command) -> Lines:
-    stage.heal()
-    return []
-
-
-def inject(stage: Stage, command: Command) -> Lines:
-    sender, to = command.words[1].split(">")
-    check_types(command.words[:1])
-    kind = getattr(messages, command.words[0])
-    fields: dict[str, Any] = {name: value == "yes" or int(value) for name, value in command.options.items()}
-    if kind is messages.AppendEntries:
-        fields["entries"] = ()
-    elif kind is messages.InstallSnapshot:
-        fields["metadata"] = stage.actor(int(sender)).log.snapshot()
-    message: Message = kind(sender=int(sender), to=int(to), **fields)
-    stage.transmit(message)
-    return [wording.message(message)]
-
-
-# Looking
-
-
-def wire(stage: Stage, command: Command) -> Lines:
-    return [wording.message(message) for message in parted(stage.wire, chosen(command))[0]]
-
-
-def _each(show: Callable[[Server], str]) -> Callable[[Stage, Command], Lines]:
-    def look(stage: Stage, command: Command) -> Lines:
-        return [show(stage.actor(node_id)) for node_id in command.nodes() or sorted(stage.servers)]
-
-    return look
-
-
-def progress(stage: Stage, command: Command) -> Lines:
-    return wording.progress(stage.actor(command.node()))
-
-
-def snapshot(stage: Stage, command: Command) -> Lines:
-    metadata = stage.actor(command.node()).log.snapshot()
-    return [f"at {metadata.index}@{metadata.term}, {wording.configuration(metadata.configuration)}"]
-
+from typing import Final
+
+from collectionstore_node.tests.scenarios import acts, network, wording
+from collectionstore_node.tests.scenarios.language import Command, Lines
+from collectionstore_node.tests.scenarios.stage import Stage
 
 COMMANDS: Final[dict[str, Callable[[Stage, Command], Lines]]] = {
-    "cluster": cluster,
-    "new": new,
-    "tick": tick,
-    "pass": pass_time,
-    "campaign": campaign,
-    "elect": elect,
-    "propose": propose,
-    "propose-change": propose_change,
-    "read": read,
-    "transfer": transfer,
-    "unreachable": unreachable,
-    "write": write,
-    "sync": sync,
-    "apply": apply,
-    "work": work,
-    "crash": crash,
-    "restart": restart,
-    "wipe": wipe,
-    "compact": compact,
-    "fail-reads": fail_reads,
-    "deliver": deliver,
-    "drop": drop,
-    "repeat": repeat,
-    "hold": hold,
-    "release": release,
-    "stabilize": stabilize,
-    "cut": cut,
-    "isolate": isolate,
-    "heal": heal,
-    "inject": inject,
-    "wire": wire,
-    "log": _each(wording.log),
-    "disk": _each(wording.disk),
-    "status": _each(wording.server),
-    "progress": progress,
-    "snapshot": snapshot,
+    "cluster": acts.cluster,
+    "new": acts.new,
+    "tick": acts.tick,
+    "pass": acts.pass_time,
+    "campaign": acts.campaign,
+    "elect": acts.elect,
+    "propose": acts.propose,
+    "propose-change": acts.propose_change,
+    "read": acts.read,
+    "transfer": acts.transfer,
+    "unreachable": acts.unreachable,
+    "write": acts.write,
+    "sync": acts.sync,
+    "apply": acts.apply,
+    "work": acts.work,
+    "crash": acts.crash,
+    "restart": acts.restart,
+    "wipe": acts.wipe,
+    "compact": acts.compact,
+    "fail-reads": acts.fail_reads,
+    "deliver": network.deliver,
+    "drop": network.drop,
+    "repeat": network.repeat,
+    "hold": network.hold,
+    "release": network.release,
+    "stabilize": network.stabilize,
+    "cut": network.cut,
+    "isolate": network.isolate,
+    "heal": network.heal,
+    "inject": network.inject,
+    "wire": network.wire,
+    "log": network.each(wording.log),
+    "disk": network.each(wording.disk),
+    "status": network.each(wording.server),
+    "progress": network.progress,
+    "snapshot": network.snapshot,
 }

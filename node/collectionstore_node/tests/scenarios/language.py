@@ -40,10 +40,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Message, NodeId
 from collectionstore_node.tests.scenarios import wording
+
+Lines: TypeAlias = list[str]
+"""What a command prints."""
 
 MESSAGE_TYPES: Final = frozenset(
     {
@@ -61,6 +64,9 @@ MESSAGE_TYPES: Final = frozenset(
         "ReadIndexReply",
     }
 )
+_OPTIONS: Final = frozenset({"as", "count", "except", "keep"})
+_FREE_OPTIONS: Final = frozenset({"cluster", "inject"})
+"""Verbs whose options are settings or fields of a message."""
 _KINDS: Final = {sign: kind for kind, sign in wording.SIGNS.items()}
 
 
@@ -80,11 +86,13 @@ class Command:
 
 
 def parse(line: str) -> Command:
-    """Take a command line apart."""
+    """Take a command line apart. Raises `ValueError` for an option that no command has."""
     verb, *rest = shlex.split(line)
     if verb == "propose":
         return Command(verb, tuple(rest), {})
     options = dict(word.split("=", 1) for word in rest if "=" in word)
+    if verb not in _FREE_OPTIONS and options.keys() - _OPTIONS:
+        raise ValueError(f"no such option: {sorted(options.keys() - _OPTIONS)}")
     return Command(verb, tuple(word for word in rest if "=" not in word), options)
 
 
