@@ -22,7 +22,9 @@ from collectionstore_node.raft.messages import (
     Index,
     NodeId,
     RequestVote,
+    Term,
     TimeoutNow,
+    VoteReply,
 )
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.raft.settings import RaftSettings
@@ -256,6 +258,12 @@ def test_joint_is_not_left_before_its_entry_is_committed() -> None:
     assert leader.core.configuration == voters(1, 2, 3)
     leader.core.campaign()
     leader.run_io()
+    # It wins, but nobody gets its entries: the change stays uncommitted.
+    for pre_vote in (True, False):
+        term = Term(leader.core.term + 1) if pre_vote else leader.core.term
+        leader.core.step(VoteReply(NodeId(2), NodeId(1), term, granted=True, pre_vote=pre_vote))
+        leader.run_io()
+    assert leader.core.is_leader
     assert not leader.core.configuration.joint
     assert len(changes_in(leader)) == 2, "no leave was proposed"
 
