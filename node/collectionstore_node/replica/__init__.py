@@ -7,6 +7,7 @@
 - `forwarding.py`  commands that a follower hands to the leader
 - `calls.py`       what a follower asks of the leader on a client's behalf, and its encoding
 - `members.py`     membership requests: checks, fencing, the `ConfigChange` they become
+- `conditions.py`  waiting for what only a tick or a Ready can change
 - `compaction.py`  when the log is cut
 - `catch_up.py`    snapshots to followers that fell behind the cut
 - `status.py`      what the node says of itself

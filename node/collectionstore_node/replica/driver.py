@@ -29,14 +29,10 @@ from collectionstore_node.errors import (
     NodeError,
     NotLeader,
     NotNow,
-    OutcomeUnknown,
 )
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import (
-    GENESIS_CHAIN,
     NO_NODE,
-    Change,
-    ChangeKind,
     ConfigChange,
     Configuration,
     Entry,
@@ -48,16 +44,16 @@ from collectionstore_node.raft.messages import (
     NodeId,
     SnapshotMetadata,
     Term,
-    chain_hash,
     decode_change,
     decode_messages,
-    encode,
 )
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import Ready, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.replica.catch_up import CatchUp
 from collectionstore_node.replica.compaction import Compaction
+from collectionstore_node.replica.conditions import Conditions
+from collectionstore_node.replica.members import first_entry
 from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
 from collectionstore_node.replica.status import show_id
@@ -65,10 +61,8 @@ from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Outcome, join_batch
 from collectionstore_node.statemachine.members import (
     MemberInfo,
-    MembershipContext,
     MembershipRecord,
     apply_membership,
-    encode_context,
     read_membership,
 )
 from collectionstore_node.statemachine.reads import read_revision
@@ -141,7 +135,8 @@ class Driver:
         self._stopping = False
         self._proposals = Proposals(waiting_max=settings.waiting_max, create_future=self._loop.create_future)
         self._reads = Reads(self._loop.create_future)
-        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions = Conditions(self._loop)
+        self.until = self._conditions.until
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
         self._compaction = Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes)
         self._received: dict[tuple[Index, Term], Path] = {}
@@ -174,9 +169,7 @@ class Driver:
         self._stopping = True
         self._proposals.close()
         self._reads.close()
-        for _, waiting in self._conditions:
-            if not waiting.done():
-                waiting.set_exception(OutcomeUnknown("the node is stopping"))
+        self._conditions.close()
         await self._catch_up.close()
         self._syncer.shutdown()
         self._attester.shutdown()
@@ -212,7 +205,7 @@ class Driver:
             self.raft.tick()
             self._proposals.expire(now)
             self._reads.expire(now)
-            self._check_conditions()
+            self._conditions.check()
         except NodeError as error:
             self._fail(error)
         self._wake.set()
@@ -279,7 +272,7 @@ class Driver:
         self._reads.failed(ready.failed_reads, self.raft.leader)
         self._reads.applied(self._database.state.applied.index)
         self.raft.advance(ready)
-        self._check_conditions()
+        self._conditions.check()
         if not ready.must_sync:
             # Give clients and peers a turn even when there is always something to do.
             await asyncio.sleep(0)
@@ -319,12 +312,10 @@ class Driver:
     def _send(self, messages: tuple[Message, ...]) -> None:
         if not messages:
             return
-        if any(type(message) is InstallSnapshot for message in messages):
-            for message in messages:
-                if isinstance(message, InstallSnapshot):
-                    self._catch_up.start(message)
-            messages = tuple(message for message in messages if not isinstance(message, InstallSnapshot))
-        self._transport.send(messages)
+        for message in messages:
+            if isinstance(message, InstallSnapshot):
+                self._catch_up.start(message)  # its bytes first
+        self._transport.send([message for message in messages if not isinstance(message, InstallSnapshot)])
 
     def _apply(self, committed: tuple[Entry, ...]) -> None:
         if not committed:
@@ -361,9 +352,7 @@ class Driver:
             self._compact(applied)
 
     def _compact(self, applied: Applied) -> None:
-        cut = self._compaction.advance(
-            SnapshotMetadata(applied.index, applied.term, applied.chain, applied.configuration)
-        )
+        cut = self._compaction.advance(applied)
         if cut is not None and cut.index >= self._database.log.first_index():
             self._database.log.compact(cut)
             log.info("log.compacted", index=cut.index, bytes=self._database.log.size_bytes)
@@ -505,35 +494,8 @@ class Driver:
         raft = self.raft.status()
         if raft.last_index or raft.term or self.raft.has_ready():
             raise InvalidRequest("already_bootstrapped", "this node has a log already; a cluster is bootstrapped once")
-        change = ConfigChange(
-            changes=(Change(ChangeKind.ADD_VOTER, self.identity.node_id),),
-            context=encode_context(MembershipContext(epoch=0, members=(me,))),
-        )
-        index, term, data = Index(1), Term(1), encode(change)
-        chain = chain_hash(GENESIS_CHAIN, index, term, EntryKind.CHANGE, data)
-        entry = Entry(index, term, EntryKind.CHANGE, data, chain)
-        self._database.log.append((entry,), HardState(term=term, vote=NO_NODE, commit=index))
+        entry, hard_state = first_entry(me)
+        self._database.log.append((entry,), hard_state)
         self._database.log.sync()
         self.raft = self._make_core()
         self._wake.set()
-
-    # Waiting
-
-    async def until(self, condition: Callable[[], bool], deadline: float) -> None:
-        """Return when `condition` holds after some tick or Ready. Raises `OutcomeUnknown` at the deadline."""
-        if condition():
-            return
-        future: asyncio.Future[None] = self._loop.create_future()
-        entry = (lambda: condition() or self._loop.time() >= deadline, future)
-        self._conditions.append(entry)
-        try:
-            await future
-        finally:
-            self._conditions.remove(entry)
-        if not condition():
-            raise OutcomeUnknown("not finished within the deadline")
-
-    def _check_conditions(self) -> None:
-        for condition, future in self._conditions:
-            if not future.done() and condition():
-                future.set_result(None)

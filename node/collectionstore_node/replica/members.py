@@ -14,7 +14,22 @@ from typing import Literal
 import msgspec
 
 from collectionstore_node.errors import ChangePending, InvalidRequest
-from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Configuration, Index, NodeId
+from collectionstore_node.raft.messages import (
+    GENESIS_CHAIN,
+    NO_NODE,
+    Change,
+    ChangeKind,
+    ConfigChange,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Index,
+    NodeId,
+    Term,
+    chain_hash,
+    encode,
+)
 from collectionstore_node.statemachine.members import MemberInfo, MembershipContext, MembershipRecord, encode_context
 
 PROMOTION_LAG_MAX = 1_000
@@ -131,3 +146,14 @@ def _check_step(
         case "remove":
             if not member:
                 raise InvalidRequest("not_a_member", f"node {shown} is not a member")
+
+
+def first_entry(me: MemberInfo) -> tuple[Entry, HardState]:
+    """Return the entry that makes `me` the only voter of a new cluster, and the hard state that has it committed."""
+    change = ConfigChange(
+        changes=(Change(ChangeKind.ADD_VOTER, NodeId(me.node_id)),),
+        context=encode_context(MembershipContext(epoch=0, members=(me,))),
+    )
+    index, term, data = Index(1), Term(1), encode(change)
+    chain = chain_hash(GENESIS_CHAIN, index, term, EntryKind.CHANGE, data)
+    return Entry(index, term, EntryKind.CHANGE, data, chain), HardState(term=term, vote=NO_NODE, commit=index)

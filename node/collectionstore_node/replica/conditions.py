@@ -1,0 +1,45 @@
+"""Waiting for something to become true that only a tick or a Ready can change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from collectionstore_node.errors import OutcomeUnknown
+
+
+class Conditions:
+    """Who waits for what. The driver calls `check` after every tick and every Ready."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    async def until(self, condition: Callable[[], bool], deadline: float) -> None:
+        """Return when `condition` holds after some tick or Ready. `deadline` is loop time.
+
+        Raises `OutcomeUnknown` at the deadline.
+        """
+        if condition():
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        entry = (lambda: condition() or self._loop.time() >= deadline, future)
+        self._waiting.append(entry)
+        try:
+            await future
+        finally:
+            self._waiting.remove(entry)
+        if not condition():
+            raise OutcomeUnknown("not finished within the deadline")
+
+    def check(self) -> None:
+        """Wake everybody whose condition holds or whose deadline has passed."""
+        for condition, future in self._waiting:
+            if not future.done() and condition():
+                future.set_result(None)
+
+    def close(self) -> None:
+        """The driver ends: nobody will learn more."""
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(OutcomeUnknown("the node is stopping"))
