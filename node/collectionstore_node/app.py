@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import ssl
+import time
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -57,7 +58,13 @@ async def run(settings: Settings) -> None:
         # What was written before a crash may still be in memory only; from here on it counts as durable.
         await loop.run_in_executor(None, database.log.sync)
         registry = _registry(settings)
-        driver = Driver(database, _driver_settings(settings), ReplicaMetrics(registry), random.SystemRandom().random)
+        driver = Driver(
+            database,
+            _driver_settings(settings),
+            ReplicaMetrics(registry),
+            random=random.SystemRandom().random,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
+        )
         transport = Transport(
             cluster_id=settings.cluster_id,
             node_id=database.identity.node_id,

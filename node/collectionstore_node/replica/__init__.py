@@ -2,6 +2,9 @@
 
 - `replica.py`     `Replica`: what clients and operators ask for, on any node
 - `driver.py`      `Driver`: ticks and messages in; disk and network out
+- `ports.py`       what a data directory must offer
+- `disk.py`        appends on the loop, syncs and the witness in threads
+- `applying.py`    committed entries become state
 - `proposals.py`   commands on their way into the log, and the futures that wait for their outcomes
 - `reads.py`       linearizable reads: one ReadIndex round for all that arrive together
 - `forwarding.py`  commands that a follower hands to the leader
@@ -10,6 +13,7 @@
 - `conditions.py`  waiting for what only a tick or a Ready can change
 - `compaction.py`  when the log is cut
 - `catch_up.py`    snapshots to followers that fell behind the cut
+- `received.py`    snapshots that arrived and wait to be installed
 - `status.py`      what the node says of itself
 """
 

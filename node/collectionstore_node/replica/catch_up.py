@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collectionstore_node.raft.messages import InstallSnapshot, NodeId, encode
-from collectionstore_node.storage import Database, SnapshotFile, export_snapshot
+from collectionstore_node.replica.ports import Storage
+from collectionstore_node.storage import SnapshotFile
 from collectionstore_node.transport import SnapshotFailed
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ class CatchUp:
 
     def __init__(
         self,
-        database: Database,
+        storage: Storage,
         transport: Transport,
         executor: Executor,
         finished: Callable[[NodeId, bool], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self._database = database
+        self._storage = storage
         self._transport = transport
         self._executor = executor
         self._finished = finished
@@ -92,6 +93,6 @@ class CatchUp:
             if self._latest is None or self._latest.metadata.index < message.metadata.index:
                 loop = asyncio.get_running_loop()
                 self._latest = await loop.run_in_executor(
-                    self._executor, export_snapshot, self._database, self._database.spool
+                    self._executor, self._storage.export_snapshot, self._storage.spool
                 )
             return self._latest

@@ -13,7 +13,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,52 +21,39 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collectionstore_node.errors import (
-    InvalidRequest,
-    InvariantViolated,
-    MessageRejected,
-    NodeError,
-    NotLeader,
-    NotNow,
-)
+from collectionstore_node.errors import InvalidRequest, MessageRejected, NodeError, NotLeader, NotNow
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import (
     NO_NODE,
     ConfigChange,
     Configuration,
     Entry,
-    EntryKind,
-    HardState,
     Index,
     InstallSnapshot,
     Message,
     NodeId,
     SnapshotMetadata,
     Term,
-    decode_change,
     decode_messages,
 )
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import Ready, SoftState
 from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.replica.applying import Applier
 from collectionstore_node.replica.catch_up import CatchUp
 from collectionstore_node.replica.compaction import Compaction
 from collectionstore_node.replica.conditions import Conditions
+from collectionstore_node.replica.disk import Disk
 from collectionstore_node.replica.members import first_entry
+from collectionstore_node.replica.ports import Storage
 from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
+from collectionstore_node.replica.received import ReceivedSnapshots
 from collectionstore_node.replica.status import show_id
-from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Outcome, join_batch
-from collectionstore_node.statemachine.members import (
-    MemberInfo,
-    MembershipRecord,
-    apply_membership,
-    read_membership,
-)
-from collectionstore_node.statemachine.reads import read_revision
-from collectionstore_node.statemachine.view import Overlay, View
-from collectionstore_node.storage import Applied, Database, Identity, install_snapshot
+from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
+from collectionstore_node.statemachine.view import View
+from collectionstore_node.storage import Identity
 from collectionstore_node.transport import PeerAddress
 
 if TYPE_CHECKING:
@@ -77,8 +63,6 @@ log = structlog.get_logger()
 
 APPLY_BYTES_MAX = 256 << 10
 """Entry data applied in one go; bounds how long clients and peers wait for their turn while a log is replayed."""
-WITNESS_LAG_S = 0.02
-"""How far the witness may be behind the acknowledgement of entries; see `storage.witness`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +94,24 @@ class Driver:
 
     def __init__(
         self,
-        database: Database,
+        storage: Storage,
         settings: DriverSettings,
         metrics: ReplicaMetrics,
+        *,
         random: Callable[[], float],
+        wall_ms: Callable[[], int],
     ) -> None:
-        self.identity: Identity = database.identity
-        self.view: View = database.state
+        """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches."""
+        self.identity: Identity = storage.identity
+        self.view: View = storage.state
         self.settings = settings
-        self.record: MembershipRecord = read_membership(self.view)
-        self.revision: int = read_revision(self.view)
-        self._database = database
+        self._storage = storage
         self._metrics = metrics
         self._random = random
+        self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
-        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._attester = ThreadPoolExecutor(1, thread_name_prefix="witness")
-        self._attesting = False
-        self._promised: tuple[Term, NodeId] | None = None
+        self._disk = Disk(storage.log, metrics, self._fail)
+        self._applier = Applier(storage.state)
         self._last_leader = NO_NODE
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._wake = asyncio.Event()
@@ -139,15 +123,25 @@ class Driver:
         self.until = self._conditions.until
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
         self._compaction = Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes)
-        self._received: dict[tuple[Index, Term], Path] = {}
+        self._received = ReceivedSnapshots()
         self.raft = self._make_core()
+
+    @property
+    def record(self) -> MembershipRecord:
+        """The members by name and address, as applied."""
+        return self._applier.record
+
+    @property
+    def revision(self) -> int:
+        """Revision of the last applied command."""
+        return self._applier.revision
 
     # Life cycle
 
     def attach(self, transport: Transport) -> None:
         """Give the driver its transport, before `run`."""
         self._transport = transport
-        self._catch_up = CatchUp(self._database, transport, self._copier, self._snapshot_ended, self._fail)
+        self._catch_up = CatchUp(self._storage, transport, self._copier, self._snapshot_ended, self._fail)
         self._announce_peers()
 
     async def run(self) -> None:
@@ -171,12 +165,11 @@ class Driver:
         self._reads.close()
         self._conditions.close()
         await self._catch_up.close()
-        self._syncer.shutdown()
-        self._attester.shutdown()
+        self._disk.close()
         self._copier.shutdown()
 
     def _make_core(self) -> RaftNode:
-        applied = self._database.state.applied
+        applied = self._storage.state.applied
         return RaftNode(
             self.identity.node_id,
             RaftSettings(
@@ -185,8 +178,8 @@ class Driver:
                 heartbeat_ticks=self.settings.heartbeat_ticks,
                 apply_bytes_max=APPLY_BYTES_MAX,
             ),
-            self._database.log,
-            hard_state=self._database.log.hard_state(),
+            self._storage.log,
+            hard_state=self._storage.log.hard_state(),
             configuration=applied.configuration,
             applied=applied.index,
             random_ticks=self._random_ticks,
@@ -237,7 +230,7 @@ class Driver:
         if not batch:
             return
         # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
-        data = join_batch(time.time_ns() // 1_000_000, [waiting.command for waiting in batch])
+        data = join_batch(self._wall_ms(), [waiting.command for waiting in batch])
         try:
             index, term = self.raft.propose(data)
         except NotNow as error:
@@ -254,60 +247,26 @@ class Driver:
         self._send(ready.messages)
         if ready.snapshot is not None:
             await self._install(ready.snapshot)
-        elif self._received:
-            # Stepped before this Ready was taken, and not in it: the core did not want them.
-            self._discard_received()
+        else:
+            self._received.discard()
         if ready.entries or ready.hard_state is not None:
-            self._database.log.append(ready.entries, ready.hard_state)
+            self._disk.append(ready.entries, ready.hard_state)
         if ready.must_sync:
-            sync = self._loop.run_in_executor(self._syncer, self._timed_sync, self._promises(ready.hard_state))
+            sync = self._disk.sync(ready.hard_state)
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
-            self._attest_soon()
         else:
             self._apply(ready.committed)
         self._send(ready.messages_after_append)
         self._reads.confirmed(ready.read_states)
         self._reads.failed(ready.failed_reads, self.raft.leader)
-        self._reads.applied(self._database.state.applied.index)
+        self._reads.applied(self._storage.state.applied.index)
         self.raft.advance(ready)
         self._conditions.check()
         if not ready.must_sync:
             # Give clients and peers a turn even when there is always something to do.
             await asyncio.sleep(0)
-
-    def _promises(self, hard_state: HardState | None) -> bool:
-        """Whether a new term or vote is about to be told, which must be in the witness first."""
-        if hard_state is None or (hard_state.term, hard_state.vote) == self._promised:
-            return False
-        self._promised = (hard_state.term, hard_state.vote)
-        return True
-
-    def _timed_sync(self, promises: bool) -> None:  # noqa: FBT001 - called by position through an executor
-        started = time.perf_counter()
-        if promises:
-            self._database.log.sync()
-        else:
-            self._database.log.sync_entries()
-        self._metrics.fsync_seconds.observe(time.perf_counter() - started)
-
-    def _attest_soon(self) -> None:
-        """Let the witness follow the log, in a thread of its own, at most every `WITNESS_LAG_S`."""
-        if not self._attesting:
-            self._attesting = True
-            self._loop.call_later(WITNESS_LAG_S, self._attest)
-
-    def _attest(self) -> None:
-        self._attesting = False
-        if not self._stopping:
-            done = self._loop.run_in_executor(self._attester, self._database.log.attest)
-            done.add_done_callback(self._attested)
-
-    def _attested(self, done: asyncio.Future[bool]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            self._fail(error)
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         if not messages:
@@ -320,62 +279,38 @@ class Driver:
     def _apply(self, committed: tuple[Entry, ...]) -> None:
         if not committed:
             return
-        overlay = Overlay(self.view)
-        configuration = self._database.state.applied.configuration
-        outcomes: list[list[Outcome]] = []
-        changed = False
-        for entry in committed:
-            if entry.kind is EntryKind.COMMANDS:
-                outcomes.append(apply_batch(overlay, entry.data))
-                self._compaction.applied(len(outcomes[-1]), len(entry.data))
-                continue
-            outcomes.append([])
-            if entry.kind is EntryKind.CHANGE:
-                configuration = self.raft.apply_change(entry)
-                self.record = apply_membership(overlay, entry.index, decode_change(entry.data).context, configuration)
-                changed = True
-        last = committed[-1]
-        applied = Applied(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
-        self._database.state.commit(overlay.writes, applied)
-        # BEFORE anybody is answered, so that whoever reads after an answer sees the write.
-        for entry, results in zip(committed, outcomes, strict=True):
-            if results:
-                self.revision = results[-1].revision
-            self._proposals.applied(entry.index, entry.term, results)
+        record = self.record
+        results = self._applier.apply(committed, self.raft.apply_change)
+        # BEFORE anybody is answered the state is stored, so that whoever reads after an answer sees the write.
+        for entry, outcomes in results:
+            self._compaction.applied(len(outcomes), len(entry.data))
+            self._proposals.applied(entry.index, entry.term, outcomes)
             expected = self._changes.pop(entry.index, None)
             if expected is not None and not expected[1].done():
                 expected[1].set_result(expected[0] == entry.term)
-        self._metrics.applied(sum(map(len, outcomes)), last.index)
-        if changed:
-            self._membership_changed(configuration)
+        applied = self._storage.state.applied
+        self._metrics.applied(sum(len(outcomes) for _, outcomes in results), applied.index)
+        if self.record is not record:
+            self._membership_changed(applied.configuration)
         if self._compaction.due:
             self._compact(applied)
 
-    def _compact(self, applied: Applied) -> None:
+    def _compact(self, applied: SnapshotMetadata) -> None:
         cut = self._compaction.advance(applied)
-        if cut is not None and cut.index >= self._database.log.first_index():
-            self._database.log.compact(cut)
-            log.info("log.compacted", index=cut.index, bytes=self._database.log.size_bytes)
+        if cut is not None and cut.index >= self._storage.log.first_index():
+            self._storage.log.compact(cut)
+            log.info("log.compacted", index=cut.index, bytes=self._storage.log.size_bytes)
 
     async def _install(self, metadata: SnapshotMetadata) -> None:
-        path = self._received.pop((metadata.index, metadata.term), None)
-        self._discard_received()
-        if path is None:
-            raise InvariantViolated(f"the core asks for a snapshot at {metadata.index} that was not received")
-        started = time.perf_counter()
-        await self._loop.run_in_executor(self._copier, install_snapshot, self._database, path)
+        path = self._received.take(metadata)
+        started = self._loop.time()
+        await self._loop.run_in_executor(self._copier, self._storage.install_snapshot, path)
         path.unlink(missing_ok=True)
         self._proposals.skipped_to(metadata.index)
         self._compaction.reset()
-        self.record = read_membership(self.view)
-        self.revision = read_revision(self.view)
-        log.info("snapshot.installed", index=metadata.index, seconds=round(time.perf_counter() - started, 3))
+        self._applier.reload()
+        log.info("snapshot.installed", index=metadata.index, seconds=round(self._loop.time() - started, 3))
         self._membership_changed(metadata.configuration)
-
-    def _discard_received(self) -> None:
-        for path in self._received.values():
-            path.unlink(missing_ok=True)
-        self._received.clear()
 
     def _note_leadership(self, state: SoftState) -> None:
         self._metrics.role_changed(state.role, leader=state.leader)
@@ -430,10 +365,7 @@ class Driver:
         (message,) = decode_messages(envelope)
         if not isinstance(message, InstallSnapshot):
             raise MessageRejected(f"a snapshot's envelope holds {type(message).__name__}")
-        # The transport deletes its file when this returns, and installing takes longer: make it ours.
-        own = path.with_name(f"received-{message.metadata.index}-{message.metadata.term}")
-        path.rename(own)  # noqa: ASYNC240 - a rename within one folder does not wait for the disk
-        self._received[message.metadata.index, message.metadata.term] = own
+        self._received.keep(message.metadata, path)
         self.on_messages(sender, (message,))
 
     def on_unreachable(self, node_id: NodeId) -> None:
@@ -458,7 +390,7 @@ class Driver:
 
     def data_bytes(self) -> int:
         """Return the size of the data directory on disk."""
-        return self._database.disk_bytes()
+        return self._storage.disk_bytes()
 
     def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
         """Queue an encoded command for the next entry. Raises `Overloaded`; the future raises as `Proposals` says."""
@@ -495,7 +427,7 @@ class Driver:
         if raft.last_index or raft.term or self.raft.has_ready():
             raise InvalidRequest("already_bootstrapped", "this node has a log already; a cluster is bootstrapped once")
         entry, hard_state = first_entry(me)
-        self._database.log.append((entry,), hard_state)
-        self._database.log.sync()
+        self._storage.log.append((entry,), hard_state)
+        self._storage.log.sync()
         self.raft = self._make_core()
         self._wake.set()

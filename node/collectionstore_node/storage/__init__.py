@@ -32,7 +32,6 @@ from collectionstore_node.storage.database import Database
 from collectionstore_node.storage.identity import Identity
 from collectionstore_node.storage.raft_log import RaftLog
 from collectionstore_node.storage.snapshot_file import SnapshotFile, read_metadata, verify_snapshot
-from collectionstore_node.storage.snapshots import export_snapshot, install_snapshot
 from collectionstore_node.storage.state import Applied, State
 from collectionstore_node.storage.tuning import Tuning
 
@@ -44,8 +43,6 @@ __all__ = [
     "SnapshotFile",
     "State",
     "Tuning",
-    "export_snapshot",
-    "install_snapshot",
     "read_metadata",
     "verify_snapshot",
 ]

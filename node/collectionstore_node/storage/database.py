@@ -24,7 +24,8 @@ from collectionstore_node.storage.identity import (
 )
 from collectionstore_node.storage.raft_log import RaftLog
 from collectionstore_node.storage.rocks import FIRST_STATE, NODE_FAMILY, Opening, Rocks, WalDamaged
-from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_leftovers
+from collectionstore_node.storage.snapshot_file import SnapshotFile
+from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_leftovers, export_snapshot, install_snapshot
 from collectionstore_node.storage.state import State
 from collectionstore_node.storage.tuning import Tuning
 from collectionstore_node.storage.witness import Witness
@@ -171,6 +172,14 @@ class Database:
         active = (node.get(ACTIVE_STATE) or b"").decode(errors="replace")
         state = State(rocks, rocks.family(active))
         return state, RaftLog(rocks, self._witness, state, failstop, self.tuning.log_cache_bytes)
+
+    def export_snapshot(self, directory: Path) -> SnapshotFile:
+        """Write the state as of now to a file in `directory`; see `snapshots.export_snapshot`."""
+        return export_snapshot(self, directory)
+
+    def install_snapshot(self, path: Path) -> None:
+        """Replace state machine and log by the snapshot in `path`; see `snapshots.install_snapshot`."""
+        install_snapshot(self, path)
 
     def disk_bytes(self) -> int:
         """Return the bytes of all files of RocksDB: tables, WAL, and its own bookkeeping."""

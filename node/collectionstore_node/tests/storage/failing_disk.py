@@ -21,7 +21,7 @@ from typing import Final
 from collectionstore_node.errors import Fatal
 from collectionstore_node.raft.messages import Index
 from collectionstore_node.statemachine.view import Writes
-from collectionstore_node.storage import Database, export_snapshot
+from collectionstore_node.storage import Database
 from collectionstore_node.tests.storage.entries import apply, extend, metadata, open_database
 
 _FSYNC_FDATASYNC: Final = {"x86_64": (74, 75), "aarch64": (82, 83)}
@@ -98,7 +98,7 @@ def calls(database: Database) -> dict[str, Callable[[], object]]:
         "scan": lambda: list(database.state.scan(b"a", b"b")),
         "commit": lambda: database.state.commit(Writes(), database.state.applied.__class__(Index(4))),
         "compact": lambda: database.log.compact(metadata(database, 2)),
-        "export": lambda: export_snapshot(database, database.spool),
+        "export": lambda: database.export_snapshot(database.spool),
         "properties": database.properties,
         "close": database.close,
     }

@@ -13,8 +13,6 @@ from collectionstore_node.raft.messages import Configuration, HardState, Index, 
 from collectionstore_node.storage import (
     Database,
     SnapshotFile,
-    export_snapshot,
-    install_snapshot,
     read_metadata,
     verify_snapshot,
 )
@@ -39,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> SnapshotFile:
     database = open_database(root / "source")
     extend(database, 50, term=2)
     apply(database, 50, dict(RECORDS))
-    snapshot = export_snapshot(database, root)
+    snapshot = database.export_snapshot(root)
     database.close()
     return snapshot
 
@@ -58,7 +56,7 @@ def test_exported_file_says_what_it_holds(exported: SnapshotFile) -> None:
 def test_export_of_an_empty_state_is_refused(database: Database) -> None:
     """There is no position to give it."""
     with pytest.raises(InvariantViolated, match="nothing"):
-        export_snapshot(database, database.spool)
+        database.export_snapshot(database.spool)
 
 
 def test_export_is_consistent_while_writes_go_on(database: Database, tmp_path: Path) -> None:
@@ -70,7 +68,7 @@ def test_export_is_consistent_while_writes_go_on(database: Database, tmp_path: P
 
     def export() -> None:
         while not stop.is_set():
-            files.append(export_snapshot(database, tmp_path))
+            files.append(database.export_snapshot(tmp_path))
 
     exporter = threading.Thread(target=export)
     exporter.start()
@@ -82,7 +80,7 @@ def test_export_is_consistent_while_writes_go_on(database: Database, tmp_path: P
     assert len({file.metadata.index for file in files}) > 1
     for number, file in enumerate({file.metadata.index: file for file in files}.values()):
         target = open_database(tmp_path / f"target {number}")
-        install_snapshot(target, file.path)
+        target.install_snapshot(file.path)
         assert set(contents(target).values()) == {b"%d" % file.metadata.index}
         target.close()
         if number == 2:
@@ -97,7 +95,7 @@ def test_install_replaces_state_and_log_and_keeps_the_vote(
     database.log.append((), hard_state(4, vote=3, commit=10))
     apply(database, 10, {b"key 0001": b"old", b"old": b"old"})
     database.log.sync()
-    install_snapshot(database, exported.path)
+    database.install_snapshot(exported.path)
 
     for restarted in (False, True):
         log = database.log
@@ -124,26 +122,26 @@ def test_snapshot_of_an_installed_snapshot_is_the_same_file(
     exported: SnapshotFile, database: Database, tmp_path: Path
 ) -> None:
     """Byte for byte, so that hashes can be compared between nodes."""
-    install_snapshot(database, exported.path)
-    assert export_snapshot(database, tmp_path).sha256 == exported.sha256
+    database.install_snapshot(exported.path)
+    assert database.export_snapshot(tmp_path).sha256 == exported.sha256
 
 
 def test_snapshots_can_be_installed_one_after_another(
     exported: SnapshotFile, database: Database, tmp_path: Path
 ) -> None:
     """Each replaces the one before; a scan begun earlier still shows what it began with."""
-    install_snapshot(database, exported.path)
+    database.install_snapshot(exported.path)
     old = database.state.scan(b"key", b"kez")
     first = next(old)
     extend(database, 70, term=3)
     apply(database, 70, {key: None for key in RECORDS} | {b"last": b"1"})
-    later = export_snapshot(database, tmp_path)
-    install_snapshot(database, later.path)
+    later = database.export_snapshot(tmp_path)
+    database.install_snapshot(later.path)
     assert contents(database) == {b"last": b"1"}
     assert dict([first, *old]) == RECORDS
     assert len(database.rocks.state_names()) == 1
     with pytest.raises(InvariantViolated, match="older"):
-        install_snapshot(database, exported.path)
+        database.install_snapshot(exported.path)
     assert contents(database) == {b"last": b"1"}
 
 
@@ -181,7 +179,7 @@ def test_install_crash_points_leave_the_old_or_the_new(
         else:
             assert contents(opened) == {b"old": b"1"}, point
             assert opened.log.entries(Index(1), Index(81), 1 << 20) == tuple(old_log)
-        install_snapshot(opened, exported.path)
+        opened.install_snapshot(exported.path)
         assert contents(opened) == RECORDS
         opened.close()
 
@@ -209,7 +207,7 @@ def test_every_damaged_part_of_a_file_is_noticed(exported: SnapshotFile, databas
                 verify_snapshot(damaged)
     damaged.write_bytes(whole + b"\0")
     with pytest.raises(InvariantViolated, match="damaged"):
-        install_snapshot(database, damaged)
+        database.install_snapshot(damaged)
     assert contents(database) == {b"old": b"1"}
     assert database.log.last_index() == 5
     assert len(database.rocks.state_names()) == 1
@@ -234,7 +232,7 @@ def test_spool_is_emptied_at_the_start(database: Database, directory: Path) -> N
 
 def test_lost_state_family_is_refused(exported: SnapshotFile, database: Database, directory: Path) -> None:
     """The log must not go on without the state it was compacted into."""
-    install_snapshot(database, exported.path)
+    database.install_snapshot(exported.path)
     batch = database.rocks.batch(database.rocks.family("node"))
     batch[b"state_family"] = b"state-9"
     database.rocks.write(batch)

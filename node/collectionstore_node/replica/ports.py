@@ -1,0 +1,81 @@
+"""What the replica needs of a data directory. `storage.Database` has it; simulations put a faulty disk in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from collectionstore_node.raft.messages import Entry, HardState, SnapshotMetadata
+from collectionstore_node.raft.reader import LogReader
+from collectionstore_node.statemachine.view import View, Writes
+from collectionstore_node.storage import Applied, Identity, SnapshotFile
+
+
+class Log(LogReader, Protocol):
+    """The stored log. `sync`, `sync_entries` and `attest` block and run in threads; the rest belongs to the loop.
+
+    Every method raises `StorageFailed` at and after the first error of the disk.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """Approximate bytes of the entries kept."""
+
+    def hard_state(self) -> HardState:
+        """Return what was appended last, durable or not."""
+
+    def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
+        """Hand both to the operating system; a conflicting suffix is replaced."""
+
+    def sync(self) -> None:
+        """Make durable, and witness, what was appended before the call."""
+
+    def sync_entries(self) -> None:
+        """Make durable what was appended before the call; the witness follows with `attest`."""
+
+    def attest(self) -> bool:
+        """Let the witness catch up with what is durable; return whether it was behind."""
+
+    def compact(self, to: SnapshotMetadata) -> None:
+        """Drop the entries up to `to.index`, which is applied."""
+
+
+class State(View, Protocol):
+    """The state machine's data and how far it is applied, which change together."""
+
+    @property
+    def applied(self) -> Applied:
+        """Where the state stands in the log."""
+
+    def commit(self, writes: Writes, applied: Applied) -> None:
+        """Store both in one batch, without a sync: the log can replay it."""
+
+
+class Storage(Protocol):
+    """A data directory."""
+
+    @property
+    def identity(self) -> Identity:
+        """Whose data this is."""
+
+    @property
+    def log(self) -> Log:
+        """The Raft log and the hard state."""
+
+    @property
+    def state(self) -> State:
+        """The state machine."""
+
+    @property
+    def spool(self) -> Path:
+        """A folder for files on their way between nodes."""
+
+    def disk_bytes(self) -> int:
+        """Return the bytes of all files."""
+
+    def export_snapshot(self, directory: Path) -> SnapshotFile:
+        """Write the state as of now to a file in `directory`. Blocks; for a thread."""
+
+    def install_snapshot(self, path: Path) -> None:
+        """Replace state and log by a verified file, all or nothing. Blocks; for a thread."""
