@@ -5,6 +5,7 @@ One cluster for the module, since starting one takes seconds; the tests run in o
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -23,7 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+
+from collectionstore_node.tests.histories.checker import check
+from collectionstore_node.tests.histories.workload import Workload, WorkloadSettings
 
 CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120
@@ -245,6 +250,31 @@ def test_scaling_under_a_writer_changes_all_voters_in_one_step(cluster: Cluster)
         writer.wait_for(20)
     assert len(cluster.status(0)["configuration"]["voters"]) == 3
     cluster.assert_nothing_lost()
+
+
+def test_clients_see_one_store_while_a_leader_is_killed(cluster: Cluster) -> None:
+    async def use() -> Workload:
+        async with aiohttp.ClientSession() as session:
+            workload = Workload(
+                urls=lambda: [f"http://127.0.0.1:{cluster.base_port + 10 * ordinal}" for ordinal in range(3)],
+                session=session,
+                now=time.monotonic,
+                random=random.Random(1),
+                settings=WorkloadSettings(clients=8, operations_per_key=60),
+            )
+            await workload.prepare()
+            leader = await asyncio.to_thread(lambda: cluster.status(cluster.leader())["pid"])
+            run = asyncio.create_task(workload.run(until=time.monotonic() + 3))
+            await asyncio.sleep(0.5)  # the clients' time to get going; nothing is asserted about how far they are
+            os.kill(leader, signal.SIGKILL)
+            await run
+            await workload.read_all()
+            return workload
+
+    workload = asyncio.run(use())
+    assert workload.progress.outcomes["ok"] > 200
+    verdict = check(workload.history)
+    assert verdict.ok, verdict.explanation
 
 
 def test_down_keeps_the_data_and_up_brings_it_back(cluster: Cluster) -> None:

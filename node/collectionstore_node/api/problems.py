@@ -122,7 +122,8 @@ _OTHER_INVALID: Final = Kind(400, "The request cannot be carried out")
 class Problem(Exception):
     """A refusal on its way to the client; `members` are added to the body, `headers` are whole header lines.
 
-    `retryable` and `outcome` replace what `KINDS` says of the code.
+    `retryable` and `outcome` replace what `KINDS` says of the code. `revision` is that of the command, when one was
+    applied and came to this.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Problem(Exception):
         detail: str,
         *,
         headers: bytes = b"",
+        revision: int | None = None,
         retryable: bool | None = None,
         outcome: Effect | None = None,
         **members: object,
@@ -139,6 +141,7 @@ class Problem(Exception):
         self.code = code
         self.detail = detail
         self.headers = headers
+        self.revision = revision
         self.retryable = retryable
         self.outcome = outcome
         self.members = members
@@ -161,7 +164,7 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
 
 
 def render(problem: Problem, *, request_id: str, revision: int) -> Answer:
-    """Return the problem as `application/problem+json`."""
+    """Return the problem as `application/problem+json`. `revision` is the node's, for what came to no command."""
     kind = KINDS.get(problem.code, _OTHER_INVALID)
     retryable = kind.retryable if problem.retryable is None else problem.retryable
     body: dict[str, object] = {
@@ -177,11 +180,13 @@ def render(problem: Problem, *, request_id: str, revision: int) -> Answer:
     }
     headers = b"%sX-Revision: %d\r\nX-Request-Id: %s\r\n%s" % (
         _CONTENT_TYPE,
-        revision,
+        revision if problem.revision is None else problem.revision,
         request_id.encode(),
         problem.headers,
     )
     if kind.status in (429, 503) or (kind.status == 504 and retryable):
         body["retry_after_ms"] = RETRY_AFTER_S * 1000
         headers += b"Retry-After: %d\r\n" % RETRY_AFTER_S
+    if problem.revision is not None:
+        body["revision"] = problem.revision
     return Answer(kind.status, headers, orjson.dumps(body | problem.members))

@@ -174,6 +174,21 @@ async def test_get_heeds_conditions(people: Client, headers: dict[str, str], sta
         assert (reply.body, reply.headers["ETag"]) == (b"", '"2"')
 
 
+async def test_refused_write_tells_its_own_revision_also_when_it_is_repeated(people: Client) -> None:
+    """A refused write is a command too: its place among the others is in its answer, not where the node stands."""
+    await people.put(f"{PEOPLE}/ada", {"name": "Ada"})
+    create = {"If-None-Match": "*", "Idempotency-Key": "once"}
+    first = await people.put(f"{PEOPLE}/ada", {"name": "Eve"}, **create)
+    await people.put(f"{PEOPLE}/bob", {"name": "Bob"})
+    again = await people.put(f"{PEOPLE}/ada", {"name": "Eve"}, **create)
+    gone = await people.delete(f"{PEOPLE}/nobody")
+
+    assert [first.status, again.status, gone.status] == [412, 412, 404]
+    assert [first.headers["X-Revision"], again.headers["X-Revision"]] == ["3", "3"]
+    assert first.json["revision"] == again.json["revision"] == 3
+    assert gone.headers["X-Revision"] == str(gone.json["revision"])
+
+
 async def test_ids_are_any_text(people: Client) -> None:
     """Percent-decoded once; a slash inside an id is %2F."""
     for target, expected in [("a%2Fb", "a/b"), ("%C3%A9", "é"), ("%25", "%"), ("a+b", "a+b"), ("a%20b", "a b")]:
