@@ -6,7 +6,8 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants
+.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants soak chaos \
+	kube-up kube-down e2e
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,3 +64,12 @@ measure: $(SYNCED) ## Measure joins, failures and healing on real local processe
 
 mutants: $(SYNCED) ## Bring known bugs of other Raft stores back, one at a time, and see what notices
 	@.venv/bin/python -m collectionstore_node.tests.mutants.run
+
+kube-up: $(SYNCED) ## Start a real Kubernetes with three nodes on this machine (root; builds it the first time)
+	@.venv/bin/python e2e/kube.py up
+
+kube-down: $(SYNCED) ## Stop it and leave nothing behind
+	@.venv/bin/python e2e/kube.py down
+
+e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make e2e SCENARIO=name
+	@.venv/bin/python e2e/run.py $(SCENARIO)

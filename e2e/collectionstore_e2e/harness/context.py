@@ -1,0 +1,67 @@
+"""What a scenario is called with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from collectionstore_e2e.harness.client import Client
+from collectionstore_e2e.harness.errors import NoCluster
+from collectionstore_e2e.harness.kubectl import Kubectl
+from collectionstore_e2e.harness.machines import Machines
+from collectionstore_e2e.kube import images, places
+
+VARIABLES: Final = {
+    "E2E_NODE_IMAGE": images.NODE,
+    "E2E_NODE_NEXT_IMAGE": images.NODE_NEXT,
+    "E2E_OPERATOR_IMAGE": images.OPERATOR,
+    "E2E_TOOLBOX_IMAGE": images.TOOLBOX,
+}
+"""For clusters that pull their images: variable -> what is used on the cluster of `kube.py`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images that scenarios run; `toolbox` has sh and python3."""
+
+    node: str
+    node_next: str
+    operator: str
+    toolbox: str
+
+    @classmethod
+    def from_environment(cls) -> Images:
+        return cls(*(os.environ.get(variable, usual) for variable, usual in VARIABLES.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One scenario's world: a fresh namespace, and the tools bound to it."""
+
+    namespace: str
+    client: Client
+    kubectl: Kubectl
+    images: Images
+    machines: Machines | None
+    say: Callable[[str], None]
+    """Prints a line below the scenario's name: what was measured."""
+
+    @property
+    def own_machines(self) -> Machines:
+        """The machines, for scenarios that were declared to need them."""
+        if self.machines is None:
+            raise NoCluster("this scenario must be declared with needs_machines=True")
+        return self.machines
+
+
+def find_kubeconfig() -> Path:
+    """Return the kubeconfig to use: KUBECONFIG's, or that of the cluster `kube.py` started."""
+    named = os.environ.get("KUBECONFIG")
+    found = Path(named) if named else places.KUBECONFIG
+    if not found.exists():
+        start = "start one with  make kube-up  or name one in KUBECONFIG"
+        raise NoCluster(f"KUBECONFIG names {found}, which does not exist" if named else f"no cluster runs: {start}")
+    return found

@@ -1,0 +1,151 @@
+"""Runs scenarios one after the other, each in a namespace of its own, and says how it went.
+
+Exit codes of `main`: 0 all passed, 1 one failed, 2 there is no such scenario or no cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from collectionstore_e2e.harness.client import Client
+from collectionstore_e2e.harness.context import Context, Images, find_kubeconfig
+from collectionstore_e2e.harness.errors import DeadlinePassed, NoCluster, Refused
+from collectionstore_e2e.harness.evidence import Evidence
+from collectionstore_e2e.harness.kinds import NAMESPACE
+from collectionstore_e2e.harness.kubectl import Kubectl, find_kubectl
+from collectionstore_e2e.harness.machines import Machines, find_machines
+from collectionstore_e2e.harness.scenario import Scenario, find_scenarios
+from collectionstore_e2e.kube.places import REPOSITORY
+
+EVIDENCE: Final = REPOSITORY / "build" / "e2e"
+NAMESPACE_GONE_S: Final = 120.0
+
+
+class Runner:
+    """Runs scenarios on one cluster."""
+
+    def __init__(self, client: Client, kubeconfig: Path, machines: Machines | None, *, keep: bool) -> None:
+        self._client = client
+        self._kubeconfig = kubeconfig
+        self._machines = machines
+        self._keep = keep
+        self._namespaces: list[str] = []
+
+    async def run(self, scenario: Scenario) -> bool:
+        """Run one scenario; return whether it passed. Its evidence is written when it did not."""
+        print(f"run    {scenario.name}: {scenario.title}", flush=True)
+        started = time.monotonic()
+        error = await self._attempt(scenario)
+        took = time.monotonic() - started
+        print(f"{'FAIL  ' if error else 'ok    '} {scenario.name} {took:.1f} s", flush=True)
+        return error is None
+
+    async def _attempt(self, scenario: Scenario) -> Exception | None:
+        context = await self._prepare(scenario)
+        try:
+            async with asyncio.timeout(scenario.timeout_s) as deadline:
+                await scenario.body(context)
+            return None
+        except Exception as caught:  # whatever it is, it is this scenario's failure
+            error: Exception = caught
+            if deadline.expired():
+                error = DeadlinePassed(f"{scenario.name} did not end within {scenario.timeout_s:.0f} s")
+                error.__cause__ = caught
+            await _report(error, EVIDENCE / f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario.name}", context)
+            return error
+        finally:
+            await self._clear(context)
+
+    async def _prepare(self, scenario: Scenario) -> Context:
+        name = f"e2e-{scenario.name[:40]}-{secrets.token_hex(3)}"
+        labels = {"pod-security.kubernetes.io/enforce": scenario.pod_security, "app.kubernetes.io/part-of": "e2e"}
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        await self._client.create(manifest)
+        self._namespaces.append(name)
+        return Context(
+            namespace=name,
+            client=self._client.within(name),
+            kubectl=Kubectl(find_kubectl(), self._kubeconfig, name),
+            images=Images.from_environment(),
+            machines=self._machines,
+            say=lambda text: print(f"       {text}", flush=True),
+        )
+
+    async def _clear(self, context: Context) -> None:
+        if self._machines is not None:
+            await self._machines.restore()
+        if self._keep:
+            print(f"       kept: namespace {context.namespace}", flush=True)
+            self._namespaces.remove(context.namespace)
+            return
+        # It goes while the next scenario runs.
+        await self._client.delete(NAMESPACE, context.namespace)
+
+    async def finish(self) -> bool:
+        """Wait until all namespaces have gone; return whether they have. If one stays, nobody removes a finalizer."""
+        try:
+            for name in self._namespaces:
+                await self._client.until_gone(NAMESPACE, name, timeout_s=NAMESPACE_GONE_S)
+        except DeadlinePassed as passed:
+            print(f"FAIL   {passed}", flush=True)
+            return False
+        return True
+
+
+async def _report(error: Exception, folder: Path, context: Context) -> None:
+    told = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
+    print(textwrap.indent(f"{told}\nevidence: {folder}", " " * 7), flush=True)
+    try:
+        await Evidence(folder, context).collect(error)
+    except Exception as second:  # the scenario's own failure is what counts, and the next one must run
+        print(f"       evidence is incomplete: {second!r}", flush=True)
+
+
+async def _run(names: Sequence[str], *, keep: bool) -> int:
+    known = find_scenarios()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise NoCluster(f"no scenario is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    kubeconfig = find_kubeconfig()
+    client = await Client.connect(kubeconfig)
+    try:
+        machines = find_machines(client.server)
+        runner = Runner(client, kubeconfig, machines, keep=keep)
+        passed = failed = 0
+        for scenario in (known[name] for name in names or known):
+            if scenario.needs_machines and machines is None:
+                print(f"left out {scenario.name}: it kills nodes, which only the cluster of kube.py allows")
+                continue
+            good = await runner.run(scenario)
+            passed, failed = passed + good, failed + (not good)
+        failed += not await runner.finish()
+    finally:
+        await client.close()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the scenarios that are named, or all."""
+    parser = argparse.ArgumentParser(prog="e2e/run.py", description="Run end-to-end scenarios on a Kubernetes cluster.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios to run; all without any")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
+    parser.add_argument("--keep", action="store_true", help="do not delete the namespaces")
+    options = parser.parse_args(arguments)
+    if options.list:
+        for scenario in find_scenarios().values():
+            print(f"{scenario.name:40} {scenario.title}")
+        return 0
+    try:
+        return asyncio.run(_run(options.names, keep=options.keep))
+    except (NoCluster, Refused, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,57 @@
+"""How a scenario is declared and found."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from collectionstore_e2e import scenarios
+from collectionstore_e2e.harness.context import Context
+
+Body: TypeAlias = Callable[[Context], Awaitable[None]]
+PodSecurity: TypeAlias = Literal["restricted", "baseline", "privileged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A test by name; `body` raises when the product does not do what the docstring says."""
+
+    name: str
+    body: Body
+    timeout_s: float
+    needs_machines: bool
+    pod_security: PodSecurity
+
+    @property
+    def title(self) -> str:
+        """What it shows: the first line of its docstring."""
+        return (self.body.__doc__ or "").strip().partition("\n")[0]
+
+
+_declared: dict[str, Scenario] = {}
+
+
+def scenario(
+    *, timeout_s: float, needs_machines: bool = False, pod_security: PodSecurity = "restricted"
+) -> Callable[[Body], Body]:
+    """Declare a function of `scenarios/` as a scenario; its name, with hyphens, is what `make e2e SCENARIO=` takes.
+
+    `needs_machines`: it kills or cuts off nodes, so it runs only on the cluster of `kube.py`.
+    """
+
+    def declare(body: Body) -> Body:
+        name = body.__name__.replace("_", "-")
+        _declared[name] = Scenario(name, body, timeout_s, needs_machines, pod_security)
+        return body
+
+    return declare
+
+
+def find_scenarios() -> dict[str, Scenario]:
+    """Import everything in `scenarios/` and return what was declared there, in alphabetical order of the modules."""
+    for module in sorted(one.name for one in pkgutil.iter_modules(scenarios.__path__)):
+        importlib.import_module(f"{scenarios.__name__}.{module}")
+    return dict(_declared)

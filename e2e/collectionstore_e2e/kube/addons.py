@@ -1,0 +1,32 @@
+"""Objects and programs that turn a bare API server with nodes into a cluster: DNS, volumes."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Final
+
+from collectionstore_e2e.kube import control_plane, images
+from collectionstore_e2e.kube.commands import run
+from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.places import CONTROL_ADDRESS, DNS_ADDRESS, KUBECONFIG
+
+FOLDER: Final = Path(__file__).parent
+
+
+def apply(control: Machine, binaries: Path) -> None:
+    """Apply the objects and start DNS and the provisioner on the control machine."""
+    objects = _filled("addons.yaml").encode()
+    kubectl(binaries, "apply", "--server-side", "--filename", "-", stdin=objects)
+    control_plane.start_dns(control)
+    control_plane.start_provisioner(control, _filled("helper-pod.yaml"))
+
+
+def kubectl(binaries: Path, *arguments: str, stdin: bytes | None = None, timeout_s: float = 120) -> str:
+    """Run kubectl as the administrator."""
+    return run([binaries / "kubectl", f"--kubeconfig={KUBECONFIG}", *arguments], stdin=stdin, timeout_s=timeout_s)
+
+
+def _filled(name: str) -> str:
+    values = {"DNS_ADDRESS": DNS_ADDRESS, "CONTROL_ADDRESS": CONTROL_ADDRESS, "TOOLBOX": images.TOOLBOX}
+    return string.Template((FOLDER / name).read_text().replace("$VOL_DIR", "$$VOL_DIR")).substitute(values)

@@ -1,0 +1,94 @@
+"""The commands of `e2e/kube.py`; `--help` lists them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from collectionstore_e2e.kube import binaries, cluster, images, network, prerequisites
+from collectionstore_e2e.kube.errors import KubeError
+from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.places import CACHE, KUBECONFIG, MACHINES, NODES, STATE
+from collectionstore_e2e.kube.progress import Progress
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0: done, 1: it could not be done, 3 from `status`: no complete cluster runs."""
+    options = _parser().parse_args(arguments)
+    try:
+        prerequisites.require_root()
+        if options.command == "status":
+            return _status()
+        if options.command == "shell":
+            return Machine(options.machine).shell()
+        with cluster.locked():
+            _change(options)
+    except KubeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; `down` takes away what was started, `up` starts over", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _change(options: argparse.Namespace) -> None:
+    progress = Progress()
+    match options.command:
+        case "up":
+            cluster.up(progress)
+        case "down":
+            cluster.down(progress)
+            progress.say("nothing of the cluster is left; what was built is kept in the cache")
+        case "load":
+            with progress.step(f"load {options.archive} into the nodes"):
+                images.load_archive(options.archive)
+        case "kill-node":
+            with progress.step(f"kill {options.node}"):
+                Machine(options.node).kill()
+        case "start-node":
+            with progress.step(f"start {options.node}"):
+                cluster.restart_node(options.node)
+        case "cut-node" | "join-node":
+            network.set_cable(options.node, plugged=options.command == "join-node")
+
+
+def _status() -> int:
+    if not cluster.left_over():
+        print("nothing runs")
+        return 3
+    total_bytes, total_s = 0, 0.0
+    for one in cluster.usage():
+        total_bytes, total_s = total_bytes + one.memory_bytes, total_s + one.cpu_s
+        programs = ", ".join(one.programs) or "stopped"
+        pods = f", {one.containers} pods" if one.containers else ""
+        print(f"{one.machine:8} {one.memory_bytes >> 20:6} MiB {one.cpu_s:8.1f} s of CPU  {programs}{pods}")
+    print(f"{'all':8} {total_bytes >> 20:6} MiB {total_s:8.1f} s of CPU")
+    print(f"KUBECONFIG={KUBECONFIG}\nlogs: {STATE}/machines/*/log")
+    print(f"kubectl, helm, etcdctl: {binaries.folder()}\ncache: {CACHE}")
+    missing = cluster.missing()
+    if missing or not cluster.COMPLETE.exists():
+        print(f"not complete; missing: {', '.join(missing) or 'the end of `up`'}")
+        return 3
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="e2e/kube.py", description="A Kubernetes of three nodes on this computer.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="build what is missing, start the cluster, load this checkout's images")
+    commands.add_parser("down", help="take everything away but the cache")
+    commands.add_parser("status", help="show what runs and what it uses")
+    commands.add_parser("shell", help="open a shell in a machine").add_argument("machine", choices=MACHINES)
+    load = commands.add_parser("load", help="load an image archive (OCI or Docker) into all nodes")
+    load.add_argument("archive", type=Path)
+    for name, text in (
+        ("kill-node", "end a node at once, as a power cut would"),
+        ("start-node", "start a node that was killed, with its disk"),
+        ("cut-node", "cut a node's cable"),
+        ("join-node", "plug the cable in again"),
+    ):
+        commands.add_parser(name, help=text).add_argument("node", choices=NODES)
+    return parser

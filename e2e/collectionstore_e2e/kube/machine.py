@@ -1,0 +1,247 @@
+"""A machine: PID, mount, network, UTS and IPC namespaces with files of their own, that die with their first process.
+
+In it, `/var/lib`, `/var/log` and `/run` are its own, so every program runs with its usual paths; `/run/kube` holds the
+programs that were built here. Processes are found by the mark in their environment, never by a file that says which
+they were: so what a crash left behind is found too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from collectionstore_e2e.kube import cgroups, commands
+from collectionstore_e2e.kube.errors import ComponentFailed
+from collectionstore_e2e.kube.places import MARK, STATE
+
+BINARIES: Final = Path("/run/kube")
+PATH: Final = f"{BINARIES}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+START_S: Final = 20.0
+END_S: Final = 20.0
+TAIL_LINES: Final = 15
+
+# Runs as the first process of the namespaces. It becomes `sleep` with SIGCHLD ignored: so the kernel itself reaps the
+# orphans that end up with it. `make-rprivate` comes first: nothing mounted here may reach the host.
+SETUP: Final = """
+set -e
+mount --make-rprivate /
+mount --make-rshared /
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/lock
+files=$1; name=$2; shift 2
+while [ $# -gt 0 ]; do
+    mkdir "/run/$1"
+    mount --bind "$2" "/run/$1"
+    shift 2
+done
+mount --bind "$files/log" /var/log
+mount --bind "$files/lib" /var/lib
+hostname "$name"
+ip link set lo up
+echo 1 > /proc/sys/net/ipv4/ip_forward
+echo ready
+exec >/dev/null 2>&1
+trap '' CHLD
+exec sleep infinity
+"""
+
+# A word list in $CGROUPS, because a shell moves itself and then becomes the program: no moment outside the group.
+ENTER_CGROUPS: Final = 'for procs in $CGROUPS; do echo 0 > "$procs"; done; unset CGROUPS; exec "$@"'
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a machine: `pid` as the host sees it, `first` for the one whose end is the machine's end."""
+
+    pid: int
+    machine: str
+    program: str
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine by name; it may run or not."""
+
+    name: str
+
+    @property
+    def files(self) -> Path:
+        """The folder that holds its `/var/lib` (`lib`) and `/var/log` (`log`)."""
+        return STATE / "machines" / self.name
+
+    @property
+    def lib(self) -> Path:
+        return self.files / "lib"
+
+    @property
+    def log(self) -> Path:
+        return self.files / "log"
+
+    def first_pid(self) -> int | None:
+        """Return the host's number of its first process, None when it is not running."""
+        return next((one.pid for one in processes() if one.machine == self.name and one.first), None)
+
+    def start(self, shared: Mapping[str, Path]) -> int:
+        """Start it, with nothing in it yet; return the host's number of its first process.
+
+        The folders in `shared` are seen in it as `/run/<name>`; `kube` must be among them.
+        """
+        for folder in (self.lib, self.log):
+            folder.mkdir(parents=True, exist_ok=True)
+        namespaces = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--net", "--uts", "--ipc"]
+        setup = ["sh", "-c", SETUP, "setup", str(self.files), self.name]
+        setup += [str(word) for pair in shared.items() for word in pair]
+        errors = self.log / "setup.log"
+        with errors.open("wb") as stderr:
+            process = subprocess.Popen(
+                ["sh", "-c", ENTER_CGROUPS, "enter", *namespaces, *setup],
+                env={**self._environment(), "CGROUPS": " ".join(map(str, cgroups.make(self.name)))},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        with process.stdout as stdout:
+            if stdout.readline() != b"ready\n":
+                process.kill()
+                process.wait()
+                raise ComponentFailed(f"{self.name} did not start: {errors.read_text().strip()}")
+        pid = self.first_pid()
+        if pid is None:
+            raise ComponentFailed(f"{self.name} ended while it started: {errors.read_text().strip()}")
+        return pid
+
+    def run(self, argv: Sequence[str | Path], *, stdin: bytes | IO[bytes] | None = None, timeout_s: float = 300) -> str:
+        """Run a program in it to its end and return what it printed. Raises `CommandFailed`."""
+        return commands.run(
+            self._inside(argv), stdin=stdin, environment={**os.environ, **self._environment()}, timeout_s=timeout_s
+        )
+
+    def spawn(self, argv: Sequence[str | Path]) -> None:
+        """Start a program that stays, in the machine's cgroup; its output goes to `log/<program>.log`.
+
+        Returns when it runs, which does not mean that it is ready. Raises `ComponentFailed` when it does not.
+        """
+        program = Path(str(argv[0])).name
+        log = f"/var/log/{program}.log"
+        detached = ["sh", "-c", 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null &', "spawn", log]
+        groups = " ".join(map(str, cgroups.make(self.name)))
+        commands.run(
+            ["sh", "-c", ENTER_CGROUPS, "enter", *self._inside([*detached, *map(str, argv)])],
+            environment={**self._environment(), "CGROUPS": groups},
+        )
+        # On a busy computer the shell in between may still be about to become the program.
+        commands.wait_until(
+            lambda: program in self.programs(),
+            what=f"{program} to run on {self.name}",
+            timeout_s=START_S,
+            clue=lambda: self.tail(program),
+        )
+
+    def programs(self) -> list[str]:
+        """Return the names of all programs that run in it, containers apart."""
+        return [one.program for one in processes() if one.machine == self.name]
+
+    def tail(self, program: str) -> str:
+        """Return where a program's log is, and how it ends."""
+        log = self.log / f"{program}.log"
+        lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
+        return "\n".join([f"{log} ends:", *lines])
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would; what is on its disk stays."""
+        kill([self.name])
+
+    def delete_files(self) -> None:
+        """Delete its disk. It must not be running."""
+        shutil.rmtree(self.files, ignore_errors=False)
+
+    def shell(self) -> int:
+        """Give whoever sits at the terminal a shell in it; return its exit code."""
+        environment = {**self._environment(), "TERM": os.environ.get("TERM", "dumb")}
+        return subprocess.run(self._inside(["sh"]), env=environment, check=False).returncode
+
+    def _inside(self, argv: Sequence[str | Path]) -> list[str]:
+        pid = self.first_pid()
+        if pid is None:
+            raise ComponentFailed(f"{self.name} is not running")
+        return ["nsenter", f"--target={pid}", "--pid", "--mount", "--net", "--uts", "--ipc", "--", *map(str, argv)]
+
+    def _environment(self) -> dict[str, str]:
+        # Little is passed on: proxies and credentials of whoever runs this have no business in there.
+        return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", MARK: self.name}
+
+
+def processes() -> Iterator[Process]:
+    """Yield every process that carries the mark, whatever became of the one that started it."""
+    mark = f"{MARK}=".encode()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            name = next((entry[len(mark) :].decode() for entry in environment if entry.startswith(mark)), None)
+            if name is None:
+                continue
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        except PermissionError:
+            continue  # it may do more than root here, so nothing that root started
+        numbers = status["NSpid"].split()
+        yield Process(
+            pid=int(folder.name),
+            machine=name,
+            program=_program(folder, status["Name"].strip()),
+            # Containers' first processes have a third number: a namespace of their own below the machine's.
+            first=len(numbers) == 2 and numbers[1] == "1",
+        )
+
+
+def _program(folder: Path, otherwise: str) -> str:
+    # The kernel cuts a process's name after 15 characters; the first word of its command line is whole.
+    try:
+        word = (folder / "cmdline").read_bytes().split(b"\0")[0].decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return otherwise
+    return Path(word).name or otherwise
+
+
+def kill(machines: Sequence[str]) -> None:
+    """End these machines and everything in them, and return when all of it is gone."""
+
+    def gone() -> bool:
+        left = [one for one in processes() if one.machine in machines and one.pid != os.getpid()]
+        # The first process takes all others of its PID namespace with it; what is outside follows.
+        for one in left:
+            _kill(one.pid)
+        return not left
+
+    commands.wait_until(gone, what=f"the end of {', '.join(machines)}", timeout_s=END_S)
+
+
+def kill_strays() -> None:
+    """End what is in the cluster's cgroups without the mark: containers whose machine is gone, if there were any."""
+
+    def gone() -> bool:
+        left = cgroups.processes() - {os.getpid()}
+        for pid in left:
+            _kill(pid)
+        return not left
+
+    commands.wait_until(gone, what="the end of the processes in the cluster's cgroups", timeout_s=END_S)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it is what was wanted

@@ -1,0 +1,63 @@
+"""Where everything lies, which versions run, and the addresses of the cluster. Constants only.
+
+What is expensive to make is in CACHE and survives; what a running cluster needs is in STATE and goes with it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[3]
+GO_MODULES: Final = REPOSITORY / "e2e" / "go"
+
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "collectionstore-kube"
+STATE: Final = Path("/var/lib/collectionstore-kube")
+KUBECONFIG: Final = STATE / "kubeconfig"
+"""The administrator's access; the default of `run.py` while KUBECONFIG is not set."""
+
+KUBERNETES_VERSION: Final = "v1.34.4"
+"""As in go/kubernetes/go.mod. Not 1.35, whose kubelet refuses cgroup v1."""
+DEBIAN_RELEASE: Final = "bookworm"
+
+MARK: Final = "COLLECTIONSTORE_KUBE_MACHINE"
+"""Environment variable that every process of the cluster carries; its value is the machine's name."""
+CGROUP: Final = "collectionstore-kube"
+HOST_INTERFACE: Final = "cs-kube"
+
+CONTROL: Final = "control"
+NODES: Final = ("node-1", "node-2", "node-3")
+BUILDER: Final = "builder"
+"""Unpacks images, before the others start."""
+MACHINES: Final = (CONTROL, *NODES)
+
+# Networks that neither Docker, Podman, kind nor home routers use by default.
+MACHINE_NETWORK_BITS: Final = 24
+HOST_ADDRESS: Final = "10.213.0.254"
+CONTROL_ADDRESS: Final = "10.213.0.1"
+POD_NETWORK: Final = "10.214.0.0/16"
+SERVICE_NETWORK: Final = "10.215.0.0/16"
+API_SERVICE_ADDRESS: Final = "10.215.0.1"
+DNS_ADDRESS: Final = "10.215.0.10"
+API_SERVER: Final = f"https://{CONTROL_ADDRESS}:6443"
+
+
+def node_number(node: str) -> int:
+    """Return 1 for node-1."""
+    return NODES.index(node) + 1
+
+
+def node_address(node: str) -> str:
+    """Return a node's own address."""
+    return f"10.213.0.{10 + node_number(node)}"
+
+
+def pod_subnet(node: str) -> str:
+    """Return the addresses of a node's pods."""
+    return f"10.214.{node_number(node)}.0/24"
+
+
+def zone(node: str) -> str:
+    """Return the zone that a node is labelled with."""
+    return f"zone-{node_number(node)}"

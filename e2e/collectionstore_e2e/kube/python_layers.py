@@ -1,0 +1,131 @@
+"""What the project's images hold above their base: the locked dependencies, and the wheel of this checkout.
+
+Two layers, because dependencies change seldom: they are cached by what the lock says of them.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from collectionstore_e2e.kube import oci, rootfs
+from collectionstore_e2e.kube.commands import run
+from collectionstore_e2e.kube.errors import PrerequisiteMissing
+from collectionstore_e2e.kube.places import CACHE, REPOSITORY
+from collectionstore_e2e.kube.progress import Progress
+
+DEPENDENCIES: Final = "/opt/collectionstore/dependencies"
+PROJECT: Final = "/opt/collectionstore/lib"
+PYTHON_PATH: Final = f"{PROJECT}:{DEPENDENCIES}"
+SCRIPTS: Final = "usr/local/bin"
+BASE_PYTHON: Final = "3.11"
+"""The base release's; the wheels must be for it, whichever Python runs this."""
+FORMAT: Final = "1"
+SCRATCH: Final = CACHE / "scratch"
+
+SCRIPT: Final = """#!{python} -P
+import sys
+from {module} import {function}
+sys.exit({function}())
+"""
+
+
+def dependencies(extra: str, progress: Progress) -> oci.Layer:
+    """Return the layer with what the lock says for one of the project's extras, without the project."""
+    export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--extra", extra]
+    requirements = run([_uv(), *export], cwd=REPOSITORY)
+    key = hashlib.sha256(f"{FORMAT} {BASE_PYTHON} {requirements}".encode()).hexdigest()[:12]
+    target = CACHE / "layers" / f"dependencies-{extra}-{key}.tar"
+    if not target.exists():
+        with progress.step(f"install the dependencies of the {extra}'s image"), _scratch() as scratch:
+            listed = scratch / "requirements.txt"
+            listed.write_text(requirements)
+            _install(listed, scratch / "site")
+            rootfs.compile_python(scratch / "site", DEPENDENCIES)
+            oci.write_layer(target, scratch / "site", prefix=f"{DEPENDENCIES.lstrip('/')}/")
+    return oci.Layer.of(target)
+
+
+def _install(requirements: Path, target: Path) -> None:
+    command = [_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--python-version", BASE_PYTHON]
+    command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy"]
+    run([*command, "--target", target, "--requirements", requirements])
+    # Start scripts name the interpreter of this computer, and nobody calls them.
+    shutil.rmtree(target / "bin", ignore_errors=True)
+    (target / ".lock").unlink(missing_ok=True)
+    for record in target.glob("*.dist-info/RECORD"):
+        record.unlink()  # it lists those scripts
+
+
+def project(progress: Progress) -> oci.Layer:
+    """Return the layer with the project as this checkout has it now, and its start scripts."""
+    with progress.step("build the project's wheel"), _scratch() as scratch:
+        run([_uv(), "build", "--quiet", "--wheel", "--out-dir", scratch / "dist"], cwd=REPOSITORY)
+        (wheel,) = (scratch / "dist").glob("*.whl")
+        root = scratch / "root"
+        installed = root / PROJECT.lstrip("/")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(installed)
+        write_scripts(installed, root / SCRIPTS)
+        rootfs.compile_python(installed, PROJECT)
+        for path in root.rglob("*"):
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        layer = scratch / "project.tar"
+        oci.write_layer(layer, root)
+        digest = oci.Layer.of(layer).digest
+        target = CACHE / "layers" / f"project-{digest.partition(':')[2][:12]}.tar"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(layer, target)
+    _forget_old_projects(target)
+    return oci.Layer(target, digest)
+
+
+def write_scripts(installed: Path, folder: Path) -> None:
+    """Write a script for each command that the wheel declares. Source: entry points specification, console_scripts."""
+    folder.mkdir(parents=True)
+    for declared in installed.glob("*.dist-info/entry_points.txt"):
+        parser = configparser.ConfigParser(delimiters=("=",))
+        parser.optionxform = str  # type: ignore[method-assign,assignment]
+        parser.read(declared)
+        for name, reference in parser["console_scripts"].items():
+            module, _, function = reference.partition(":")
+            (folder / name).write_text(SCRIPT.format(python=rootfs.PYTHON, module=module, function=function))
+
+
+def version() -> str:
+    """Return the project's version."""
+    return run([_uv(), "version", "--short"], cwd=REPOSITORY).strip()
+
+
+def clear_scratch() -> None:
+    """Delete what a build that was killed left behind. No other may be under way."""
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+def _forget_old_projects(kept: Path) -> None:
+    for path in kept.parent.glob("project-*.tar"):
+        if path != kept:
+            path.unlink()
+
+
+def _uv() -> str:
+    found = shutil.which("uv") or shutil.which(REPOSITORY / ".venv-tools" / "bin" / "uv")
+    if found is None:
+        raise PrerequisiteMissing("uv is not installed: run  make install")
+    return found
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder below the cache, on the same file system as what is made in it."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+        yield Path(folder)
