@@ -7,18 +7,21 @@
     connection.py endings.py
                         one socket: reader, writer, pings, silence; how it ends
     dial.py greeting.py opening a connection, and the first frames on it
+    routes.py           detours: where to dial in place of the advertised address
     calls.py serving.py requests: the asker's side, the answerer's side
     snapshot_sender.py snapshot_receiver.py spool.py inbox.py
                         resumable transfer of one file on a connection of its own
     frames.py hello.py lanes.py snapshot_frames.py backoff.py reported.py
                         pure: wire format, identity checks, queues, pauses, what was logged
-    tls.py              contexts from files, reloadable; the identity in a certificate
+    security.py tls.py  how connections are secured: the port; contexts from files, reloadable, and the identity
+                        in a certificate
     ports.py traffic.py what the owner provides and sees: handler, metrics, settings, status
 
 Each side of a pair dials for what it sends itself; requests are answered on the connection they came by. What is
 delivered is delivered at most once and in order per connection; everything may be lost, and Raft expects that.
 """
 
+from collectionstore_node.transport.dial import tcp_connector
 from collectionstore_node.transport.hello import PeerName, Refused
 from collectionstore_node.transport.ports import (
     PeerAddress,
@@ -31,18 +34,24 @@ from collectionstore_node.transport.ports import (
     TransportMetrics,
     TransportSettings,
 )
-from collectionstore_node.transport.tls import TlsFiles, TlsFilesRefused, peer_name
+from collectionstore_node.transport.routes import Routes, RoutesRefused
+from collectionstore_node.transport.security import PeerSecurity
+from collectionstore_node.transport.tls import TlsContexts, TlsFiles, TlsFilesRefused, peer_name
 from collectionstore_node.transport.transport import Transport
 
 __all__ = [
     "PeerAddress",
     "PeerMetrics",
     "PeerName",
+    "PeerSecurity",
     "PeerStatus",
     "PeerUnavailable",
     "Refused",
     "RequestLost",
+    "Routes",
+    "RoutesRefused",
     "SnapshotFailed",
+    "TlsContexts",
     "TlsFiles",
     "TlsFilesRefused",
     "Transport",
@@ -50,4 +59,5 @@ __all__ = [
     "TransportMetrics",
     "TransportSettings",
     "peer_name",
+    "tcp_connector",
 ]

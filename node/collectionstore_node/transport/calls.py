@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from collectionstore_node.transport.frames import FrameKind, encode_list
+from collectionstore_node.transport.frames import UNREADABLE, FrameKind, encode_list
 from collectionstore_node.transport.hello import CloseCode, Refused
 from collectionstore_node.transport.lanes import ITEM_BYTES_MAX, Batch
 from collectionstore_node.transport.ports import PeerUnavailable, RequestLost, TransportSettings
@@ -128,7 +128,7 @@ class Calls:
         """Hand answers to their callers; an answer nobody waits for any more is dropped. Raises `Refused`."""
         try:
             replies = _replies_decoder.decode(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Refused(CloseCode.PROTOCOL, f"replies: {error}") from error
         for reply in replies:
             call = self._outstanding.get(reply.id)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 import struct
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -68,18 +67,21 @@ class Connection:
         remote: Remote,
         traffic: Traffic,
         settings: TransportSettings,
-        registry: set[Connection],
+        registry: dict[Connection, None],
+        clock: Callable[[], float],
         *,
         pings: bool,
     ) -> None:
         """`registry` holds the connections that are running; whoever keeps it calls `beat` on all of them.
+        `clock` is monotonic, in seconds.
 
         With `pings` this side pings and measures: the dialer's, since what it sends is what is measured. The other
         side hears the pings.
         """
         self.remote = remote
         self.traffic = traffic
-        self.opened_at = time.monotonic()
+        self._clock = clock
+        self.opened_at = clock()
         self.sources: Sequence[FrameSource] = ()
         """Emptied by the writer, each in turn; call `wake` after putting something in."""
         self._socket = socket
@@ -97,17 +99,22 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         prefer_latency(socket)
 
+    @property
+    def dialled(self) -> bool:
+        """Whether this side opened it."""
+        return self._pings
+
     async def run(self, on_frame: FrameHandler) -> Ending:
         """Read and write until the end. `on_frame` gets every frame but pings and pongs.
 
         Cancelling closes the socket as well.
         """
-        self._registry.add(self)
+        self._registry[self] = None
         writer = asyncio.create_task(self._write_all(), name=f"write-{self.remote.name}")
         try:
             return await self._read_all(on_frame)
         finally:
-            self._registry.discard(self)
+            self._registry.pop(self, None)
             writer.cancel()
             if self._closing is not None:
                 await self._closing
@@ -164,7 +171,7 @@ class Connection:
                 message = await self._socket.receive()
                 if message.type is not WSMsgType.BINARY:
                     return self._stopped(message.type, message.data, message.extra)
-                self._heard_at = self.traffic.heard_at = time.monotonic()
+                self._heard_at = self.traffic.heard_at = self._clock()
                 frame = decode_frame(message.data)
                 messages = 0
                 if frame.kind is FrameKind.PING:
@@ -186,20 +193,21 @@ class Connection:
             return await self._end_now(CloseCode.INTERNAL, "internal error")
 
     async def _ping(self) -> None:
-        await self.write(encode_frame(FrameKind.PING, _STAMP.pack(time.monotonic_ns())))
+        await self.write(encode_frame(FrameKind.PING, _STAMP.pack(round(self._clock() * 1e9))))
 
     async def _pong(self, payload: memoryview) -> None:
         """Ping once more after the first pong, and measure that: the first also woke up two idle processes."""
         if len(payload) != _STAMP.size:
             raise Refused(CloseCode.PROTOCOL, f"pong of {len(payload)} bytes")
-        elapsed_s = (time.monotonic_ns() - _STAMP.unpack(payload)[0]) / 1e9
-        if not 0 <= elapsed_s <= time.monotonic() - self.opened_at + 1:
+        elapsed_s = self._clock() - _STAMP.unpack(payload)[0] / 1e9
+        # A nanosecond's rounding may make the shortest round trip a little less than nothing.
+        if not -1e-6 <= elapsed_s <= self._clock() - self.opened_at + 1:
             raise Refused(CloseCode.PROTOCOL, "pong for a ping that was not sent")
         if self._waking:
             self._waking = False
             await self._ping()
         else:
-            self.traffic.round_trip(elapsed_s)
+            self.traffic.round_trip(max(elapsed_s, 0.0))
 
     def _stopped(self, kind: WSMsgType, data: object, extra: object) -> Ending:
         """Return how it ended, from what came in place of a frame. Raises `Refused` for a WebSocket text."""

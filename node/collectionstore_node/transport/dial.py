@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +25,8 @@ from collectionstore_node.transport.hello import (
     check_welcome,
 )
 from collectionstore_node.transport.ports import PeerAddress, TransportSettings
-from collectionstore_node.transport.tls import TlsContexts
+from collectionstore_node.transport.routes import NO_ROUTES, Routes
+from collectionstore_node.transport.security import PeerSecurity
 from collectionstore_node.transport.traffic import Traffic
 
 PEER_PATH: Final = "/peer"
@@ -49,27 +49,34 @@ class Self:
     address: str
 
 
+def tcp_connector() -> aiohttp.BaseConnector:
+    """Return a connector over TCP. Names are looked up at every dial: a restarted pod has another address."""
+    return aiohttp.TCPConnector(limit=0, use_dns_cache=False, force_close=True)
+
+
 class Dialer:
     """Dials members with this node's certificate; one per transport."""
 
     def __init__(
         self,
         me: Self,
-        tls: TlsContexts,
+        security: PeerSecurity,
         settings: TransportSettings,
-        registry: set[Connection],
+        registry: dict[Connection, None],
         traffic_of: Callable[[str], Traffic],
+        connector: aiohttp.BaseConnector,
+        clock: Callable[[], float],
+        routes: Routes = NO_ROUTES,
     ) -> None:
+        """`connector` is this dialer's from here on; `clock` is monotonic, in seconds."""
         self._me = me
-        self._tls = tls
+        self._security = security
         self._settings = settings
         self._registry = registry
         self._traffic_of = traffic_of
-        # Names are looked up at every dial: a restarted pod has another address under the same name.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, use_dns_cache=False, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
+        self._clock = clock
+        self._routes = routes
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
 
     async def close(self) -> None:
         """Close what aiohttp still holds; the connections were closed by their owners before."""
@@ -78,12 +85,16 @@ class Dialer:
     async def dial(self, peer: PeerAddress, purpose: Purpose) -> Connection:
         """Return a greeted connection, not yet running. Raises `DialFailed`."""
         traffic = self._traffic_of(peer.name)
-        began = time.monotonic()
-        socket = await self._connect(peer)
-        traffic.handshake(time.monotonic() - began)
+        began = self._clock()
+        address = self._routes.address(peer.name, peer.address)
+        socket = await self._connect(address)
+        traffic.handshake(self._clock() - began)
         try:
             remote = await self._greet(socket, peer, purpose)
-            return Connection(socket, remote, traffic, self._settings, self._registry, pings=True)
+            if self._routes.address(peer.name, peer.address) != address:
+                await close_socket(socket, CloseCode.ROTATED, "another route", self._settings.close_timeout_s)
+                raise DialFailed("the route changed meanwhile", refused=False)
+            return Connection(socket, remote, traffic, self._settings, self._registry, self._clock, pings=True)
         except Turned as error:
             await socket.close()
             raise DialFailed(str(error), refused=_said_no(error.ending)) from error
@@ -98,13 +109,13 @@ class Dialer:
             await close_socket(socket, CloseCode.SHUTTING_DOWN, "", self._settings.close_timeout_s)
             raise
 
-    async def _connect(self, peer: PeerAddress) -> WebSocket:
+    async def _connect(self, address: str) -> WebSocket:
         timeout = aiohttp.ClientWSTimeout(ws_close=self._settings.close_timeout_s)
         try:
             async with asyncio.timeout(self._settings.dial_timeout_s):
                 return await self._session.ws_connect(
-                    f"wss://{peer.address}{PEER_PATH}",
-                    ssl=self._tls.client,
+                    f"wss://{address}{PEER_PATH}",
+                    ssl=self._security.client,
                     timeout=timeout,
                     compress=0,
                     max_msg_size=WEBSOCKET_BYTES_MAX,

@@ -21,6 +21,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from zlib import crc32
 
+import msgspec
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a payload that is not what it should be: of another type, no UTF-8, nested without end."""
 MAGIC: Final = b"CS"
 FORMAT: Final = 1
 HEADER_BYTES: Final = 14

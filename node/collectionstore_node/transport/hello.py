@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from collectionstore_node.raft.messages import NO_NODE, NodeId
+from collectionstore_node.transport.frames import UNREADABLE
 
 PROTOCOL_MIN: Final = 1
 PROTOCOL_MAX: Final = 1
@@ -114,7 +115,7 @@ def decode_hello(payload: bytes | memoryview) -> Hello:
     """Decode the payload of a HELLO frame. Raises `Refused` on anything else."""
     try:
         return _hello_decoder.decode(payload)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Refused(CloseCode.PROTOCOL, f"no hello: {error}") from error
 
 
@@ -122,7 +123,7 @@ def decode_welcome(payload: bytes | memoryview) -> Welcome:
     """Decode the payload of a WELCOME frame. Raises `Refused` on anything else."""
     try:
         return _welcome_decoder.decode(payload)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Refused(CloseCode.PROTOCOL, f"no welcome: {error}") from error
 
 

@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -54,14 +53,16 @@ class Peer:
         traffic: Traffic,
         settings: TransportSettings,
         random: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
-        """Start dialling at once; `close` ends it."""
+        """Start dialling at once; `close` ends it. `clock` is monotonic, in seconds."""
         self.address = address
         self.traffic = traffic
         self._dialer = dialer
         self._handler = handler
         self._settings = settings
         self._random = random
+        self._clock = clock
         self._queue = Lane(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
         self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random)
         self._link: Link | None = None
@@ -102,7 +103,7 @@ class Peer:
 
     def rotate(self, within_s: float) -> None:
         """Renew the connection at a random moment within `within_s`, for instance after a reload of certificates."""
-        self._rotate_at = min(self._rotate_at, time.monotonic() + self._random() * within_s)
+        self._rotate_at = min(self._rotate_at, self._clock() + self._random() * within_s)
         self._nudged.set()
 
     async def close(self, code: CloseCode) -> None:
@@ -173,7 +174,7 @@ class Peer:
             self._dropped(self._queue.clear())
             return
         self._report("peer.not_renewed", str(error))
-        age_s = time.monotonic() - self._link.connection.opened_at
+        age_s = self._clock() - self._link.connection.opened_at
         if age_s > self._settings.connection_age_max_s * OVERAGE:
             self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
 
@@ -205,7 +206,7 @@ class Peer:
     async def _until_renewal(self) -> None:
         """Return when there is no connection, or a new one is due: age, reload, another address."""
         while (link := self._link) is not None and link.address == self.address:
-            left_s = self._rotate_at - time.monotonic()
+            left_s = self._rotate_at - self._clock()
             if left_s <= 0:
                 return
             self._nudged.clear()
@@ -235,7 +236,7 @@ class Peer:
 
     def _settled(self, connection: Connection) -> bool:
         """Return whether a connection has lasted long enough to count as a success."""
-        return time.monotonic() - connection.opened_at > self._settings.backoff_max_s
+        return self._clock() - connection.opened_at > self._settings.backoff_max_s
 
     def _renew(self) -> None:
         """Follow the other side's wish for a new connection, unless this one is new: nobody can make it a loop."""

@@ -22,9 +22,9 @@ from collectionstore_node.transport.greeting import Turned, certificate_name, re
 from collectionstore_node.transport.hello import CloseCode, Hello, PeerName, Purpose, Refused, Welcome, check_hello
 from collectionstore_node.transport.ports import OVERAGE, TransportHandler, TransportMetrics, TransportSettings
 from collectionstore_node.transport.reported import Reported
+from collectionstore_node.transport.security import PeerSecurity
 from collectionstore_node.transport.serving import Serving
 from collectionstore_node.transport.snapshot_receiver import SnapshotReceiver
-from collectionstore_node.transport.tls import TlsContexts
 from collectionstore_node.transport.traffic import Traffic
 
 log = structlog.get_logger()
@@ -36,19 +36,23 @@ class Receiver:
     def __init__(
         self,
         me: Self,
-        tls: TlsContexts,
+        security: PeerSecurity,
         handler: TransportHandler,
         snapshots: SnapshotReceiver,
         settings: TransportSettings,
         metrics: TransportMetrics,
-        registry: set[Connection],
+        registry: dict[Connection, None],
         traffic_of: Callable[[str], Traffic],
         name_of: Callable[[NodeId], str | None],
         met: Callable[[Remote], None],
+        clock: Callable[[], float],
     ) -> None:
-        """`name_of` returns the name that the membership has for a node id; `met` learns who was let in."""
+        """`name_of` returns the name that the membership has for a node id; `met` learns who was let in.
+
+        `clock` is monotonic, in seconds.
+        """
         self._me = me
-        self._tls = tls
+        self._security = security
         self._handler = handler
         self._snapshots = snapshots
         self._settings = settings
@@ -57,6 +61,7 @@ class Receiver:
         self._traffic_of = traffic_of
         self._name_of = name_of
         self._met = met
+        self._clock = clock
         self._greeting = 0
         self._inbound: dict[Connection, asyncio.Task[None]] = {}
         self._reported = Reported()
@@ -69,7 +74,7 @@ class Receiver:
             self._web,
             host,
             port,
-            ssl=self._tls.listening,
+            ssl=self._security.listening,
             ssl_handshake_timeout=self._settings.greeting_timeout_s,
             ssl_shutdown_timeout=self._settings.close_timeout_s,
         )
@@ -123,7 +128,11 @@ class Receiver:
         )
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="peers speak WebSocket here\n")
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except OSError as error:
+            log.debug("peer.hung_up", peer=None, reason=str(error))
+            return web.Response(status=400)
         connection = await self._greet(socket)
         if connection is not None:
             await self._run(connection)
@@ -159,7 +168,8 @@ class Receiver:
         self._reported.forget(hello.name)
         remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose)
         self._met(remote)
-        return Connection(socket, remote, self._traffic_of(hello.name), self._settings, self._registry, pings=False)
+        traffic = self._traffic_of(hello.name)
+        return Connection(socket, remote, traffic, self._settings, self._registry, self._clock, pings=False)
 
     def _welcome(self, protocol: int) -> Welcome:
         me = self._me

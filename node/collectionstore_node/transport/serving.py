@@ -11,7 +11,7 @@ import structlog
 from collectionstore_node.errors import NotNow
 from collectionstore_node.transport.calls import Reply, ReplyStatus, Request
 from collectionstore_node.transport.connection import Remote
-from collectionstore_node.transport.frames import FrameKind
+from collectionstore_node.transport.frames import UNREADABLE, FrameKind
 from collectionstore_node.transport.hello import CloseCode, Refused
 from collectionstore_node.transport.lanes import Lane
 from collectionstore_node.transport.ports import TransportHandler, TransportSettings
@@ -34,22 +34,22 @@ class Serving:
         self._handler = handler
         self._running_max = settings.requests_max
         self._wake = wake
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}
         self._open = True
 
     def on_requests(self, payload: memoryview) -> None:
         """Start the handler for each request. Raises `Refused` for what is no list of requests."""
         try:
             requests = _requests_decoder.decode(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Refused(CloseCode.PROTOCOL, f"requests: {error}") from error
         for request in requests:
             if len(self._running) >= self._running_max:
                 self._reply(request, ReplyStatus.NOT_HANDLED, b"too many requests at once")
                 continue
             task = asyncio.create_task(self._serve(request))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running[task] = None
+            task.add_done_callback(self._running.pop)
 
     async def cancel(self) -> None:
         """Stop what still runs: nobody can receive the answers."""

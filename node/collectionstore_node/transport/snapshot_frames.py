@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from collectionstore_node.transport.frames import Frame, FrameKind, encode_frame
+from collectionstore_node.transport.frames import UNREADABLE, Frame, FrameKind, encode_frame
 from collectionstore_node.transport.hello import CloseCode, Refused
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ def _decode(frame: Frame, kind: FrameKind, decoder: msgspec.msgpack.Decoder[T]) 
     _expect(frame, kind)
     try:
         return decoder.decode(frame.payload)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Refused(CloseCode.PROTOCOL, f"{kind.name.lower()}: {error}") from error
 
 

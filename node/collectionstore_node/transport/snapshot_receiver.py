@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -53,8 +53,11 @@ class _Installation:
 class SnapshotReceiver:
     """Serves the snapshot connections that the receiver lets in."""
 
-    def __init__(self, spool: Spool, handler: TransportHandler, settings: TransportSettings) -> None:
+    def __init__(
+        self, spool: Spool, handler: TransportHandler, settings: TransportSettings, clock: Callable[[], float]
+    ) -> None:
         self._spool = spool
+        self._clock = clock
         self._handler = handler
         self._settings = settings
         self._feeding: dict[NodeId, tuple[Connection, asyncio.Task[None]]] = {}
@@ -140,13 +143,13 @@ class SnapshotReceiver:
             await asyncio.to_thread(part.verify)
         except PartRefused as error:
             if error.refusal.code is SnapshotRefusal.CHUNK_CORRUPT:
-                self._spool.release(part, time.monotonic())
+                self._spool.release(part, self._clock())
             else:
                 self._spool.discard(part)
             raise
         except BaseException:
             # The connection is gone or superseded: the next one goes on from `stored`.
-            self._spool.release(part, time.monotonic())
+            self._spool.release(part, self._clock())
             raise
         return part
 
@@ -171,7 +174,7 @@ class SnapshotReceiver:
             return None
         finally:
             self._spool.discard(part)
-            self._installations[key].ended_at = time.monotonic()
+            self._installations[key].ended_at = self._clock()
 
 
 def _check_place(chunk: Chunk, part: Part) -> None:

@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import structlog
 
 from collectionstore_node.raft.messages import Message, NodeId
 from collectionstore_node.transport.connection import Connection, Remote
-from collectionstore_node.transport.dial import Dialer, Self
+from collectionstore_node.transport.dial import Dialer, Self, tcp_connector
 from collectionstore_node.transport.hello import CloseCode, PeerName
 from collectionstore_node.transport.peer import Peer
 from collectionstore_node.transport.ports import (
@@ -26,10 +27,12 @@ from collectionstore_node.transport.ports import (
     TransportSettings,
 )
 from collectionstore_node.transport.receiver import Receiver
+from collectionstore_node.transport.routes import NO_ROUTES, Routes, RoutesRefused
+from collectionstore_node.transport.security import PeerSecurity
 from collectionstore_node.transport.snapshot_receiver import SnapshotReceiver
 from collectionstore_node.transport.snapshot_sender import SnapshotSender
 from collectionstore_node.transport.spool import Spool
-from collectionstore_node.transport.tls import TlsContexts, TlsFiles, TlsFilesRefused
+from collectionstore_node.transport.tls import TlsFilesRefused
 from collectionstore_node.transport.traffic import Traffic
 
 log = structlog.get_logger()
@@ -51,27 +54,34 @@ class Transport:
         name: str,
         listen: tuple[str, int],
         advertise: str,
-        tls: TlsFiles,
+        security: PeerSecurity,
         spool: Path,
         handler: TransportHandler,
         metrics: TransportMetrics,
         random: Callable[[], float],
         settings: TransportSettings = DEFAULT_SETTINGS,
+        connector: Callable[[], aiohttp.BaseConnector] = tcp_connector,
+        clock: Callable[[], float] = time.monotonic,
+        routes: Routes = NO_ROUTES,
     ) -> None:
-        """Load the certificates; nothing is opened before `start`. Raises `TlsFilesRefused`.
+        """Nothing is opened before `start`.
 
         `advertise` is the `host:port` told to others; port 0 stands for the one that is bound. `random` returns
-        floats in [0, 1) and spreads retries and renewals.
+        floats in [0, 1) and spreads retries and renewals. `connector` makes what dials, `clock` is monotonic, in
+        seconds: the simulation has its own.
         """
         self._listen = listen
         self._handler = handler
         self._metrics = metrics
         self._random = random
         self._settings = settings
-        self._tls = TlsContexts(tls, PeerName(cluster_id, name))
+        self._clock = clock
+        self._security = security
         self._tls_problem: str | None = None
+        self._routes = routes
+        self._routes_problem: str | None = None
         self._me = Self(PeerName(cluster_id, name), node_id, advertise)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._traffic: dict[str, Traffic] = {}
         self._directory: dict[NodeId, PeerAddress] = {}
         self._learnt: dict[NodeId, PeerAddress] = {}
@@ -81,13 +91,15 @@ class Transport:
         self._beating: asyncio.Task[None] | None = None
         self.port = listen[1]
         """The port bound, from `start` on."""
-        self._dialer = Dialer(self._me, self._tls, settings, self._connections, self._traffic_of)
+        self._dialer = Dialer(
+            self._me, security, settings, self._connections, self._traffic_of, connector(), clock, routes
+        )
         self._spool = Spool(spool, settings)
-        self._snapshots_in = SnapshotReceiver(self._spool, handler, settings)
+        self._snapshots_in = SnapshotReceiver(self._spool, handler, settings, clock)
         self._snapshots_out = SnapshotSender(self._dialer, settings, random, self._address_of)
         self._receiver = Receiver(
             self._me,
-            self._tls,
+            security,
             handler,
             self._snapshots_in,
             settings,
@@ -96,12 +108,13 @@ class Transport:
             self._traffic_of,
             self._name_of,
             self._met,
+            clock,
         )
 
     @property
     def certificate_not_after(self) -> datetime:
         """When this node's certificate ends, UTC."""
-        return self._tls.not_after
+        return self._security.not_after
 
     async def start(self) -> None:
         """Listen, and dial the members set so far. Raises `OSError` when the address cannot be bound."""
@@ -184,7 +197,7 @@ class Transport:
         used are logged once and the ones before stay in use: they are often seen halfway through an exchange.
         """
         try:
-            changed = await asyncio.to_thread(self._tls.reload)
+            changed = await asyncio.to_thread(self._security.reload)
         except TlsFilesRefused as error:
             if str(error) != self._tls_problem:
                 self._tls_problem = str(error)
@@ -192,24 +205,48 @@ class Transport:
             return False
         self._tls_problem = None
         if changed:
-            log.info("certificates.reloaded", not_after=self._tls.not_after.isoformat())
+            log.info("certificates.reloaded", not_after=self._security.not_after.isoformat())
             for peer in self._peers.values():
                 peer.rotate(self._settings.rotation_s)
             self._receiver.renew()
         return changed
 
+    async def reload_routes(self) -> None:
+        """Use the routes file if it changed; to be called now and then.
+
+        Connections that took another way are dropped at once and dialled anew. A file that cannot be used is logged
+        once, and the routes before stay in use.
+        """
+        try:
+            changed = await asyncio.to_thread(self._routes.reload)
+        except RoutesRefused as error:
+            if str(error) != self._routes_problem:
+                self._routes_problem = str(error)
+                log.warning("routes.refused", reason=self._routes_problem)
+            return
+        if not changed:
+            return
+        self._routes_problem = None
+        log.warning("routes.changed", peers=sorted(changed))
+        for connection in tuple(self._connections):
+            if connection.dialled and connection.remote.name in changed:
+                connection.end(CloseCode.ROTATED, "another route")
+        for peer in self._peers.values():
+            if peer.address.name in changed:
+                peer.nudge()
+
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return every peer that this node sends to, by name."""
-        now = time.monotonic()
+        now = self._clock()
         return tuple(sorted((peer.status(now) for peer in self._peers.values()), key=lambda one: one.name))
 
     async def _beat(self) -> None:
         """Ping, and look for what has gone silent or stale, every `ping_interval_s`."""
         interval_s = self._settings.ping_interval_s
-        last = time.monotonic()
+        last = self._clock()
         while True:
             await asyncio.sleep(interval_s)
-            now = time.monotonic()
+            now = self._clock()
             late = now - last > 2 * interval_s
             last = now
             for connection in tuple(self._connections):
@@ -219,7 +256,8 @@ class Transport:
             self._forget_strangers(now)
 
     def _peer(self, address: PeerAddress) -> Peer:
-        return Peer(address, self._dialer, self._handler, self._traffic_of(address.name), self._settings, self._random)
+        traffic = self._traffic_of(address.name)
+        return Peer(address, self._dialer, self._handler, traffic, self._settings, self._random, self._clock)
 
     def _drop(self, node_id: NodeId) -> None:
         peer = self._peers.pop(node_id, None)
@@ -240,7 +278,7 @@ class Transport:
             if node_id not in self._learnt and len(self._learnt) >= _LEARNT_MAX:
                 self._learnt.pop(next(iter(self._learnt)))
             self._learnt[node_id] = PeerAddress(node_id, remote.name, remote.address)
-            self._seen[node_id] = time.monotonic()
+            self._seen[node_id] = self._clock()
         peer = self._peers.get(node_id)
         if peer is not None:
             peer.move(self._directory.get(node_id) or self._learnt[node_id])

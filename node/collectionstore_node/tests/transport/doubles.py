@@ -29,11 +29,15 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.transport import (
     PeerAddress,
+    PeerName,
     PeerStatus,
+    Routes,
+    TlsContexts,
     TlsFiles,
     Transport,
     TransportSettings,
 )
+from collectionstore_node.transport.routes import NO_ROUTES
 
 CLUSTER = "demo"
 DEADLINE_S = 10.0
@@ -215,6 +219,7 @@ class Node:
         cluster_id: str = CLUSTER,
         port: int = 0,
         advertise: str = "127.0.0.1:0",
+        routes: Routes = NO_ROUTES,
     ) -> None:
         self.id = NodeId(node_id)
         self.name = name
@@ -228,12 +233,13 @@ class Node:
             name=name,
             listen=("127.0.0.1", port),
             advertise=advertise,
-            tls=tls,
+            security=TlsContexts(tls, PeerName(cluster_id, name)),
             spool=spool,
             handler=self.replica,
             metrics=self.metrics,
             random=random.Random(node_id).random,
             settings=settings,
+            routes=routes,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.doubles import CLUSTER, QUICK, Node, RecordedPeer
 from collectionstore_node.transport import PeerAddress, TlsFiles
 from collectionstore_node.transport.connection import Connection
-from collectionstore_node.transport.dial import Dialer, Self
+from collectionstore_node.transport.dial import Dialer, Self, tcp_connector
 from collectionstore_node.transport.endings import Ending, ending_of
 from collectionstore_node.transport.frames import Frame
 from collectionstore_node.transport.hello import PeerName, Purpose
@@ -61,8 +62,10 @@ async def visit(
         me,
         TlsContexts(tls, own),
         QUICK,
-        set(),
+        {},
         lambda _: traffic,
+        tcp_connector(),
+        time.monotonic,
     )
     address = PeerAddress(NodeId(expects) if expects is not None else node.id, node.name, node.address.address)
     try:
