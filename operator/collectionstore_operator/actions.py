@@ -54,6 +54,31 @@ class ApplyObject(_Action, frozen=True):
     digest: str
 
 
+class SignRequest(_Action, frozen=True):
+    """Sign the key that a node has made; only for the pod with this uid. An answer given already is left as it is."""
+
+    request: str
+    name: str
+    """The member's name."""
+    uid: str
+    names: tuple[str, ...]
+    """Subject alternative names, as in IssueCertificate: what the request itself asks for has no weight."""
+    lifetime_s: int
+
+
+class DenyRequest(_Action, frozen=True):
+    """Refuse a request for a certificate; the reason is told to whoever asked."""
+
+    request: str
+
+
+class DeleteObject(_Action, frozen=True):
+    """Delete an object that the resource does not ask for any more."""
+
+    kind: str
+    name: str
+
+
 class EnsureWorkload(_Action, frozen=True):
     """Make the workload keep exactly the ordinals `[0, replicas)`, started from `revision` from now on.
 
@@ -138,7 +163,10 @@ class RetireVolume(_Action, frozen=True):
 Action: TypeAlias = (
     EstablishIdentity
     | IssueCertificate
+    | SignRequest
+    | DenyRequest
     | ApplyObject
+    | DeleteObject
     | EnsureWorkload
     | Bootstrap
     | AddLearners

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator import labels
-from collectionstore_operator.actions import IssueCertificate
-from collectionstore_operator.observed import Certificate, CertificateKind, Observed
+from collectionstore_operator.actions import DenyRequest, IssueCertificate, SignRequest
+from collectionstore_operator.observed import Certificate, CertificateKind, Observed, Pod
 from collectionstore_operator.resources import Desired
 
 DAY_S: Final = 86_400
@@ -62,7 +62,7 @@ def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
 
 
 def wanted(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
-    """Return every certificate that should exist, the authority first, because it signs the others."""
+    """Return every certificate to be made with its key, the authority first, because it signs the others."""
     members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
     return (authority(desired), operator(cluster_id), *members)
 
@@ -73,7 +73,8 @@ def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> t
         return ()
     actions = []
     key = _authority_key(observed.certificates)
-    for subject in wanted(desired, observed.cluster_id, ordinals):
+    made_here = ordinals if observed.requests is None else ()
+    for subject in wanted(desired, observed.cluster_id, made_here):
         reason = _why_issue(subject, _find(observed.certificates, subject), key, observed.now)
         if reason:
             actions.append(
@@ -86,6 +87,42 @@ def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> t
                 )
             )
     return tuple(actions)
+
+
+def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> tuple[SignRequest | DenyRequest, ...]:
+    """Return which requests of nodes to sign and which to refuse; those that cannot be judged yet stay open.
+
+    Signed is only what a pod asks for that is there now, under its own name. A request outlives its pod, so that
+    another uid means it was made by a pod before; one that cannot be seen may be seen in the next look.
+    """
+    if not observed.requests or not observed.cluster_id or not _authority_key(observed.certificates or ()):
+        return ()
+    answers: list[SignRequest | DenyRequest] = []
+    for request in observed.requests:
+        ordinal = desired.ordinal(request.member)
+        if ordinal is None or ordinal not in ordinals:
+            reason = f"{request.member or 'who asked'} is no member of {desired.name}"
+            answers.append(DenyRequest(request=request.name, reason=reason))
+            continue
+        pod = observed.slot(ordinal).pod
+        if not isinstance(pod, Pod):
+            continue
+        if pod.uid != request.pod_uid:
+            reason = f"the pod {request.member} is another one now"
+            answers.append(DenyRequest(request=request.name, reason=reason))
+            continue
+        subject = member(desired, observed.cluster_id, ordinal)
+        answers.append(
+            SignRequest(
+                request=request.name,
+                name=subject.name,
+                uid=pod.uid,
+                names=subject.names,
+                lifetime_s=subject.lifetime_s,
+                reason="its pod made a key and asks for a certificate",
+            )
+        )
+    return tuple(answers)
 
 
 def renew_at(certificate: Certificate) -> float:

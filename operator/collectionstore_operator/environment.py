@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator import labels
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resources import Desired, PodTemplate, Spread
 
 PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10
@@ -40,11 +40,12 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 def spec_settings(desired: Desired) -> dict[str, str]:
     """Return the variables that follow from the spec and are equal for all members."""
     spec = desired.spec
+    timings = spec.raft.timings
     return {
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
-        f"{PREFIX}HEARTBEAT_MS": str(spec.raft.heartbeat_milliseconds),
-        f"{PREFIX}ELECTION_MIN_MS": str(spec.raft.election_timeout_min_milliseconds),
-        f"{PREFIX}ELECTION_MAX_MS": str(spec.raft.election_timeout_max_milliseconds),
+        f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
+        f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
+        f"{PREFIX}ELECTION_MAX_MS": str(timings.election_max_ms),
         f"{PREFIX}SNAPSHOT_COMMANDS": str(spec.snapshot.commands),
         f"{PREFIX}SNAPSHOT_LOG_BYTES": str(spec.snapshot.log_bytes),
     }
@@ -85,5 +86,9 @@ def revision(desired: Desired) -> str:
         "settings": spec_settings(desired),
         "restart": desired.annotations.get(labels.RESTART, ""),
     }
+    # Only where they are used: a field that a newer operator knows must not restart those who do not use it.
+    for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):
+        if part != default:
+            wishes[name] = msgspec.to_builtins(part)
     text = json.dumps(wishes, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:REVISION_LENGTH]

@@ -13,6 +13,8 @@ from collectionstore_operator.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    DeleteObject,
+    DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
     IssueCertificate,
@@ -21,6 +23,7 @@ from collectionstore_operator.actions import (
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    SignRequest,
     TransferLeadership,
 )
 from collectionstore_operator.resources import Desired
@@ -45,9 +48,11 @@ def subject_of(action: Action, desired: Desired) -> str:
     match action:
         case EstablishIdentity():
             return desired.name
-        case IssueCertificate() | RestartPod() | MarkVolume() | RetireVolume():
+        case IssueCertificate() | SignRequest() | RestartPod() | MarkVolume() | RetireVolume():
             return action.name
-        case ApplyObject():
+        case DenyRequest():
+            return action.request
+        case ApplyObject() | DeleteObject():
             return f"{action.kind} {action.name}"
         case EnsureWorkload():
             return "1 node" if action.replicas == 1 else f"{action.replicas} nodes"

@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from collectionstore_operator.errors import InvariantViolated
+from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.observed import Certificate, CertificateKind
 
 SKEW_S: Final = 300
@@ -54,25 +55,29 @@ def make_leaf(
     `names` are `URI:...`, `DNS:...` or `IP:...`. A leaf never outlives its authority.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
-    remaining_s = int(issuer.not_valid_after_utc.timestamp() - now)
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if kind is CertificateKind.MEMBER:
-        usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
-    builder = (
-        _begin(_subject(name), issuer.subject, key.public_key(), lifetime_s=min(lifetime_s, remaining_s), now=now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(sign_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier(
-                _key_identifier(issuer), authority_cert_issuer=None, authority_cert_serial_number=None
-            ),
-            critical=False,
-        )
-    )
+    builder = _leaf(authority, key.public_key(), kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
     return _finish(builder, key, _load_key(authority.key_pem))
+
+
+def sign_request(
+    authority: KeyPair, request_pem: bytes, *, name: str, names: tuple[str, ...], lifetime_s: int, now: float
+) -> bytes:
+    """Sign the key in a member's PKCS#10 request; return the certificate, PEM.
+
+    Nothing but the key is taken from the request: who it is for, and what it may be called, is the caller's knowledge.
+    Raises ActionRefused for a request that is damaged, or whose key is of another kind than ours.
+    """
+    try:
+        request = x509.load_pem_x509_csr(request_pem)
+        key = request.public_key()
+        valid = request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ActionRefused(f"the request of {name} cannot be read: {error}") from error
+    if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ActionRefused(f"the request of {name} is not signed by an ECDSA P-256 key of its own")
+    kind = CertificateKind.MEMBER
+    builder = _leaf(authority, key, kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
+    return builder.sign(_load_key(authority.key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def read_certificate(pem: bytes, kind: CertificateKind, name: str) -> Certificate:
@@ -85,6 +90,36 @@ def read_certificate(pem: bytes, kind: CertificateKind, name: str) -> Certificat
         not_after=certificate.not_valid_after_utc.timestamp(),
         names=_read_names(certificate),
         authority=_signer(certificate).hex(),
+    )
+
+
+def _leaf(
+    authority: KeyPair,
+    key: ec.EllipticCurvePublicKey,
+    *,
+    kind: CertificateKind,
+    name: str,
+    names: tuple[str, ...],
+    lifetime_s: int,
+    now: float,
+) -> x509.CertificateBuilder:
+    issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
+    remaining_s = int(issuer.not_valid_after_utc.timestamp() - now)
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if kind is CertificateKind.MEMBER:
+        usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
+    return (
+        _begin(_subject(name), issuer.subject, key, lifetime_s=min(lifetime_s, remaining_s), now=now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier(
+                _key_identifier(issuer), authority_cert_issuer=None, authority_cert_serial_number=None
+            ),
+            critical=False,
+        )
     )
 
 

@@ -72,6 +72,26 @@ def object_labels(cluster: str) -> dict[str, str]:
     return {**selector(cluster), MANAGED_BY: FIELD_MANAGER, CLUSTER: cluster}
 
 
+def service_account(cluster: str) -> str:
+    """Return the name of the account that the pods run under."""
+    return f"{cluster}-node"
+
+
+def record(cluster: str) -> str:
+    """Return the name of the ConfigMap that keeps what must never be forgotten, and the authorities to trust."""
+    return f"{cluster}-record"
+
+
+def authority_secret(cluster: str) -> str:
+    """Return the name of the Secret with the key that signs the cluster's certificates."""
+    return f"{cluster}-authority"
+
+
+def operator_secret(cluster: str) -> str:
+    """Return the name of the Secret with the certificate that the operator shows to the members."""
+    return f"{cluster}-operator"
+
+
 def client_service(cluster: str) -> str:
     """Return the name of the Service that balances clients over ready members."""
     return cluster

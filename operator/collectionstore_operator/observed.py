@@ -217,6 +217,15 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the authority that signed it, or of itself for an authority."""
 
 
+class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's request for a certificate that nobody has answered. Who asks is what the API server says of it."""
+
+    name: str
+    member: str
+    """Name of the pod that asks; empty when no pod did."""
+    pod_uid: str
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything seen in one look, and what earlier looks recorded."""
 
@@ -237,6 +246,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """None where the runtime has no such objects (local)."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
+    requests: tuple[SigningRequest, ...] | None = None
+    """What nodes ask to be signed; None where the runtime makes their keys and certificates itself."""
 
     def slot(self, ordinal: int) -> Slot:
         """Return what is known of an ordinal; one that was not seen has neither pod nor volume."""

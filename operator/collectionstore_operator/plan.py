@@ -16,11 +16,13 @@ from collectionstore_operator.actions import (
     Action,
     AddLearners,
     ApplyObject,
+    DeleteObject,
     EnsureWorkload,
     EstablishIdentity,
     Plan,
     Proposal,
     RetireVolume,
+    SignRequest,
     Step,
     disturbing,
     postpone,
@@ -96,6 +98,8 @@ def _issue_certificates(situation: Situation) -> Iterator[Proposal]:
     pods = max(workload.size(situation), kept.replicas if isinstance(kept, Workload) else 0)
     for action in certificates.to_issue(situation.desired, situation.observed, range(pods)):
         yield propose(action, subject=action.name)
+    for answer in certificates.to_answer(situation.desired, situation.observed, range(pods)):
+        yield propose(answer, subject=answer.name if isinstance(answer, SignRequest) else answer.request)
 
 
 def _apply_objects(situation: Situation) -> Iterator[Proposal]:
@@ -104,12 +108,18 @@ def _apply_objects(situation: Situation) -> Iterator[Proposal]:
     if observed.objects is None:
         return
     applied = {(one.kind, one.name): one.digest for one in observed.objects}
-    for manifest in manifests.build(situation.desired, disruptions=disruptions(situation)):
+    wanted = manifests.build(situation.desired, disruptions=disruptions(situation))
+    for manifest in wanted:
         found = applied.get((manifest.kind, manifest.name))
         if found != manifest.digest:
             reason = "it does not exist" if found is None else "it differs from its manifest"
             action = ApplyObject(kind=manifest.kind, name=manifest.name, digest=manifest.digest, reason=reason)
             yield propose(action, subject=f"{manifest.kind} {manifest.name}")
+    asked_for = {manifest.kind for manifest in wanted}
+    for kind, name in applied:
+        if kind in manifests.OPTIONAL and kind not in asked_for:
+            reason = "the resource does not ask for it any more"
+            yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
 
 
 def disruptions(situation: Situation) -> int | None:

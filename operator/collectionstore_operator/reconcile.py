@@ -79,7 +79,16 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 class Reconciler:
     """Runs rounds for one resource until told to stop."""
 
-    def __init__(self, runtime: Runtime, *, pace: Pace | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        pace: Pace | None = None,
+        now: Callable[[], float] = time.time,
+        finished: Callable[[Round], None] | None = None,
+    ) -> None:
+        """`finished` is told of every round, whatever came of it: a loop that says nothing for long is stuck."""
+        self._finished = finished
         self._runtime = runtime
         self._pace = pace or Pace()
         self._now = now
@@ -98,6 +107,8 @@ class Reconciler:
             # Cleared BEFORE the look: what changes during it wakes the next round.
             self._woken.clear()
             outcome = await self._guarded_round()
+            if self._finished is not None:
+                self._finished(outcome)
             if outcome.result == "Gone":
                 return
             await self._wait(outcome)

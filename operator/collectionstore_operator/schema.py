@@ -8,8 +8,10 @@ checked here that a schema cannot say.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -17,6 +19,7 @@ from msgspec import inspect
 from collectionstore_operator.errors import FieldError
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
+_ListType: TypeAlias = inspect.ListType | inspect.VarTupleType
 
 
 def convert(value: object, struct: type[Struct], path: str) -> tuple[Struct | None, list[FieldError]]:
@@ -38,13 +41,14 @@ def without_nulls(value: object) -> object:
 
 def check(value: object, kind: inspect.Type, path: str) -> list[FieldError]:
     """Return what is wrong with `value` and everything below it, in document order."""
+    kind = _present(kind)
     plain = _plain(kind)
     if isinstance(plain, inspect.StructType):
         return _check_struct(value, plain, path)
     if isinstance(plain, inspect.DictType):
         return _check_dict(value, plain, path)
-    if isinstance(plain, inspect.ListType | inspect.VarTupleType):
-        return _check_list(value, plain, path)
+    if isinstance(plain, _ListType):
+        return _check_list(value, kind, plain, path)
     return [] if _fits(value, plain) else [FieldError(path, f"{shown(value)} is not allowed", allowed(kind))]
 
 
@@ -74,16 +78,40 @@ def _check_dict(value: object, kind: inspect.DictType, path: str) -> list[FieldE
             errors.append(FieldError(child(path, key), f"the name {shown(key)} is not allowed", allowed(kind.key_type)))
         elif one is not None:
             errors += check(one, kind.value_type, child(path, key))
-    return errors
+    return errors or _check_length(sum(one is not None for one in value.values()), kind, path)
 
 
-def _check_list(value: object, kind: inspect.ListType | inspect.VarTupleType, path: str) -> list[FieldError]:
+def _check_list(value: object, kind: inspect.Type, plain: _ListType, path: str) -> list[FieldError]:
     if not isinstance(value, list | tuple):
-        return [FieldError(path, f"{shown(value)} is not a list", allowed(kind))]
+        return [FieldError(path, f"{shown(value)} is not a list", allowed(plain))]
     errors = []
     for position, one in enumerate(value):
-        errors += check(one, kind.item_type, f"{path}[{position}]")
-    return errors
+        errors += check(one, plain.item_type, f"{path}[{position}]")
+    return errors or _check_length(len(value), plain, path) or _check_unique(value, _words(kind), path)
+
+
+def _check_length(length: int, kind: inspect.DictType | _ListType, path: str) -> list[FieldError]:
+    lowest, highest = kind.min_length or 0, kind.max_length
+    if lowest <= length and (highest is None or length <= highest):
+        return []
+    return [FieldError(path, f"{length} are not allowed", _count(lowest, highest))]
+
+
+def _check_unique(value: Sequence[object], words: Mapping[str, object], path: str) -> list[FieldError]:
+    """Report values, or in a list of objects keys, that occur twice, where the schema says that none may."""
+    keys = words.get("x-kubernetes-list-map-keys")
+    if isinstance(keys, list):
+        marks = [tuple(one.get(key) for key in keys) if isinstance(one, Mapping) else () for one in value]
+        what = f"the {' and '.join(keys)}"
+    elif words.get("x-kubernetes-list-type") == "set":
+        marks, what = [(one,) for one in value], "the value"
+    else:
+        return []
+    return [
+        FieldError(f"{path}[{position}]", f"{what} {', '.join(map(shown, mark))} occurs twice", "each once")
+        for position, mark in enumerate(marks)
+        if mark in marks[:position]
+    ]
 
 
 def child(path: str, key: object) -> str:
@@ -141,6 +169,25 @@ def _title(kind: inspect.Type) -> str:
     return title if isinstance(title, str) else _title(kind.type)
 
 
+def _words(kind: inspect.Type) -> Mapping[str, object]:
+    """Return what is noted on a type beside its bounds."""
+    return (kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}
+
+
+def _present(kind: inspect.Type) -> inspect.Type:
+    """Return the type of a value that is there, of a field that may be absent."""
+    if not isinstance(kind, inspect.UnionType):
+        return kind
+    rest = tuple(one for one in kind.types if not isinstance(one, inspect.NoneType))
+    return rest[0] if len(rest) == 1 else kind
+
+
+def _count(lowest: int, highest: int | None) -> str:
+    if highest is None:
+        return f"at least {lowest}"
+    return f"from {lowest} to {highest}" if lowest else f"at most {highest}"
+
+
 def _extra(kind: inspect.StrType, word: str) -> str:
     if kind.pattern is not None:
         word = f"{word} matching {kind.pattern}"
@@ -182,13 +229,15 @@ def _fits(value: object, kind: inspect.Type) -> bool:
 
 
 def _fits_text(value: str, kind: inspect.StrType) -> bool:
-    meta = msgspec.Meta(pattern=kind.pattern, min_length=kind.min_length, max_length=kind.max_length)
-    annotated: Any = Annotated[str, meta]
-    try:
-        msgspec.convert(value, annotated)
-    except msgspec.ValidationError:
+    if len(value) < (kind.min_length or 0) or (kind.max_length is not None and len(value) > kind.max_length):
         return False
-    return True
+    return kind.pattern is None or _ends(kind.pattern).search(value) is not None
+
+
+@functools.cache
+def _ends(pattern: str) -> re.Pattern[str]:
+    r"""Return a pattern in which `$` is the end of the text, as in an API server; Python's allows a last `\n`."""
+    return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
 
 
 def _plain(kind: inspect.Type) -> inspect.Type:

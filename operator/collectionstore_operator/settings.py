@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +13,15 @@ from dataclasses import dataclass
 NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 LOG_LEVEL = "COLLECTIONSTORE_LOG_LEVEL"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+NAMESPACES = "COLLECTIONSTORE_NAMESPACES"
+OWN_NAMESPACE = "COLLECTIONSTORE_OPERATOR_NAMESPACE"
+POD_NAME = "COLLECTIONSTORE_POD_NAME"
+LEASE_NAME = "COLLECTIONSTORE_LEASE"
+HEALTH_ADDRESS = "COLLECTIONSTORE_HEALTH_ADDRESS"
+KUBECONFIG = "KUBECONFIG"
+NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
 class InvalidSetting(Exception):
@@ -28,7 +40,52 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the variables. Raises InvalidSetting."""
         command = shlex.split(environment.get(NODE_COMMAND, ""))
-        level = environment.get(LOG_LEVEL, "info")
-        if level not in LOG_LEVELS:
-            raise InvalidSetting(f"{LOG_LEVEL} is {level!r}; allowed: {', '.join(LOG_LEVELS)}")
-        return cls(tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node"), level)
+        return cls(tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node"), _log_level(environment))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """What the operator on Kubernetes is told from outside; the chart sets all of it."""
+
+    namespaces: tuple[str, ...]
+    """Which to watch; empty for all there are."""
+    own_namespace: str
+    """Where its Lease is."""
+    identity: str
+    """Of this process among all that want the Lease: the pod's name."""
+    lease: str
+    health_host: str
+    health_port: int
+    kubeconfig: str | None
+    """None inside a cluster, where the pod's account is used."""
+    log_level: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> OperatorSettings:
+        """Read the variables. Raises InvalidSetting."""
+        host, _, port = environment.get(HEALTH_ADDRESS, "0.0.0.0:8080").rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+            raise InvalidSetting(f"{HEALTH_ADDRESS} is {environment[HEALTH_ADDRESS]!r}; allowed: host:port")
+        return cls(
+            namespaces=tuple(_namespace(NAMESPACES, one) for one in environment.get(NAMESPACES, "").split(",") if one),
+            own_namespace=_namespace(OWN_NAMESPACE, environment.get(OWN_NAMESPACE, "default")),
+            identity=environment.get(POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
+            lease=environment.get(LEASE_NAME) or "collectionstore-operator",
+            health_host=host.strip("[]"),
+            health_port=int(port),
+            kubeconfig=environment.get(KUBECONFIG) or None,
+            log_level=_log_level(environment),
+        )
+
+
+def _namespace(variable: str, text: str) -> str:
+    if re.fullmatch(NAMESPACE_PATTERN, text.strip()) is None:
+        raise InvalidSetting(f"{variable} has {text!r}; allowed: at most 63 of a-z, 0-9 and '-', not at the ends")
+    return text.strip()
+
+
+def _log_level(environment: Mapping[str, str]) -> str:
+    level = environment.get(LOG_LEVEL, "info")
+    if level not in LOG_LEVELS:
+        raise InvalidSetting(f"{LOG_LEVEL} is {level!r}; allowed: {', '.join(LOG_LEVELS)}")
+    return level

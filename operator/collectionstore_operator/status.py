@@ -7,23 +7,32 @@ what they belong to changes, and a lag is reported only once it matters, and the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 
 from collectionstore_operator import certificates, labels
 from collectionstore_operator.actions import Plan, Step
 from collectionstore_operator.conditions import JUDGES, ConditionStatus, Verdict, member_working
 from collectionstore_operator.environment import revision
 from collectionstore_operator.errors import InvalidResource
+from collectionstore_operator.fields import atomic, unique_by
 from collectionstore_operator.moments import rfc3339
 from collectionstore_operator.observed import NodeId, Observed, Pod, Slot, Unknown, Volume
 from collectionstore_operator.resources import Desired
 from collectionstore_operator.standing import Seat, Situation, ailment, assess, current, rough_lag
 
 STEPS_MAX: Final = 32
+MEMBERS_MAX: Final = 32
+"""More than can ever be wanted; so many pods exist only where somebody scaled the StatefulSet by hand."""
 MESSAGE_LENGTH_MAX: Final = 1_024
+
+Text: TypeAlias = Annotated[str, Meta(max_length=MESSAGE_LENGTH_MAX)]
+Word: TypeAlias = Annotated[str, Meta(max_length=253, title="a name or a word")]
+Moment: TypeAlias = Annotated[str, Meta(max_length=32)]
+"""RFC 3339; empty where there is none."""
+MemberNames: TypeAlias = Annotated[tuple[Word, ...], Meta(max_length=MEMBERS_MAX, extra_json_schema=atomic())]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -31,87 +40,107 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Condition(_Part, frozen=True):
-    """A judgement and since when it holds; `last_transition_time` moves only with `status`."""
+    """A judgement and since when it holds."""
 
-    type: str
-    status: ConditionStatus
-    reason: str
-    message: str
-    observed_generation: int
-    last_transition_time: str
+    type: Annotated[Word, Meta(description="Which judgement: Ready, Available, Degraded and others.")]
+    status: Annotated[ConditionStatus, Meta(description="Whether it holds; Unknown when nobody can tell.")]
+    reason: Annotated[Word, Meta(description="Why, in one CamelCase word.")]
+    message: Annotated[Text, Meta(description="Why, in a sentence.")]
+    observed_generation: Annotated[int, Meta(ge=0, description="Generation of the spec that was judged.")]
+    last_transition_time: Annotated[Moment, Meta(description="Since when it has this status; moves only with it.")]
 
 
 class MemberStatus(_Part, frozen=True):
     """One member, or what remains of one."""
 
-    name: str
-    ordinal: int
-    pod_uid: str = field(name="podUID", default="")
-    node_id: NodeId = field(name="nodeID", default="")
-    """Its incarnation: another one after its disk was lost."""
-    role: str = ""
-    """Leader, Voter, Incoming, Outgoing or Learner; None when it has no part; Unknown when nobody can tell."""
-    ready: bool = False
-    lag: int = 0
-    """Entries behind; 0 while it has caught up, rounded otherwise."""
-    version: str = ""
-    updated: bool = False
-    """It runs with the current settings."""
-    restarts: int = 0
-    volume: str = ""
-    address: str = ""
-    """Base URL at which clients reach it."""
-    message: str = ""
-    """What ails it, empty when nothing does."""
+    name: Annotated[Word, Meta(description="Name of the member and of its pod.")]
+    ordinal: Annotated[int, Meta(ge=0, description="Its number.")]
+    pod_uid: Annotated[Word, Meta(description="Uid of its pod; empty while there is none.")] = field(
+        name="podUID", default=""
+    )
+    node_id: Annotated[Word, Meta(description="Its incarnation: another one after its disk was lost.")] = field(
+        name="nodeID", default=""
+    )
+    role: Annotated[
+        Word,
+        Meta(
+            description="Leader, Voter, Incoming, Outgoing or Learner; None when it has no part; Unknown when nobody "
+            "can tell."
+        ),
+    ] = ""
+    ready: Annotated[bool, Meta(description="It answered a linearizable read lately.")] = False
+    lag: Annotated[
+        int, Meta(ge=0, description="Entries behind; 0 while it has caught up, rounded to one digit otherwise.")
+    ] = 0
+    version: Annotated[Word, Meta(description="Version that it runs.")] = ""
+    updated: Annotated[bool, Meta(description="It runs with the current settings.")] = False
+    restarts: Annotated[int, Meta(ge=0, description="How often its process was started again.")] = 0
+    volume: Annotated[Word, Meta(description="Its volume.")] = ""
+    address: Annotated[Text, Meta(description="Base URL at which clients reach it.")] = ""
+    message: Annotated[Text, Meta(description="What ails it; empty when nothing does.")] = ""
 
 
 class ConfigurationStatus(_Part, frozen=True):
     """Who votes, by name. Joint while a change of voters is under way: both lists then need a majority."""
 
-    index: int = 0
-    joint: bool = False
-    voters: tuple[str, ...] = ()
-    outgoing: tuple[str, ...] = ()
-    learners: tuple[str, ...] = ()
+    index: Annotated[int, Meta(ge=0, description="Place of the configuration in the log.")] = 0
+    joint: Annotated[bool, Meta(description="A change of voters is under way.")] = False
+    voters: Annotated[MemberNames, Meta(description="Who votes, or is about to while the configuration is joint.")] = ()
+    outgoing: Annotated[MemberNames, Meta(description="Who voted until now, while the configuration is joint.")] = ()
+    learners: Annotated[MemberNames, Meta(description="Who receives the log without a vote.")] = ()
 
 
 class PlannedStep(_Part, frozen=True):
-    """A step that remains. `blocked_by` is empty while it is being done; `since` is when it got into this state."""
+    """A step that remains."""
 
-    step: str
-    reason: str
-    since: str
-    subject: str = ""
-    blocked_by: str = ""
+    step: Annotated[Word, Meta(description="What will be done.")]
+    reason: Annotated[Text, Meta(description="Why.")]
+    since: Annotated[Moment, Meta(description="Since when it is in this state.")]
+    subject: Annotated[Text, Meta(description="What it is about.")] = ""
+    blocked_by: Annotated[Text, Meta(description="What must happen first; empty while it is being done.")] = ""
 
 
 class Status(_Part, frozen=True):
     """The whole status. `replicas` and `selector` serve the scale subresource."""
 
-    observed_generation: int = 0
-    conditions: tuple[Condition, ...] = ()
-    replicas: int = 0
-    """Pods that exist."""
-    ready_members: int = 0
-    members_summary: str = ""
-    """For a column: members that vote, have caught up and serve, of those wanted: `3/3`."""
-    selector: str = ""
-    cluster_id: str = field(name="clusterID", default="")
-    initialized: bool = False
-    """The cluster has had data. Never cleared: it is never bootstrapped again."""
-    bootstrap_node: NodeId = ""
-    leader: str = ""
-    term: int = 0
-    fault_tolerance: int = 0
-    configuration: ConfigurationStatus = ConfigurationStatus()
-    revision: str = ""
-    """Of the settings that every member should run with."""
-    members: tuple[MemberStatus, ...] = ()
-    plan: tuple[PlannedStep, ...] = ()
-    steps_omitted: int = 0
-    """Steps beyond the STEPS_MAX that are listed."""
-    certificates_expire: str = ""
-    """When the first certificate expires, if none is renewed."""
+    observed_generation: Annotated[int, Meta(ge=0, description="Generation of the spec this status is about.")] = 0
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Meta(max_length=16, description="What can be said of the cluster.", extra_json_schema=unique_by("type")),
+    ] = ()
+    replicas: Annotated[int, Meta(ge=0, description="Pods that exist.")] = 0
+    ready_members: Annotated[int, Meta(ge=0, description="Members that vote, have caught up and serve.")] = 0
+    members_summary: Annotated[Word, Meta(description="The same for people, of those wanted: 3/3.")] = ""
+    selector: Annotated[Text, Meta(description="Selects the cluster's pods; for the scale subresource.")] = ""
+    cluster_id: Annotated[
+        Word, Meta(description="Identity of the cluster, on every disk and in every certificate; never changes.")
+    ] = field(name="clusterID", default="")
+    initialized: Annotated[
+        bool, Meta(description="The cluster has had data. Never cleared: it is never bootstrapped again.")
+    ] = False
+    bootstrap_node: Annotated[Word, Meta(description="The incarnation that was chosen to form the cluster.")] = ""
+    leader: Annotated[Word, Meta(description="Member that leads; empty while none is known.")] = ""
+    term: Annotated[int, Meta(ge=0, description="Term of that leader.")] = 0
+    fault_tolerance: Annotated[int, Meta(ge=0, description="How many more voters may fail now.")] = 0
+    configuration: Annotated[ConfigurationStatus, Meta(description="Who votes.")] = ConfigurationStatus()
+    revision: Annotated[Word, Meta(description="Of the settings that every member should run with.")] = ""
+    version: Annotated[Text, Meta(description="Version the members run; several during an upgrade.")] = ""
+    members: Annotated[
+        tuple[MemberStatus, ...],
+        Meta(
+            max_length=MEMBERS_MAX,
+            description="Every member, and every pod and volume that is left of one.",
+            extra_json_schema=unique_by("name"),
+        ),
+    ] = ()
+    plan: Annotated[
+        tuple[PlannedStep, ...],
+        Meta(max_length=STEPS_MAX, description="What remains to be done, in order.", extra_json_schema=atomic()),
+    ] = ()
+    steps_omitted: Annotated[int, Meta(ge=0, description="Steps beyond those that are listed.")] = 0
+    certificates_expire: Annotated[
+        Moment, Meta(description="When the first certificate expires, if none is renewed.")
+    ] = ""
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition by its type."""
@@ -141,7 +170,8 @@ def report(desired: Desired, observed: Observed, plan: Plan, previous: Status | 
         fault_tolerance=standing.fault_tolerance if standing.trusted else 0,
         configuration=_configuration(situation),
         revision=revision(desired),
-        members=tuple(_member(situation, slot) for slot in situation.slots()),
+        version=_version(observed),
+        members=tuple(_member(situation, slot) for slot in situation.slots()[:MEMBERS_MAX]),
         plan=tuple(_planned(step, before, moment) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
@@ -183,11 +213,15 @@ def _conditions(verdicts: Mapping[str, Verdict], before: Status, generation: int
 def _planned(step: Step, before: Status, moment: str) -> PlannedStep:
     since = moment
     for old in before.plan:
-        if (old.step, old.subject, old.blocked_by) == (step.name, step.subject, _shortened(step.blocked_by)):
+        if (old.step, old.subject, old.blocked_by) == (
+            step.name,
+            _shortened(step.subject),
+            _shortened(step.blocked_by),
+        ):
             since = old.since
     return PlannedStep(
         step=step.name,
-        subject=step.subject,
+        subject=_shortened(step.subject),
         reason=_shortened(step.reason),
         blocked_by=_shortened(step.blocked_by),
         since=since,
@@ -199,7 +233,7 @@ def _configuration(situation: Situation) -> ConfigurationStatus:
     names = {seat.node_id: seat.name or seat.node_id for seat in situation.standing.seats}
 
     def named(ids: tuple[NodeId, ...]) -> tuple[str, ...]:
-        return tuple(seat_name for one, seat_name in names.items() if one in ids)
+        return tuple(seat_name for one, seat_name in names.items() if one in ids)[:MEMBERS_MAX]
 
     return ConfigurationStatus(
         index=configuration.index,
@@ -208,6 +242,10 @@ def _configuration(situation: Situation) -> ConfigurationStatus:
         outgoing=named(configuration.outgoing),
         learners=named(configuration.learners),
     )
+
+
+def _version(observed: Observed) -> str:
+    return ", ".join(sorted({node.version for node in observed.nodes() if node.version}))
 
 
 def _member(situation: Situation, slot: Slot) -> MemberStatus:

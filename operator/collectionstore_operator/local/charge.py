@@ -30,7 +30,7 @@ def take_charge(directory: ClusterDirectory) -> IO[bytes]:
     file = open(directory.lock, "ab")  # noqa: SIM115 -- open means in charge: it lives as long as the process
     os.fchmod(file.fileno(), FILE_MODE)
     deadline = time.monotonic() + LOCK_WAIT_S
-    while not _try_lock(file):
+    while not try_lock(file):
         if time.monotonic() > deadline:
             file.close()
             raise AlreadySupervised(f"another supervisor is in charge of {directory.name}")
@@ -39,7 +39,8 @@ def take_charge(directory: ClusterDirectory) -> IO[bytes]:
     return file
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes]) -> bool:
+    """Take the lock on an open file, for as long as it stays open; return whether nobody else has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
 import time
 from pathlib import Path
 
 import click
 
-from collectionstore_operator.local import applied, lifecycle, logview, manifest, tables, views
+from collectionstore_operator.local import applied, fault_commands, lifecycle, logview, manifest, tables, views
 from collectionstore_operator.local.follow import read_observed, read_status, ready, refresh
 from collectionstore_operator.local.intent import Intent, read_intent
 from collectionstore_operator.local.options import (
@@ -41,6 +40,9 @@ Examples:
   csctl local apply -f examples/local.yaml   make it as the file says again
   csctl local plan -f examples/local.yaml    what would happen, without doing it
   csctl local kill demo-1                    kill -9 a node, to see what happens
+  csctl local partition demo-1               cut a node off from the others
+  csctl local pause demo-1 --for 5s          hold a node, as a stalled machine does
+  csctl local heal                           end every fault
   csctl local logs demo-1 -f                 follow a node's log
   csctl local down                           stop everything, keep the data
   csctl local clean                          delete everything
@@ -248,18 +250,8 @@ def clean(state: StateDirectory, directory: ClusterDirectory, *, yes: bool) -> N
     click.echo(f"{directory.name} is deleted.")
 
 
-@local.command()
-@click.argument("member")
-@click.option("-s", "--signal", "name", default="KILL", show_default=True, help="Which signal, such as TERM or STOP.")
-@cluster_options
-def kill(state: StateDirectory, directory: ClusterDirectory, member: str, name: str) -> None:
-    """Send a signal to a member's process, to see what happens. The reconcile loop starts it again."""
-    try:
-        number = signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
-    except KeyError:
-        raise click.BadParameter(f"no signal is called {name}", param_hint="--signal") from None
-    pid = lifecycle.kill(directory, member, number)
-    click.echo(f"sent {number.name} to {lifecycle.full_name(directory, member)}, process {pid}")
+for command in fault_commands.COMMANDS:
+    local.add_command(command)
 
 
 def _is_ready_now(directory: ClusterDirectory, generation: int) -> bool:

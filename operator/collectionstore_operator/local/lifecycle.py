@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from collectionstore_operator.local import applied, manifest, records
+from collectionstore_operator.local import applied, injection, manifest, records
 from collectionstore_operator.local.applied import Applied
-from collectionstore_operator.local.errors import ExitCode, LocalError
+from collectionstore_operator.local.errors import LocalError
 from collectionstore_operator.local.follow import Follower, WaitTimedOut, ready
+from collectionstore_operator.local.injection import ClusterDown
 from collectionstore_operator.local.intent import Intent, read_intent, write_intent
 from collectionstore_operator.local.preflight import check_ports
-from collectionstore_operator.local.process import adopt
 from collectionstore_operator.local.state import ClusterDirectory, StateDirectory
 from collectionstore_operator.local.supervision import is_supervised
 from collectionstore_operator.local.terminal import Progress
@@ -25,12 +25,6 @@ from collectionstore_operator.status import Status
 
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.05
-
-
-class ClusterDown(LocalError):
-    """The command needs a running cluster, and this one is stopped."""
-
-    exit_code = ExitCode.NOT_FOUND
 
 
 def find_or_name(state: StateDirectory, name: str) -> ClusterDirectory:
@@ -48,6 +42,8 @@ def up(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, Applied, bo
     running = is_running(directory)
     check_ports(state, directory, applied.prepare_start(directory, loaded).desired)
     state.create_cluster(directory.name)
+    if not running:
+        injection.heal(directory)
     with directory.edit():
         # Prepared again: another csctl may have changed the resource since the check.
         change = applied.prepare_start(directory, loaded)
@@ -99,6 +95,8 @@ def wait_ready(directory: ClusterDirectory, generation: int, progress: Progress,
 
 def down(directory: ClusterDirectory, progress: Progress) -> int:
     """Stop every node, the leader last, then the loop; data stays. Returns how many nodes were stopped."""
+    # A paused node cannot stop, and no fault is to be waiting for the next start.
+    injection.heal(directory)
     living = living_nodes(directory)
     with directory.edit():
         write_intent(directory, Intent.STOPPED)
@@ -118,14 +116,7 @@ def clean(state: StateDirectory, directory: ClusterDirectory, progress: Progress
 
 def kill(directory: ClusterDirectory, member: str, number: signal.Signals) -> int:
     """Send a signal to the process of a member; returns its pid. Raises ClusterDown when it does not run."""
-    node = directory.node(full_name(directory, member))
-    name = records.load(node).process
-    process = adopt(name) if name is not None else None
-    if process is None:
-        raise ClusterDown(f"{member} does not run; see csctl local status")
-    process.send(number)
-    process.close()
-    return process.name.pid
+    return injection.signal_member(directory, full_name(directory, member), number)
 
 
 def replace(directory: ClusterDirectory, member: str) -> None:
@@ -142,6 +133,12 @@ def is_running(directory: ClusterDirectory) -> bool:
 def require_running(directory: ClusterDirectory) -> None:
     """Raise ClusterDown when the cluster was stopped."""
     if read_intent(directory) is not Intent.RUNNING:
+        raise ClusterDown(f"{directory.name} is down. Start it: csctl local up -f FILE")
+
+
+def require_supervised(directory: ClusterDirectory) -> None:
+    """Raise ClusterDown unless the cluster is meant to run and a supervisor sees to it."""
+    if not is_running(directory):
         raise ClusterDown(f"{directory.name} is down. Start it: csctl local up -f FILE")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,7 +66,39 @@ file_option = click.option(
     required=True,
     help="The manifest of the cluster, a CollectionStoreCluster in YAML.",
 )
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to say what was done.",
+)
 wait_option = click.option("--wait/--no-wait", default=True, show_default=True, help="Watch until it is done.")
+
+
+class Duration(click.ParamType[float]):
+    """A duration such as 100ms, 5s or 2m, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)", str(value))
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r}; allowed: a number above 0 and ms, s or m, such as 100ms or 5s", param, ctx)
+        return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]
+
+
+class ByteRate(click.ParamType[int]):
+    """A rate such as 500, 20K or 1M, as bytes a second."""
+
+    name = "rate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"([0-9]{1,9})([KM]?)", str(value))
+        if match is None or int(match[1]) == 0:
+            self.fail(f"{value!r}; allowed: a whole number above 0 of bytes, or with K or M, such as 20K", param, ctx)
+        return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
 
 
 def timeout_option(seconds: int) -> Callable[[Function], Function]:

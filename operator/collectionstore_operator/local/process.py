@@ -33,14 +33,30 @@ def boot_id() -> str:
 
 def name_process(pid: int) -> ProcessName | None:
     """Return the full name of the live process `pid`; None when there is none, or only its zombie."""
+    fields = _stat_fields(pid)
+    if not fields or fields[0] in "ZX":
+        return None
+    return ProcessName(boot_id(), pid, int(fields[19]))
+
+
+def own_name() -> ProcessName:
+    """Return the full name of this process."""
+    return ProcessName(boot_id(), os.getpid(), int(_stat_fields(os.getpid())[19]))
+
+
+def is_paused(pid: int) -> bool:
+    """Return whether the process is stopped by a signal, as by SIGSTOP."""
+    return _stat_fields(pid)[:1] == ["T"]
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat from the third one, the state, on; none when there is no such process."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return []
     # The command in parentheses may itself hold spaces and parentheses: fields count from the last one.
-    fields = stat[stat.rindex(")") + 2 :].split()
-    state, start_ticks = fields[0], int(fields[19])
-    return None if state in "ZX" else ProcessName(boot_id(), pid, start_ticks)
+    return stat[stat.rindex(")") + 2 :].split()
 
 
 def arguments(pid: int) -> list[str]:

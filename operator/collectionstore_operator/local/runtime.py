@@ -27,7 +27,7 @@ from collectionstore_operator.actions import (
     RetireVolume,
     TransferLeadership,
 )
-from collectionstore_operator.environment import Place, place_settings, spec_settings
+from collectionstore_operator.environment import PREFIX, Place, place_settings, spec_settings
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.event import Event
 from collectionstore_operator.execute import perform_on_nodes
@@ -253,7 +253,11 @@ class LocalRuntime:
         )
         return Launch(
             command=self._node_command,
-            settings={**place_settings(place), **facts.workload.settings},
+            settings={
+                **place_settings(place),
+                **facts.workload.settings,
+                f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
+            },
             revision=facts.workload.revision,
         )
 

@@ -10,8 +10,9 @@
             observed.json                 the last look, for csctl: how fresh the status is, and what to plan on
             events.jsonl                  what the loop did and why, one event a line, bounded
             ca/ operator/                 the cluster's certificate authority; the operator's own certificate
-            nodes/<name>/                 data/ volume.json tls/ node.log process.json
+            nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
             supervisor.{lock,pid,log,wake}
+            faults.json proxy.{json,lock,log}    faults between members, while there are any
 
 Every JSON file is replaced atomically, so a reader sees the old or the new content, never a mix.
 This module knows names and permissions; it does not know what the content decides.
@@ -162,6 +163,22 @@ class ClusterDirectory:
     def log(self) -> Path:
         return self.path / "supervisor.log"
 
+    @property
+    def faults(self) -> Path:
+        return self.path / "faults.json"
+
+    @property
+    def fault_report(self) -> Path:
+        return self.path / "proxy.json"
+
+    @property
+    def proxy_lock(self) -> Path:
+        return self.path / "proxy.lock"
+
+    @property
+    def proxy_log(self) -> Path:
+        return self.path / "proxy.log"
+
     def node(self, name: str) -> NodeDirectory:
         """Return the folder of the node called `name`; it need not exist yet."""
         return NodeDirectory(self.nodes / name)
@@ -210,6 +227,11 @@ class NodeDirectory:
     @property
     def process(self) -> Path:
         return self.path / "process.json"
+
+    @property
+    def routes(self) -> Path:
+        """Where this node dials others instead of their addresses, while there are faults between members."""
+        return self.path / "routes.json"
 
     @property
     def replace_request(self) -> Path:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import sys
+from pathlib import Path
 
 from collectionstore_operator.local import process
 from collectionstore_operator.local.errors import LocalError
@@ -24,9 +25,14 @@ class SupervisorLost(LocalError):
 
 def is_supervised(directory: ClusterDirectory) -> bool:
     """Return whether a supervisor is in charge of the cluster."""
+    return is_locked(directory.lock)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock on a file."""
     try:
-        with open(directory.lock, "rb") as file:
-            # A shared lock, so that two csctl that look at the same time do not take each other for a supervisor.
+        with open(path, "rb") as file:
+            # A shared lock, so that two csctl that look at the same time do not take each other for the holder.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -19,12 +19,19 @@ GOOD_WHEN_FALSE = frozenset({"Progressing", "Degraded", "Paused"})
 
 
 def status_view(
-    status: Status, rows: Sequence[Row], *, head: Text, state: Text, recent: RenderableType, wide: bool
+    status: Status,
+    rows: Sequence[Row],
+    *,
+    head: Text,
+    state: Text,
+    faults: Text | None,
+    recent: RenderableType,
+    wide: bool,
 ) -> RenderableType:
     """Return the whole view; `state` is the line that says how fresh it is, `recent` what happened last."""
     shown = [row for row in rows if row.address or row.role != "None"]
     kept = [row.name for row in rows if row not in shown]
-    parts: list[RenderableType] = [head, state, Text()]
+    parts: list[RenderableType] = [head, state, *([faults] if faults is not None else []), Text()]
     parts += [members_table(shown, wide=wide), Text(), Text(configuration_line(status))]
     if kept:
         parts.append(Text(f"Disks of former members, kept: {', '.join(kept)}", style="dim"))
@@ -42,6 +49,13 @@ def headline(name: str, status: Status) -> Text:
     text.append("Ready" if is_ready else "not Ready", style="green" if is_ready else "yellow")
     text.append(f"  {status.members_summary or '0/0'} members, {leader_words(status)}, {tolerance_words(status)}")
     return text
+
+
+def faults_line(faults: Sequence[str]) -> Text | None:
+    """Return the line that keeps faults from being forgotten, None when there are none."""
+    if not faults:
+        return None
+    return Text(f"Faults in force: {'; '.join(faults)}. End them: csctl local heal", style="bold red")
 
 
 def leader_words(status: Status) -> str:

@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from collectionstore_operator.local import applied, lifecycle, rows, tables
+from collectionstore_operator.local import applied, injection, lifecycle, rows, tables
 from collectionstore_operator.local.errors import ExitCode, LocalError
 from collectionstore_operator.local.events import recent_events
 from collectionstore_operator.local.follow import read_observed, read_status, refresh
@@ -83,6 +83,7 @@ def print_endpoints(directory: ClusterDirectory) -> None:
     click.echo("  csctl local status")
     click.echo("  csctl local scale --replicas 5")
     click.echo("  csctl local kill 0")
+    click.echo("  csctl local partition 1    and then: csctl local heal")
     click.echo("  csctl local down")
 
 
@@ -122,8 +123,9 @@ def status_view(directory: ClusterDirectory, *, wide: bool) -> RenderableType:
     else:
         head = tables.headline(directory.name, current)
         state = Text(f"seen {age} ago by the reconcile loop, process {pid}; state in {directory.path}", style="dim")
+    faults = tables.faults_line(injection.active(directory).lines())
     recent = tables.recent_view(recent_events(directory.events, RECENT), time.time())
-    return tables.status_view(current, members, head=head, state=state, recent=recent, wide=wide)
+    return tables.status_view(current, members, head=head, state=state, faults=faults, recent=recent, wide=wide)
 
 
 def status_document(directory: ClusterDirectory) -> dict[str, object]:
@@ -138,6 +140,7 @@ def status_document(directory: ClusterDirectory) -> dict[str, object]:
             "supervisorPid": lifecycle.supervisor_pid(directory),
             "seen": _local_time(observed.now).isoformat(timespec="milliseconds"),
             "directory": str(directory.path),
+            "faults": injection.active(directory).lines(),
             "members": json.loads(msgspec.json.encode(members)),
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -24,12 +25,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-def manifest(desired: Desired, *, api_version: str, kind: str, name: str, spec: Body) -> Manifest:
-    """Complete an object: labels, owner, and its digest as an annotation."""
-    metadata: Body = {"name": name, "namespace": desired.namespace, "labels": labels.object_labels(desired.name)}
+def manifest(
+    desired: Desired,
+    *,
+    api_version: str,
+    kind: str,
+    name: str,
+    spec: Body | None = None,
+    content: Body | None = None,
+    further_labels: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Complete an object: labels, owner, and its digest as an annotation. `content` is for kinds without a spec."""
+    object_labels = {**(further_labels or {}), **labels.object_labels(desired.name)}
+    metadata: Body = {"name": name, "namespace": desired.namespace, "labels": object_labels}
     if desired.uid:
         metadata["ownerReferences"] = [_owner(desired)]
-    body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+    body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **(content or {"spec": spec})}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     metadata["annotations"] = {labels.DIGEST: digest}
     return Manifest(kind=kind, name=name, body=body, digest=digest)

@@ -14,11 +14,18 @@ import msgspec
 
 from collectionstore_operator import labels
 from collectionstore_operator.environment import PREFIX, Place, node_settings, revision
+from collectionstore_operator.fields import Policy, rendered
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.resources import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
 
 DATA_VOLUME: Final = "data"
 ROOT: Final = "/var/lib/collectionstore"
+TRUST_VOLUME: Final = "trust"
+TRUST: Final = "/etc/collectionstore/trust"
+CREDENTIALS_VOLUME: Final = "api-access"
+CREDENTIALS: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where every Kubernetes client looks by itself."""
+TOKEN_S: Final = 3_600
 USER: Final = 10_001
 STOP_S: Final = 30
 """Time to hand over leadership and close the database."""
@@ -36,16 +43,22 @@ def build(desired: Desired, *, cluster_id: str, replicas: int) -> Manifest:
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Retain"},
         "selector": {"matchLabels": labels.selector(desired.name)},
         "template": _template(desired, cluster_id),
-        "volumeClaimTemplates": [_claim(desired)],
+        "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
     return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.name, spec=spec)
 
 
 def _template(desired: Desired, cluster_id: str) -> Body:
-    pod_labels = {**labels.object_labels(desired.name), labels.VERSION_LABEL: desired.spec.version}
+    pod = desired.spec.pod
+    pod_labels = {**pod.labels, **labels.object_labels(desired.name), labels.VERSION_LABEL: desired.spec.version}
     return {
-        "metadata": {"labels": pod_labels, "annotations": {labels.REVISION: revision(desired)}},
+        "metadata": {
+            "labels": pod_labels,
+            "annotations": {**pod.annotations, labels.REVISION: revision(desired)},
+        },
         "spec": {
+            **_scheduling(desired),
+            "serviceAccountName": labels.service_account(desired.name),
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": STOP_S,
@@ -57,11 +70,8 @@ def _template(desired: Desired, cluster_id: str) -> Body:
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "topologySpreadConstraints": [
-                _spread(desired, "topology.kubernetes.io/zone"),
-                _spread(desired, "kubernetes.io/hostname"),
-            ],
             "containers": [_container(desired, cluster_id)],
+            "volumes": [_trust(desired), _credentials()],
         },
     }
 
@@ -70,6 +80,7 @@ def _container(desired: Desired, cluster_id: str) -> Body:
     return {
         "name": "node",
         "image": desired.spec.effective_image,
+        "imagePullPolicy": desired.spec.pod.image_pull_policy,
         "env": _environment(desired, cluster_id),
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT, "protocol": "TCP"},
@@ -85,7 +96,11 @@ def _container(desired: Desired, cluster_id: str) -> Body:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": DATA_VOLUME, "mountPath": ROOT}],
+        "volumeMounts": [
+            {"name": DATA_VOLUME, "mountPath": ROOT},
+            {"name": TRUST_VOLUME, "mountPath": TRUST, "readOnly": True},
+            {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS, "readOnly": True},
+        ],
     }
 
 
@@ -108,7 +123,9 @@ def _environment(desired: Desired, cluster_id: str) -> list[Body]:
     settings = node_settings(desired, place)
     del settings[f"{PREFIX}NAME"]
     first = {"name": f"{PREFIX}NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    return [first, *({"name": variable, "value": value} for variable, value in settings.items())]
+    # Written as they are meant: $(NAME) would be expanded.
+    further = [(one.name, one.value.replace("$(", "$$(")) for one in desired.spec.pod.environment]
+    return [first, *({"name": variable, "value": value} for variable, value in [*settings.items(), *further])]
 
 
 def _probe(path: str, *, every_s: int, failures: int) -> Body:
@@ -116,20 +133,58 @@ def _probe(path: str, *, every_s: int, failures: int) -> Body:
     return {"httpGet": request, "periodSeconds": every_s, "timeoutSeconds": 2, "failureThreshold": failures}
 
 
-def _spread(desired: Desired, key: str) -> Body:
-    return {
+def _trust(desired: Desired) -> Body:
+    """Return the volume with the authorities to trust; a whole folder, so that a renewed one reaches running pods."""
+    items = [{"key": "ca.crt", "path": "ca.crt"}]
+    return {"name": TRUST_VOLUME, "configMap": {"name": labels.record(desired.name), "items": items}}
+
+
+def _credentials() -> Body:
+    """Return the volume with the account's token, bound to this very pod, and the API server's own authority."""
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_S}}
+    authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
+    return {"name": CREDENTIALS_VOLUME, "projected": {"sources": [token, authority]}}
+
+
+def _scheduling(desired: Desired) -> Body:
+    """Return where the pods may run; what the resource does not say is left to the API server's defaults."""
+    pod, spread = desired.spec.pod, desired.spec.spread
+    found: Body = {
+        "topologySpreadConstraints": [
+            *_spread(desired, "topology.kubernetes.io/zone", spread.zones),
+            *_spread(desired, "kubernetes.io/hostname", spread.nodes),
+        ],
+        "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets],
+        "nodeSelector": dict(pod.node_selector),
+        "tolerations": [rendered(one) for one in pod.tolerations],
+        "affinity": rendered(pod.affinity),
+        "priorityClassName": pod.priority_class_name,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _spread(desired: Desired, key: str, policy: Policy) -> list[Body]:
+    if policy == "Disabled":
+        return []
+    constraint = {
         "maxSkew": 1,
         "topologyKey": key,
-        "whenUnsatisfiable": "ScheduleAnyway",
+        "whenUnsatisfiable": "DoNotSchedule" if policy == "Required" else "ScheduleAnyway",
         "labelSelector": {"matchLabels": labels.selector(desired.name)},
     }
+    return [constraint]
 
 
-def _claim(desired: Desired) -> Body:
+def _claim(desired: Desired, cluster_id: str) -> Body:
     spec: Body = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": desired.spec.storage.size}},
     }
     if desired.spec.storage.class_ is not None:
         spec["storageClassName"] = desired.spec.storage.class_
-    return {"metadata": {"name": DATA_VOLUME, "labels": labels.object_labels(desired.name)}, "spec": spec}
+    metadata = {
+        "name": DATA_VOLUME,
+        "labels": labels.object_labels(desired.name),
+        "annotations": {labels.CLUSTER_ID: cluster_id},
+    }
+    return {"metadata": metadata, "spec": spec}

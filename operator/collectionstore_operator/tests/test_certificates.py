@@ -12,16 +12,17 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from collectionstore_operator import certificates
-from collectionstore_operator.actions import IssueCertificate
+from collectionstore_operator.actions import IssueCertificate, SignRequest
 from collectionstore_operator.errors import InvariantViolated
 from collectionstore_operator.issuing import KeyPair, make_authority, make_leaf, read_certificate
-from collectionstore_operator.observed import Certificate, CertificateKind, Observed
-from collectionstore_operator.tests.pictures import CLUSTER_ID, NOW, wanted
+from collectionstore_operator.observed import Certificate, CertificateKind, Observed, Pod, SigningRequest
+from collectionstore_operator.tests.pictures import CLUSTER_ID, NOW, draw, wanted
 
 DAY_S = 86_400
 CENTURY_S = 36_525 * DAY_S
 MILLENNIUM = 946_684_800.0
 DESIRED = wanted(3)
+HEALTHY = "0: leader\n1: voter\n2: voter"
 
 
 def issue(
@@ -243,3 +244,45 @@ def _context(purpose: ssl.Purpose, authority: KeyPair, pair: KeyPair, directory:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
     return context
+
+
+def test_where_nodes_make_their_keys_only_the_authority_and_the_operator_get_theirs_here() -> None:
+    """A member's key never leaves its pod."""
+    observed = Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=(), requests=())
+    assert [one.name for one in certificates.to_issue(DESIRED, observed, range(3))] == ["demo", "operator"]
+
+
+@pytest.mark.parametrize(
+    ("member", "uid", "picture", "answer"),
+    [
+        pytest.param("demo-1", "{uid}", HEALTHY, "sign demo-1", id="of-a-member"),
+        pytest.param("demo-1", "earlier", HEALTHY, "the pod demo-1 is another one now", id="of-an-earlier-pod"),
+        pytest.param("demo-9", "{uid}", HEALTHY, "demo-9 is no member of demo", id="of-an-unwanted-ordinal"),
+        pytest.param("other-1", "{uid}", HEALTHY, "other-1 is no member of demo", id="of-another-cluster"),
+        pytest.param("", "", HEALTHY, "who asked is no member of demo", id="of-no-pod"),
+        pytest.param("demo-1", "{uid}", "0: leader\n1: voter hidden\n2: voter", "", id="of-a-pod-that-cannot-be-seen"),
+        pytest.param("demo-1", "{uid}", "0: leader\n1: free\n2: voter", "", id="of-a-pod-that-is-not-there-yet"),
+    ],
+)
+def test_request_is_signed_for_the_pod_that_made_it_alone(member: str, uid: str, picture: str, answer: str) -> None:
+    """The API server says which pod asked; its own wishes about names have no weight."""
+    seen = draw(picture, DESIRED)
+    pod = seen.slot(1).pod
+    pod_uid = uid.format(uid=pod.uid if isinstance(pod, Pod) else "u")
+    request = SigningRequest(name="csr-1", member=member, pod_uid=pod_uid)
+    observed = msgspec.structs.replace(seen, certificates=all_issued(), requests=(request,))
+    answers = certificates.to_answer(DESIRED, observed, range(3))
+    told = [f"sign {one.name}" if isinstance(one, SignRequest) else one.reason for one in answers]
+    assert told == ([answer] if answer else [])
+    for one in answers:
+        if isinstance(one, SignRequest):
+            assert one.names == certificates.member(DESIRED, CLUSTER_ID, 1).names
+            assert one.uid == pod_uid
+
+
+def test_requests_wait_for_the_authority() -> None:
+    """There is nobody to sign before it exists."""
+    seen = draw(HEALTHY, DESIRED)
+    request = SigningRequest(name="csr-1", member="demo-9", pod_uid="x")
+    observed = msgspec.structs.replace(seen, certificates=(), requests=(request,))
+    assert certificates.to_answer(DESIRED, observed, range(3)) == ()

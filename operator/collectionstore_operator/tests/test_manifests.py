@@ -9,9 +9,23 @@ import pytest
 
 from collectionstore_operator import labels, manifests
 from collectionstore_operator.environment import Place, node_settings, revision
-from collectionstore_operator.manifests import poddisruptionbudget, services, statefulset
+from collectionstore_operator.fields import Policy
+from collectionstore_operator.manifests import poddisruptionbudget, serviceaccount, services, statefulset
 from collectionstore_operator.plan import disruptions
-from collectionstore_operator.resources import Desired, Raft, Resources, Runtime, Storage, Tls
+from collectionstore_operator.resources import (
+    Desired,
+    EnvironmentVariable,
+    Monitoring,
+    PodTemplate,
+    Raft,
+    Resources,
+    Runtime,
+    Spread,
+    Storage,
+    Tls,
+    Toleration,
+)
+from collectionstore_operator.scheduling import Affinity, LabelSelector, PodAntiAffinity, PodTerm
 from collectionstore_operator.standing import assess
 from collectionstore_operator.tests.pictures import CLUSTER_ID, draw, wanted
 
@@ -53,7 +67,20 @@ def test_pod_meets_the_restricted_standard() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & spec.keys()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert [set(volume) - {"name"} for volume in spec["volumes"]] == [{"configMap"}, {"projected"}]
+
+
+def test_pod_can_ask_for_its_certificate_and_for_nothing_else() -> None:
+    """Its token is bound to it, short-lived, and that of an account without any other right."""
+    spec = pod()["spec"]
+    assert spec["serviceAccountName"] == serviceaccount.build(DESIRED).name
+    assert serviceaccount.build(DESIRED).body["automountServiceAccountToken"] is False
+    trust, credentials = spec["volumes"]
+    assert trust["configMap"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    token, _ = credentials["projected"]["sources"]
+    assert token["serviceAccountToken"]["expirationSeconds"] == 3_600
+    assert all(mount["readOnly"] for mount in container()["volumeMounts"][1:])
 
 
 def test_pod_carries_the_revision_of_its_settings() -> None:
@@ -111,12 +138,93 @@ def test_volume_is_as_the_resource_says() -> None:
     (claim,) = statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3).body["spec"]["volumeClaimTemplates"]
     assert "storageClassName" not in claim["spec"]
     assert "ownerReferences" not in claim["metadata"]
+    assert claim["metadata"]["annotations"] == {labels.CLUSTER_ID: CLUSTER_ID}
 
 
 def test_resources_reach_the_container() -> None:
     """Requests and limits as written."""
     desired = wanted(3, resources=Resources(requests={"cpu": "500m"}, limits={"memory": "2Gi", "cpu": 2}))
     assert container(desired)["resources"] == {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi", "cpu": 2}}
+
+
+EXTRAS = PodTemplate(
+    labels={"team": "shop"},
+    annotations={"example.com/note": "x"},
+    environment=(EnvironmentVariable(name="TZ", value="UTC"), EnvironmentVariable(name="RAW", value="$(TZ)")),
+    image_pull_policy="Always",
+    image_pull_secrets=("registry",),
+    node_selector={"disk": "ssd"},
+    tolerations=(Toleration(key="disk", operator="Exists", effect="NoExecute", toleration_seconds=0),),
+    affinity=Affinity(
+        pod_anti_affinity=PodAntiAffinity(
+            required_during_scheduling_ignored_during_execution=(
+                PodTerm(
+                    topology_key="kubernetes.io/hostname",
+                    label_selector=LabelSelector(match_labels={"app": "batch"}),
+                    namespace_selector=LabelSelector(),
+                ),
+            )
+        )
+    ),
+    priority_class_name="high",
+)
+
+
+def test_what_users_add_reaches_the_pods() -> None:
+    """Each under the name the pod API has for it; an empty selector, which selects everything, stays."""
+    desired = wanted(3, pod=EXTRAS)
+    made = pod(desired)
+    assert made["metadata"]["labels"]["team"] == "shop"
+    assert made["metadata"]["annotations"] == {"example.com/note": "x", labels.REVISION: revision(desired)}
+    spec = made["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["nodeSelector"] == {"disk": "ssd"}
+    assert spec["tolerations"] == [
+        {"key": "disk", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0},
+    ]
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app": "batch"}},
+        "namespaceSelector": {},
+    }
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    assert spec["affinity"] == {"podAntiAffinity": required}
+    assert spec["priorityClassName"] == "high"
+    assert container(desired)["imagePullPolicy"] == "Always"
+    assert container(desired)["env"][-2:] == [{"name": "TZ", "value": "UTC"}, {"name": "RAW", "value": "$$(TZ)"}]
+
+
+def test_users_cannot_change_what_the_operator_selects_by() -> None:
+    """The parser refuses such labels; were it not so, ours would still win."""
+    desired = wanted(3, pod=PodTemplate(labels=dict.fromkeys(labels.object_labels("demo"), "theirs")))
+    assert labels.object_labels("demo").items() <= pod(desired)["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("policy", "unsatisfiable"), [("Preferred", "ScheduleAnyway"), ("Required", "DoNotSchedule"), ("Disabled", None)]
+)
+def test_members_are_kept_apart_as_the_resource_says(policy: Policy, unsatisfiable: str | None) -> None:
+    """Zones and nodes, each by its own policy."""
+    made = pod(wanted(3, spread=Spread(zones=policy, nodes="Preferred")))["spec"]["topologySpreadConstraints"]
+    found = {one["topologyKey"]: one["whenUnsatisfiable"] for one in made}
+    assert found.get("topology.kubernetes.io/zone") == unsatisfiable
+    assert found["kubernetes.io/hostname"] == "ScheduleAnyway"
+
+
+def test_monitor_is_made_where_it_is_asked_for() -> None:
+    """Only then: most API servers do not know the kind."""
+    assert "PodMonitor" not in [one.kind for one in manifests.build(DESIRED, disruptions=1)]
+    desired = wanted(3, monitoring=Monitoring(pod_monitor="Enabled", labels={"release": "p"}, interval_seconds=15))
+    monitor = manifests.build(desired, disruptions=1)[-1]
+    assert monitor.body["apiVersion"] == "monitoring.coreos.com/v1"
+    assert monitor.body["metadata"]["labels"] == {"release": "p", **labels.object_labels("demo")}
+    assert monitor.body["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s"}]
+    assert monitor.kind in manifests.OPTIONAL
+
+
+def test_revision_of_a_resource_that_uses_no_new_field_is_as_before() -> None:
+    """An operator that knows more fields must not restart those who do not use them."""
+    assert revision(Desired(name="demo")) == "1d3dbb6f81"
 
 
 def test_peers_find_each_other_when_nobody_is_ready() -> None:
@@ -158,7 +266,11 @@ def test_budget_stays_as_it_is_while_nobody_answers() -> None:
     desired = wanted(3)
     blind = assess(desired, draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True))
     assert disruptions(blind) is None
-    assert [one.kind for one in manifests.build(desired, disruptions=None)] == ["Service", "Service"]
+    assert [one.kind for one in manifests.build(desired, disruptions=None)] == [
+        "ServiceAccount",
+        "Service",
+        "Service",
+    ]
 
 
 def test_budget_never_protects_a_broken_pod() -> None:
@@ -171,7 +283,8 @@ def test_budget_never_protects_a_broken_pod() -> None:
 def test_objects_belong_to_their_cluster() -> None:
     """Owner, labels, namespace and digest on every object."""
     made = [*manifests.build(DESIRED, disruptions=1), statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3)]
-    assert [one.kind for one in made] == ["Service", "Service", "PodDisruptionBudget", "StatefulSet"]
+    kinds = ["ServiceAccount", "Service", "Service", "PodDisruptionBudget", "StatefulSet"]
+    assert [one.kind for one in made] == kinds
     for one in made:
         metadata = one.body["metadata"]
         assert metadata["namespace"] == "shop"
@@ -194,6 +307,9 @@ def test_digest_changes_with_the_content_alone() -> None:
         wanted(3, version="0.2.0"),
         wanted(3, image="registry/x"),
         wanted(3, raft=Raft(heartbeat_milliseconds=100)),
+        wanted(3, raft=Raft(profile="fast")),
+        wanted(3, pod=EXTRAS),
+        wanted(3, spread=Spread(zones="Required")),
         wanted(3, tls=Tls(client="Disabled")),
         wanted(3, resources=Resources(limits={"cpu": 1})),
         msgspec.structs.replace(wanted(3), annotations={labels.RESTART: "now"}),
@@ -210,6 +326,7 @@ def test_revision_changes_with_what_needs_a_restart(changed: Desired) -> None:
         wanted(5),
         wanted(3, paused=True),
         wanted(3, storage=Storage(retention="Delete")),
+        wanted(3, monitoring=Monitoring(pod_monitor="Enabled")),
         msgspec.structs.replace(wanted(3), generation=9, uid="x", annotations={"note": "y"}),
     ],
 )

@@ -194,6 +194,7 @@ def test_plan_applies_objects_that_are_missing_or_differ() -> None:
     observed = draw(HEALTHY, desired, objects=(AppliedObject(kind="Service", name="demo", digest="other"),))
     made = plan(desired, observed)
     assert [step.subject for step in made.steps] == [
+        "ServiceAccount demo-node",
         "Service demo",
         "Service demo-peers",
         "PodDisruptionBudget demo",
@@ -258,3 +259,14 @@ def _with_node(observed: Observed, ordinal: int, node: NodeStatus) -> Observed:
 def _workload(observed: Observed) -> Workload:
     assert isinstance(observed.workload, Workload)
     return observed.workload
+
+
+def test_plan_deletes_an_object_that_is_not_asked_for_any_more() -> None:
+    """Optional kinds only: a budget that cannot be computed now is not a budget that is not wanted."""
+    desired = wanted(3)
+    monitor = AppliedObject(kind="PodMonitor", name="demo", digest="d")
+    blind = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True, objects=(monitor,))
+    assert told(plan(desired, blind))[-1:] == ["DeleteObject"]
+    budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="d")
+    blind = msgspec.structs.replace(blind, objects=(budget,))
+    assert "DeleteObject" not in told(plan(desired, blind))

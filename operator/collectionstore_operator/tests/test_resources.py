@@ -11,13 +11,16 @@ from msgspec import inspect
 
 from collectionstore_operator import schema
 from collectionstore_operator.errors import InvalidResource
-from collectionstore_operator.resources import Desired, Runtime, Spec, parse, quantity_bytes
+from collectionstore_operator.resources import PROFILES, Desired, Runtime, Spec, parse, quantity_bytes
 
 MINIMAL: dict[str, Any] = {
     "apiVersion": "collectionstore.io/v1alpha1",
     "kind": "CollectionStoreCluster",
     "metadata": {"name": "demo"},
 }
+
+
+POLICIES = "Disabled or Preferred or Required"
 
 
 def manifest(spec: object = None, **top: object) -> dict[str, Any]:
@@ -50,13 +53,27 @@ def test_defaults_are_explicit() -> None:
         "storage": {"size": "10Gi", "class": None, "retention": "Retain"},
         "resources": {"requests": {}, "limits": {}},
         "raft": {
-            "heartbeatMilliseconds": 150,
-            "electionTimeoutMinMilliseconds": 300,
-            "electionTimeoutMaxMilliseconds": 600,
+            "profile": "default",
+            "heartbeatMilliseconds": None,
+            "electionTimeoutMinMilliseconds": None,
+            "electionTimeoutMaxMilliseconds": None,
         },
         "snapshot": {"commands": 10_000, "logBytes": 67_108_864},
         "tls": {"client": "Required"},
         "failedMember": {"replacement": "Automatic", "graceSeconds": 300},
+        "spread": {"zones": "Preferred", "nodes": "Preferred"},
+        "pod": {
+            "labels": {},
+            "annotations": {},
+            "environment": (),
+            "imagePullPolicy": "IfNotPresent",
+            "imagePullSecrets": (),
+            "nodeSelector": {},
+            "tolerations": (),
+            "affinity": None,
+            "priorityClassName": None,
+        },
+        "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30},
         "paused": False,
         "deletionProtection": False,
         "unsafe": {"allowEvenReplicas": False, "allowSingleReplica": False},
@@ -98,7 +115,17 @@ def test_null_counts_as_absent() -> None:
         (
             {"raft": {"heartbeatMillisecond": 100}},
             "spec.raft.heartbeatMillisecond: unknown field, did you mean heartbeatMilliseconds?; allowed: "
-            "heartbeatMilliseconds, electionTimeoutMinMilliseconds, electionTimeoutMaxMilliseconds",
+            "profile, heartbeatMilliseconds, electionTimeoutMinMilliseconds, electionTimeoutMaxMilliseconds",
+        ),
+        ({"raft": {"profile": "Fast"}}, "spec.raft.profile: 'Fast' is not allowed; allowed: default or fast"),
+        (
+            {"raft": {"heartbeatMilliseconds": 4}},
+            "spec.raft.heartbeatMilliseconds: 4 is not allowed; allowed: a whole number from 5 to 10000",
+        ),
+        (
+            {"raft": {"profile": "fast", "heartbeatMilliseconds": 31}},
+            "spec.raft.electionTimeoutMinMilliseconds: 60 is too close to the heartbeat: one late heartbeat would "
+            "cause an election; allowed: at least 62, twice spec.raft.heartbeatMilliseconds",
         ),
         ({"replicas": "3"}, "spec.replicas: '3' is not allowed; allowed: a whole number from 1 to 9"),
         ({"replicas": True}, "spec.replicas: true is not allowed; allowed: a whole number from 1 to 9"),
@@ -117,7 +144,7 @@ def test_null_counts_as_absent() -> None:
         (
             {"resources": {"limits": {"cpu": []}}},
             "spec.resources.limits.cpu: a list is not allowed; "
-            "allowed: a quantity such as 500m or 2Gi or a whole number of at least 0",
+            "allowed: a quantity such as 500m or 2Gi or a whole number from 0 to 1125899906842624",
         ),
         (
             {"resources": {"limits": {"gpu": 1}}},
@@ -144,6 +171,50 @@ def test_null_counts_as_absent() -> None:
             "allowed: at least 450, electionTimeoutMinMilliseconds plus heartbeatMilliseconds",
         ),
         (
+            {"pod": {"labels": {"app.kubernetes.io/name": "x"}}},
+            "spec.pod.labels: it would replace a label or annotation that the operator sets; allowed: any but "
+            "app.kubernetes.io/component, app.kubernetes.io/instance, app.kubernetes.io/managed-by, "
+            "app.kubernetes.io/name, app.kubernetes.io/version, collectionstore.io/cluster and those that begin with "
+            "collectionstore.io/",
+        ),
+        (
+            {"pod": {"labels": {"a b": "x"}}},
+            "spec.pod.labels['a b']: the name 'a b' is not allowed; allowed: a key such as example.com/team",
+        ),
+        (
+            {"pod": {"labels": {f"k{number}": "" for number in range(33)}}},
+            "spec.pod.labels: 33 are not allowed; allowed: at most 32",
+        ),
+        (
+            {"pod": {"environment": [{"name": "COLLECTIONSTORE_NAME", "value": "x"}]}},
+            "spec.pod.environment[0].name: it is a setting that follows from the resource; "
+            "allowed: any but COLLECTIONSTORE_...",
+        ),
+        (
+            {"pod": {"environment": [{"name": "TZ"}, {"name": "A"}, {"name": "TZ"}]}},
+            "spec.pod.environment[2]: the name 'TZ' occurs twice; allowed: each once",
+        ),
+        (
+            {"pod": {"tolerations": [{"operator": "Exists", "value": "x"}]}},
+            "spec.pod.tolerations[0].value: the operator Exists takes no value; "
+            "allowed: none with Exists; any with Equal",
+        ),
+        (
+            {"pod": {"tolerations": [{"value": "x"}]}},
+            "spec.pod.tolerations[0].operator: without a key every taint matches, whatever its value; "
+            "allowed: Exists; Equal with a key",
+        ),
+        (
+            {"pod": {"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}]}},
+            "spec.pod.tolerations[0].tolerationSeconds: only an eviction can be put off, by the effect NoExecute; "
+            "allowed: none, or with effect NoExecute",
+        ),
+        ({"spread": {"zones": "Always"}}, "spec.spread.zones: 'Always' is not allowed; allowed: " + POLICIES),
+        (
+            {"monitoring": {"intervalSeconds": 4}},
+            "spec.monitoring.intervalSeconds: 4 is not allowed; allowed: a whole number from 5 to 3600",
+        ),
+        (
             {"tls": {"client": "Disabled"}},
             "spec.tls.client: clients would reach the members over the network in plain text; "
             "allowed: Required; Disabled with csctl local, on loopback",
@@ -154,6 +225,36 @@ def test_null_counts_as_absent() -> None:
 def test_fault_is_told_with_path_and_what_is_allowed(spec: object, message: str) -> None:
     """Whoever reads the error knows where to look and what to write."""
     assert error(manifest(spec)) == message
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "fault"),
+    [
+        ("In", [], "In and NotIn compare with values"),
+        ("NotIn", ["a"], ""),
+        ("Exists", ["a"], "Exists and DoesNotExist compare with nothing"),
+        ("DoesNotExist", [], ""),
+        ("Gt", ["3"], ""),
+        ("Lt", ["x"], "Gt and Lt compare with one whole number"),
+        ("Gt", ["1", "2"], "Gt and Lt compare with one whole number"),
+    ],
+)
+def test_node_condition_must_fit_its_operator(operator: str, values: list[str], fault: str) -> None:
+    """Told here with its path, or the API server would refuse the whole StatefulSet later."""
+    term = {"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    resource = manifest({"pod": {"affinity": {"nodeAffinity": required}}})
+    if not fault:
+        assert parse(resource).spec.pod.affinity is not None
+        return
+    text = error(resource)
+    path = "spec.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+    assert text.startswith(f"{path}.nodeSelectorTerms[0].matchExpressions[0].values: {fault}")
+
+
+def test_end_of_line_is_no_end_of_text() -> None:
+    """Python's `$` also matches before a last newline, an API server's does not."""
+    assert paths(manifest({"version": "0.1.0\n"})) == ["spec.version"]
 
 
 def test_every_fault_is_told_at_once() -> None:
@@ -241,6 +342,35 @@ def test_quantity_must_be_whole() -> None:
         quantity_bytes("1.5Gi")
 
 
+@pytest.mark.parametrize(
+    ("raft", "timings"),
+    [
+        ({}, (150, 300, 600)),
+        ({"profile": "default"}, (150, 300, 600)),
+        ({"profile": "fast"}, (15, 60, 120)),
+        ({"profile": "fast", "electionTimeoutMaxMilliseconds": 200}, (15, 60, 200)),
+        ({"heartbeatMilliseconds": 100, "electionTimeoutMinMilliseconds": 1_000}, None),
+        ({"heartbeatMilliseconds": 100, "electionTimeoutMaxMilliseconds": 900}, (100, 300, 900)),
+    ],
+)
+def test_profile_fills_in_the_timings_that_are_not_given(
+    raft: dict[str, object], timings: tuple[int, int, int] | None
+) -> None:
+    """A value that is written overrides the profile's alone; what does not fit together then is refused."""
+    if timings is None:
+        assert paths(manifest({"raft": raft})) == ["spec.raft.electionTimeoutMaxMilliseconds"]
+    else:
+        assert parse(manifest({"raft": raft})).spec.raft.timings == timings
+
+
+def test_every_profile_can_be_chosen_and_fits_together() -> None:
+    """The schema's names and the table's are the same."""
+    (profile,) = [field for path, field in _fields(inspect.type_info(Spec), "spec") if path == "spec.raft.profile"]
+    assert set(_literal(profile.type)) == set(PROFILES)
+    for name, timings in PROFILES.items():
+        assert parse(manifest({"raft": {"profile": name}})).spec.raft.timings == timings
+
+
 def test_image_follows_the_version_unless_it_is_given() -> None:
     """`version` alone is enough; `image` names another registry or a digest."""
     assert parse(manifest({"version": "0.2.0"})).spec.effective_image == "collectionstore/node:0.2.0"
@@ -263,6 +393,13 @@ def _fields(kind: inspect.Type, path: str) -> list[tuple[str, inspect.Field]]:
         below = f"{path}.{field.encode_name}"
         found += [(below, field), *_fields(field.type, below)]
     return found
+
+
+def _literal(kind: inspect.Type) -> list[object]:
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    assert isinstance(kind, inspect.LiteralType)
+    return list(kind.values)
 
 
 def _described(kind: inspect.Type) -> bool:

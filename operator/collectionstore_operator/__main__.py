@@ -1,0 +1,156 @@
+"""The operator on Kubernetes: settings, logs, the check of its rights, the Lease, and then kopf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+import click
+import kopf
+import structlog
+from aiohttp import web
+
+from collectionstore_operator import handlers, settings
+from collectionstore_operator.health import Health, application
+from collectionstore_operator.incluster.clusters import Clusters
+from collectionstore_operator.kube import ApiError, Kube
+from collectionstore_operator.kube.access import missing
+from collectionstore_operator.kube.client import ConfigException, connect
+from collectionstore_operator.kube.lease import Lease
+from collectionstore_operator.kube.recorder import Recorder
+from collectionstore_operator.logs import configure
+from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+
+EXIT_UNAVAILABLE: Final = 69
+EXIT_REPLACED: Final = 75
+EXIT_NOT_PERMITTED: Final = 77
+EXIT_CONFIGURATION: Final = 78
+
+log = structlog.get_logger("collectionstore_operator")
+
+
+@click.command(
+    epilog=f"""\b
+Settings, all by environment variable:
+  {settings.NAMESPACES}          namespaces to watch, separated by commas; all if empty
+  {settings.OWN_NAMESPACE}  where its Lease is (default)
+  {settings.POD_NAME}            its name among several operators (host name and process id)
+  {settings.LEASE_NAME}               name of the Lease (collectionstore-operator)
+  {settings.HEALTH_ADDRESS}      where /livez and /readyz are served (0.0.0.0:8080)
+  {settings.LOG_LEVEL}           debug, info, warning or error (info)
+  {settings.KUBECONFIG}                         outside a cluster: how to reach it
+
+\b
+Exit codes:
+  0   stopped by SIGTERM or SIGINT
+  69  the API server cannot be reached
+  75  another operator has taken over, or the Lease could not be renewed
+  77  a permission is missing; the log names verb and resource
+  78  a setting is not allowed, or there is no API server to be found
+
+\b
+Several may run: one acts, the others wait for its Lease. Clusters run on without any operator.
+"""
+)
+def main() -> None:
+    """Keep every CollectionStoreCluster of a Kubernetes cluster as its resource wants it.
+
+    Usually run by its Helm chart. By hand, against the cluster of a kubeconfig:
+    KUBECONFIG=~/.kube/config collectionstore-operator
+    """
+    try:
+        chosen = OperatorSettings.from_environment(os.environ)
+    except InvalidSetting as error:
+        click.echo(f"collectionstore-operator: {error}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+    configure(level=chosen.log_level, style="console" if sys.stderr.isatty() else "json")
+    # It says of every event that it was handled; what goes wrong comes as a warning.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    sys.exit(asyncio.run(run(chosen)))
+
+
+async def run(chosen: OperatorSettings) -> int:
+    """Run until a signal comes or the Lease is lost; return the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    health = Health()
+    try:
+        async with _served(health, chosen), connect(chosen.kubeconfig) as kube:
+            lacking = await missing(kube, namespaces=chosen.namespaces or (None,), own_namespace=chosen.own_namespace)
+            for line in lacking:
+                log.error("permission.missing", permission=line)
+            if lacking:
+                return EXIT_NOT_PERMITTED
+            return await _lead(kube, chosen, health, stop)
+    except ConfigException as error:
+        log.error("api_server.not_configured", reason=str(error))
+        return EXIT_CONFIGURATION
+    except ApiError as error:
+        log.error("api_server.unavailable", reason=str(error))
+        return EXIT_UNAVAILABLE
+
+
+async def _lead(kube: Kube, chosen: OperatorSettings, health: Health, stop: asyncio.Event) -> int:
+    """Wait for the Lease, then run everything for as long as it is ours."""
+    lease = Lease(kube, name=chosen.lease, namespace=chosen.own_namespace, identity=chosen.identity)
+    acquiring, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(stop.wait())
+    await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not acquiring.done():
+        acquiring.cancel()
+        return 0
+    health.lease_s = lambda: lease.age_s
+    clusters = Clusters(kube, Recorder(kube, chosen.identity), epoch=acquiring.result())
+    health.slowest_loop_s = clusters.slowest_s
+    keeping = asyncio.create_task(lease.keep())
+    watching = asyncio.create_task(_watch(clusters, chosen, health, stop))
+    try:
+        done, _ = await asyncio.wait({keeping, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if keeping in done:
+            # Nothing may be done under a Lease that is lost: no graceful end of anything that acts.
+            log.error("lease.lost", reason=str(keeping.exception()))
+            return EXIT_REPLACED
+        watching.result()
+        await lease.release()
+        return 0
+    finally:
+        stop.set()
+        for task in (keeping, watching, stopping):
+            task.cancel()
+        await asyncio.gather(keeping, watching, stopping, return_exceptions=True)
+        await clusters.close()
+
+
+async def _watch(clusters: Clusters, chosen: OperatorSettings, health: Health, stop: asyncio.Event) -> None:
+    ready = asyncio.Event()
+    health.ready = ready.is_set
+    await kopf.operator(
+        registry=handlers.registry(clusters, in_cluster=chosen.kubeconfig is None),
+        settings=handlers.settings(),
+        standalone=True,
+        clusterwide=not chosen.namespaces,
+        namespaces=chosen.namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _served(health: Health, chosen: OperatorSettings) -> AsyncIterator[None]:
+    runner = web.AppRunner(application(health), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, chosen.health_host, chosen.health_port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""One loop per resource: which run, how to wake one, and when each was last round.
+
+Invariants:
+- at most one loop runs for a resource, whoever asks for it;
+- a loop ends when its resource is gone, and when this process stops; nothing else ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from collectionstore_operator.incluster.runtime import ClusterRuntime
+from collectionstore_operator.kube import Kube
+from collectionstore_operator.kube.recorder import Recorder
+from collectionstore_operator.node_client import NodeClient
+from collectionstore_operator.reconcile import Pace, Reconciler, Round
+
+PACE: Final = Pace(busy_s=1.0, idle_s=15.0, trouble_max_s=30.0)
+"""Watch events cut these short; without any, a member that fell silent is noticed after `idle_s`."""
+
+log = structlog.get_logger(__name__)
+
+
+class Rounds:
+    """When a loop last came round, whatever came of it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def started(self) -> None:
+        """Count from now on."""
+        self._last = self._clock()
+
+    def finished(self, _outcome: Round) -> None:
+        """Note the end of a round."""
+        self._last = self._clock()
+
+    def silent_s(self) -> float:
+        """Return for how long no round has come to an end."""
+        return self._clock() - self._last
+
+
+class Cluster:
+    """The loop of one resource."""
+
+    def __init__(self, kube: Kube, recorder: Recorder, *, namespace: str, name: str, epoch: int) -> None:
+        self._kube = kube
+        self._recorder = recorder
+        self._namespace = namespace
+        self._name = name
+        self._epoch = epoch
+        self._lock = asyncio.Lock()
+        self._reconciler: Reconciler | None = None
+        self._rounds = Rounds()
+
+    @property
+    def running(self) -> bool:
+        """Whether a loop runs for the resource."""
+        return self._lock.locked()
+
+    @property
+    def silent_s(self) -> float:
+        """Return for how long no round has come to an end; 0 while no loop runs."""
+        return self._rounds.silent_s() if self.running else 0.0
+
+    def wake(self) -> None:
+        """Look again soon."""
+        if self._reconciler is not None:
+            self._reconciler.wake()
+
+    async def run(self) -> None:
+        """Run the loop until the resource is gone; waits while another one runs."""
+        async with self._lock, NodeClient() as client:
+            runtime = ClusterRuntime(
+                self._kube, client, self._recorder, namespace=self._namespace, name=self._name, epoch=self._epoch
+            )
+            self._rounds.started()
+            self._reconciler = Reconciler(runtime, pace=PACE, finished=self._rounds.finished)
+            try:
+                with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):
+                    log.info("loop.started", epoch=self._epoch)
+                    await self._reconciler.run()
+                    log.info("loop.ended", reason="the resource is gone")
+            finally:
+                self._reconciler = None
+
+
+class Clusters:
+    """All resources that this operator sees."""
+
+    def __init__(self, kube: Kube, recorder: Recorder, *, epoch: int) -> None:
+        self._kube = kube
+        self._recorder = recorder
+        self._epoch = epoch
+        self._clusters: dict[tuple[str, str], Cluster] = {}
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    def cluster(self, namespace: str, name: str) -> Cluster:
+        """Return the loop of a resource, which may not run yet."""
+        key = (namespace, name)
+        if key not in self._clusters:
+            self._clusters[key] = Cluster(self._kube, self._recorder, namespace=namespace, name=name, epoch=self._epoch)
+        return self._clusters[key]
+
+    def wake(self, namespace: str, name: str) -> None:
+        """Have the loop of a resource look again, if there is one."""
+        found = self._clusters.get((namespace, name))
+        if found is not None:
+            found.wake()
+
+    def finish(self, namespace: str, name: str) -> None:
+        """See to a resource that is being deleted: its loop runs on, or again, until it is gone."""
+        cluster = self.cluster(namespace, name)
+        if not cluster.running:
+            task = asyncio.create_task(cluster.run(), name=f"finish {namespace}/{name}")
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+        cluster.wake()
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Forget a resource that is gone."""
+        found = self._clusters.get((namespace, name))
+        if found is not None and not found.running:
+            del self._clusters[namespace, name]
+
+    def slowest_s(self) -> float:
+        """Return for how long the loop that has been away longest has not finished a round; 0 when none runs."""
+        return max((one.silent_s for one in self._clusters.values()), default=0.0)
+
+    async def close(self) -> None:
+        """Stop what this registry has started itself."""
+        tasks = list(self._finishing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

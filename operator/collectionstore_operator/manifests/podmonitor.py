@@ -1,0 +1,24 @@
+"""How a Prometheus of the Prometheus operator finds the members; made only where the resource asks for it."""
+
+from __future__ import annotations
+
+from collectionstore_operator import labels
+from collectionstore_operator.manifests.manifest import Manifest, manifest
+from collectionstore_operator.resources import Desired
+
+
+def build(desired: Desired) -> Manifest:
+    """Return the PodMonitor: pods, not a Service, because a member that is not ready is the one to look at."""
+    monitoring = desired.spec.monitoring
+    spec = {
+        "selector": {"matchLabels": labels.selector(desired.name)},
+        "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics", "interval": f"{monitoring.interval_seconds}s"}],
+    }
+    return manifest(
+        desired,
+        api_version="monitoring.coreos.com/v1",
+        kind="PodMonitor",
+        name=desired.name,
+        spec=spec,
+        further_labels=monitoring.labels,
+    )
