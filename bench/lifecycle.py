@@ -1,4 +1,4 @@
-"""Measure joins, failures and healing on real local processes, against stated bounds."""
+"""Measure joins, failures, healing, snapshots and restarts on real local processes, against stated bounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import msgspec
 import uvloop
 
 from acknowledged import COLLECTION, Writers
-from local_cluster import STATE_PARENT, ClusterFailed, LocalCluster, Nodes, local_cluster
+from data_trials import measure_compaction, measure_restart, measure_snapshot
+from failover import measure_leader_kills
+from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
 from machine import Machine, describe
 from tables import table
 from trials import (
@@ -26,30 +28,66 @@ from trials import (
     measure_dead_member,
     measure_join,
     measure_kill_of_all,
-    measure_leader_kills,
     measure_partition,
     measure_peers,
     measure_scale_down,
 )
 
-TRIALS: Mapping[str, Callable[[Lab], Awaitable[list[Finding]]]] = {
-    "peers": measure_peers,
-    "dead-member": measure_dead_member,
-    "partition": measure_partition,
-    "leader-kills": measure_leader_kills,
-    "kill-all": measure_kill_of_all,
-    "join": measure_join,
-    "scale-down": measure_scale_down,
-}
-START_SIZE = 3
+Trial = Callable[[Lab], Awaitable[list[Finding]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Trials that run one after the other on one cluster."""
+
+    name: str
+    spec: Mapping[str, object]
+    """What the manifest says beyond the size."""
+    trials: Mapping[str, Trial]
+    profile: str = "default"
+    """That of spec.raft."""
+
+
 SNAPSHOT_COMMANDS = 1000
 """The least a manifest allows, so that a new member cannot be served from the log and needs a snapshot."""
+NEVER_COMPACTED = {"commands": 100_000_000, "logBytes": 16 << 30}
+
+STAGES = (
+    Stage(
+        "default profile",
+        {"snapshot": {"commands": SNAPSHOT_COMMANDS}, "unsafe": {"allowSingleReplica": True}},
+        {
+            "peers": measure_peers,
+            "dead-member": measure_dead_member,
+            "partition": measure_partition,
+            "leader-kills": measure_leader_kills,
+            "kill-all": measure_kill_of_all,
+            "join": measure_join,
+            "scale-down": measure_scale_down,
+        },
+    ),
+    Stage(
+        # Its ticks are 3 ms apart, so that the event loop's lag is measured to 3 ms as well.
+        "fast profile",
+        {"raft": {"profile": "fast"}, "snapshot": {"commands": SNAPSHOT_COMMANDS}},
+        {"fast-leader-kills": measure_leader_kills, "snapshot": measure_snapshot},
+        profile="fast",
+    ),
+    Stage(
+        "long log",
+        {"snapshot": NEVER_COMPACTED},
+        {"restart": measure_restart, "compaction": measure_compaction},
+    ),
+)
+TRIALS = tuple(name for stage in STAGES for name in stage.trials)
+NEED_NO_DOCUMENTS = frozenset({"peers", "fast-leader-kills", "restart", "compaction"})
+START_SIZE = 3
 
 EXAMPLES = f"""trials, in this order: {", ".join(TRIALS)}
 
 examples:
-  .venv/bin/python bench/lifecycle.py                     everything, about three minutes
-  .venv/bin/python bench/lifecycle.py --kills 20          a better idea of the worst case
+  .venv/bin/python bench/lifecycle.py                     everything, about eight minutes
+  .venv/bin/python bench/lifecycle.py --kills 5           faster, with a worse idea of the worst case
   .venv/bin/python bench/lifecycle.py --only join         how long a new member takes
   .venv/bin/python bench/lifecycle.py -o json             for other programs
 
@@ -80,8 +118,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--only", action="append", choices=tuple(TRIALS), default=None, help="run this trial; may be repeated")
-    add("--kills", type=_positive, default=5, help="how often the leader is killed (default: 5)")
+    add("--only", action="append", choices=TRIALS, default=None, help="run this trial; may be repeated")
+    add("--kills", type=_positive, default=20, help="how often the leader is killed (default: 20)")
     add("--documents", type=_positive, default=10_000, help="how many 1 KiB documents there are (default: 10000)")
     add("--writers", type=_positive, default=8, help="how many writers write at the same time (default: 8)")
     add("--rate", type=_positive, default=200, help="writes per second of all writers together (default: 200)")
@@ -107,55 +145,72 @@ async def run(options: Options) -> bool:
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     machine = describe(STATE_PARENT)
-    say(f"starting {START_SIZE} members on 127.0.0.1:{options.base_port}")
-    started = time.monotonic()
-    spec = {"snapshot": {"commands": SNAPSHOT_COMMANDS}, "unsafe": {"allowSingleReplica": True}}
-    async with (
-        local_cluster(replicas=START_SIZE, base_port=options.base_port, spec=spec, keep=options.keep) as cluster,
-        aiohttp.ClientSession() as session,
-    ):
-        findings = [Finding("three members Ready, from nothing", time.monotonic() - started, "s")]
-        try:
-            async for finding in _run_trials(options, cluster, session):
-                findings.append(finding)
-                say(f"  {finding.what}: {_shown(finding.value, finding.unit)}")
-        except ClusterFailed:
-            show(options, machine, findings)
-            raise
+    findings: list[Finding] = []
+    try:
+        async with aiohttp.ClientSession() as session:
+            for stage in STAGES:
+                wanted = [name for name in stage.trials if name in options.trials]
+                if wanted:
+                    async for finding in _run_stage(options, stage, wanted, session):
+                        findings.append(finding)
+                        say(f"  {finding.what}: {_shown(finding.value, finding.unit)}")
+    except ClusterFailed:
+        show(options, machine, findings)
+        raise
     show(options, machine, findings)
     return all(finding.met for finding in findings)
 
 
-async def _run_trials(
-    options: Options, cluster: LocalCluster, session: aiohttp.ClientSession
+async def _run_stage(
+    options: Options, stage: Stage, wanted: Sequence[str], session: aiohttp.ClientSession
 ) -> AsyncIterator[Finding]:
-    lab = Lab(
-        cluster=cluster,
-        nodes=Nodes(session),
-        size=START_SIZE,
-        writers=Writers(session, lambda: lab.urls, count=options.writers, per_second=options.writes_per_second),
-        documents=options.documents,
-        kills=options.kills,
-        say=say,
-    )
+    say(f"starting {START_SIZE} members on 127.0.0.1:{options.base_port}: {stage.name}")
+    started = time.monotonic()
+    async with local_cluster(
+        replicas=START_SIZE, base_port=options.base_port, spec=stage.spec, keep=options.keep
+    ) as cluster:
+        if stage is STAGES[0]:
+            yield Finding("three members Ready, from nothing", time.monotonic() - started, "s")
+        lab = Lab(
+            cluster=cluster,
+            nodes=Nodes(session),
+            size=START_SIZE,
+            writers=Writers(session, lambda: lab.urls, count=options.writers, per_second=options.writes_per_second),
+            documents=options.documents,
+            kills=options.kills,
+            profile=stage.profile,
+            say=say,
+        )
+        async for finding in _run_trials(lab, stage, wanted):
+            yield finding
+
+
+async def _run_trials(lab: Lab, stage: Stage, wanted: Sequence[str]) -> AsyncIterator[Finding]:
     url, _ = await lab.leader()
-    async with session.put(f"{url}/api/v1/collections/{COLLECTION}") as response:
+    async with lab.nodes.session.put(f"{url}/api/v1/collections/{COLLECTION}") as response:
         response.raise_for_status()
     loaded = False
-    for name in options.trials:
-        if name != "peers" and not loaded:
-            say(f"writing {options.documents} documents")
+    for name in wanted:
+        if name not in NEED_NO_DOCUMENTS and not loaded:
+            say(f"writing {lab.documents} documents")
             await load_documents(lab)
             loaded = True
         say(f"trial: {name}")
-        for finding in await TRIALS[name](lab):
+        for finding in await stage.trials[name](lab):
             yield finding
+    if not lab.writers.acknowledged:
+        return
     say(f"reading {len(lab.writers.acknowledged)} acknowledged writes back")
     verdict = await lab.writers.verify()
     retried = ", ".join(f"{count} x {cause}" for cause, count in sorted(lab.writers.retried.items())) or "none"
-    yield Finding("acknowledged writes missing at the end", verdict.missing, "", 0, f"{verdict.checked} read back")
-    yield Finding("acknowledged writes with other content or revision", verdict.different, "", 0)
-    yield Finding("writes never acknowledged", lab.writers.given_up, "", 0, f"attempts that were repeated: {retried}")
+    what = f"{stage.name}: "
+    yield Finding(
+        what + "acknowledged writes missing at the end", verdict.missing, "", 0, f"{verdict.checked} read back"
+    )
+    yield Finding(what + "acknowledged writes with other content or revision", verdict.different, "", 0)
+    yield Finding(
+        what + "writes never acknowledged", lab.writers.given_up, "", 0, f"attempts that were repeated: {retried}"
+    )
 
 
 def show(options: Options, machine: Machine, findings: Sequence[Finding]) -> None:
@@ -185,7 +240,7 @@ def show(options: Options, machine: Machine, findings: Sequence[Finding]) -> Non
 
 
 def _shown(value: float, unit: str) -> str:
-    return f"{value:.2f} {unit}" if unit else f"{value:g}"
+    return f"{value:.{3 if unit == 's' else 2}f} {unit}" if unit else f"{value:g}"
 
 
 def say(text: str) -> None:

@@ -180,7 +180,7 @@ def settings_line(options: Options, urls: Sequence[str], version: str) -> str:
     tls = "on" if urls[0].startswith("https") else "off"
     return (
         f"settings  {len(urls)} nodes {version}, {options.payload_bytes} B documents, {options.keys} keys, "
-        f"{options.seconds:g} s each, fsync on, client TLS {tls}, peer TLS on, "
+        f"{options.seconds:g} s each, fsync on, client TLS {tls}, peer TLS on, {options.profile} profile, "
         f"writes to {_where(options.spread)}, reads from {_where(options.read_spread)}"
     )
 
@@ -196,7 +196,10 @@ async def cluster_urls(options: Options) -> AsyncIterator[Sequence[str]]:
         yield options.targets
         return
     say(f"starting {options.nodes} nodes on 127.0.0.1:{options.base_port}")
-    async with local_cluster(replicas=options.nodes, base_port=options.base_port, keep=options.keep) as cluster:
+    spec = {"raft": {"profile": options.profile}}
+    async with local_cluster(
+        replicas=options.nodes, base_port=options.base_port, spec=spec, keep=options.keep
+    ) as cluster:
         yield cluster.urls(options.nodes)
 
 

@@ -34,6 +34,7 @@ class Options:
     spread: str
     read_spread: str
     nodes: int
+    profile: str
     base_port: int
     output: str
     keep: bool
@@ -57,6 +58,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add("--spread", choices=("leader", "all"), default="leader", help="where writes go (default: leader)")
     add("--read-spread", choices=("all", "leader"), default="all", help="where reads go (default: all)")
     add("--nodes", type=int, choices=(3, 5, 7), default=3, help="size of the cluster that is started (default: 3)")
+    add("--profile", choices=("default", "fast"), default="default", help="spec.raft.profile of it (default: default)")
     add("--base-port", type=int, default=21_400, metavar="PORT", help="of the cluster that is started (default: 21400)")
     add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
     add("--keep", action="store_true", help="stop the cluster at the end but keep its files")
@@ -71,6 +73,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         spread=given.spread,
         read_spread=given.read_spread,
         nodes=given.nodes,
+        profile=given.profile,
         base_port=given.base_port,
         output=given.output,
         keep=given.keep,

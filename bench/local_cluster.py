@@ -90,6 +90,9 @@ class Status(msgspec.Struct, frozen=True):
     applied_index: int
     first_index: int
     last_index: int
+    revision: int
+    data_bytes: int
+    metrics_address: str
     configuration: Configuration
     members: list[Member]
     peers: list[Peer]
@@ -186,6 +189,14 @@ class LocalCluster:
         """Return what `csctl local status -o json` prints."""
         value: dict[str, Any] = json.loads(await self.csctl("status", "-o", "json", timeout_s=30))
         return value
+
+    async def apply(self, spec: Mapping[str, object]) -> None:
+        """Change these fields of the manifest's spec and wait until the cluster is as it says. Raises ClusterFailed."""
+        manifest = json.loads(self.manifest.read_text())
+        manifest["spec"] |= spec
+        self.manifest.write_text(json.dumps(manifest, indent=2))
+        deadline = ("--timeout", f"{UP_TIMEOUT_S:g}")
+        await self.csctl("apply", "-f", str(self.manifest), *deadline, timeout_s=UP_TIMEOUT_S + CSCTL_SPARE_S)
 
     def supervisor_pid(self) -> int:
         """Return the process that keeps the nodes running."""

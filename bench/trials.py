@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,7 +29,6 @@ HANDSHAKE_MS_MAX = 100.0
 ROUND_TRIP_MS_MAX = 0.3
 DEAD_REPORTED_S_MAX = 10.0
 CONVERGED_S_MAX = 5.0
-RESUMED_S_MAX = 2.0
 JOINED_S_MAX = 30.0
 
 
@@ -59,6 +57,8 @@ class Lab:
     writers: Writers
     documents: int
     kills: int
+    profile: str
+    """That of spec.raft."""
     say: Callable[[str], None]
 
     @property
@@ -218,30 +218,6 @@ async def measure_partition(lab: Lab) -> list[Finding]:
         Finding(
             "healed member converged", took, "s", CONVERGED_S_MAX, f"SIGSTOP as a stand-in; it missed {missed} entries"
         )
-    ]
-
-
-async def measure_leader_kills(lab: Lab) -> list[Finding]:
-    """How long writes pause when the leader is killed."""
-    first, every = [], []
-    async with lab.writers.writing():
-        for number in range(lab.kills):
-            await asyncio.sleep(BEFORE_KILL_S)
-            _, leader = await lab.leader()
-            killed_at = time.monotonic()
-            send_signal(leader.pid, signal.SIGKILL)
-            first.append(await lab.writers.resumed(killed_at) - killed_at)
-            every.append(await lab.writers.resumed(killed_at, all_of_them=True) - killed_at)
-            lab.say(
-                f"kill {number + 1} of {lab.kills}: {leader.name}, next write acknowledged after {first[-1]:.2f} s, "
-                f"every writer served again after {every[-1]:.2f} s"
-            )
-            await lab.whole()
-    note = f"{lab.kills} kills"
-    return [
-        Finding("leader killed, next acknowledged write, median", statistics.median(first), "s", RESUMED_S_MAX, note),
-        Finding("leader killed, next acknowledged write, worst", max(first), "s", RESUMED_S_MAX, note),
-        Finding("leader killed, every writer served, worst", max(every), "s", note=note),
     ]
 
 

@@ -23,7 +23,7 @@ EXIT_DISK = 74
 _EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT
   64  a setting is missing or out of bounds
-  65  the data directory is another member's, another cluster's, or damaged
+  65  the data directory is another member's or cluster's, damaged, or its state is wrong
   69  an address is in use
   70  a bug: an invariant was violated
   74  the disk reported an error

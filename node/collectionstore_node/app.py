@@ -11,11 +11,15 @@ import os
 import random
 import signal
 import ssl
+import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
+import aiohttp
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -28,20 +32,54 @@ from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.errors import NodeError
 from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, TransportSeries, build_info
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
+from collectionstore_node.replica.ports import Storage
 from collectionstore_node.settings import Address, Settings
 from collectionstore_node.storage import Database
-from collectionstore_node.transport import TlsFiles, Transport
+from collectionstore_node.transport import (
+    PeerName,
+    PeerSecurity,
+    Routes,
+    TlsContexts,
+    TlsFiles,
+    Transport,
+    tcp_connector,
+)
 
 log = structlog.get_logger()
 
 TICKS_PER_HEARTBEAT = 5
 TLS_RELOAD_S = 10.0
+ROUTES_RELOAD_S = 0.1
 GC_THRESHOLD = 50_000
 HAND_OVER_S = 1.0
 
 
 class AddressTaken(Exception):
     """A port is in use; the text says which and for what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a member takes from the machine it runs on; a simulation has its own."""
+
+    random: Callable[[], float]
+    """In [0, 1); spreads elections and retries."""
+    wall_ms: Callable[[], int]
+    """The time that a leader stamps into batches."""
+    clock: Callable[[], float]
+    """Monotonic, in seconds; best one that goes on while the machine sleeps."""
+    connector: Callable[[], aiohttp.BaseConnector]
+    """Makes what dials other members."""
+    pid: int
+
+
+class Member(NamedTuple):
+    """A member that was started: its parts, and the task that drives it until it fails or is cancelled."""
+
+    driving: asyncio.Task[None]
+    driver: Driver
+    replica: Replica
+    transport: Transport
 
 
 async def run(settings: Settings) -> None:
@@ -55,40 +93,15 @@ async def run(settings: Settings) -> None:
             None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
         )
         stack.callback(database.close)
-        # What was written before a crash may still be in memory only; from here on it counts as durable.
-        await loop.run_in_executor(None, database.log.sync)
-        registry = _registry(settings)
-        driver = Driver(
-            database,
-            _driver_settings(settings),
-            ReplicaMetrics(registry),
-            random=random.SystemRandom().random,
-            wall_ms=lambda: time.time_ns() // 1_000_000,
-        )
-        transport = Transport(
-            cluster_id=settings.cluster_id,
-            node_id=database.identity.node_id,
-            name=settings.name,
-            listen=(settings.peer_address.host, settings.peer_address.port),
-            advertise=settings.peer_advertise,
-            tls=TlsFiles(settings.tls_dir / "ca.crt", settings.tls_dir / "tls.crt", settings.tls_dir / "tls.key"),
-            spool=database.spool,
-            handler=driver,
-            metrics=TransportSeries(registry),
-            random=random.SystemRandom().random,
-        )
-        driver.attach(transport)
-        stack.push_async_callback(driver.close)
-        replica = Replica(driver, transport, _facts(settings))
-        stack.push_async_callback(replica.close)
-        stack.push_async_callback(transport.close)
-        await _listening(transport.start(), settings.peer_address, "peers")
-        driving = asyncio.create_task(driver.run(), name="driver")
-        stack.push_async_callback(_cancelled, driving)
-        tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
-        await _serve(stack, settings, replica, registry, tls)
-        reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
-        stack.push_async_callback(_cancelled, reloading)
+        # What exists now stays; without this, every full collection walks all of it and stalls the loop. It takes some
+        # 80 ms, so it is done before anybody counts on this member.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 100)
+        member = await start(stack, settings, database, _peer_security(settings), _this_machine())
+        if settings.peer_routes is not None:
+            routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
+            stack.push_async_callback(_cancelled, routing)
         log.info(
             "node.started",
             version=__version__,
@@ -98,20 +111,74 @@ async def run(settings: Settings) -> None:
             peer=str(settings.peer_address),
             metrics=str(settings.metrics_address),
         )
-        # What exists now stays; without this, every full collection walks all of it and stalls the loop.
-        gc.collect()
+        # What was made while starting stays too.
         gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 50, 100)
         stopping = asyncio.create_task(stop.wait(), name="signal")
-        await asyncio.wait((driving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if driving.done():
+        await asyncio.wait((member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if member.driving.done():
             stopping.cancel()
-            driving.result()
+            member.driving.result()
         log.info("node.stopping")
-        await _hand_over(replica)
+        await hand_over(member.replica)
 
 
-async def _hand_over(replica: Replica) -> None:
+async def start(
+    stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, surroundings: Surroundings
+) -> Member:
+    """Start a member on its data; `stack` stops it. Raises `AddressTaken` or `NodeError`."""
+    loop = asyncio.get_running_loop()
+    # What was written before a crash may still be in memory only; from here on it counts as durable.
+    await loop.run_in_executor(None, storage.log.sync)
+    registry = _registry(settings)
+    driver = Driver(
+        storage,
+        _driver_settings(settings),
+        ReplicaMetrics(registry),
+        random=surroundings.random,
+        wall_ms=surroundings.wall_ms,
+        pause_clock=surroundings.clock,
+    )
+    transport = Transport(
+        cluster_id=settings.cluster_id,
+        node_id=storage.identity.node_id,
+        name=settings.name,
+        listen=(settings.peer_address.host, settings.peer_address.port),
+        advertise=settings.peer_advertise,
+        security=security,
+        spool=storage.spool,
+        handler=driver,
+        metrics=TransportSeries(registry),
+        random=surroundings.random,
+        connector=surroundings.connector,
+        clock=surroundings.clock,
+        routes=Routes(settings.peer_routes),
+    )
+    driver.attach(transport)
+    stack.push_async_callback(driver.close)
+    replica = Replica(driver, transport, _facts(settings, surroundings.pid))
+    stack.push_async_callback(replica.close)
+    stack.push_async_callback(transport.close)
+    await _listening(transport.start(), settings.peer_address, "peers")
+    driving = asyncio.create_task(driver.run(), name="driver")
+    stack.push_async_callback(_cancelled, driving)
+    tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
+    await _serve(stack, settings, replica, registry, tls)
+    reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
+    stack.push_async_callback(_cancelled, reloading)
+    return Member(driving, driver, replica, transport)
+
+
+def _this_machine() -> Surroundings:
+    return Surroundings(
+        random=random.SystemRandom().random,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        clock=_wakeful_clock(),
+        connector=tcp_connector,
+        pid=os.getpid(),
+    )
+
+
+async def hand_over(replica: Replica) -> None:
     """Spare clients the election that follows a leader's end, if anybody can take over."""
     if not replica.is_leader:
         return
@@ -139,13 +206,33 @@ def _driver_settings(settings: Settings) -> DriverSettings:
         election_ticks_max=round(settings.election_max_ms / 1000 / tick_s),
         snapshot_commands=settings.snapshot_commands,
         snapshot_log_bytes=settings.snapshot_log_bytes,
+        pre_vote=settings.pre_vote == "Enabled",
+        check_quorum=settings.check_quorum == "Enabled",
     )
 
 
-def _facts(settings: Settings) -> ProcessFacts:
+def _wakeful_clock() -> Callable[[], float]:
+    """Return a monotonic clock that goes on while the machine sleeps, where there is one.
+
+    The event loop's own, CLOCK_MONOTONIC, stops then: a leader that wakes up would take an hour for an instant. A
+    virtual machine that its host froze sees no clock move; that is left to check-quorum and to the quorum round of
+    every read.
+    """
+    if sys.platform == "linux":
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic
+
+
+def _peer_security(settings: Settings) -> PeerSecurity:
+    directory = settings.tls_dir
+    files = TlsFiles(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
+    return TlsContexts(files, PeerName(settings.cluster_id, settings.name))
+
+
+def _facts(settings: Settings, pid: int) -> ProcessFacts:
     return ProcessFacts(
         version=__version__,
-        pid=os.getpid(),
+        pid=pid,
         peer_advertise=settings.peer_advertise,
         client_advertise=settings.client_advertise,
         client_address=str(settings.client_address),
@@ -209,6 +296,12 @@ async def _reload_certificates(transport: Transport, clients: ClientTls | None) 
         await transport.reload_tls()
         if clients is not None:
             clients.reload()
+
+
+async def _reload_routes(transport: Transport) -> None:
+    while True:
+        await asyncio.sleep(ROUTES_RELOAD_S)
+        await transport.reload_routes()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

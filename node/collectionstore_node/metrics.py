@@ -18,6 +18,8 @@ from prometheus_client.registry import Collector
 from collectionstore_node.raft.ready import Role
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_STALL_KINDS = ("event_loop", "fsync", "apply")
 
 
 class ReplicaMetrics:
@@ -46,12 +48,19 @@ class ReplicaMetrics:
         self.rejected_messages = Counter(
             "collectionstore_raft_rejected_messages_total", "Peer messages refused as impossible", registry=registry
         )
+        self.term_jumps = Counter(
+            "collectionstore_raft_term_jumps_total",
+            "Peer messages that raised the term by more than elections explain",
+            registry=registry,
+        )
         self.fsync_seconds = Histogram(
             "collectionstore_storage_wal_fsync_seconds",
             "Time to make appended entries and the witness durable",
             buckets=_SECONDS,
             registry=registry,
         )
+        self.watchdog = WatchdogSeries(registry)
+        self.digests = DigestSeries(registry)
         self._last_leader = 0
 
     def role_changed(self, role: Role, *, leader: int) -> None:
@@ -72,6 +81,78 @@ class ReplicaMetrics:
         """Count applied commands."""
         self._applied.inc(commands)
         self._applied_index.set(index)
+
+
+class WatchdogSeries:
+    """What is, or was, stuck in this process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        stalls = Counter(
+            "collectionstore_watchdog_stalls_total",
+            "Times that something was stuck for longer than the longest election timeout",
+            ["kind"],
+            registry=registry,
+        )
+        step_downs = Counter(
+            "collectionstore_watchdog_step_downs_total",
+            "Times that this leader stepped down because something in it was stuck",
+            ["reason"],
+            registry=registry,
+        )
+        self._stalls = {kind: stalls.labels(kind) for kind in _STALL_KINDS}
+        self._step_downs = {kind: step_downs.labels(kind) for kind in _STALL_KINDS}
+        self._lag = Histogram(
+            "collectionstore_event_loop_lag_seconds",
+            "How late ticks are; a stall shorter than the time between two of them may hide",
+            buckets=_LAG_SECONDS,
+            registry=registry,
+        )
+        self._sync_age = Gauge(
+            "collectionstore_storage_wal_fsync_age_seconds",
+            "For how long the sync has been running that runs now; 0 when none does",
+            registry=registry,
+        )
+
+    def stalled(self, kind: str, *, stepped_down: bool) -> None:
+        """Count a stall, and whether it ended a leadership."""
+        self._stalls[kind].inc()
+        if stepped_down:
+            self._step_downs[kind].inc()
+
+    def lag(self, seconds: float) -> None:
+        """Observe how late a tick is."""
+        self._lag.observe(seconds)
+
+    def show_sync_age(self, read: Callable[[], float]) -> None:
+        """Let the gauge ask `read` at every scrape."""
+        self._sync_age.set_function(read)
+
+
+class DigestSeries:
+    """Whether the members hold the same state, as the leader sees it; all 0 on the others."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._differing = Gauge(
+            "collectionstore_digest_mismatch",
+            "Members whose state was found to differ from the others' and that were not replaced yet",
+            registry=registry,
+        )
+        self._inconclusive = Gauge(
+            "collectionstore_digest_inconclusive",
+            "Members that are heard, but whose state could not be compared for a minute",
+            registry=registry,
+        )
+        self._index = Gauge(
+            "collectionstore_digest_compared_index",
+            "Log index up to which all members that could be compared last held the same state",
+            registry=registry,
+        )
+
+    def compared(self, *, index: int | None, differing: int, inconclusive: int) -> None:
+        """Note the result of a comparison; `index` is None when there was nothing to compare with."""
+        self._differing.set(differing)
+        self._inconclusive.set(inconclusive)
+        self._index.set(index or 0)
 
 
 class PeerSeries:

@@ -58,6 +58,8 @@ class Settings:
     """Base URL under which clients reach this node, for redirects and member lists."""
     peer_advertise: str
     """`host:port` under which other nodes reach this one."""
+    peer_routes: Path | None
+    """A file that says where to dial members instead of their advertised addresses; see `transport.routes`."""
     tls_dir: Path
     """Holds ca.crt, tls.crt and tls.key for peers, and for clients unless `client_tls_dir` differs."""
     client_tls: Literal["Required", "Disabled"]
@@ -65,6 +67,9 @@ class Settings:
     heartbeat_ms: int
     election_min_ms: int
     election_max_ms: int
+    """Also how long the event loop, a sync or the state machine may be stuck before a leader steps down."""
+    pre_vote: Literal["Enabled", "Disabled"]
+    check_quorum: Literal["Enabled", "Disabled"]
     snapshot_commands: int
     """Compact the log after this many applied commands ..."""
     snapshot_log_bytes: int
@@ -86,6 +91,12 @@ class Settings:
             raise InvalidSetting(
                 "CLIENT_TLS", "Disabled", f"Required, because {client_address} is not a loopback address"
             )
+        peer_routes = read.optional_path("PEER_ROUTES")
+        if peer_routes is not None and not peer_address.loopback:
+            # Faults are put between members this way: never between those of a cluster on several machines.
+            raise InvalidSetting(
+                "PEER_ROUTES", str(peer_routes), f"not to be set, because {peer_address} is not a loopback address"
+            )
         tls_dir = read.path("TLS_DIR")
         scheme = "https" if client_tls == "Required" else "http"
         heartbeat_ms = read.integer("HEARTBEAT_MS", 150, 5, 10_000)
@@ -99,6 +110,7 @@ class Settings:
             metrics_address=read.address("METRICS_ADDRESS", "127.0.0.1:7402"),
             client_advertise=read.text("CLIENT_ADVERTISE", f"{scheme}://{client_address}"),
             peer_advertise=read.text("PEER_ADVERTISE", str(peer_address)),
+            peer_routes=peer_routes,
             tls_dir=tls_dir,
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
@@ -107,6 +119,8 @@ class Settings:
             election_max_ms=read.integer(
                 "ELECTION_MAX_MS", 2 * election_min_ms, election_min_ms + heartbeat_ms, 200_000
             ),
+            pre_vote=read.switch("PRE_VOTE"),
+            check_quorum=read.switch("CHECK_QUORUM"),
             snapshot_commands=read.integer("SNAPSHOT_COMMANDS", 10_000, 1_000, 100_000_000),
             snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
             document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
@@ -142,6 +156,10 @@ class _Reader:
             raise InvalidSetting(variable, value, " or ".join(allowed))
         return value
 
+    def switch(self, variable: str) -> Literal["Enabled", "Disabled"]:
+        """Read what is Enabled unless it is turned off."""
+        return cast(Literal["Enabled", "Disabled"], self.choice(variable, "Enabled", ("Enabled", "Disabled")))
+
     def integer(self, variable: str, default: int, lo: int, hi: int) -> int:
         value = self.text(variable, str(default))
         if not re.fullmatch(r"[0-9]{1,12}", value) or not lo <= int(value) <= hi:
@@ -150,6 +168,10 @@ class _Reader:
 
     def path(self, variable: str, default: Path | None = None) -> Path:
         return Path(self.text(variable, None if default is None else str(default)))
+
+    def optional_path(self, variable: str) -> Path | None:
+        value = self._environment.get(PREFIX + variable)
+        return Path(value) if value else None
 
     def address(self, variable: str, default: str) -> Address:
         value = self.text(variable, default)
@@ -169,11 +191,14 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("METRICS_ADDRESS", "127.0.0.1:7402", "where metrics and probes are served, over plain HTTP"),
     ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "the URL under which clients reach this node"),
     ("PEER_ADVERTISE", "from PEER_ADDRESS", "host:port under which other nodes reach this one"),
+    ("PEER_ROUTES", "none", "a file that leads to other peer addresses, for faults on one machine; only on loopback"),
     ("CLIENT_TLS", "Required", "Required or Disabled; Disabled only on loopback"),
     ("CLIENT_TLS_DIR", "TLS_DIR", "another certificate for clients"),
     ("HEARTBEAT_MS", "150", "a leader's heartbeat, 5 to 10000"),
     ("ELECTION_MIN_MS", "2 x heartbeat", "shortest election timeout"),
     ("ELECTION_MAX_MS", "2 x ELECTION_MIN_MS", "longest election timeout"),
+    ("PRE_VOTE", "Enabled", "Disabled: candidates do not ask first, and who returns unsettles a leader that works"),
+    ("CHECK_QUORUM", "Enabled", "Disabled: a leader that hears no majority goes on leading until it hears of another"),
     ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, from 1000"),
     ("SNAPSHOT_LOG_BYTES", "67108864", "or when it has grown to this many bytes"),
     ("DOCUMENT_BYTES_MAX", "1048576", "largest document or value, up to 16777216"),

@@ -96,7 +96,10 @@ class Dispatcher:
         if isinstance(error, Fatal) or problem.code == "internal_error":
             log.error("request.failed", request_id=request_id, method=request.method, exc_info=error)
             problem.outcome = "not_applied" if safe else "unknown"
-        return render(problem, request_id=request_id, revision=self._api.replica.revision)
+        # A command that was applied and refused has a revision of its own; this node may not be that far yet.
+        revision = problem.members.get("revision")
+        known = revision if isinstance(revision, int) else self._api.replica.revision
+        return render(problem, request_id=request_id, revision=known)
 
     def _check_bounds(self, target: str, entry: Entry) -> None:
         limits = self._api.limits

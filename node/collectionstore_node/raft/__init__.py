@@ -29,7 +29,8 @@ A driver's duties
  9. Snapshots in. Step the InstallSnapshot only when its bytes are here and verified; keep them until a Ready asks to
     install them, or a later one does.
 10. Compaction. Drop entries only up to an index whose applied state is durable, and keep a tail for slow followers.
-11. Delivery problems. `report_unreachable` when a connection breaks, so that the leader probes instead of streaming.
+11. Own problems. `step_down` when the disk, the state machine or the driver itself is stuck for an election timeout.
+12. Delivery problems. `report_unreachable` when a connection breaks, so that the leader probes instead of streaming.
 
 Messages (`messages`): who sends, who handles
   RequestVote        candidate, pre-candidate    everyone     `election`

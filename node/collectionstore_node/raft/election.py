@@ -138,6 +138,7 @@ def _count_votes(state: RaftState) -> None:
 
 def _become_leader(state: RaftState) -> None:
     """Lead the term: know nothing of the followers, and open the term with a no-op (Raft 8, thesis 6.4)."""
+    state.elected_by = frozenset(voter for voter, granted in state.votes.items() if granted)
     log = state.log
     if log.count_changes(Index(log.commit + 1), Index(log.last_index + 1), at_most=2) > 1:
         raise InvariantViolated("two membership changes are uncommitted in one log")
@@ -212,8 +213,8 @@ def on_vote_reply(state: RaftState, message: VoteReply) -> None:
 
 
 def on_timeout_now(state: RaftState, message: TimeoutNow) -> None:
-    """Campaign at once because the leader asks for it (thesis 3.10)."""
-    if state.role is Role.FOLLOWER:
+    """Campaign at once because the leader asks for it (thesis 3.10), and nobody else: it overrides the leases."""
+    if state.role is Role.FOLLOWER and message.sender == state.leader:
         campaign(state, transfer=True)
 
 
@@ -222,8 +223,7 @@ def tick(state: RaftState) -> None:
     state.election_ticks += 1
     if state.forwarded:
         state.failed_reads.extend(state.forwarded.expired(state.tick - state.settings.election_ticks))
-    alone = state.configuration.voters == (state.node_id,) and not state.configuration.joint
-    if state.election_ticks < state.election_timeout and not (alone and state.role is Role.FOLLOWER):
+    if state.election_ticks < state.election_timeout and not _needs_nobody(state):
         return
     if may_campaign(state):
         campaign(state)
@@ -232,3 +232,9 @@ def tick(state: RaftState) -> None:
     if not state.is_voter():
         # Cannot campaign, but should not go on naming a leader that is gone.
         state.follow(NO_NODE)
+
+
+def _needs_nobody(state: RaftState) -> bool:
+    """Whether there is nobody to wait for: the only voter, unless it led this term and stepped down from it."""
+    alone = state.configuration.voters == (state.node_id,) and not state.configuration.joint
+    return alone and state.role is Role.FOLLOWER and state.leader_of_term != state.node_id

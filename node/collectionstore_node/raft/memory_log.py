@@ -48,6 +48,10 @@ class MemoryLog:
     def snapshot(self) -> SnapshotMetadata:
         return self._snapshot
 
+    def kept(self) -> tuple[Entry, ...]:
+        """Return every entry that is not compacted."""
+        return tuple(self._entries)
+
     def append(self, entries: Sequence[Entry]) -> None:
         """Store `entries`, replacing a conflicting suffix. Raises `InvariantViolated` for a gap."""
         first = entries[0].index

@@ -282,7 +282,11 @@ def encode(value: Entry | HardState | ConfigChange | SnapshotMetadata | Sequence
 
 def decode_messages(data: bytes | memoryview) -> tuple[Message, ...]:
     """Decode what `encode` made of messages. Raises `msgspec.DecodeError` on anything else."""
-    return _messages_decoder.decode(data)
+    try:
+        return _messages_decoder.decode(data)
+    except RecursionError as error:
+        # Arrays in arrays in arrays, in a field that would be skipped: no DecodeError for msgspec.
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def decode_entry(data: bytes) -> Entry:

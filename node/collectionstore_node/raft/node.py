@@ -37,10 +37,16 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.read_index import ForwardedReads, ReadRequest
 from collectionstore_node.raft.reader import LogReader
-from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Ready, SoftState
+from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Ready, Role, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.raft.state import Leadership, RaftState
 from collectionstore_node.raft.validation import validate
+
+TERM_JUMP_MAX: Final = 2**24
+"""How far a message may raise the term. At an election every 30 ms, faster than any profile allows, these are six days
+in which a majority voted all the time and this node was away. One message beyond it raises the term by no more and has
+no other effect: so a member that lies cannot use the terms up, and as the next message raises it again, nobody who was
+led further ahead is out of reach for those who were not."""
 
 _HANDLERS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
     RequestVote: election.on_request_vote,
@@ -118,6 +124,15 @@ class RaftNode:
         return self._state.leader
 
     @property
+    def vote(self) -> NodeId:
+        """Whom this node voted for in its term; NO_NODE for nobody yet."""
+        return self._state.vote
+
+    @property
+    def role(self) -> Role:
+        return self._state.reported_role()
+
+    @property
     def is_leader(self) -> bool:
         return self._state.leadership is not None
 
@@ -156,6 +171,7 @@ class RaftNode:
             pending_change_index=leadership.pending_change if leadership else Index(0),
             transferring_to=leadership.transferee if leadership else NO_NODE,
             progress=self._progress_status(leadership) if leadership else (),
+            elected_by=state.elected_by if leadership else frozenset(),
         )
 
     def _progress_status(self, leadership: Leadership) -> tuple[ProgressStatus, ...]:
@@ -212,6 +228,9 @@ class RaftNode:
         elif isinstance(message, VoteReply) and message.pre_vote and message.granted:
             # The term it would campaign in; it is not there yet.
             return True
+        if message.term > state.term + TERM_JUMP_MAX:
+            election.become_follower(state, Term(state.term + TERM_JUMP_MAX), NO_NODE)
+            return False
         known_leader = message.sender if isinstance(message, AppendEntries | Heartbeat | InstallSnapshot) else NO_NODE
         election.become_follower(state, message.term, known_leader)
         return True
@@ -281,6 +300,16 @@ class RaftNode:
             raise InvalidRequest("not_a_voter", f"{to:016x} is not a voter, so it cannot lead")
         if to != state.node_id:
             leader.transfer(state, state.leadership, to)
+
+    def step_down(self) -> None:
+        """Give up leadership within the term, because this process cannot fulfil it; no-op when not leading.
+
+        For a driver whose disk, state machine or event loop is stuck: such a leader's heartbeats would keep the others
+        from electing one that works (etcd-io/etcd#15247). The vote stays, the reads it was asked fail, and it does not
+        campaign before an election timeout has passed. What it proposed may still commit.
+        """
+        if self._state.leadership is not None:
+            election.become_follower(self._state, self._state.term, NO_NODE)
 
     def campaign(self) -> None:
         """Stand for election without waiting for the timeout, if this node may."""

@@ -125,3 +125,5 @@ class RaftStatus:
     transferring_to: NodeId
     progress: tuple[ProgressStatus, ...]
     """Empty unless this node leads."""
+    elected_by: frozenset[NodeId] = frozenset()
+    """Whose votes made this node the leader; empty unless it leads."""

@@ -92,6 +92,8 @@ class RaftState:
     """Ticks since a leader was heard, a vote was given or a campaign begun."""
     election_timeout: int = 0
     votes: dict[NodeId, bool] = field(default_factory=dict)
+    elected_by: frozenset[NodeId] = frozenset()
+    """Whose votes won the last election of this node. Who stands behind two leaders of one term has voted twice."""
     leadership: Leadership | None = None
 
     messages: list[Message] = field(default_factory=list)

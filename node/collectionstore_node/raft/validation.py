@@ -35,8 +35,9 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.state import RaftState
 
-TERM_JUMP_MAX: Final = 2**32
-"""A term this far ahead is not reached by elections; adopting it would use up the terms."""
+TERM_MAX: Final = 2**62
+"""No term is higher, so that none leaves the 64 bits that it is hashed as. One message raises the term so little
+(`node.TERM_JUMP_MAX`) that a member that lies cannot bring it near."""
 INDEX_MAX: Final = 2**62
 
 _FROM_LEADER: Final = frozenset({AppendEntries, Heartbeat, InstallSnapshot, TimeoutNow, ReadIndexReply})
@@ -49,7 +50,7 @@ def validate(state: RaftState, message: Message) -> None:
     if message.sender == state.node_id or message.sender < 1:
         raise MessageRejected(f"no peer has the id {message.sender:016x}")
     term = message.term
-    if not 0 < term <= state.term + TERM_JUMP_MAX:
+    if not 0 < term <= TERM_MAX:
         raise MessageRejected(f"term {term} is out of range, ours is {state.term}")
     kind = type(message)
     known_leader = state.leader_of_term

@@ -5,6 +5,7 @@
 - `ports.py`       what a data directory must offer
 - `disk.py`        appends on the loop, syncs and the witness in threads
 - `applying.py`    committed entries become state
+- `attribution.py` who made this node do what, for blaming a member that lies
 - `proposals.py`   commands on their way into the log, and the futures that wait for their outcomes
 - `reads.py`       linearizable reads: one ReadIndex round for all that arrive together
 - `forwarding.py`  commands that a follower hands to the leader
@@ -14,6 +15,8 @@
 - `compaction.py`  when the log is cut
 - `catch_up.py`    snapshots to followers that fell behind the cut
 - `received.py`    snapshots that arrived and wait to be installed
+- `digests.py`     whether members hold the same state: checkpoints, and what laying them together shows
+- `comparing.py`   asks the members for theirs, and ends a member that differs from the majority
 - `status.py`      what the node says of itself
 """
 

@@ -20,6 +20,7 @@ from collectionstore_node.errors import (
     Overloaded,
 )
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica.digests import Checkpoint
 from collectionstore_node.replica.members import MembersRequest
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.commands import Outcome
@@ -47,7 +48,15 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=3):
     timeout_s: float
 
 
-Call: TypeAlias = Propose | ChangeMembers | Transfer
+class TellDigests(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """What the asked member knows of its own state; answered with a list of `Checkpoint`."""
+
+
+class CompareYourself(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """A member that compared digests suspects the one it asks, which had better ask everybody too; one `Result`."""
+
+
+Call: TypeAlias = Propose | ChangeMembers | Transfer | TellDigests | CompareYourself
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -65,8 +74,11 @@ _REMOTE: dict[str, type[NodeError]] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_call_decoder: msgspec.msgpack.Decoder[Call] = msgspec.msgpack.Decoder(Propose | ChangeMembers | Transfer)
+_call_decoder: msgspec.msgpack.Decoder[Call] = msgspec.msgpack.Decoder(
+    Propose | ChangeMembers | Transfer | TellDigests | CompareYourself
+)
 _results_decoder = msgspec.msgpack.Decoder(tuple[Result, ...])
+_checkpoints_decoder = msgspec.msgpack.Decoder(tuple[Checkpoint, ...])
 
 
 def encode_call(call: Call) -> bytes:
@@ -87,6 +99,16 @@ def encode_results(results: list[Result]) -> bytes:
 def decode_results(payload: bytes) -> tuple[Result, ...]:
     """Decode a transport reply. Raises `msgspec.DecodeError` on anything else."""
     return decode(_results_decoder, payload)
+
+
+def encode_checkpoints(checkpoints: tuple[Checkpoint, ...]) -> bytes:
+    """Return the payload of the answer to `TellDigests`."""
+    return _encoder.encode(checkpoints)
+
+
+def decode_checkpoints(payload: bytes) -> tuple[Checkpoint, ...]:
+    """Decode the answer to `TellDigests`. Raises `msgspec.DecodeError` on anything else."""
+    return decode(_checkpoints_decoder, payload)
 
 
 def failure(error: NodeError) -> Result:

@@ -92,7 +92,10 @@ class CatchUp:
         async with self._export:
             if self._latest is None or self._latest.metadata.index < message.metadata.index:
                 loop = asyncio.get_running_loop()
-                self._latest = await loop.run_in_executor(
+                began = loop.time()
+                self._latest = made = await loop.run_in_executor(
                     self._executor, self._storage.export_snapshot, self._storage.spool
                 )
+                seconds = round(loop.time() - began, 3)
+                log.info("snapshot.exported", index=made.metadata.index, bytes=made.size_bytes, seconds=seconds)
             return self._latest

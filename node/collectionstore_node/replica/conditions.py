@@ -14,14 +14,17 @@ class Conditions:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._closed = False
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> None:
         """Return when `condition` holds after some tick or Ready. `deadline` is loop time.
 
-        Raises `OutcomeUnknown` at the deadline.
+        Raises `OutcomeUnknown` at the deadline, and when the driver ends.
         """
         if condition():
             return
+        if self._closed:
+            raise OutcomeUnknown("the node is stopping")
         future: asyncio.Future[None] = self._loop.create_future()
         entry = (lambda: condition() or self._loop.time() >= deadline, future)
         self._waiting.append(entry)
@@ -40,6 +43,7 @@ class Conditions:
 
     def close(self) -> None:
         """The driver ends: nobody will learn more."""
+        self._closed = True
         for _, future in self._waiting:
             if not future.done():
                 future.set_exception(OutcomeUnknown("the node is stopping"))

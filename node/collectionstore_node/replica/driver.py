@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collectionstore_node.errors import InvalidRequest, MessageRejected, NodeError, NotLeader, NotNow
+from collectionstore_node.errors import (
+    DataDirectoryRefused,
+    InvalidRequest,
+    MessageRejected,
+    NodeError,
+    NotLeader,
+    NotNow,
+)
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import (
     NO_NODE,
@@ -34,22 +41,25 @@ from collectionstore_node.raft.messages import (
     NodeId,
     SnapshotMetadata,
     Term,
-    decode_messages,
 )
 from collectionstore_node.raft.node import RaftNode
-from collectionstore_node.raft.ready import Ready, SoftState
+from collectionstore_node.raft.ready import RaftStatus, Ready, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.replica.applying import Applier
+from collectionstore_node.replica.attribution import attribute, vitals
 from collectionstore_node.replica.catch_up import CatchUp
 from collectionstore_node.replica.compaction import Compaction
+from collectionstore_node.replica.comparing import Comparing
 from collectionstore_node.replica.conditions import Conditions
+from collectionstore_node.replica.digests import Checkpoint
 from collectionstore_node.replica.disk import Disk
 from collectionstore_node.replica.members import first_entry
 from collectionstore_node.replica.ports import Storage
 from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
-from collectionstore_node.replica.received import ReceivedSnapshots
-from collectionstore_node.replica.status import show_id
+from collectionstore_node.replica.received import ReceivedSnapshots, check_snapshot, snapshot_message
+from collectionstore_node.replica.self_check import SelfCheck
+from collectionstore_node.replica.status import StateCheck, show_id
 from collectionstore_node.statemachine.commands import Outcome, join_batch
 from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
 from collectionstore_node.statemachine.view import View
@@ -64,6 +74,9 @@ log = structlog.get_logger()
 APPLY_BYTES_MAX = 256 << 10
 """Entry data applied in one go; bounds how long clients and peers wait for their turn while a log is replayed."""
 
+RECLAIM_BYTES = 16 << 20
+"""Dropped entries that may lie on the disk before it is worth to make it give up their space."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriverSettings:
@@ -75,6 +88,8 @@ class DriverSettings:
     election_ticks_max: int
     snapshot_commands: int
     snapshot_log_bytes: int
+    pre_vote: bool = True
+    check_quorum: bool = True
     waiting_max: int = 4_096
     """Commands that may wait to be proposed."""
 
@@ -100,8 +115,12 @@ class Driver:
         *,
         random: Callable[[], float],
         wall_ms: Callable[[], int],
+        pause_clock: Callable[[], float] | None = None,
     ) -> None:
-        """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches."""
+        """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches.
+
+        `pause_clock` tells pauses of this process, in seconds; the loop's own clock when absent.
+        """
         self.identity: Identity = storage.identity
         self.view: View = storage.state
         self.settings = settings
@@ -124,6 +143,15 @@ class Driver:
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
         self._compaction = Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes)
         self._received = ReceivedSnapshots()
+        self._installing = False
+        self._self_check = SelfCheck(
+            self._disk,
+            metrics.watchdog,
+            limit_s=settings.election_ticks_max * settings.tick_s,
+            tick_s=settings.tick_s,
+            clock=pause_clock or self._loop.time,
+            step_down=self._step_down,
+        )
         self.raft = self._make_core()
 
     @property
@@ -142,11 +170,20 @@ class Driver:
         """Give the driver its transport, before `run`."""
         self._transport = transport
         self._catch_up = CatchUp(self._storage, transport, self._copier, self._snapshot_ended, self._fail)
+        self._comparing = Comparing(
+            self.identity.node_id,
+            self,
+            transport,
+            self._metrics.digests,
+            silence_ticks_max=self.settings.election_ticks_max,
+            failed=self._fail,
+        )
         self._announce_peers()
 
     async def run(self) -> None:
         """Drive until cancelled. Raises `Fatal` when the process must stop."""
         self._tick()
+        self._comparing.start()
         try:
             while True:
                 await self._wake.wait()
@@ -156,14 +193,19 @@ class Driver:
                 if self._failure is not None:
                     raise self._failure
         finally:
-            self._stopping = True
+            self._let_go()
 
-    async def close(self) -> None:
-        """Let go of everybody who waits, and of the threads."""
+    def _let_go(self) -> None:
+        """Leave nobody waiting for what will not come."""
         self._stopping = True
         self._proposals.close()
         self._reads.close()
         self._conditions.close()
+
+    async def close(self) -> None:
+        """Let go of everybody who waits, and of the threads."""
+        self._let_go()
+        await self._comparing.close()
         await self._catch_up.close()
         self._disk.close()
         self._copier.shutdown()
@@ -177,6 +219,8 @@ class Driver:
                 election_ticks_max=self.settings.election_ticks_max,
                 heartbeat_ticks=self.settings.heartbeat_ticks,
                 apply_bytes_max=APPLY_BYTES_MAX,
+                pre_vote=self.settings.pre_vote,
+                check_quorum=self.settings.check_quorum,
             ),
             self._storage.log,
             hard_state=self._storage.log.hard_state(),
@@ -194,14 +238,30 @@ class Driver:
         # After a stall there is no catching up on ticks: messages that arrived meanwhile must be seen first.
         self._loop.call_later(self.settings.tick_s, self._tick)
         now = self._loop.time()
+        applied = self.raft.applied
+        self._self_check.tick(committed=applied if self._installing else self.raft.commit_index, applied=applied)
         try:
-            self.raft.tick()
+            # A follower whose disk hangs does not campaign: it would lead as badly as before.
+            if self.raft.is_leader or not self._self_check.disk_hangs:
+                self.raft.tick()
+            if not self.raft.is_leader:
+                # Another leader may have been heard of while the driver waits for the disk.
+                self._proposals.refuse_waiting(lambda: NotLeader(self.raft.leader))
             self._proposals.expire(now)
             self._reads.expire(now)
             self._conditions.check()
         except NodeError as error:
             self._fail(error)
         self._wake.set()
+
+    def _step_down(self) -> bool:
+        """Stop leading at once, whatever the driver waits for, and return whether this node led."""
+        led = self.raft.is_leader
+        self.raft.step_down()
+        self._proposals.refuse_waiting(NotLeader)
+        self._reads.abandon()
+        self._wake.set()
+        return led
 
     def _fail(self, error: BaseException) -> None:
         """End `run` with `error`, from a callback."""
@@ -215,6 +275,7 @@ class Driver:
         """Hand waiting commands and reads to the core; return whether it wants something done."""
         if self._failure is not None:
             return False
+        self._self_check.look()
         if self._proposals.waiting:
             self._propose_waiting()
         if self._reads.waiting:
@@ -256,6 +317,7 @@ class Driver:
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
+            self._self_check.look()
         else:
             self._apply(ready.committed)
         self._send(ready.messages_after_append)
@@ -279,8 +341,9 @@ class Driver:
     def _apply(self, committed: tuple[Entry, ...]) -> None:
         if not committed:
             return
-        record = self.record
+        record, began = self.record, self._loop.time()
         results = self._applier.apply(committed, self.raft.apply_change)
+        self._self_check.applied_in(self._loop.time() - began)
         # BEFORE anybody is answered the state is stored, so that whoever reads after an answer sees the write.
         for entry, outcomes in results:
             self._compaction.applied(len(outcomes), len(entry.data))
@@ -300,11 +363,21 @@ class Driver:
         if cut is not None and cut.index >= self._storage.log.first_index():
             self._storage.log.compact(cut)
             log.info("log.compacted", index=cut.index, bytes=self._storage.log.size_bytes)
+            if self._storage.log.reclaimable_bytes >= RECLAIM_BYTES:
+                reclaiming = self._loop.run_in_executor(self._copier, self._storage.log.reclaim)
+                reclaiming.add_done_callback(self._reclaimed)
+
+    def _reclaimed(self, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            self._fail(error)
 
     async def _install(self, metadata: SnapshotMetadata) -> None:
         path = self._received.take(metadata)
         started = self._loop.time()
+        self._installing = True
         await self._loop.run_in_executor(self._copier, self._storage.install_snapshot, path)
+        self._installing = False
         path.unlink(missing_ok=True)
         self._proposals.skipped_to(metadata.index)
         self._compaction.reset()
@@ -321,6 +394,7 @@ class Driver:
                 leader=show_id(state.leader) if state.leader else None,
                 role=state.role.value,
                 term=self.raft.term,
+                elected_by=[show_id(one) for one in sorted(self.raft.status().elected_by)],
             )
 
     def _membership_changed(self, configuration: Configuration) -> None:
@@ -344,7 +418,9 @@ class Driver:
 
     def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
         """Step a peer's messages; impossible ones are counted and dropped."""
+        self._self_check.look()
         for message in messages:
+            before = vitals(self.raft)
             try:
                 self.raft.step(message)
             except MessageRejected as error:
@@ -353,6 +429,9 @@ class Driver:
             except NodeError as error:
                 self._fail(error)
                 return
+            after = vitals(self.raft)
+            if after != before:
+                attribute(sender, message, before, after, self._metrics.term_jumps)
         self._wake.set()
 
     async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
@@ -362,9 +441,9 @@ class Driver:
 
     async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
         """Take a complete, verified snapshot file and let the core decide whether to install it."""
-        (message,) = decode_messages(envelope)
-        if not isinstance(message, InstallSnapshot):
-            raise MessageRejected(f"a snapshot's envelope holds {type(message).__name__}")
+        message = snapshot_message(sender, envelope)
+        # Nothing reaches the core that could not be installed, or is not what the core is told that it is.
+        await self._loop.run_in_executor(self._copier, check_snapshot, path, message.metadata)
         self._received.keep(message.metadata, path)
         self.on_messages(sender, (message,))
 
@@ -381,12 +460,40 @@ class Driver:
         self.raft.report_snapshot(node_id, delivered=delivered)
         self._wake.set()
 
+    # What the comparison of digests calls
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the digests of the state that are known; none while a snapshot takes its place."""
+        return () if self._installing else self._applier.checkpoints()
+
+    def raft_status(self) -> RaftStatus:
+        """Return a view of the core."""
+        return self.raft.status()
+
+    def condemn(self, reason: str) -> None:
+        """End this node for good: its state is wrong. The others elect a leader at once if it was this one."""
+        try:
+            self._storage.condemn(reason)
+        except NodeError as error:
+            self._fail(error)
+            return
+        self._step_down()
+        self._fail(DataDirectoryRefused(reason))
+
     # What the replica calls
 
     @property
     def snapshot_receivers(self) -> frozenset[NodeId]:
         """Nodes that a snapshot is being sent to."""
         return self._catch_up.receivers
+
+    def state_checks(self) -> dict[NodeId, StateCheck]:
+        """Return how the members' states compared; empty unless this node leads."""
+        return self._comparing.checks()
+
+    def examine_state(self) -> None:
+        """Compare this node's state with the others', because one of them suspects it."""
+        self._comparing.examine()
 
     def data_bytes(self) -> int:
         """Return the size of the data directory on disk."""

@@ -13,7 +13,7 @@ from collectionstore_node.storage import Applied, Identity, SnapshotFile
 
 
 class Log(LogReader, Protocol):
-    """The stored log. `sync`, `sync_entries` and `attest` block and run in threads; the rest belongs to the loop.
+    """The stored log. `sync`, `sync_entries`, `attest` and `reclaim` block and run in threads; the rest is the loop's.
 
     Every method raises `StorageFailed` at and after the first error of the disk.
     """
@@ -39,6 +39,13 @@ class Log(LogReader, Protocol):
 
     def compact(self, to: SnapshotMetadata) -> None:
         """Drop the entries up to `to.index`, which is applied."""
+
+    @property
+    def reclaimable_bytes(self) -> int:
+        """Approximate bytes that were compacted away and still lie on the disk."""
+
+    def reclaim(self) -> None:
+        """Give them back to the disk. Blocks; for a thread."""
 
 
 class State(View, Protocol):
@@ -70,6 +77,12 @@ class Storage(Protocol):
     @property
     def spool(self) -> Path:
         """A folder for files on their way between nodes."""
+
+    def condemn(self, reason: str) -> None:
+        """Mark the directory, durably, so that no process starts on it any more; `reason` is for people.
+
+        Raises `StorageFailed`.
+        """
 
     def disk_bytes(self) -> int:
         """Return the bytes of all files."""

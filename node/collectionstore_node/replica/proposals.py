@@ -41,6 +41,7 @@ class Proposals:
         self._waiting_max = waiting_max
         self._proposed: dict[Index, tuple[Term, list[Waiting]]] = {}
         self._create_future = create_future
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -53,7 +54,9 @@ class Proposals:
         return len(self._proposed)
 
     def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
-        """Queue an encoded command. Raises `Overloaded` when the queue is full."""
+        """Queue an encoded command. Raises `Overloaded` when the queue is full, `NotNow` when the node is stopping."""
+        if self._closed:
+            raise NotNow("the node is stopping")
         if len(self._waiting) >= self._waiting_max:
             raise Overloaded(f"{self._waiting_max} commands are waiting already")
         future = self._create_future()
@@ -124,6 +127,7 @@ class Proposals:
 
     def close(self) -> None:
         """The node stops: what was not proposed is not applied, the rest is unknown."""
+        self._closed = True
         self.refuse_waiting(lambda: NotNow("the node is stopping"))
         for _, batch in self._proposed.values():
             self._fail(batch, OutcomeUnknown("the node is stopping"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from collectionstore_node.errors import NotLeader, NotNow, ReadTimedOut
-from collectionstore_node.raft.messages import Index, NodeId
+from collectionstore_node.raft.messages import NO_NODE, Index, NodeId
 from collectionstore_node.raft.ready import ReadState
 
 NO_INDEX: Final = Index(0)
@@ -35,6 +35,7 @@ class Reads:
         self._asked: tuple[int, Round] | None = None
         self._confirmed: list[Round] = []
         self._sequence = 0
+        self._closed = False
 
     @property
     def waiting(self) -> bool:
@@ -42,7 +43,12 @@ class Reads:
         return bool(self._next.waiting) and self._asked is None
 
     def join(self, deadline: float) -> asyncio.Future[None]:
-        """Return a future that resolves when reads of local state are linearizable for this caller."""
+        """Return a future that resolves when reads of local state are linearizable for this caller.
+
+        Raises `NotNow` when the node is stopping.
+        """
+        if self._closed:
+            raise NotNow("the node is stopping")
         future = self._create_future()
         self._next.waiting.append((deadline, future))
         return future
@@ -69,6 +75,11 @@ class Reads:
                 self._resolve(self._asked[1], lambda: NotLeader(leader))
                 self._asked = None
 
+    def abandon(self) -> None:
+        """Fail the callers of the round that is being confirmed: this node has just stopped leading."""
+        if self._asked is not None:
+            self.failed((self._asked[0],), NO_NODE)
+
     def applied(self, index: Index) -> None:
         """Release every confirmed round whose index is applied."""
         if not self._confirmed:
@@ -90,6 +101,7 @@ class Reads:
 
     def close(self) -> None:
         """The node stops; nobody is left waiting."""
+        self._closed = True
         rounds = [self._next, *self._confirmed]
         if self._asked is not None:
             rounds.append(self._asked[1])

@@ -4,8 +4,48 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collectionstore_node.errors import InvariantViolated
-from collectionstore_node.raft.messages import Index, SnapshotMetadata, Term
+import msgspec
+
+from collectionstore_node.errors import InvariantViolated, MessageRejected
+from collectionstore_node.raft.messages import (
+    Index,
+    InstallSnapshot,
+    NodeId,
+    SnapshotMetadata,
+    Term,
+    decode_messages,
+)
+from collectionstore_node.storage import verify_snapshot
+
+
+def snapshot_message(sender: NodeId, envelope: bytes) -> InstallSnapshot:
+    """Return the message in a snapshot's envelope. Raises `MessageRejected` unless it is one, and of `sender`.
+
+    The transport compares the senders of ordinary messages with whom they came from, but does not open envelopes.
+    """
+    try:
+        messages = decode_messages(envelope)
+    except msgspec.DecodeError as error:
+        raise MessageRejected(f"a snapshot's envelope cannot be read: {error}") from error
+    if len(messages) != 1 or not isinstance(messages[0], InstallSnapshot):
+        raise MessageRejected("a snapshot's envelope holds something else")
+    if messages[0].sender != sender:
+        raise MessageRejected(f"a snapshot in the name of {messages[0].sender:016x}")
+    return messages[0]
+
+
+def check_snapshot(path: Path, metadata: SnapshotMetadata) -> None:
+    """Raise `MessageRejected` unless the file is whole and holds the snapshot of `metadata`. Blocks; reads all of it.
+
+    Its header names the entry, the chain and the configuration, its records the digest of the state, and hashes cover
+    both. The transport has only seen that the bytes are those that the sender had.
+    """
+    try:
+        found = verify_snapshot(path).metadata
+    except InvariantViolated as error:
+        raise MessageRejected(str(error)) from error
+    if found != metadata:
+        raise MessageRejected(f"the snapshot holds {found}, but was announced as {metadata}")
 
 
 class ReceivedSnapshots:

@@ -183,7 +183,9 @@ class Replica:
             revision=driver.revision,
             epoch=record.epoch,
             configuration=status.configuration_status(record, raft.configuration),
-            members=status.member_statuses(raft, record, driver.settings.tick_s, driver.snapshot_receivers),
+            members=status.member_statuses(
+                raft, record, driver.settings.tick_s, driver.snapshot_receivers, driver.state_checks()
+            ),
             peers=[status.peer_connection(peer) for peer in self._transport.peers()],
             transferring_to=status.show_id(raft.transferring_to) if raft.transferring_to else None,
             fault_tolerance=status.fault_tolerance(raft.configuration),
@@ -193,6 +195,7 @@ class Replica:
             client_address=facts.client_address,
             peer_address=facts.peer_address,
             metrics_address=facts.metrics_address,
+            state_digest=status.digest_at(raft.applied_index, driver.checkpoints()),
         )
 
     # For other nodes
@@ -205,6 +208,11 @@ class Replica:
         match calls.decode_call(payload):
             case calls.Propose() as call:
                 return calls.encode_results(await self._propose_all(call))
+            case calls.TellDigests():
+                return calls.encode_checkpoints(self._driver.checkpoints())
+            case calls.CompareYourself():
+                self._driver.examine_state()
+                return calls.encode_results([calls.Result()])
             case calls.ChangeMembers() as call:
                 work = self._change_members(call.request, self._loop.time() + call.timeout_s)
             case calls.Transfer() as call:
@@ -227,6 +235,8 @@ class Replica:
                 waiting.append(self._driver.submit(encoded, deadline))
             except NotNow as error:
                 waiting.append(error)
+        # All at once, so that when the asker is gone nobody goes on waiting for the rest.
+        await asyncio.gather(*(one for one in waiting if isinstance(one, asyncio.Future)), return_exceptions=True)
         results = []
         for one in waiting:
             try:
@@ -317,4 +327,8 @@ class Replica:
             core = self._driver.raft
             return (core.term, core.leader) != before or self._loop.time() >= limit
 
-        await self._driver.until(heard, deadline=patience + 1)
+        try:
+            await self._driver.until(heard, deadline=patience + 1)
+        except OutcomeUnknown as error:
+            # The driver has ended. Nothing was asked of anybody yet.
+            raise NotNow(str(error)) from None

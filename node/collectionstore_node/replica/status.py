@@ -5,12 +5,14 @@ Ids are 16 hexadecimal digits. Replication progress is known to the leader alone
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
 from collectionstore_node.raft.messages import Configuration, NodeId
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
+from collectionstore_node.replica.digests import Checkpoint
 from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
 from collectionstore_node.transport import PeerStatus
 
@@ -39,6 +41,20 @@ class ConfigurationStatus(msgspec.Struct, frozen=True):
     joint: bool
 
 
+class StateCheck(msgspec.Struct, frozen=True):
+    """How a member's state compared with the others' (see `digests`)."""
+
+    result: Literal["Agrees", "Differs", "Disputed", "Inconclusive"]
+    """Differs: from a majority. Disputed: no majority says who is right. Inconclusive: not comparable for a minute."""
+    index: int | None = None
+    """Log index at which that was seen."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether something is certainly wrong."""
+        return self.result in ("Differs", "Disputed")
+
+
 class MemberStatus(msgspec.Struct, frozen=True):
     """A member; `lag` in entries, `silent_ms` since the leader last heard from it."""
 
@@ -52,6 +68,8 @@ class MemberStatus(msgspec.Struct, frozen=True):
     active: bool | None = None
     silent_ms: int | None = None
     snapshot: bool = False
+    state_check: StateCheck | None = None
+    """Null as long as nothing is known, and for the leader while nothing is wrong with it."""
 
 
 class PeerConnection(msgspec.Struct, frozen=True):
@@ -97,6 +115,9 @@ class NodeStatus(msgspec.Struct, frozen=True):
     client_address: str
     peer_address: str
     metrics_address: str
+    state_digest: str = ""
+    """Hash of everything that was done to the state up to `applied_index`: equal on members that have applied as much.
+    Empty while the state is being replaced by a snapshot."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:
@@ -129,7 +150,11 @@ def configuration_status(record: MembershipRecord, configuration: Configuration)
 
 
 def member_statuses(
-    raft: RaftStatus, record: MembershipRecord, tick_s: float, receiving: frozenset[NodeId]
+    raft: RaftStatus,
+    record: MembershipRecord,
+    tick_s: float,
+    receiving: frozenset[NodeId],
+    checks: Mapping[NodeId, StateCheck],
 ) -> list[MemberStatus]:
     """Return the members of the configuration, by name."""
     infos = {info.node_id: info for info in record.members}
@@ -143,6 +168,7 @@ def member_statuses(
             address=info.address if info else "",
             http_address=info.http_address if info else "",
             role=_member_role(node_id, raft.configuration),
+            state_check=checks.get(node_id),
         )
         known = progress.get(node_id)
         if raft.role is Role.LEADER and node_id == raft.node_id:
@@ -181,6 +207,11 @@ def peer_connection(peer: PeerStatus) -> PeerConnection:
         handshake_ms=_milliseconds(peer.handshake_s),
         problem=peer.problem,
     )
+
+
+def digest_at(index: int, checkpoints: Iterable[Checkpoint]) -> str:
+    """Return the digest at `index` in hexadecimal, empty when it is not known."""
+    return next((one.digest.hex() for one in checkpoints if one.index == index), "")
 
 
 def _milliseconds(seconds: float | None) -> float | None:

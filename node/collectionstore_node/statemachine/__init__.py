@@ -13,7 +13,7 @@ order of code points. The last text of a key is written as it is. A text that so
 00 FF) and ended by 00 01, so that "a" and all its keys sort before "a\\0" and no name is a prefix of another.
 
     family            rest of the key                    value
-    01 meta           "header"                           revision, time, bounds of the idempotency queue
+    01 meta           "header"                           revision, time, bounds of the idempotency queue, digest
     01 meta           "membership"                       membership record
     02 catalog        collection name                    collection id
     03 documents      collection id, document id         stored record
@@ -29,6 +29,10 @@ Revision
 - A stored record carries the revision of its last write and of its creation. A transaction is one command: all its
   writes carry the same revision.
 
+Digest
+- The header also holds a rolling hash of everything that was ever done to the state, so that members can tell cheaply
+  whether they hold the same; see `digest`.
+
 Invariants
 - The same batches in the same order give the same bytes on every replica: nothing reads a clock, a random number,
   an iteration order of a set, or anything else outside the view. Limits that decide what is stored (`dedupe`) are
@@ -38,5 +42,5 @@ Invariants
 
 `commands` is the language of the log and `apply` its meaning, of which `transactions`, `writing`, `catalog`, `dedupe`
 and `members` are parts; `reads` is what clients may ask; `view` is the port to storage and `memory` its double;
-`keys`, `stored`, `header` and `codec` are the layout.
+`keys`, `stored`, `header` and `codec` are the layout; `digest` is the hash of all that was done.
 """

@@ -23,17 +23,19 @@ from collectionstore_node.statemachine.commands import (
     decode_batch,
 )
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
-from collectionstore_node.statemachine.header import read_header, write_header
+from collectionstore_node.statemachine.digest import seal
+from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.transactions import apply_transaction
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
 
-def apply_batch(overlay: Overlay, data: bytes) -> list[Outcome]:
+def apply_batch(overlay: Overlay, data: bytes, chain: bytes) -> list[Outcome]:
     """Apply the data of a COMMANDS entry to `overlay` and return one outcome per command, in order.
 
-    Each command takes the next revision. Time is the batch's, unless an earlier batch carried a later one. Raises
-    `InvariantViolated` when `data` is not a batch or the state cannot be read; `overlay` is then of no use.
+    Each command takes the next revision. Time is the batch's, unless an earlier batch carried a later one. `chain` is
+    the entry's, for the state's digest. Raises `InvariantViolated` when `data` is not a batch or the state cannot be
+    read; `overlay` is then of no use.
     """
     batch = _decode(data)
     header = read_header(overlay)
@@ -44,7 +46,7 @@ def apply_batch(overlay: Overlay, data: bytes) -> list[Outcome]:
         header.revision += 1
         table.expire()
         outcomes.append(_apply_once(overlay, catalog, table, command, header.revision))
-    write_header(overlay, header)
+    seal(overlay, header, chain, outcomes)
     return outcomes
 
 

@@ -1,7 +1,7 @@
 """Decoding with one kind of error.
 
-msgspec raises `UnicodeDecodeError`, which is not its `DecodeError`, for a text that is not UTF-8. Whoever guards
-against foreign bytes would forget one of them.
+msgspec raises `UnicodeDecodeError`, which is not its `DecodeError`, for a text that is not UTF-8, and `RecursionError`
+for arrays in arrays in arrays, even where it would skip them. Whoever guards against foreign bytes would forget one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
     """Return the value in `data`. Raises `msgspec.DecodeError` on anything that is not one."""
     try:
         return decoder.decode(data)
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from error
 
 

@@ -1,12 +1,18 @@
-"""The header: the few numbers that every batch reads first and writes last."""
+"""The header: the few numbers that every batch reads first and writes last, and the state's digest."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.keys import HEADER_KEY
 from collectionstore_node.statemachine.view import Overlay, View
+
+DIGEST_BYTES: Final = 32
+EMPTY_DIGEST: Final = bytes(DIGEST_BYTES)
+"""Digest of a state to which nothing was done yet."""
 
 
 class Queue(msgspec.Struct, array_like=True):
@@ -28,6 +34,8 @@ class Header(msgspec.Struct, array_like=True):
     time_ms: int = 0
     """The highest time any batch carried: the clock of the state machine, which never goes back."""
     queue: Queue = msgspec.field(default_factory=Queue)
+    digest: bytes = EMPTY_DIGEST
+    """DIGEST_BYTES over everything that was ever done to the state; see `digest`."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -40,12 +40,14 @@ class Overlay(View):
     A batch that only puts pays for a dict. The order of pending keys is kept from the first scan or drop on.
     """
 
-    __slots__ = ("_base", "_order", "writes")
+    __slots__ = ("_base", "_order", "journal", "writes")
 
     def __init__(self, base: View) -> None:
         self._base = base
         self._order: list[bytes] | None = None
         self.writes = Writes()
+        self.journal: list[bytes | tuple[bytes, bytes] | None] = []
+        """What was done, in order: key and new value, or None for a delete; (lo, hi) for a range. See `digest`."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key` as if the pending writes were stored, or None."""
@@ -79,6 +81,7 @@ class Overlay(View):
         """Remove every key with `lo <= key < hi`; the cost does not depend on how much the base holds there."""
         if lo >= hi:
             return
+        self.journal.append((lo, hi))
         order = self._ordered()
         start, end = bisect_left(order, lo), bisect_left(order, hi)
         for key in order[start:end]:
@@ -87,6 +90,7 @@ class Overlay(View):
         self._add_dropped(lo, hi)
 
     def _set(self, key: bytes, value: bytes | None) -> None:
+        self.journal += (key, value)
         values = self.writes.values
         if self._order is not None and key not in values:
             insort(self._order, key)

@@ -6,6 +6,7 @@ A data directory holds:
 - `WITNESS`    where the log was durable when this node last told anybody (see `witness`)
 - `rocks/`     RocksDB: the log, the hard state, the state machine (see `rocks`, `tuning`)
 - `spool/`     snapshot files on their way; emptied at every start
+- `CONDEMNED`  only when the state was found to differ from the majority's: why, and what to do (see `condemned`)
 
 What a crash may leave, in the order in which things happen, and what the next start finds:
 

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
+from collectionstore_node.storage.condemned import check_not_condemned, condemn
 from collectionstore_node.storage.damage import Damaged
 from collectionstore_node.storage.directory import LOCK_FILE, DirectoryLock, sync_directory, write_file
 from collectionstore_node.storage.failstop import FailStop
@@ -101,7 +102,7 @@ class Database:
         """Open the data directory of member `name`, or make one of an empty or missing directory.
 
         Raises `DataDirectoryRefused` when it is another member's, another cluster's, damaged, or in use by another
-        process; `StorageFailed` on an I/O error. Nothing is repaired.
+        process, or holds a state that was found to be wrong; `StorageFailed` on an I/O error. Nothing is repaired.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -114,6 +115,7 @@ class Database:
             if identity is None:
                 identity = _create(path, cluster_id, name, tuning)
             check_owner(path, identity, cluster_id=cluster_id, name=name)
+            check_not_condemned(path)
             (path / _CREATING).unlink(missing_ok=True)
             return cls(path, identity, tuning, lock, created=created)
         except Damaged as error:
@@ -180,6 +182,13 @@ class Database:
     def install_snapshot(self, path: Path) -> None:
         """Replace state machine and log by the snapshot in `path`; see `snapshots.install_snapshot`."""
         install_snapshot(self, path)
+
+    def condemn(self, reason: str) -> None:
+        """Mark the directory so that it is refused from now on; see `condemned`. Raises `StorageFailed`."""
+        try:
+            condemn(self.path, reason)
+        except OSError as error:
+            raise self.failstop.fail("mark the data directory", error) from error
 
     def disk_bytes(self) -> int:
         """Return the bytes of all files of RocksDB: tables, WAL, and its own bookkeeping."""

@@ -67,6 +67,18 @@ class Family:
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail(f"flush {self.name}", error) from error
 
+    def reclaim(self, lo: bytes, hi: bytes) -> None:
+        """Give the space of what was deleted in `[lo, hi)` back to the disk. Blocks, without the GIL.
+
+        Deleting a range only writes that it is deleted; table files keep it until RocksDB merges them, which it does
+        for reasons of its own.
+        """
+        self.flush()
+        try:
+            self._data.compact_range(lo, hi)
+        except Exception as error:  # rocksdict raises nothing more specific
+            raise self._failstop.fail(f"compact {self.name}", error) from error
+
     def int_property(self, name: str) -> int:
         """Return an integer property of this family; 0 when RocksDB does not know it."""
         self._failstop.check()

@@ -17,8 +17,12 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.storage.directory import write_file
 
 IDENTITY_FILE: Final = "IDENTITY"
-FORMAT: Final = 1
-"""Of the whole data directory; raised when an older node could not read it any more."""
+FORMAT: Final = 2
+"""Of the whole data directory; raised when an older node could not read it any more, or would keep it wrongly.
+
+2: the state has a digest. A state of format 1 has none, and one that began to count later than another member's would
+look as if it differed, so it is refused; see `snapshot_file` for the same in files.
+"""
 
 
 class Identity(msgspec.Struct, frozen=True):

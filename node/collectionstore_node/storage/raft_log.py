@@ -62,6 +62,8 @@ class RaftLog(LogReader):
         self._lock = threading.Lock()
         """Held for changes of the log and for reads; never through an fsync, but for a truncation's."""
         self._syncing = threading.Lock()
+        self.reclaimable_bytes = 0
+        """Approximate bytes that were compacted away and still lie on the disk; those before a restart not counted."""
         try:
             hard_state = self._node.get(_HARD_STATE)
             snapshot = self._node.get(_SNAPSHOT)
@@ -215,7 +217,22 @@ class RaftLog(LogReader):
             batch.delete_range(FIRST_KEY, entry_key(to.index + 1), self._stored.family.handle)
             batch.put(_SNAPSHOT, encode(to), self._node.handle)
             self._rocks.write(batch)
+            kept = self._tail.size_bytes
             self._tail.compact(to)
+            self.reclaimable_bytes += kept - self._tail.size_bytes
+
+    def reclaim(self) -> None:
+        """Give what `compact` dropped back to the disk: in tables, and in the WAL, which holds the state as well.
+
+        Blocks, without the GIL; appends and commits go on. Costs the writing of everything that is not in tables yet.
+        """
+        with self._lock:
+            self.reclaimable_bytes = 0
+            end = entry_key(self._tail.first)
+        self._stored.family.reclaim(FIRST_KEY, end)
+        for family in (self._state.family, self._node):
+            # A WAL file goes when every family has what it wrote there in tables.
+            family.flush()
 
     def replace(self, snapshot: SnapshotMetadata, batch: WriteBatch) -> None:
         """Empty the log, to go on behind `snapshot`, in one durable step with what is in `batch`; keep term and vote.

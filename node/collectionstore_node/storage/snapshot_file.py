@@ -21,7 +21,8 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import SnapshotMetadata
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2: the state in it has a digest, which goes on being counted where it is installed."""
 
 _MAGIC: Final = b"CSSNAP\r\n"
 _LENGTH = struct.Struct(">I")

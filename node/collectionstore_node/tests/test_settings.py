@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,12 @@ def test_slower_heartbeat_moves_the_election_timeout_with_it() -> None:
     assert (given.election_min_ms, given.election_max_ms) == (1_000, 2_000)
 
 
+def test_failure_detection_is_whole_unless_told_otherwise() -> None:
+    assert (settings().pre_vote, settings().check_quorum) == ("Enabled", "Enabled")
+    given = settings(PRE_VOTE="Disabled", CHECK_QUORUM="Disabled")
+    assert (given.pre_vote, given.check_quorum) == ("Disabled", "Disabled")
+
+
 @pytest.mark.parametrize("variable", ["NAME", "CLUSTER_ID", "DATA_DIR", "TLS_DIR"])
 def test_missing_required_variable_is_named(variable: str) -> None:
     environment = {name: value for name, value in GOOD.items() if name != PREFIX + variable}
@@ -53,6 +60,8 @@ def test_missing_required_variable_is_named(variable: str) -> None:
         pytest.param("HEARTBEAT_MS", "4", "5 to 10000", id="heartbeat-too-short"),
         pytest.param("ELECTION_MIN_MS", "299", "300 to 100000", id="election-below-two-heartbeats"),
         pytest.param("ELECTION_MAX_MS", "301", "450 to 200000", id="no-spread-between-timeouts"),
+        pytest.param("PRE_VOTE", "off", "Enabled or Disabled", id="unknown-pre-vote"),
+        pytest.param("CHECK_QUORUM", "", "not empty", id="empty-check-quorum"),
         pytest.param("SNAPSHOT_COMMANDS", "999", "1000 to", id="too-few-commands"),
         pytest.param("LOG_LEVEL", "verbose", "debug or info", id="unknown-level"),
     ],
@@ -68,6 +77,13 @@ def test_plain_http_is_refused_off_loopback() -> None:
     with pytest.raises(InvalidSetting, match="not a loopback address"):
         settings(CLIENT_TLS="Disabled", CLIENT_ADDRESS="10.0.0.1:7400")
     assert settings(CLIENT_TLS="Disabled").client_advertise == "http://127.0.0.1:7400"
+
+
+def test_routes_between_members_are_refused_off_loopback() -> None:
+    with pytest.raises(InvalidSetting, match="not a loopback address"):
+        settings(PEER_ROUTES="/routes.json", PEER_ADDRESS="10.0.0.1:7401")
+    assert settings(PEER_ROUTES="/routes.json").peer_routes == Path("/routes.json")
+    assert settings().peer_routes is None
 
 
 @pytest.mark.parametrize(

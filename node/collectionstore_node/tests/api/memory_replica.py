@@ -31,6 +31,8 @@ class MemoryReplica:
     def __init__(self) -> None:
         self.view = MemoryView()
         self.revision = 0
+        self.behind = 0
+        """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
         self.write_error: Exception | None = None
         self.read_error: Exception | None = None
@@ -62,9 +64,9 @@ class MemoryReplica:
             raise NotLeader
         self.proposed.append(command)
         overlay = Overlay(self.view)
-        (outcome,) = apply_batch(overlay, encode_batch(1_700_000_000_000, [command]))
+        (outcome,) = apply_batch(overlay, encode_batch(1_700_000_000_000, [command]), b"")
         self.view.commit(overlay.writes)
-        self.revision = read_revision(self.view)
+        self.revision = read_revision(self.view) - self.behind
         return outcome
 
     async def read_barrier(self, *, timeout_s: float) -> None:

@@ -215,3 +215,15 @@ async def test_requests_are_counted_by_pattern_method_and_status(people: Client,
         ("unmatched", "any", 404),
         ("unmatched", "any", 405),
     ]
+
+
+async def test_refused_write_tells_its_own_revision_on_a_node_that_lags(people: Client, replica: MemoryReplica) -> None:
+    """It was applied and refused by the leader; this node may have forwarded it and not be that far itself."""
+    await people.put(ADA, {})
+    replica.behind = 2
+
+    refused = await people.put(ADA, {}, If_None_Match="*")
+    absent = await people.delete("/api/v1/kv/b/none")
+
+    assert refused.headers["X-Revision"] == str(refused.problem(412, "precondition_failed")["revision"]) == "3"
+    assert absent.headers["X-Revision"] == str(absent.problem(404, "key_not_found")["revision"]) == "4"

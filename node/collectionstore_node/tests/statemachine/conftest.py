@@ -26,7 +26,7 @@ def run(view: MemoryView) -> Run:
     def apply(*actions: Action | Command, time_ms: int = 0) -> list[Outcome]:
         overlay = Overlay(view)
         commands = [action if isinstance(action, Command) else Command(action) for action in actions]
-        outcomes = apply_batch(overlay, encode_batch(time_ms, commands))
+        outcomes = apply_batch(overlay, encode_batch(time_ms, commands), b"")
         view.commit(overlay.writes)
         return outcomes
 

@@ -203,11 +203,11 @@ def test_revision_counts_every_command_and_is_persisted(run: Run, view: MemoryVi
 def test_apply_refuses_what_is_not_a_batch(data: bytes) -> None:
     """A committed entry that can not be read stops the node: going on would part it from the others."""
     with pytest.raises(InvariantViolated, match="not a command batch"):
-        apply_batch(Overlay(MemoryView()), data)
+        apply_batch(Overlay(MemoryView()), data, b"")
 
 
 def test_apply_refuses_a_damaged_header() -> None:
     overlay = Overlay(MemoryView())
     overlay.put(HEADER_KEY, b"\xc1")
     with pytest.raises(InvariantViolated, match="header"):
-        apply_batch(overlay, encode_batch(0, []))
+        apply_batch(overlay, encode_batch(0, []), b"")

@@ -189,4 +189,4 @@ def test_gap_in_the_queue_stops_the_node(run: Run, view: MemoryView) -> None:
     overlay = Overlay(view)
     overlay.delete(queue_key(0))
     with pytest.raises(InvariantViolated, match="gap"):
-        apply_batch(overlay, encode_batch(48 * HOUR_MS, [Command(PUT)]))
+        apply_batch(overlay, encode_batch(48 * HOUR_MS, [Command(PUT)]), b"")

@@ -85,7 +85,7 @@ def test_pages_join_to_the_whole_list(ids: set[str], prefix: str, after: str | N
     actions: list[Action] = [CreateCollection("c")]
     for id_ in sorted(ids, reverse=True):
         actions += [Put(DocumentRef("c", id_), b"{}"), Put(KeyRef("b", id_), b"raw")]
-    apply_batch(overlay, encode_batch(0, [Command(action) for action in actions]))
+    apply_batch(overlay, encode_batch(0, [Command(action) for action in actions]), b"")
     documents, keys, position = [], [], after
     while True:
         page = list_documents(overlay, "c", prefix=prefix, after=position, limit=limit)

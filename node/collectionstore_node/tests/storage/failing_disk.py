@@ -25,9 +25,17 @@ from collectionstore_node.storage import Database
 from collectionstore_node.tests.storage.entries import apply, extend, metadata, open_database
 
 _FSYNC_FDATASYNC: Final = {"x86_64": (74, 75), "aarch64": (82, 83)}
+_WRITES: Final = {
+    # write, pwrite64, writev, ftruncate, fallocate, pwritev
+    "x86_64": (1, 18, 20, 77, 285, 296),
+    "aarch64": (64, 68, 66, 46, 47, 70),
+}
+_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 38, 2
-_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC = 1, 1
+_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_GREATER, _RETURN = 0x20, 0x15, 0x25, 0x06
 _NUMBER_OFFSET, _ARGUMENT_OFFSET = 0, 16
+_STDERR = 2
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
 
@@ -55,8 +63,7 @@ def fail_fsync(file: int | None = None) -> None:
         (_RETURN, 0, 0, _ERRNO | errno.EIO),
         (_RETURN, 0, 0, _ALLOW),
     ]
-    array = (_Instruction * len(instructions))(*(_Instruction(*instruction) for instruction in instructions))
-    program = _Program(len(instructions), array)
+    program = _program(instructions)
     libc = ctypes.CDLL(None, use_errno=True)
     for call in (
         (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
@@ -64,6 +71,33 @@ def fail_fsync(file: int | None = None) -> None:
     ):
         if libc.prctl(*call) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
+
+
+def fill_disk() -> None:
+    """Make the kernel answer ENOSPC to every write of this process, in all its threads, but to the standard streams."""
+    numbers = _WRITES[platform.machine()]
+    instructions = [(_LOAD, 0, 0, _NUMBER_OFFSET)]
+    for position, number in enumerate(numbers):
+        instructions.append((_JUMP_IF_EQUAL, len(numbers) - position, 0, number))
+    instructions += [
+        (_RETURN, 0, 0, _ALLOW),
+        (_LOAD, 0, 0, _ARGUMENT_OFFSET),
+        (_JUMP_IF_GREATER, 0, 1, _STDERR),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSPC),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    program = _program(instructions)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    arguments = (_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, ctypes.byref(program))
+    if libc.syscall(_SECCOMP[platform.machine()], *arguments) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def _program(instructions: list[tuple[int, int, int, int]]) -> _Program:
+    array = (_Instruction * len(instructions))(*(_Instruction(*instruction) for instruction in instructions))
+    return _Program(len(instructions), array)
 
 
 def fail_writes(_: int) -> None:

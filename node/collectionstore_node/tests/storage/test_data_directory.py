@@ -12,6 +12,7 @@ import pytest
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import Index
 from collectionstore_node.storage import Database
+from collectionstore_node.storage.identity import FORMAT
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import SMALL, apply, contents, extend, open_database
 
@@ -73,13 +74,23 @@ def test_damaged_identity_is_refused(database: Database, directory: Path, conten
         open_database(directory)
 
 
-def test_later_format_is_refused(database: Database, directory: Path) -> None:
-    """An older version must not touch what a later one wrote."""
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+def test_other_format_is_refused(database: Database, directory: Path, other: int) -> None:
+    """A version must not touch what a later one wrote; and a state of format 1 has no digest to go on from."""
     database.close()
     identity = directory / "IDENTITY"
-    identity.write_text(identity.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(DataDirectoryRefused, match="data format 2"):
+    identity.write_text(identity.read_text().replace(f'"format": {FORMAT}', f'"format": {other}'))
+    with pytest.raises(DataDirectoryRefused, match=f"data format {other}; this version reads format {FORMAT}"):
         open_database(directory)
+
+
+def test_condemned_directory_is_refused_for_good(database: Database, directory: Path) -> None:
+    """A node whose state is wrong has a whole log: nothing but the mark keeps it from voting after a restart."""
+    database.condemn("Its digest is abc. Replace the member.")
+    database.close()
+    for _ in range(2):
+        with pytest.raises(DataDirectoryRefused, match="condemned by the node itself"):
+            open_database(directory)
 
 
 def test_every_changed_digit_of_the_node_id_is_noticed(database: Database, directory: Path) -> None:
