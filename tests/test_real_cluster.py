@@ -231,6 +231,22 @@ def test_all_killed_under_a_writer_lose_nothing(cluster: Cluster) -> None:
     cluster.assert_nothing_lost()
 
 
+def test_partitioned_leader_is_succeeded_and_follows_once_healed(cluster: Cluster) -> None:
+    """The others elect one of them and write; whoever was cut off has it all when the partition is over."""
+    cut_off = cluster.leader()
+    other = (cut_off + 1) % 3
+    cluster.csctl("partition", str(cut_off))
+    assert f"real-{cut_off} ↔ all others: partitioned" in cluster.csctl("status")
+    until = time.monotonic() + DEADLINE_S
+    while cluster.request("PUT", other, "/api/v1/kv/real/partition", b"written meanwhile")[0] not in (200, 201):
+        assert time.monotonic() < until
+    assert f"ended: real-{cut_off}" in cluster.csctl("heal")
+    cluster.status(cut_off)
+    while (answer := cluster.request("GET", cut_off, "/api/v1/kv/real/partition"))[0] != 200:
+        assert time.monotonic() < until
+    assert answer[1] == b"written meanwhile"
+
+
 def test_scaling_under_a_writer_changes_all_voters_in_one_step(cluster: Cluster) -> None:
     # Two generations past the compaction threshold, so that new members need a snapshot.
     with ThreadPoolExecutor(16) as pool:

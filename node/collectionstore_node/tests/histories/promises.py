@@ -82,11 +82,19 @@ def _observed(
         return [f"a write that was promised not to be applied was read:\n  {describe(writer)}\n  {line}"]
     if writer.invoked > (operation.returned if operation.returned is not None else writer.invoked):
         return [f"a value was read before its write began:\n  {line}\n  {describe(writer)}"]
-    if revision is not None and (known := revisions.learn(value, revision)) != revision:
+    if revision is None:
+        return []
+    if (known := revisions.learn(value, revision)) != revision:
         return [
             f"the value {value} has revisions {known} and {revision}: it was stored twice\n"
             f"  {describe(writer)}\n  {line}"
         ]
+    # A transaction has one revision: what it stored beside this value, perhaps seen by nobody, has it too.
+    for steps in (writer.then, writer.otherwise):
+        if any(step.value == value for step in steps):
+            for step in steps:
+                if step.action == "put" and step.value is not None:
+                    revisions.learn(step.value, revision)
     return []
 
 

@@ -36,6 +36,14 @@ GOOD = {
         put((2, None), "x", "b", outcome="unknown"),
         put((3, 4), "x", "c", 3, expects=1, current=2),
     ],
+    "an unknown transaction has one revision, also where it was seen by its revision alone": [
+        put((0, 1), "x", "a", 1),
+        put((2, 3), "y", "b", 2),
+        transact((4, None), [Step("put", "x", "c"), Step("put", "y", "d")], outcome="unknown"),
+        put((5, 6), "y", "e", 4, expects=2, current=3),
+        put((7, 8), "y", "f", 5),
+        get((9, 10), "x", "c", 3),
+    ],
     "a compare-and-set chain": [
         put((0, 1), "x", "a", 1, expects=0),
         put((2, 3), "x", "b", 2, expects=1),
@@ -156,6 +164,18 @@ def test_long_history_of_an_honest_store_needs_no_search() -> None:
     assert verdict.ok
     assert verdict.searched == 0
     assert verdict.groups == 5
+
+
+def test_unseen_unknown_write_is_put_where_an_answer_needs_it_without_a_search() -> None:
+    """The newest of several that were under way; the older ones came to nothing."""
+    history = [put((0, 1), "x", "a", 1)]
+    history += [put((2 + number, None), "x", f"lost{number}", outcome="unknown") for number in range(5)]
+    history += [delete((8, None), "x", outcome="unknown"), put((9, 10), "x", "b", 3, expects=0)]
+    verdict = check(history)
+    assert verdict.ok, verdict.explanation
+    assert verdict.searched == 0
+    late = delete((11, None), "x", outcome="unknown")
+    assert check([one for one in history if one.then[0].action != "delete"] + [late]).linearizable is Linearizable.NO
 
 
 def test_histories_survive_the_disk(tmp_path: Path) -> None:

@@ -9,25 +9,50 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf
 
-from collectionstore_node.tests.histories.model import Revisions, run
+from collectionstore_node.tests.histories.model import Revisions, Store, run
 from collectionstore_node.tests.histories.operations import Operation
 from collectionstore_node.tests.histories.promises import stored
 
 
 def claimed_order_holds(operations: Sequence[Operation], revisions: Revisions) -> bool:
-    """Whether the operations in the order of their revisions explain all answers. None of them is a failed one."""
+    """Whether the operations in the order of their revisions explain all answers. None of them is a failed one.
+
+    Those of unknown fate that nobody saw anything of, such as a delete, are put in where an answer needs one of them.
+    """
     if any(one.outcome == "ok" and (one.answer is None or one.answer.revision is None) for one in operations):
         return False
-    order = _claimed_order(operations, revisions)
-    if not _agrees_with_time(order):
-        return False
+    claimed = _claimed_order(operations, revisions)
+    unseen = [one for one in operations if one.writes and _revision(one, revisions) is None]
     store: dict[str, str] = {}
-    for operation in order:
+    order: list[Operation] = []
+    for operation in claimed:
         fits, changes = run(operation, store, revisions)
         if not fits:
-            return False
+            before = _needed_before(operation, unseen, store, revisions)
+            if before is None:
+                return False
+            unseen.remove(before)
+            order.append(before)
+            store.update(run(before, store, revisions)[1])
+            changes = run(operation, store, revisions)[1]
+        order.append(operation)
         store.update(changes)
-    return True
+    return _agrees_with_time(order)
+
+
+def _needed_before(
+    operation: Operation, unseen: Iterable[Operation], store: Store, revisions: Revisions
+) -> Operation | None:
+    """Return one of `unseen` after which the operation's answer would be right, None when there is none.
+
+    The one that began last is the best guess: whatever was under way for long has probably come to nothing.
+    """
+    for one in sorted(unseen, key=lambda one: -one.invoked):
+        if one.invoked < (operation.returned or 0.0) and not one.keys.isdisjoint(operation.keys):
+            after = {**store, **run(one, store, revisions)[1]}
+            if run(operation, after, revisions)[0]:
+                return one
+    return None
 
 
 def _claimed_order(operations: Iterable[Operation], revisions: Revisions) -> list[Operation]:

@@ -15,8 +15,6 @@ from typing import Final
 import collectionstore_node
 from collectionstore_node.tests.raft import chaos
 
-STEPS: Final = 2500
-"""As in the suite's own runs."""
 SEED_CPU_S: Final = 20.0
 """A seed takes a tenth of a second; a mutant that makes one endless is caught by that."""
 BROKEN: Final = (TypeError, NameError, AttributeError, ImportError, SyntaxError)
@@ -33,7 +31,7 @@ def hunt(limit: int) -> dict[str, object]:
     for seed in range(limit):
         signal.setitimer(signal.ITIMER_VIRTUAL, SEED_CPU_S)
         try:
-            chaos.run(seed, STEPS)
+            chaos.run(seed)
         except Exception as error:
             broken = isinstance(error, BROKEN)
             words = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"

@@ -6,12 +6,10 @@ Nothing here is random. Scripted tests drive it in a fixed order (`settle`), sim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
-from collectionstore_node.errors import MessageRejected
-from collectionstore_node.raft.memory_log import MemoryLog
+from collectionstore_node.errors import MessageRejected, StorageFailed
 from collectionstore_node.raft.messages import (
     GENESIS_CHAIN,
     Change,
@@ -24,222 +22,26 @@ from collectionstore_node.raft.messages import (
     InstallSnapshot,
     Message,
     NodeId,
-    SnapshotMetadata,
     Term,
     TimeoutNow,
     chain_hash,
     decode_messages,
     encode,
 )
-from collectionstore_node.raft.node import RaftNode
-from collectionstore_node.raft.ready import Ready
 from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.tests.raft.disk import Disk, Image
 from collectionstore_node.tests.raft.invariants import Observer
+from collectionstore_node.tests.raft.server import Server
 
-EMPTY_SNAPSHOT: Final = SnapshotMetadata()
-EMPTY_HARD_STATE: Final = HardState()
-
-
-@dataclass(frozen=True)
-class Image:
-    """What a disk holds at one moment; cheap to copy, as nothing in it changes."""
-
-    snapshot: SnapshotMetadata = EMPTY_SNAPSHOT
-    entries: tuple[Entry, ...] = ()
-    hard_state: HardState = EMPTY_HARD_STATE
-    applied: SnapshotMetadata = EMPTY_SNAPSHOT
-    """Where the state machine stands."""
+__all__ = ["Cluster", "Disk", "Image", "Server"]
 
 
-class Disk:
-    """One write-ahead log: writes reach the disk in their order, and a crash keeps some prefix of the unsynced ones."""
-
-    def __init__(self, image: Image) -> None:
-        self._unsynced: list[Image] = []
-        self._durable = image
-
-    @property
-    def durable(self) -> Image:
-        """What survives any crash."""
-        return self._durable
-
-    @property
-    def current(self) -> Image:
-        """What a read returns."""
-        return self._unsynced[-1] if self._unsynced else self._durable
-
-    @property
-    def unsynced(self) -> int:
-        """How many writes a crash may lose."""
-        return len(self._unsynced)
-
-    def write(self, image: Image) -> None:
-        self._unsynced.append(image)
-
-    def sync(self) -> None:
-        self._durable = self.current
-        self._unsynced.clear()
-
-    def crash(self, kept: int = 0) -> None:
-        """Lose all unsynced writes but the first `kept`."""
-        if kept:
-            self._durable = self._unsynced[kept - 1]
-        self._unsynced.clear()
+def _reraise(_server: Server, error: StorageFailed) -> None:
+    raise error
 
 
-class Server:
-    """A core with its driver and disk. The driver's work is cut in two, so that anything may happen in between."""
-
-    def __init__(self, node_id: NodeId, disk: Disk, cluster: Cluster) -> None:
-        self.node_id = node_id
-        self.disk = disk
-        self._cluster = cluster
-        self.log = MemoryLog()
-        self.node: RaftNode | None = None
-        self.writing: Ready | None = None
-        self.applied = SnapshotMetadata()
-        self.life = 0
-
-    @property
-    def alive(self) -> bool:
-        return self.node is not None
-
-    @property
-    def core(self) -> RaftNode:
-        assert self.node is not None, f"server {self.node_id} is down"
-        return self.node
-
-    def start(self) -> None:
-        """Start the process from what the disk holds, making all of it durable first."""
-        assert self.node is None
-        self.disk.sync()
-        image = self.disk.durable
-        self.log = MemoryLog(image.entries, image.snapshot)
-        self.applied = image.applied
-        self.life += 1
-        self.node = RaftNode(
-            self.node_id,
-            self._cluster.settings,
-            self.log,
-            hard_state=image.hard_state,
-            configuration=image.applied.configuration,
-            applied=image.applied.index,
-            random_ticks=self._cluster.random_ticks or self._own_ticks,
-        )
-        self._cluster.observer.started(self.node)
-
-    def _own_ticks(self, lo: int, hi: int) -> int:
-        return lo + (2 * self.node_id - 1) % (hi - lo)
-
-    def crash(self, kept: int = 0) -> None:
-        """Stop without warning; of the unsynced writes only the first `kept` survive."""
-        self.node = None
-        self.writing = None
-        self.disk.crash(min(kept, self.disk.unsynced))
-
-    def step(self, message: Message) -> None:
-        """Hand a message to the core. No correct peer's message may be rejected."""
-        self.core.step(message)
-        self._observe()
-
-    def tick(self) -> None:
-        self.core.tick()
-        self._observe()
-
-    def begin_io(self) -> bool:
-        """Take a Ready, send what may leave at once and write, without a sync. Return whether there was one."""
-        if self.writing is not None or not self.core.has_ready():
-            return False
-        ready = self.core.ready()
-        self.writing = ready
-        self._cluster.observer.ready(self.core, ready, self.disk.durable)
-        self._send(ready.messages)
-        if ready.snapshot is not None:
-            self._install(ready.snapshot)
-        if ready.entries:
-            self.log.append(ready.entries)
-        if ready.entries or ready.hard_state is not None:
-            self._write(ready.hard_state)
-        if self.core.is_leader:
-            self._cluster.observer.leading(self.core, self.log)
-        self._observe()
-        return True
-
-    def finish_io(self) -> None:
-        """Sync, send the rest, apply, and tell the core."""
-        ready = self.writing
-        assert ready is not None
-        if ready.must_sync:
-            self.disk.sync()
-        self._send(ready.messages_after_append)
-        for entry in ready.committed:
-            configuration = self.applied.configuration
-            if entry.kind is EntryKind.CHANGE:
-                configuration = self.core.apply_change(entry)
-                self._cluster.observer.configured(entry.index, configuration)
-            self.applied = SnapshotMetadata(entry.index, entry.term, entry.chain, configuration)
-            self._cluster.observer.applied(self.core, entry)
-        if ready.committed:
-            self._write(None)
-        self.writing = None
-        self.core.advance(ready)
-        for state in ready.read_states:
-            self._cluster.observer.read_answered((self.node_id, self.life, state.request_id), state.index)
-        for request_id in ready.failed_reads:
-            self._cluster.observer.read_failed((self.node_id, self.life, request_id))
-        self._observe()
-
-    def run_io(self) -> bool:
-        """Do all the driver's work there is; return whether there was any."""
-        worked = False
-        if self.writing is not None:
-            self.finish_io()
-            worked = True
-        while self.begin_io():
-            self.finish_io()
-            worked = True
-        return worked
-
-    def compact(self, keep: int = 0) -> None:
-        """Drop the log up to what is applied, but for the last `keep` entries. AFTER the applied state is durable."""
-        index = Index(self.applied.index - keep)
-        if self.writing is not None or index <= self.log.snapshot().index:
-            return
-        self.disk.sync()
-        configuration = self._cluster.observer.configuration_at(index)
-        self.log.compact(SnapshotMetadata(index, self.log.term(index), self.log.chain(index), configuration))
-        self._write(None)
-        self.disk.sync()
-
-    def read(self, request_id: int) -> None:
-        """Ask for a linearizable read; the observer knows what it must not miss."""
-        self._cluster.observer.read_asked((self.node_id, self.life, request_id))
-        self.core.read_index(request_id)
-        self._observe()
-
-    def _install(self, metadata: SnapshotMetadata) -> None:
-        self.log.install(metadata)
-        self.applied = metadata
-        self._write(None)
-        self.disk.sync()
-        self._cluster.observer.installed(self.core, metadata)
-
-    def _write(self, hard_state: HardState | None) -> None:
-        current = self.disk.current
-        lo, hi = self.log.first_index(), Index(self.log.last_index() + 1)
-        entries = self.log.entries(lo, hi, 1 << 60) if lo < hi else ()
-        self.disk.write(Image(self.log.snapshot(), entries, hard_state or current.hard_state, self.applied))
-
-    def _send(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            self._cluster.observer.sent(self.core, self.disk.durable, message)
-            if isinstance(message, InstallSnapshot):
-                # The driver sends the state as it is now, which is at least what the log starts from.
-                message = InstallSnapshot(message.sender, message.to, message.term, self.applied)
-            self._cluster.transmit(message)
-
-    def _observe(self) -> None:
-        self._cluster.observer.changed(self.core, self._cluster.durable_images())
+def _ignore(_message: Message, _data: bytes) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass
@@ -255,6 +57,10 @@ class Cluster:
     """Directed links that lose everything."""
     observer: Observer = field(default_factory=Observer)
     rejected: list[str] = field(default_factory=list)
+    storage_failed: Callable[[Server, StorageFailed], None] = _reraise
+    """Decides what becomes of a server whose disk failed. Scripted tests want to see the error."""
+    carried: Callable[[Message, bytes], None] = _ignore
+    """Told every message as it goes on the wire."""
 
     @classmethod
     def of(
@@ -297,7 +103,9 @@ class Cluster:
 
     def transmit(self, message: Message) -> None:
         """Put a message on the wire, as bytes would do it."""
-        self.wire.extend(decode_messages(encode((message,))))
+        data = encode((message,))
+        self.carried(message, data)
+        self.wire.extend(decode_messages(data))
 
     def block(self, one: int, other: int, *, both: bool = True) -> None:
         self.blocked.add((NodeId(one), NodeId(other)))
@@ -320,13 +128,22 @@ class Cluster:
         arrived = not lost and (message.sender, message.to) not in self.blocked
         arrived = arrived and receiver is not None and receiver.alive
         if arrived and receiver is not None:
-            try:
-                receiver.step(message)
-            except MessageRejected as error:
-                self.rejected.append(f"{message}: {error}")
+            if receiver.paused:
+                receiver.inbox.append(message)
+                return
+            self.hand_over(receiver, message)
         sender = self.servers.get(message.sender)
         if isinstance(message, InstallSnapshot) and sender is not None and sender.alive:
             sender.core.report_snapshot(message.to, delivered=arrived)
+
+    def hand_over(self, receiver: Server, message: Message) -> None:
+        """Step a message that arrived."""
+        try:
+            receiver.step(message)
+        except MessageRejected as error:
+            self.rejected.append(f"{message}: {error}")
+        except StorageFailed as error:
+            self.storage_failed(receiver, error)
 
     def deliver_all(self) -> None:
         """Deliver what is on the wire now, in order, doing no I/O."""
@@ -337,18 +154,28 @@ class Cluster:
     def settle(self, rounds: int = 3000) -> None:
         """Do all I/O and deliver everything in order, until nothing moves."""
         for _ in range(rounds):
-            worked = [server.run_io() for server in self.alive()]
+            worked = [self._work(server) for server in self.alive()]
             delivered = bool(self.wire)
             self.deliver_all()
             if not delivered and not any(worked):
                 return
         raise AssertionError("the cluster does not come to rest")
 
+    def _work(self, server: Server) -> bool:
+        try:
+            return server.run_io()
+        except StorageFailed as error:
+            self.storage_failed(server, error)
+            return True
+
     def tick(self, count: int = 1) -> None:
         """Let time pass for everybody, settling after every tick."""
         for _ in range(count):
             for server in self.alive():
-                server.tick()
+                try:
+                    server.tick()
+                except StorageFailed as error:
+                    self.storage_failed(server, error)
             self.settle()
 
     def elect(self, node_id: int) -> Server:

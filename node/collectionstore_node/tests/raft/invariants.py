@@ -1,21 +1,24 @@
 """The invariants of Raft, checked on every effect of every core (Raft Figure 3; thesis 3.6, 6.4).
 
-Election safety, log matching, leader completeness, state machine safety; commit only what a quorum holds durably;
-nothing leaves that rests on unsynced state; indexes never fall; reads miss nothing that was committed before them.
+Election safety, log matching, leader completeness, state machine safety; commit only what a quorum holds durably, and
+count only what a follower really holds; nobody campaigns with a committed change of members unapplied; nothing leaves
+that rests on unsynced state; terms, votes and indexes never go back; reads miss nothing that was committed before them.
 A violation is an AssertionError whose text names the invariant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from collectionstore_node.raft.memory_log import MemoryLog
 from collectionstore_node.raft.messages import (
+    NO_NODE,
     AppendEntries,
     AppendReply,
     Configuration,
     Entry,
+    EntryKind,
     Heartbeat,
     Index,
     Message,
@@ -25,13 +28,18 @@ from collectionstore_node.raft.messages import (
     Term,
     VoteReply,
 )
-from collectionstore_node.raft.ready import Ready
+from collectionstore_node.raft.ready import Ready, Role
+from collectionstore_node.tests.raft.disk import Image
+from collectionstore_node.tests.raft.promises import Promises, ReadKey
 
 if TYPE_CHECKING:
     from collectionstore_node.raft.node import RaftNode
-    from collectionstore_node.tests.raft.cluster import Image
+    from collectionstore_node.tests.raft.cluster import Cluster
 
-ReadKey = tuple[NodeId, int, int]
+Vitals = tuple[Term, NodeId, Index, Index, Index, Role]
+"""Term, vote, commit, applied, last index and role of a core."""
+
+CAMPAIGNING: Final = (Role.PRE_CANDIDATE, Role.CANDIDATE)
 
 
 class Observer:
@@ -43,22 +51,38 @@ class Observer:
         """What some node has applied at each index: (term, chain)."""
         self.commit = Index(0)
         """The highest index that any node called committed."""
-        self.answered_reads = 0
+        self.promises = Promises()
+        self.noted: Callable[[NodeId, Vitals], None] = _forget
+        """Told the vitals of a core whenever they changed."""
         self._written: dict[tuple[Index, Term], bytes] = {}
         self._configurations: dict[Index, Configuration] = {}
-        self._seen: dict[NodeId, tuple[Term, Index, Index]] = {}
-        self._reads: dict[ReadKey, Index] = {}
+        self._seen: dict[NodeId, Vitals] = {}
+        self._voted: dict[NodeId, tuple[Term, NodeId]] = {}
+
+    @property
+    def answered_reads(self) -> int:
+        return self.promises.answered_reads
 
     # What the servers report
 
     def started(self, node: RaftNode) -> None:
-        """A process began: commit and applied may be older than in its last life, never the term it voted in."""
-        self._seen[node.node_id] = (node.term, node.commit_index, node.applied)
+        """A process began: commit and applied may be older than in its last life, never the vote that it told."""
+        term, vote = self._voted.get(node.node_id, (Term(0), NO_NODE))
+        assert node.term >= term, f"{node.node_id} forgot term {term}"
+        assert node.term > term or node.vote == vote, f"{node.node_id} forgot its vote in term {term}"
+        self._seen[node.node_id] = _vitals(node)
+
+    def stopped(self, node_id: NodeId) -> None:
+        self.promises.stopped(node_id)
+
+    def excuse(self, node_id: NodeId) -> None:
+        """Let a server forget its votes: a test brings it back without its disk, which no correct one does."""
+        self._voted.pop(node_id, None)
 
     def ready(self, node: RaftNode, ready: Ready, durable: Image) -> None:
         """Check what the core wants to have done, before it is done."""
         if ready.committed:
-            assert ready.committed[-1].index <= _last_index(durable), f"{node.node_id} applies what is not durable"
+            assert ready.committed[-1].index <= durable.last_index, f"{node.node_id} applies what is not durable"
         for entry in ready.entries:
             chain = self._written.setdefault((entry.index, entry.term), entry.chain)
             assert chain == entry.chain, f"log matching: {node.node_id} writes another entry {entry.index}@{entry.term}"
@@ -66,9 +90,10 @@ class Observer:
         assert not ready.entries or ready.must_sync, "entries without a sync"
         assert ready.must_sync == bool(ready.entries or term_or_vote)
 
-    def applied(self, node: RaftNode, entry: Entry) -> None:
+    def applied(self, node_id: NodeId, entry: Entry) -> None:
         known = self.committed.setdefault(entry.index, (entry.term, entry.chain))
-        assert known == (entry.term, entry.chain), f"state machine safety: {node.node_id} applies another {entry.index}"
+        assert known == (entry.term, entry.chain), f"state machine safety: {node_id} applies another {entry.index}"
+        self.promises.applied(node_id, entry)
 
     def configured(self, index: Index, configuration: Configuration) -> None:
         known = self._configurations.setdefault(index, configuration)
@@ -85,31 +110,48 @@ class Observer:
     def installed(self, node: RaftNode, metadata: SnapshotMetadata) -> None:
         known = self.committed.get(metadata.index)
         assert known == (metadata.term, metadata.chain), f"{node.node_id} installs a snapshot of another history"
+        self.promises.skipped_to(node.node_id, metadata.index)
 
-    def changed(self, node: RaftNode, disks: Mapping[NodeId, Image]) -> None:
+    def changed(self, node: RaftNode, disks: Callable[[], Mapping[NodeId, Image]]) -> None:
         """Check a core after every event."""
-        term, commit, applied = self._seen[node.node_id]
-        assert node.term >= term, "the term fell"
-        assert node.commit_index >= commit, "the commit index fell"
-        assert node.applied >= applied, "applied fell"
-        assert node.applied <= node.commit_index <= node.last_index, "applied <= commit <= last"
-        self._seen[node.node_id] = (node.term, node.commit_index, node.applied)
-        if node.is_leader:
+        now = _vitals(node)
+        before = self._seen[node.node_id]
+        if now == before:
+            return
+        term, vote, commit, applied, last, role = now
+        assert term >= before[0], "the term fell"
+        assert term > before[0] or before[1] in (NO_NODE, vote), f"{node.node_id} votes twice in term {term}"
+        assert commit >= before[2], "the commit index fell"
+        assert applied >= before[3], "applied fell"
+        assert applied <= commit <= last, "applied <= commit <= last"
+        self._seen[node.node_id] = now
+        self.noted(node.node_id, now)
+        if role is Role.LEADER:
             self._check_leader(node, disks)
-        self.commit = max(self.commit, node.commit_index)
+        elif role in CAMPAIGNING and applied < commit:
+            self._check_campaign(node)
+        self.commit = max(self.commit, commit)
 
-    def _check_leader(self, node: RaftNode, disks: Mapping[NodeId, Image]) -> None:
+    def _check_leader(self, node: RaftNode, disks: Callable[[], Mapping[NodeId, Image]]) -> None:
         known = self.leaders.setdefault(node.term, node.node_id)
         assert known == node.node_id, f"election safety: {known} and {node.node_id} lead term {node.term}"
         if node.commit_index > self.commit:
             configuration = node.configuration
-            held = {node_id: _durable_to(image, node.term) for node_id, image in disks.items()}
+            held = {node_id: _durable_to(image, node.term) for node_id, image in disks().items()}
             for voters in (configuration.voters, configuration.outgoing):
                 # Counted here anew: the core's own arithmetic is under test.
                 holders = [voter for voter in voters if held.get(voter, 0) >= node.commit_index]
                 assert 2 * len(holders) > len(voters) or not voters, (
                     f"{node.node_id} commits {node.commit_index}, only {holders} of {voters} hold it durably"
                 )
+
+    def _check_campaign(self, node: RaftNode) -> None:
+        log = node._state.log
+        for index in range(log.applied + 1, log.commit + 1):
+            entry = log.entries(Index(index), Index(index + 1), 0)[0]
+            assert entry.kind is not EntryKind.CHANGE, (
+                f"{node.node_id} campaigns, but has not applied the change of members at {index}"
+            )
 
     def leading(self, node: RaftNode, log: MemoryLog) -> None:
         """Check that the log of the newest leader, as it is written now, holds everything that is committed."""
@@ -121,46 +163,81 @@ class Observer:
             # Equal chains mean equal logs up to there.
             assert log.chain(last) == self.committed[last][1], f"leader completeness: {node.node_id} differs at {last}"
 
+    def counted(self, node: RaftNode, sender: NodeId, cluster: Cluster) -> None:
+        """Check, after an acknowledgement, that the leader counts no more than the follower's disk holds."""
+        leadership = node._state.leadership
+        if leadership is None or sender not in leadership.progress:
+            return
+        follower = cluster.servers.get(sender)
+        if follower is None or follower.disk.durable.hard_state.term > node.term:
+            return  # A newer leader may have replaced what the follower had acknowledged.
+        match_index = leadership.progress[sender].match_index
+        image, log = follower.disk.durable, node._state.log
+        assert match_index <= image.last_index, (
+            f"{node.node_id} counts {match_index} for {sender}, whose disk ends at {image.last_index}"
+        )
+        if log.first_index() <= match_index and image.snapshot.index < match_index:
+            assert log.term(match_index) == image.term_at(match_index), (
+                f"{node.node_id} counts another entry {match_index} for {sender} than it holds"
+            )
+
     def sent(self, node: RaftNode, durable: Image, message: Message) -> None:
         """Check that a message rests only on what would survive a crash now."""
         hard_state = durable.hard_state
         if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
             voted = (hard_state.term, hard_state.vote) == (message.term, message.to)
             assert voted or hard_state.term > message.term, "a vote leaves before it is durable"
+            self._tell(node.node_id, message.term, message.to)
         elif isinstance(message, RequestVote) and not message.pre_vote:
             assert hard_state.term >= message.term, "a candidate asks before its term is durable"
+            self._tell(node.node_id, message.term, message.sender)
         elif isinstance(message, AppendEntries | Heartbeat):
             assert (hard_state.term, hard_state.vote) == (message.term, message.sender), "a leader without its own vote"
         elif isinstance(message, AppendReply) and not message.rejected and message.index:
             assert hard_state.term >= message.term, "an acknowledgement leaves before its term is durable"
-            last = _last_index(durable)
+            last = durable.last_index
             assert last >= message.index, f"{node.node_id} acknowledges {message.index}, its disk ends at {last}"
 
+    def _tell(self, node_id: NodeId, term: Term, vote: NodeId) -> None:
+        told = self._voted.get(node_id, (Term(0), NO_NODE))
+        assert term != told[0] or vote == told[1], f"{node_id} tells a second vote in term {term}"
+        if term > told[0]:
+            self._voted[node_id] = (term, vote)
+
+    # What clients ask
+
+    def proposed(self, node_id: NodeId, index: Index, term: Term) -> None:
+        self.promises.proposed(node_id, index, term)
+
     def read_asked(self, key: ReadKey) -> None:
-        self._reads[key] = self.commit
+        self.promises.read_asked(key, self.commit)
 
     def read_answered(self, key: ReadKey, index: Index) -> None:
-        floor = self._reads.pop(key)
-        assert index >= floor, f"stale read: index {index}, but {floor} was committed when it was asked"
-        self.answered_reads += 1
+        self.promises.read_answered(key, index)
 
     def read_failed(self, key: ReadKey) -> None:
-        del self._reads[key]
+        self.promises.read_failed(key)
 
     def waiting_reads(self) -> list[ReadKey]:
         """Return the reads that were neither answered nor given up."""
-        return list(self._reads)
+        return self.promises.waiting_reads()
 
 
-def _last_index(image: Image) -> Index:
-    return image.entries[-1].index if image.entries else image.snapshot.index
+def _vitals(node: RaftNode) -> Vitals:
+    # Looked at after every event, so not through the core's properties.
+    state = node._state
+    log = state.log
+    return state.term, state.vote, log.commit, log.applied, log.last_index, state.role
+
+
+def _forget(_node_id: NodeId, _vitals: Vitals) -> None:
+    """Nobody wants to know."""
 
 
 def _durable_to(image: Image, term: Term) -> Index:
     """Return the last index on a disk that the leader of `term` may count: what it wrote itself, or a snapshot."""
-    if image.entries:
+    for entry in reversed(image.entries):
         # Entries of other terms at the end of the log were not written by this leader.
-        own = [entry.index for entry in image.entries if entry.term == term]
-        if own:
-            return own[-1]
+        if entry.term == term:
+            return entry.index
     return image.snapshot.index if image.snapshot.term == term else Index(0)

@@ -150,7 +150,7 @@ def test_change_is_refused_while_one_runs() -> None:
 
 
 def test_new_leader_takes_no_change_before_its_own_term_is_applied() -> None:
-    """Its log may hold a change of its predecessor."""
+    """S8: its log may hold a change of its predecessor."""
     solo = Solo(log=make_entries([1, 1]), term=1)
     solo.elect()
     with pytest.raises(ChangePending):
@@ -383,6 +383,32 @@ def test_last_voter_learns_from_the_one_that_left_that_it_is_alone() -> None:
     assert leader.core.last_index > cluster[2].core.last_index
     cluster.tick(45)
     assert cluster[2].core.is_leader
+
+
+def test_last_voter_learns_of_a_commit_that_only_the_one_that_left_knows() -> None:
+    """N1: it needs the vote of who left, who has the longer log and refuses; the refusal tells it what is committed."""
+    cluster = Cluster.of(1)
+    leader = cluster.elect(1)
+    cluster.add(2)
+    leader.core.propose_change(change(add(2), learn(1)))
+    while not leader.core.configuration.joint:
+        step_everything(cluster)
+    joint = leader.core.commit_index
+    while leader.core.commit_index == joint:
+        step_everything(cluster)
+    while leader.core.has_ready():
+        leader.run_io()
+        cluster.wire.clear()
+    cluster[2].run_io()
+    cluster.wire.clear()
+    leader.crash(kept=99)
+    leader.start()
+    last = cluster[2].core
+    assert last.configuration.joint
+    assert last.commit_index < leader.core.commit_index
+    assert last.last_index < leader.core.last_index
+    cluster.tick(45)
+    assert last.is_leader
 
 
 def test_removed_follower_does_not_unsettle_the_others() -> None:

@@ -146,7 +146,7 @@ def test_commit_never_falls_and_never_passes_the_end() -> None:
 
 
 def test_commit_beyond_the_end_refuses_to_open() -> None:
-    """Entries were lost; waiting for them would never end (PySyncObj PR#197)."""
+    """L19: entries were lost; waiting for them would never end (PySyncObj PR#197)."""
     with pytest.raises(InvariantViolated, match="lost"):
         RaftLog(MemoryLog(make_entries([1])), Index(2), Index(0))
 

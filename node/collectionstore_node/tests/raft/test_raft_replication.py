@@ -140,7 +140,7 @@ def test_append_behind_the_commit_index_is_answered_with_it() -> None:
 
 
 def test_follower_acknowledges_only_after_its_own_sync() -> None:
-    """Raft 5.3, thesis 3.8."""
+    """S21; Raft 5.3, thesis 3.8."""
     solo = Solo(term=1)
     solo.node.step(solo.append(make_entries([1])))
     ready = solo.node.ready()

@@ -84,6 +84,7 @@ def test_member_that_lost_its_disk_under_its_old_id_is_noticed() -> None:
     cluster.propose()
     cluster[3].crash()
     del cluster.servers[NodeId(3)]
+    cluster.observer.excuse(NodeId(3))
     cluster.add(3, Image())
     cluster.tick(5)
     assert any("believes that this node holds" in text for text in cluster.rejected)

@@ -91,7 +91,7 @@ FOLLOWER_CASES: list[tuple[str, Message, str]] = [
     ("from itself", Heartbeat(ONE, ONE, Term(3), Index(0)), "no peer"),
     ("from nobody", Heartbeat(NodeId(0), ONE, Term(3), Index(0)), "no peer"),
     ("term 0", Heartbeat(TWO, ONE, Term(0), Index(0)), "out of range"),
-    ("term jump", Heartbeat(TWO, ONE, Term(2**40), Index(0)), "out of range"),
+    ("term beyond all", Heartbeat(TWO, ONE, Term(2**62 + 1), Index(0)), "out of range"),
     ("second leader appends", AppendEntries(THREE, ONE, Term(3), Index(0), Term(0), (), Index(0)), "two leaders"),
     ("second leader beats", Heartbeat(THREE, ONE, Term(3), Index(0)), "two leaders"),
     (

@@ -49,7 +49,7 @@ def pass_time(stage: Stage, command: Command) -> Lines:
 
 
 def campaign(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).core.campaign()
+    stage.server(command.node()).core.campaign()
     return []
 
 
@@ -60,12 +60,12 @@ def elect(stage: Stage, command: Command) -> Lines:
 
 def propose(stage: Stage, command: Command) -> Lines:
     data = command.words[1].encode()
-    return _proposed(lambda: stage.actor(command.node()).core.propose(data))
+    return _proposed(lambda: stage.server(command.node()).core.propose(data))
 
 
 def propose_change(stage: Stage, command: Command) -> Lines:
     change = config_change(command.words[1:])
-    return _proposed(lambda: stage.actor(command.node()).core.propose_change(change))
+    return _proposed(lambda: stage.server(command.node()).core.propose_change(change))
 
 
 def _proposed(action: Callable[[], tuple[int, int]]) -> Lines:
@@ -77,20 +77,20 @@ def _proposed(action: Callable[[], tuple[int, int]]) -> Lines:
 
 
 def read(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).read(int(command.words[1]))
+    stage.server(command.node()).read(int(command.words[1]))
     return []
 
 
 def transfer(stage: Stage, command: Command) -> Lines:
     try:
-        stage.actor(command.node()).core.transfer_leadership(command.node(1))
+        stage.server(command.node()).core.transfer_leadership(command.node(1))
     except (NotNow, InvalidRequest) as error:
         return [f"refused: {error} ({type(error).__name__})"]
     return []
 
 
 def unreachable(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).core.report_unreachable(command.node(1))
+    stage.server(command.node()).core.report_unreachable(command.node(1))
     return []
 
 
@@ -98,7 +98,7 @@ def unreachable(stage: Stage, command: Command) -> Lines:
 
 
 def write(stage: Stage, command: Command) -> Lines:
-    server = stage.actor(command.node())
+    server = stage.server(command.node())
     known = len(stage.wire)
     with stage.stopping(server.node_id):
         server.begin_io()
@@ -120,13 +120,16 @@ def write(stage: Stage, command: Command) -> Lines:
 
 
 def sync(stage: Stage, command: Command) -> Lines:
+    server = stage.server(command.node())
+    if server.writing is None or server.synced:
+        raise ValueError(f"{server.node_id} has written nothing that waits for a sync")
     known = len(stage.wire)
-    stage.actor(command.node()).sync_io()
+    server.sync_io()
     return [f"sends {wording.message(message)}" for message in stage.wire[known:]]
 
 
 def apply(stage: Stage, command: Command) -> Lines:
-    server = stage.actor(command.node())
+    server = stage.server(command.node())
     if server.writing is not None and not server.synced:
         raise ValueError(f"{server.node_id} has not synced what it wrote")
     with stage.stopping(server.node_id):
@@ -137,14 +140,14 @@ def apply(stage: Stage, command: Command) -> Lines:
 def work(stage: Stage, command: Command) -> Lines:
     for node_id in command.nodes():
         with stage.stopping(node_id):
-            stage.actor(node_id).run_io()
+            stage.server(node_id).run_io()
     return []
 
 
 def crash(stage: Stage, command: Command) -> Lines:
     keep = command.options.get("keep", "0")
     for node_id in command.nodes():
-        server = stage.actor(node_id)
+        server = stage.server(node_id)
         server.crash(server.disk.unsynced if keep == "all" else int(keep))
     return []
 
@@ -152,7 +155,7 @@ def crash(stage: Stage, command: Command) -> Lines:
 def restart(stage: Stage, command: Command) -> Lines:
     lines = []
     for node_id in command.nodes():
-        server = stage.actor(node_id)
+        server = stage.server(node_id)
         try:
             server.start()
         except Fatal as error:
@@ -163,20 +166,22 @@ def restart(stage: Stage, command: Command) -> Lines:
 
 
 def wipe(stage: Stage, command: Command) -> Lines:
-    lost = stage.actor(command.node())
+    lost = stage.server(command.node())
     lost.crash()
     del stage.servers[lost.node_id]
+    stage.watcher.excuse(lost.node_id)
     stage.news()
     stage.add(int(command.options.get("as", lost.node_id)))
     return []
 
 
 def compact(stage: Stage, command: Command) -> Lines:
-    server = stage.actor(command.node())
+    server = stage.server(command.node())
     server.compact(int(command.options.get("keep", "0")))
+    server.disk.sync()
     return [wording.log(server)]
 
 
 def fail_reads(stage: Stage, command: Command) -> Lines:
-    stage.actor(command.node()).fail_reads()
+    stage.server(command.node()).disk.unreadable = True
     return []

@@ -82,7 +82,7 @@ def inject(stage: Stage, command: Command) -> Lines:
     if kind is messages.AppendEntries:
         fields["entries"] = ()
     elif kind is messages.InstallSnapshot:
-        fields["metadata"] = stage.actor(int(sender)).log.snapshot()
+        fields["metadata"] = stage.server(int(sender)).log.snapshot()
     message: Message = kind(sender=int(sender), to=int(to), **fields)
     stage.transmit(message)
     return [wording.message(message)]
@@ -97,15 +97,15 @@ def wire(stage: Stage, command: Command) -> Lines:
 
 def each(show: Callable[[Server], str]) -> Callable[[Stage, Command], Lines]:
     def look(stage: Stage, command: Command) -> Lines:
-        return [show(stage.actor(node_id)) for node_id in command.nodes() or sorted(stage.servers)]
+        return [show(stage.server(node_id)) for node_id in command.nodes() or sorted(stage.servers)]
 
     return look
 
 
 def progress(stage: Stage, command: Command) -> Lines:
-    return wording.progress(stage.actor(command.node()))
+    return wording.progress(stage.server(command.node()))
 
 
 def snapshot(stage: Stage, command: Command) -> Lines:
-    metadata = stage.actor(command.node()).log.snapshot()
+    metadata = stage.server(command.node()).log.snapshot()
     return [f"at {metadata.index}@{metadata.term}, {wording.configuration(metadata.configuration)}"]

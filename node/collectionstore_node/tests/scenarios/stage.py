@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from collectionstore_node.errors import Fatal, StorageFailed
-from collectionstore_node.raft.memory_log import MemoryLog
+from collectionstore_node.errors import Fatal
 from collectionstore_node.raft.messages import (
     GENESIS_CHAIN,
     Change,
@@ -25,63 +24,12 @@ from collectionstore_node.raft.messages import (
     chain_hash,
     encode,
 )
-from collectionstore_node.tests.raft.cluster import Cluster, Disk, Image, Server
-from collectionstore_node.tests.raft.invariants import Observer, ReadKey
+from collectionstore_node.tests.raft.cluster import Cluster, Image, Server
+from collectionstore_node.tests.raft.invariants import Observer
+from collectionstore_node.tests.raft.promises import ReadKey
 from collectionstore_node.tests.scenarios import wording
 
 ROUNDS_MAX = 2000
-
-
-class BrittleLog(MemoryLog):
-    """A stored log whose reads can be made to fail."""
-
-    failing = False
-
-    def entries(self, lo: Index, hi: Index, bytes_max: int) -> tuple[Entry, ...]:
-        if self.failing:
-            raise StorageFailed("read the log: EIO")
-        return super().entries(lo, hi, bytes_max)
-
-
-class Actor(Server):
-    """A server whose sync and apply can be taken apart, and whose log can become unreadable."""
-
-    synced = False
-    """Whether the Ready being worked on is synced already, and what waited for that is sent."""
-
-    @property
-    def log(self) -> MemoryLog:
-        return self._log
-
-    @log.setter
-    def log(self, log: MemoryLog) -> None:
-        lo, hi = log.first_index(), Index(log.last_index() + 1)
-        self._log = BrittleLog(log.entries(lo, hi, 1 << 60) if lo < hi else (), log.snapshot())
-
-    def fail_reads(self) -> None:
-        self._log.failing = True
-
-    def sync_io(self) -> None:
-        """Do the first half of `finish_io`: sync, and send what waited for it."""
-        ready = self.writing
-        if ready is None or self.synced:
-            raise ValueError(f"{self.node_id} has written nothing that waits for a sync")
-        if ready.must_sync:
-            self.disk.sync()
-        self._send(ready.messages_after_append)
-        self.synced = True
-
-    def finish_io(self) -> None:
-        super().finish_io()
-        self.synced = False
-
-    def crash(self, kept: int = 0) -> None:
-        super().crash(kept)
-        self.synced = False
-
-    def _send(self, messages: Iterable[Message]) -> None:
-        if not (self.synced and self.writing is not None and messages is self.writing.messages_after_append):
-            super()._send(messages)
 
 
 class Watcher(Observer):
@@ -126,16 +74,10 @@ class Stage(Cluster):
         self.settle()
         self.news()
 
-    def add(self, node_id: int, image: Image | None = None) -> Server:
-        server = Actor(NodeId(node_id), Disk(image or Image()), self)
-        self.servers[server.node_id] = server
-        server.start()
-        return server
-
-    def actor(self, node_id: int) -> Actor:
+    def server(self, node_id: int) -> Server:
         """Return a node. Raises `ValueError` when there is none of that id."""
         server = self.servers.get(NodeId(node_id))
-        if not isinstance(server, Actor):
+        if server is None:
             raise ValueError(f"there is no node {node_id}")
         return server
 
@@ -146,7 +88,7 @@ class Stage(Cluster):
             yield
         except Fatal as error:
             self.watcher.alarms.append(f"{node_id}: stops: {error}")
-            self.actor(node_id).crash()
+            self.server(node_id).crash()
 
     def deliver(self, message: Message, *, lost: bool = False) -> None:
         known = len(self.rejected)

@@ -1,0 +1,268 @@
+"""A core with its driver and disk. The driver's work is cut into steps, so that anything may happen in between.
+
+```
+take ── write ─┬─ sync ──┬─ finish          `begin_io` is take and write, `finish_io` all that is left
+               └─ apply ─┘                  sync and apply come in any order, as in the replica's driver
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from collectionstore_node.raft.memory_log import MemoryLog
+from collectionstore_node.raft.messages import (
+    AppendReply,
+    EntryKind,
+    HardState,
+    Index,
+    InstallSnapshot,
+    Message,
+    NodeId,
+    SnapshotMetadata,
+    Term,
+)
+from collectionstore_node.raft.node import RaftNode
+from collectionstore_node.raft.ready import Ready
+from collectionstore_node.tests.raft.disk import Disk, Image, StoredLog
+
+if TYPE_CHECKING:
+    from collectionstore_node.tests.raft.cluster import Cluster
+
+
+class Server:
+    """One process and its disk. Whatever its disk refuses is raised, as `StorageFailed`; the process must stop then."""
+
+    def __init__(self, node_id: NodeId, disk: Disk, cluster: Cluster) -> None:
+        self.node_id = node_id
+        self.disk = disk
+        self._cluster = cluster
+        self.log = MemoryLog()
+        self.node: RaftNode | None = None
+        self.writing: Ready | None = None
+        """The Ready that is being worked on, and how far that is:"""
+        self.written = self.synced = self.has_applied = False
+        self.applied = SnapshotMetadata()
+        self.life = 0
+        self.paused = False
+        """The process stands still: it neither ticks nor handles anything. What arrives waits in `inbox`."""
+        self.inbox: list[Message] = []
+        self._quiet = False
+        """The core had nothing to do, and nobody has touched it since."""
+
+    @property
+    def alive(self) -> bool:
+        return self.node is not None
+
+    @property
+    def core(self) -> RaftNode:
+        assert self.node is not None, f"server {self.node_id} is down"
+        self._quiet = False
+        return self.node
+
+    # Life
+
+    def start(self) -> None:
+        """Start the process from what the disk shows. Raises `DataDirectoryRefused` when that is not whole."""
+        assert self.node is None
+        image = self.disk.open()
+        self.log = MemoryLog(image.entries, image.snapshot)
+        self._stored = StoredLog(self.log, self.disk)
+        self.applied = image.applied
+        self.life += 1
+        self.node = RaftNode(
+            self.node_id,
+            self._cluster.settings,
+            self._stored,
+            hard_state=image.hard_state,
+            configuration=image.applied.configuration,
+            applied=image.applied.index,
+            random_ticks=self._cluster.random_ticks or self._own_ticks,
+        )
+        self._quiet = False
+        self._cluster.observer.started(self.node)
+
+    def _own_ticks(self, lo: int, hi: int) -> int:
+        return lo + (2 * self.node_id - 1) % (hi - lo)
+
+    def crash(self, kept: int = 0) -> None:
+        """Stop without warning; of the unsynced writes only the first `kept` survive."""
+        self.node = None
+        self.writing = None
+        self.paused = False
+        self.inbox.clear()
+        self.disk.crash(min(kept, self.disk.unsynced))
+        self._cluster.observer.stopped(self.node_id)
+
+    # What happens to the core
+
+    def step(self, message: Message) -> None:
+        """Hand a message to the core. No correct peer's message may be rejected."""
+        node = self.core
+        node.step(message)
+        if type(message) is AppendReply:
+            self._cluster.observer.counted(node, message.sender, self._cluster)
+        self.observe()
+
+    def tick(self) -> None:
+        self.core.tick()
+        self.observe()
+
+    def propose(self, data: bytes) -> tuple[Index, Term]:
+        """Propose as a client does, who remembers what was promised. Raises as `RaftNode.propose`."""
+        index, term = self.core.propose(data)
+        self._cluster.observer.proposed(self.node_id, index, term)
+        self.observe()
+        return index, term
+
+    def read(self, request_id: int) -> None:
+        """Ask for a linearizable read; the observer knows what it must not miss."""
+        self._cluster.observer.read_asked((self.node_id, self.life, request_id))
+        self.core.read_index(request_id)
+        self.observe()
+
+    # What the driver does
+
+    def take_io(self) -> bool:
+        """Take a Ready and send what may leave at once. Return whether there was one."""
+        if self.writing is not None or self._quiet:
+            return False
+        node = self.core
+        if not node.has_ready():
+            self._quiet = True
+            return False
+        ready = node.ready()
+        self.writing = ready
+        self.written = self.synced = self.has_applied = False
+        self._cluster.observer.ready(node, ready, self.disk.durable)
+        self._send(ready.messages)
+        self.observe()
+        return True
+
+    def write_io(self) -> None:
+        """Install the snapshot if there is one, and write the rest without a sync."""
+        ready = self.writing
+        assert ready is not None
+        assert not self.written
+        if ready.snapshot is not None:
+            self._install(ready.snapshot)
+        if ready.entries:
+            first = ready.entries[0].index
+            if first <= self.log.last_index():
+                last = Index(first - 1)
+                self.disk.lower_witness(last, self.log.term(last))
+            self.log.append(ready.entries)
+        if ready.entries or ready.hard_state is not None:
+            self._write(ready.hard_state)
+        self.written = True
+        node = self.core
+        if node.is_leader:
+            self._cluster.observer.leading(node, self.log)
+        self.observe()
+
+    def begin_io(self) -> bool:
+        """Take a Ready, send what may leave at once and write, without a sync. Return whether there was one."""
+        if not self.take_io():
+            return False
+        self.write_io()
+        return True
+
+    def sync_io(self) -> None:
+        """Sync, and send what waited for that."""
+        ready = self.writing
+        assert ready is not None
+        assert self.written
+        assert not self.synced
+        if ready.must_sync:
+            self.disk.sync()
+        self._send(ready.messages_after_append)
+        self.synced = True
+
+    def apply_io(self) -> None:
+        """Apply what is committed. All of it was durable before, so this need not wait for the sync."""
+        ready = self.writing
+        assert ready is not None
+        assert self.written
+        assert not self.has_applied
+        observer = self._cluster.observer
+        for entry in ready.committed:
+            configuration = self.applied.configuration
+            if entry.kind is EntryKind.CHANGE:
+                configuration = self.core.apply_change(entry)
+                observer.configured(entry.index, configuration)
+            self.applied = SnapshotMetadata(entry.index, entry.term, entry.chain, configuration)
+            observer.applied(self.node_id, entry)
+        if ready.committed:
+            self._write(None)
+        self.has_applied = True
+
+    def finish_io(self) -> None:
+        """Do what is left of the Ready, and tell the core that all is done."""
+        if not self.written:
+            self.write_io()
+        if not self.synced:
+            self.sync_io()
+        if not self.has_applied:
+            self.apply_io()
+        ready = self.writing
+        assert ready is not None
+        self.writing = None
+        self.core.advance(ready)
+        for state in ready.read_states:
+            self._cluster.observer.read_answered((self.node_id, self.life, state.request_id), state.index)
+        for request_id in ready.failed_reads:
+            self._cluster.observer.read_failed((self.node_id, self.life, request_id))
+        self.observe()
+
+    def run_io(self) -> bool:
+        """Do all the driver's work there is; return whether there was any."""
+        worked = False
+        if self.writing is not None:
+            self.finish_io()
+            worked = True
+        while self.begin_io():
+            self.finish_io()
+            worked = True
+        return worked
+
+    def compact(self, keep: int = 0) -> None:
+        """Drop the log up to what the core calls applied, but for the last `keep` entries.
+
+        AFTER the applied state is durable. The cut itself is a write like any other.
+        """
+        index = Index(self.core.applied - keep)
+        if index <= self.log.snapshot().index:
+            return
+        if self.disk.durable.applied.index < index:
+            self.disk.sync()
+        configuration = self._cluster.observer.configuration_at(index)
+        self.log.compact(SnapshotMetadata(index, self.log.term(index), self.log.chain(index), configuration))
+        self._write(None)
+
+    def observe(self) -> None:
+        """Check the invariants after an event."""
+        assert not self._stored.failed, f"{self.node_id} goes on after its log could not be read"
+        assert self.node is not None
+        self._cluster.observer.changed(self.node, self._cluster.durable_images)
+
+    def _install(self, metadata: SnapshotMetadata) -> None:
+        old = self.log.snapshot()
+        self.disk.lower_witness(old.index, old.term)
+        self.log.install(metadata)
+        self.applied = metadata
+        self._write(None)
+        self.disk.sync()
+        self._cluster.observer.installed(self.core, metadata)
+
+    def _write(self, hard_state: HardState | None) -> None:
+        hard_state = hard_state or self.disk.current.hard_state
+        self.disk.write(Image(self.log.snapshot(), self.log.kept(), hard_state, self.applied))
+
+    def _send(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._cluster.observer.sent(self.core, self.disk.durable, message)
+            if isinstance(message, InstallSnapshot):
+                # The driver sends the state as it is now, which is at least what the log starts from.
+                message = InstallSnapshot(message.sender, message.to, message.term, self.applied)
+            self._cluster.transmit(message)

@@ -1,0 +1,81 @@
+"""What the program logs in a world: told with the rest of the story, and an error is a failure of the seed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from collectionstore_node.errors import StorageFailed
+from collectionstore_node.tests.simulation.events import Trace
+from collectionstore_node.tests.simulation.process import Process, running
+
+_LIBRARIES = ("aiohttp", "asyncio")
+_IMPOSSIBLE = ("message.rejected",)
+"""Warnings that no fault explains while no member lies."""
+
+
+class Logged(AssertionError):
+    """Something logged an error: of the program itself, for faults are not errors in this sense."""
+
+
+class _Handler(logging.Handler):
+    """Takes what libraries log."""
+
+    def __init__(self, take: Callable[[str, str, BaseException | None], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
+        error = record.exc_info[1] if record.exc_info else None
+        self._take(record.levelname.lower(), record.getMessage(), error)
+
+
+def _counts(process: Process | None, error: BaseException | None) -> bool:
+    """Whether an error is worth a failure. One of the disk ends the process, and its host judges whether it may."""
+    return not isinstance(error, StorageFailed) and (process is None or process.alive)
+
+
+@contextmanager
+def kept(trace: Trace, failed: Callable[[BaseException, BaseException | None], None]) -> Iterator[None]:
+    """Lead all logs to `trace`, and errors of living processes to `failed` too, until the end of the block."""
+
+    def take(level: str, text: str, error: BaseException | None) -> None:
+        process = running()
+        trace.say(process.name if process is not None else "world", f"{level}: {text}")
+        if level in ("error", "critical", "exception") and _counts(process, error):
+            failed(Logged(f"{process.name if process else 'world'} logged: {text}: {error!r}"), error)
+
+    def take_event(_logger: object, level: str, event: MutableMapping[str, Any]) -> str:
+        error = event.pop("exc_info", None)
+        if error is True:
+            error = sys.exc_info()[1]
+        said = event.pop("event", "")
+        if said in _IMPOSSIBLE:
+            level = "error"
+        if trace.told or level not in ("debug", "info"):
+            facts = " ".join(f"{key}={value}" for key, value in event.items())
+            take(level, f"{said} {facts}", error if isinstance(error, BaseException) else None)
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    level = logging.INFO if trace.told else logging.WARNING
+    structlog.configure(processors=[take_event], wrapper_class=structlog.make_filtering_bound_logger(level))
+    handler = _Handler(take)
+    loggers = [logging.getLogger(name) for name in _LIBRARIES]
+    propagated = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, propagate in zip(loggers, propagated, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate
+        structlog.configure(**before)

@@ -1,0 +1,94 @@
+"""A member as a simulated process: the wiring of `app`, on a disk and a network in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+
+from collectionstore_node import app
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.settings import PREFIX, Settings
+from collectionstore_node.tests.simulation.connector import MemoryConnector
+from collectionstore_node.tests.simulation.loop import SimulatedLoop
+from collectionstore_node.tests.simulation.memory_storage import MemoryDatabase, MemoryDisk
+
+CLUSTER: Final = "demo"
+CLIENT_PORT: Final = 7400
+PEER_PORT: Final = 7401
+METRICS_PORT: Final = 7402
+
+
+class LinkSecurity:
+    """The contexts are handed on and never used: the simulated network leaves TLS out, and says itself who is who."""
+
+    def __init__(self) -> None:
+        self.listening = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.not_after = datetime(2100, 1, 1, tzinfo=UTC)
+
+    def reload(self) -> bool:
+        """Return False: nothing changes."""
+        return False
+
+
+_SECURITY: Final = LinkSecurity()
+
+
+def identity_of(name: str) -> str:
+    """Return the URI that a member's certificate would hold."""
+    return f"collectionstore://{CLUSTER}/{name}"
+
+
+def make_settings(name: str, host: str, *, heartbeat_ms: int, snapshot_commands: int) -> Settings:
+    """Return the settings of a member; `snapshot_commands` may be smaller than an installation may ask for."""
+    values = {
+        "NAME": name,
+        "CLUSTER_ID": CLUSTER,
+        "DATA_DIR": "/nowhere",
+        "TLS_DIR": "/nowhere",
+        "CLIENT_TLS": "Disabled",
+        "CLIENT_ADDRESS": f"{host}:{CLIENT_PORT}",
+        "PEER_ADDRESS": f"{host}:{PEER_PORT}",
+        "METRICS_ADDRESS": f"{host}:{METRICS_PORT}",
+        "HEARTBEAT_MS": str(heartbeat_ms),
+    }
+    settings = Settings.from_environment({PREFIX + key: value for key, value in values.items()})
+    return dataclasses.replace(settings, snapshot_commands=snapshot_commands)
+
+
+@dataclasses.dataclass(slots=True)
+class Run:
+    """What one process of a member is made of; `member` is there once it has started."""
+
+    settings: Settings
+    disk: MemoryDisk
+    node_id: NodeId
+    """The incarnation that an empty disk becomes."""
+    random: Random
+    wall_ms: Callable[[], int]
+    stop: asyncio.Event
+    database: MemoryDatabase | None = None
+    member: app.Member | None = None
+
+
+async def run_member(run: Run, loop: SimulatedLoop) -> None:
+    """Do what `app.run` does, until `run.stop` is set. Raises what makes a node exit."""
+    async with AsyncExitStack() as stack:
+        run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
+        stack.callback(run.database.close)
+        surroundings = app.Surroundings(
+            random=run.random.random, wall_ms=run.wall_ms, clock=loop.time, connector=MemoryConnector, pid=1
+        )
+        run.member = await app.start(stack, run.settings, run.database, _SECURITY, surroundings)
+        stopping = asyncio.create_task(run.stop.wait(), name="signal")
+        await asyncio.wait((run.member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if run.member.driving.done():
+            run.member.driving.result()
+        await app.hand_over(run.member.replica)

@@ -1,0 +1,184 @@
+"""A data directory on the simulated disk: the real log, state, snapshots and witness over `MemoryRocks`.
+
+What survives what:
+
+| event | WAL not synced | witness | spool |
+|---|---|---|---|
+| the process is killed | survives: the kernel has it | as written | emptied at the next start |
+| the power is lost | any beginning of it survives | as written: each write is synced | emptied at the next start |
+| a sync reports an error | any beginning of it survives | as written | emptied at the next start |
+| the disk is full | survives | as written | emptied at the next start |
+| a bit rots in the log | the next start refuses | | |
+| the witness rots | the next start refuses | | |
+| the disk is lost | gone | gone | gone |
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import msgspec
+
+from collectionstore_node.errors import DataDirectoryRefused
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.storage.condemned import check_not_condemned
+from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.database import Database
+from collectionstore_node.storage.failstop import FailStop
+from collectionstore_node.storage.identity import Identity
+from collectionstore_node.storage.rocks import FIRST_STATE, LOG_FAMILY, NODE_FAMILY
+from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_leftovers
+from collectionstore_node.storage.tuning import Tuning
+from collectionstore_node.storage.witness import Witness
+from collectionstore_node.tests.simulation.memory_rocks import MemoryRocks, Pairs, RocksDisk
+
+_IDENTITY_KEY: Final = b"identity"
+TUNING: Final = Tuning(snapshot_chunk_bytes=4 << 10, log_cache_bytes=64 << 10)
+"""Small, so that snapshots have several chunks and the log is read from the disk as well."""
+
+
+class MemoryDisk:
+    """The disk of one host: what is on it, and the one process that uses it."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` holds what is a real file: the witness and the spool."""
+        self.directory = directory
+        self.identity: Identity | None = None
+        self.rocks = RocksDisk()
+        self.user: MemoryDatabase | None = None
+        self.rotten = False
+        """Whether something on it was damaged, so that a process that finds out refuses to start."""
+
+    def open(self, cluster_id: str, name: str, node_id: NodeId) -> MemoryDatabase:
+        """Return the data directory; an empty disk becomes the incarnation `node_id`.
+
+        Raises `DataDirectoryRefused` when what is there is damaged.
+        """
+        self.release()
+        check_not_condemned(self.directory)
+        created = self.identity is None
+        if self.identity is None:
+            self._create(Identity(cluster_id, name, node_id))
+        try:
+            self.user = MemoryDatabase(self, created=created)
+        except Damaged as error:
+            raise DataDirectoryRefused(str(error)) from error
+        return self.user
+
+    def release(self) -> None:
+        """The process that used the disk is gone: nothing it still does reaches the disk."""
+        if self.user is not None:
+            self.user.failstop.close()
+            self.user = None
+
+    def lose_power(self, random: Random) -> int:
+        """Keep a random beginning of what was not synced and return how many writes are lost."""
+        self.release()
+        return self.rocks.lose_power(random)
+
+    def wipe(self) -> None:
+        """Lose everything; what starts here next is another incarnation."""
+        self.release()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.identity = None
+        self.rocks = RocksDisk()
+        self.rotten = False
+
+    def rot_log(self, random: Random) -> bool:
+        """Flip a bit of a stored entry and return whether there was one."""
+        # What waits in the WAL may take away the very entry.
+        self.rocks.sync()
+        pairs = self.rocks.families.get(LOG_FAMILY, Pairs())
+        items = pairs.items()
+        if not items:
+            return False
+        self.rotten = True
+        key, value = random.choice(items)
+        at = random.randrange(len(value))
+        pairs.put(key, value[:at] + bytes((value[at] ^ 1 << random.randrange(8),)) + value[at + 1 :])
+        return True
+
+    def rot_witness(self) -> None:
+        """Make both slots of the witness unreadable."""
+        self.rotten = True
+        path = self._witness
+        path.write_bytes(bytes(byte ^ 0x55 for byte in path.read_bytes()))
+
+    @property
+    def faulty(self) -> bool:
+        """Whether the disk reports errors."""
+        return self.rocks.faults.fail_sync or self.rocks.faults.full
+
+    def mend(self) -> None:
+        """Report no errors any more."""
+        self.rocks.faults.fail_sync = self.rocks.faults.full = False
+
+    @property
+    def _witness(self) -> Path:
+        return self.directory / "WITNESS"
+
+    def _create(self, identity: Identity) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        node = Pairs()
+        node.put(_IDENTITY_KEY, msgspec.msgpack.encode(identity))
+        node.put(ACTIVE_STATE, FIRST_STATE.encode())
+        self.rocks.families = {NODE_FAMILY: node, LOG_FAMILY: Pairs(), FIRST_STATE: Pairs()}
+        Witness.create(self._witness, identity.node_id)
+        self.identity = identity
+
+
+class MemoryDatabase(Database):
+    """`Database` on a `MemoryDisk`: opened and verified by the same steps, without directories and locks."""
+
+    def __init__(self, disk: MemoryDisk, *, created: bool) -> None:
+        """Read and verify what is on the disk. Raises `Damaged`."""
+        if disk.identity is None:
+            raise Damaged("There is no identity.")
+        self.path = disk.directory
+        self.identity = disk.identity
+        self.created = created
+        self.tuning = TUNING
+        self.spool = disk.directory / "spool"
+        self.failstop = FailStop()
+        self._closed = False
+        self._witness = Witness(disk.directory / "WITNESS", self.identity.node_id, self.failstop)
+        try:
+            self.rocks = MemoryRocks(disk.rocks, self.failstop)
+            self.state, self.log = self._read(self.rocks, self.failstop)
+            drop_leftovers(self.rocks, self.state.family)
+            self.log.sync()
+            shutil.rmtree(self.spool, ignore_errors=True)
+            self.spool.mkdir()
+        except BaseException:
+            self._witness.close()
+            raise
+
+    def close(self) -> None:
+        """Sync, unless the disk failed or was taken away, and let go of the witness."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self.failstop.failed:
+                self.log.sync()
+        finally:
+            self.failstop.close()
+            self._witness.close()
+
+    def disk_bytes(self) -> int:
+        """Return the bytes of all keys and values."""
+        return sum(len(key) + len(value) for pairs in self.rocks_view().values() for key, value in pairs.items())
+
+    @property
+    def hit(self) -> bool:
+        """Whether an injected fault of the disk was met."""
+        return isinstance(self.rocks, MemoryRocks) and self.rocks.hit
+
+    def rocks_view(self) -> dict[str, Pairs]:
+        """Return the column families as written."""
+        if not isinstance(self.rocks, MemoryRocks):
+            raise TypeError("another database is open")
+        return self.rocks.view

@@ -1,0 +1,59 @@
+"""The chaos program, for a moment: real processes, a few kinds of faults, a checked history."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).parents[1] / "chaos" / "run.py"
+KINDS = "kill-leader,isolate,corrupt,wal-flip"
+DEADLINE_S = 420
+
+
+def free_base_port() -> int:
+    """Return the first of 60 ports in a row that nobody uses now; drawn, as other tests look for ports too."""
+    for _ in range(100):
+        base = random.randrange(10_000, 20_000)
+        sockets = [socket.socket() for _ in range(60)]
+        try:
+            for offset, one in enumerate(sockets):
+                one.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+        return base
+    raise AssertionError("no free ports")
+
+
+def test_short_storm_breaks_no_promise(tmp_path: Path) -> None:
+    """Faults were made, operations succeeded, the verdict is good, and nothing is left of the cluster."""
+    arguments = ["--minutes", "0.25", "--seed", "1", "--only", KINDS, "--base-port", str(free_base_port())]
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), *arguments, "--folder", str(tmp_path), "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert result["verdict"] == "good"
+    assert sum(fault["count"] for fault in result["faults"].values()) >= 2
+    assert sum(counts.get("ok", 0) for counts in result["operations"].values()) > 100
+    assert result["compared_keys"] > 0
+    assert result["most_damaged"] <= result["disks_max"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_kind_of_fault_is_named_with_those_there_are() -> None:
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "--only", "kill,earthquake"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "earthquake; allowed: kill, kill-leader, kill-all" in done.stderr
