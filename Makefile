@@ -65,6 +65,16 @@ measure: $(SYNCED) ## Measure joins, failures and healing on real local processe
 mutants: $(SYNCED) ## Bring known bugs of other Raft stores back, one at a time, and see what notices
 	@.venv/bin/python -m collectionstore_node.tests.mutants.run
 
+SEEDS ?= 2000
+LAYER ?= 1
+MINUTES ?= 5
+
+soak: $(SYNCED) ## Run any number of simulated clusters on all cores: make soak SEEDS=100000 [LAYER=2]
+	@.venv/bin/python -m collectionstore_node.tests.soak.run --layer $(LAYER) --seeds $(SEEDS)
+
+chaos: $(SYNCED) ## Break a cluster of real processes for MINUTES=5 and check what its clients saw
+	@.venv/bin/python chaos/run.py --minutes $(MINUTES)
+
 kube-up: $(SYNCED) ## Start a real Kubernetes with three nodes on this machine (root; builds it the first time)
 	@.venv/bin/python e2e/kube.py up
 
