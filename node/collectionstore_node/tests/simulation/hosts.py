@@ -138,7 +138,8 @@ class Host:
         process, self.process = self.process, None
         if process is not None:
             self._cluster.bury(process, silent=silent)
-            if self._task is not None:
+            # What has begun to close goes on: cancelled again, it would leave half of it open.
+            if self._task is not None and self.run is not None and not self.run.ending:
                 self._task.cancel()
 
     def _ended(self, process: Process, task: asyncio.Task[None]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -37,8 +39,19 @@ class _Handler(logging.Handler):
 
 
 def _counts(process: Process | None, error: BaseException | None) -> bool:
-    """Whether an error is worth a failure. One of the disk ends the process, and its host judges whether it may."""
-    return not isinstance(error, StorageFailed) and (process is None or process.alive)
+    """Whether an error is worth a failure.
+
+    One of the disk ends the process, and its host judges whether it may. aiohttp 3.14 trips over its own future when a
+    handler ends in the turn in which `RequestHandler.shutdown` gives up waiting for it; the connection ends anyway.
+    """
+    if isinstance(error, StorageFailed) or _trips_over_itself(error):
+        return False
+    return process is None or process.alive
+
+
+def _trips_over_itself(error: BaseException | None) -> bool:
+    raised_in = [frame.filename for frame in traceback.extract_tb(error.__traceback__)] if error is not None else []
+    return isinstance(error, asyncio.InvalidStateError) and raised_in[-1].endswith("aiohttp/web_protocol.py")
 
 
 @contextmanager

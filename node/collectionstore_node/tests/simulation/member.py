@@ -75,20 +75,29 @@ class Run:
     stop: asyncio.Event
     database: MemoryDatabase | None = None
     member: app.Member | None = None
+    ending: bool = False
+    """Whether it has begun to close what it opened."""
 
 
 async def run_member(run: Run, loop: SimulatedLoop) -> None:
     """Do what `app.run` does, until `run.stop` is set. Raises what makes a node exit."""
     async with AsyncExitStack() as stack:
-        run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
-        stack.callback(run.database.close)
-        surroundings = app.Surroundings(
-            random=run.random.random, wall_ms=run.wall_ms, clock=loop.time, connector=MemoryConnector, pid=1
-        )
-        run.member = await app.start(stack, run.settings, run.database, _SECURITY, surroundings)
-        stopping = asyncio.create_task(run.stop.wait(), name="signal")
-        await asyncio.wait((run.member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if run.member.driving.done():
-            run.member.driving.result()
-        await app.hand_over(run.member.replica)
+        try:
+            await _work(stack, run, loop)
+        finally:
+            run.ending = True
+
+
+async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
+    run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
+    stack.callback(run.database.close)
+    surroundings = app.Surroundings(
+        random=run.random.random, wall_ms=run.wall_ms, clock=loop.time, connector=MemoryConnector, pid=1
+    )
+    run.member = await app.start(stack, run.settings, run.database, _SECURITY, surroundings)
+    stopping = asyncio.create_task(run.stop.wait(), name="signal")
+    await asyncio.wait((run.member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if run.member.driving.done():
+        run.member.driving.result()
+    await app.hand_over(run.member.replica)

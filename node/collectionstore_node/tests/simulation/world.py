@@ -35,7 +35,7 @@ CHAOS_S: Final = 6.0
 CALM_S: Final = 1.0
 """Clients go on this long after all faults."""
 LOOK_S: Final = 0.05
-REST_MAX_S: Final = 60.0
+REST_MAX_S: Final = 20.0
 """Longest time from the end of all faults until everybody agrees."""
 OPERATOR: Final = "127.0.3.1"
 CLIENTS: Final = "127.0.2.1"
@@ -71,7 +71,11 @@ class World:
             self.cluster.add()
         self.admin.wanted = self.cluster.hosts[:voters]
         self.chaos = Chaos(
-            self.cluster, self.admin, (CLIENTS,), Random(random.getrandbits(64)), (0.1, random.uniform(0.3, 1.5))
+            self.cluster,
+            self.admin,
+            (CLIENTS,),
+            Random(random.getrandbits(64)),
+            (0.05, random.choice((0.3, 0.8, 1.5))),
         )
 
     def run(self) -> Report:
@@ -218,8 +222,8 @@ def _revision(operation: Operation) -> tuple[int, ...]:
 def _draw_pace(random: Random) -> Pace:
     drift = random.choice((0.0, 0.0, 0.1))
     return Pace(
-        heartbeat_ms=random.choice((150, 150, 150, 50, 50, 50, 15)),
-        snapshot_commands=random.choice((5, 15, 50)),
+        heartbeat_ms=random.choice((150, 150, 150, 150, 150, 50, 50, 50, 50, 50, 50, 15)),
+        snapshot_commands=random.choice((3, 8, 30)),
         clock_rates=(1 - drift, 1 + drift),
     )
 
