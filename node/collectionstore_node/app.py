@@ -146,7 +146,7 @@ async def start(
         advertise=settings.peer_advertise,
         security=security,
         spool=storage.spool,
-        handler=driver,
+        handler=driver.inbound,
         metrics=TransportSeries(registry),
         random=surroundings.random,
         connector=surroundings.connector,

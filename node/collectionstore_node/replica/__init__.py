@@ -20,7 +20,8 @@
 - `status.py`      what the node says of itself
 """
 
-from collectionstore_node.replica.driver import Driver, DriverSettings
+from collectionstore_node.replica.driver import Driver
+from collectionstore_node.replica.driver_settings import DriverSettings
 from collectionstore_node.replica.members import MemberChange, MembersRequest
 from collectionstore_node.replica.replica import ProcessFacts, Replica
 from collectionstore_node.replica.status import NodeStatus

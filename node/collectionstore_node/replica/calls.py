@@ -46,6 +46,7 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
     to: NodeId
     timeout_s: float
+    epoch: int | None = None
 
 
 class TellDigests(msgspec.Struct, frozen=True, array_like=True, tag=4):

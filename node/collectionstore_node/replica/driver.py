@@ -15,8 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,7 +22,6 @@ import structlog
 from collectionstore_node.errors import (
     DataDirectoryRefused,
     InvalidRequest,
-    MessageRejected,
     NodeError,
     NotLeader,
     NotNow,
@@ -46,20 +43,22 @@ from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import RaftStatus, Ready, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.replica.applying import Applier
-from collectionstore_node.replica.attribution import attribute, vitals
 from collectionstore_node.replica.catch_up import CatchUp
 from collectionstore_node.replica.compaction import Compaction
 from collectionstore_node.replica.comparing import Comparing
 from collectionstore_node.replica.conditions import Conditions
 from collectionstore_node.replica.digests import Checkpoint
 from collectionstore_node.replica.disk import Disk
+from collectionstore_node.replica.driver_settings import DriverSettings
+from collectionstore_node.replica.inbound import Inbound
 from collectionstore_node.replica.members import first_entry
 from collectionstore_node.replica.ports import Storage
 from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
-from collectionstore_node.replica.received import ReceivedSnapshots, check_snapshot, snapshot_message
+from collectionstore_node.replica.received import ReceivedSnapshots
 from collectionstore_node.replica.self_check import SelfCheck
 from collectionstore_node.replica.status import StateCheck, show_id
+from collectionstore_node.replica.trimming import Trimming
 from collectionstore_node.statemachine.commands import Outcome, join_batch
 from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
 from collectionstore_node.statemachine.view import View
@@ -73,30 +72,6 @@ log = structlog.get_logger()
 
 APPLY_BYTES_MAX = 256 << 10
 """Entry data applied in one go; bounds how long clients and peers wait for their turn while a log is replayed."""
-
-RECLAIM_BYTES = 16 << 20
-"""Dropped entries that may lie on the disk before it is worth to make it give up their space."""
-
-
-@dataclass(frozen=True, slots=True)
-class DriverSettings:
-    """How the driver paces itself. The election timeout is drawn from `[election_ticks, election_ticks_max)`."""
-
-    tick_s: float
-    heartbeat_ticks: int
-    election_ticks: int
-    election_ticks_max: int
-    snapshot_commands: int
-    snapshot_log_bytes: int
-    pre_vote: bool = True
-    check_quorum: bool = True
-    waiting_max: int = 4_096
-    """Commands that may wait to be proposed."""
-
-    @property
-    def leader_wait_s(self) -> float:
-        """How long a request waits for a leader: time for one failed and one successful election."""
-        return 2.5 * self.election_ticks_max * self.tick_s
 
 
 class Driver:
@@ -129,7 +104,7 @@ class Driver:
         self._random = random
         self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
-        self._disk = Disk(storage.log, metrics, self._fail)
+        self._disk = Disk(storage.log, metrics, self.fail)
         self._applier = Applier(storage.state)
         self._last_leader = NO_NODE
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -141,7 +116,12 @@ class Driver:
         self._conditions = Conditions(self._loop)
         self.until = self._conditions.until
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
-        self._compaction = Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes)
+        self._trimming = Trimming(
+            storage.log,
+            Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes),
+            self._copier,
+            self.fail,
+        )
         self._received = ReceivedSnapshots()
         self._installing = False
         self._self_check = SelfCheck(
@@ -153,6 +133,7 @@ class Driver:
             step_down=self._step_down,
         )
         self.raft = self._make_core()
+        self.inbound = Inbound(self, self._received, self._self_check, self._copier, metrics)
 
     @property
     def record(self) -> MembershipRecord:
@@ -169,14 +150,14 @@ class Driver:
     def attach(self, transport: Transport) -> None:
         """Give the driver its transport, before `run`."""
         self._transport = transport
-        self._catch_up = CatchUp(self._storage, transport, self._copier, self._snapshot_ended, self._fail)
+        self._catch_up = CatchUp(self._storage, transport, self._copier, self._snapshot_ended, self.fail)
         self._comparing = Comparing(
             self.identity.node_id,
             self,
             transport,
             self._metrics.digests,
             silence_ticks_max=self.settings.election_ticks_max,
-            failed=self._fail,
+            failed=self.fail,
         )
         self._announce_peers()
 
@@ -251,7 +232,7 @@ class Driver:
             self._reads.expire(now)
             self._conditions.check()
         except NodeError as error:
-            self._fail(error)
+            self.fail(error)
         self._wake.set()
 
     def _step_down(self) -> bool:
@@ -263,7 +244,11 @@ class Driver:
         self._wake.set()
         return led
 
-    def _fail(self, error: BaseException) -> None:
+    def wake(self) -> None:
+        """Let `run` look at the core again."""
+        self._wake.set()
+
+    def fail(self, error: BaseException) -> None:
         """End `run` with `error`, from a callback."""
         if self._failure is None:
             self._failure = error
@@ -346,7 +331,7 @@ class Driver:
         self._self_check.applied_in(self._loop.time() - began)
         # BEFORE anybody is answered the state is stored, so that whoever reads after an answer sees the write.
         for entry, outcomes in results:
-            self._compaction.applied(len(outcomes), len(entry.data))
+            self._trimming.applied(len(outcomes), len(entry.data))
             self._proposals.applied(entry.index, entry.term, outcomes)
             expected = self._changes.pop(entry.index, None)
             if expected is not None and not expected[1].done():
@@ -355,22 +340,7 @@ class Driver:
         self._metrics.applied(sum(len(outcomes) for _, outcomes in results), applied.index)
         if self.record is not record:
             self._membership_changed(applied.configuration)
-        if self._compaction.due:
-            self._compact(applied)
-
-    def _compact(self, applied: SnapshotMetadata) -> None:
-        cut = self._compaction.advance(applied)
-        if cut is not None and cut.index >= self._storage.log.first_index():
-            self._storage.log.compact(cut)
-            log.info("log.compacted", index=cut.index, bytes=self._storage.log.size_bytes)
-            if self._storage.log.reclaimable_bytes >= RECLAIM_BYTES:
-                reclaiming = self._loop.run_in_executor(self._copier, self._storage.log.reclaim)
-                reclaiming.add_done_callback(self._reclaimed)
-
-    def _reclaimed(self, done: asyncio.Future[None]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            self._fail(error)
+        self._trimming.trim(applied)
 
     async def _install(self, metadata: SnapshotMetadata) -> None:
         path = self._received.take(metadata)
@@ -380,7 +350,7 @@ class Driver:
         self._installing = False
         path.unlink(missing_ok=True)
         self._proposals.skipped_to(metadata.index)
-        self._compaction.reset()
+        self._trimming.reset()
         self._applier.reload()
         log.info("snapshot.installed", index=metadata.index, seconds=round(self._loop.time() - started, 3))
         self._membership_changed(metadata.configuration)
@@ -414,48 +384,6 @@ class Driver:
             if info.node_id != self.identity.node_id
         )
 
-    # What the transport calls
-
-    def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
-        """Step a peer's messages; impossible ones are counted and dropped."""
-        self._self_check.look()
-        for message in messages:
-            before = vitals(self.raft)
-            try:
-                self.raft.step(message)
-            except MessageRejected as error:
-                self._metrics.rejected_messages.inc()
-                log.warning("message.rejected", sender=show_id(sender), reason=str(error))
-            except NodeError as error:
-                self._fail(error)
-                return
-            after = vitals(self.raft)
-            if after != before:
-                attribute(sender, message, before, after, self._metrics.term_jumps)
-        self._wake.set()
-
-    async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
-        """Answer another node."""
-        del sender
-        return await self.serve(payload)
-
-    async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
-        """Take a complete, verified snapshot file and let the core decide whether to install it."""
-        message = snapshot_message(sender, envelope)
-        # Nothing reaches the core that could not be installed, or is not what the core is told that it is.
-        await self._loop.run_in_executor(self._copier, check_snapshot, path, message.metadata)
-        self._received.keep(message.metadata, path)
-        self.on_messages(sender, (message,))
-
-    def on_unreachable(self, node_id: NodeId) -> None:
-        """Tell the core that messages to `node_id` were lost."""
-        self.raft.report_unreachable(node_id)
-
-    def refusal(self, node_id: NodeId, name: str) -> str | None:
-        """Return why a node may not talk to this one, or None."""
-        del name
-        return "removed" if node_id in self.record.removed else None
-
     def _snapshot_ended(self, node_id: NodeId, delivered: bool) -> None:  # noqa: FBT001 - a callback's only fact
         self.raft.report_snapshot(node_id, delivered=delivered)
         self._wake.set()
@@ -475,10 +403,10 @@ class Driver:
         try:
             self._storage.condemn(reason)
         except NodeError as error:
-            self._fail(error)
+            self.fail(error)
             return
         self._step_down()
-        self._fail(DataDirectoryRefused(reason))
+        self.fail(DataDirectoryRefused(reason))
 
     # What the replica calls
 
@@ -524,7 +452,7 @@ class Driver:
         self.raft.transfer_leadership(to)
         self._wake.set()
 
-    def bootstrap(self, me: MemberInfo) -> None:
+    def bootstrap(self, me: MemberInfo, epoch: int = 0) -> None:
         """Write the first entry of a new cluster, which makes this node its only voter.
 
         Raises `InvalidRequest` when the node has a log or has heard of a term. There is no await in here: nothing can
@@ -533,7 +461,7 @@ class Driver:
         raft = self.raft.status()
         if raft.last_index or raft.term or self.raft.has_ready():
             raise InvalidRequest("already_bootstrapped", "this node has a log already; a cluster is bootstrapped once")
-        entry, hard_state = first_entry(me)
+        entry, hard_state = first_entry(me, epoch)
         self._storage.log.append((entry,), hard_state)
         self._storage.log.sync()
         self.raft = self._make_core()

@@ -104,11 +104,14 @@ def check_quorum_after(configuration: Configuration, active: frozenset[NodeId]) 
             )
 
 
+def check_epoch(epoch: int | None, record: MembershipRecord) -> None:
+    """Refuse a caller that was replaced. Raises `InvalidRequest`."""
+    if epoch is not None and epoch < record.epoch:
+        raise InvalidRequest("stale_epoch", f"epoch {epoch} is behind {record.epoch}: another operator took over")
+
+
 def _check_guards(request: MembersRequest, record: MembershipRecord) -> None:
-    if request.epoch is not None and request.epoch < record.epoch:
-        raise InvalidRequest(
-            "stale_epoch", f"epoch {request.epoch} is behind {record.epoch}: another operator took over"
-        )
+    check_epoch(request.epoch, record)
     if request.expected_index is not None and request.expected_index != record.index:
         raise InvalidRequest(
             "configuration_changed",
@@ -148,11 +151,11 @@ def _check_step(
                 raise InvalidRequest("not_a_member", f"node {shown} is not a member")
 
 
-def first_entry(me: MemberInfo) -> tuple[Entry, HardState]:
+def first_entry(me: MemberInfo, epoch: int = 0) -> tuple[Entry, HardState]:
     """Return the entry that makes `me` the only voter of a new cluster, and the hard state that has it committed."""
     change = ConfigChange(
         changes=(Change(ChangeKind.ADD_VOTER, NodeId(me.node_id)),),
-        context=encode_context(MembershipContext(epoch=0, members=(me,))),
+        context=encode_context(MembershipContext(epoch=epoch, members=(me,))),
     )
     index, term, data = Index(1), Term(1), encode(change)
     chain = chain_hash(GENESIS_CHAIN, index, term, EntryKind.CHANGE, data)

@@ -26,7 +26,7 @@ from collectionstore_node.raft.ready import Role
 from collectionstore_node.replica import calls, status
 from collectionstore_node.replica.driver import Driver
 from collectionstore_node.replica.forwarding import Forwarder
-from collectionstore_node.replica.members import MembersRequest, check_quorum_after, plan_change
+from collectionstore_node.replica.members import MembersRequest, check_epoch, check_quorum_after, plan_change
 from collectionstore_node.statemachine.commands import Command, Outcome, decode_command, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
@@ -121,8 +121,8 @@ class Replica:
             except NotLeader:
                 await self._news_of_leader(patience)
 
-    async def bootstrap(self) -> status.NodeStatus:
-        """Make this empty node the only voter of a new cluster; once in its life.
+    async def bootstrap(self, *, epoch: int | None = None) -> status.NodeStatus:
+        """Make this empty node the only voter of a new cluster, of this epoch; once in its life.
 
         Raises `InvalidRequest` when it has ever been part of one.
         """
@@ -132,7 +132,7 @@ class Replica:
             address=self._facts.peer_advertise,
             http_address=self._facts.client_advertise,
         )
-        self._driver.bootstrap(me)
+        self._driver.bootstrap(me, epoch or 0)
         log.info("cluster.bootstrapped", node_id=status.show_id(me.node_id))
         await self._driver.until(self._leads_and_is_settled, self._loop.time() + BOOTSTRAP_WAIT_S)
         return self.status()
@@ -153,12 +153,17 @@ class Replica:
             await self._ask_leader(calls.ChangeMembers(request, timeout_s), timeout_s)
         return self.status()
 
-    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float) -> status.NodeStatus:
-        """Hand leadership to `to`, or to the voter that has most of the log, and return when that has happened."""
+    async def transfer_leadership(
+        self, to: NodeId | None, *, timeout_s: float, epoch: int | None = None
+    ) -> status.NodeStatus:
+        """Hand leadership to `to`, or to the voter that has most of the log, and return when that has happened.
+
+        Raises `InvalidRequest` when the caller's epoch is behind.
+        """
         if self.is_leader:
-            await self._transfer(to or NO_NODE, self._loop.time() + timeout_s)
+            await self._transfer(to or NO_NODE, self._loop.time() + timeout_s, epoch)
         else:
-            await self._ask_leader(calls.Transfer(to or NO_NODE, timeout_s), timeout_s)
+            await self._ask_leader(calls.Transfer(to or NO_NODE, timeout_s, epoch), timeout_s)
         return self.status()
 
     def status(self) -> status.NodeStatus:
@@ -216,7 +221,7 @@ class Replica:
             case calls.ChangeMembers() as call:
                 work = self._change_members(call.request, self._loop.time() + call.timeout_s)
             case calls.Transfer() as call:
-                work = self._transfer(call.to, self._loop.time() + call.timeout_s)
+                work = self._transfer(call.to, self._loop.time() + call.timeout_s, call.epoch)
         try:
             await work
         except NodeError as error:
@@ -269,10 +274,11 @@ class Replica:
         raft = self._driver.raft.status()
         return not raft.configuration.joint and raft.pending_change_index <= raft.applied_index
 
-    async def _transfer(self, to: NodeId, deadline: float) -> None:
+    async def _transfer(self, to: NodeId, deadline: float, epoch: int | None) -> None:
         raft = self._driver.raft
         if not raft.is_leader:
             raise NotLeader(raft.leader)
+        check_epoch(epoch, self._driver.record)
         to = to or self._best_successor()
         if to == self.identity.node_id:
             return

@@ -97,9 +97,6 @@ def _check_promises(world: World, leader: Server, index: Index) -> None:
         late = promises.waiting_proposals(leader.node_id, leader.core.term)
         assert not late, f"proposals that wait for ever: {late}"
     waiting = [key for key in promises.waiting_reads() if _still_lives(world, *key[:2])]
-    if not cluster.settings.check_quorum:
-        # Nobody tells a removed leader so, and without check-quorum it does not notice either.
-        waiting = [key for key in waiting if key[0] in leader.core.configuration.members()]
     assert not waiting, f"reads that wait for ever: {waiting}"
 
 

@@ -366,25 +366,6 @@ def test_new_voters_survive_the_old_ones_once_the_change_is_complete() -> None:
     assert cluster.leader() is not None
 
 
-def test_last_voter_learns_from_the_one_that_left_that_it_is_alone() -> None:
-    """N1: the one that left has the longer log; it cannot win, and would not give its vote either."""
-    cluster = Cluster.of(1)
-    leader = cluster.elect(1)
-    cluster.add(2)
-    leader.core.propose_change(change(add(2), learn(1)))
-    while leader.core.configuration.voters != (2,) or leader.core.configuration.joint:
-        step_everything(cluster)
-    leader.begin_io()
-    leader.finish_io()
-    cluster.wire.clear()
-    leader.crash(kept=99)
-    leader.start()
-    assert cluster[2].core.configuration.joint
-    assert leader.core.last_index > cluster[2].core.last_index
-    cluster.tick(45)
-    assert cluster[2].core.is_leader
-
-
 def test_last_voter_learns_of_a_commit_that_only_the_one_that_left_knows() -> None:
     """N1: it needs the vote of who left, who has the longer log and refuses; the refusal tells it what is committed."""
     cluster = Cluster.of(1)

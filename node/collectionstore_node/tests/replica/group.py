@@ -102,7 +102,7 @@ class Wires:
         if (message.sender, message.to) in self.held:
             self.waiting.append(message)
         elif (receiver := self.members.get(message.to)) is not None:
-            asyncio.get_running_loop().call_soon(receiver.driver.on_messages, message.sender, (message,))
+            asyncio.get_running_loop().call_soon(receiver.driver.inbound.on_messages, message.sender, (message,))
 
 
 class WireTransport:
@@ -125,7 +125,7 @@ class WireTransport:
         del timeout_s
         if {(to, self._own), (self._own, to)} & self._wires.held:
             raise PeerUnavailable("held")
-        return await self._wires.members[to].driver.on_request(self._own, payload)
+        return await self._wires.members[to].driver.inbound.on_request(self._own, payload)
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return nothing."""

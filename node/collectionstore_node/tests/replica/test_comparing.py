@@ -134,7 +134,7 @@ async def test_nobody_is_talked_into_stopping(tmp_path: Path) -> None:
     async with group(tmp_path, 3) as (_, (first, second, third)):
         await first.put("a", b"1")
         for _ in range(3):
-            answer = await second.driver.on_request(third.id, calls.encode_call(calls.CompareYourself()))
+            answer = await second.driver.inbound.on_request(third.id, calls.encode_call(calls.CompareYourself()))
             assert calls.decode_results(answer) == (calls.Result(),)
         await first.until(lambda: check_of(first, second) == StateCheck("Agrees", first.driver.raft.applied))
         await second.put("b", b"1")

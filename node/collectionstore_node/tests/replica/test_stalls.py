@@ -107,7 +107,7 @@ async def test_leader_steps_down_before_it_reads_what_arrived_in_a_pause(tmp_pat
         read, replies = await asked_before_a_pause(wires, first, second, third)
         first.now += 10.0
         for reply in replies:
-            first.driver.on_messages(reply.sender, (reply,))
+            first.driver.inbound.on_messages(reply.sender, (reply,))
         assert not first.replica.is_leader
         with pytest.raises(NotLeader):
             await read
@@ -119,7 +119,7 @@ async def test_same_replies_confirm_the_read_without_a_pause(tmp_path: Path) -> 
     async with group(tmp_path, 3) as (wires, (first, second, third)):
         read, replies = await asked_before_a_pause(wires, first, second, third)
         for reply in replies:
-            first.driver.on_messages(reply.sender, (reply,))
+            first.driver.inbound.on_messages(reply.sender, (reply,))
         await read
         assert first.replica.is_leader
 

@@ -1,0 +1,26 @@
+"""How a driver paces itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """How the driver paces itself. The election timeout is drawn from `[election_ticks, election_ticks_max)`."""
+
+    tick_s: float
+    heartbeat_ticks: int
+    election_ticks: int
+    election_ticks_max: int
+    snapshot_commands: int
+    snapshot_log_bytes: int
+    pre_vote: bool = True
+    check_quorum: bool = True
+    waiting_max: int = 4_096
+    """Commands that may wait to be proposed."""
+
+    @property
+    def leader_wait_s(self) -> float:
+        """How long a request waits for a leader: time for one failed and one successful election."""
+        return 2.5 * self.election_ticks_max * self.tick_s
