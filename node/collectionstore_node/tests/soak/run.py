@@ -18,7 +18,7 @@ from typing import Final
 from collectionstore_node.tests.soak.layers import LAYERS, Layer
 from collectionstore_node.tests.soak.summary import Progress, Soak, document, text
 from collectionstore_node.tests.soak.tally import Tally
-from collectionstore_node.tests.soak.worker import run_seeds
+from collectionstore_node.tests.soak.worker import end_with_parent, run_seeds
 
 CHUNK_MAX: Final = 50
 """Seeds that a process runs before it reports."""
@@ -45,7 +45,7 @@ def soak(number: int, layer: Layer, first: int, seeds: int, jobs: int) -> tuple[
     chunk = max(1, min(CHUNK_MAX, seeds // (4 * jobs)))
     last = first + seeds
     # A fresh interpreter per process: nothing that this one has done or imported can change a run.
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         chunks: list[Future[Tally]] = [
             pool.submit(run_seeds, layer, begin, min(begin + chunk, last)) for begin in range(first, last, chunk)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +119,20 @@ def test_bar_moves_on_a_terminal_and_stays_out_of_a_file() -> None:
     assert "] 100/200, 25.0/s, 4 s left, 2 failed" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")
     assert file.getvalue() == ""
+
+
+def test_processes_end_with_a_soak_that_is_killed() -> None:
+    """Nobody collects what they find, and a core each would be busy for hours."""
+    command = (sys.executable, "-m", "collectionstore_node.tests.soak.run", "--seeds", "1000000", "--jobs", "2")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        while len(started := children.read_text().split()) < 3:  # two at work, and the tracker of resources
+            assert parent.poll() is None
+        ends = [os.pidfd_open(int(child)) for child in started]
+        parent.send_signal(signal.SIGKILL)
+        try:
+            for end in ends:
+                assert select.select([end], [], [], 30)[0]
+        finally:
+            for end in ends:
+                os.close(end)

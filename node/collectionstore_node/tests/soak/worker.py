@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Final
 
@@ -33,6 +37,18 @@ def run_seeds(layer: Layer, first: int, last: int) -> Tally:
                 line = " ".join(f"{type(error).__name__}: {error}".split())
                 tally.failed(Failure(seed, line, traceback.format_exc()))
     return tally
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that started it does, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)  # in the middle of a seed, which nobody waits for any more
 
 
 @contextmanager
