@@ -10,23 +10,33 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import decode_metadata, encode
+from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.family import Family
+from collectionstore_node.storage.raft_log import RaftLog
 from collectionstore_node.storage.rocks import NODE_FAMILY, Rocks
 from collectionstore_node.storage.snapshot_file import SnapshotFile, read_chunks, verify_snapshot, write_snapshot
-from collectionstore_node.storage.state import APPLIED_KEY
-
-if TYPE_CHECKING:
-    from collectionstore_node.storage.database import Database
+from collectionstore_node.storage.state import APPLIED_KEY, State
+from collectionstore_node.storage.tuning import Tuning
 
 ACTIVE_STATE: Final = b"state_family"
 """Key in the node family of the name of the active state family."""
 
 _FLUSH_BYTES: Final = 8 << 20
 """While loading, flush before the memtable is full: a full one makes RocksDB wait with the GIL held."""
+
+
+class Stored(Protocol):
+    """The parts of a data directory that a snapshot touches; `Database` has them."""
+
+    rocks: Rocks
+    state: State
+    log: RaftLog
+    failstop: FailStop
+    tuning: Tuning
 
 
 class InstallStep(enum.Enum):
@@ -38,7 +48,7 @@ class InstallStep(enum.Enum):
     FINISHED = "the old state is gone"
 
 
-def export_snapshot(database: Database, directory: Path) -> SnapshotFile:
+def export_snapshot(database: Stored, directory: Path) -> SnapshotFile:
     """Write the state as of now to a file in `directory`; writes may go on meanwhile and are not in it.
 
     Blocks; for an executor. The caller removes the file. Raises `InvariantViolated` when nothing was applied yet.
@@ -59,7 +69,7 @@ def export_snapshot(database: Database, directory: Path) -> SnapshotFile:
     return written._replace(path=path)
 
 
-def install_snapshot(database: Database, path: Path) -> None:
+def install_snapshot(database: Stored, path: Path) -> None:
     """Replace state machine and log by the snapshot in `path`. Term and vote stay.
 
     Blocks; for an executor. Nothing may be appended or committed meanwhile; reads see the old state until it is done.
@@ -69,7 +79,7 @@ def install_snapshot(database: Database, path: Path) -> None:
         pass
 
 
-def install_steps(database: Database, path: Path) -> Iterator[InstallStep]:
+def install_steps(database: Stored, path: Path) -> Iterator[InstallStep]:
     """Do what `install_snapshot` does, one step for each item taken."""
     rocks, state = database.rocks, database.state
     try:
