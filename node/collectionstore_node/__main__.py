@@ -11,6 +11,7 @@ import uvloop
 
 from collectionstore_node import __version__, logs
 from collectionstore_node.app import AddressTaken, run
+from collectionstore_node.enrolment import CredentialsUnusable
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
 
@@ -22,7 +23,7 @@ EXIT_DISK = 74
 
 _EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT
-  64  a setting is missing or out of bounds
+  64  a setting is missing or out of bounds, or the service account is not mounted
   65  the data directory is another member's or cluster's, damaged, or its state is wrong
   69  an address is in use
   70  a bug: an invariant was violated
@@ -51,6 +52,9 @@ def _run(settings: Settings) -> int:
     except DataDirectoryRefused as error:
         log.error("node.refused", reason=str(error))
         return EXIT_DATA_REFUSED
+    except CredentialsUnusable as error:
+        log.error("node.refused", reason=str(error))
+        return EXIT_USAGE
     except AddressTaken as error:
         log.error("node.refused", reason=str(error))
         return EXIT_ADDRESS_TAKEN

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import structlog
@@ -27,9 +27,11 @@ from prometheus_client.exposition import choose_encoder
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.server import ApiServer, make_client_server, make_probe_server
+from collectionstore_node.api.server import make_client_server, make_probe_server
+from collectionstore_node.api.waiting import make_waiting_server
 from collectionstore_node.client_tls import ClientTls, is_operator
-from collectionstore_node.errors import NodeError
+from collectionstore_node.enrolment import ApiServer, Enrolment, KeyPairFiles
+from collectionstore_node.errors import NodeError, StorageFailed
 from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, TransportSeries, build_info
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
 from collectionstore_node.replica.ports import Storage
@@ -42,6 +44,7 @@ from collectionstore_node.transport import (
     TlsContexts,
     TlsFiles,
     Transport,
+    identity_uri,
     tcp_connector,
 )
 
@@ -83,7 +86,7 @@ class Member(NamedTuple):
 
 
 async def run(settings: Settings) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises `Fatal`, `AddressTaken` or `NodeError`."""
+    """Run a node until SIGTERM or SIGINT. Raises `Fatal`, `AddressTaken`, `CredentialsUnusable` or `NodeError`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,6 +101,13 @@ async def run(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
+        if settings.api_server is not None:
+            enrolment = _enrolment(settings, settings.api_server)
+            if not await _enrolled(settings, enrolment, stop):
+                return
+            keeping = asyncio.create_task(enrolment.keep(), name="enrolment")
+            keeping.add_done_callback(_tell_end)
+            stack.push_async_callback(_cancelled, keeping)
         member = await start(stack, settings, database, _peer_security(settings), _this_machine())
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
@@ -166,6 +176,43 @@ async def start(
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(_cancelled, reloading)
     return Member(driving, driver, replica, transport)
+
+
+def _enrolment(settings: Settings, api_server: Address) -> Enrolment:
+    account = settings.service_account_dir
+    identity = PeerName(settings.cluster_id, settings.name)
+    return Enrolment(
+        ApiServer(f"https://{api_server}", ca_file=account / "ca.crt", token_file=account / "token"),
+        KeyPairFiles(settings.tls_dir, identity_uri(identity)),
+        settings.trust_file,
+        name=f"{settings.namespace}-{settings.name}",
+        now=time.time,
+    )
+
+
+async def _enrolled(settings: Settings, enrolment: Enrolment, stop: asyncio.Event) -> bool:
+    """Wait for a usable certificate, and say at the probes what for; return False when a signal came first."""
+    async with AsyncExitStack() as stack:
+        server = make_waiting_server(lambda: f"waiting for a certificate: {enrolment.obstacle}")
+        await _start_server(stack, server, settings.metrics_address, "metrics and probes", None)
+        ensuring = asyncio.create_task(enrolment.ensure(), name="first certificate")
+        stack.push_async_callback(_cancelled, ensuring)
+        stopping = asyncio.create_task(stop.wait(), name="signal")
+        stack.push_async_callback(_cancelled, stopping)
+        await asyncio.wait((ensuring, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not ensuring.done():
+            return False
+        try:
+            ensuring.result()
+        except OSError as error:
+            raise StorageFailed(f"the certificate cannot be kept in {settings.tls_dir}: {error}") from error
+        return True
+
+
+def _tell_end(keeping: asyncio.Task[None]) -> None:
+    """Log what ended the renewal of certificates: the node goes on with the one it has."""
+    if not keeping.cancelled() and (error := keeping.exception()) is not None:
+        log.error("enrolment.failed", exc_info=error)
 
 
 def _this_machine() -> Surroundings:
@@ -265,7 +312,7 @@ async def _serve(
 
 
 async def _start_server(
-    stack: AsyncExitStack, server: ApiServer, address: Address, purpose: str, tls: ssl.SSLContext | None
+    stack: AsyncExitStack, server: web.Server, address: Address, purpose: str, tls: ssl.SSLContext | None
 ) -> None:
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
@@ -304,6 +351,6 @@ async def _reload_routes(transport: Transport) -> None:
         await transport.reload_routes()
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -15,6 +15,8 @@ from typing import Final, Literal, cast
 
 PREFIX: Final = "COLLECTIONSTORE_"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TRUST_FILE: Final = Path("/etc/collectionstore/trust/ca.crt")
 
 
 class InvalidSetting(Exception):
@@ -64,6 +66,15 @@ class Settings:
     """Holds ca.crt, tls.crt and tls.key for peers, and for clients unless `client_tls_dir` differs."""
     client_tls: Literal["Required", "Disabled"]
     client_tls_dir: Path
+    enrolment: Literal["Kubernetes", "Disabled"]
+    """Whether the node asks Kubernetes for the pair in `tls_dir`, or finds it there."""
+    namespace: str
+    """The pod's; empty without enrolment, as are the two that follow."""
+    api_server: Address | None
+    service_account_dir: Path
+    """Holds `token`, which is read anew for every call, and the API server's own `ca.crt`."""
+    trust_file: Path
+    """The cluster's authorities, as the operator publishes them."""
     heartbeat_ms: int
     election_min_ms: int
     election_max_ms: int
@@ -98,6 +109,9 @@ class Settings:
                 "PEER_ROUTES", str(peer_routes), f"not to be set, because {peer_address} is not a loopback address"
             )
         tls_dir = read.path("TLS_DIR")
+        enrolment = cast(
+            Literal["Kubernetes", "Disabled"], read.choice("ENROLMENT", "Disabled", ("Kubernetes", "Disabled"))
+        )
         scheme = "https" if client_tls == "Required" else "http"
         heartbeat_ms = read.integer("HEARTBEAT_MS", 150, 5, 10_000)
         election_min_ms = read.integer("ELECTION_MIN_MS", 2 * heartbeat_ms, 2 * heartbeat_ms, 100_000)
@@ -114,6 +128,13 @@ class Settings:
             tls_dir=tls_dir,
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
+            enrolment=enrolment,
+            namespace=read.matching("NAMESPACE", NAME_PATTERN, "the pod's namespace")
+            if enrolment == "Kubernetes"
+            else "",
+            api_server=read.address("API_SERVER", read.service()) if enrolment == "Kubernetes" else None,
+            service_account_dir=read.path("SERVICE_ACCOUNT_DIR", SERVICE_ACCOUNT_DIR),
+            trust_file=read.path("TRUST_FILE", TRUST_FILE),
             heartbeat_ms=heartbeat_ms,
             election_min_ms=election_min_ms,
             election_max_ms=read.integer(
@@ -173,7 +194,12 @@ class _Reader:
         value = self._environment.get(PREFIX + variable)
         return Path(value) if value else None
 
-    def address(self, variable: str, default: str) -> Address:
+    def service(self) -> str | None:
+        """Read the API server's address, as Kubernetes tells it to every container; None outside of one."""
+        host, port = (self._environment.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
+        return str(Address(host, int(port))) if host and port and port.isdecimal() else None
+
+    def address(self, variable: str, default: str | None) -> Address:
         value = self.text(variable, default)
         match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", value)
         if match is None or not 0 <= int(match[3]) <= 65535:
@@ -194,6 +220,11 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("PEER_ROUTES", "none", "a file that leads to other peer addresses, for faults on one machine; only on loopback"),
     ("CLIENT_TLS", "Required", "Required or Disabled; Disabled only on loopback"),
     ("CLIENT_TLS_DIR", "TLS_DIR", "another certificate for clients"),
+    ("ENROLMENT", "Disabled", "Kubernetes: make a key, keep it in TLS_DIR, and have certificates signed for it"),
+    ("NAMESPACE", "none", "the pod's namespace; required for enrolment"),
+    ("API_SERVER", "from KUBERNETES_SERVICE_HOST and _PORT", "host:port of the Kubernetes API, for enrolment"),
+    ("SERVICE_ACCOUNT_DIR", str(SERVICE_ACCOUNT_DIR), "token and ca.crt for the Kubernetes API, for enrolment"),
+    ("TRUST_FILE", str(TRUST_FILE), "the cluster's authorities, for enrolment"),
     ("HEARTBEAT_MS", "150", "a leader's heartbeat, 5 to 10000"),
     ("ELECTION_MIN_MS", "2 x heartbeat", "shortest election timeout"),
     ("ELECTION_MAX_MS", "2 x ELECTION_MIN_MS", "longest election timeout"),

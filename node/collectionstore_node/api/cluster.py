@@ -52,10 +52,13 @@ class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whom to make leader; null is the follower that has most of the log."""
 
     node_id: str | None = None
+    epoch: int | None = None
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body `{}`."""
+class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new cluster; its first epoch is that of the caller."""
+
+    epoch: int | None = None
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
@@ -93,8 +96,8 @@ async def change_members(call: Call) -> Answer:
 async def bootstrap(call: Call) -> Answer:
     """Make this empty node the first voter of its cluster; once in the life of a cluster."""
     _check_sender(call)
-    await read_request(call, Nothing)
-    return _status_answer(await call.api.replica.bootstrap())
+    body = await read_request(call, Founding)
+    return _status_answer(await call.api.replica.bootstrap(epoch=body.epoch))
 
 
 async def transfer_leadership(call: Call) -> Answer:
@@ -102,7 +105,7 @@ async def transfer_leadership(call: Call) -> Answer:
     _check_sender(call)
     body = await read_request(call, Transfer)
     to = None if body.node_id is None else _node_id(body.node_id, "node_id")
-    return _status_answer(await call.api.replica.transfer_leadership(to, timeout_s=call.timeout_s))
+    return _status_answer(await call.api.replica.transfer_leadership(to, timeout_s=call.timeout_s, epoch=body.epoch))
 
 
 def _check_sender(call: Call) -> None:

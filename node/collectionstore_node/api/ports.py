@@ -46,14 +46,14 @@ class ReplicaPort(Protocol):
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Wait until reads of `view` are linearizable. Raises `NotNow`."""
 
-    async def bootstrap(self) -> NodeStatus:
+    async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         """Make an empty node the only voter of a new cluster. Raises `InvalidRequest`."""
 
     async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
         """Change the membership. Raises `InvalidRequest`, `NotNow` or `OutcomeUnknown`."""
 
-    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float) -> NodeStatus:
-        """Hand leadership to `to`, or to the best follower."""
+    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float, epoch: int | None = None) -> NodeStatus:
+        """Hand leadership to `to`, or to the best follower. Raises `InvalidRequest` for an epoch that is behind."""
 
 
 class RouteMetrics(Protocol):

@@ -13,6 +13,6 @@ service-account tokens name their pod).
 
 from collectionstore_node.enrolment.enrol import Enrolment
 from collectionstore_node.enrolment.pair import KeyPairFiles
-from collectionstore_node.enrolment.requests import ApiServer
+from collectionstore_node.enrolment.requests import ApiServer, CredentialsUnusable
 
-__all__ = ["ApiServer", "Enrolment", "KeyPairFiles"]
+__all__ = ["ApiServer", "CredentialsUnusable", "Enrolment", "KeyPairFiles"]

@@ -16,7 +16,13 @@ from typing import Final
 import structlog
 
 from collectionstore_node.enrolment.pair import KeyPairFiles, NewKey, Unusable, Validity, make_key
-from collectionstore_node.enrolment.requests import ApiServer, ApiUnavailable, Refused, SigningRequests
+from collectionstore_node.enrolment.requests import (
+    ApiServer,
+    ApiUnavailable,
+    CredentialsUnusable,
+    Refused,
+    SigningRequests,
+)
 
 LIFETIME_S: Final = 90 * 86_400
 POLL_MIN_S: Final = 0.25
@@ -52,9 +58,18 @@ class Enrolment:
         self._name = name
         self._now = now
         self._sleep = sleep
+        self._obstacle = "the pair on the volume is being checked"
+
+    @property
+    def obstacle(self) -> str:
+        """What the first certificate waits for, in words for people."""
+        return self._obstacle
 
     async def ensure(self) -> Validity:
-        """Return when a usable pair is on the volume; asks for one, for as long as it takes, when there is none."""
+        """Return when a usable pair is on the volume; asks for one, for as long as it takes, when there is none.
+
+        Raises `OSError` when the volume cannot be written, and `CredentialsUnusable`.
+        """
         pause_s = POLL_MIN_S
         while True:
             try:
@@ -66,7 +81,7 @@ class Enrolment:
                 return await self._enrol()
             except FileNotFoundError as error:
                 # The operator publishes the authorities; until then there is nobody to be trusted.
-                log.info("certificate.waiting", reason=f"{error.filename} is not there yet")
+                self._wait_for(f"{error.filename} is not there yet: the operator publishes it")
                 await self._sleep(pause_s)
                 pause_s = min(2 * pause_s, POLL_MAX_S)
                 continue
@@ -81,7 +96,7 @@ class Enrolment:
                 if self._now() >= validity.renew_at:
                     log.info("certificate.wanted", reason="two thirds of its life are over")
                     await self._enrol()
-            except OSError as error:
+            except (OSError, CredentialsUnusable) as error:
                 # The volume is full or gone: the node finds that out by itself, and may live.
                 log.error("certificate.not_stored", reason=str(error))
 
@@ -93,6 +108,7 @@ class Enrolment:
                     return await self._request(requests, make_key(self._name))
                 except (Refused, Unusable) as error:
                     log.error("certificate.refused", purpose="members", reason=str(error))
+                    self._obstacle = f"the certificate was refused: {error}"
                     await self._sleep(ASKED_ANEW_S)
         finally:
             await requests.close()
@@ -108,12 +124,17 @@ class Enrolment:
                     await requests.create(name, key.request_pem, LIFETIME_S)
                     created = True
                     log.info("certificate.requested", request=name)
+                    self._obstacle = f"the operator has not signed the request {name} yet"
                 certificate = await requests.certificate(name)
                 if certificate is not None:
                     validity = self._files.store(key, certificate, self._trust_file.read_bytes(), self._now())
                     log.info("certificate.stored", request=name, not_after=int(validity.not_after))
                     return validity
             except ApiUnavailable as error:
-                log.warning("certificate.waiting", reason=str(error))
+                self._wait_for(str(error))
             await self._sleep(pause_s)
             pause_s = min(2 * pause_s, POLL_MAX_S)
+
+    def _wait_for(self, obstacle: str) -> None:
+        log.warning("certificate.waiting", reason=obstacle)
+        self._obstacle = obstacle

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from collectionstore_node.errors import NodeError
+
 SIGNER: Final = "collectionstore.io/node"
 CALL_TIMEOUT_S: Final = 10.0
 _REQUESTS: Final = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
@@ -22,6 +24,10 @@ _USAGES: Final = ("digital signature", "server auth", "client auth")
 
 class Refused(Exception):
     """The request was denied, or signing it failed; the text is the signer's. A new request may fare better."""
+
+
+class CredentialsUnusable(NodeError):
+    """The API server's own authority cannot be read: the service account is not mounted as it should be."""
 
 
 class ApiUnavailable(Exception):
@@ -42,8 +48,12 @@ class SigningRequests:
     """Calls to one API server. Belongs to an event loop; close it."""
 
     def __init__(self, server: ApiServer) -> None:
+        """Raises `CredentialsUnusable`."""
         self._server = server
-        self._tls = ssl.create_default_context(cafile=str(server.ca_file))
+        try:
+            self._tls = ssl.create_default_context(cafile=str(server.ca_file))
+        except OSError as error:
+            raise CredentialsUnusable(f"{server.ca_file}: {error.strerror or error}") from error
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S))
 
     async def close(self) -> None:

@@ -86,6 +86,28 @@ def test_routes_between_members_are_refused_off_loopback() -> None:
     assert settings().peer_routes is None
 
 
+KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+
+def test_enrolment_finds_the_api_server_as_every_container_does() -> None:
+    assert settings().enrolment == "Disabled"
+    assert settings().api_server is None
+    enrolled = {**GOOD, PREFIX + "ENROLMENT": "Kubernetes", PREFIX + "NAMESPACE": "shop"}
+    given = Settings.from_environment({**enrolled, **KUBERNETES})
+    assert (given.namespace, given.api_server) == ("shop", Address("10.96.0.1", 443))
+    assert given.trust_file == Path("/etc/collectionstore/trust/ca.crt")
+    over_ipv6 = Settings.from_environment({**enrolled, **KUBERNETES, "KUBERNETES_SERVICE_HOST": "fd00::1"})
+    assert str(over_ipv6.api_server) == "[fd00::1]:443"
+
+
+@pytest.mark.parametrize("missing", ["NAMESPACE", "API_SERVER"])
+def test_enrolment_names_what_it_lacks(missing: str) -> None:
+    enrolled = {"ENROLMENT": "Kubernetes", "NAMESPACE": "shop", "API_SERVER": "10.96.0.1:443"}
+    del enrolled[missing]
+    with pytest.raises(InvalidSetting, match=f"{PREFIX}{missing} is not set"):
+        settings(**enrolled)
+
+
 @pytest.mark.parametrize(
     ("text", "address", "loopback"),
     [

@@ -36,7 +36,7 @@ from collectionstore_node.transport.ports import (
 )
 from collectionstore_node.transport.routes import Routes, RoutesRefused
 from collectionstore_node.transport.security import PeerSecurity
-from collectionstore_node.transport.tls import TlsContexts, TlsFiles, TlsFilesRefused, peer_name
+from collectionstore_node.transport.tls import TlsContexts, TlsFiles, TlsFilesRefused, identity_uri, peer_name
 from collectionstore_node.transport.transport import Transport
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "TransportHandler",
     "TransportMetrics",
     "TransportSettings",
+    "identity_uri",
     "peer_name",
     "tcp_connector",
 ]

@@ -56,6 +56,8 @@ class Remote:
     name: str
     address: str
     purpose: Purpose
+    dialled_from: str = ""
+    """IP address, where it dialled and has one."""
 
 
 class Connection:

@@ -28,6 +28,7 @@ from collectionstore_node.transport.ports import PeerAddress, TransportSettings
 from collectionstore_node.transport.routes import NO_ROUTES, Routes
 from collectionstore_node.transport.security import PeerSecurity
 from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.whereabouts import TcpConnector
 
 PEER_PATH: Final = "/peer"
 
@@ -50,8 +51,8 @@ class Self:
 
 
 def tcp_connector() -> aiohttp.BaseConnector:
-    """Return a connector over TCP. Names are looked up at every dial: a restarted pod has another address."""
-    return aiohttp.TCPConnector(limit=0, use_dns_cache=False, force_close=True)
+    """Return what connects over TCP."""
+    return TcpConnector()
 
 
 class Dialer:
@@ -76,11 +77,18 @@ class Dialer:
         self._traffic_of = traffic_of
         self._clock = clock
         self._routes = routes
+        self._whereabouts = connector.whereabouts if isinstance(connector, TcpConnector) else None
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
 
     async def close(self) -> None:
         """Close what aiohttp still holds; the connections were closed by their owners before."""
         await self._session.close()
+
+    def met(self, peer: PeerAddress, dialled_from: str) -> None:
+        """Note from which IP address a member has dialled: it listens there, whatever the name service says."""
+        host = peer.address.rpartition(":")[0]
+        if self._whereabouts is not None and dialled_from:
+            self._whereabouts.met(host, dialled_from)
 
     async def dial(self, peer: PeerAddress, purpose: Purpose) -> Connection:
         """Return a greeted connection, not yet running. Raises `DialFailed`."""

@@ -166,7 +166,9 @@ class Receiver:
 
     def _connection(self, socket: web.WebSocketResponse, hello: Hello) -> Connection:
         self._reported.forget(hello.name)
-        remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose)
+        source = socket.get_extra_info("peername")
+        dialled_from = str(source[0]) if isinstance(source, tuple) else ""
+        remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialled_from)
         self._met(remote)
         traffic = self._traffic_of(hello.name)
         return Connection(socket, remote, traffic, self._settings, self._registry, self._clock, pings=False)

@@ -93,6 +93,11 @@ def peer_name(certificate: Mapping[str, Any] | None) -> PeerName:
     return _only_identity([value for kind, value in names if kind == "URI"])
 
 
+def identity_uri(name: PeerName) -> str:
+    """Return how an identity is written in a certificate."""
+    return f"{URI_SCHEME}://{name.cluster_id}/{name.name}"
+
+
 def _only_identity(uris: list[str]) -> PeerName:
     ours = [uri for uri in uris if uri.startswith(f"{URI_SCHEME}:")]
     match = _IDENTITY.fullmatch(ours[0]) if len(ours) == 1 else None
@@ -142,10 +147,7 @@ def _check_own(path: Path, own: PeerName) -> datetime:
         uris = []
     found = _only_identity(uris)
     if found != own:
-        raise ValueError(
-            f"the certificate is for {URI_SCHEME}://{found.cluster_id}/{found.name}, "
-            f"this node is {URI_SCHEME}://{own.cluster_id}/{own.name}"
-        )
+        raise ValueError(f"the certificate is for {identity_uri(found)}, this node is {identity_uri(own)}")
     return certificate.not_valid_after_utc
 
 

@@ -274,14 +274,18 @@ class Transport:
     def _met(self, remote: Remote) -> None:
         """Learn from a hello: a member is there, and, when the membership does not know it yet, where it is."""
         node_id = remote.node_id
-        if node_id not in self._directory:
+        known = self._directory.get(node_id)
+        # Only for the address that the membership has for this very member: it may not speak for another.
+        if known is not None:
+            self._dialer.met(PeerAddress(node_id, remote.name, remote.address), remote.dialled_from)
+        if known is None:
             if node_id not in self._learnt and len(self._learnt) >= _LEARNT_MAX:
                 self._learnt.pop(next(iter(self._learnt)))
             self._learnt[node_id] = PeerAddress(node_id, remote.name, remote.address)
             self._seen[node_id] = self._clock()
         peer = self._peers.get(node_id)
         if peer is not None:
-            peer.move(self._directory.get(node_id) or self._learnt[node_id])
+            peer.move(known or self._learnt[node_id])
             peer.nudge()
 
     def _learnt_peer(self, node_id: NodeId) -> Peer | None:

@@ -45,6 +45,7 @@ class MemoryReplica:
         self.members_requests: list[MembersRequest] = []
         self.transfers: list[NodeId | None] = []
         self.bootstrapped = False
+        self.epochs: list[int | None] = []
 
     @property
     def is_leader(self) -> bool:
@@ -77,7 +78,8 @@ class MemoryReplica:
         if self.known_leader is None:
             raise NotLeader
 
-    async def bootstrap(self) -> NodeStatus:
+    async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
+        self.epochs.append(epoch)
         if self.bootstrapped:
             raise InvalidRequest("already_bootstrapped", "this node has a log already")
         self.bootstrapped = True
@@ -90,8 +92,9 @@ class MemoryReplica:
             raise self.admin_error
         return self.status()
 
-    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float) -> NodeStatus:
+    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float, epoch: int | None = None) -> NodeStatus:
         self.transfers.append(to)
+        self.epochs.append(epoch)
         if self.admin_error is not None:
             raise self.admin_error
         return self.status()

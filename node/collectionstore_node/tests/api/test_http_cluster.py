@@ -42,6 +42,7 @@ async def test_bootstrap_is_once_only(client: Client) -> None:
     assert (first.status, first.json["state"]) == (200, "Member")
     (await client.post(f"{CLUSTER}/bootstrap", {})).problem(409, "already_bootstrapped")
     (await client.post(f"{CLUSTER}/bootstrap", {"force": True})).problem(400, "invalid_body")
+    (await client.post(f"{CLUSTER}/bootstrap", {"epoch": "7"})).problem(400, "invalid_body")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,9 @@ async def test_transfer_leadership(client: Client, replica: MemoryReplica) -> No
     assert (await client.post(f"{CLUSTER}/transfer-leadership", {"node_id": B})).status == 200
     assert (await client.post(f"{CLUSTER}/transfer-leadership", {"node_id": None})).status == 200
     (await client.post(f"{CLUSTER}/transfer-leadership", {"node_id": "x"})).problem(400, "invalid_body")
-    assert replica.transfers == [0xB2, None]
+    assert (await client.post(f"{CLUSTER}/transfer-leadership", {"node_id": B, "epoch": 7})).status == 200
+    assert replica.transfers == [0xB2, None, 0xB2]
+    assert replica.epochs == [None, None, 7]
 
 
 async def test_only_admins_change_the_cluster(client: Client, replica: MemoryReplica, admins: Admins) -> None:

@@ -40,6 +40,9 @@ class WorkloadSettings:
     keyed: float = 0.5
     """Share of the writes that carry an idempotency key and are sent again while their fate is unknown."""
     attempts_max: int = 5
+    """Of a request that may be sent again."""
+    reads_again: bool = False
+    """Whether a read that read nothing is sent again."""
 
 
 @dataclass(slots=True)
@@ -140,7 +143,8 @@ class Workload:
         key = f"{self._name}-{number}" if request.writes and random.random() < self._settings.keyed else None
         reply = Reply("failed", retryable=True)
         doubtful = False
-        for attempt in range(self._settings.attempts_max if key is not None else 1):
+        again = key is not None or (self._settings.reads_again and not request.writes)
+        for attempt in range(self._settings.attempts_max if again else 1):
             self.progress.retries += attempt > 0
             reply = await send(self._session, random.choice(list(self._urls())), request, timeout_s=timeout_s, key=key)
             if reply.outcome == "ok":

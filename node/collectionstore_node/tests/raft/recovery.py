@@ -88,7 +88,7 @@ def _whole_under(world: World) -> Server | None:
 
 def _check_promises(world: World, leader: Server, index: Index) -> None:
     """Check what clients were told and what they wait for, under whom all have come together."""
-    cluster, observer = world.cluster, world.cluster.observer
+    observer = world.cluster.observer
     promises = observer.promises
     missing = [at for at, promised in promises.acknowledged.items() if observer.committed.get(at) != promised]
     assert not missing, f"acknowledged, and not there any more: {missing}"

@@ -61,8 +61,8 @@ async def test_epoch_of_the_founding_call_counts(tmp_path: Path) -> None:
     try:
         async with asyncio.timeout(PATIENCE_S):
             await again.until(lambda: again.replica.is_leader and again.replica.status().epoch == NEW)
+        add = MemberChange("add", again.id, "x", "x", "x")
         with pytest.raises(InvalidRequest) as caught:
-            add = MemberChange("add", again.id, "x", "x", "x")
             await again.replica.change_members(MembersRequest((add,), epoch=OLD), timeout_s=PATIENCE_S)
         assert caught.value.code == "stale_epoch"
     finally:
