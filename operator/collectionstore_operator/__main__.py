@@ -9,22 +9,24 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 import click
 import kopf
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from collectionstore_operator import handlers, settings
 from collectionstore_operator.health import Health, application
-from collectionstore_operator.incluster.clusters import Clusters
+from collectionstore_operator.incluster.clusters import Clusters, Office
 from collectionstore_operator.kube import ApiError, Kube
-from collectionstore_operator.kube.access import missing
+from collectionstore_operator.kube.access import awaited
 from collectionstore_operator.kube.client import ConfigException, connect
 from collectionstore_operator.kube.lease import Lease
 from collectionstore_operator.kube.recorder import Recorder
 from collectionstore_operator.logs import configure
+from collectionstore_operator.metrics import OperatorMetrics
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
 
 EXIT_UNAVAILABLE: Final = 69
@@ -42,14 +44,14 @@ Settings, all by environment variable:
   {settings.OWN_NAMESPACE}  where its Lease is (default)
   {settings.POD_NAME}            its name among several operators (host name and process id)
   {settings.LEASE_NAME}               name of the Lease (collectionstore-operator)
-  {settings.HEALTH_ADDRESS}      where /livez and /readyz are served (0.0.0.0:8080)
+  {settings.HEALTH_ADDRESS}      where /livez, /readyz and /metrics are served (0.0.0.0:8080)
   {settings.LOG_LEVEL}           debug, info, warning or error (info)
   {settings.KUBECONFIG}                         outside a cluster: how to reach it
 
 \b
 Exit codes:
   0   stopped by SIGTERM or SIGINT
-  69  the API server cannot be reached
+  69  the API server does not do what it must, such as to answer about permissions
   75  another operator has taken over, or the Lease could not be renewed
   77  a permission is missing; the log names verb and resource
   78  a setting is not allowed, or there is no API server to be found
@@ -80,15 +82,19 @@ async def run(chosen: OperatorSettings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    health = Health()
+    health, registry = Health(), CollectorRegistry()
+    metrics = OperatorMetrics(registry)
+    for kind in (ProcessCollector, PlatformCollector, GCCollector):
+        kind(registry=registry)
     try:
-        async with _served(health, chosen), connect(chosen.kubeconfig) as kube:
-            lacking = await missing(kube, namespaces=chosen.namespaces or (None,), own_namespace=chosen.own_namespace)
+        async with _served(health, registry, chosen), connect(chosen.kubeconfig, metrics) as kube:
+            places = chosen.namespaces or (None,)
+            lacking = await awaited(kube, namespaces=places, own_namespace=chosen.own_namespace, stop=stop)
             for line in lacking:
                 log.error("permission.missing", permission=line)
             if lacking:
                 return EXIT_NOT_PERMITTED
-            return await _lead(kube, chosen, health, stop)
+            return 0 if stop.is_set() else await _lead(kube, chosen, health, metrics, stop)
     except ConfigException as error:
         log.error("api_server.not_configured", reason=str(error))
         return EXIT_CONFIGURATION
@@ -97,7 +103,9 @@ async def run(chosen: OperatorSettings) -> int:
         return EXIT_UNAVAILABLE
 
 
-async def _lead(kube: Kube, chosen: OperatorSettings, health: Health, stop: asyncio.Event) -> int:
+async def _lead(
+    kube: Kube, chosen: OperatorSettings, health: Health, metrics: OperatorMetrics, stop: asyncio.Event
+) -> int:
     """Wait for the Lease, then run everything for as long as it is ours."""
     lease = Lease(kube, name=chosen.lease, namespace=chosen.own_namespace, identity=chosen.identity)
     acquiring, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(stop.wait())
@@ -106,7 +114,10 @@ async def _lead(kube: Kube, chosen: OperatorSettings, health: Health, stop: asyn
         acquiring.cancel()
         return 0
     health.lease_s = lambda: lease.age_s
-    clusters = Clusters(kube, Recorder(kube, chosen.identity), epoch=acquiring.result())
+    epoch = acquiring.result()
+    metrics.leads(epoch)
+    recorder = Recorder(kube, chosen.identity)
+    clusters = Clusters(Office(kube=kube, recorder=recorder, epoch=epoch, may_act=lambda: lease.holds, metrics=metrics))
     health.slowest_loop_s = clusters.slowest_s
     keeping = asyncio.create_task(lease.keep())
     watching = asyncio.create_task(_watch(clusters, chosen, health, stop))
@@ -124,13 +135,17 @@ async def _lead(kube: Kube, chosen: OperatorSettings, health: Health, stop: asyn
         for task in (keeping, watching, stopping):
             task.cancel()
         await asyncio.gather(keeping, watching, stopping, return_exceptions=True)
+        metrics.stands_by()
         await clusters.close()
 
 
 async def _watch(clusters: Clusters, chosen: OperatorSettings, health: Health, stop: asyncio.Event) -> None:
     ready = asyncio.Event()
     health.ready = ready.is_set
+    # Without one, kopf asks who the user is, and in an image user 10001 has no name. It does not export the type.
+    identity: Any = chosen.identity
     await kopf.operator(
+        identity=identity,
         registry=handlers.registry(clusters, in_cluster=chosen.kubeconfig is None),
         settings=handlers.settings(),
         standalone=True,
@@ -142,8 +157,8 @@ async def _watch(clusters: Clusters, chosen: OperatorSettings, health: Health, s
 
 
 @contextlib.asynccontextmanager
-async def _served(health: Health, chosen: OperatorSettings) -> AsyncIterator[None]:
-    runner = web.AppRunner(application(health), access_log=None)
+async def _served(health: Health, registry: CollectorRegistry, chosen: OperatorSettings) -> AsyncIterator[None]:
+    runner = web.AppRunner(application(health, registry), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, chosen.health_host, chosen.health_port).start()

@@ -135,6 +135,8 @@ class RestartPod(_Action, frozen=True):
     ordinal: int
     name: str
     uid: str
+    stranded: bool = False
+    """Whether it is `Pod.stranded`: its record is deleted without waiting for its machine."""
 
 
 class MarkVolume(_Action, frozen=True):
@@ -160,6 +162,24 @@ class RetireVolume(_Action, frozen=True):
     keep: bool = True
 
 
+class GrowVolume(_Action, frozen=True):
+    """Ask the storage to make a volume larger; pods go on running on it."""
+
+    ordinal: int
+    name: str
+    size: str
+    """As the resource has it: `20Gi`."""
+
+
+class ReplaceWorkload(_Action, frozen=True):
+    """Take the workload away and leave its pods running; `EnsureWorkload` then makes one with new disk settings.
+
+    Nothing restarts a pod that ends in between. `replicas` is the precondition.
+    """
+
+    replicas: int
+
+
 Action: TypeAlias = (
     EstablishIdentity
     | IssueCertificate
@@ -176,13 +196,17 @@ Action: TypeAlias = (
     | RestartPod
     | MarkVolume
     | RetireVolume
+    | GrowVolume
+    | ReplaceWorkload
 )
 
 
 def disturbing(action: Action) -> bool:
     """Return whether an action takes away, or may take away, a working member for a while."""
     match action:
-        case ChangeVoters() | RemoveLearners() | TransferLeadership() | RestartPod() | RetireVolume() | Bootstrap():
+        case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
+            return True
+        case RestartPod() | RetireVolume() | ReplaceWorkload():
             return True
         case EnsureWorkload():
             return action.shrinks

@@ -130,6 +130,15 @@ def renew_at(certificate: Certificate) -> float:
     return certificate.not_before + (certificate.not_after - certificate.not_before) * 2 / 3
 
 
+def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
+    """Return the members' certificates that should have been renewed long ago: five sixths of their life are over."""
+    return tuple(
+        one
+        for one in certificates
+        if one.kind is CertificateKind.MEMBER and one.not_before + (one.not_after - one.not_before) * 5 / 6 <= now
+    )
+
+
 def first_expiry(certificates: Sequence[Certificate]) -> Certificate | None:
     """Return the certificate that expires first, or None when there is none."""
     return min(certificates, key=lambda one: one.not_after, default=None)

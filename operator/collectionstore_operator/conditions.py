@@ -14,10 +14,15 @@ from collectionstore_operator import certificates, quorum, rollout
 from collectionstore_operator.actions import Plan, Step
 from collectionstore_operator.environment import revision
 from collectionstore_operator.moments import rfc3339
-from collectionstore_operator.observed import Pod, Unknown
+from collectionstore_operator.observed import Absent, Failure, Pod, Slot, Unknown
 from collectionstore_operator.standing import Situation, ailment, current
 
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
+
+STARTING_S: Final = 120.0
+"""Time for a new pod to get its image, its disk and its certificate before it counts as broken."""
+RESTARTING_S: Final = 30.0
+"""Time for a member to come back before it is called down instead of restarting."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -65,23 +70,42 @@ def progressing(situation: Situation, plan: Plan) -> Verdict:
 
 def degraded(situation: Situation, _plan: Plan) -> Verdict:
     """Judge whether a wanted member does not do its part."""
+    ailing = {ordinal: text for ordinal in situation.wanted() if (text := _ails(situation, ordinal))}
+    if ailing:
+        restarting = all(_restarting(situation.observed.slot(ordinal)) for ordinal in ailing)
+        return Verdict("True", "MembersRestarting" if restarting else "MembersDown", "; ".join(ailing.values()))
     if not situation.standing.initialized:
         return Verdict("False", "NotInitialized", "the cluster has not been formed yet")
-    ailing = [text for ordinal in situation.wanted() if (text := _ails(situation, ordinal))]
-    if ailing:
-        return Verdict("True", "MembersDown", "; ".join(ailing))
     return Verdict("False", "AllMembersWork", "every member does its part")
 
 
 def _ails(situation: Situation, ordinal: int) -> str:
+    """Return what ails a member; for one that is still to become one, only what keeps it from being started."""
     slot, name = situation.observed.slot(ordinal), situation.name(ordinal)
-    illness = ailment(slot, name, situation.observed.cluster_id)
-    if illness:
-        return illness
     seats = situation.standing.seats_at(ordinal)
-    if not situation.standing.trusted or any(seat.working for seat in seats):
+    if not any(seat.voter for seat in seats) and (any(seat.heard for seat in seats) or _starting(situation, slot)):
         return ""
+    illness = ailment(slot, name, situation.observed.cluster_id)
+    if illness or not situation.standing.trusted or any(seat.working for seat in seats):
+        return illness
     return f"{name} has not joined yet" if not seats else f"{name} has not caught up yet"
+
+
+def _starting(situation: Situation, slot: Slot) -> bool:
+    """Whether a pod has had no time yet to show that it works, and nothing is known to be wrong with it."""
+    standing = situation.standing
+    if standing.initialized and not standing.configuration.voters:
+        return False  # nobody says who votes: it may have been a member for years
+    if isinstance(slot.pod, Unknown) or slot.obstacle:
+        return False
+    return not isinstance(slot.pod, Pod) or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < STARTING_S)
+
+
+def _restarting(slot: Slot) -> bool:
+    """Whether a pod is between its last run and its next, as far as anybody can tell."""
+    if not isinstance(slot.pod, Pod):
+        return isinstance(slot.pod, Absent) and not slot.obstacle
+    return slot.pod.terminating or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < RESTARTING_S)
 
 
 def quorum_safe(situation: Situation, _plan: Plan) -> Verdict:
@@ -122,6 +146,10 @@ def certificates_ready(situation: Situation, _plan: Plan) -> Verdict:
     missing = certificates.to_issue(situation.desired, observed, situation.wanted())
     if missing:
         return Verdict("False", "IssuePending", "; ".join(f"{one.name}: {one.reason}" for one in missing))
+    late = certificates.overdue(observed.certificates, observed.now)
+    if late:
+        told = "; ".join(f"{one.name} shows one that expires on {rfc3339(one.not_after)}" for one in late)
+        return Verdict("False", "RenewalOverdue", f"a node renews its certificate by itself, but {told}")
     first = certificates.first_expiry(observed.certificates)
     if first is None:
         return Verdict("False", "IssuePending", "no certificate exists yet")
@@ -137,7 +165,12 @@ def paused(situation: Situation, _plan: Plan) -> Verdict:
 
 def ready(situation: Situation, plan: Plan) -> Verdict:
     """Sum up: the cluster serves, all wanted members do their part, and nothing remains to be done."""
-    for judge, good in ((available, "True"), (degraded, "False"), (progressing, "False")):
+    # A broken pod says more than what it is the cause of.
+    if situation.standing.initialized:
+        judged = ((available, "True"), (degraded, "False"), (progressing, "False"))
+    else:
+        judged = ((degraded, "False"), (available, "True"), (progressing, "False"))
+    for judge, good in judged:
         verdict = judge(situation, plan)
         if verdict.status != good:
             return Verdict("False", verdict.reason, verdict.message)

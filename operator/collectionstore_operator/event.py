@@ -17,10 +17,12 @@ from collectionstore_operator.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GrowVolume,
     IssueCertificate,
     MarkVolume,
     MemberRef,
     RemoveLearners,
+    ReplaceWorkload,
     RestartPod,
     RetireVolume,
     SignRequest,
@@ -46,9 +48,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def subject_of(action: Action, desired: Desired) -> str:
     """Return what an action is about, for people: `demo-3, demo-4`."""
     match action:
-        case EstablishIdentity():
+        case EstablishIdentity() | ReplaceWorkload():
             return desired.name
-        case IssueCertificate() | SignRequest() | RestartPod() | MarkVolume() | RetireVolume():
+        case IssueCertificate() | SignRequest() | RestartPod() | MarkVolume() | RetireVolume() | GrowVolume():
             return action.name
         case DenyRequest():
             return action.request

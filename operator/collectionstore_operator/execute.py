@@ -38,11 +38,11 @@ async def perform_on_nodes(action: ClusterAction, observed: Observed, client: No
     For Bootstrap the caller has recorded `bootstrap_node` durably BEFORE.
     """
     if isinstance(action, Bootstrap):
-        result = await client.bootstrap(_bootstrap_url(action, observed))
+        result = await client.bootstrap(_bootstrap_url(action, observed), epoch=observed.epoch)
         if isinstance(result, Refused) and result.code == ALREADY_BOOTSTRAPPED:
             return
     elif isinstance(action, TransferLeadership):
-        result = await client.transfer_leadership(_leader_url(observed), action.to.node_id)
+        result = await client.transfer_leadership(_leader_url(observed), action.to.node_id, epoch=observed.epoch)
     else:
         result = await client.change_members(
             _leader_url(observed),

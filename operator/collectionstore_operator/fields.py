@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -86,3 +87,19 @@ def quantity_bytes(quantity: str) -> int:
     if match is None:
         raise ValueError(f"{quantity!r} is not a whole quantity of bytes")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def stored_bytes(quantity: str) -> int:
+    """Return a quantity of bytes as an API server may have it, in any of its forms, rounded down.
+
+    Raises ValueError for what is no quantity. Source: Kubernetes API reference, Quantity.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][0-9]+|m|[kMGTPE]?|[KMGTPE]i)", quantity)
+    if match is None:
+        raise ValueError(f"{quantity!r} is not a quantity")
+    number, suffix = Fraction(match[1]), match[2]
+    if suffix == "m":
+        return int(number / 1000)
+    if suffix[:1] in ("e", "E") and suffix[1:].isdigit():
+        return int(number * 10 ** int(suffix[1:]))
+    return int(number * {**_UNITS, "E": 10**18, "Ei": 1 << 60}[suffix])

@@ -65,7 +65,15 @@ def _register_login(made: kopf.OperatorRegistry, *, in_cluster: bool) -> None:
 
 
 def _register_clusters(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
-    @kopf.daemon(labels.GROUP, labels.VERSION, labels.PLURAL, registry=made, cancellation_timeout=EXIT_S)
+    # Told first and cancelled only after that: a cancelled daemon cannot hand the deletion on to its successor.
+    @kopf.daemon(
+        labels.GROUP,
+        labels.VERSION,
+        labels.PLURAL,
+        registry=made,
+        cancellation_backoff=EXIT_S,
+        cancellation_timeout=EXIT_S,
+    )
     async def tend(namespace: str | None, name: str | None, stopped: kopf.DaemonStopped, **_: Any) -> None:
         await tend_until_stopped(clusters, str(namespace), str(name), stopped)
 

@@ -1,4 +1,7 @@
-"""The operator's own health over HTTP: that its loops come round and its Lease is renewed, not just that it answers."""
+"""The operator's own health over HTTP: that its loops come round and its Lease is renewed, not just that it answers.
+
+Its metrics are served beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 STUCK_S: Final = 300.0
 """Longer than any round can take: a call to the API server ends after 20 s, one to a node after 10 s."""
@@ -32,7 +37,7 @@ class Health:
         }
 
 
-def application(health: Health) -> web.Application:
+def application(health: Health, registry: CollectorRegistry | None = None) -> web.Application:
     """Return the server's routes: /livez fails while a loop is stuck, /readyz before the first watch is there."""
 
     async def livez(_request: web.Request) -> web.Response:
@@ -43,7 +48,13 @@ def application(health: Health) -> web.Application:
         found = health.report()
         return web.json_response(found, status=200 if found["ready"] or not found["leading"] else 503)
 
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(series), headers={"Content-Type": content_type})
+
+    series = registry or CollectorRegistry()
     app = web.Application()
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
     return app

@@ -23,10 +23,14 @@ def configure(*, output: TextIO | None = None, style: Literal["json", "console"]
     ]
     renderer: structlog.typing.Processor
     if style == "json":
-        shared.append(structlog.processors.dict_tracebacks)
+        # Local variables in tracebacks would carry keys into the log.
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(transformer))
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

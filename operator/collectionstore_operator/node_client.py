@@ -9,14 +9,18 @@ One session for all nodes; no retries: the loop is the retry.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from collectionstore_operator.observed import NodeId, NodeStatus, Unknown
 
@@ -71,6 +75,19 @@ class _MembersRequest(msgspec.Struct):
 
 class _TransferRequest(msgspec.Struct):
     node_id: NodeId | None
+    epoch: int
+
+
+class _BootstrapRequest(msgspec.Struct):
+    epoch: int
+
+
+class _Answer(NamedTuple):
+    """A node's answer; `validity` of the certificate it showed, in Unix seconds."""
+
+    code: int
+    body: bytes
+    validity: tuple[float, float]
 
 
 Decoded = TypeVar("Decoded")
@@ -82,9 +99,11 @@ class NodeClient:
     def __init__(self) -> None:
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._located: Mapping[str, str] = {}
 
     async def __aenter__(self) -> NodeClient:
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit_per_host=4), trust_env=False)
+        connector = aiohttp.TCPConnector(limit_per_host=4, resolver=_Resolver(self), use_dns_cache=False)
+        self._session = aiohttp.ClientSession(connector=connector, response_class=_Response, trust_env=False)
         return self
 
     async def __aexit__(
@@ -97,24 +116,40 @@ class NodeClient:
         """Use this context from now on where a node's client port uses TLS: whom to trust, and what to show."""
         self._tls = tls
 
+    def locate(self, addresses: Mapping[str, str]) -> None:
+        """Take these hosts to be at these IP addresses from now on, without asking the name service.
+
+        A name service may go on giving the address of a pod that is gone, for as long as its answers are cached. Who
+        answers is proved by the certificate, which is for the name.
+        """
+        self._located = addresses
+
+    def located(self, host: str) -> str | None:
+        """Return where a host was last said to be."""
+        return self._located.get(host)
+
     async def status(self, metrics_url: str) -> NodeStatus | Unknown:
         """Ask a node what it is and sees."""
         answer = await self._request("GET", f"{metrics_url}/status", None, STATUS_TIMEOUT_S)
         if isinstance(answer, Unknown):
             return answer
-        code, body = answer
-        if code != 200:
-            return Unknown(f"answered {code} to GET /status")
-        return _decode(body, NodeStatus)
+        if answer.code != 200:
+            return Unknown(f"answered {answer.code} to GET /status")
+        status = _decode(answer.body, NodeStatus)
+        if isinstance(status, Unknown):
+            return status
+        begins, ends = answer.validity
+        return msgspec.structs.replace(status, certificate_not_before=begins, certificate_not_after=ends)
 
     async def is_ready(self, metrics_url: str) -> bool:
         """Return whether a linearizable read works on a node now."""
         answer = await self._request("GET", f"{metrics_url}/readyz", None, STATUS_TIMEOUT_S)
-        return not isinstance(answer, Unknown) and answer[0] == 200
+        return not isinstance(answer, Unknown) and answer.code == 200
 
-    async def bootstrap(self, client_url: str) -> ChangeResult:
+    async def bootstrap(self, client_url: str, *, epoch: int) -> ChangeResult:
         """Make an empty node the first voter of its cluster; a second time it is refused as `already_bootstrapped`."""
-        return await self._change(f"{client_url}/api/v1/cluster/bootstrap", b"{}")
+        body = msgspec.json.encode(_BootstrapRequest(epoch))
+        return await self._change(f"{client_url}/api/v1/cluster/bootstrap", body)
 
     async def change_members(
         self, client_url: str, changes: tuple[MemberChange, ...], *, expected_index: int, epoch: int
@@ -123,28 +158,25 @@ class NodeClient:
         body = msgspec.json.encode(_MembersRequest(changes, expected_index, epoch))
         return await self._change(f"{client_url}/api/v1/cluster/members", body)
 
-    async def transfer_leadership(self, client_url: str, to: NodeId | None) -> ChangeResult:
+    async def transfer_leadership(self, client_url: str, to: NodeId | None, *, epoch: int) -> ChangeResult:
         """Ask the leader to hand over to `to`, or to the most up-to-date voter when None."""
-        body = msgspec.json.encode(_TransferRequest(to))
+        body = msgspec.json.encode(_TransferRequest(to, epoch))
         return await self._change(f"{client_url}/api/v1/cluster/transfer-leadership", body)
 
     async def _change(self, url: str, body: bytes) -> ChangeResult:
         answer = await self._request("POST", url, body, CHANGE_TIMEOUT_S)
         if isinstance(answer, Unknown):
             return answer
-        code, content = answer
-        if code == 200:
+        if answer.code == 200:
             return Done()
-        problem = _decode(content, _Problem)
+        problem = _decode(answer.body, _Problem)
         if isinstance(problem, Unknown):
-            return Unknown(f"answered {code} without a problem description: {problem.reason}")
+            return Unknown(f"answered {answer.code} without a problem description: {problem.reason}")
         if problem.outcome != "not_applied":
-            return Unknown(problem.detail or problem.title or f"answered {code}")
+            return Unknown(problem.detail or problem.title or f"answered {answer.code}")
         return Refused(problem.code, problem.detail or problem.title, problem.retryable)
 
-    async def _request(
-        self, method: str, url: str, body: bytes | None, timeout_s: float
-    ) -> tuple[int, bytes] | Unknown:
+    async def _request(self, method: str, url: str, body: bytes | None, timeout_s: float) -> _Answer | Unknown:
         if self._session is None:
             raise RuntimeError("NodeClient is used outside its async with block")
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -153,11 +185,50 @@ class NodeClient:
                 async with self._session.request(
                     method, url, data=body, headers=headers, ssl=self._tls or True, allow_redirects=False
                 ) as response:
-                    return response.status, await _read_limited(response)
+                    validity = response.validity if isinstance(response, _Response) else (0.0, 0.0)
+                    return _Answer(response.status, await _read_limited(response), validity)
         except TimeoutError:
             return Unknown(f"no answer from {url} within {timeout_s:g} s")
         except (aiohttp.ClientError, OSError, _TooLarge) as error:
             return Unknown(_describe(error))
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response that keeps from when to when the certificate is valid that was shown; 0 and 0 without TLS."""
+
+    validity = (0.0, 0.0)
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        # Now: a short answer has given its connection back before anybody can look at it.
+        shown = connection.transport.get_extra_info("peercert") if connection.transport is not None else None
+        if shown:
+            begins, ends = (ssl.cert_time_to_seconds(shown[key]) for key in ("notBefore", "notAfter"))
+            self.validity = (float(begins), float(ends))
+        return await super().start(connection)
+
+
+class _Resolver(AbstractResolver):
+    """Finds what was located there, and asks the name service for everything else."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+        self._other = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the one address that is known, or all that are found."""
+        address = self._client.located(host)
+        if address is None:
+            return await self._other.resolve(host, port, family)
+        version = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=version, proto=0, flags=socket.AI_NUMERICHOST)
+        ]
+
+    async def close(self) -> None:
+        """Release what the other resolver holds."""
+        await self._other.close()
 
 
 class _TooLarge(Exception):

@@ -100,6 +100,9 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     client_address: str = ""
     peer_address: str = ""
     metrics_address: str = ""
+    certificate_not_before: float = 0.0
+    certificate_not_after: float = 0.0
+    """Of the certificate it showed when it was asked, in Unix seconds; 0 without TLS."""
 
     @property
     def has_history(self) -> bool:
@@ -136,6 +139,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ready: bool
     """It answered a linearizable read lately."""
     terminating: bool = False
+    stranded: bool = False
+    """It was told to stop on a machine that is lost, and its disk is on its way out: nobody will say that it has."""
     revision: str = ""
     """The revision of the settings it was started with (`environment.revision`)."""
     restarts: int = 0
@@ -168,6 +173,14 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The incarnation that wrote it; `Absent` when it is proved to be empty."""
     removed: bool = False
     """Marked: it held a member that was taken out of the cluster; nothing may start on it again."""
+    size_bytes: int | None = None
+    """What was asked of the storage; None where the runtime has no sizes."""
+    capacity_bytes: int = 0
+    """What the storage has given; 0 while it has not given any."""
+    cannot_grow: str = ""
+    """Why it cannot be made larger; empty when it can."""
+    growing: str = ""
+    """What the storage says of a growth that is under way."""
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +190,8 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     pod: Pod | Absent | Unknown = ABSENT
     node: NodeStatus | Unknown = Unknown("not asked")
     volume: Volume | Absent | Unknown = ABSENT
+    obstacle: str = ""
+    """Why it has no pod, or its pod no disk, in the words of whoever refuses it; empty when nobody does."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -185,6 +200,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     replicas: int
     revision: str
     """The revision that pods started from now on will have."""
+    volume_bytes: int | None = None
+    """Size of the disks that pods started from now on will get; None where the runtime has no sizes."""
 
 
 class AppliedObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +261,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Every ordinal of which a pod or volume exists or is wanted by the workload, ascending."""
     objects: tuple[AppliedObject, ...] | None = None
     """None where the runtime has no such objects (local)."""
+    namespace_terminating: bool = False
+    """The namespace is being deleted: nothing can be made in it any more."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
     requests: tuple[SigningRequest, ...] | None = None

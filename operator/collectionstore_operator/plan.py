@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collectionstore_operator import certificates, manifests, membership, quorum, rollout, volumes, workload
+from collectionstore_operator import (
+    certificates,
+    expansion,
+    manifests,
+    membership,
+    quorum,
+    rollout,
+    volumes,
+    workload,
+)
 from collectionstore_operator.actions import (
     Action,
     AddLearners,
@@ -31,17 +40,32 @@ from collectionstore_operator.actions import (
 )
 from collectionstore_operator.observed import Absent, Observed, Unknown, Volume, Workload
 from collectionstore_operator.resources import Desired
-from collectionstore_operator.standing import Situation, assess, fenced, waiting_for
+from collectionstore_operator.standing import (
+    Seat,
+    Situation,
+    assess,
+    fenced,
+    replaced_seats,
+    steady,
+    waiting_for,
+)
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
     """Return the actions to perform now, in order, and every step that remains with what it waits for."""
     situation = assess(desired, observed)
-    obstacle = fenced(observed) or ("spec.paused is true" if desired.spec.paused else "")
+    obstacle = fenced(observed) or ("spec.paused is true" if desired.spec.paused else _leaving(desired, observed))
     proposals = tuple(_proposals(situation))
     if obstacle:
         proposals = tuple(postponed(proposal, obstacle) for proposal in proposals)
     return _schedule(proposals)
+
+
+def _leaving(desired: Desired, observed: Observed) -> str:
+    """Return why nothing can be made any more; what is being taken down is taken down all the same."""
+    if not observed.namespace_terminating or (desired.deleting and not desired.spec.deletion_protection):
+        return ""
+    return f"the namespace {desired.namespace} is being deleted"
 
 
 def _proposals(situation: Situation) -> Iterator[Proposal]:
@@ -62,6 +86,7 @@ def _proposals(situation: Situation) -> Iterator[Proposal]:
     yield from membership.bootstrap(situation)
     yield from _await_cluster(situation)
     yield from rollout.restart_broken(situation)
+    yield from volumes.release_stranded(situation)
     yield from volumes.clear_stale(situation)
     yield from membership.repair(situation)
     yield from volumes.replace_failed(situation)
@@ -69,7 +94,9 @@ def _proposals(situation: Situation) -> Iterator[Proposal]:
     yield from workload.shrink(situation)
     if isinstance(situation.observed.workload, Workload):
         yield from volumes.discard_removed(situation, situation.observed.workload)
+    yield from expansion.grow(situation)
     yield from rollout.restart_working(situation)
+    yield from expansion.renew_template(situation)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:
@@ -123,17 +150,31 @@ def _apply_objects(situation: Situation) -> Iterator[Proposal]:
 
 
 def disruptions(situation: Situation) -> int | None:
-    """Return how many members a drain may take at once, from the live voters; None when nobody can tell now.
+    """Return how many members a drain may take at once, from the live voters; None while it is to stay as it is.
 
-    At most one, so that a drain never meets a restart of ours at the edge of the quorum. A cluster that was asked to be
-    of one member is not protected, or its machine could never be drained.
+    At most one, so that a drain never meets a restart of ours at the edge of the quorum. A budget counts pods: a voter
+    that is lost though the pod in its place is ready, as while its successor learns, is taken off here. A cluster that
+    was asked to be of one member is not protected, or its machine could never be drained.
     """
     standing = situation.standing
-    sets = quorum.halves(standing.configuration)
-    if not sets:
-        return None if standing.formed else 0
-    tolerance = min(quorum.full_tolerance(len(half)) for half in sets)
-    return 1 if situation.desired.spec.replicas == 1 else min(1, tolerance)
+    if situation.desired.spec.replicas == 1:
+        return 1
+    if not standing.formed:
+        return 0
+    if not standing.trusted:
+        exists = any(one.kind == "PodDisruptionBudget" for one in situation.observed.objects or ())
+        return None if exists else 0
+    tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(standing.configuration))
+    return max(0, min(1, tolerance - sum(_lost_unseen(situation, seat) for seat in standing.seats)))
+
+
+def _lost_unseen(situation: Situation, seat: Seat) -> bool:
+    """Whether a voter cannot be counted on, and no pod that is not ready shows it."""
+    if not seat.voter or seat.working:
+        return False
+    if seat.ordinal is None:
+        return True
+    return seat in replaced_seats(situation, seat.ordinal) or steady(situation.observed.slot(seat.ordinal).pod)
 
 
 def _await_cluster(situation: Situation) -> Iterator[Proposal]:

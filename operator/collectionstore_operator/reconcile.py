@@ -6,7 +6,9 @@ change of the resource, a pod or a process does is only to wake it: nothing is d
 Invariants:
 - the resource is never written; what is wrong with it is reported and nothing is touched;
 - the status is published BEFORE the actions it announces, so that a long action can be watched;
-- an action is not repeated within a round, and no action follows one that was refused or whose fate is unknown;
+- an action is not repeated within a round, and none follows one whose fate is unknown, or that was refused and that
+  others may rest on;
+- an action that failed rests for a while, longer each time; the cluster is looked at and reported on all the same;
 - no error ends the loop: the next round comes, later each time the same trouble persists.
 """
 
@@ -16,18 +18,35 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 import structlog
 
-from collectionstore_operator.actions import Action, Plan, disturbing
-from collectionstore_operator.errors import ActionRefused, ActionUnfinished, InvalidResource, InvariantViolated
+from collectionstore_operator.actions import (
+    Action,
+    ApplyObject,
+    DeleteObject,
+    DenyRequest,
+    Plan,
+    SignRequest,
+    disturbing,
+)
+from collectionstore_operator.errors import (
+    ActionRefused,
+    ActionUnfinished,
+    InvalidResource,
+    InvariantViolated,
+    OperatorError,
+)
 from collectionstore_operator.event import Event, subject_of
 from collectionstore_operator.observed import Observed
 from collectionstore_operator.plan import plan
 from collectionstore_operator.resources import Desired
 from collectionstore_operator.status import Status, refused, report
+
+INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest)
+"""Nothing later in a plan rests on these: one that is refused must not keep a cluster from being repaired."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +86,8 @@ class Pace:
     """While nothing is to be done; a dead member shows after at most this and one look."""
     trouble_max_s: float = 10.0
     """Longest delay after rounds that failed; the first is `busy_s`, each next twice as long."""
+    patience: int = 120
+    """Rounds in which nothing but time passed, after which what is waited for is looked at as when idle."""
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +95,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
     result: Literal["Gone", "Refused", "Acted", "Waiting", "Settled", "Failed"]
     actions: int = 0
+    trouble: str = ""
+    """Name of the error that ended it; empty when none did."""
+    seconds: float = 0.0
 
 
 class Reconciler:
@@ -94,6 +118,8 @@ class Reconciler:
         self._now = now
         self._woken = asyncio.Event()
         self._failures = 0
+        self._resting: dict[Action, float] = {}
+        self._unchanged = 0
         self._status: Status | None = None
         self._last_warning = ""
 
@@ -120,7 +146,7 @@ class Reconciler:
             desired = await runtime.desired()
         except InvalidResource as error:
             await self._publish(refused(error, await self._previous(), self._now()))
-            return Round(result="Refused")
+            return Round(result="Refused", trouble=type(error).__name__)
         if desired is None:
             return Round(result="Gone")
         observed = await runtime.observe(desired)
@@ -131,13 +157,26 @@ class Reconciler:
 
     async def _act(self, desired: Desired, observed: Observed, planned: Plan) -> Round:
         started = time.monotonic()
+        self._resting = {action: until for action, until in self._resting.items() if until > started}
         performed: list[str] = []
+        failed = ""
         for action in planned.actions:
-            if not await self._perform(action, desired, observed):
-                return Round(result="Failed", actions=len(performed))
+            if action in self._resting:
+                if isinstance(action, INDEPENDENT):
+                    continue
+                break
+            trouble = await self._perform(action, desired, observed)
+            if trouble:
+                failed = trouble
+                self._resting[action] = started + self._pause_s(self._failures)
+                if isinstance(action, INDEPENDENT) and trouble == ActionRefused.__name__:
+                    continue
+                break
             performed.append(type(action).__name__)
             if disturbing(action):
                 break
+        if failed:
+            return Round(result="Failed", actions=len(performed), trouble=failed)
         if not performed:
             return Round(result="Settled" if planned.settled else "Waiting")
         log.info(
@@ -149,8 +188,11 @@ class Reconciler:
         )
         return Round(result="Acted", actions=len(performed))
 
-    async def _perform(self, action: Action, desired: Desired, observed: Observed) -> bool:
-        """Perform one action and record what came of it; return whether it was done."""
+    def _pause_s(self, failures: int) -> float:
+        return min(self._pace.trouble_max_s, self._pace.busy_s * 2.0 ** min(failures, 16))
+
+    async def _perform(self, action: Action, desired: Desired, observed: Observed) -> str:
+        """Perform one action and record what came of it; return the name of the trouble, empty when it was done."""
         started = time.monotonic()
         name, subject = type(action).__name__, subject_of(action, desired)
         try:
@@ -161,7 +203,7 @@ class Reconciler:
             # Once is everyday life: a leader that changes its mind about a follower. Twice in a row is news.
             if self._failures > 0:
                 await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
-            return False
+            return type(error).__name__
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
         self._last_warning = ""
@@ -175,30 +217,43 @@ class Reconciler:
                 generation=desired.generation,
             )
         )
-        return True
+        return ""
 
     async def _guarded_round(self) -> Round:
+        started, blind = time.monotonic(), True
         try:
             outcome = await self.once()
+            blind = False
         except InvariantViolated as error:
             log.error("plan.rejected", detail=str(error))
             await self._warn("InvariantViolated", "", str(error), 0)
-            outcome = Round(result="Failed")
+            outcome = Round(result="Failed", trouble=type(error).__name__)
+        except OperatorError as error:  # not ours: whoever was asked did not answer, or said no
+            log.warning("round.failed", error=type(error).__name__, detail=str(error))
+            await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
+            outcome = Round(result="Failed", trouble=type(error).__name__)
         except Exception as error:  # the loop must outlive any bug in a round: a cluster without a loop heals nothing
             log.exception("round.failed")
             await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
-            outcome = Round(result="Failed")
-        self._failures = self._failures + 1 if outcome.result == "Failed" else 0
-        return outcome
+            outcome = Round(result="Failed", trouble=type(error).__name__)
+        if blind:
+            self._resting.clear()
+        if outcome.result == "Failed":
+            self._failures += 1
+        elif not self._resting:
+            self._failures = 0
+        self._unchanged = self._unchanged + 1 if outcome.result == "Waiting" else 0
+        return msgspec.structs.replace(outcome, seconds=time.monotonic() - started)
 
     async def _wait(self, outcome: Round) -> None:
         if outcome.result == "Acted":
             return
-        if outcome.result == "Failed":
-            # Not cut short: the failing action itself may wake us.
-            await asyncio.sleep(min(self._pace.trouble_max_s, self._pace.busy_s * 2 ** min(self._failures - 1, 16)))
+        if outcome.result == "Failed" and not self._resting:
+            # Nothing could be seen. Not cut short: what fails may itself wake us.
+            await asyncio.sleep(self._pause_s(self._failures - 1))
             return
-        delay_s = self._pace.busy_s if outcome.result == "Waiting" else self._pace.idle_s
+        busy = outcome.result in ("Waiting", "Failed") and self._unchanged < self._pace.patience
+        delay_s = self._pace.busy_s if busy else self._pace.idle_s
         try:
             async with asyncio.timeout(delay_s):
                 await self._woken.wait()
@@ -212,6 +267,7 @@ class Reconciler:
 
     async def _publish(self, status: Status) -> None:
         if status != await self._previous():
+            self._unchanged = 0
             await self._runtime.publish(status)
             self._status = status
 

@@ -72,6 +72,7 @@ __all__ = [
     "Unsafe",
     "parse",
     "quantity_bytes",
+    "to_take_down",
 ]
 
 CLIENT_PORT: Final = 7400
@@ -156,6 +157,29 @@ def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired
         annotations=metadata.annotations,
         deleting=metadata.deletion_timestamp is not None,
         spec=spec,
+    )
+
+
+def to_take_down(resource: Mapping[str, Any]) -> Desired:
+    """Return what must be known to take down a cluster whose resource is not valid, and is being deleted.
+
+    Volumes are destroyed only when the resource says so in so many words; a protection holds as far as it can be read.
+    """
+    metadata = resource["metadata"]
+    given = resource.get("spec")
+    spec = given if isinstance(given, Mapping) else {}
+    storage = spec.get("storage")
+    destroys = isinstance(storage, Mapping) and storage.get("retention") == "Delete"
+    return Desired(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", "default"),
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 1),
+        deleting=True,
+        spec=Spec(
+            deletion_protection=spec.get("deletionProtection") is True,
+            storage=Storage(retention="Delete" if destroys else "Retain"),
+        ),
     )
 
 

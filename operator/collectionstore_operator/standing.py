@@ -192,21 +192,23 @@ def ailment(slot: Slot, name: str, cluster_id: str) -> str:
     if isinstance(pod, Unknown):
         return f"{name} cannot be seen: {pod.reason}"
     if isinstance(pod, Absent):
-        return f"{name} has not been started"
+        return f"{name} has not been started" + (f": {slot.obstacle}" if slot.obstacle else "")
     if pod.terminating:
         return f"{name} is stopping"
     if not pod.running:
-        return f"{name} is not running{_because(pod)}"
+        why = "; ".join(filter(None, (_because(pod), slot.obstacle)))
+        return f"{name} is not running" + (f": {why}" if why else "")
     if isinstance(slot.node, Unknown):
         return f"{name} does not answer: {slot.node.reason}"
     if slot.node.cluster_id != cluster_id:
         return f"{name} runs on a disk of the cluster {slot.node.cluster_id}"
-    return "" if pod.ready else f"{name} is not ready{_because(pod)}"
+    if pod.ready:
+        return ""
+    return f"{name} is not ready" + (f": {why}" if (why := _because(pod)) else "")
 
 
 def _because(pod: Pod) -> str:
-    detail = pod.detail or (pod.failure.value if pod.failure is not Failure.NONE else "")
-    return f": {detail}" if detail else ""
+    return pod.detail or (pod.failure.value if pod.failure is not Failure.NONE else "")
 
 
 def _newest(nodes: Iterable[NodeStatus]) -> Configuration:

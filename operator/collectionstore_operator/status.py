@@ -76,6 +76,10 @@ class MemberStatus(_Part, frozen=True):
     updated: Annotated[bool, Meta(description="It runs with the current settings.")] = False
     restarts: Annotated[int, Meta(ge=0, description="How often its process was started again.")] = 0
     volume: Annotated[Word, Meta(description="Its volume.")] = ""
+    capacity: Annotated[int, Meta(ge=0, description="Bytes its volume has; 0 while unknown.")] = 0
+    certificate_expires: Annotated[
+        Moment, Meta(description="When the certificate expires that it shows; empty while it shows none.")
+    ] = ""
     address: Annotated[Text, Meta(description="Base URL at which clients reach it.")] = ""
     message: Annotated[Text, Meta(description="What ails it; empty when nothing does.")] = ""
 
@@ -265,6 +269,8 @@ def _member(situation: Situation, slot: Slot) -> MemberStatus:
         updated=pod is not None and pod.revision == revision(situation.desired),
         restarts=pod.restarts if pod else 0,
         volume=slot.volume.name if isinstance(slot.volume, Volume) else "",
+        capacity=slot.volume.capacity_bytes if isinstance(slot.volume, Volume) else 0,
+        certificate_expires=rfc3339(node.certificate_not_after) if node and node.certificate_not_after else "",
         address=pod.http_address if pod else "",
         message=_shortened(_message(situation, slot, name)),
     )

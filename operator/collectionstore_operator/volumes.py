@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_operator import quorum
-from collectionstore_operator.actions import MarkVolume, Proposal, RetireVolume, postpone, propose
+from collectionstore_operator.actions import (
+    MarkVolume,
+    Proposal,
+    RestartPod,
+    RetireVolume,
+    postpone,
+    postponed,
+    propose,
+)
 from collectionstore_operator.leadership import hand_over
 from collectionstore_operator.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.standing import Seat, Situation, ailment, current, replaced_seats, waiting_for
@@ -163,6 +171,37 @@ def _needed(situation: Situation, seat: Seat) -> str:
     if quorum.has_quorum(standing.configuration, standing.working - {seat.node_id}):
         return ""
     return f"there is no quorum without {seat.name}"
+
+
+def release_stranded(situation: Situation) -> tuple[Proposal, ...]:
+    """Forget pods whose machine is lost and whose disk is being taken away, so that others can start in their place.
+
+    What may still run there is an incarnation that the configuration knows, on its own disk, until it is swapped out;
+    the next one of its name has an empty disk and another id, so the two are never taken for one another.
+    """
+    proposals = []
+    for slot in situation.observed.slots:
+        if not isinstance(slot.pod, Pod) or not slot.pod.stranded:
+            continue
+        name = situation.name(slot.ordinal)
+        reason = f"{name} cannot be heard to stop, its machine is lost; its disk was taken away"
+        action = RestartPod(ordinal=slot.ordinal, name=name, uid=slot.pod.uid, stranded=True, reason=reason)
+        proposal, obstacle = propose(action, subject=name, name="ReplaceMember"), _may_be_needed(situation, slot)
+        proposals.append(postponed(proposal, obstacle) if obstacle else proposal)
+    return tuple(proposals)
+
+
+def _may_be_needed(situation: Situation, slot: Slot) -> str:
+    """Return why the member of a pod may still be needed, should its machine come back; empty when it is not."""
+    standing = situation.standing
+    if not standing.formed:
+        return ""
+    if standing.doubt:
+        return standing.doubt
+    voters = [seat for seat in standing.seats_at(slot.ordinal) if seat.voter]
+    if any(seat.heard for seat in voters):
+        return f"the leader still hears {situation.name(slot.ordinal)}"
+    return next(filter(None, (_needed(situation, seat) for seat in voters)), "")
 
 
 def mark_removed(situation: Situation, ordinals: range) -> tuple[tuple[MarkVolume, ...], str]:

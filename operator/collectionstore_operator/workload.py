@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collectionstore_operator.actions import EnsureWorkload, Proposal, postpone, propose
 from collectionstore_operator.environment import revision
-from collectionstore_operator.observed import Absent, Slot, Unknown, Volume, Workload
+from collectionstore_operator.observed import Absent, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.standing import Situation, waiting_for
 from collectionstore_operator.volumes import clear_for_start, mark_removed
 
@@ -17,7 +17,7 @@ def size(situation: Situation) -> int:
     """Return how many pods are needed now: the wanted ones, and those of members that have yet to leave."""
     standing, workload = situation.standing, situation.observed.workload
     wanted = situation.desired.spec.replicas
-    kept = workload.replicas if isinstance(workload, Workload) else 0
+    kept = workload.replicas if isinstance(workload, Workload) else _present(situation)
     if not standing.formed:
         # Nobody has left yet whose disk could be marked; surplus pods go once the cluster is formed.
         return max(wanted, kept)
@@ -28,6 +28,18 @@ def size(situation: Situation) -> int:
         return max(wanted, needed, kept if None in ordinals else 0)
     used = (slot.ordinal for slot in situation.observed.slots if _may_hold_member(slot))
     return max(wanted, kept, 1 + max(used, default=-1))
+
+
+def _present(situation: Situation) -> int:
+    """Return up to which ordinal there are pods that nobody has stopped.
+
+    A workload that is made anew over pods that exist stops those above its number.
+    """
+    return 1 + max((slot.ordinal for slot in situation.observed.slots if _is_present(slot)), default=-1)
+
+
+def _is_present(slot: Slot) -> bool:
+    return isinstance(slot.pod, Unknown) or (isinstance(slot.pod, Pod) and not slot.pod.terminating)
 
 
 def _may_hold_member(slot: Slot) -> bool:
@@ -58,9 +70,12 @@ def ensure(situation: Situation) -> tuple[Proposal, ...]:
 def _startable(situation: Situation, started: int) -> tuple[int, tuple[Proposal, ...]]:
     """Return how many pods may be kept running now, and what must happen before the rest may."""
     for ordinal in range(started, size(situation)):
-        obstacle = clear_for_start(situation, situation.observed.slot(ordinal))
+        slot = situation.observed.slot(ordinal)
+        if _is_present(slot) and not isinstance(slot.pod, Unknown):
+            continue  # it runs on its disk already
+        obstacle = clear_for_start(situation, slot)
         if obstacle is not None:
-            return ordinal, (obstacle,)
+            return (ordinal if ordinal >= _present(situation) else started), (obstacle,)
     return max(started, size(situation)), ()
 
 

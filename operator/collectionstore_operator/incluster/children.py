@@ -6,8 +6,9 @@ import asyncio
 from typing import Final
 
 from collectionstore_operator import labels, manifests
-from collectionstore_operator.actions import ApplyObject, DeleteObject, EnsureWorkload
+from collectionstore_operator.actions import ApplyObject, DeleteObject, EnsureWorkload, ReplaceWorkload
 from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.incluster.claims import requested_bytes
 from collectionstore_operator.kube import Body, Kind, Kube, NotFound
 from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.observed import ABSENT, Absent, AppliedObject, Unknown, Workload
@@ -51,8 +52,15 @@ def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | U
     owners = found["metadata"].get("ownerReferences") or ()
     if desired.uid not in {owner["uid"] for owner in owners}:
         return Unknown(f"the StatefulSet {desired.name} belongs to somebody else")
+    if "deletionTimestamp" in found["metadata"]:
+        return Unknown(f"the StatefulSet {desired.name} is being deleted")
     template = found["spec"]["template"]["metadata"].get("annotations") or {}
-    return Workload(replicas=found["spec"].get("replicas", 1), revision=template.get(labels.REVISION, ""))
+    sizes = [requested_bytes(claim) for claim in found["spec"].get("volumeClaimTemplates") or ()]
+    return Workload(
+        replicas=found["spec"].get("replicas", 1),
+        revision=template.get(labels.REVISION, ""),
+        volume_bytes=sizes[0] if sizes else None,
+    )
 
 
 async def ensure_workload(kube: Kube, action: EnsureWorkload, desired: Desired, *, cluster_id: str) -> None:
@@ -66,6 +74,23 @@ async def ensure_workload(kube: Kube, action: EnsureWorkload, desired: Desired, 
             body["spec"][key] = found["spec"][key]
         body["metadata"]["uid"] = found["metadata"]["uid"]
     await kube.apply(body)
+
+
+async def release_workload(kube: Kube, action: ReplaceWorkload, desired: Desired) -> None:
+    """Delete the StatefulSet and leave its pods, which the next one of this name takes up. Raises ActionRefused."""
+    found = await kube.find(Kind.STATEFUL_SET, desired.name, desired.namespace)
+    seen = read_workload(found, desired)
+    if found is None or not isinstance(seen, Workload) or seen.replicas != action.replicas:
+        raise ActionRefused(f"the StatefulSet {desired.name} is another one by now")
+    metadata = found["metadata"]
+    await kube.delete(
+        Kind.STATEFUL_SET,
+        desired.name,
+        desired.namespace,
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        orphan=True,
+    )
 
 
 async def apply(kube: Kube, action: ApplyObject, desired: Desired, *, disruptions: int | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -17,6 +18,7 @@ import structlog
 from collectionstore_operator.incluster.runtime import ClusterRuntime
 from collectionstore_operator.kube import Kube
 from collectionstore_operator.kube.recorder import Recorder
+from collectionstore_operator.metrics import OperatorMetrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.reconcile import Pace, Reconciler, Round
 
@@ -46,15 +48,25 @@ class Rounds:
         return self._clock() - self._last
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What all loops of this process share while it leads."""
+
+    kube: Kube
+    recorder: Recorder
+    epoch: int
+    may_act: Callable[[], bool]
+    """Whether the Lease still is ours; asked before every action, because a process can sleep through its end."""
+    metrics: OperatorMetrics
+
+
 class Cluster:
     """The loop of one resource."""
 
-    def __init__(self, kube: Kube, recorder: Recorder, *, namespace: str, name: str, epoch: int) -> None:
-        self._kube = kube
-        self._recorder = recorder
+    def __init__(self, office: Office, *, namespace: str, name: str) -> None:
+        self._office = office
         self._namespace = namespace
         self._name = name
-        self._epoch = epoch
         self._lock = asyncio.Lock()
         self._reconciler: Reconciler | None = None
         self._rounds = Rounds()
@@ -77,27 +89,38 @@ class Cluster:
     async def run(self) -> None:
         """Run the loop until the resource is gone; waits while another one runs."""
         async with self._lock, NodeClient() as client:
+            office = self._office
             runtime = ClusterRuntime(
-                self._kube, client, self._recorder, namespace=self._namespace, name=self._name, epoch=self._epoch
+                office.kube,
+                client,
+                office.recorder,
+                namespace=self._namespace,
+                name=self._name,
+                epoch=office.epoch,
+                may_act=office.may_act,
+                metrics=office.metrics,
             )
             self._rounds.started()
-            self._reconciler = Reconciler(runtime, pace=PACE, finished=self._rounds.finished)
+            self._reconciler = Reconciler(runtime, pace=PACE, finished=self._finished)
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):
-                    log.info("loop.started", epoch=self._epoch)
+                    log.info("loop.started", epoch=office.epoch)
                     await self._reconciler.run()
+                    office.metrics.forgot(self._namespace, self._name)
                     log.info("loop.ended", reason="the resource is gone")
             finally:
                 self._reconciler = None
+
+    def _finished(self, outcome: Round) -> None:
+        self._rounds.finished(outcome)
+        self._office.metrics.round_finished(outcome.result, outcome.seconds, trouble=outcome.trouble)
 
 
 class Clusters:
     """All resources that this operator sees."""
 
-    def __init__(self, kube: Kube, recorder: Recorder, *, epoch: int) -> None:
-        self._kube = kube
-        self._recorder = recorder
-        self._epoch = epoch
+    def __init__(self, office: Office) -> None:
+        self._office = office
         self._clusters: dict[tuple[str, str], Cluster] = {}
         self._finishing: set[asyncio.Task[None]] = set()
 
@@ -105,7 +128,7 @@ class Clusters:
         """Return the loop of a resource, which may not run yet."""
         key = (namespace, name)
         if key not in self._clusters:
-            self._clusters[key] = Cluster(self._kube, self._recorder, namespace=namespace, name=name, epoch=self._epoch)
+            self._clusters[key] = Cluster(self._office, namespace=namespace, name=name)
         return self._clusters[key]
 
     def wake(self, namespace: str, name: str) -> None:

@@ -1,9 +1,12 @@
-"""Marks volumes and takes them away; each step safely repeatable, and each checked against what it was decided for."""
+"""Marks volumes, makes them larger and takes them away.
+
+Each step is safely repeatable, and each is checked against what it was decided for.
+"""
 
 from __future__ import annotations
 
 from collectionstore_operator import labels
-from collectionstore_operator.actions import MarkVolume, RetireVolume
+from collectionstore_operator.actions import GrowVolume, MarkVolume, RetireVolume
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kube import Body, Kind, Kube
 from collectionstore_operator.observed import NodeId
@@ -51,6 +54,14 @@ async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
         )
     if action.uid:
         await kube.delete(Kind.POD, desired.member(action.ordinal), desired.namespace, uid=action.uid)
+
+
+async def grow(kube: Kube, action: GrowVolume, desired: Desired) -> None:
+    """Ask for a larger volume; the storage does the rest, and the claim tells how far it is."""
+    found = await kube.get(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
+    version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+    spec = {"resources": {"requests": {"storage": action.size}}}
+    await kube.patch(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace, {"metadata": version, "spec": spec})
 
 
 async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: RetireVolume) -> None:

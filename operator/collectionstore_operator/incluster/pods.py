@@ -37,8 +37,19 @@ _EXITS: Final = {
 """Exit codes of a node, as in the README of the node: sysexits.h."""
 
 
-def read_pod(body: Mapping[str, Any], desired: Desired, *, now: float, lost_machines: frozenset[str]) -> Pod:
-    """Return what the API says of a pod; `lost_machines` are those that are gone or have not been heard of."""
+def read_pod(
+    body: Mapping[str, Any],
+    desired: Desired,
+    *,
+    now: float,
+    lost_machines: frozenset[str],
+    restart_reason: str = "",
+    disk_leaves: bool = False,
+) -> Pod:
+    """Return what the API says of a pod; `lost_machines` are those that are gone or have not been heard of.
+
+    `disk_leaves`: its claim is being deleted, so that the next pod of its name cannot get the same disk.
+    """
     metadata, status = body["metadata"], body.get("status", {})
     annotations = metadata.get("annotations") or {}
     name, machine = metadata["name"], body["spec"].get("nodeName") or ""
@@ -48,22 +59,35 @@ def read_pod(body: Mapping[str, Any], desired: Desired, *, now: float, lost_mach
     running = "running" in (container.get("state") or {}) and not lost
     ready = running and conditions.get("Ready", {}).get("status") == "True"
     failure, detail = (Failure.NONE, "") if ready else _diagnose(status, container, conditions, machine, lost=lost)
-    host = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
+    host = host_of(name, desired)
     scheme = "https" if desired.spec.tls.client == "Required" else "http"
     return Pod(
         uid=metadata["uid"],
         running=running,
         ready=ready,
         terminating="deletionTimestamp" in metadata,
+        stranded="deletionTimestamp" in metadata and lost and disk_leaves,
         revision=annotations.get(labels.REVISION, ""),
         restarts=int(container.get("restartCount") or 0),
         unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
         failure=failure,
         detail=detail,
         replace_requested=labels.REPLACE in annotations,
+        restart_reason=restart_reason,
         peer_address=f"{host}:{PEER_PORT}",
         http_address=f"{scheme}://{host}:{CLIENT_PORT}",
     )
+
+
+def address_of(body: Mapping[str, Any], desired: Desired) -> dict[str, str]:
+    """Return the IP address of a pod under the name its certificate is for; empty before it has one."""
+    address = body.get("status", {}).get("podIP")
+    return {host_of(body["metadata"]["name"], desired): address} if address else {}
+
+
+def host_of(pod: str, desired: Desired) -> str:
+    """Return the stable name of a pod, under which other members and clients reach it."""
+    return f"{pod}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
 
 
 def lost_machines(nodes: Mapping[str, Mapping[str, Any]], used: frozenset[str]) -> frozenset[str]:

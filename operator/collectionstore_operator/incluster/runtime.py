@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import labels
 from collectionstore_operator.actions import (
@@ -25,31 +25,44 @@ from collectionstore_operator.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GrowVolume,
     IssueCertificate,
     MarkVolume,
     RemoveLearners,
+    ReplaceWorkload,
     RestartPod,
     RetireVolume,
     SignRequest,
     TransferLeadership,
 )
-from collectionstore_operator.errors import ActionRefused, ActionUnfinished
+from collectionstore_operator.errors import ActionRefused, ActionUnfinished, InvalidResource
 from collectionstore_operator.event import Event
 from collectionstore_operator.execute import perform_on_nodes
-from collectionstore_operator.incluster import children, disks
+from collectionstore_operator.incluster import children, claims, disks, surroundings
 from collectionstore_operator.incluster.authority import Authority
-from collectionstore_operator.incluster.claims import ordinal_of, read_claim
-from collectionstore_operator.incluster.pods import lost_machines, read_pod
+from collectionstore_operator.incluster.pods import address_of, read_pod
 from collectionstore_operator.incluster.record import Facts, Record
 from collectionstore_operator.incluster.requests import SIGNER, read_request
 from collectionstore_operator.kube import ApiError, Body, Conflict, Kind, Kube, NotFound, Unavailable
 from collectionstore_operator.kube.recorder import Recorder
+from collectionstore_operator.metrics import OperatorMetrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.observe import ask_nodes, has_data
-from collectionstore_operator.observed import ABSENT, Absent, NodeStatus, Observed, Slot, Unknown, Volume, Workload
+from collectionstore_operator.observed import (
+    ABSENT,
+    Absent,
+    Certificate,
+    CertificateKind,
+    NodeStatus,
+    Observed,
+    Slot,
+    Unknown,
+    Volume,
+    Workload,
+)
 from collectionstore_operator.plan import disruptions, plan
-from collectionstore_operator.resources import Desired, parse
-from collectionstore_operator.standing import assess
+from collectionstore_operator.resources import Desired, parse, to_take_down
+from collectionstore_operator.standing import assess, current
 from collectionstore_operator.status import Status
 
 NOT_RUNNING = Unknown("its pod does not run")
@@ -59,8 +72,20 @@ class ClusterRuntime:
     """One cluster in Kubernetes."""
 
     def __init__(
-        self, kube: Kube, client: NodeClient, recorder: Recorder, *, namespace: str, name: str, epoch: int
+        self,
+        kube: Kube,
+        client: NodeClient,
+        recorder: Recorder,
+        *,
+        namespace: str,
+        name: str,
+        epoch: int,
+        may_act: Callable[[], bool] = lambda: True,
+        metrics: OperatorMetrics | None = None,
     ) -> None:
+        """`may_act` says whether the Lease still is ours, as far as can be known without asking."""
+        self._may_act = may_act
+        self._metrics = metrics or OperatorMetrics(CollectorRegistry())
         self._kube = kube
         self._client = client
         self._recorder = recorder
@@ -79,9 +104,14 @@ class ClusterRuntime:
             return None
         self._resource = found
         held = labels.FINALIZER in (found["metadata"].get("finalizers") or ())
-        if "deletionTimestamp" in found["metadata"] and not held:
-            return None
-        desired = parse(found)
+        if "deletionTimestamp" in found["metadata"]:
+            if held and await surroundings.is_terminating(self._kube, self._namespace):
+                # All of it is being deleted with its namespace, our rights there among it: there is nothing left to do.
+                await self._change_finalizers(_without_ours)
+                held = False
+            if not held:
+                return None
+        desired = _parsed(found)
         if not held:
             # BEFORE anything is made for it: what exists will have to be taken down.
             await self._change_finalizers(lambda found: [*found, labels.FINALIZER])
@@ -91,11 +121,12 @@ class ClusterRuntime:
     async def observe(self, desired: Desired) -> Observed:
         """Look at everything there is of the cluster."""
         kube, namespace, selector = self._kube, desired.namespace, labels.selector(desired.name)
-        pods, claims, found, objects = await asyncio.gather(
+        pods, found_claims, found, objects, terminating = await asyncio.gather(
             kube.find_all(Kind.POD, namespace, selector),
             kube.find_all(Kind.PERSISTENT_VOLUME_CLAIM, namespace, selector),
             kube.find(Kind.STATEFUL_SET, desired.name, namespace),
             children.look(kube, desired),
+            surroundings.is_terminating(kube, namespace),
         )
         requests, facts, (certificates, tls) = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
@@ -105,7 +136,7 @@ class ClusterRuntime:
         if tls is not None:
             self._client.use(tls)
         workload = children.read_workload(found, desired)
-        slots = await self._slots(desired, pods, claims, facts, workload)
+        slots = await self._slots(desired, pods, found_claims, facts, workload)
         initialized = has_data((slot.node for slot in slots), recorded=bool(facts.initialized))
         return Observed(
             now=time.time(),
@@ -116,21 +147,26 @@ class ClusterRuntime:
             workload=workload,
             slots=slots,
             objects=objects,
-            certificates=certificates,
+            namespace_terminating=terminating,
+            certificates=(*certificates, *member_certificates(slots, facts.cluster_id)),
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         """Perform one action. Raises ActionRefused or ActionUnfinished."""
+        outcome = "Unfinished"
         try:
-            await self._execute(action, desired, observed)
-        except Unavailable as error:
-            raise ActionUnfinished(str(error)) from error
-        except ApiError as error:
-            raise ActionRefused(str(error)) from error
+            await self._guarded(action, desired, observed)
+            outcome = "Done"
+        except ActionRefused:
+            outcome = "Refused"
+            raise
+        finally:
+            self._metrics.acted(type(action).__name__, outcome)
 
     async def publish(self, status: Status) -> None:
         """Write the status; of a resource that has gone meanwhile, none is needed any more."""
+        self._metrics.reported(self._namespace, self._name, status)
         body = {"metadata": {"uid": self._resource["metadata"]["uid"]}, "status": msgspec.to_builtins(status)}
         try:
             self._resource = await self._kube.patch(
@@ -143,16 +179,19 @@ class ClusterRuntime:
         """Read the status published last; one that an older version wrote and nobody can read counts as none."""
         found = self._resource.get("status")
         try:
-            return msgspec.convert(found, Status) if found else None
+            status = msgspec.convert(found, Status) if found else None
         except msgspec.ValidationError:
             return None
+        if status is not None:
+            self._metrics.reported(self._namespace, self._name, status)
+        return status
 
     async def looked(self, observed: Observed) -> None:
         """Record what must not be forgotten of this look; and when nothing is left of a deleted cluster, let it go."""
         desired = self._desired
         if desired is None:
             return
-        if observed.initialized and observed.cluster_id:
+        if observed.initialized and observed.cluster_id and not observed.namespace_terminating:
             await self._record.change(desired, initialized="true")
         for slot in observed.slots:
             node, volume = slot.node, slot.volume
@@ -173,38 +212,61 @@ class ClusterRuntime:
         self,
         desired: Desired,
         pods: list[Body],
-        claims: list[Body],
+        found_claims: list[Body],
         facts: Facts,
         workload: Workload | Absent | Unknown,
     ) -> tuple[Slot, ...]:
         by_ordinal = _by_ordinal(pods, desired.ordinal)
-        claimed = _by_ordinal(claims, lambda name: ordinal_of(desired, name))
-        lost = await self._lost_machines(pods)
+        claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
+        wanted = range(workload.replicas) if isinstance(workload, Workload) else range(0)
+        size = desired.spec.storage.size_bytes
+        lost, classes, refusals = await asyncio.gather(
+            surroundings.lost(self._kube, pods),
+            surroundings.storage_classes(
+                self._kube, (claims.class_of(one) for one in found_claims if claims.needs_class(one, size))
+            ),
+            surroundings.refusals(self._kube, desired, (one for one in wanted if one not in by_ordinal)),
+        )
         now = time.time()
-        seen = {ordinal: read_pod(body, desired, now=now, lost_machines=lost) for ordinal, body in by_ordinal.items()}
+        seen = {
+            ordinal: read_pod(
+                body,
+                desired,
+                now=now,
+                lost_machines=lost,
+                restart_reason=claims.restart_reason(claimed.get(ordinal), now),
+                disk_leaves=claims.leaves(claimed.get(ordinal)),
+            )
+            for ordinal, body in by_ordinal.items()
+        }
+        self._client.locate(
+            {host: ip for body in by_ordinal.values() for host, ip in address_of(body, desired).items()}
+        )
         answers = await ask_nodes(
             self._client, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
         )
-        wanted = range(workload.replicas) if isinstance(workload, Workload) else ()
         return tuple(
             Slot(
                 ordinal=ordinal,
                 pod=seen.get(ordinal, ABSENT),
                 node=answers.get(ordinal, NOT_RUNNING),
-                volume=read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id)
+                volume=claims.read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id, classes)
                 if ordinal in claimed
                 else ABSENT,
+                obstacle=claims.obstacle(claimed.get(ordinal), classes) or refusals.get(ordinal, ""),
             )
             for ordinal in sorted({*seen, *claimed, *wanted})
         )
 
-    async def _lost_machines(self, pods: list[Body]) -> frozenset[str]:
-        """Return which machines under pods are lost; they are asked about only while some pod is not ready."""
-        used = frozenset(name for pod in pods if (name := pod["spec"].get("nodeName")))
-        if all(_ready(pod) for pod in pods):
-            return frozenset()
-        nodes = await self._kube.find_all(Kind.NODE)
-        return lost_machines({node["metadata"]["name"]: node for node in nodes}, used)
+    async def _guarded(self, action: Action, desired: Desired, observed: Observed) -> None:
+        if not self._may_act():
+            raise ActionRefused("the Lease was not renewed in time: another operator may be acting")
+        try:
+            await self._execute(action, desired, observed)
+        except Unavailable as error:
+            raise ActionUnfinished(str(error)) from error
+        except ApiError as error:
+            raise ActionRefused(str(error)) from error
 
     async def _execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         match action:
@@ -230,11 +292,16 @@ class ClusterRuntime:
                 await perform_on_nodes(action, observed, self._client)
             case RestartPod():
                 # Not an eviction: a budget must not keep the operator from its own, one at a time.
-                await self._kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid)
+                grace_s = 0 if action.stranded else None
+                await self._kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
             case MarkVolume():
                 await disks.mark(self._kube, action, desired)
             case RetireVolume():
                 await disks.retire(self._kube, action, desired)
+            case GrowVolume():
+                await disks.grow(self._kube, action, desired)
+            case ReplaceWorkload():
+                await children.release_workload(self._kube, action, desired)
 
     async def _establish_identity(self, desired: Desired) -> None:
         """Draw the cluster's id, or take up the one that disks of an earlier resource of this name carry."""
@@ -251,7 +318,7 @@ class ClusterRuntime:
         if not any(isinstance(slot.volume, Volume | Unknown) for slot in observed.slots):
             await self._authority.forget(desired)
             await self._record.forget(desired)
-        await self._change_finalizers(lambda found: [one for one in found if one != labels.FINALIZER])
+        await self._change_finalizers(_without_ours)
 
     async def _change_finalizers(self, change: Callable[[list[str]], list[str]]) -> None:
         """Change the list of finalizers, which others change too: from what it is now, as often as that takes."""
@@ -269,11 +336,38 @@ class ClusterRuntime:
                     raise
 
 
+def _without_ours(finalizers: list[str]) -> list[str]:
+    return [one for one in finalizers if one != labels.FINALIZER]
+
+
+def _parsed(found: Body) -> Desired:
+    """Return the wish; one that is not valid can still be taken down. Raises InvalidResource."""
+    try:
+        return parse(found)
+    except InvalidResource:
+        if "deletionTimestamp" not in found["metadata"]:
+            raise
+        taken_down = to_take_down(found)
+        if taken_down.spec.deletion_protection:
+            raise
+        return taken_down
+
+
+def member_certificates(slots: Iterable[Slot], cluster_id: str) -> tuple[Certificate, ...]:
+    """Return the certificates that members showed when they were asked: what they really use."""
+    nodes = (node for slot in slots if (node := current(slot, cluster_id)) is not None)
+    return tuple(
+        Certificate(
+            kind=CertificateKind.MEMBER,
+            name=node.name,
+            not_before=node.certificate_not_before,
+            not_after=node.certificate_not_after,
+        )
+        for node in nodes
+        if node.certificate_not_after
+    )
+
+
 def _by_ordinal(bodies: list[Body], ordinal_of_name: Callable[[str], int | None]) -> dict[int, Body]:
     found = ((ordinal_of_name(body["metadata"]["name"]), body) for body in bodies)
     return {ordinal: body for ordinal, body in found if ordinal is not None}
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import structlog
+
 from collectionstore_operator import labels
 from collectionstore_operator.kube.client import Kube
+from collectionstore_operator.kube.errors import Unavailable
 
 SIGNER: Final = f"{labels.GROUP}/node"
 
@@ -28,8 +31,10 @@ class Permission(NamedTuple):
 
 
 PERMISSIONS: Final = (
-    Permission(labels.GROUP, labels.PLURAL, ("get", "list", "watch", "patch")),
-    Permission(labels.GROUP, f"{labels.PLURAL}/status", ("get", "patch")),
+    # Everywhere: with a namespace, roles in it are deleted before the resources that wait for our finalizer.
+    Permission(labels.GROUP, labels.PLURAL, ("get", "list", "watch", "patch"), everywhere=True),
+    Permission(labels.GROUP, f"{labels.PLURAL}/status", ("get", "patch"), everywhere=True),
+    Permission("", "namespaces", ("get",), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/finalizers", ("update",)),
     Permission("apps", "statefulsets", ("get", "list", "watch", "create", "patch", "delete")),
     Permission("", "pods", ("get", "list", "watch", "delete")),
@@ -40,9 +45,10 @@ PERMISSIONS: Final = (
     Permission("", "secrets", ("get", "create", "patch", "delete")),
     Permission("policy", "poddisruptionbudgets", ("get", "list", "create", "patch")),
     Permission("monitoring.coreos.com", "podmonitors", ("list", "create", "patch", "delete")),
-    Permission("events.k8s.io", "events", ("create", "patch")),
+    Permission("events.k8s.io", "events", ("create", "patch", "list")),
     Permission("", "persistentvolumes", ("patch",), everywhere=True),
     Permission("", "nodes", ("get", "list", "watch"), everywhere=True),
+    Permission("storage.k8s.io", "storageclasses", ("get",), everywhere=True),
     Permission("certificates.k8s.io", "certificatesigningrequests", ("get", "list", "watch"), everywhere=True),
     Permission("certificates.k8s.io", "certificatesigningrequests/status", ("patch",), everywhere=True),
     Permission("certificates.k8s.io", "certificatesigningrequests/approval", ("patch",), everywhere=True),
@@ -53,7 +59,15 @@ PERMISSIONS: Final = (
 OWN: Final = (Permission("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """Needed in the operator's own namespace."""
 
+NODES: Final = (Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),)
+"""Needed by the pods of clusters, whose accounts are made with each resource, so it is given to the groups of all
+accounts of the watched namespaces. A request by itself is worth nothing: what is guarded is the right to sign, and the
+operator signs for the pod whose uid the API server stamped on the request, and for nobody else."""
+
 AT_ONCE: Final = 8
+PAUSE_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str) -> list[str]:
@@ -74,7 +88,34 @@ async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace
             allowed = await kube.review({**attributes, **{key: value for key, value in further.items() if value}})
         return "" if allowed else _line(permission, verb, namespace)
 
-    return [line for line in await asyncio.gather(*(ask(*one) for one in asked)) if line]
+    asking = [asyncio.create_task(ask(*one)) for one in asked]
+    try:
+        return [line for line in await asyncio.gather(*asking) if line]
+    finally:
+        # After the first that failed, the others would go on asking beside whoever asks again.
+        for task in asking:
+            task.cancel()
+
+
+async def awaited(
+    kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str, stop: asyncio.Event, pause_s: float = PAUSE_S
+) -> list[str]:
+    """Return what `missing` does, as soon as the API server answers; nothing when told to stop before.
+
+    To exit instead would have the kubelet pause longer and longer, up to five minutes after the API server is back.
+    """
+    places = tuple(namespaces)
+    while not stop.is_set():
+        try:
+            return await missing(kube, namespaces=places, own_namespace=own_namespace)
+        except Unavailable as error:
+            log.warning("api_server.awaited", reason=str(error))
+        try:
+            async with asyncio.timeout(pause_s):
+                await stop.wait()
+        except TimeoutError:
+            pass  # not told to stop: ask again
+    return []
 
 
 def _line(permission: Permission, verb: str, namespace: str | None) -> str:

@@ -24,11 +24,13 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import load_kube_config
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import labels
 from collectionstore_operator.kube.errors import ApiError, Expired, NotFound, Unavailable, error_of
 from collectionstore_operator.kube.kinds import Body, Kind, kind_named
 from collectionstore_operator.kube.retrying import DEADLINE_S, asked_pause, pauses, worth_another_try
+from collectionstore_operator.metrics import OperatorMetrics
 
 TRY_TIMEOUT_S: Final = 10.0
 PAGE: Final = 500
@@ -54,8 +56,10 @@ class Kube:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random_source: random.Random | None = None,
+        metrics: OperatorMetrics | None = None,
     ) -> None:
         self._client = client
+        self._metrics = metrics or OperatorMetrics(CollectorRegistry())
         self._clock = clock
         self._sleep = sleep
         self._random = random_source or random.Random()
@@ -64,7 +68,7 @@ class Kube:
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Body:
         """Return an object. Raises NotFound."""
-        return await self._call("GET", kind.path(namespace, name))
+        return await self._call("GET", kind, kind.path(namespace, name))
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Body | None:
         """Return an object, None when there is none."""
@@ -102,26 +106,28 @@ class Kube:
         if dry_run:
             query["dryRun"] = "All"
         path = kind.path(metadata.get("namespace"), metadata["name"])
-        return await self._call("PATCH", path, body, query=query, content_type=APPLY)
+        return await self._call("PATCH", kind, path, body, query=query, content_type=APPLY)
 
     async def create(self, body: Body) -> Body:
         """Create an object. Raises AlreadyExists, also when an earlier try has created it unnoticed."""
         kind = kind_named(body)
         query = {"fieldManager": labels.FIELD_MANAGER}
-        return await self._call("POST", kind.path(body["metadata"].get("namespace")), body, query=query)
+        return await self._call("POST", kind, kind.path(body["metadata"].get("namespace")), body, query=query)
 
     async def replace(self, body: Body, *, subresource: str | None = None) -> Body:
         """Put an object that was read and changed in place of itself; its resourceVersion is the precondition."""
         kind, metadata = kind_named(body), body["metadata"]
         path = kind.path(metadata.get("namespace"), metadata["name"], subresource)
-        return await self._call("PUT", path, body, query={"fieldManager": labels.FIELD_MANAGER})
+        return await self._call("PUT", kind, path, body, query={"fieldManager": labels.FIELD_MANAGER})
 
     async def patch(
         self, kind: Kind, name: str, namespace: str | None, body: Body, *, subresource: str | None = None
     ) -> Body:
         """Change single fields; a uid or resourceVersion in the metadata is a precondition."""
         path = kind.path(namespace, name, subresource)
-        return await self._call("PATCH", path, body, query={"fieldManager": labels.FIELD_MANAGER}, content_type=MERGE)
+        return await self._call(
+            "PATCH", kind, path, body, query={"fieldManager": labels.FIELD_MANAGER}, content_type=MERGE
+        )
 
     async def delete(
         self,
@@ -132,22 +138,24 @@ class Kube:
         uid: str | None = None,
         resource_version: str | None = None,
         grace_s: int | None = None,
+        orphan: bool = False,
     ) -> bool:
         """Delete an object, if it still is the one with this uid and resourceVersion; return whether there was one.
 
-        Raises Conflict when it is another one. It may take its time to go: finalizers, and pods that stop.
+        Raises Conflict when it is another one. It may take its time to go: finalizers, and pods that stop. With
+        `orphan` what it owns stays, and belongs to nobody.
         """
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         body: Body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {key: value for key, value in preconditions.items() if value is not None},
-            "propagationPolicy": "Background",
+            "propagationPolicy": "Orphan" if orphan else "Background",
         }
         if grace_s is not None:
             body["gracePeriodSeconds"] = grace_s
         try:
-            await self._call("DELETE", kind.path(namespace, name), body)
+            await self._call("DELETE", kind, kind.path(namespace, name), body)
         except NotFound:
             return False
         return True
@@ -160,14 +168,14 @@ class Kube:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": dict(attributes)},
         }
-        answer = await self._call("POST", kind.path(None), body)
+        answer = await self._call("POST", kind, kind.path(None), body)
         return bool(answer.get("status", {}).get("allowed"))
 
     async def _list(self, kind: Kind, namespace: str | None, selectors: Mapping[str, str]) -> list[Body]:
         items: list[Body] = []
         query = {"limit": str(PAGE), **selectors}
         while True:
-            page = await self._call("GET", kind.path(namespace), query=query)
+            page = await self._call("GET", kind, kind.path(namespace), query=query)
             items += page.get("items") or ()
             token = page["metadata"].get("continue")
             if not token:
@@ -177,6 +185,7 @@ class Kube:
     async def _call(
         self,
         method: str,
+        kind: Kind,
         path: str,
         body: Body | None = None,
         *,
@@ -186,11 +195,14 @@ class Kube:
         """Return the object in the answer. Raises ApiError; Unavailable when the last try failed as well."""
         deadline = self._clock() + DEADLINE_S
         for pause_s in pauses(self._random):
+            started = self._clock()
             try:
                 answer = await self._try(method, path, body, dict(query or {}), content_type)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                self._metrics.called(method, kind.plural, 0, self._clock() - started)
                 failure: ApiError = Unavailable(f"{method} {path}: {type(error).__name__}: {error}".rstrip(": "))
             else:
+                self._metrics.called(method, kind.plural, answer.status, self._clock() - started)
                 if answer.status < 300:
                     return answer.body
                 failure = error_of(answer.status, answer.body, f"{method} {path}")
@@ -200,6 +212,7 @@ class Kube:
             if self._clock() + pause_s >= deadline:
                 raise failure
             self.retries += 1
+            self._metrics.repeated()
             log.info("request.repeated", method=method, path=path, reason=str(failure), pause_s=round(pause_s, 3))
             await self._sleep(pause_s)
         raise AssertionError("pauses never end")
@@ -241,7 +254,7 @@ def _decoded(content: bytes, status: int) -> Body:
 
 
 @contextlib.asynccontextmanager
-async def connect(kubeconfig: str | None = None) -> AsyncIterator[Kube]:
+async def connect(kubeconfig: str | None = None, metrics: OperatorMetrics | None = None) -> AsyncIterator[Kube]:
     """Open the connection to the API server: of the pod this runs in, or of a kubeconfig. Raises ConfigException."""
     configuration = Configuration()
     if kubeconfig is not None:
@@ -251,7 +264,7 @@ async def connect(kubeconfig: str | None = None) -> AsyncIterator[Kube]:
     else:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     async with ApiClient(configuration) as client:
-        yield Kube(client)
+        yield Kube(client, metrics=metrics)
 
 
 __all__ = ["ConfigException", "Kube", "connect"]

@@ -36,6 +36,7 @@ class Kind(enum.Enum):
     SERVICE = _Place("v1", "services")
     SERVICE_ACCOUNT = _Place("v1", "serviceaccounts")
     SIGNING_REQUEST = _Place("certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False)
+    STORAGE_CLASS = _Place("storage.k8s.io/v1", "storageclasses", namespaced=False)
     STATEFUL_SET = _Place("apps/v1", "statefulsets")
     ACCESS_REVIEW = _Place("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 

@@ -5,6 +5,7 @@ written by others are never compared with ours. As in client-go's leader electio
 
 Invariants:
 - the epoch rises with every takeover, so what the one before still sends is refused by the nodes;
+- an identity is that of one process at a time: a pod's name, or a host's with the number of the process;
 - an epoch is never below the Unix second of its takeover: it rises even after somebody has deleted the Lease;
 - who could not renew for RENEW_DEADLINE_S stops acting before anyone else may begin (LEASE_S).
 """
@@ -100,7 +101,7 @@ class Lease:
             except (ApiError, TimeoutError) as error:
                 log.warning("lease.not_renewed", name=self._name, reason=str(error) or "no answer in time")
                 if self.age_s >= RENEW_DEADLINE_S:
-                    raise LeaseLost(f"{self._name} could not be renewed for {self.age_s:.0f} s: {error}") from error
+                    raise LeaseLost(f"{self._name} could not be renewed for {self.age_s:.0f} s") from error
             else:
                 self._renewed = started
 
@@ -108,6 +109,11 @@ class Lease:
     def age_s(self) -> float:
         """Return how long ago the Lease was renewed last, counted from before the request."""
         return self._clock() - self._renewed
+
+    @property
+    def holds(self) -> bool:
+        """Return whether nobody else may have it yet: it was renewed lately, and time was not slept through."""
+        return self.epoch > 0 and self.age_s < RENEW_DEADLINE_S
 
     async def release(self) -> None:
         """Let the next operator begin at once."""
@@ -132,7 +138,8 @@ class Lease:
             self.epoch = epoch
             return ""
         holder = found["spec"].get("holderIdentity") or ""
-        if holder and not self._is_stale(found):
+        # Our own name was left there by the container before this one in the same pod, which has ended.
+        if holder not in ("", self._identity) and not self._is_stale(found):
             return str(holder)
         epoch = max(_epoch_of(found) + 1, int(self._wall()))
         body = self._body(epoch, int(found["spec"].get("leaseTransitions") or 0) + 1)

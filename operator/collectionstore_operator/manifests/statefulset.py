@@ -122,10 +122,15 @@ def _environment(desired: Desired, cluster_id: str) -> list[Body]:
     )
     settings = node_settings(desired, place)
     del settings[f"{PREFIX}NAME"]
-    first = {"name": f"{PREFIX}NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    from_pod = [_field("NAME", "metadata.name"), _field("NAMESPACE", "metadata.namespace")]
+    settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"
     # Written as they are meant: $(NAME) would be expanded.
     further = [(one.name, one.value.replace("$(", "$$(")) for one in desired.spec.pod.environment]
-    return [first, *({"name": variable, "value": value} for variable, value in [*settings.items(), *further])]
+    return [*from_pod, *({"name": variable, "value": value} for variable, value in [*settings.items(), *further])]
+
+
+def _field(variable: str, path: str) -> Body:
+    return {"name": f"{PREFIX}{variable}", "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _probe(path: str, *, every_s: int, failures: int) -> Body:

@@ -18,6 +18,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 Body = dict[str, Any]
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+Afterthought = Callable[[web.Request, web.StreamResponse], web.StreamResponse]
 
 
 def status(code: int, reason: str, message: str = "", **details: Any) -> web.Response:
@@ -36,6 +37,10 @@ class FakeApiServer:
         self.bodies: list[Any] = []
         self.behave: Behaviour | None = None
         """Asked first for every request; what it returns is the answer."""
+        self.spoil: Afterthought | None = None
+        """Given what was done and the answer; returns the answer that arrives."""
+        self.held: set[str] = set()
+        """Objects that are only marked when they are deleted, as those with a finalizer."""
         self._versions = itertools.count(1)
         self._server: TestServer | None = None
 
@@ -70,7 +75,8 @@ class FakeApiServer:
             answer = await self.behave(request)
             if answer is not None:
                 return answer
-        return getattr(self, f"_{request.method.lower()}")(request.path, self.bodies[-1])  # type: ignore[no-any-return]
+        done: web.Response = getattr(self, f"_{request.method.lower()}")(request.path, self.bodies[-1])
+        return self.spoil(request, done) if self.spoil is not None else done
 
     def _get(self, path: str, _body: Any) -> web.Response:
         if path in self.objects:
@@ -101,6 +107,9 @@ class FakeApiServer:
         refusal = self._refusal(path, (body or {}).get("preconditions", {}))
         if refusal is not None:
             return refusal
+        if path in self.held and (body or {}).get("gracePeriodSeconds") != 0:
+            metadata = {**self.objects[path]["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+            return web.json_response(self.put(path, {**self.objects[path], "metadata": metadata}))
         return web.json_response(self.objects.pop(path))
 
     def _refusal(self, path: str, preconditions: Body) -> web.Response | None:

@@ -24,6 +24,7 @@ And how it fares:
     old                    started with earlier settings
     marked empty nodisk    of its disk
     replace stopping       of its pod
+    stranded               it was told to stop, its machine is lost, and its disk is being taken away
 """
 
 from __future__ import annotations
@@ -217,7 +218,7 @@ def _slot(line: Line, configuration: Configuration, members: tuple[Member, ...],
         ordinal=line.ordinal,
         pod=_pod(line, desired),
         node=_node(line, configuration, members) if answers else UNSEEN,
-        volume=_volume(line),
+        volume=Unknown("it is being deleted") if "stranded" in line.words else _volume(line),
     )
 
 
@@ -233,7 +234,8 @@ def _pod(line: Line, desired: Desired) -> Pod | Absent | Unknown:
         uid=f"uid-{line.ordinal}",
         running=not down,
         ready=not unready_s and not down,
-        terminating="stopping" in line.words,
+        terminating=bool(line.words & {"stopping", "stranded"}),
+        stranded="stranded" in line.words,
         revision="earlier" if "old" in line.words else revision(desired),
         unready_s=float(unready_s),
         failure=Failure(line.numbers.get("failure", "None")),
@@ -294,7 +296,7 @@ def _told(action: Action) -> str:
         case TransferLeadership():
             return f"TransferLeadership {action.leader.name} to {action.to.name}"
         case RestartPod():
-            return f"RestartPod {action.name}"
+            return f"RestartPod {action.name}{' stranded' if action.stranded else ''}"
         case RetireVolume():
             return f"RetireVolume {action.name} {'keep' if action.keep else 'delete'}"
         case MarkVolume():

@@ -66,11 +66,12 @@ def _issue(cluster: SimulatedCluster, action: IssueCertificate) -> None:
 
 def _ensure(cluster: SimulatedCluster, action: EnsureWorkload) -> None:
     held = {cluster.ordinal_of(one) for one in cluster.configuration.members() if cluster.find(one)}
-    if any(ordinal >= action.replicas for ordinal in held):
+    if any(ordinal >= action.replicas for ordinal in held) and not cluster.deleting:
         raise Unsafe(f"{action} stops a member")
     if cluster.workload and action.replicas < cluster.workload.replicas and not action.shrinks:
         raise Unsafe(f"{action} shrinks without saying so")
-    started = range(cluster.workload.replicas if cluster.workload else 0, action.replicas)
+    first = cluster.workload.replicas if cluster.workload else 0
+    started = [ordinal for ordinal in range(first, action.replicas) if ordinal not in cluster.pods]
     if any(ordinal in cluster.disks and cluster.disks[ordinal].removed for ordinal in started):
         raise Unsafe(f"{action} starts a pod on the disk of a removed member")
     if not all(("Member", f"{cluster.name}-{ordinal}") in cluster.certificates for ordinal in started):

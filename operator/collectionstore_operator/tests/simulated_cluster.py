@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from collectionstore_operator.observed import Certificate, Configuration, Failure, Workload
 
+ZONES = 3
 EPOCH_S = 1_700_000_000.0
 """Unix seconds at which every simulated cluster begins."""
 
@@ -50,6 +51,7 @@ class Process:
     failure: Failure = Failure.NONE
     ill: bool = False
     last_heard: int = 0
+    replace_requested: bool = False
 
 
 class SimulatedCluster:
@@ -63,6 +65,8 @@ class SimulatedCluster:
         self.initialized = False
         self.bootstrap_node = ""
         self.bootstraps = 0
+        self.deleting = False
+        """The user has asked for all of it to stop."""
         self.workload: Workload | None = None
         self.pods: dict[int, Process] = {}
         self.disks: dict[int, Disk] = {}
@@ -92,11 +96,13 @@ class SimulatedCluster:
         self._judge_readiness()
 
     def _run_workload(self) -> None:
-        wanted = self.workload.replicas if self.workload else 0
+        if self.workload is None:
+            return  # nobody starts pods, and nobody stops those there are
+        wanted = self.workload.replicas
         for ordinal in [one for one in self.pods if one >= wanted]:
             del self.pods[ordinal]
         for ordinal in range(wanted):
-            if ordinal not in self.pods and self.workload is not None:
+            if ordinal not in self.pods:
                 self._start(ordinal, self.workload.revision)
 
     def _start(self, ordinal: int, revision: str) -> None:
@@ -206,6 +212,33 @@ class SimulatedCluster:
         """Take the machine away under a pod, and the disk with it."""
         self.crash(ordinal)
         self.disks[ordinal].stranded = True
+
+    def lose_zone(self, zone: int, seconds: int) -> None:
+        """Let every third machine be without power for a while; what is on the disks stays."""
+        for ordinal in self.pods:
+            if ordinal % ZONES == zone:
+                self.fall_ill(ordinal, seconds)
+
+    def evict(self, ordinal: int, budget: int | None) -> bool:
+        """Stop a pod for a drain if its budget allows it, as the API server's eviction does; return whether it did.
+
+        `budget` is how many may be missing. A pod that is not ready may always go (AlwaysAllow); without a workload
+        nobody knows how many there should be, and none that is ready may.
+        """
+        pod, expected = self.pods[ordinal], self.workload.replicas if self.workload else len(self.pods) + 1
+        healthy = sum(one.ready for one in self.pods.values())
+        if pod.ready and (budget is None or healthy - 1 < expected - budget):
+            return False
+        # What is not ready is not protected: a budget that counted it would block drains for ever.
+        before = pod.ready and self.quorate(self.alive())
+        del self.pods[ordinal]
+        if before and not self.quorate(self.alive()):
+            raise Unsafe(f"the budget {budget} let a drain take the quorum with pod {ordinal}")
+        return True
+
+    def lose_workload(self) -> None:
+        """Take away what keeps the pods running, and leave them."""
+        self.workload = None
 
     def may_lose(self, ordinal: int) -> bool:
         """Return whether the loss of a disk is one that a cluster must survive: what is committed stays on a quorum.

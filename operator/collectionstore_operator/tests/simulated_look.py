@@ -46,7 +46,7 @@ def _slot(cluster: SimulatedCluster, ordinal: int, lost: list[bool]) -> Slot:
     return Slot(
         ordinal=ordinal,
         pod=UNSEEN if lost[0] else _seen_pod(cluster, ordinal, pod) if pod else ABSENT,
-        node=_seen_node(cluster, ordinal) if pod and pod.running and not lost[1] else UNSEEN,
+        node=seen_node(cluster, ordinal) if pod and pod.running and not lost[1] else UNSEEN,
         volume=UNSEEN if lost[2] else _seen_volume(disk) if disk else ABSENT,
     )
 
@@ -59,6 +59,7 @@ def _seen_pod(cluster: SimulatedCluster, ordinal: int, pod: Process) -> Pod:
         revision=pod.revision,
         unready_s=0.0 if pod.ready else float(cluster.time - pod.unready_since),
         failure=pod.failure,
+        replace_requested=pod.replace_requested,
         detail=pod.failure.value if pod.failure is not Failure.NONE else "",
         peer_address=f"{cluster.name}-{ordinal}:7401",
         http_address=f"http://{cluster.name}-{ordinal}:7400",
@@ -69,7 +70,8 @@ def _seen_volume(disk: Disk) -> Volume:
     return Volume(name=disk.name, node_id=disk.node_id or ABSENT, removed=disk.removed)
 
 
-def _seen_node(cluster: SimulatedCluster, ordinal: int) -> NodeStatus:
+def seen_node(cluster: SimulatedCluster, ordinal: int, *, epoch: int = 1) -> NodeStatus:
+    """Return what a node says of itself."""
     disk = cluster.disks[ordinal]
     leads = disk.node_id == cluster.leader
     member = disk.node_id in disk.configuration.members()
@@ -84,7 +86,7 @@ def _seen_node(cluster: SimulatedCluster, ordinal: int) -> NodeStatus:
         term=disk.term,
         last_index=disk.stored,
         uptime_s=float(cluster.time - cluster.pods[ordinal].running_since),
-        epoch=1 if disk.term else 0,
+        epoch=epoch if disk.term else 0,
         configuration=disk.configuration,
         leader=Leader(cluster.leader) if cluster.leader else None,
         members=tuple(_seen_member(cluster, one) for one in sorted(cluster.configuration.members())) if leads else (),

@@ -8,6 +8,7 @@ from typing import Any
 import kopf
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from kopf._core.intents.handlers import DaemonHandler
 
 from collectionstore_operator import handlers, labels
 from collectionstore_operator.health import STUCK_S, Health, application
@@ -69,6 +70,14 @@ class Stopped:
 def tend(loops: Loops, stopped: Stopped) -> asyncio.Task[None]:
     """Start the daemon of a resource."""
     return asyncio.create_task(handlers.tend_until_stopped(loops, "shop", "demo", stopped))  # type: ignore[arg-type]
+
+
+async def test_daemon_is_told_to_stop_before_it_is_cancelled() -> None:
+    """A cancelled one could not hand the deletion on to the loop that finishes it."""
+    made = handlers.registry(Loops(), in_cluster=False)  # type: ignore[arg-type]
+    (daemon,) = made._spawning.get_all_handlers()
+    assert isinstance(daemon, DaemonHandler)
+    assert (daemon.cancellation_backoff, daemon.cancellation_timeout) == (handlers.EXIT_S, handlers.EXIT_S)
 
 
 async def test_daemon_of_a_resource_that_is_deleted_leaves_and_the_loop_goes_on_without_it() -> None:

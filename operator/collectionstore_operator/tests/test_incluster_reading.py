@@ -36,9 +36,9 @@ def pod(
     return {"metadata": given, "spec": {"nodeName": node} if node else {}, "status": told}
 
 
-def read(body: dict[str, Any], *lost: str) -> Pod:
+def read(body: dict[str, Any], *lost: str, disk_leaves: bool = False) -> Pod:
     """Return the pod as the planner sees it."""
-    return read_pod(body, DESIRED, now=NOW, lost_machines=frozenset(lost))
+    return read_pod(body, DESIRED, now=NOW, lost_machines=frozenset(lost), disk_leaves=disk_leaves)
 
 
 def test_pod_that_serves() -> None:
@@ -68,6 +68,20 @@ def test_marks_of_people_and_of_deletion_are_seen() -> None:
     found = read(pod(READY, container=RUNNING, deletionTimestamp="x", annotations={labels.REPLACE: ""}))
     assert found.terminating
     assert found.replace_requested
+
+
+@pytest.mark.parametrize(
+    ("told_to_stop", "lost", "disk_leaves", "stranded"),
+    [(True, True, True, True), (False, True, True, False), (True, False, True, False), (True, True, False, False)],
+)
+def test_pod_is_stranded_when_nobody_will_say_that_it_stopped(
+    *, told_to_stop: bool, lost: bool, disk_leaves: bool, stranded: bool
+) -> None:
+    """All three together: else its kubelet will say so, or its disk could be given to the next pod."""
+    body = pod(READY, container=RUNNING)
+    if told_to_stop:
+        body["metadata"]["deletionTimestamp"] = "x"
+    assert read(body, *(["n1"] if lost else []), disk_leaves=disk_leaves).stranded is stranded
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ class Nodes(NodeClient):
     async def status(self, metrics_url: str) -> NodeStatus | Unknown:
         return self.answers.get(metrics_url, Unknown("no answer"))
 
-    async def bootstrap(self, client_url: str) -> Done:
-        self.calls.append(f"bootstrap {client_url}")
+    async def bootstrap(self, client_url: str, *, epoch: int) -> Done:
+        self.calls.append(f"bootstrap {client_url} {epoch}")
         return Done()
 
 
@@ -56,7 +56,16 @@ class World:
     def __init__(self, server: FakeApiServer, kube: Kube) -> None:
         self.server = server
         self.nodes = Nodes()
-        self.runtime = ClusterRuntime(kube, self.nodes, Recorder(kube, "op"), namespace="shop", name="demo", epoch=7)
+        self.holds = True
+        self.runtime = ClusterRuntime(
+            kube,
+            self.nodes,
+            Recorder(kube, "op"),
+            namespace="shop",
+            name="demo",
+            epoch=7,
+            may_act=lambda: self.holds,
+        )
 
     def create(self, spec: dict[str, Any] | None = None, **metadata: Any) -> None:
         """Apply the resource, as a user does."""
@@ -77,6 +86,7 @@ class World:
             "status": {
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
                 "containerStatuses": [{"state": {"running": {}}}],
+                "podIP": f"10.0.0.{ordinal}",
             },
         }
         self.server.put(f"/api/v1/namespaces/shop/pods/{name}", body)
@@ -159,7 +169,8 @@ async def test_members_are_asked_and_seen_in_their_places(world: World) -> None:
     assert isinstance(observed.slot(0).node, NodeStatus)
     assert observed.slot(1) == Slot(ordinal=1, node=Unknown("its pod does not run"))
     assert observed.slot(4).node == Unknown("no answer")
-    assert observed.workload == Workload(replicas=3, revision=observed.workload.revision)  # type: ignore[union-attr]
+    assert isinstance(observed.workload, Workload)
+    assert (observed.workload.replicas, observed.workload.volume_bytes) == (3, 10 << 30)
     assert observed.epoch == 7
     assert observed.requests == ()
 
@@ -181,7 +192,7 @@ async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> No
     world.server.behave = behave
     await world.runtime.execute(Bootstrap(ordinal=0, node_id="node-0", reason="x"), desired, observed)
     assert seen == [f"{RECORD} 0"]
-    assert world.nodes.calls == ["bootstrap https://demo-0.demo-peers.shop.svc:7400"]
+    assert world.nodes.calls == ["bootstrap https://demo-0.demo-peers.shop.svc:7400 7"]
     assert world.server.objects[RECORD]["data"]["bootstrap-node"] == "node-0"
 
 
@@ -229,6 +240,27 @@ async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) ->
     assert not isinstance(observed.slot(1).pod, Pod)
 
 
+async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
+    """Its claim is on its way out and waits for it, and nobody will ever say that it has stopped."""
+    world.create()
+    world.pod(1)
+    pod, claim = (f"/api/v1/namespaces/shop/{name}" for name in ("pods/demo-1", "persistentvolumeclaims/data-demo-1"))
+    for path in (pod, claim):
+        world.server.objects[path]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    world.server.objects[pod]["status"]["conditions"][0]["status"] = "False"
+    unheard = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    world.server.put("/api/v1/nodes/n1", {"metadata": {"name": "n1"}, "status": unheard})
+    desired, observed = await world.look()
+    found = observed.slot(1).pod
+    assert isinstance(found, Pod)
+    assert found.stranded
+    action = RestartPod(ordinal=1, name="demo-1", uid=found.uid, stranded=True, reason="x")
+    await world.runtime.execute(action, desired, observed)
+    assert world.server.requests[-1] == ("DELETE", pod)
+    assert world.server.bodies[-1]["gracePeriodSeconds"] == 0
+    assert world.server.bodies[-1]["preconditions"] == {"uid": found.uid}
+
+
 @pytest.mark.parametrize(("code", "kind"), [(503, ActionUnfinished), (422, ActionRefused), (403, ActionRefused)])
 async def test_trouble_of_the_api_server_is_no_success(world: World, code: int, kind: type[Exception]) -> None:
     """No answer leaves open whether it was done; a no means that it was not."""
@@ -241,6 +273,27 @@ async def test_trouble_of_the_api_server_is_no_success(world: World, code: int, 
     world.server.behave = behave
     with pytest.raises(kind, match="Trouble"):
         await world.runtime.execute(EnsureWorkload(replicas=3, revision="r", reason="x"), desired, observed)
+
+
+async def test_nothing_is_done_without_the_lease(world: World) -> None:
+    """Neither to objects nor to members: another operator may be acting."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.node(0)
+    desired, observed = await world.look()
+    world.holds = False
+    world.server.requests.clear()
+    actions = (
+        Bootstrap(ordinal=0, node_id="node-0", reason="x"),
+        RestartPod(ordinal=0, name="demo-0", uid="p0", reason="x"),
+        EnsureWorkload(replicas=0, revision="r", shrinks=True, reason="x"),
+    )
+    for action in actions:
+        with pytest.raises(ActionRefused, match="another operator may be acting"):
+            await world.runtime.execute(action, desired, observed)
+    assert not world.server.requests
+    assert not world.nodes.calls
 
 
 async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> None:
@@ -318,3 +371,13 @@ async def test_event_is_about_the_resource(world: World) -> None:
     await world.runtime.record(Event(time=1.0, reason="Bootstrap", message="x"))
     (event,) = [one for path, one in world.server.objects.items() if "/events/" in path]
     assert event["regarding"]["uid"] == "u1"
+
+
+async def test_members_are_asked_at_the_addresses_their_pods_have_now(world: World) -> None:
+    """The name service goes on giving the address of the pod before for as long as its answers are cached."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    await world.look()
+    assert world.nodes.located("demo-0.demo-peers.shop.svc") == "10.0.0.0"
+    assert world.nodes.located("demo-1.demo-peers.shop.svc") is None

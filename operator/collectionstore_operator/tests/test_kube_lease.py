@@ -76,6 +76,13 @@ async def test_second_operator_waits_until_the_first_is_silent_for_the_whole_ter
     assert election.clock.now >= LEASE_S > RENEW_DEADLINE_S
 
 
+async def test_restarted_container_goes_on_at_once_and_with_a_higher_epoch(election: Election) -> None:
+    """Its name is that of the pod; what the container before it may still have sent is refused by its epoch."""
+    epoch = await election.operator("a").acquire()
+    assert await election.operator("a").acquire() > epoch
+    assert election.clock.now == 0
+
+
 async def test_renewal_keeps_others_waiting(election: Election) -> None:
     """The second sees the Lease change, whatever the times in it say."""
     first, second = election.operator("a"), election.operator("b", wall=WALL + 86_400)
@@ -137,6 +144,16 @@ async def test_operator_that_cannot_renew_ends_before_others_may_begin(
     with pytest.raises(LeaseLost, match="could not be renewed"):
         await lease.keep()
     assert RENEW_DEADLINE_S <= election.clock.now < LEASE_S
+
+
+async def test_operator_that_slept_through_its_term_knows_before_it_acts(election: Election) -> None:
+    """A process that was stopped and goes on does not run its timers first."""
+    lease = election.operator("a")
+    assert not lease.holds
+    await lease.acquire()
+    assert lease.holds
+    election.clock.now += RENEW_DEADLINE_S
+    assert not lease.holds
 
 
 async def test_epoch_rises_though_the_lease_was_deleted(server: FakeApiServer, election: Election) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,10 +10,11 @@ from aiohttp import web
 
 from collectionstore_operator.event import Event
 from collectionstore_operator.kube import Kube
-from collectionstore_operator.kube.access import OWN, PERMISSIONS, missing
+from collectionstore_operator.kube.access import OWN, PERMISSIONS, awaited, missing
 from collectionstore_operator.kube.recorder import NOTE_MAX, Recorder
 from collectionstore_operator.resources import Desired
 from collectionstore_operator.tests.fake_api_server import FakeApiServer, status
+from collectionstore_operator.tests.test_kube_client import Clock
 
 DESIRED = Desired(name="demo", namespace="shop", uid="u1")
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
@@ -111,3 +113,30 @@ async def test_what_is_missing_is_named_by_verb_and_resource(server: FakeApiServ
     assert len(asked) == verbs + more
     status_asked = [one for one in asked if one.get("subresource") == "status" and one["resource"].endswith("clusters")]
     assert {one["verb"] for one in status_asked} == {"get", "patch"}
+
+
+async def test_api_server_that_does_not_answer_yet_is_waited_for(server: FakeApiServer) -> None:
+    """However long it takes, and no longer than the operator is wanted."""
+    clock = Clock()
+    troubled = 60
+
+    async def behave(_request: web.Request) -> web.Response:
+        nonlocal troubled
+        troubled -= 1
+        if troubled >= 0:
+            return status(503, "ServiceUnavailable")
+        return web.json_response({"status": {"allowed": False}}, status=201)
+
+    server.behave = behave
+    async with await server.start() as client:
+        kube = Kube(client, clock=clock.time, sleep=clock.sleep)
+        stop = asyncio.Event()
+        lacking = await awaited(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=0)
+        assert troubled < 0
+        assert "delete pods in the namespace shop" in lacking
+
+        troubled = 1_000_000
+        waiting = asyncio.create_task(awaited(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=3_600))
+        await clock.until(clock.now + 1)
+        stop.set()
+        assert await waiting == []

@@ -10,7 +10,9 @@ import pytest
 from collectionstore_operator import labels, manifests
 from collectionstore_operator.environment import Place, node_settings, revision
 from collectionstore_operator.fields import Policy
+from collectionstore_operator.kube import access
 from collectionstore_operator.manifests import poddisruptionbudget, serviceaccount, services, statefulset
+from collectionstore_operator.observed import AppliedObject
 from collectionstore_operator.plan import disruptions
 from collectionstore_operator.resources import (
     Desired,
@@ -81,6 +83,10 @@ def test_pod_can_ask_for_its_certificate_and_for_nothing_else() -> None:
     token, _ = credentials["projected"]["sources"]
     assert token["serviceAccountToken"]["expirationSeconds"] == 3_600
     assert all(mount["readOnly"] for mount in container()["volumeMounts"][1:])
+    assert {"name": "COLLECTIONSTORE_ENROLMENT", "value": "Kubernetes"} in container()["env"]
+    (only,) = access.NODES
+    assert (only.group, only.resource) == ("certificates.k8s.io", "certificatesigningrequests")
+    assert only.verbs == ("create", "get"), "a node may ask and hear; it must not be able to list, approve or sign"
 
 
 def test_pod_carries_the_revision_of_its_settings() -> None:
@@ -104,6 +110,7 @@ def test_environment_names_the_pod_first_and_expands_it() -> None:
     """Kubernetes expands a variable only in those after it."""
     variables = container()["env"]
     assert variables[0]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert variables[1]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
     values = {variable["name"]: variable.get("value") for variable in variables}
     host = "$(COLLECTIONSTORE_NAME).demo-peers.shop.svc"
     assert values["COLLECTIONSTORE_PEER_ADVERTISE"] == f"{host}:7401"
@@ -114,7 +121,7 @@ def test_environment_names_the_pod_first_and_expands_it() -> None:
 
 
 def test_both_runtimes_give_a_node_the_same_variables() -> None:
-    """A pod's container and a local process differ in values, not in what they are told."""
+    """They differ in who makes a member's key: the operator beside it on one machine, the node itself in a pod."""
     place = Place(
         name="demo-0",
         cluster_id=CLUSTER_ID,
@@ -126,7 +133,8 @@ def test_both_runtimes_give_a_node_the_same_variables() -> None:
         client_advertise="http://127.0.0.1:7400",
         peer_advertise="127.0.0.1:7401",
     )
-    assert {variable["name"] for variable in container()["env"]} == node_settings(DESIRED, place).keys()
+    enrolment = {"COLLECTIONSTORE_ENROLMENT", "COLLECTIONSTORE_NAMESPACE"}
+    assert {variable["name"] for variable in container()["env"]} - enrolment == node_settings(DESIRED, place).keys()
 
 
 def test_volume_is_as_the_resource_says() -> None:
@@ -253,6 +261,12 @@ def test_clients_reach_ready_members_alone() -> None:
         ("0: leader\n1: voter", 2, 0),
         ("0: leader", 1, 1),
         ("0: fresh\n1: fresh\n2: fresh", 3, 0),
+        ("0: leader\n1: voter\n2: renewed", 3, 0),
+        ("0: leader\n1: voter\n2: rejoined", 3, 0),
+        ("0: leader\n1: voter\n2: voter lag=900", 3, 0),
+        ("0: leader\n1: voter\n2: voter\n3: voter\n4: rejoined", 5, 1),
+        ("0: leader\n1: voter\n2: voter\n3: rejoined\n4: rejoined", 5, 0),
+        ("0: voter\n1: voter\n2: voter", 3, 0),
     ],
 )
 def test_disruptions_follow_the_voters(picture: str, replicas: int, allowed: int) -> None:
@@ -264,8 +278,10 @@ def test_disruptions_follow_the_voters(picture: str, replicas: int, allowed: int
 def test_budget_stays_as_it_is_while_nobody_answers() -> None:
     """What cannot be computed is not replaced by a guess."""
     desired = wanted(3)
-    blind = assess(desired, draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True))
-    assert disruptions(blind) is None
+    budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="x")
+    for picture in ("0: voter mute\n1: voter mute\n2: voter mute", "0: voter\n1: voter\n2: voter"):
+        blind = assess(desired, draw(picture, desired, initialized=True, objects=(budget,)))
+        assert disruptions(blind) is None
     assert [one.kind for one in manifests.build(desired, disruptions=None)] == [
         "ServiceAccount",
         "Service",

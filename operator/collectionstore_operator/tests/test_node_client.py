@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collectionstore_operator.actions import AddLearners, Bootstrap, ChangeVoters, MemberRef, TransferLeadership
+from collectionstore_operator.actions import (
+    AddLearners,
+    Bootstrap,
+    ChangeVoters,
+    MemberRef,
+    RemoveLearners,
+    TransferLeadership,
+)
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.execute import member_changes, perform_on_nodes
+from collectionstore_operator.issuing import SKEW_S, make_authority, make_leaf
 from collectionstore_operator.node_client import Done, MemberChange, NodeClient, Refused
 from collectionstore_operator.observe import ask_nodes, has_data
-from collectionstore_operator.observed import NodeStatus, Observed, Pod, Slot, Unknown
+from collectionstore_operator.observed import CertificateKind, NodeStatus, Observed, Pod, Slot, Unknown
 
 STATUS = {"cluster_id": "c", "node_id": "a" * 16, "name": "demo-0", "term": 3, "role": "Leader", "state": "Member"}
 PROBLEM = {"code": "configuration_changed", "detail": "index is 7", "retryable": False, "outcome": "not_applied"}
@@ -69,6 +80,28 @@ async def test_status_is_decoded_and_unknown_fields_are_ignored(stub: StubNode, 
     status = await client.status(stub.url)
     assert isinstance(status, NodeStatus)
     assert (status.name, status.term) == ("demo-0", 3)
+
+
+async def test_certificate_that_a_node_shows_is_noted(stub: StubNode, client: NodeClient, tmp_path: Path) -> None:
+    """What it really uses, which may be another one than was signed for it last."""
+    authority = make_authority("demo", "c", lifetime_s=9_000, now=time.time())
+    now = int(time.time())
+    names = ("IP:127.0.0.1",)
+    leaf = make_leaf(authority, kind=CertificateKind.MEMBER, name="demo-0", names=names, lifetime_s=3_600, now=now)
+    (tmp_path / "tls.crt").write_bytes(leaf.certificate_pem)
+    (tmp_path / "tls.key").write_bytes(leaf.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    server = await asyncio.start_server(stub, "127.0.0.1", 0, ssl=context)
+    client.use(ssl.create_default_context(cadata=authority.certificate_pem.decode()))
+    async with server:
+        status = await client.status(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert isinstance(status, NodeStatus)
+    assert status.certificate_not_after == now + 3_600
+    assert status.certificate_not_before == now - SKEW_S
+    plain = await client.status(stub.url)
+    assert isinstance(plain, NodeStatus)
+    assert plain.certificate_not_after == 0
 
 
 @pytest.mark.parametrize(
@@ -128,11 +161,11 @@ async def test_change_carries_index_and_epoch(stub: StubNode, client: NodeClient
 async def test_refusal_is_told_from_an_unknown_fate(stub: StubNode, client: NodeClient) -> None:
     """Only a node that says `not_applied` has refused."""
     stub.will_answer(409, PROBLEM)
-    assert await client.bootstrap(stub.url) == Refused("configuration_changed", "index is 7", retryable=False)
+    assert await client.bootstrap(stub.url, epoch=2) == Refused("configuration_changed", "index is 7", retryable=False)
     stub.will_answer(504, {**PROBLEM, "outcome": "unknown"})
-    assert await client.bootstrap(stub.url) == Unknown("index is 7")
+    assert await client.bootstrap(stub.url, epoch=2) == Unknown("index is 7")
     stub.will_answer(502, b"bad gateway")
-    assert isinstance(await client.bootstrap(stub.url), Unknown)
+    assert isinstance(await client.bootstrap(stub.url, epoch=2), Unknown)
 
 
 async def test_readiness_is_the_status_code(stub: StubNode, client: NodeClient) -> None:
@@ -172,6 +205,32 @@ async def test_membership_change_goes_to_the_leader(stub: StubNode, client: Node
     [(_, body)] = stub.asked
     assert body["changes"] == [{"action": "promote", "node_id": "b"}, {"action": "remove", "node_id": "c"}]
     assert (body["expected_index"], body["epoch"]) == (9, 4)
+
+
+async def test_every_call_that_changes_a_cluster_carries_the_epoch(stub: StubNode, client: NodeClient) -> None:
+    """So that a node can refuse whoever was replaced."""
+    member, me = MemberRef(node_id="b", name="demo-1"), f"{0:016x}"
+    actions = (
+        Bootstrap(ordinal=0, node_id=me, reason=""),
+        AddLearners(members=(member,), expected_index=1, reason=""),
+        ChangeVoters(add=(member,), expected_index=1, reason=""),
+        RemoveLearners(members=(member,), expected_index=1, reason=""),
+        TransferLeadership(leader=MemberRef(node_id=me, name="demo-0"), to=member, reason=""),
+    )
+    for action in actions:
+        await perform_on_nodes(action, observe(stub.url), client)
+    assert [body["epoch"] for _, body in stub.asked] == [4] * len(actions)
+
+
+async def test_located_host_is_asked_without_the_name_service(stub: StubNode, client: NodeClient) -> None:
+    """Neither a name service that is down nor one that remembers too long keeps the operator from a member."""
+    port = stub.url.rpartition(":")[2]
+    url = f"http://demo-0.demo-peers.shop.invalid:{port}"
+    assert isinstance(await client.status(url), Unknown)
+    client.locate({"demo-0.demo-peers.shop.invalid": "127.0.0.1"})
+    assert isinstance(await client.status(url), NodeStatus)
+    client.locate({})
+    assert isinstance(await client.status(url), Unknown), "it has no pod any more"
 
 
 async def test_without_a_leader_the_action_is_refused(client: NodeClient) -> None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectionstore_operator import certificates
 from collectionstore_operator.actions import IssueCertificate
 from collectionstore_operator.conditions import JUDGES
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.moments import rfc3339
-from collectionstore_operator.observed import Certificate, Observed
+from collectionstore_operator.observed import Certificate, CertificateKind, Observed
 from collectionstore_operator.plan import plan
 from collectionstore_operator.resources import Desired, Unsafe
 from collectionstore_operator.status import STEPS_MAX, Status, refused, report
@@ -71,10 +72,19 @@ def test_healthy_cluster_reads_well_everywhere() -> None:
     ("picture", "expected"),
     [
         ("0: fresh\n1: fresh\n2: fresh", {"Ready": "False NotInitialized", "Progressing": "True Bootstrap"}),
-        ("0: leader\n1: learner lag=9000\n2: learner", {"Ready": "False MembersDown", "Progressing": "True Blocked"}),
+        (
+            "0: leader\n1: learner lag=9000\n2: learner",
+            {"Ready": "False Blocked", "Progressing": "True Blocked", "Degraded": "False AllMembersWork"},
+        ),
+        ("0: leader\n1: voter\n2: fresh", {"Degraded": "False AllMembersWork", "Progressing": "True AddLearners"}),
+        ("0: leader\n1: voter\n2: fresh unready=200 mute", {"Degraded": "True MembersDown"}),
+        ("0: leader\n1: voter\n2: fresh down=5 failure=Image", {"Degraded": "True MembersDown"}),
+        ("0: leader\n1: voter\n2: voter stopping", {"Degraded": "True MembersRestarting"}),
+        ("0: leader\n1: voter\n2: voter down=5", {"Degraded": "True MembersRestarting"}),
+        ("0: leader\n1: voter down=5\n2: voter down=60", {"Degraded": "True MembersDown"}),
         ("0: leader\n1: incoming\n2: incoming", {"Available": "True QuorumWorks", "Progressing": "True Blocked"}),
-        ("0: leader\n1: voter\n2: voter down=9", {"Available": "True QuorumWorks", "Degraded": "True MembersDown"}),
-        ("0: leader\n1: voter\n2: voter down=9", {"QuorumSafe": "False NoTolerance", "Ready": "False MembersDown"}),
+        ("0: leader\n1: voter\n2: voter down=60", {"Available": "True QuorumWorks", "Degraded": "True MembersDown"}),
+        ("0: leader\n1: voter\n2: voter down=60", {"QuorumSafe": "False NoTolerance", "Ready": "False MembersDown"}),
         ("0: voter\n1: voter\n2: voter", {"Available": "False NoQuorum", "QuorumSafe": "Unknown NoLeader"}),
         ("0: leader\n1: voter\n2: voter old", {"MembersUpdated": "False RolloutPending", "Ready": "False RestartPod"}),
         ("0: leader\n1: voter\n2: voter hidden", {"MembersUpdated": "Unknown PodUnknown"}),
@@ -224,6 +234,39 @@ def test_certificates_are_judged_by_what_would_be_issued() -> None:
     status = report(desired, observed, plan(desired, observed), None)
     assert judged(status)["CertificatesReady"] == "True AllValid"
     assert status.certificates_expire == rfc3339(NOW + 90 * 86_400)
+
+
+def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in_time() -> None:
+    """A node renews it after two thirds of its life; one that still shows the old one is told of by name."""
+    desired, day_s = wanted(3), 86_400
+    observed = draw(HEALTHY, desired)
+    shown = msgspec.structs.replace(
+        observed.slots[1].node, certificate_not_before=NOW, certificate_not_after=NOW + 90 * day_s
+    )
+    slots = (observed.slots[0], msgspec.structs.replace(observed.slots[1], node=shown), observed.slots[2])
+    held = Certificate(kind=CertificateKind.MEMBER, name="demo-1", not_before=NOW, not_after=NOW + 90 * day_s)
+    issued = certificates.to_issue(desired, Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=()), ())
+    own = tuple(
+        Certificate(
+            kind=one.kind,
+            name=one.name,
+            not_before=NOW,
+            not_after=NOW + 900 * day_s,
+            names=one.names,
+            authority="key",
+        )
+        for one in issued
+    )
+    facts = {"slots": slots, "certificates": (*own, held), "requests": ()}
+    observed = msgspec.structs.replace(observed, **facts)
+    status = report(desired, observed, plan(desired, observed), None)
+    assert [member.certificate_expires for member in status.members] == ["", rfc3339(NOW + 90 * day_s), ""]
+    assert status.certificates_expire == rfc3339(NOW + 90 * day_s)
+    for days, expected in ((74, "True AllValid"), (75, "False RenewalOverdue")):
+        later = msgspec.structs.replace(observed, now=NOW + days * day_s)
+        status = report(desired, later, plan(desired, later), None)
+        assert judged(status)["CertificatesReady"] == expected
+    assert "demo-1 shows one that expires on" in message(status, "CertificatesReady")
 
 
 def test_status_is_json_in_the_words_of_kubernetes() -> None:

@@ -16,12 +16,13 @@ from collectionstore_operator.actions import (
     EnsureWorkload,
     MarkVolume,
     RemoveLearners,
+    ReplaceWorkload,
     RestartPod,
     RetireVolume,
     TransferLeadership,
     disturbing,
 )
-from collectionstore_operator.observed import Absent, Configuration, NodeStatus, Observed, Pod, Volume
+from collectionstore_operator.observed import Absent, Configuration, NodeStatus, Observed, Pod, Unknown, Volume
 from collectionstore_operator.plan import plan
 from collectionstore_operator.resources import Desired
 from collectionstore_operator.status import report
@@ -66,7 +67,7 @@ def clusters(draw_value: Callable[[st.SearchStrategy[object]], object]) -> Looke
     return desired, observed
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=2_000, deadline=None)
 @given(clusters())
 def test_no_plan_could_cost_the_quorum(looked: Looked) -> None:
     """Every action of every plan is judged by rules that are written here again, from what was seen alone."""
@@ -78,7 +79,67 @@ def test_no_plan_could_cost_the_quorum(looked: Looked) -> None:
         _judge(action, desired, observed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=1_000, deadline=None)
+@given(clusters(), st.sets(st.tuples(st.integers(0, 6), st.sampled_from(["pod", "node", "volume"])), min_size=1))
+def test_nothing_is_done_to_what_was_not_seen(looked: Looked, hidden: set[tuple[int, str]]) -> None:
+    """Whatever of it is hidden: no restart of an unseen pod, no unseen disk taken, nobody unseen given a vote."""
+    desired, seen = looked
+    observed = _without(seen, hidden)
+    for action in plan(desired, observed).actions:
+        _judge(action, desired, observed)
+        match action:
+            case RestartPod():
+                assert (action.ordinal, "pod") not in hidden
+            case RetireVolume() | MarkVolume():
+                assert (action.ordinal, "volume") not in hidden
+                assert isinstance(action, MarkVolume) or (action.ordinal, "pod") not in hidden
+            case Bootstrap():
+                assert not any(what in ("node", "volume") for _, what in hidden if _in(seen, _, what))
+            case AddLearners():
+                unseen = {f"demo-{ordinal}" for ordinal, what in hidden if what in ("pod", "node")}
+                assert not {member.name for member in action.members} & unseen
+
+
+@settings(max_examples=500, deadline=None)
+@given(clusters(), st.sampled_from(["all", "workload", "epoch", "paused", "namespace"]))
+def test_nothing_is_done_without_sight_or_leave(looked: Looked, why: str) -> None:
+    """Blind, replaced by another operator, told to pause, or in a namespace that goes away: no action at all."""
+    desired, observed = looked
+    spec = desired.spec
+    match why:
+        case "all":
+            hidden = {(ordinal, what) for ordinal in range(9) for what in ("pod", "node", "volume")}
+            observed = msgspec.structs.replace(_without(observed, hidden), workload=Unknown("unseen"))
+        case "workload":
+            observed = msgspec.structs.replace(observed, workload=Unknown("unseen"))
+        case "epoch":
+            observed = msgspec.structs.replace(observed, epoch=-1)
+        case "paused":
+            desired = msgspec.structs.replace(desired, spec=msgspec.structs.replace(spec, paused=True))
+        case "namespace":
+            observed = msgspec.structs.replace(observed, namespace_terminating=True)
+    made = plan(desired, observed)
+    if why == "workload":
+        assert not [one for one in made.actions if isinstance(one, EnsureWorkload | ReplaceWorkload)]
+    elif why != "epoch" or observed.nodes():
+        assert not made.actions
+
+
+def _without(observed: Observed, hidden: set[tuple[int, str]]) -> Observed:
+    """Return the look in which these parts could not be seen."""
+    slots = []
+    for slot in observed.slots:
+        unseen = {what: Unknown("unseen") for ordinal, what in hidden if ordinal == slot.ordinal}
+        slots.append(msgspec.structs.replace(slot, **unseen))
+    return msgspec.structs.replace(observed, slots=tuple(slots))
+
+
+def _in(observed: Observed, ordinal: int, what: str) -> bool:
+    """Whether hiding this hides anything that was there to be seen."""
+    return any(slot.ordinal == ordinal and not isinstance(getattr(slot, what), Absent) for slot in observed.slots)
+
+
+@settings(max_examples=500, deadline=None)
 @given(clusters())
 def test_every_look_can_be_reported(looked: Looked) -> None:
     """A status comes of any look, and the same look again changes nothing in it."""

@@ -29,6 +29,7 @@ class MemoryRuntime:
         self.events: list[Event] = []
         self.published: list[Status] = []
         self.trouble: Exception | None = None
+        self.refused = ""
         self.blindness: Exception | None = None
 
     async def desired(self) -> Desired | None:
@@ -46,6 +47,8 @@ class MemoryRuntime:
         self._note(type(action).__name__)
         if self.trouble is not None:
             raise self.trouble
+        if type(action).__name__ == self.refused:
+            raise ActionRefused("not allowed here")
         if isinstance(action, EstablishIdentity):
             self.seen = msgspec.structs.replace(self.seen, cluster_id="c")
         elif isinstance(action, EnsureWorkload):
@@ -143,6 +146,38 @@ async def test_action_that_fails_once_is_done_again_without_ado(runtime: MemoryR
     assert [event.kind for event in runtime.events] == ["Normal", "Normal"]
 
 
+async def test_status_is_kept_fresh_while_a_refused_action_rests(runtime: MemoryRuntime) -> None:
+    """What happens meanwhile is seen and told; the action itself is left alone, however often the loop is woken."""
+    runtime.trouble = ActionRefused("stale")
+    reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600, trouble_max_s=3_600))
+    loop = asyncio.create_task(reconciler.run())
+    await runtime.until(1, "EstablishIdentity")
+    for looks in (2, 3):
+        reconciler.wake()
+        await runtime.until(looks, "looked")
+    assert runtime.calls.count("EstablishIdentity") == 1
+    runtime.seen = Observed(now=1_000.0, cluster_id="c")
+    runtime.trouble = None
+    reconciler.wake()
+    await runtime.until(1, "EnsureWorkload")
+    loop.cancel()
+
+
+async def test_refused_object_keeps_nobody_from_what_comes_after_it(runtime: MemoryRuntime) -> None:
+    """An admission rule against one object must not stop the repair of a cluster; an unknown fate stops the round."""
+    runtime.seen = Observed(now=1_000.0, cluster_id="c", objects=())
+    runtime.refused = "ApplyObject"
+    first = await Reconciler(runtime).once()
+    assert runtime.calls.count("ApplyObject") == 4
+    assert runtime.calls[-1] == "EnsureWorkload"
+    assert (first.result, first.actions, first.trouble) == ("Failed", 1, "ActionRefused")
+    runtime.calls.clear()
+    runtime.trouble = ActionUnfinished("no answer")
+    await Reconciler(runtime).once()
+    assert runtime.calls.count("ApplyObject") == 1
+    assert runtime.calls[-1] == "ApplyObject"
+
+
 async def test_invalid_resource_is_reported_and_nothing_is_touched(runtime: MemoryRuntime) -> None:
     """Not even looked at: what a wrong resource wants is nobody's guess."""
     runtime.wish = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
@@ -192,3 +227,21 @@ async def test_loop_looks_again_at_once_after_it_acted(runtime: MemoryRuntime) -
     await runtime.until(3, "observe")
     loop.cancel()
     assert [event.reason for event in runtime.events] == ["EstablishIdentity", "EnsureWorkload"]
+
+
+@pytest.mark.parametrize(("patience", "quick"), [(0, False), (1_000_000, True)])
+async def test_what_takes_long_is_looked_at_less_often(runtime: MemoryRuntime, patience: int, *, quick: bool) -> None:
+    """A step that waits for a person would otherwise be looked at every second for weeks; a wake-up ends the pause."""
+    workload = Workload(replicas=3, revision="other")
+    runtime.seen = Observed(now=1_000.0, cluster_id="c", workload=workload)
+    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    reconciler = Reconciler(runtime, pace=Pace(busy_s=0.0, idle_s=3_600, patience=patience))
+    loop = asyncio.create_task(reconciler.run())
+    await runtime.until(1, "looked")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (runtime.calls.count("looked") > 1) is quick
+    reconciler.wake()
+    await runtime.until(2, "looked")
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)

@@ -11,11 +11,12 @@ import pytest
 from collectionstore_operator.actions import AddLearners, Plan, RestartPod, RetireVolume, disturbing
 from collectionstore_operator.environment import revision
 from collectionstore_operator.observed import Observed, Pod
-from collectionstore_operator.plan import plan
+from collectionstore_operator.plan import disruptions, plan
 from collectionstore_operator.resources import Desired, FailedMember, Spec
+from collectionstore_operator.standing import assess
 from collectionstore_operator.status import Status, report
 from collectionstore_operator.tests.simulated_actions import execute
-from collectionstore_operator.tests.simulated_cluster import SimulatedCluster
+from collectionstore_operator.tests.simulated_cluster import ZONES, SimulatedCluster
 from collectionstore_operator.tests.simulated_look import observe
 
 SEEDS = 60
@@ -38,6 +39,7 @@ class Life:
         self.random = random.Random(self.seed + 1)
         self.trace: list[str] = []
         self.status: Status | None = None
+        self.budget: int | None = None
 
     def want(self, **fields: object) -> None:
         """Edit the spec."""
@@ -51,6 +53,8 @@ class Life:
         made = plan(self.desired, observed)
         check_form(made, observed)
         self.status = report(self.desired, observed, made, self.status)
+        allowed = disruptions(assess(self.desired, observed))
+        self.budget = self.budget if allowed is None else allowed
         if self.random.random() >= failing:
             self.cluster.initialized = self.status.initialized
         for action in made.actions:
@@ -61,6 +65,15 @@ class Life:
             execute(self.cluster, action)
         self.cluster.tick()
         return made
+
+    def delete(self) -> None:
+        """Delete the resource and run until nothing is left but disks."""
+        self.desired = msgspec.structs.replace(self.desired, deleting=True)
+        self.cluster.deleting = True
+        self.settle()
+        assert not self.cluster.pods
+        self.cluster.lose_workload()
+        self.cluster.deleting = False
 
     def settle(self, rounds: int = QUIET_S) -> None:
         """Run undisturbed until nothing remains to be done, and stay so."""
@@ -88,7 +101,7 @@ def trouble(life: Life) -> None:
     """Let one thing happen that a cluster must bear."""
     cluster, chance = life.cluster, life.random
     ordinal = chance.choice(sorted(cluster.pods)) if cluster.pods else 0
-    match chance.randrange(10):
+    match chance.randrange(14):
         case 0:
             life.want(replicas=chance.choice((3, 5, 7)))
         case 1:
@@ -114,6 +127,18 @@ def trouble(life: Life) -> None:
         case 9 if cluster.pods:
             cluster.fall_ill(ordinal, chance.randrange(10, 90))
             life.trace.append(f"{cluster.time}: fell ill {ordinal}")
+        case 10:
+            zone, seconds = chance.randrange(ZONES), chance.randrange(5, 60)
+            cluster.lose_zone(zone, seconds)
+            life.trace.append(f"{cluster.time}: lost zone {zone} for {seconds} s")
+        case 11 if cluster.pods and cluster.evict(ordinal, life.budget):
+            life.trace.append(f"{cluster.time}: drained {ordinal}")
+        case 12 if cluster.may_lose(ordinal) and ordinal in cluster.pods:
+            cluster.pods[ordinal].replace_requested = True
+            life.trace.append(f"{cluster.time}: asked to replace {ordinal}")
+        case 13:
+            cluster.lose_workload()
+            life.trace.append(f"{cluster.time}: lost the workload")
         case _:
             pass  # nothing there that could break
 
@@ -134,6 +159,52 @@ def test_troubled_cluster_stays_safe_and_converges(seed: int) -> None:
     assert not life.cluster.configuration.learners
     assert {pod.revision for pod in life.cluster.pods.values()} == {revision(life.desired)}
     assert life.cluster.bootstraps == 1
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_retained_disks_of_a_deleted_resource_become_the_same_cluster(*, recorded: bool) -> None:
+    """Whether it is recorded that there was data, or only the disks tell: nothing is formed anew."""
+    life = Life(seed=5)
+    life.want(replicas=5)
+    life.settle()
+    voters, written = life.cluster.configuration.voters, life.cluster.committed
+    life.delete()
+    again = Life(seed=6)
+    again.cluster, again.cluster.initialized = life.cluster, recorded
+    again.want(replicas=5)
+    again.settle()
+    assert again.cluster.configuration.voters == voters
+    assert again.cluster.bootstraps == 1
+    assert again.cluster.committed >= written
+
+
+def test_resource_made_anew_with_fewer_members_brings_all_disks_up_before_any_leaves() -> None:
+    """Three of five disks are a quorum by luck only."""
+    life = Life(seed=5)
+    life.want(replicas=5)
+    life.settle()
+    life.delete()
+    again = Life(seed=6)
+    again.cluster = life.cluster
+    again.settle()
+    assert again.cluster.voters_by_name() == ["demo-0", "demo-1", "demo-2"]
+    assert [(len(one.outgoing), len(one.voters)) for one in again.cluster.joint_seen][-1] == (5, 3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_drain_of_all_machines_under_the_budget_never_costs_the_quorum(seed: int) -> None:
+    """One pod after the other, asked for again and again, while an upgrade and a growth are on their way."""
+    life = Life(seed)
+    life.settle()
+    life.want(replicas=5, version="0.2.0")
+    left = {0: 3, 1: 3, 2: 3}
+    for _ in range(QUIET_S):
+        life.round()
+        for ordinal in [one for one, count in left.items() if count and one in life.cluster.pods]:
+            if life.cluster.evict(ordinal, life.budget):
+                left[ordinal] -= 1
+    assert not any(left.values()), "the budget blocks drains for ever"
+    life.settle()
 
 
 def test_calm_life_takes_one_joint_change_for_each_step() -> None:

@@ -64,6 +64,15 @@ def test_fault_tolerance_comes_from_the_live_configuration(picture: str, toleran
     assert assess(DESIRED, draw(picture, DESIRED)).standing.fault_tolerance == tolerance
 
 
+def test_leader_that_does_not_vote_is_doubted() -> None:
+    """It may be leading out a change that removes it; what it says is about to be another's to say."""
+    observed = draw(HEALTHY, DESIRED)
+    leader = _node(observed, 0)
+    removed = msgspec.structs.replace(leader.configuration, voters=("old-1", "old-2"))
+    observed = _with_node(observed, 0, msgspec.structs.replace(leader, configuration=removed))
+    assert "does not vote" in assess(DESIRED, observed).standing.doubt
+
+
 def test_leader_of_the_highest_term_counts() -> None:
     """A deposed leader may not know yet; both answer, the later term is right."""
     observed = draw("0: leader\n1: voter\n2: voter", DESIRED)

@@ -1,0 +1,87 @@
+"""Takes every guard away, one at a time, and shows which test misses it.
+
+    python -m collectionstore_operator.tests.mutants.run [NAME...]
+
+Each mutant is a copy of the package in a temporary folder. Fast tests come first; the first failure ends it. Ends with
+1 when a guard is missed by no test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from collectionstore_operator.tests.mutants.guards import PACKAGE, Guard, read_guards, without
+
+ROOT: Final = PACKAGE.parents[1]
+STAGES: Final = (
+    ("test_plan.py", "test_standing.py", "test_expansion.py", "test_certificates.py", "test_manifests.py"),
+    ("test_plan_properties.py",),
+    (
+        "test_node_client.py",
+        "test_incluster_steps.py",
+        "test_incluster_reading.py",
+        "test_incluster_runtime.py",
+        "test_incluster_surroundings.py",
+    ),
+    ("test_simulation.py",),
+    ("test_incluster_faults.py",),
+)
+"""Which tests look for it, the fast ones first."""
+
+
+def first_miss(guard: Guard | None) -> str:
+    """Return the first test that fails without a guard; empty when none does."""
+    with tempfile.TemporaryDirectory(prefix="guard-") as folder:
+        root = Path(folder)
+        copy = root / "operator" / PACKAGE.name
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", root)
+        if guard is not None:
+            (copy / guard.file).write_text(without(guard, (copy / guard.file).read_text()))
+        for stage in STAGES:
+            found = _failure(root, [str(copy / "tests" / name) for name in stage])
+            if found:
+                return found
+    return ""
+
+
+def _failure(root: Path, tests: list[str]) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(root / "operator"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *tests]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return lines[0].partition("::")[2].partition(" - ")[0] if lines else done.stdout[-400:]
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+def main(names: tuple[str, ...]) -> None:
+    """Take guards away, all of them or those that are named."""
+    chosen = [guard for guard in read_guards() if not names or guard.name in names]
+    if not names and (broken := first_miss(None)):
+        raise click.ClickException(f"the tests fail with every guard in its place: {broken}")
+    unseen = 0
+    for guard in chosen:
+        started = time.monotonic()
+        found = first_miss(guard)
+        unseen += not found
+        click.echo(
+            f"{guard.name:24} {guard.title:64} {found or 'MISSED BY NO TEST'} {time.monotonic() - started:.0f} s"
+        )
+    click.echo(f"{len(chosen) - unseen} of {len(chosen)} are missed by a test")
+    sys.exit(1 if unseen else 0)
+
+
+if __name__ == "__main__":
+    main()
