@@ -7,7 +7,7 @@ CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
 .PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants soak chaos \
-	kube-up kube-down e2e
+	kube-up kube-down e2e generate images
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,3 +83,10 @@ kube-down: $(SYNCED) ## Stop it and leave nothing behind
 
 e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make e2e SCENARIO=name
 	@.venv/bin/python e2e/run.py $(SCENARIO)
+
+generate: $(SYNCED) ## Write what is made: the resource's definition, roles, schemas, tables, install/operator.yaml
+	@.venv/bin/python -m collectionstore_operator.crd --write
+	@.venv/bin/python charts/generate.py
+
+images: $(SYNCED) ## Build the images with buildah, podman or docker: make images [IMAGES_OPTIONS="--help"]
+	@.venv/bin/python images/build.py $(IMAGES_OPTIONS)

@@ -1,0 +1,236 @@
+"""The operator's chart as Helm renders it: rights, scope, names, and what its pod is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from collectionstore_charts.helm import OPERATOR, template
+from collectionstore_operator import settings
+from collectionstore_operator.kube.access import NODES, OWN, PERMISSIONS, Permission
+
+Render = Callable[..., Any]
+
+
+@pytest.fixture
+def render(objects: Any) -> Render:
+    return lambda values=None, **further: objects(template(OPERATOR, values, **further))
+
+
+def granted(rules: Iterable[dict[str, Any]]) -> set[tuple[str, str, str, str]]:
+    """Return what rules grant, as (group, resource, verb, name)."""
+    return {
+        (group, resource, verb, name)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def wanted(permissions: Iterable[Permission]) -> set[tuple[str, str, str, str]]:
+    return {(one.group, one.resource, verb, one.name) for one in permissions for verb in one.verbs}
+
+
+def test_the_operator_is_granted_what_it_checks_for_and_nothing_else(render: Render) -> None:
+    rendered = render()
+    assert granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"]) == wanted(PERMISSIONS)
+    assert granted(rendered.one("Role")["rules"]) == wanted(OWN)
+    assert rendered.one("Role")["metadata"]["namespace"] == "system"
+    binding = rendered.one("ClusterRoleBinding", "system:op-collectionstore-operator")
+    account = {"kind": "ServiceAccount", "name": "op-collectionstore-operator", "namespace": "system"}
+    assert binding["subjects"] == [account]
+    assert rendered.one("RoleBinding")["subjects"] == [account]
+    pod = rendered.one("Deployment")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == rendered.one("ServiceAccount")["metadata"]["name"] == account["name"]
+
+
+def test_with_namespaces_it_gets_a_role_in_each_and_cluster_wide_only_what_has_no_namespace(render: Render) -> None:
+    rendered = render({"watchNamespaces": ["a", "b"]})
+    roles = {one["metadata"]["namespace"]: granted(one["rules"]) for one in rendered.of("Role")}
+    inside = wanted(one for one in PERMISSIONS if not one.everywhere)
+    assert roles == {"a": inside, "b": inside, "system": wanted(OWN)}
+    cluster_wide = granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"])
+    assert cluster_wide == wanted(one for one in PERMISSIONS if one.everywhere)
+    for binding in rendered.of("RoleBinding"):
+        assert binding["subjects"][0]["namespace"] == "system"
+        assert binding["roleRef"]["name"] in {
+            one["metadata"]["name"]
+            for one in rendered.of("Role")
+            if one["metadata"]["namespace"] == binding["metadata"]["namespace"]
+        }
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "groups"),
+    [
+        ([], ["system:serviceaccounts"]),
+        (["a", "b"], ["system:serviceaccounts:a", "system:serviceaccounts:b"]),
+    ],
+)
+def test_members_of_the_watched_namespaces_may_ask_for_certificates(
+    render: Render, namespaces: list[str], groups: list[str]
+) -> None:
+    rendered = render({"watchNamespaces": namespaces})
+    name = "system:op-collectionstore-operator:nodes"
+    assert granted(rendered.one("ClusterRole", name)["rules"]) == wanted(NODES)
+    binding = rendered.one("ClusterRoleBinding", name)
+    assert binding["roleRef"]["name"] == name
+    assert [one["name"] for one in binding["subjects"]] == groups
+    assert {one["kind"] for one in binding["subjects"]} == {"Group"}
+
+
+def test_no_rule_has_a_wildcard_and_none_may_grant_rights(render: Render) -> None:
+    for role in [one for one in render() if one["kind"] in ("Role", "ClusterRole")]:
+        for group, resource, verb, _ in granted(role["rules"]):
+            assert "*" not in (group, resource, verb)
+            assert group != "rbac.authorization.k8s.io"
+            assert verb not in ("bind", "escalate", "impersonate")
+
+
+def test_without_rbac_there_is_no_role_at_all(render: Render) -> None:
+    kinds = {one["kind"] for one in render({"rbac.create": False})}
+    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Deployment"}
+
+
+def test_whoever_may_edit_a_namespace_may_scale_its_clusters_but_not_write_their_status(render: Render) -> None:
+    edit = render().one("ClusterRole", "system:op-collectionstore-operator:edit")
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    resources = {resource for _, resource, _, _ in granted(edit["rules"])}
+    assert resources == {"collectionstoreclusters", "collectionstoreclusters/scale"}
+    assert len(render({"rbac.aggregate": False}).of("ClusterRole")) == 2
+
+
+def test_the_pod_meets_the_restricted_standard(render: Render) -> None:
+    pod = render().one("Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    # Keys are written there for OpenSSL; in memory, so that none reaches a disk.
+    assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert [one["emptyDir"]["medium"] for one in pod["volumes"]] == ["Memory"]
+
+
+def test_the_operator_accepts_the_settings_it_is_given(render: Render) -> None:
+    values = {"watchNamespaces": ["team-a", "team-b"], "logLevel": "debug"}
+    (container,) = render(values).one("Deployment")["spec"]["template"]["spec"]["containers"]
+    environment = {one["name"]: one.get("value", "from-the-pod") for one in container["env"]}
+    chosen = settings.OperatorSettings.from_environment(environment)
+    assert chosen.namespaces == ("team-a", "team-b")
+    assert chosen.lease == "op-collectionstore-operator"
+    assert chosen.own_namespace == chosen.identity == "from-the-pod"
+    assert chosen.log_level == "debug"
+    (port,) = container["ports"]
+    assert chosen.health_port == port["containerPort"]
+    for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz"), ("startupProbe", "/livez")):
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+
+
+def test_the_selector_is_what_no_upgrade_changes(render: Render) -> None:
+    deployment = render({"commonLabels": {"team": "a"}, "podLabels": {"tier": "b"}}).one("Deployment")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert set(selector) == {
+        "app.kubernetes.io/name",
+        "app.kubernetes.io/instance",
+        "app.kubernetes.io/component",
+    }
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert selector.items() <= labels.items()
+    assert labels["team"] == "a"
+    assert labels["tier"] == "b"
+
+
+def test_every_object_is_labelled(render: Render) -> None:
+    values = {"commonLabels": {"team": "a"}, "podDisruptionBudget.enabled": True, "podMonitor.enabled": True}
+    for one in render({**values, "watchNamespaces": ["x"]}):
+        if one["kind"] != "CustomResourceDefinition":
+            labels = one["metadata"]["labels"]
+            assert labels["app.kubernetes.io/name"] == "collectionstore-operator"
+            assert labels["app.kubernetes.io/instance"] == "op"
+            assert labels["app.kubernetes.io/part-of"] == "collectionstore"
+            assert labels["app.kubernetes.io/managed-by"] == "Helm"
+            assert labels["team"] == "a"
+
+
+def test_helm_never_deletes_the_definition(render: Render) -> None:
+    definition = render().one("CustomResourceDefinition")
+    assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert not render({"crds.install": False}).of("CustomResourceDefinition")
+
+
+def test_installations_side_by_side_share_no_object(render: Render) -> None:
+    def names(release: str, namespace: str) -> set[tuple[str, str, str]]:
+        made = render({"watchNamespaces": [namespace], "crds.install": False}, release=release, namespace=namespace)
+        return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in made}
+
+    # Joined without a separator that no name may have, the first two would be the same.
+    installed = [names("b-c", "a"), names("c", "a-b"), names("c", "a"), names("b-c", "a-b")]
+    assert sum(map(len, installed)) == len(set().union(*installed))
+
+
+def test_long_names_are_cut_to_what_kubernetes_takes(render: Render) -> None:
+    for one in render({"watchNamespaces": ["n" * 63]}, release="r" * 53, namespace="s" * 63):
+        limit = 253 if "Role" in one["kind"] or one["kind"] == "CustomResourceDefinition" else 63
+        assert len(one["metadata"]["name"]) <= limit
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("op", {}, "op-collectionstore-operator"),
+        ("collectionstore-operator", {}, "collectionstore-operator"),
+        ("op", {"nameOverride": "store"}, "op-store"),
+        ("op", {"fullnameOverride": "store"}, "store"),
+    ],
+)
+def test_names_follow_the_release(render: Render, release: str, values: dict[str, Any], name: str) -> None:
+    assert render(values, release=release).one("Deployment")["metadata"]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, "collectionstore/operator:0.1.0"),
+        ({"image.tag": "2"}, "collectionstore/operator:2"),
+        (
+            {"image.repository": "r:5000/x", "image.digest": f"sha256:{'a' * 64}", "image.tag": "2"},
+            f"r:5000/x@sha256:{'a' * 64}",
+        ),
+    ],
+)
+def test_the_image_is_by_tag_or_by_digest(render: Render, values: dict[str, Any], image: str) -> None:
+    (container,) = render(values).one("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image
+
+
+def test_an_operator_that_stands_by_is_spread_by_its_own_labels(render: Render) -> None:
+    spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]
+    values = {"replicaCount": 2, "topologySpreadConstraints": spread, "podDisruptionBudget.enabled": True}
+    rendered = render(values)
+    deployment = rendered.one("Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    selector = deployment["spec"]["selector"]
+    (constraint,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert constraint == {**spread[0], "labelSelector": selector}
+    budget = rendered.one("PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+
+
+def test_a_pod_monitor_selects_the_pods_and_their_port(render: Render) -> None:
+    rendered = render({"podMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}}})
+    monitor, deployment = rendered.one("PodMonitor"), rendered.one("Deployment")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"] == deployment["spec"]["selector"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert endpoint == {"port": container["ports"][0]["name"], "path": "/metrics", "interval": "15s"}
+    assert not render().of("PodMonitor")
