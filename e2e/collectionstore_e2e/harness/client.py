@@ -24,6 +24,9 @@ FIELD_MANAGER: Final = "collectionstore-e2e"
 REQUEST_S: Final = 30.0
 WATCH_S: Final = 240
 """The server ends a watch after this time, and the next one starts."""
+FOLLOW_S: Final = 3600.0
+QUIET_S: Final = 20.0
+"""A log that is followed and brings nothing for so long is asked for again."""
 GONE: Final = 410
 
 Objects = Mapping[str, Object]
@@ -113,6 +116,31 @@ class Client:
         query = {"container": container, "previous": "true" if previous else ""}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         return (await self._send("GET", path, query=query)).decode(errors="replace")
+
+    async def ask_pod(self, pod: str, port: int, path: str) -> str:
+        """Return what a pod answers to a GET over plain HTTP, which the API server passes on."""
+        proxied = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/{path.lstrip('/')}"
+        return (await self._send("GET", proxied)).decode(errors="replace")
+
+    async def follow(self, pod: str) -> AsyncIterator[str]:
+        """Yield the lines that a pod's container has printed and goes on to print; end when it ends.
+
+        Raises `Refused`, aiohttp's errors, and TimeoutError when it is quiet; who goes on gets all lines again.
+        """
+        url = self._url(f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log", {"follow": "true"})
+        answer = await self._api.call_api("GET", url, await self._headers(), _request_timeout=FOLLOW_S)
+        async with answer.response as response:
+            if response.status != 200:
+                raise _refusal(response.status, await response.read())
+            rest = b""
+            while True:
+                async with asyncio.timeout(QUIET_S):
+                    chunk = await response.content.readany()
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield line.decode(errors="replace")
+                if not chunk:
+                    return
 
     async def until(
         self,

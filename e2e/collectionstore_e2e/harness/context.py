@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,13 @@ class Context:
     machines: Machines | None
     say: Callable[[str], None]
     """Prints a line below the scenario's name: what was measured."""
+    later: AsyncExitStack
+    """What is called once the scenario has ended and, if it failed, its evidence was collected."""
+
+    def within(self, namespace: str) -> Context:
+        """Return the same world with the tools bound to another namespace."""
+        client, kubectl = self.client.within(namespace), replace(self.kubectl, namespace=namespace)
+        return replace(self, namespace=namespace, client=client, kubectl=kubectl)
 
     @property
     def own_machines(self) -> Machines:

@@ -39,3 +39,12 @@ class CommandRefused(AssertionError):
         super().__init__(f"{command}\nended with exit code {code}:\n{output}")
         self.code = code
         self.output = output
+
+
+async def command_refusal(command: Awaitable[object]) -> CommandRefused:
+    """Return how a command fails that must fail; an AssertionError when it does not."""
+    try:
+        await command
+    except CommandRefused as refused:
+        return refused
+    raise AssertionError("a command succeeded that should have been refused")

@@ -6,11 +6,16 @@ Everything blocks for a moment only, and runs in a thread.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
+from typing import Final
 
 from collectionstore_e2e.kube import cluster, network
-from collectionstore_e2e.kube.machine import Machine
-from collectionstore_e2e.kube.places import API_SERVER, KUBECONFIG, MACHINES, NODES
+from collectionstore_e2e.kube.machine import Machine, processes
+from collectionstore_e2e.kube.places import API_SERVER, CONTROL, KUBECONFIG, MACHINES, NODES
+
+API_PROGRAM: Final = "kube-apiserver"
 
 
 class Machines:
@@ -34,8 +39,17 @@ class Machines:
         """Plug its cable in again."""
         await asyncio.to_thread(network.set_cable, node, plugged=True)
 
+    async def hang_api_server(self) -> None:
+        """Have the API server answer nobody any more; connections to it stay open, as to a host that swaps."""
+        await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGSTOP)
+
+    async def resume_api_server(self) -> None:
+        """Have it go on where it stopped."""
+        await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGCONT)
+
     async def restore(self) -> None:
-        """Bring every node back that a scenario left dead or cut off."""
+        """Bring everything back that a scenario left dead, cut off or stopped."""
+        await self.resume_api_server()
         for node in self.names:
             if Machine(node).first_pid() is None:
                 await self.start(node)
@@ -44,6 +58,12 @@ class Machines:
     def logs(self) -> dict[str, Path]:
         """Return the log folder of each machine."""
         return {name: Machine(name).log for name in MACHINES}
+
+
+def _signal(program: str, number: signal.Signals) -> None:
+    for one in processes():
+        if one.machine == CONTROL and one.program == program:
+            os.kill(one.pid, number)
 
 
 def find_machines(server: str) -> Machines | None:

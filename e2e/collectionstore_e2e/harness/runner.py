@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +78,7 @@ class Runner:
             images=Images.from_environment(),
             machines=self._machines,
             say=lambda text: print(f"       {text}", flush=True),
+            later=AsyncExitStack(),
         )
 
     async def _clear(self, context: Context) -> None:
@@ -86,6 +88,10 @@ class Runner:
             print(f"       kept: namespace {context.namespace}", flush=True)
             self._namespaces.remove(context.namespace)
             return
+        try:
+            await context.later.aclose()
+        except (AssertionError, Refused) as error:
+            print(f"       not cleared up: {error}", flush=True)
         # It goes while the next scenario runs.
         await self._client.delete(NAMESPACE, context.namespace)
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -81,11 +82,15 @@ def build(progress: Progress) -> Path:
     return target
 
 
+def build_one(name: str, progress: Progress) -> Path:
+    """Build one module alone, for those who need no cluster; return the folder of its programs."""
+    return _build_module(next(module for module in MODULES if module.name == name), progress)
+
+
 def _build_module(module: Module, progress: Progress) -> Path:
     target = CACHE / "programs" / f"{module.name}-{module.key()}"
     if target.exists():
         return target
-    _require_go(module)
     unfinished = target.with_name(f"{target.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -100,7 +105,7 @@ def _build_module(module: Module, progress: Progress) -> Path:
                 compiled += 1
                 step.detail = f"{compiled} packages compiled"
 
-        command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+        command = [_go(module), "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
         command += ["-ldflags", f"-s -w {module.linker_flags}".strip(), "-o", f"{unfinished}/", "tool"]
         run(command, cwd=module.folder, environment={**os.environ, "CGO_ENABLED": "0"}, on_line=on_line)
     for built, known in module.renamed:
@@ -109,15 +114,19 @@ def _build_module(module: Module, progress: Progress) -> Path:
     return target
 
 
-def _require_go(module: Module) -> None:
+def _go(module: Module) -> str:
+    """Return the compiler: the one of this environment, else the one on the PATH."""
     needed = _go_line((module.folder / "go.mod").read_text())
-    if shutil.which("go") is None:
-        raise PrerequisiteMissing(f"Go {needed} or newer is needed to build {module.name}, and `go` is not on the PATH")
+    own = Path(sys.executable).with_name("go")
+    found = str(own) if own.exists() else shutil.which("go")
+    if found is None:
+        raise PrerequisiteMissing(f"Go {needed} or newer is needed to build {module.name}: try  make install")
     # From 1.21 on, an older Go gets the newer one itself, as a module.
-    found = run(["go", "env", "GOVERSION"]).strip()
-    match = re.match(r"go1\.(\d+)", found)
+    version = run([found, "env", "GOVERSION"]).strip()
+    match = re.match(r"go1\.(\d+)", version)
     if match is None or int(match[1]) < 21:
-        raise PrerequisiteMissing(f"Go {needed} or newer is needed to build {module.name}; this is {found}")
+        raise PrerequisiteMissing(f"Go {needed} or newer is needed to build {module.name}; {found} is {version}")
+    return found
 
 
 def _go_line(go_mod: str) -> str:

@@ -88,6 +88,8 @@ def up(progress: Progress) -> None:
         images.load(built, progress)
         progress.say(f"the cluster runs already; its images are those of this checkout now. KUBECONFIG={KUBECONFIG}")
         return
+    if COMPLETE.exists() and COMPLETE.read_text() != made_of:
+        progress.say("its programs or the images' dependencies have changed: the cluster starts over, empty")
     down(progress)
     STATE.mkdir(mode=0o711, parents=True)
     _start(programs, store.build(built.base, programs, progress), progress)

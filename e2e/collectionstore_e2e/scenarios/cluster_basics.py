@@ -18,8 +18,7 @@ from collectionstore_e2e.harness.kinds import (
     condition,
     is_ready,
 )
-from collectionstore_e2e.harness.scenario import scenario
-from collectionstore_e2e.scenarios.workloads import (
+from collectionstore_e2e.harness.objects import (
     IDLE,
     START_S,
     claim,
@@ -30,6 +29,7 @@ from collectionstore_e2e.scenarios.workloads import (
     pod_spec,
     stateful_set,
 )
+from collectionstore_e2e.harness.scenario import scenario
 
 ZONE: Final = "topology.kubernetes.io/zone"
 

@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import CERTIFICATE_REQUEST, POD, Kind, Object, is_ready
+from collectionstore_e2e.harness.objects import IDLE, START_S, container, pod, pod_spec
 from collectionstore_e2e.harness.scenario import scenario
-from collectionstore_e2e.scenarios.workloads import IDLE, START_S, container, pod, pod_spec
 
 SIGNER: Final = "collectionstore.io/node"
 ACCOUNT: Final = "member"

@@ -11,8 +11,7 @@ from typing import Any, Final
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.errors import CommandRefused
 from collectionstore_e2e.harness.kinds import POD, STATEFUL_SET, Object, is_ready
-from collectionstore_e2e.harness.scenario import scenario
-from collectionstore_e2e.scenarios.workloads import (
+from collectionstore_e2e.harness.objects import (
     IDLE,
     START_S,
     claim,
@@ -23,6 +22,7 @@ from collectionstore_e2e.scenarios.workloads import (
     pod_spec,
     stateful_set,
 )
+from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_operator.issuing import KeyPair, make_authority, make_leaf
 from collectionstore_operator.observed import CertificateKind
 

@@ -1,0 +1,124 @@
+"""The operator, installed into a scenario's namespace from its chart, for that namespace alone by default."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.errors import CommandRefused
+from collectionstore_e2e.harness.kinds import CLUSTER, POD, Object, is_ready
+from collectionstore_e2e.kube.places import REPOSITORY
+from collectionstore_e2e.product.helm import helm
+
+RELEASE: Final = "op"
+NAME: Final = f"{RELEASE}-collectionstore-operator"
+CHART: Final = REPOSITORY / "charts" / "collectionstore-operator"
+DEFINITIONS: Final = REPOSITORY / "crds"
+LEASE_NAME: Final = NAME
+LABELS: Final = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/name=collectionstore-operator"
+START_S: Final = 60.0
+GONE_S: Final = 90.0
+HEALTH_PORT: Final = 8080
+
+
+class Operator:
+    """An installed operator."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def pods(self) -> list[Object]:
+        """Return its pods."""
+        return await self._context.client.list_all(POD, labels=LABELS)
+
+    async def counters(self, series: str) -> dict[str, float]:
+        """Return the values of one series of the operator that leads, by its labels as they are printed."""
+        pod = (await self.until_ready())["metadata"]["name"]
+        return samples(await self._context.client.ask_pod(pod, HEALTH_PORT, "/metrics"), series)
+
+    async def kill(self) -> None:
+        """End its process as by a power cut: it gives nothing up. Another pod takes its place."""
+        for one in await self.pods():
+            await self._context.client.delete(POD, one["metadata"]["name"], grace_s=0)
+
+    async def until_ready(self) -> Object:
+        """Wait until a pod of it is Ready, and return that."""
+        pods = await self._context.client.until(
+            POD,
+            lambda found: any(map(is_ready, found.values())),
+            what="the operator Ready",
+            timeout_s=START_S,
+            labels=LABELS,
+        )
+        return next(filter(is_ready, pods.values()))
+
+
+@asynccontextmanager
+async def operator(context: Context, *settings: str, watched: Sequence[str] = ()) -> AsyncIterator[Operator]:
+    """Have the operator installed for the time of the block; `settings` are further arguments of Helm.
+
+    The custom resource's definition is brought up to this checkout's; it is everybody's, so it stays. At the end all
+    clusters of the operator's namespaces are deleted, which it has to finish before it is uninstalled.
+    """
+    namespaces = list(watched) or [context.namespace]
+    await context.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
+    watching = f"--set=watchNamespaces={{{','.join(namespaces)}}}"
+    try:
+        await install(context, watching, "--set=crds.install=false", *settings)
+        yield Operator(context)
+    except BaseException:
+        # Not before the evidence is collected: it is in what would be gone.
+        context.later.push_async_callback(uninstall, context, namespaces)
+        raise
+    await uninstall(context, namespaces)
+
+
+async def install(context: Context, *settings: str, wait: bool = True) -> None:
+    """Install the chart, as a user does."""
+    waiting = [f"--timeout={START_S:.0f}s", "--wait"] if wait else []
+    await helm(context)("install", RELEASE, str(CHART), *image_settings(context.images.operator), *waiting, *settings)
+
+
+async def uninstall(context: Context, namespaces: Sequence[str]) -> None:
+    """Delete all clusters of these namespaces and then the operator, which has to finish them."""
+    try:
+        for namespace in namespaces:
+            await clear(context, namespace)
+    finally:
+        try:
+            await helm(context)("uninstall", RELEASE)
+        except CommandRefused as refused:
+            context.say(f"the operator was not uninstalled: {refused}")
+
+
+async def clear(context: Context, namespace: str) -> None:
+    """Delete all clusters of a namespace, and wait until they have gone."""
+    client = context.client.within(namespace)
+    for one in await client.list_all(CLUSTER):
+        await client.patch(CLUSTER, one["metadata"]["name"], {"spec": {"paused": False, "deletionProtection": False}})
+        await client.delete(CLUSTER, one["metadata"]["name"])
+    await client.until(CLUSTER, lambda left: not left, what="no cluster left", timeout_s=GONE_S)
+
+
+def samples(exposition: str, series: str) -> dict[str, float]:
+    """Return the samples of a series in a text of metrics, by their labels. Source: Prometheus text format 0.0.4."""
+    found = {}
+    for line in exposition.splitlines():
+        name, brace, rest = line.partition("{")
+        if name == series and brace:
+            labels, _, value = rest.rpartition("} ")
+            found[labels] = float(value)
+    return found
+
+
+def image_settings(image: str) -> list[str]:
+    """Return the chart's settings for an image such as `registry/name:tag` or `registry/name@sha256:...`."""
+    if "@" in image:
+        repository, _, digest = image.partition("@")
+        return [f"--set=image.repository={repository}", f"--set=image.digest={digest}"]
+    repository, _, tag = image.rpartition(":")
+    if not repository or "/" in tag:
+        return [f"--set=image.repository={image}"]
+    return [f"--set=image.repository={repository}", f"--set=image.tag={tag}"]

@@ -1,0 +1,134 @@
+"""A cluster as its users see it: the resource they apply and scale, its status, and its pods and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.kinds import CLAIM, CLUSTER, POD, Object, condition, is_ready
+
+NAME: Final = "demo"
+READY_S: Final = 60.0
+"""What a new cluster of three may take."""
+CHANGE_S: Final = 180.0
+"""What a change of every member may take on a busy computer."""
+
+
+class Store:
+    """A CollectionStoreCluster in a scenario's namespace."""
+
+    def __init__(self, context: Context, name: str = NAME) -> None:
+        self._context = context
+        self.name = name
+        self._selector = f"app.kubernetes.io/instance={name},app.kubernetes.io/component=node"
+
+    def manifest(self, **spec: Any) -> Object:
+        """Return the resource: small, with the image under test, and what `spec` says, field by field."""
+        usual = {
+            "replicas": 3,
+            "image": self._context.images.node,
+            "storage": {"size": "64Mi"},
+            "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        }
+        wanted = {**usual, **spec}
+        return {
+            "apiVersion": CLUSTER.api_version,
+            "kind": CLUSTER.name,
+            "metadata": {"name": self.name},
+            "spec": {key: value for key, value in wanted.items() if value is not None},
+        }
+
+    async def apply(self, **spec: Any) -> None:
+        """`kubectl apply` the resource. Raises `CommandRefused` with the API server's words."""
+        text = msgspec.json.encode(self.manifest(**spec)).decode()
+        await self._context.kubectl("apply", "--filename=-", stdin=text)
+
+    async def scale(self, replicas: int) -> None:
+        """`kubectl scale` it."""
+        await self._context.kubectl("scale", "csc", self.name, f"--replicas={replicas}")
+
+    async def change(self, **spec: Any) -> None:
+        """Change some fields of its spec."""
+        await self._context.client.patch(CLUSTER, self.name, {"spec": spec})
+
+    async def read(self) -> Object:
+        """Return the resource."""
+        return await self._context.client.get(CLUSTER, self.name)
+
+    async def until(self, holds: Callable[[Object], bool], *, what: str, timeout_s: float = CHANGE_S) -> Object:
+        """Wait until something is true of the resource."""
+        return await self._context.client.until_one(CLUSTER, self.name, holds, what=what, timeout_s=timeout_s)
+
+    async def until_settled(self, replicas: int, *, timeout_s: float = CHANGE_S) -> Object:
+        """Wait until it is Ready with so many members and nothing remains to be done, as its present spec wants it."""
+        return await self.until(
+            lambda one: is_settled(one, replicas), what=f"{replicas} members, settled", timeout_s=timeout_s
+        )
+
+    async def leader(self) -> str:
+        """Return who leads, as soon as somebody does."""
+        found = await self.until(lambda one: bool(one.get("status", {}).get("leader")), what="a leader", timeout_s=30)
+        return str(found["status"]["leader"])
+
+    async def members(self) -> dict[str, str]:
+        """Return the ids of the members that have a part in the cluster, by name."""
+        return member_ids(await self.read())
+
+    async def pods(self) -> dict[str, Object]:
+        """Return its pods by name."""
+        return {one["metadata"]["name"]: one for one in await self._context.client.list_all(POD, labels=self._selector)}
+
+    async def until_pods(
+        self, holds: Callable[[Mapping[str, Object]], bool], *, what: str, timeout_s: float = CHANGE_S
+    ) -> dict[str, Object]:
+        """Wait until something is true of its pods."""
+        return await self._context.client.until(POD, holds, what=what, timeout_s=timeout_s, labels=self._selector)
+
+    async def claims(self) -> dict[str, Object]:
+        """Return its claims by name."""
+        labels = f"collectionstore.io/cluster={self.name}"
+        return {one["metadata"]["name"]: one for one in await self._context.client.list_all(CLAIM, labels=labels)}
+
+    async def delete_pod(self, name: str) -> None:
+        """Delete a pod, and wait until another of that name is Ready."""
+        before = (await self._context.client.get(POD, name))["metadata"]["uid"]
+        await self._context.client.delete(POD, name)
+        await self._context.client.until_one(
+            POD,
+            name,
+            lambda one: is_ready(one) and one["metadata"]["uid"] != before,
+            what="its successor Ready",
+            timeout_s=READY_S,
+        )
+
+
+def is_settled(found: Object, replicas: int) -> bool:
+    """Return whether a status is about the present spec, and says that all members work and nothing is left to do."""
+    status = found.get("status", {})
+    return (
+        status.get("observedGeneration") == found["metadata"]["generation"]
+        and found["spec"]["replicas"] == replicas
+        and is_ready(found)
+        and condition(found, "Progressing") == "False"
+        and condition(found, "Degraded") == "False"
+        and condition(found, "MembersUpdated") == "True"
+        and status.get("readyMembers") == replicas
+        and len(status.get("configuration", {}).get("voters", ())) == replicas
+    )
+
+
+def member_ids(found: Object) -> dict[str, str]:
+    """Return the ids of the members that vote or learn, by name, as the status tells them."""
+    members = found.get("status", {}).get("members", ())
+    return {one["name"]: one["nodeID"] for one in members if one.get("role") not in (None, "", "None", "Unknown")}
+
+
+def told(found: Object, kind: str) -> str:
+    """Return what a condition says: its status, its reason and its message."""
+    for one in found.get("status", {}).get("conditions") or ():
+        if one["type"] == kind:
+            return f"{one['status']} {one['reason']}: {one['message']}"
+    return ""

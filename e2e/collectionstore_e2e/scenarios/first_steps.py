@@ -1,0 +1,161 @@
+"""What a user does first: install, apply, look, apply again; and what the API server refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Final
+
+import yaml
+
+from collectionstore_e2e.clients.pod import clients
+from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.errors import command_refusal
+from collectionstore_e2e.harness.kinds import CERTIFICATE_REQUEST, LEASE, Object
+from collectionstore_e2e.harness.scenario import scenario
+from collectionstore_e2e.kube.places import REPOSITORY
+from collectionstore_e2e.product.helm import helm
+from collectionstore_e2e.product.installation import LEASE_NAME, Operator, operator
+from collectionstore_e2e.product.store import READY_S, Store
+
+EXAMPLE: Final = REPOSITORY / "examples" / "kubernetes" / "small.yaml"
+CLUSTER_CHART: Final = REPOSITORY / "charts" / "collectionstore-cluster"
+IDLE_S: Final = 20.0
+LARGE: Final = {"size": "128Mi"}
+LEASE_KIND: Final = "leases.coordination.k8s.io"
+NOT_COUNTED: Final = (LEASE_KIND, "pods.metrics.k8s.io")
+"""The Lease is renewed all the time, that is its purpose."""
+
+
+@scenario(timeout_s=300)
+async def a_first_cluster_is_ready_within_a_minute(context: Context) -> None:
+    """helm install with the definition, kubectl apply of the example: Ready in under 60 s, and clients use it."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    # The definition is there already when another scenario ran before; then this release takes it over.
+    taken = ("--set=crds.install=true", "--take-ownership", "--force-conflicts")
+    async with operator(context, *taken):
+        context.say(f"helm install --wait: {loop.time() - began:.1f} s")
+        example = yaml.safe_load(EXAMPLE.read_text())
+        store, began = Store(context, example["metadata"]["name"]), loop.time()
+        # As the example is, but for the image, which is this checkout's.
+        example["spec"]["image"] = context.images.node
+        await context.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(example))
+        await store.until_settled(3, timeout_s=READY_S)
+        context.say(f"Ready {loop.time() - began:.1f} s after kubectl apply")
+        for line in (await context.kubectl("get", "csc")).splitlines():
+            context.say(line)
+        async with clients(context, store.name) as load:
+            await load.working(writes=100)
+
+
+@scenario(timeout_s=300)
+async def a_cluster_from_its_chart_passes_its_test(context: Context) -> None:
+    """helm install of a cluster, and helm test: a pod that writes and reads through the Service, over TLS."""
+    async with operator(context):
+        await helm(context)("install", "demo", str(CLUSTER_CHART), f"--set=image={context.images.node}")
+        await Store(context).until_settled(3, timeout_s=READY_S)
+        async with clients(context) as load:
+            context.say((await helm(context)("test", "demo", "--logs")).splitlines()[-1])
+            await load.working()
+
+
+@scenario(timeout_s=300)
+async def nothing_is_written_while_nothing_happens(context: Context) -> None:
+    """The same manifest applied again leaves resourceVersion still, and an idle operator writes nothing at all."""
+    async with operator(context) as product:
+        store = Store(context)
+        await store.apply()
+        settled = await store.until_settled(3, timeout_s=READY_S)
+        async with clients(context):
+            await store.apply()
+            again = await store.read()
+            assert again["metadata"]["resourceVersion"] == settled["metadata"]["resourceVersion"], (
+                f"kubectl apply of the same manifest changed the resource:\n{settled}\n{again}"
+            )
+            versions, writes, rounds = await _versions(context), await _writes(product), await _rounds(product)
+            await _until_lease_is_older(context, IDLE_S)
+            rounds = await _rounds(product) - rounds
+            changed = _changes(versions, await _versions(context))
+            assert not changed, f"written within {IDLE_S:.0f} s of idleness: {', '.join(changed)}"
+            sent = {key: after for key, after in (await _writes(product)).items() if after != writes.get(key)}
+            assert not sent, f"requests that write, sent within {IDLE_S:.0f} s of idleness: {sent}"
+            assert rounds > 0, "the operator has not looked at the cluster once"
+            context.say(
+                f"{IDLE_S:.0f} s: {rounds:.0f} rounds of the operator, no request that writes but for its Lease, "
+                f"{len(versions)} objects unchanged"
+            )
+
+
+async def _writes(product: Operator) -> dict[str, float]:
+    """Return how many requests that write the operator has sent, by method, resource and answer."""
+    calls = await product.counters("collectionstore_operator_api_requests_total")
+    return {key: count for key, count in calls.items() if 'method="GET"' not in key and 'resource="leases' not in key}
+
+
+async def _rounds(product: Operator) -> float:
+    return sum((await product.counters("collectionstore_operator_reconciles_total")).values())
+
+
+async def _versions(context: Context) -> dict[str, str]:
+    """Return the resourceVersion of every object of the namespace, and of the requests for certificates."""
+    known = await context.kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name")
+    kinds = ",".join(kind for kind in known.split() if kind not in NOT_COUNTED)
+    template = "{range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion}\n{end}"
+    listed = await context.kubectl("get", kinds, "--ignore-not-found", f"--output=jsonpath={template}")
+    versions = dict(line.rpartition("=")[::2] for line in listed.split())
+    asked = f"system:serviceaccount:{context.namespace}:"
+    for one in await context.client.list_all(CERTIFICATE_REQUEST):
+        if one["spec"].get("username", "").startswith(asked):
+            versions[f"CertificateSigningRequest/{one['metadata']['name']}"] = one["metadata"]["resourceVersion"]
+    return versions
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    return [
+        f"{name} {before.get(name)} -> {after.get(name)}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+async def _until_lease_is_older(context: Context, seconds: float) -> None:
+    """Wait until the operator, by the times that it writes itself, has lived for so many seconds more."""
+    first = _renewed(await context.client.get(LEASE, LEASE_NAME))
+    await context.client.until_one(
+        LEASE, LEASE_NAME, lambda one: _renewed(one) - first >= seconds, what="be renewed", timeout_s=3 * seconds
+    )
+
+
+def _renewed(lease: Object) -> float:
+    return datetime.fromisoformat(lease["spec"]["renewTime"]).timestamp()
+
+
+@scenario(timeout_s=240)
+async def mistakes_are_refused_in_words(context: Context) -> None:
+    """Even replicas, a shrinking volume, an unknown field: refused by the API server, with what would be right."""
+    async with operator(context):
+        store = Store(context)
+        await store.apply(storage=LARGE)
+        await store.until_settled(3, timeout_s=READY_S)
+        async with clients(context) as load:
+            before = await store.read()
+            await _refused(context, "kubectl scale to 4", store.scale(4), "replicas", "3, 5, 7 or 9")
+            for what, spec, words in (
+                ("4 replicas", {"replicas": 4}, ("spec.replicas", "3, 5, 7 or 9")),
+                ("a smaller volume", {"storage": {"size": "64Mi"}}, ("spec.storage.size", "cannot shrink")),
+                ("another class", {"storage": {**LARGE, "class": "other"}}, ("spec.storage", "class")),
+            ):
+                await _refused(context, what, store.apply(**{"storage": LARGE, **spec}), *words)
+            unknown = Store(context, "other").apply(replcas=3)
+            await _refused(context, "an unknown field", unknown, "unknown field", "spec.replcas")
+            after = await store.read()
+            assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], "something changed"
+            await load.working()
+
+
+async def _refused(context: Context, what: str, attempt: Awaitable[None], *words: str) -> None:
+    output = (await command_refusal(attempt)).output
+    context.say(f"{what}: {output.splitlines()[-1]}")
+    assert all(word in output for word in words), f"{what}: none of {words} in {output}"

@@ -1,0 +1,120 @@
+"""Pods and nodes that go away, by accident and on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from collectionstore_e2e.clients.pod import clients
+from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.errors import command_refusal
+from collectionstore_e2e.harness.kinds import DISRUPTION_BUDGET
+from collectionstore_e2e.harness.scenario import scenario
+from collectionstore_e2e.product.installation import operator
+from collectionstore_e2e.product.store import READY_S, Store, member_ids
+
+ELECTION_S: Final = 8.0
+"""What an election may take from the clients, on a busy computer."""
+NODE_LOSS_S: Final = 12.0
+"""The same when connections to a node that is gone end by their time alone."""
+GRACE_S: Final = 10
+REPLACED_S: Final = 180.0
+REFUSED_S: Final = 8
+OWN: Final = "e2e"
+"""Label of the pods that a drain takes: other scenarios may be on the node."""
+
+
+@scenario(timeout_s=420)
+async def pods_are_deleted_one_by_one(context: Context) -> None:
+    """The leader's pod is deleted, then each in turn: another leads within seconds, and members stay who they are."""
+    async with operator(context):
+        store = Store(context)
+        await store.apply()
+        await store.until_settled(3, timeout_s=READY_S)
+        async with clients(context) as load:
+            members = await store.members()
+            leader = await store.leader()
+            for name in (leader, *sorted(members)):
+                began = load.now
+                await store.delete_pod(name)
+                await store.until_settled(3)
+                await load.say_pauses(f"{name} deleted", began, longest_s=ELECTION_S)
+            assert await store.members() == members, "a member became another one"
+
+
+@scenario(timeout_s=480, needs_machines=True)
+async def a_lost_node_is_replaced_elsewhere(context: Context) -> None:
+    """The leader's node dies and its disk with it: after the grace time another member takes its place elsewhere."""
+    async with operator(context) as product:
+        store = Store(context)
+        await store.apply(failedMember={"graceSeconds": GRACE_S})
+        await store.until_settled(3, timeout_s=READY_S)
+        leader, before = await store.leader(), await store.members()
+        nodes = await _nodes(store)
+        lost = nodes[leader]
+        stays = next(node for name, node in sorted(nodes.items()) if node != lost)
+        on_it = sorted(name for name, node in nodes.items() if node == lost)
+        async with clients(context, node=stays) as load:
+            with_operator = any(one["spec"]["nodeName"] == lost for one in await product.pods())
+            loop, began = asyncio.get_running_loop(), load.now
+            killed = loop.time()
+            await context.own_machines.kill(lost)
+            await load.say_pauses(f"{lost} killed, with {leader}, the leader", began, longest_s=NODE_LOSS_S)
+            await store.until(
+                lambda one: all(member_ids(one).get(name, before[name]) != before[name] for name in on_it),
+                what="another member in its place",
+                timeout_s=REPLACED_S,
+            )
+            found = await store.until_settled(3, timeout_s=REPLACED_S)
+            context.say(
+                f"replaced {loop.time() - killed:.0f} s after the loss, of that {GRACE_S} s grace time"
+                f"{'; the operator was lost, too' if with_operator else ''}"
+            )
+            assert lost not in (await _nodes(store)).values(), await _nodes(store)
+            unharmed = {name: member for name, member in before.items() if name not in on_it}
+            after = {name: one for name, one in member_ids(found).items() if name in unharmed}
+            assert after == unharmed, f"members that were not on {lost} became others: {after}"
+            await load.say_pauses("from the loss to the end", began, longest_s=NODE_LOSS_S)
+
+
+async def _nodes(store: Store) -> dict[str, str]:
+    """Return where each pod runs."""
+    return {name: one["spec"].get("nodeName", "") for name, one in (await store.pods()).items()}
+
+
+@scenario(timeout_s=480, needs_machines=True)
+async def nodes_are_drained_one_at_a_time(context: Context) -> None:
+    """kubectl drain takes the leader's node; the next is refused by the PodDisruptionBudget until the first is back."""
+    async with operator(context, f"--set=podLabels.{OWN}={context.namespace}"):
+        store = Store(context)
+        await store.apply(spread={"nodes": "Required"}, pod={"labels": {OWN: context.namespace}})
+        await store.until_settled(3, timeout_s=READY_S)
+        leader, members, nodes = await store.leader(), await store.members(), await _nodes(store)
+        first = nodes[leader]
+        second, third = (node for name, node in sorted(nodes.items()) if name != leader)
+        async with clients(context, node=third) as load:
+            began = load.now
+            try:
+                await _drain(context, first)
+                await load.say_pauses(f"{first} drained, with {leader}, the leader", began, longest_s=ELECTION_S)
+                refused = await command_refusal(_drain(context, second, timeout_s=REFUSED_S))
+                assert "disruption budget" in refused.output, refused.output
+                context.say(f"{second} meanwhile: {refused.output.splitlines()[0]}")
+                budget = await context.client.get(DISRUPTION_BUDGET, store.name)
+                assert budget["status"]["disruptionsAllowed"] == 0, budget["status"]
+                await context.kubectl("uncordon", first)
+                await store.until_settled(3)
+                began = load.now
+                await _drain(context, second)
+                await load.say_pauses(f"{second} drained", began, longest_s=ELECTION_S)
+            finally:
+                await context.kubectl("uncordon", first, second)
+            await store.until_settled(3)
+            assert await store.members() == members, "a member became another one"
+
+
+async def _drain(context: Context, node: str, *, timeout_s: int = 90) -> None:
+    """Drain a node of this scenario's pods, as before maintenance."""
+    options = ["--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={timeout_s}s"]
+    options.append(f"--pod-selector={OWN}={context.namespace}")
+    await context.kubectl("drain", node, *options, timeout_s=timeout_s + 30)
