@@ -276,8 +276,8 @@ class Transport:
         node_id = remote.node_id
         known = self._directory.get(node_id)
         # Only for the address that the membership has for this very member: it may not speak for another.
-        if known is not None:
-            self._dialer.met(PeerAddress(node_id, remote.name, remote.address), remote.dialled_from)
+        if known is not None and known.address == remote.address:
+            self._dialer.met(known, remote.dialled_from)
         if known is None:
             if node_id not in self._learnt and len(self._learnt) >= _LEARNT_MAX:
                 self._learnt.pop(next(iter(self._learnt)))
