@@ -10,9 +10,10 @@ import structlog
 import uvloop
 
 from collectionstore_node import __version__, logs
-from collectionstore_node.app import AddressTaken, run
+from collectionstore_node.app import run
 from collectionstore_node.enrolment import CredentialsUnusable
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
+from collectionstore_node.listening import AddressTaken
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
 
 EXIT_USAGE = 64

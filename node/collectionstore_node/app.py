@@ -10,14 +10,13 @@ import gc
 import os
 import random
 import signal
-import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
 import structlog
@@ -28,15 +27,16 @@ from prometheus_client.exposition import choose_encoder
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
 from collectionstore_node.api.server import make_client_server, make_probe_server
-from collectionstore_node.api.waiting import make_waiting_server
 from collectionstore_node.client_tls import ClientTls, is_operator
-from collectionstore_node.enrolment import ApiServer, Enrolment, KeyPairFiles
-from collectionstore_node.errors import NodeError, StorageFailed
+from collectionstore_node.credentials import keep_certificate
+from collectionstore_node.errors import NodeError
+from collectionstore_node.listening import listening, start_server
 from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, TransportSeries, build_info
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
 from collectionstore_node.replica.ports import Storage
-from collectionstore_node.settings import Address, Settings
+from collectionstore_node.settings import Settings
 from collectionstore_node.storage import Database
+from collectionstore_node.tasks import cancelled
 from collectionstore_node.transport import (
     PeerName,
     PeerSecurity,
@@ -44,7 +44,6 @@ from collectionstore_node.transport import (
     TlsContexts,
     TlsFiles,
     Transport,
-    identity_uri,
     tcp_connector,
 )
 
@@ -55,10 +54,6 @@ TLS_RELOAD_S = 10.0
 ROUTES_RELOAD_S = 0.1
 GC_THRESHOLD = 50_000
 HAND_OVER_S = 1.0
-
-
-class AddressTaken(Exception):
-    """A port is in use; the text says which and for what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +96,12 @@ async def run(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
-        if settings.api_server is not None:
-            enrolment = _enrolment(settings, settings.api_server)
-            if not await _enrolled(settings, enrolment, stop):
-                return
-            keeping = asyncio.create_task(enrolment.keep(), name="enrolment")
-            keeping.add_done_callback(_tell_end)
-            stack.push_async_callback(_cancelled, keeping)
+        if not await keep_certificate(stack, settings, stop):
+            return
         member = await start(stack, settings, database, _peer_security(settings), _this_machine())
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
-            stack.push_async_callback(_cancelled, routing)
+            stack.push_async_callback(cancelled, routing)
         log.info(
             "node.started",
             version=__version__,
@@ -168,51 +158,14 @@ async def start(
     replica = Replica(driver, transport, _facts(settings, surroundings.pid))
     stack.push_async_callback(replica.close)
     stack.push_async_callback(transport.close)
-    await _listening(transport.start(), settings.peer_address, "peers")
+    await listening(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
-    stack.push_async_callback(_cancelled, driving)
+    stack.push_async_callback(cancelled, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
     await _serve(stack, settings, replica, registry, tls)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
-    stack.push_async_callback(_cancelled, reloading)
+    stack.push_async_callback(cancelled, reloading)
     return Member(driving, driver, replica, transport)
-
-
-def _enrolment(settings: Settings, api_server: Address) -> Enrolment:
-    account = settings.service_account_dir
-    identity = PeerName(settings.cluster_id, settings.name)
-    return Enrolment(
-        ApiServer(f"https://{api_server}", ca_file=account / "ca.crt", token_file=account / "token"),
-        KeyPairFiles(settings.tls_dir, identity_uri(identity)),
-        settings.trust_file,
-        name=f"{settings.namespace}-{settings.name}",
-        now=time.time,
-    )
-
-
-async def _enrolled(settings: Settings, enrolment: Enrolment, stop: asyncio.Event) -> bool:
-    """Wait for a usable certificate, and say at the probes what for; return False when a signal came first."""
-    async with AsyncExitStack() as stack:
-        server = make_waiting_server(lambda: f"waiting for a certificate: {enrolment.obstacle}")
-        await _start_server(stack, server, settings.metrics_address, "metrics and probes", None)
-        ensuring = asyncio.create_task(enrolment.ensure(), name="first certificate")
-        stack.push_async_callback(_cancelled, ensuring)
-        stopping = asyncio.create_task(stop.wait(), name="signal")
-        stack.push_async_callback(_cancelled, stopping)
-        await asyncio.wait((ensuring, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if not ensuring.done():
-            return False
-        try:
-            ensuring.result()
-        except OSError as error:
-            raise StorageFailed(f"the certificate cannot be kept in {settings.tls_dir}: {error}") from error
-        return True
-
-
-def _tell_end(keeping: asyncio.Task[None]) -> None:
-    """Log what ended the renewal of certificates: the node goes on with the one it has."""
-    if not keeping.cancelled() and (error := keeping.exception()) is not None:
-        log.error("enrolment.failed", exc_info=error)
 
 
 def _this_machine() -> Surroundings:
@@ -307,25 +260,8 @@ async def _serve(
         tls=tls is not None,
     )
     probes = make_probe_server(replica, limits, series, render_metrics=render_metrics)
-    await _start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
-    await _start_server(stack, probes, settings.metrics_address, "metrics and probes", None)
-
-
-async def _start_server(
-    stack: AsyncExitStack, server: web.Server, address: Address, purpose: str, tls: ssl.SSLContext | None
-) -> None:
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=2.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, address.host, address.port, ssl_context=tls, backlog=1024)
-    await _listening(site.start(), address, purpose)
-
-
-async def _listening(start: Awaitable[None], address: Address, purpose: str) -> None:
-    try:
-        await start
-    except OSError as error:
-        raise AddressTaken(f"cannot listen for {purpose} on {address}: {error.strerror or error}") from error
+    await start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
+    await start_server(stack, probes, settings.metrics_address, "metrics and probes", None)
 
 
 def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
@@ -349,8 +285,3 @@ async def _reload_routes(transport: Transport) -> None:
     while True:
         await asyncio.sleep(ROUTES_RELOAD_S)
         await transport.reload_routes()
-
-
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
