@@ -7,7 +7,7 @@ CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
 .PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants soak chaos \
-	kube-up kube-down e2e generate images
+	kube-up kube-down e2e generate images guards
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ measure: $(SYNCED) ## Measure joins, failures and healing on real local processe
 
 mutants: $(SYNCED) ## Bring known bugs of other Raft stores back, one at a time, and see what notices
 	@.venv/bin/python -m collectionstore_node.tests.mutants.run
+
+guards: $(SYNCED) ## Take the guards out of the planner, one at a time, and see what notices
+	@.venv/bin/python -m collectionstore_operator.tests.mutants.run
 
 SEEDS ?= 2000
 LAYER ?= 1

@@ -23,7 +23,15 @@ from collectionstore_operator.tests.mutants.guards import PACKAGE, Guard, read_g
 
 ROOT: Final = PACKAGE.parents[1]
 STAGES: Final = (
-    ("test_plan.py", "test_standing.py", "test_expansion.py", "test_certificates.py", "test_manifests.py"),
+    (
+        "test_plan.py",
+        "test_plan_guards.py",
+        "test_plan_stranded.py",
+        "test_standing.py",
+        "test_expansion.py",
+        "test_certificates.py",
+        "test_manifests.py",
+    ),
     ("test_plan_properties.py",),
     (
         "test_node_client.py",

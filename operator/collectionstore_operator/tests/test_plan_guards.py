@@ -1,0 +1,48 @@
+"""Guards of the plan that no story of a whole cluster shows by itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from collectionstore_operator.actions import ChangeVoters, RestartPod
+from collectionstore_operator.observed import NodeStatus, Observed
+from collectionstore_operator.plan import plan
+from collectionstore_operator.standing import assess, waiting_for
+from collectionstore_operator.tests.pictures import draw, waiting, wanted
+
+DESIRED = wanted(3)
+
+
+def with_leader(observed: Observed, **fields: object) -> Observed:
+    """Return the look in which member 0, which leads, says other things."""
+    first = observed.slots[0]
+    assert isinstance(first.node, NodeStatus)
+    first = msgspec.structs.replace(first, node=msgspec.structs.replace(first.node, **fields))
+    return msgspec.structs.replace(observed, slots=(first, *observed.slots[1:]))
+
+
+def test_nothing_begins_while_leadership_moves() -> None:
+    """Who leads next decides what is possible next."""
+    observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
+    assert waiting_for(assess(DESIRED, observed)) == "leadership is being handed over"
+    assert not plan(DESIRED, observed).actions
+
+
+def test_pod_that_is_stopping_is_not_deleted_again() -> None:
+    made = plan(DESIRED, draw("0: leader\n1: voter\n2: voter old stopping", DESIRED))
+    assert not [one for one in made.actions if isinstance(one, RestartPod)]
+    assert not [step for step in made.steps if step.name == "RestartPod"]
+
+
+def test_member_that_lives_is_not_swapped_out_for_another_of_its_name() -> None:
+    """Its disk is not gone, whatever answers in its place: a machine came back with both."""
+    observed = draw("0: leader\n1: voter\n2: rejoined", DESIRED)
+    leader = observed.slots[0].node
+    assert isinstance(leader, NodeStatus)
+    members = tuple(
+        msgspec.structs.replace(one, active=True, silent_ms=10.0) if one.node_id == "old-2" else one
+        for one in leader.members
+    )
+    made = plan(DESIRED, with_leader(observed, members=members))
+    assert not [one for one in made.actions if isinstance(one, ChangeVoters)]
+    assert "ChangeVoters demo-2: two incarnations of demo-2 answer" in waiting(made)
