@@ -126,6 +126,7 @@ async def _run(names: Sequence[str], *, keep: bool) -> int:
         machines = find_machines(client.server)
         runner = Runner(client, kubeconfig, machines, keep=keep)
         passed = failed = 0
+        began = time.monotonic()
         for scenario in (known[name] for name in names or known):
             if scenario.needs_machines and machines is None:
                 print(f"left out {scenario.name}: it kills nodes, which only the cluster of kube.py allows")
@@ -135,7 +136,7 @@ async def _run(names: Sequence[str], *, keep: bool) -> int:
         failed += not await runner.finish()
     finally:
         await client.close()
-    print(f"{passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed, in {(time.monotonic() - began) / 60:.1f} minutes")
     return 1 if failed else 0
 
 

@@ -27,7 +27,8 @@ END_S: Final = 20.0
 TAIL_LINES: Final = 15
 
 # Runs as the first process of the namespaces. It becomes `sleep` with SIGCHLD ignored: so the kernel itself reaps the
-# orphans that end up with it. `make-rprivate` comes first: nothing mounted here may reach the host.
+# orphans that end up with it. `env` sets that; what a shell's `trap` says of SIGCHLD does not outlive its exec.
+# `make-rprivate` comes first: nothing mounted here may reach the host.
 SETUP: Final = """
 set -e
 mount --make-rprivate /
@@ -47,8 +48,7 @@ ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo ready
 exec >/dev/null 2>&1
-trap '' CHLD
-exec sleep infinity
+exec env --ignore-signal=CHLD sleep infinity
 """
 
 # A word list in $CGROUPS, because a shell moves itself and then becomes the program: no moment outside the group.

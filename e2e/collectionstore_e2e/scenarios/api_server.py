@@ -7,6 +7,7 @@ from typing import Final
 
 from collectionstore_e2e.clients.pod import clients
 from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.kinds import Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import READY_S, Store
@@ -42,6 +43,14 @@ async def an_api_server_that_hangs_harms_nobody(context: Context) -> None:
             for name, one in (await store.pods()).items():
                 restarts = sum(status["restartCount"] for status in one["status"]["containerStatuses"])
                 assert restarts == 0, f"{name} was restarted {restarts} times"
-            ready = await product.until_ready()
-            restarts = sum(status["restartCount"] for status in ready["status"]["containerStatuses"])
-            context.say(f"the operator was restarted {restarts} times")
+            context.say(await _told(context, await product.until_ready()))
+
+
+async def _told(context: Context, pod: Object) -> str:
+    """Return what the operator said of it: it ends by itself, or another could act beside it, and is started again."""
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["restartCount"] > 0, "the operator went on without its Lease"
+    log = await context.client.logs(pod["metadata"]["name"], previous=True)
+    told = [line for line in log.splitlines() if "lease.lost" in line or "api_server.unavailable" in line]
+    assert told, f"the operator ended without a word on why:\n{log[-2000:]}"
+    return f"the operator was restarted {status['restartCount']} times: {told[-1]}"

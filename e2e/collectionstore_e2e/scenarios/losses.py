@@ -11,7 +11,7 @@ from collectionstore_e2e.harness.errors import command_refusal
 from collectionstore_e2e.harness.kinds import DISRUPTION_BUDGET
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store, member_ids
+from collectionstore_e2e.product.store import READY_S, Store, member_ids, told
 
 ELECTION_S: Final = 8.0
 """What an election may take from the clients, on a busy computer."""
@@ -75,6 +75,27 @@ async def a_lost_node_is_replaced_elsewhere(context: Context) -> None:
             after = {name: one for name, one in member_ids(found).items() if name in unharmed}
             assert after == unharmed, f"members that were not on {lost} became others: {after}"
             await load.say_pauses("from the loss to the end", began, longest_s=NODE_LOSS_S)
+
+
+@scenario(timeout_s=360, needs_machines=True)
+async def a_leader_that_is_cut_off_is_followed(context: Context) -> None:
+    """The leader's node loses its network: another leads; it comes back, and all members are who they were."""
+    async with operator(context):
+        store = Store(context)
+        await store.apply()
+        await store.until_settled(3, timeout_s=READY_S)
+        leader, before, nodes = await store.leader(), await store.members(), await _nodes(store)
+        stays = next(node for name, node in sorted(nodes.items()) if node != nodes[leader])
+        async with clients(context, node=stays) as load:
+            began = load.now
+            await context.own_machines.cut(nodes[leader])
+            await load.say_pauses(f"{nodes[leader]} cut off, with {leader}, the leader", began, longest_s=NODE_LOSS_S)
+            await store.until(lambda one: one["status"]["leader"] not in ("", leader), what="another leader")
+            await store.until(lambda one: leader in told(one, "Degraded"), what=f"{leader} named")
+            await context.own_machines.rejoin(nodes[leader])
+            await store.until_settled(3)
+            assert await store.members() == before, "a member became another one"
+            await load.say_pauses("from the cut to the end", began, longest_s=NODE_LOSS_S)
 
 
 async def _nodes(store: Store) -> dict[str, str]:

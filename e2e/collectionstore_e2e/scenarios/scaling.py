@@ -30,7 +30,7 @@ async def members_come_and_go_with_kubectl_scale(context: Context) -> None:
             assert {name: five[name] for name in FIRST} == first, "a member was replaced while others were added"
             three = await _scale(context, store, load, 3)
             assert three == first, f"members after scaling down: {three}; before scaling up: {first}"
-            assert set(await store.pods()) == set(FIRST)
+            await store.until_pods(lambda pods: set(pods) == set(FIRST), what="three pods")
             kept = {name for name, one in (await store.claims()).items() if one["spec"].get("volumeName")}
             assert {f"data-{name}" for name in LATER} <= kept, f"claims that were kept: {kept}"
             again = await _scale(context, store, load, 5)
