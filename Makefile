@@ -38,7 +38,7 @@ clean: $(SYNCED) ## Stop the cluster and delete its data
 	@$(CSCTL) local clean --yes || [ $$? -eq 5 ] # as above
 
 test: $(SYNCED) ## Run the whole test suite
-	@.venv/bin/pytest -q -n 2 --dist loadfile
+	@.venv/bin/pytest -q -n 3 --dist loadfile
 
 lint: $(SYNCED) ## Check style and formatting
 	@.venv/bin/ruff check .
