@@ -9,7 +9,7 @@ with it for ever. A cluster survives that as long as every committed entry is le
 still decide. Both hold while in every set of voters that may decide anything, of either half of a joint configuration,
 the intact are a majority:
 - the sets in force: those that some server has applied, in memory or on its disk, for those left behind decide too;
-- the sets proposed: those of a change that may still be in some log.
+- the sets proposed: those of a change that may still be in some log, the founding one among them.
 Damage counts when it is done, not when it is found. When a replacement is in force, there is room for the next loss.
 
 What is outside of the promise is not injected: the loss of exactly those entries that were acknowledged within the lag
@@ -35,7 +35,8 @@ class Budget:
         """Their durable state is gone or not whole, whether or not that was found out."""
         self.gone: set[NodeId] = set()
         """Those of them that never come back."""
-        self._proposed: list[tuple[Index, Term, Configuration]] = []
+        # Every log begins with the founding voters. A server that has yet to apply that will come to decide by them.
+        self._proposed = [(Index(1), Term(1), cluster.founders)]
 
     def allows(self, node_id: NodeId) -> bool:
         """Whether the cluster is promised to survive the loss of this server's disk too."""

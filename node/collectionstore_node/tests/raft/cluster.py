@@ -15,6 +15,7 @@ from collectionstore_node.raft.messages import (
     Change,
     ChangeKind,
     ConfigChange,
+    Configuration,
     Entry,
     EntryKind,
     HardState,
@@ -51,6 +52,8 @@ class Cluster:
     settings: RaftSettings = field(default_factory=RaftSettings)
     random_ticks: Callable[[int, int], int] | None = None
     """Without it every server has a fixed timeout of its own, lower ids the shorter ones."""
+    founders: Configuration = field(default_factory=Configuration)
+    """The voters with whom the log begins."""
     servers: dict[NodeId, Server] = field(default_factory=dict)
     wire: list[Message] = field(default_factory=list)
     blocked: set[tuple[NodeId, NodeId]] = field(default_factory=set)
@@ -67,8 +70,9 @@ class Cluster:
         cls, *voters: int, settings: RaftSettings | None = None, random_ticks: Callable[[int, int], int] | None = None
     ) -> Cluster:
         """Return a running cluster whose log begins with these voters."""
-        cluster = cls(settings=settings or RaftSettings(), random_ticks=random_ticks)
-        change = ConfigChange(tuple(Change(ChangeKind.ADD_VOTER, NodeId(voter)) for voter in voters))
+        founders = Configuration(voters=tuple(NodeId(voter) for voter in voters))
+        cluster = cls(settings=settings or RaftSettings(), random_ticks=random_ticks, founders=founders)
+        change = ConfigChange(tuple(Change(ChangeKind.ADD_VOTER, voter) for voter in founders.voters))
         data = encode(change)
         chain = chain_hash(GENESIS_CHAIN, Index(1), Term(1), EntryKind.CHANGE, data)
         first = Entry(Index(1), Term(1), EntryKind.CHANGE, data, chain)

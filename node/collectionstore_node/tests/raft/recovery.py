@@ -10,6 +10,7 @@ from typing import Final
 
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.tests.raft import administration, process_faults
+from collectionstore_node.tests.raft.cluster import Cluster
 from collectionstore_node.tests.raft.server import Server
 from collectionstore_node.tests.raft.world import World
 
@@ -24,7 +25,7 @@ def recover(world: World) -> None:
     cluster.settle()
     for _ in range(PATIENCE * cluster.settings.election_ticks):
         _pass_time(world)
-        leader = _whole_under(world)
+        leader = whole_under(cluster)
         if leader is not None:
             break
     else:
@@ -69,21 +70,29 @@ def _pass_time(world: World) -> None:
         world.cluster.settle()
 
 
-def _whole_under(world: World) -> Server | None:
-    """Return the leader under which all members have come together; None while they have not."""
-    leader = world.cluster.leader()
+def whole_under(cluster: Cluster) -> Server | None:
+    """Return the leader under which all members have come together; None while they have not.
+
+    Whoever stands for election in a later term has yet to come: it will depose the leader.
+    """
+    leader = cluster.leader()
     if leader is None:
         return None
     status = leader.core.status()
-    servers = [world.cluster.servers[member] for member in status.configuration.members()]
+    servers = [cluster.servers[member] for member in status.configuration.members()]
     whole = (
         leader.node_id in status.configuration.voters
         and not status.configuration.joint
         and status.pending_change_index <= status.applied_index
         and not status.transferring_to
-        and all(server.alive and server.core.applied == status.last_index for server in servers)
+        and all(server.alive and _follows(server, leader) for server in servers)
     )
     return leader if whole else None
+
+
+def _follows(server: Server, leader: Server) -> bool:
+    core = server.core
+    return core.term == leader.core.term and core.applied == leader.core.status().last_index
 
 
 def _check_promises(world: World, leader: Server, index: Index) -> None:

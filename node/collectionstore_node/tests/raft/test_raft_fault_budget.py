@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Index, NodeId, Term
+from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, HardState, Index, NodeId, Term
 from collectionstore_node.tests.raft.budget import Budget
-from collectionstore_node.tests.raft.cluster import Cluster, Image
+from collectionstore_node.tests.raft.cluster import Cluster, Disk, Image, Server
 
 
 def lose(cluster: Cluster, budget: Budget, node_id: int) -> None:
@@ -35,6 +35,17 @@ def test_damage_counts_once_and_only_until_the_disk_proves_to_be_whole() -> None
     assert not budget.allows(NodeId(2))
     budget.healthy(NodeId(1))
     assert budget.allows(NodeId(2))
+
+
+def test_founders_count_before_any_of_them_has_applied_that_they_are() -> None:
+    """None has ever run: no disk says yet who the voters are, but every log does."""
+    cluster = Cluster.of(1, 2, 3)
+    founded = Image(entries=cluster[1].disk.durable.entries[:1], hard_state=HardState(Term(1), NodeId(0), Index(1)))
+    for node_id in cluster.founders.voters:
+        cluster.servers[node_id] = Server(node_id, Disk(founded), cluster)
+    budget = Budget(cluster)
+    budget.damage(NodeId(1))
+    assert not budget.allows(NodeId(2))
 
 
 def test_learner_may_always_be_lost() -> None:
