@@ -11,7 +11,7 @@ import secrets
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -50,20 +50,17 @@ class Runner:
         return error is None
 
     async def _attempt(self, scenario: Scenario) -> Exception | None:
+        """Return the first thing that went wrong, in the scenario or in clearing up after it; the others are told."""
         context = await self._prepare(scenario)
-        try:
-            async with asyncio.timeout(scenario.timeout_s) as deadline:
-                await scenario.body(context)
-            return None
-        except Exception as caught:  # whatever it is, it is this scenario's failure
-            error: Exception = caught
-            if deadline.expired():
-                error = DeadlinePassed(f"{scenario.name} did not end within {scenario.timeout_s:.0f} s")
-                error.__cause__ = caught
-            await _report(error, EVIDENCE / f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario.name}", context)
-            return error
-        finally:
-            await self._clear(context)
+        folder = EVIDENCE / f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario.name}"
+        error = await _caught(_in_time(scenario, context))
+        if error is not None:
+            await _report(error, folder, context)
+        unclear = await _caught(self._clear(context))
+        if unclear is not None:
+            unclear.add_note("raised while clearing up")
+            await _report(unclear, folder / "clearing", context)
+        return error or unclear
 
     async def _prepare(self, scenario: Scenario) -> Context:
         name = f"e2e-{scenario.name[:40]}-{secrets.token_hex(3)}"
@@ -82,18 +79,19 @@ class Runner:
         )
 
     async def _clear(self, context: Context) -> None:
-        if self._machines is not None:
-            await self._machines.restore()
-        if self._keep:
-            print(f"       kept: namespace {context.namespace}", flush=True)
-            self._namespaces.remove(context.namespace)
-            return
+        """Bring the nodes back and delete what the scenario made; the namespace goes while the next one runs."""
         try:
-            await context.later.aclose()
-        except (AssertionError, Refused) as error:
-            print(f"       not cleared up: {error}", flush=True)
-        # It goes while the next scenario runs.
-        await self._client.delete(NAMESPACE, context.namespace)
+            if self._machines is not None:
+                await self._machines.restore()
+        finally:
+            if self._keep:
+                print(f"       kept: namespace {context.namespace}", flush=True)
+                self._namespaces.remove(context.namespace)
+            else:
+                try:
+                    await context.later.aclose()
+                finally:
+                    await self._client.delete(NAMESPACE, context.namespace)
 
     async def finish(self) -> bool:
         """Wait until all namespaces have gone; return whether they have. If one stays, nobody removes a finalizer."""
@@ -106,8 +104,27 @@ class Runner:
         return True
 
 
+async def _in_time(scenario: Scenario, context: Context) -> None:
+    try:
+        async with asyncio.timeout(scenario.timeout_s) as deadline:
+            await scenario.body(context)
+    except TimeoutError as error:
+        if deadline.expired():
+            raise DeadlinePassed(f"{scenario.name} did not end within {scenario.timeout_s:.0f} s") from error
+        raise
+
+
+async def _caught(work: Awaitable[None]) -> Exception | None:
+    try:
+        await work
+    except Exception as error:  # whatever it is, it is this scenario's failure, and the next one must run
+        return error
+    return None
+
+
 async def _report(error: Exception, folder: Path, context: Context) -> None:
     told = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
+    told = "\n".join([told, *getattr(error, "__notes__", [])])
     print(textwrap.indent(f"{told}\nevidence: {folder}", " " * 7), flush=True)
     try:
         await Evidence(folder, context).collect(error)
