@@ -168,11 +168,27 @@ def missing() -> list[str]:
 
 
 def restart_node(name: str) -> None:
-    """Start a node that was killed, with the disk it had, and return when it is ready."""
+    """Start a node that was killed, with the disk it had, and return when its new kubelet says that it is ready.
+
+    Until the node controller has noticed the loss, the API server still holds that the node is ready.
+    """
     one, programs = Machine(name), binaries.folder()
     node.boot(one, programs, SHARED.resolve(strict=True))
+    before = _renewed(programs, name)
     node.join(one)
+    commands.wait_until(
+        lambda: _renewed(programs, name) != before,
+        what=f"the kubelet of {name} to report",
+        timeout_s=READY_S,
+        clue=lambda: one.tail("kubelet"),
+    )
     _wait_for_nodes(programs, (name,))
+
+
+def _renewed(programs: Path, name: str) -> str:
+    """Return when a node's kubelet last renewed its Lease, as it wrote it."""
+    path = "--output=jsonpath={.spec.renewTime}"
+    return addons.kubectl(programs, "get", "lease", name, "--namespace=kube-node-lease", path)
 
 
 @dataclass(frozen=True, slots=True)
