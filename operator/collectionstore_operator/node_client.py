@@ -96,7 +96,9 @@ Decoded = TypeVar("Decoded")
 class NodeClient:
     """Asks nodes; an async context manager that owns the session. URLs are base URLs without a slash at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, status_timeout_s: float = STATUS_TIMEOUT_S) -> None:
+        """Take `status_timeout_s` for how long a node may need to say how it is."""
+        self._status_timeout_s = status_timeout_s
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
         self._located: Mapping[str, str] = {}
@@ -130,7 +132,7 @@ class NodeClient:
 
     async def status(self, metrics_url: str) -> NodeStatus | Unknown:
         """Ask a node what it is and sees."""
-        answer = await self._request("GET", f"{metrics_url}/status", None, STATUS_TIMEOUT_S)
+        answer = await self._request("GET", f"{metrics_url}/status", None, self._status_timeout_s)
         if isinstance(answer, Unknown):
             return answer
         if answer.code != 200:
@@ -143,7 +145,7 @@ class NodeClient:
 
     async def is_ready(self, metrics_url: str) -> bool:
         """Return whether a linearizable read works on a node now."""
-        answer = await self._request("GET", f"{metrics_url}/readyz", None, STATUS_TIMEOUT_S)
+        answer = await self._request("GET", f"{metrics_url}/readyz", None, self._status_timeout_s)
         return not isinstance(answer, Unknown) and answer.code == 200
 
     async def bootstrap(self, client_url: str, *, epoch: int) -> ChangeResult:
