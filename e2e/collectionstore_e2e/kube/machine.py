@@ -50,6 +50,8 @@ echo ready
 exec >/dev/null 2>&1
 exec env --ignore-signal=CHLD sleep infinity
 """
+FIRST: Final = "sleep"
+"""What a machine's first process is from then on."""
 
 # A word list in $CGROUPS, because a shell moves itself and then becomes the program: no moment outside the group.
 ENTER_CGROUPS: Final = 'for procs in $CGROUPS; do echo 0 > "$procs"; done; unset CGROUPS; exec "$@"'
@@ -114,10 +116,18 @@ class Machine:
                 process.kill()
                 process.wait()
                 raise ComponentFailed(f"{self.name} did not start: {errors.read_text().strip()}")
+        # While the kernel puts another program in a process's place, nobody can read its environment, and so its mark.
+        commands.wait_until(
+            lambda: self._settled() or process.poll() is not None, what=f"{self.name} to start", timeout_s=START_S
+        )
         pid = self.first_pid()
         if pid is None:
             raise ComponentFailed(f"{self.name} ended while it started: {errors.read_text().strip()}")
         return pid
+
+    def _settled(self) -> bool:
+        """Return whether its first process has become what it stays."""
+        return any(one.machine == self.name and one.first and one.program == FIRST for one in processes())
 
     def run(self, argv: Sequence[str | Path], *, stdin: bytes | IO[bytes] | None = None, timeout_s: float = 300) -> str:
         """Run a program in it to its end and return what it printed. Raises `CommandFailed`."""
