@@ -22,7 +22,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
@@ -31,8 +31,15 @@ from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.credentials import keep_certificate
 from collectionstore_node.errors import NodeError
 from collectionstore_node.listening import listening, start_server
-from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, TransportSeries, build_info
-from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
+from collectionstore_node.metrics import (
+    Exposition,
+    HttpSeries,
+    Metrics,
+    ReplicaMetrics,
+    TransportSeries,
+    stored_series,
+)
+from collectionstore_node.replica import Driver, DriverSettings, MemberGauges, ProcessFacts, Replica
 from collectionstore_node.replica.ports import Storage
 from collectionstore_node.settings import Settings
 from collectionstore_node.storage import Database
@@ -129,11 +136,13 @@ async def start(
     loop = asyncio.get_running_loop()
     # What was written before a crash may still be in memory only; from here on it counts as durable.
     await loop.run_in_executor(None, storage.log.sync)
-    registry = _registry(settings)
+    metrics = Metrics(enabled=settings.metrics == "Enabled")
+    metrics.tell("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
+    counted = ReplicaMetrics(metrics)
     driver = Driver(
         storage,
         _driver_settings(settings),
-        ReplicaMetrics(registry),
+        counted,
         random=surroundings.random,
         wall_ms=surroundings.wall_ms,
         pause_clock=surroundings.clock,
@@ -147,7 +156,7 @@ async def start(
         security=security,
         spool=storage.spool,
         handler=driver.inbound,
-        metrics=TransportSeries(registry),
+        metrics=TransportSeries(metrics, counted.snapshots),
         random=surroundings.random,
         connector=surroundings.connector,
         clock=surroundings.clock,
@@ -155,14 +164,18 @@ async def start(
     )
     driver.attach(transport)
     stack.push_async_callback(driver.close)
-    replica = Replica(driver, transport, _facts(settings, surroundings.pid))
+    replica = Replica(driver, transport, _facts(settings, surroundings.pid), counted)
+    MemberGauges(driver, transport, metrics)
     stack.push_async_callback(replica.close)
     stack.push_async_callback(transport.close)
     await listening(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
     stack.push_async_callback(cancelled, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
-    await _serve(stack, settings, replica, registry, tls)
+    _show_certificates(metrics, transport, tls)
+    exposition = Exposition(metrics, (*_process_series(), stored_series(storage)))
+    stack.callback(exposition.close)
+    await _serve(stack, settings, replica, metrics, exposition, tls)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
     return Member(driving, driver, replica, transport)
@@ -188,13 +201,21 @@ async def hand_over(replica: Replica) -> None:
         log.info("leadership.kept", reason=str(error))
 
 
-def _registry(settings: Settings) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    build_info(registry, version=__version__, cluster=settings.cluster_id, name=settings.name)
-    return registry
+def _process_series() -> tuple[Collector, ...]:
+    """Return what prometheus-client tells of any process; it reads /proc, which blocks."""
+    nowhere = CollectorRegistry()
+    return (
+        ProcessCollector(registry=nowhere),
+        PlatformCollector(registry=nowhere),
+        GCCollector(registry=nowhere),
+    )
+
+
+def _show_certificates(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:
+    name = "tls_certificate_expiry_timestamp_seconds"
+    metrics.gauge(name, "peers").follow(lambda: transport.certificate_not_after.timestamp())
+    if clients is not None:
+        metrics.gauge(name, "clients").follow(lambda: clients.not_after.timestamp())
 
 
 def _driver_settings(settings: Settings) -> DriverSettings:
@@ -242,24 +263,24 @@ def _facts(settings: Settings, pid: int) -> ProcessFacts:
 
 
 async def _serve(
-    stack: AsyncExitStack, settings: Settings, replica: Replica, registry: CollectorRegistry, tls: ClientTls | None
+    stack: AsyncExitStack,
+    settings: Settings,
+    replica: Replica,
+    metrics: Metrics,
+    exposition: Exposition,
+    tls: ClientTls | None,
 ) -> None:
     limits = Limits(document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max)
-    series = HttpSeries(registry)
-
-    def render_metrics() -> tuple[bytes, str]:
-        encode, content_type = choose_encoder("")
-        return encode(registry), content_type
-
+    series = HttpSeries(metrics, inflight_max=limits.inflight_requests_max)
     clients = make_client_server(
         replica,
         limits,
         series,
-        render_metrics=render_metrics,
+        render_metrics=exposition.render,
         authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
         tls=tls is not None,
     )
-    probes = make_probe_server(replica, limits, series, render_metrics=render_metrics)
+    probes = make_probe_server(replica, limits, series, render_metrics=exposition.render)
     await start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
     await start_server(stack, probes, settings.metrics_address, "metrics and probes", None)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
+from cryptography import x509
 
 from collectionstore_node.transport import PeerName, Refused, peer_name
 
@@ -24,10 +26,12 @@ class ClientTls:
     """The context of the client port. New handshakes get the newest files; open connections keep theirs."""
 
     def __init__(self, folder: Path) -> None:
-        """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part."""
+        """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part, or `ValueError`."""
         self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
         self._loaded = self._content()
         self._current = self._load()
+        self.not_after = self._end()
+        """When the certificate ends that new handshakes get, UTC."""
         self.listening = self._load()
         # A listening context cannot be exchanged, but it can hand every handshake to another one.
         self.listening.sni_callback = self._hand_over
@@ -39,8 +43,8 @@ class ClientTls:
             if content == self._loaded:
                 return
             self._loaded = content
-            self._current = self._load()
-        except OSError as error:
+            self._current, self.not_after = self._load(), self._end()
+        except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
             return
         log.info("certificate.reloaded", purpose="clients")
@@ -50,6 +54,9 @@ class ClientTls:
 
     def _content(self) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in self._files)
+
+    def _end(self) -> datetime:
+        return x509.load_pem_x509_certificate(self._loaded[1]).not_valid_after_utc
 
     def _load(self) -> ssl.SSLContext:
         authority, certificate, key = self._files

@@ -86,6 +86,8 @@ class Settings:
     snapshot_log_bytes: int
     """... or when it has grown to this many bytes."""
     document_bytes_max: int
+    metrics: Literal["Enabled", "Disabled"]
+    """Disabled: nothing is counted on the way of a request; what a scrape reads by itself is still told."""
     log_format: Literal["json", "console"]
     log_level: Literal["debug", "info", "warning", "error"]
 
@@ -145,6 +147,7 @@ class Settings:
             snapshot_commands=read.integer("SNAPSHOT_COMMANDS", 10_000, 1_000, 100_000_000),
             snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
             document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
+            metrics=read.switch("METRICS"),
             log_format=cast(Literal["json", "console"], read.choice("LOG_FORMAT", "json", ("json", "console"))),
             log_level=cast(
                 Literal["debug", "info", "warning", "error"],
@@ -233,6 +236,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, from 1000"),
     ("SNAPSHOT_LOG_BYTES", "67108864", "or when it has grown to this many bytes"),
     ("DOCUMENT_BYTES_MAX", "1048576", "largest document or value, up to 16777216"),
+    ("METRICS", "Enabled", "Disabled: nothing is counted for requests; what a scrape reads by itself is still told"),
     ("LOG_FORMAT", "json", "json or console"),
     ("LOG_LEVEL", "info", "debug, info, warning or error"),
 )

@@ -29,6 +29,11 @@ class Arrivals:
         self._bytes = 0
         self._bytes_max = bytes_max
 
+    @property
+    def size_bytes(self) -> int:
+        """Sum of their declared sizes."""
+        return self._bytes
+
     def reserve(self, size: int) -> None:
         """Count a body of `size` bytes in. Raises `Problem` when too many are arriving already."""
         if self._bytes + size > self._bytes_max:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,8 +59,8 @@ class ReplicaPort(Protocol):
 class RouteMetrics(Protocol):
     """Counts the requests of one route and method; its series are resolved once, at the start."""
 
-    def finished(self, status: int, seconds: float) -> None:
-        """Count a request that was answered with `status` after `seconds`."""
+    def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """Count a request that was answered with `status` after `seconds`; `trace_id` when it is traced."""
 
 
 class HttpMetrics(Protocol):
@@ -72,9 +72,21 @@ class HttpMetrics(Protocol):
     def inflight(self, read: Callable[[], int]) -> None:
         """Take the function that returns how many requests are being served."""
 
+    def connections(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many connections are open."""
 
-RenderMetrics = Callable[[], tuple[bytes, str]]
-"""Returns the exposition of all metrics and its content type."""
+    def arriving(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many bytes of bodies are still arriving."""
+
+    def problem(self, code: str) -> None:
+        """Count a request that ended in the problem of this code."""
+
+    def transaction(self, result: str) -> None:
+        """Count a transaction: then or else for the branch that ran; conflict or refused when none did."""
+
+
+RenderMetrics = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Returns the exposition of all metrics, in a form that an Accept header takes, and its content type."""
 
 AuthorizeAdmin = Callable[[web.BaseRequest], bool]
 """Tells whether the sender of a request may change the cluster."""
@@ -86,6 +98,7 @@ class Api:
 
     replica: ReplicaPort
     limits: Limits
+    metrics: HttpMetrics
     render_metrics: RenderMetrics
     authorize_admin: AuthorizeAdmin
     tls: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from aiohttp import hdrs
 
 from collectionstore_node.api.answers import JSON, Answer, json_answer, revision_line
 from collectionstore_node.api.ports import Call
@@ -47,6 +48,6 @@ async def status(call: Call) -> Answer:
 
 
 async def metrics(call: Call) -> Answer:
-    """Return all series in the Prometheus text format."""
-    body, content_type = call.api.render_metrics()
+    """Return all series in the Prometheus text format, or as OpenMetrics where that is asked for."""
+    body, content_type = await call.api.render_metrics(call.request.headers.get(hdrs.ACCEPT, ""))
     return Answer(200, b"Content-Type: %s\r\n%s" % (content_type.encode(), _NO_STORE), body)

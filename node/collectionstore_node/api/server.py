@@ -47,12 +47,14 @@ class Dispatcher:
     def __init__(self, api: Api, routes: Iterable[Route], metrics: HttpMetrics) -> None:
         self._api = api
         self._router = Router(routes, metrics)
+        self._metrics = metrics
         self._unrouted = metrics.route("unmatched", "any")
         self._defaults = default_options(api.limits)
         self._inflight = 0
         self._request_ids = count(1)
         self._process = os.urandom(4).hex()
         metrics.inflight(lambda: self._inflight)
+        metrics.arriving(lambda: api.arrivals.size_bytes)
 
     async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer `request`; raises nothing but cancellation."""
@@ -96,6 +98,7 @@ class Dispatcher:
         if isinstance(error, Fatal) or problem.code == "internal_error":
             log.error("request.failed", request_id=request_id, method=request.method, exc_info=error)
             problem.outcome = "not_applied" if safe else "unknown"
+        self._metrics.problem(problem.code)
         # A command that was applied and refused has a revision of its own; this node may not be that far yet.
         revision = problem.members.get("revision")
         known = revision if isinstance(revision, int) else self._api.replica.revision
@@ -193,12 +196,13 @@ def make_client_server(
     api = Api(
         replica=replica,
         limits=limits,
+        metrics=metrics,
         render_metrics=render_metrics,
         authorize_admin=authorize_admin,
         tls=tls,
         arrivals=Arrivals(limits.receiving_bytes_max),
     )
-    return ApiServer(Dispatcher(api, (*CLIENT, *PROBES), metrics), limits)
+    return _served(ApiServer(Dispatcher(api, (*CLIENT, *PROBES), metrics), limits), metrics)
 
 
 def make_probe_server(
@@ -208,12 +212,18 @@ def make_probe_server(
     api = Api(
         replica=replica,
         limits=limits,
+        metrics=metrics,
         render_metrics=render_metrics,
         authorize_admin=lambda request: False,
         tls=False,
         arrivals=Arrivals(limits.receiving_bytes_max),
     )
-    return ApiServer(Dispatcher(api, PROBES, metrics), limits)
+    return _served(ApiServer(Dispatcher(api, PROBES, metrics), limits), metrics)
+
+
+def _served(server: ApiServer, metrics: HttpMetrics) -> ApiServer:
+    metrics.connections(lambda: len(server.connections))
+    return server
 
 
 def target_too_long(limits: Limits) -> Problem:

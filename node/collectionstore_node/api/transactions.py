@@ -107,6 +107,7 @@ async def post(call: Call) -> Answer:
     body = await read_request(call, TransactionBody, call.api.limits.transaction_bytes_max)
     transaction = _transaction(body, call.api.limits)
     outcome = await propose(call, transaction, key)
+    call.api.metrics.transaction(_came_to(outcome))
     if outcome.code is not Code.OK:
         raise _refusal(outcome)
     return _answer(transaction, outcome)
@@ -202,6 +203,17 @@ def _compare(guard: Compare, path: str, limits: Limits) -> commands.Compare:
         f"{path}: compare revision with a number of at least 0, exists (== or !=) with true or false, "
         "or the value of a raw key with base64",
     )
+
+
+def _came_to(outcome: Outcome) -> str:
+    """Return the word under which a transaction is counted."""
+    match outcome.code:
+        case Code.OK:
+            return "then" if outcome.succeeded else "else"
+        case Code.PRECONDITION_FAILED:
+            return "conflict"
+        case _:
+            return "refused"
 
 
 def _refusal(outcome: Outcome) -> Problem:

@@ -3,6 +3,7 @@
 - `replica.py`     `Replica`: what clients and operators ask for, on any node
 - `driver.py`      `Driver`: ticks and messages in; disk and network out
 - `ports.py`       what a data directory must offer
+- `gauges.py`      what a scrape reads of a member
 - `disk.py`        appends on the loop, syncs and the witness in threads
 - `applying.py`    committed entries become state
 - `attribution.py` who made this node do what, for blaming a member that lies
@@ -22,6 +23,7 @@
 
 from collectionstore_node.replica.driver import Driver
 from collectionstore_node.replica.driver_settings import DriverSettings
+from collectionstore_node.replica.gauges import MemberGauges
 from collectionstore_node.replica.members import MemberChange, MembersRequest
 from collectionstore_node.replica.replica import ProcessFacts, Replica
 from collectionstore_node.replica.status import NodeStatus
@@ -30,6 +32,7 @@ __all__ = [
     "Driver",
     "DriverSettings",
     "MemberChange",
+    "MemberGauges",
     "MembersRequest",
     "NodeStatus",
     "ProcessFacts",

@@ -6,10 +6,12 @@ effect: an entry that does not continue the history of the state, byte by byte, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.metrics import DiskSeries
 from collectionstore_node.raft.messages import Configuration, Entry, EntryKind, chain_hash, decode_change
 from collectionstore_node.replica.digests import CHECKPOINT_ENTRIES, Checkpoint, Checkpoints
 from collectionstore_node.replica.ports import State
@@ -19,7 +21,7 @@ from collectionstore_node.statemachine.digest import read_digest, seal
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.members import MembershipRecord, apply_membership, read_membership
 from collectionstore_node.statemachine.reads import read_revision
-from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.statemachine.view import Overlay, Writes
 from collectionstore_node.storage import Applied
 
 
@@ -33,8 +35,9 @@ class Result(NamedTuple):
 class Applier:
     """Applies entries to the state, in their order. Belongs to the event loop."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, series: DiskSeries) -> None:
         self._state = state
+        self._series = series
         self.reload()
 
     def reload(self) -> None:
@@ -70,13 +73,19 @@ class Applier:
                 passed.append(Checkpoint(entry.index, read_digest(overlay)))
         last = committed[-1]
         applied = Applied(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
-        self._state.commit(overlay.writes, applied)
+        self._commit(overlay.writes, applied)
         self.record = record
         for one in passed:
             self._checkpoints.passed(one.index, one.digest)
         # Not the last outcome's: a repeated request is answered with the revision of its first time.
         self.revision = read_revision(overlay)
         return results
+
+    def _commit(self, writes: Writes, applied: Applied) -> None:
+        started = time.perf_counter()
+        self._state.commit(writes, applied)
+        self._series.state_seconds.observe(time.perf_counter() - started)
+        self._series.state_bytes.observe(sum(len(key) + len(value or b"") for key, value in writes.values.items()))
 
 
 def _check_history(applied: Applied, entries: tuple[Entry, ...]) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import structlog
-from prometheus_client import Counter
 
+from collectionstore_node.metrics import Counter
 from collectionstore_node.raft.messages import Index, Message, NodeId, RequestVote, Term, VoteReply
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.replica.status import show_id

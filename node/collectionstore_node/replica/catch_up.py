@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from collectionstore_node.metrics import SnapshotSeries
 from collectionstore_node.raft.messages import InstallSnapshot, NodeId, encode
 from collectionstore_node.replica.ports import Storage
 from collectionstore_node.storage import SnapshotFile
@@ -31,12 +32,14 @@ class CatchUp:
         storage: Storage,
         transport: Transport,
         executor: Executor,
+        series: SnapshotSeries,
         finished: Callable[[NodeId, bool], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._storage = storage
         self._transport = transport
         self._executor = executor
+        self._series = series
         self._finished = finished
         self._failed = failed
         self._sending: dict[NodeId, asyncio.Task[None]] = {}
@@ -80,12 +83,16 @@ class CatchUp:
         snapshot = await self._exported(message)
         envelope = InstallSnapshot(sender=message.sender, to=message.to, term=message.term, metadata=snapshot.metadata)
         log.info("snapshot.sent", to=f"{message.to:016x}", index=snapshot.metadata.index, bytes=snapshot.size_bytes)
+        began = asyncio.get_running_loop().time()
         try:
             await self._transport.send_snapshot(message.to, encode([envelope]), snapshot.path)
         except SnapshotFailed as error:
+            self._series.failed("send")
             log.warning("snapshot.failed", to=f"{message.to:016x}", reason=str(error))
             self._finished(message.to, False)  # noqa: FBT003 - the outcome is the argument's whole meaning
             return
+        seconds = asyncio.get_running_loop().time() - began
+        self._series.done("send", size_bytes=snapshot.size_bytes, seconds=seconds)
         self._finished(message.to, True)  # noqa: FBT003 - as above
 
     async def _exported(self, message: InstallSnapshot) -> SnapshotFile:
@@ -96,6 +103,12 @@ class CatchUp:
                 self._latest = made = await loop.run_in_executor(
                     self._executor, self._storage.export_snapshot, self._storage.spool
                 )
-                seconds = round(loop.time() - began, 3)
-                log.info("snapshot.exported", index=made.metadata.index, bytes=made.size_bytes, seconds=seconds)
+                seconds = loop.time() - began
+                self._series.done("export", size_bytes=made.size_bytes, seconds=seconds)
+                log.info(
+                    "snapshot.exported",
+                    index=made.metadata.index,
+                    bytes=made.size_bytes,
+                    seconds=round(seconds, 3),
+                )
             return self._latest

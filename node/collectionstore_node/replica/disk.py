@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from collectionstore_node.metrics import ReplicaMetrics
+from collectionstore_node.metrics import DiskSeries
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, Term
 from collectionstore_node.replica.ports import Log
 
@@ -18,9 +18,9 @@ WITNESS_LAG_S = 0.02
 class Disk:
     """Writes one log. Belongs to the event loop. `failed` is called with the first error of the witness."""
 
-    def __init__(self, log: Log, metrics: ReplicaMetrics, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, log: Log, series: DiskSeries, failed: Callable[[BaseException], None]) -> None:
         self._log = log
-        self._metrics = metrics
+        self._series = series
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
@@ -33,7 +33,10 @@ class Disk:
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
         """Write without waiting for the disk."""
+        started = time.perf_counter()
         self._log.append(entries, hard_state)
+        self._series.log_seconds.observe(time.perf_counter() - started)
+        self._series.log_bytes.observe(sum(len(entry.data) for entry in entries))
 
     def sync(self, hard_state: HardState | None) -> asyncio.Future[None]:
         """Begin to make everything appended so far durable, a new term or vote also in the witness."""
@@ -61,7 +64,7 @@ class Disk:
             self._log.sync()
         else:
             self._log.sync_entries()
-        self._metrics.fsync_seconds.observe(time.perf_counter() - started)
+        self._series.fsync_seconds.observe(time.perf_counter() - started)
 
     def _synced(self, done: asyncio.Future[None]) -> None:
         self.syncing_since = None
@@ -77,10 +80,15 @@ class Disk:
     def _attest(self) -> None:
         self._attesting = False
         if not self._closed:
-            done = self._loop.run_in_executor(self._attester, self._log.attest)
+            done = self._loop.run_in_executor(self._attester, self._timed_attest)
             done.add_done_callback(self._attested)
 
-    def _attested(self, done: asyncio.Future[bool]) -> None:
+    def _timed_attest(self) -> None:
+        started = time.perf_counter()
+        self._log.attest()
+        self._series.witness_seconds.observe(time.perf_counter() - started)
+
+    def _attested(self, done: asyncio.Future[None]) -> None:
         error = None if done.cancelled() else done.exception()
         if error is not None:
             self._failed(error)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -52,7 +53,7 @@ from collectionstore_node.replica.disk import Disk
 from collectionstore_node.replica.driver_settings import DriverSettings
 from collectionstore_node.replica.inbound import Inbound
 from collectionstore_node.replica.members import first_entry
-from collectionstore_node.replica.ports import Storage
+from collectionstore_node.replica.ports import Log, Storage
 from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
 from collectionstore_node.replica.received import ReceivedSnapshots
@@ -104,15 +105,15 @@ class Driver:
         self._random = random
         self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
-        self._disk = Disk(storage.log, metrics, self.fail)
-        self._applier = Applier(storage.state)
+        self._disk = Disk(storage.log, metrics.disk, self.fail)
+        self._applier = Applier(storage.state, metrics.disk)
         self._last_leader = NO_NODE
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
         self._stopping = False
-        self._proposals = Proposals(waiting_max=settings.waiting_max, create_future=self._loop.create_future)
-        self._reads = Reads(self._loop.create_future)
+        self.proposals = Proposals(waiting_max=settings.waiting_max, loop=self._loop, series=metrics.proposals)
+        self.reads = Reads(self._loop, metrics.reads)
         self._conditions = Conditions(self._loop)
         self.until = self._conditions.until
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
@@ -120,6 +121,7 @@ class Driver:
             storage.log,
             Compaction(commands_max=settings.snapshot_commands, bytes_max=settings.snapshot_log_bytes),
             self._copier,
+            metrics.compactions,
             self.fail,
         )
         self._received = ReceivedSnapshots()
@@ -150,7 +152,9 @@ class Driver:
     def attach(self, transport: Transport) -> None:
         """Give the driver its transport, before `run`."""
         self._transport = transport
-        self._catch_up = CatchUp(self._storage, transport, self._copier, self._snapshot_ended, self.fail)
+        self._catch_up = CatchUp(
+            self._storage, transport, self._copier, self._metrics.snapshots, self._snapshot_ended, self.fail
+        )
         self._comparing = Comparing(
             self.identity.node_id,
             self,
@@ -179,8 +183,8 @@ class Driver:
     def _let_go(self) -> None:
         """Leave nobody waiting for what will not come."""
         self._stopping = True
-        self._proposals.close()
-        self._reads.close()
+        self.proposals.close()
+        self.reads.close()
         self._conditions.close()
 
     async def close(self) -> None:
@@ -227,9 +231,9 @@ class Driver:
                 self.raft.tick()
             if not self.raft.is_leader:
                 # Another leader may have been heard of while the driver waits for the disk.
-                self._proposals.refuse_waiting(lambda: NotLeader(self.raft.leader))
-            self._proposals.expire(now)
-            self._reads.expire(now)
+                self.proposals.refuse_waiting(lambda: NotLeader(self.raft.leader))
+            self.proposals.expire(now)
+            self.reads.expire(now)
             self._conditions.check()
         except NodeError as error:
             self.fail(error)
@@ -239,8 +243,8 @@ class Driver:
         """Stop leading at once, whatever the driver waits for, and return whether this node led."""
         led = self.raft.is_leader
         self.raft.step_down()
-        self._proposals.refuse_waiting(NotLeader)
-        self._reads.abandon()
+        self.proposals.refuse_waiting(NotLeader)
+        self.reads.abandon()
         self._wake.set()
         return led
 
@@ -261,18 +265,18 @@ class Driver:
         if self._failure is not None:
             return False
         self._self_check.look()
-        if self._proposals.waiting:
+        if self.proposals.waiting:
             self._propose_waiting()
-        if self._reads.waiting:
-            self.raft.read_index(self._reads.start())
+        if self.reads.waiting:
+            self.raft.read_index(self.reads.start())
         return self.raft.has_ready()
 
     def _propose_waiting(self) -> None:
         if not self.raft.is_leader:
             leader = self.raft.leader
-            self._proposals.refuse_waiting(lambda: NotLeader(leader))
+            self.proposals.refuse_waiting(lambda: NotLeader(leader))
             return
-        batch = self._proposals.take()
+        batch = self.proposals.take()
         if not batch:
             return
         # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
@@ -280,12 +284,9 @@ class Driver:
         try:
             index, term = self.raft.propose(data)
         except NotNow as error:
-            for waiting in batch:
-                if not waiting.future.done():
-                    waiting.future.set_exception(error)
+            self.proposals.refuse(batch, error)
             return
-        self._metrics.proposed(len(batch), len(data))
-        self._proposals.proposed(index, term, batch)
+        self.proposals.proposed(index, term, batch, len(data))
 
     async def _execute(self, ready: Ready) -> None:
         if ready.soft_state is not None:
@@ -306,9 +307,9 @@ class Driver:
         else:
             self._apply(ready.committed)
         self._send(ready.messages_after_append)
-        self._reads.confirmed(ready.read_states)
-        self._reads.failed(ready.failed_reads, self.raft.leader)
-        self._reads.applied(self._storage.state.applied.index)
+        self.reads.confirmed(ready.read_states)
+        self.reads.failed(ready.failed_reads, self.raft.leader)
+        self.reads.applied(self._storage.state.applied.index)
         self.raft.advance(ready)
         self._conditions.check()
         if not ready.must_sync:
@@ -326,18 +327,18 @@ class Driver:
     def _apply(self, committed: tuple[Entry, ...]) -> None:
         if not committed:
             return
-        record, began = self.record, self._loop.time()
+        record, began, started = self.record, self._loop.time(), perf_counter()
         results = self._applier.apply(committed, self.raft.apply_change)
         self._self_check.applied_in(self._loop.time() - began)
+        self._metrics.applied([outcomes for _, outcomes in results], perf_counter() - started)
         # BEFORE anybody is answered the state is stored, so that whoever reads after an answer sees the write.
         for entry, outcomes in results:
             self._trimming.applied(len(outcomes), len(entry.data))
-            self._proposals.applied(entry.index, entry.term, outcomes)
+            self.proposals.applied(entry.index, entry.term, outcomes)
             expected = self._changes.pop(entry.index, None)
             if expected is not None and not expected[1].done():
                 expected[1].set_result(expected[0] == entry.term)
         applied = self._storage.state.applied
-        self._metrics.applied(sum(len(outcomes) for _, outcomes in results), applied.index)
         if self.record is not record:
             self._membership_changed(applied.configuration)
         self._trimming.trim(applied)
@@ -348,11 +349,13 @@ class Driver:
         self._installing = True
         await self._loop.run_in_executor(self._copier, self._storage.install_snapshot, path)
         self._installing = False
+        seconds, size_bytes = self._loop.time() - started, path.stat().st_size
+        self._metrics.snapshots.done("install", size_bytes=size_bytes, seconds=seconds)
         path.unlink(missing_ok=True)
-        self._proposals.skipped_to(metadata.index)
+        self.proposals.skipped_to(metadata.index)
         self._trimming.reset()
         self._applier.reload()
-        log.info("snapshot.installed", index=metadata.index, seconds=round(self._loop.time() - started, 3))
+        log.info("snapshot.installed", index=metadata.index, seconds=round(seconds, 3))
         self._membership_changed(metadata.configuration)
 
     def _note_leadership(self, state: SoftState) -> None:
@@ -411,6 +414,11 @@ class Driver:
     # What the replica calls
 
     @property
+    def log(self) -> Log:
+        """The stored log."""
+        return self._storage.log
+
+    @property
     def snapshot_receivers(self) -> frozenset[NodeId]:
         """Nodes that a snapshot is being sent to."""
         return self._catch_up.receivers
@@ -429,13 +437,13 @@ class Driver:
 
     def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
         """Queue an encoded command for the next entry. Raises `Overloaded`; the future raises as `Proposals` says."""
-        future = self._proposals.submit(command, deadline)
+        future = self.proposals.submit(command, deadline)
         self._wake.set()
         return future
 
     def join_read(self, deadline: float) -> asyncio.Future[None]:
         """Return a future that resolves when `view` is linearizable for whoever asked before this call."""
-        future = self._reads.join(deadline)
+        future = self.reads.join(deadline)
         self._wake.set()
         return future
 

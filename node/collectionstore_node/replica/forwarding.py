@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collectionstore_node.errors import InvariantViolated, NodeError, NotLeader, OutcomeUnknown
+from collectionstore_node.metrics import ForwardingSeries
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.calls import Propose, decode_results, encode_call, raised
 from collectionstore_node.replica.proposals import Waiting
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class Forwarder:
     """Groups commands by leader and loop turn. Belongs to the event loop."""
 
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop, series: ForwardingSeries) -> None:
         self._transport = transport
+        self._series = series
         self._loop = loop
         self._groups: dict[NodeId, list[Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,6 +39,7 @@ class Forwarder:
             group = self._groups[leader] = []
             self._loop.call_soon(self._flush, leader)
         future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._series.sent.inc()
         group.append(Waiting(command, deadline, future))
         return future
 
@@ -61,9 +64,12 @@ class Forwarder:
                 raise InvariantViolated(f"{len(results)} results for {len(group)} commands")
         except PeerUnavailable:
             error = NotLeader()
+            self._series.not_applied.inc(len(group))
         except (RequestLost, InvariantViolated, ValueError) as reason:
             error = OutcomeUnknown(f"the leader's answer was lost: {reason}")
+            self._series.unknown.inc(len(group))
         except asyncio.CancelledError:
+            self._series.unknown.inc(len(group))
             _fail(group, OutcomeUnknown("the node is stopping"))
             raise
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -75,6 +75,10 @@ class Storage(Protocol):
         """The state machine."""
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
     def spool(self) -> Path:
         """A folder for files on their way between nodes."""
 
@@ -86,6 +90,12 @@ class Storage(Protocol):
 
     def disk_bytes(self) -> int:
         """Return the bytes of all files."""
+
+    def family_property(self, name: str) -> Mapping[str, int]:
+        """Return a property of RocksDB of each kind of family: log, node and state. For a thread."""
+
+    def whole_property(self, name: str) -> int:
+        """Return a property of the whole RocksDB. For a thread."""
 
     def export_snapshot(self, directory: Path) -> SnapshotFile:
         """Write the state as of now to a file in `directory`. Blocks; for a thread."""

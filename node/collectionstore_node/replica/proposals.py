@@ -15,8 +15,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
-from collectionstore_node.errors import NodeError, NotLeader, NotNow, OutcomeUnknown, Overloaded
+from collectionstore_node.errors import (
+    LeadershipTransferring,
+    NodeError,
+    NotLeader,
+    NotNow,
+    OutcomeUnknown,
+    Overloaded,
+)
+from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
 from collectionstore_node.statemachine.commands import Outcome
 
@@ -26,21 +35,35 @@ ENTRY_BYTES_MAX = 1 << 20
 
 @dataclass(slots=True)
 class Waiting:
-    """An encoded command and its caller; `deadline` is loop time in seconds."""
+    """An encoded command and its caller. In seconds: `deadline` of the loop's time, `since` it came of `perf_counter`.
+
+    The loop counts whole milliseconds only: enough for deadlines, useless for durations.
+    """
 
     command: bytes
     deadline: float
     future: asyncio.Future[Outcome]
+    since: float = 0.0
+
+
+@dataclass(slots=True)
+class _Proposed:
+    """An entry whose outcome is awaited, and when it was proposed."""
+
+    term: Term
+    batch: list[Waiting]
+    since: float
 
 
 class Proposals:
     """The leader's queue of commands and its table of proposed ones. Belongs to the event loop."""
 
-    def __init__(self, *, waiting_max: int, create_future: Callable[[], asyncio.Future[Outcome]]) -> None:
+    def __init__(self, *, waiting_max: int, loop: asyncio.AbstractEventLoop, series: ProposalSeries) -> None:
+        self.waiting_max = waiting_max
         self._waiting: list[Waiting] = []
-        self._waiting_max = waiting_max
-        self._proposed: dict[Index, tuple[Term, list[Waiting]]] = {}
-        self._create_future = create_future
+        self._proposed: dict[Index, _Proposed] = {}
+        self._loop = loop
+        self._series = series
         self._closed = False
 
     @property
@@ -56,11 +79,13 @@ class Proposals:
     def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
         """Queue an encoded command. Raises `Overloaded` when the queue is full, `NotNow` when the node is stopping."""
         if self._closed:
+            self._series.failed["stopping"].inc()
             raise NotNow("the node is stopping")
-        if len(self._waiting) >= self._waiting_max:
-            raise Overloaded(f"{self._waiting_max} commands are waiting already")
-        future = self._create_future()
-        self._waiting.append(Waiting(command, deadline, future))
+        if len(self._waiting) >= self.waiting_max:
+            self._series.failed["overloaded"].inc()
+            raise Overloaded(f"{self.waiting_max} commands are waiting already")
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._waiting.append(Waiting(command, deadline, future, perf_counter()))
         return future
 
     def take(self) -> list[Waiting]:
@@ -80,61 +105,85 @@ class Proposals:
         del self._waiting[:taken]
         return batch
 
-    def proposed(self, index: Index, term: Term, batch: list[Waiting]) -> None:
-        """Remember who waits for the entry at (`index`, `term`)."""
+    def proposed(self, index: Index, term: Term, batch: list[Waiting], size_bytes: int) -> None:
+        """Remember who waits for the entry at (`index`, `term`), of `size_bytes`."""
+        self._series.proposed.inc(len(batch))
+        self._series.entry_commands.observe(len(batch))
+        self._series.entry_bytes.observe(size_bytes)
         displaced = self._proposed.pop(index, None)
         if displaced is not None:
             # This node led before, lost that entry, and now proposes another at the same index. The old entry may
             # survive on others only if this one does not commit, so its fate is still open.
-            self._fail(displaced[1], OutcomeUnknown("the entry was displaced by a newer one"))
-        self._proposed[index] = (term, batch)
+            self._fail(displaced.batch, "unknown", OutcomeUnknown("the entry was displaced by a newer one"))
+        self._proposed[index] = _Proposed(term, batch, perf_counter())
 
     def applied(self, index: Index, term: Term, outcomes: Sequence[Outcome]) -> None:
         """Resolve whoever waits at `index`; another term there means that theirs can never be applied."""
         waited = self._proposed.pop(index, None)
         if waited is None:
             return
-        if waited[0] != term:
-            self._fail(waited[1], NotLeader())
+        if waited.term != term:
+            self._fail(waited.batch, "displaced", NotLeader())
             return
-        for waiting, outcome in zip(waited[1], outcomes, strict=True):
+        now, observe = perf_counter(), self._series.seconds.observe
+        self._series.committed.inc(len(waited.batch))
+        self._series.commit_seconds.observe(now - waited.since)
+        for waiting, outcome in zip(waited.batch, outcomes, strict=True):
+            observe(now - waiting.since)
             if not waiting.future.done():
                 waiting.future.set_result(outcome)
 
     def skipped_to(self, index: Index) -> None:
         """A snapshot replaced the log up to `index`: the fate of entries below cannot be learnt here."""
         for at in [at for at in self._proposed if at <= index]:
-            self._fail(self._proposed.pop(at)[1], OutcomeUnknown("a snapshot passed over the entry"))
+            self._fail(self._proposed.pop(at).batch, "unknown", OutcomeUnknown("a snapshot passed over the entry"))
 
     def refuse_waiting(self, error: Callable[[], NotNow]) -> None:
         """Fail everything that has not reached the core."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            self._fail([one], error())
+            self.refuse([one], error())
+
+    def refuse(self, batch: Sequence[Waiting], error: NotNow) -> None:
+        """Fail what was taken and could not be proposed."""
+        self._fail(batch, _reason(error), error)
 
     def expire(self, now: float) -> None:
         """Fail what is past its deadline: not applied if it never reached the core, else unknown."""
         if any(one.deadline <= now for one in self._waiting):
             late = [one for one in self._waiting if one.deadline <= now]
             self._waiting = [one for one in self._waiting if one.deadline > now]
-            self._fail(late, Overloaded("the command waited until its deadline and was not proposed"))
-        for index, (_, batch) in list(self._proposed.items()):
-            self._fail(
-                [one for one in batch if one.deadline <= now], OutcomeUnknown("not committed within the deadline")
-            )
-            if all(one.future.done() for one in batch):
+            self._fail(late, "expired", Overloaded("the command waited until its deadline and was not proposed"))
+        for index, proposed in list(self._proposed.items()):
+            late = [one for one in proposed.batch if one.deadline <= now]
+            self._fail(late, "unknown", OutcomeUnknown("not committed within the deadline"))
+            if all(one.future.done() for one in proposed.batch):
                 del self._proposed[index]
 
     def close(self) -> None:
         """The node stops: what was not proposed is not applied, the rest is unknown."""
         self._closed = True
         self.refuse_waiting(lambda: NotNow("the node is stopping"))
-        for _, batch in self._proposed.values():
-            self._fail(batch, OutcomeUnknown("the node is stopping"))
+        for proposed in self._proposed.values():
+            self._fail(proposed.batch, "unknown", OutcomeUnknown("the node is stopping"))
         self._proposed.clear()
 
-    @staticmethod
-    def _fail(batch: Sequence[Waiting], error: NodeError) -> None:
+    def _fail(self, batch: Sequence[Waiting], reason: str, error: NodeError) -> None:
+        failed = self._series.failed[reason]
         for waiting in batch:
             if not waiting.future.done():
                 waiting.future.set_exception(error)
+                failed.inc()
+
+
+def _reason(error: NotNow) -> str:
+    """Return the word under which commands are counted that `error` kept out of the log."""
+    match error:
+        case NotLeader():
+            return "not_leader"
+        case LeadershipTransferring():
+            return "transferring"
+        case Overloaded():
+            return "overloaded"
+        case _:
+            return "stopping"

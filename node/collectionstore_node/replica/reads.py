@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Final
 
 from collectionstore_node.errors import NotLeader, NotNow, ReadTimedOut
+from collectionstore_node.metrics import ReadSeries
 from collectionstore_node.raft.messages import NO_NODE, Index, NodeId
 from collectionstore_node.raft.ready import ReadState
 
@@ -29,9 +31,11 @@ class Round:
 class Reads:
     """Rounds of reads. At most one is being confirmed at a time. Belongs to the event loop."""
 
-    def __init__(self, create_future: Callable[[], asyncio.Future[None]]) -> None:
-        self._create_future = create_future
+    def __init__(self, loop: asyncio.AbstractEventLoop, series: ReadSeries) -> None:
+        self._loop = loop
+        self._series = series
         self._next = Round()
+        self._asked_at = 0.0
         self._asked: tuple[int, Round] | None = None
         self._confirmed: list[Round] = []
         self._sequence = 0
@@ -42,20 +46,28 @@ class Reads:
         """Whether a round should start as soon as none is being confirmed."""
         return bool(self._next.waiting) and self._asked is None
 
+    @property
+    def pending(self) -> int:
+        """Number of callers that wait, for a round or for its index to be applied."""
+        return sum(len(one.waiting) for one in self._rounds())
+
     def join(self, deadline: float) -> asyncio.Future[None]:
         """Return a future that resolves when reads of local state are linearizable for this caller.
 
         Raises `NotNow` when the node is stopping.
         """
+        self._series.asked.inc()
         if self._closed:
+            self._series.failed["stopping"].inc()
             raise NotNow("the node is stopping")
-        future = self._create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         self._next.waiting.append((deadline, future))
         return future
 
     def start(self) -> int:
         """Begin the next round and return its request id, never used before in this process."""
         self._sequence += 1
+        self._asked_at = perf_counter()
         self._asked = (self._sequence, self._next)
         self._next = Round()
         return self._sequence
@@ -65,6 +77,7 @@ class Reads:
         for state in states:
             if self._asked is not None and self._asked[0] == state.request_id:
                 self._asked[1].index = state.index
+                self._series.seconds.observe(perf_counter() - self._asked_at)
                 self._confirmed.append(self._asked[1])
                 self._asked = None
 
@@ -72,7 +85,7 @@ class Reads:
         """Fail the callers of rounds that were given up; nothing was read."""
         for request_id in request_ids:
             if self._asked is not None and self._asked[0] == request_id:
-                self._resolve(self._asked[1], lambda: NotLeader(leader))
+                self._fail(self._asked[1], "not_leader", lambda: NotLeader(leader))
                 self._asked = None
 
     def abandon(self) -> None:
@@ -85,34 +98,32 @@ class Reads:
         if not self._confirmed:
             return
         for done in [one for one in self._confirmed if one.index <= index]:
-            self._resolve(done, None)
+            for _, future in done.waiting:
+                if not future.done():
+                    future.set_result(None)
         self._confirmed = [one for one in self._confirmed if one.index > index]
 
     def expire(self, now: float) -> None:
         """Fail callers past their deadline; their rounds go on for the others."""
-        rounds = [self._next, *self._confirmed]
-        if self._asked is not None:
-            rounds.append(self._asked[1])
-        for one in rounds:
+        for one in self._rounds():
             for deadline, future in one.waiting:
                 if deadline <= now and not future.done():
                     future.set_exception(ReadTimedOut("the read was not confirmed within its deadline"))
+                    self._series.failed["timeout"].inc()
             one.waiting = [waiting for waiting in one.waiting if not waiting[1].done()]
 
     def close(self) -> None:
         """The node stops; nobody is left waiting."""
         self._closed = True
-        rounds = [self._next, *self._confirmed]
-        if self._asked is not None:
-            rounds.append(self._asked[1])
-        for one in rounds:
-            self._resolve(one, lambda: NotNow("the node is stopping"))
+        for one in self._rounds():
+            self._fail(one, "stopping", lambda: NotNow("the node is stopping"))
 
-    @staticmethod
-    def _resolve(one: Round, error: Callable[[], NotNow] | None) -> None:
+    def _rounds(self) -> list[Round]:
+        asked = [] if self._asked is None else [self._asked[1]]
+        return [self._next, *self._confirmed, *asked]
+
+    def _fail(self, one: Round, reason: str, error: Callable[[], NotNow]) -> None:
         for _, future in one.waiting:
             if not future.done():
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error())
+                future.set_exception(error())
+                self._series.failed[reason].inc()

@@ -21,6 +21,7 @@ from collectionstore_node.errors import (
     NotNow,
     OutcomeUnknown,
 )
+from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import NO_NODE, NodeId
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.replica import calls, status
@@ -58,15 +59,16 @@ class ProcessFacts:
 class Replica:
     """A member as its clients see it. Belongs to one event loop."""
 
-    def __init__(self, driver: Driver, transport: Transport, facts: ProcessFacts) -> None:
+    def __init__(self, driver: Driver, transport: Transport, facts: ProcessFacts, metrics: ReplicaMetrics) -> None:
         self.identity = driver.identity
         self.view: View = driver.view
         self._driver = driver
         self._transport = transport
         self._facts = facts
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        self._forwarder = Forwarder(transport, self._loop)
+        self._forwarder = Forwarder(transport, self._loop, metrics.forwarding)
         self._data_bytes = (float("-inf"), 0)
         driver.serve = self.serve
 
@@ -284,7 +286,10 @@ class Replica:
             return
         term = raft.term
         self._driver.transfer_leadership(to)
-        await self._driver.until(self._transfer_ended(term), deadline)
+        try:
+            await self._driver.until(self._transfer_ended(term), deadline)
+        finally:
+            self._metrics.transferred("failed" if raft.is_leader else "done")
         if raft.is_leader:
             raise ChangePending(f"{status.show_id(to)} did not take over in time; leadership stays here")
 

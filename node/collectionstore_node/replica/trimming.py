@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from collectionstore_node.metrics import Counter
 from collectionstore_node.raft.messages import SnapshotMetadata
 from collectionstore_node.replica.compaction import Compaction
 from collectionstore_node.replica.ports import Log
@@ -23,11 +24,17 @@ class Trimming:
     """Keeps the log of one member short. `failed` is told when the disk does not give up space for an error."""
 
     def __init__(
-        self, raft_log: Log, compaction: Compaction, executor: Executor, failed: Callable[[BaseException], None]
+        self,
+        raft_log: Log,
+        compaction: Compaction,
+        executor: Executor,
+        compactions: Counter,
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._log = raft_log
         self._compaction = compaction
         self._executor = executor
+        self._compactions = compactions
         self._failed = failed
         self.applied = compaction.applied
         self.reset = compaction.reset
@@ -40,6 +47,7 @@ class Trimming:
         if cut is None or cut.index < self._log.first_index():
             return
         self._log.compact(cut)
+        self._compactions.inc()
         log.info("log.compacted", index=cut.index, bytes=self._log.size_bytes)
         if self._log.reclaimable_bytes >= RECLAIM_BYTES:
             reclaiming = asyncio.get_running_loop().run_in_executor(self._executor, self._log.reclaim)

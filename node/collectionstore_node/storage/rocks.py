@@ -28,6 +28,8 @@ NODE_FAMILY: Final = "node"
 LOG_FAMILY: Final = "log"
 STATE_PREFIX: Final = "state-"
 FIRST_STATE: Final = STATE_PREFIX + "1"
+STATE_KIND: Final = "state"
+_KINDS: Final = (LOG_FAMILY, NODE_FAMILY, STATE_KIND)
 
 UNSYNCED_BATCHES_MAX: Final = 256
 """More batches than this are never in the WAL without a sync; the numbers of so many are kept."""
@@ -169,9 +171,18 @@ class Rocks:
         self._failstop.check()
         return self._db.property_int_value(name) or 0
 
-    def summed_property(self, name: str) -> int:
-        """Return the sum of an integer property over all column families."""
-        return sum(family.int_property(name) for family in tuple(self._families.values()))
+    def property_by_kind(self, name: str) -> dict[str, int]:
+        """Return an integer property of each kind of family, of the state families their sum; from any thread."""
+        found = dict.fromkeys(_KINDS, 0)
+        for own_name, family in tuple(self._families.items()):
+            try:
+                value = family.int_property(name)
+            except Exception:  # rocksdict raises nothing more specific
+                if own_name in self._families:
+                    raise
+                continue  # it was dropped meanwhile: there is nothing of it to count
+            found[STATE_KIND if own_name.startswith(STATE_PREFIX) else own_name] += value
+        return found
 
     def close(self) -> None:
         """Sync, flush and close. After an error nothing can be saved and nothing is reported again."""

@@ -126,6 +126,12 @@ class TransportMetrics(Protocol):
     def rejected(self, reason: str) -> None:
         """Count a connection refused or ended by this node, by the close code's name in lower case."""
 
+    def snapshot_received(self, size_bytes: int, seconds: float) -> None:
+        """Count a snapshot that arrived whole; `seconds` over all connections that it took."""
+
+    def snapshot_failed(self) -> None:
+        """Count a transfer to this node that was refused, or broke off and may go on later."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:

@@ -21,7 +21,7 @@ from collectionstore_node.transport.connection import Connection
 from collectionstore_node.transport.endings import Ending
 from collectionstore_node.transport.hello import CloseCode, Refused
 from collectionstore_node.transport.inbox import ConnectionGone, Inbox
-from collectionstore_node.transport.ports import TransportHandler, TransportSettings
+from collectionstore_node.transport.ports import TransportHandler, TransportMetrics, TransportSettings
 from collectionstore_node.transport.snapshot_frames import (
     CHUNK_BYTES_MAX,
     Ack,
@@ -54,12 +54,18 @@ class SnapshotReceiver:
     """Serves the snapshot connections that the receiver lets in."""
 
     def __init__(
-        self, spool: Spool, handler: TransportHandler, settings: TransportSettings, clock: Callable[[], float]
+        self,
+        spool: Spool,
+        handler: TransportHandler,
+        settings: TransportSettings,
+        metrics: TransportMetrics,
+        clock: Callable[[], float],
     ) -> None:
         self._spool = spool
         self._clock = clock
         self._handler = handler
         self._settings = settings
+        self._metrics = metrics
         self._feeding: dict[NodeId, tuple[Connection, asyncio.Task[None]]] = {}
         self._installations: dict[tuple[NodeId, bytes], _Installation] = {}
 
@@ -109,18 +115,24 @@ class SnapshotReceiver:
         try:
             begin = decode_begin(await inbox.get())
             outcome = await self._transfer(connection, inbox, begin)
+            if outcome is not None:
+                self._metrics.snapshot_failed()
             await connection.write(encode_done() if outcome is None else encode_refusal(outcome))
             connection.end(CloseCode.DONE, "")
         except Refused as error:
+            self._metrics.snapshot_failed()
             connection.end(error.code, error.detail)
         except PartRefused as error:
+            self._metrics.snapshot_failed()
             log.warning("snapshot.refused", peer=connection.remote.name, reason=error.refusal.code.name.lower())
             await connection.write(encode_refusal(error.refusal))
             connection.end(CloseCode.DONE, "")
         except (ConnectionGone, OSError, ClientError) as error:
+            self._metrics.snapshot_failed()
             log.info("snapshot.interrupted", peer=connection.remote.name, reason=str(error))
         except Exception:
             # A bug here must not leave the sender waiting on a connection that answers pings.
+            self._metrics.snapshot_failed()
             log.exception("snapshot.failed", peer=connection.remote.name)
             connection.end(CloseCode.INTERNAL, "internal error")
 
@@ -138,6 +150,8 @@ class SnapshotReceiver:
 
     async def _receive(self, connection: Connection, inbox: Inbox, begin: Begin) -> Part:
         part = self._spool.claim(connection.remote.node_id, begin)
+        if part.began_at is None:
+            part.began_at = self._clock()
         try:
             await self._fill(connection, inbox, part)
             await asyncio.to_thread(part.verify)
@@ -151,6 +165,7 @@ class SnapshotReceiver:
             # The connection is gone or superseded: the next one goes on from `stored`.
             self._spool.release(part, self._clock())
             raise
+        self._metrics.snapshot_received(part.size_bytes, self._clock() - part.began_at)
         return part
 
     async def _fill(self, connection: Connection, inbox: Inbox, part: Part) -> None:

@@ -36,6 +36,8 @@ class Part:
         self.size_bytes = begin.size_bytes
         self.sha256 = begin.sha256
         self.stored = 0
+        self.began_at: float | None = None
+        """Monotonic time at which its first connection began to feed it."""
         self.released_at: float | None = None
         """Monotonic time since which no connection feeds it; None while one does."""
 

@@ -95,7 +95,7 @@ class Transport:
             self._me, security, settings, self._connections, self._traffic_of, connector(), clock, routes
         )
         self._spool = Spool(spool, settings)
-        self._snapshots_in = SnapshotReceiver(self._spool, handler, settings, clock)
+        self._snapshots_in = SnapshotReceiver(self._spool, handler, settings, metrics, clock)
         self._snapshots_out = SnapshotSender(self._dialer, settings, random, self._address_of)
         self._receiver = Receiver(
             self._me,

@@ -38,13 +38,17 @@ def admins() -> Admins:
     return Admins()
 
 
+async def _render(accept: str) -> tuple[bytes, str]:
+    return b"collectionstore_up 1\n", f"text/plain; version=1.0.0; for={accept}"
+
+
 @pytest.fixture
 async def port(replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins) -> AsyncIterator[int]:
     server = make_client_server(
         replica,
         LIMITS,
         metrics,
-        render_metrics=lambda: (b"collectionstore_up 1\n", "text/plain; version=1.0.0"),
+        render_metrics=_render,
         authorize_admin=admins.authorize,
         tls=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from aiohttp import web
@@ -137,12 +138,33 @@ class RecordedMetrics:
     def __init__(self) -> None:
         self.finished: list[tuple[str, str, int]] = []
         self.read_inflight: Callable[[], int] = lambda: -1
+        self.read_connections: Callable[[], int] = lambda: -1
+        self.read_arriving: Callable[[], int] = lambda: -1
+        self.problems: Counter[str] = Counter()
+        self.transactions: Counter[str] = Counter()
 
     def route(self, route: str, method: str) -> RecordedRoute:
         return RecordedRoute(self, route, method)
 
     def inflight(self, read: Callable[[], int]) -> None:
         self.read_inflight = read
+
+    def connections(self, read: Callable[[], int]) -> None:
+        self.read_connections = read
+
+    def arriving(self, read: Callable[[], int]) -> None:
+        self.read_arriving = read
+
+    def problem(self, code: str) -> None:
+        self.problems[code] += 1
+
+    def transaction(self, result: str) -> None:
+        self.transactions[result] += 1
+
+
+async def render_nothing(accept: str) -> tuple[bytes, str]:
+    """Return an empty exposition."""
+    return b"", "text/plain"
 
 
 class RecordedRoute:
@@ -152,7 +174,7 @@ class RecordedRoute:
         self._metrics = metrics
         self._key = (route, method)
 
-    def finished(self, status: int, seconds: float) -> None:
+    def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
         self._metrics.finished.append((*self._key, status))
 
 

@@ -12,7 +12,7 @@ from collectionstore_node.api import Limits, make_probe_server
 from collectionstore_node.errors import ChangePending, InvalidRequest, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.replica import MemberChange, MembersRequest
 from collectionstore_node.tests.api.http_clients import Client
-from collectionstore_node.tests.api.memory_replica import OTHER, Admins, MemoryReplica, RecordedMetrics
+from collectionstore_node.tests.api.memory_replica import OTHER, Admins, MemoryReplica, RecordedMetrics, render_nothing
 
 CLUSTER = "/api/v1/cluster"
 A, B = "00000000000000a1", "00000000000000b2"
@@ -169,9 +169,9 @@ async def test_probes_of_a_ready_node(client: Client) -> None:
     assert (await client.get("/readyz")).json == {"ready": True, "revision": 0}
     assert (await client.get("/health")).json["healthy"] is True
     assert (await client.get("/status")).json["node_id"] == A
-    metrics = await client.get("/metrics")
+    metrics = await client.get("/metrics", Accept="text/x")
     assert metrics.body == b"collectionstore_up 1\n"
-    assert metrics.headers["Content-Type"] == "text/plain; version=1.0.0"
+    assert metrics.headers["Content-Type"] == "text/plain; version=1.0.0; for=text/x"
 
 
 async def test_probes_of_a_node_without_a_leader(client: Client, replica: MemoryReplica) -> None:
@@ -194,7 +194,7 @@ async def test_readiness_has_a_budget_of_its_own(client: Client, replica: Memory
 
 
 async def test_the_metrics_port_serves_probes_only(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
-    server = make_probe_server(replica, Limits(), metrics, render_metrics=lambda: (b"", "text/plain"))
+    server = make_probe_server(replica, Limits(), metrics, render_metrics=render_nothing)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

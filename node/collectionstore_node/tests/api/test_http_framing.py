@@ -11,7 +11,7 @@ from aiohttp import web
 from collectionstore_node.api import make_client_server
 from collectionstore_node.tests.api.conftest import LIMITS
 from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
-from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
+from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
 HOST = b"Host: x\r\n"
 KEY = b"PUT /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n"
@@ -224,7 +224,7 @@ async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: Re
         replica,
         LIMITS,
         metrics,
-        render_metrics=lambda: (b"", "text/plain"),
+        render_metrics=render_nothing,
         authorize_admin=Admins().authorize,
         tls=False,
     )

@@ -18,7 +18,7 @@ from collectionstore_node.api import make_client_server
 from collectionstore_node.api.routes import CLIENT, PROBES
 from collectionstore_node.statemachine.commands import Action, Command, CreateCollection, DocumentRef, KeyRef, Put
 from collectionstore_node.tests.api.conftest import LIMITS
-from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
+from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
 PATIENCE_S = 20.0
 SEED: tuple[Action, ...] = (
@@ -129,7 +129,7 @@ class Served:
             self.replica,
             LIMITS,
             self.metrics,
-            render_metrics=lambda: (b"", "text/plain"),
+            render_metrics=render_nothing,
             authorize_admin=Admins().authorize,
             tls=False,
         )

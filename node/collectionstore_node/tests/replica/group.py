@@ -17,9 +17,10 @@ from typing import Any, Final, cast
 from prometheus_client import CollectorRegistry
 
 from collectionstore_node.errors import StorageFailed
-from collectionstore_node.metrics import ReplicaMetrics
+from collectionstore_node.metrics import Metrics, ReplicaMetrics
 from collectionstore_node.raft.messages import Message, NodeId
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
+from collectionstore_node.replica.gauges import MemberGauges
 from collectionstore_node.replica.members import MemberChange, MembersRequest
 from collectionstore_node.replica.ports import Storage
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
@@ -137,7 +138,10 @@ class Member:
 
     def __init__(self, name: str, path: Path, wires: Wires, seed: int) -> None:
         self.database = Database.open(path, cluster_id="test", name=name, tuning=SMALL)
+        metrics = Metrics()
         self.registry = CollectorRegistry()
+        self.registry.register(metrics)
+        counted = ReplicaMetrics(metrics)
         self.now = 0.0
         """What the clock shows that tells pauses."""
         self.id = self.database.identity.node_id
@@ -147,7 +151,7 @@ class Member:
         self.driver = Driver(
             cast(Storage, storage),
             SETTINGS,
-            ReplicaMetrics(self.registry),
+            counted,
             random=Random(seed).random,
             wall_ms=lambda: 1_700_000_000_000,
             pause_clock=lambda: self.now,
@@ -156,8 +160,12 @@ class Member:
         self.driver.attach(transport)
         address = f"{name}:7401"
         self.replica = Replica(
-            self.driver, transport, ProcessFacts("test", 1, address, f"http://{name}", address, address, address)
+            self.driver,
+            transport,
+            ProcessFacts("test", 1, address, f"http://{name}", address, address, address),
+            counted,
         )
+        MemberGauges(self.driver, transport, metrics)
         self.task = asyncio.create_task(self.driver.run(), name=name)
         wires.members[self.id] = self
 

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from collectionstore_node.errors import DataDirectoryRefused
-from collectionstore_node.metrics import DigestSeries
+from collectionstore_node.metrics import DigestSeries, Metrics
 from collectionstore_node.raft.messages import Configuration, Index, NodeId, Term
 from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Role
 from collectionstore_node.replica import calls
@@ -221,13 +221,15 @@ USELESS = [
 async def test_what_cannot_be_compared_is_an_alarm_and_never_a_pass(useless: bytes | Exception) -> None:
     """S22: heard all the time, and yet nobody knows what state it holds."""
     transport, leader, registry, failures = Asked(), Leader(), CollectorRegistry(), list[BaseException]()
+    metrics = Metrics()
+    registry.register(metrics)
     now = [0.0]
     transport.answers = {NodeId(2): useless, NodeId(3): GOOD_ANSWER}
     comparing = Comparing(
         NodeId(1),
         leader,
         cast(Transport, transport),
-        DigestSeries(registry),
+        DigestSeries(metrics),
         silence_ticks_max=10,
         failed=failures.append,
         clock=lambda: now[0],

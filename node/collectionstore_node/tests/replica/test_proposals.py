@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from collectionstore_node.errors import NotLeader, NotNow, OutcomeUnknown, Overloaded
+from collectionstore_node.metrics import Metrics, ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
 from collectionstore_node.replica.proposals import ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Proposals
 from collectionstore_node.statemachine.commands import Code, Outcome
@@ -15,7 +16,7 @@ COMMAND = b"one encoded command"
 
 
 def proposals(waiting_max: int = 10_000) -> Proposals:
-    return Proposals(waiting_max=waiting_max, create_future=asyncio.get_running_loop().create_future)
+    return Proposals(waiting_max=waiting_max, loop=asyncio.get_running_loop(), series=ProposalSeries(Metrics()))
 
 
 def outcome(revision: int) -> Outcome:
@@ -57,7 +58,7 @@ async def test_full_queue_refuses_and_keeps_what_it_has() -> None:
 async def test_applied_entry_gives_each_caller_its_own_outcome() -> None:
     queue = proposals()
     futures = [queue.submit(COMMAND, 100.0) for _ in range(2)]
-    queue.proposed(Index(7), Term(3), queue.take())
+    queue.proposed(Index(7), Term(3), queue.take(), 100)
     queue.applied(Index(7), Term(3), [outcome(1), outcome(2)])
     assert [(await one).revision for one in futures] == [1, 2]
     assert queue.pending == 0
@@ -67,7 +68,7 @@ async def test_another_term_at_the_index_means_not_applied() -> None:
     """(index, term) names an entry for ever, so another committed there excludes ours (Raft 5.3)."""
     queue = proposals()
     future = queue.submit(COMMAND, 100.0)
-    queue.proposed(Index(7), Term(3), queue.take())
+    queue.proposed(Index(7), Term(3), queue.take(), 100)
     queue.applied(Index(7), Term(4), [])
     with pytest.raises(NotLeader):
         await future
@@ -76,7 +77,7 @@ async def test_another_term_at_the_index_means_not_applied() -> None:
 async def test_proposed_command_past_its_deadline_is_unknown() -> None:
     queue = proposals()
     future = queue.submit(COMMAND, 5.0)
-    queue.proposed(Index(7), Term(3), queue.take())
+    queue.proposed(Index(7), Term(3), queue.take(), 100)
     queue.expire(4.9)
     assert not future.done()
     queue.expire(5.0)
@@ -97,7 +98,7 @@ async def test_waiting_command_past_its_deadline_is_not_applied() -> None:
 async def test_snapshot_over_a_proposed_entry_leaves_it_unknown() -> None:
     queue = proposals()
     future = queue.submit(COMMAND, 100.0)
-    queue.proposed(Index(7), Term(3), queue.take())
+    queue.proposed(Index(7), Term(3), queue.take(), 100)
     queue.skipped_to(Index(6))
     assert not future.done()
     queue.skipped_to(Index(7))
@@ -108,9 +109,9 @@ async def test_snapshot_over_a_proposed_entry_leaves_it_unknown() -> None:
 async def test_second_entry_proposed_at_an_index_leaves_the_first_unknown() -> None:
     queue = proposals()
     first = queue.submit(COMMAND, 100.0)
-    queue.proposed(Index(7), Term(3), queue.take())
+    queue.proposed(Index(7), Term(3), queue.take(), 100)
     second = queue.submit(COMMAND, 100.0)
-    queue.proposed(Index(7), Term(5), queue.take())
+    queue.proposed(Index(7), Term(5), queue.take(), 100)
     with pytest.raises(OutcomeUnknown):
         await first
     queue.applied(Index(7), Term(5), [outcome(9)])
@@ -127,7 +128,7 @@ async def test_command_whose_caller_left_is_not_proposed() -> None:
 async def test_close_separates_not_applied_from_unknown() -> None:
     queue = proposals()
     proposed = queue.submit(COMMAND, 100.0)
-    queue.proposed(Index(1), Term(1), queue.take())
+    queue.proposed(Index(1), Term(1), queue.take(), 100)
     waiting = queue.submit(COMMAND, 100.0)
     queue.close()
     with pytest.raises(OutcomeUnknown):

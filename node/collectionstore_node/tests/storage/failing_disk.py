@@ -133,7 +133,8 @@ def calls(database: Database) -> dict[str, Callable[[], object]]:
         "commit": lambda: database.state.commit(Writes(), database.state.applied.__class__(Index(4))),
         "compact": lambda: database.log.compact(metadata(database, 2)),
         "export": lambda: database.export_snapshot(database.spool),
-        "properties": database.properties,
+        "property of a family": lambda: database.family_property("estimate-num-keys"),
+        "property of the whole": lambda: database.whole_property("background-errors"),
         "close": database.close,
     }
 

@@ -23,7 +23,8 @@ AFTERWARDS = {
     "commit",
     "compact",
     "export",
-    "properties",
+    "property of a family",
+    "property of the whole",
 }
 
 

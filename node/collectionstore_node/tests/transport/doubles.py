@@ -194,6 +194,8 @@ class RecordedMetrics:
         self.peers: dict[str, RecordedPeer] = {}
         self.forgotten: list[str] = []
         self.rejections: Counter[str] = Counter()
+        self.snapshots_received: list[int] = []
+        self.snapshots_failed = 0
 
     def peer(self, name: str) -> RecordedPeer:
         return self.peers.setdefault(name, RecordedPeer())
@@ -203,6 +205,13 @@ class RecordedMetrics:
 
     def rejected(self, reason: str) -> None:
         self.rejections[reason] += 1
+
+    def snapshot_received(self, size_bytes: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.snapshots_received.append(size_bytes)
+
+    def snapshot_failed(self) -> None:
+        self.snapshots_failed += 1
 
 
 class Node:

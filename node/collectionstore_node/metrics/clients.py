@@ -1,0 +1,73 @@
+"""What the client API counts; `route` is the pattern, never the path. An `api.HttpMetrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from collectionstore_node.metrics.recorders import Counter
+from collectionstore_node.metrics.registry import Metrics
+from collectionstore_node.metrics.table.raft import BRANCHES
+
+
+class RouteSeries:
+    """The requests of one route and method."""
+
+    __slots__ = ("_by_status", "_labels", "_metrics", "_seconds")
+
+    def __init__(self, metrics: Metrics, route: str, method: str) -> None:
+        self._metrics = metrics
+        self._labels = (route, method)
+        self._by_status: dict[int, Counter] = {}
+        self._seconds = metrics.histogram("http_request_duration_seconds", route, method)
+
+    def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """Count a request."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._metrics.counter("http_requests_total", *self._labels, str(status))
+            self._by_status[status] = counter
+        counter.inc()
+        self._seconds.observe(seconds, trace_id)
+
+
+class HttpSeries:
+    """The client API and the probes of one node."""
+
+    def __init__(self, metrics: Metrics, *, inflight_max: int) -> None:
+        self._metrics = metrics
+        self._routes: dict[tuple[str, str], RouteSeries] = {}
+        self._transactions = {result: metrics.counter("transactions_total", result) for result in BRANCHES}
+        self._readers: dict[str, list[Callable[[], int]]] = {}
+        metrics.gauge("http_inflight_requests_max").set(inflight_max)
+
+    def route(self, route: str, method: str) -> RouteSeries:
+        """Return the counters of a route."""
+        key = (route, method)
+        if key not in self._routes:
+            self._routes[key] = RouteSeries(self._metrics, route, method)
+        return self._routes[key]
+
+    def problem(self, code: str) -> None:
+        """Count a request that ended in a problem."""
+        self._metrics.counter("http_problems_total", code).inc()
+
+    def transaction(self, result: str) -> None:
+        """Count a transaction by the branch that ran, or by what it failed for."""
+        self._transactions[result].inc()
+
+    def inflight(self, read: Callable[[], int]) -> None:
+        """Add a reader of the number of requests being served; the gauge shows their sum, as do the next two."""
+        self._follow("http_inflight_requests", read)
+
+    def connections(self, read: Callable[[], int]) -> None:
+        """Add a reader of the number of open connections."""
+        self._follow("http_connections", read)
+
+    def arriving(self, read: Callable[[], int]) -> None:
+        """Add a reader of the size of the bodies that are still arriving."""
+        self._follow("http_arriving_bytes", read)
+
+    def _follow(self, name: str, read: Callable[[], int]) -> None:
+        readers = self._readers.setdefault(name, [])
+        readers.append(read)
+        self._metrics.gauge(name).follow(lambda: sum(one() for one in readers))

@@ -1,0 +1,178 @@
+"""What the replica counts, part by part; every recorder is resolved once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from collectionstore_node.metrics.recorders import Counter, Gauge
+from collectionstore_node.metrics.registry import Metrics
+from collectionstore_node.metrics.table.process import STALLS
+from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, RESULTS, ROLES
+from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS
+from collectionstore_node.raft.ready import Role
+from collectionstore_node.statemachine.commands import Outcome
+
+
+class ReplicaMetrics:
+    """What the driver counts, and the parts for what it drives."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.registry = metrics
+        self.watchdog = WatchdogSeries(metrics)
+        self.digests = DigestSeries(metrics)
+        self.proposals = ProposalSeries(metrics)
+        self.reads = ReadSeries(metrics)
+        self.disk = DiskSeries(metrics)
+        self.snapshots = SnapshotSeries(metrics)
+        self.forwarding = ForwardingSeries(metrics)
+        self.rejected_messages = metrics.counter("raft_rejected_messages_total")
+        self.term_jumps = metrics.counter("raft_term_jumps_total")
+        self.compactions = metrics.counter("raft_log_compactions_total")
+        self._leader_changes = metrics.counter("raft_leader_changes_total")
+        self._campaigns = metrics.counter("raft_campaigns_total")
+        self._transfers = {result: metrics.counter("raft_leadership_transfers_total", result) for result in _TRANSFERS}
+        self._roles = {role: metrics.gauge("raft_role", role) for role in ROLES}
+        self._is_leader = metrics.gauge("raft_is_leader")
+        self._has_leader = metrics.gauge("raft_has_leader")
+        self._results = [metrics.counter("commands_applied_total", result) for result in RESULTS]
+        self._replayed = metrics.counter("commands_replayed_total")
+        self._apply_seconds = metrics.histogram("raft_apply_duration_seconds")
+        self._last_leader = 0
+        self._campaigning = False
+        self.role_changed(Role.FOLLOWER, leader=0)
+
+    def role_changed(self, role: Role, *, leader: int) -> None:
+        """Note who leads now."""
+        self._is_leader.set(role is Role.LEADER)
+        self._has_leader.set(bool(leader))
+        for name, gauge in self._roles.items():
+            gauge.set(name == role.value)
+        if leader and leader != self._last_leader:
+            self._leader_changes.inc()
+            self._last_leader = leader
+        campaigning = role in (Role.PRE_CANDIDATE, Role.CANDIDATE)
+        if campaigning and not self._campaigning:
+            self._campaigns.inc()
+        self._campaigning = campaigning
+
+    def applied(self, outcomes: Sequence[Sequence[Outcome]], seconds: float) -> None:
+        """Count what came of the commands of some entries, applied in one go."""
+        self._apply_seconds.observe(seconds)
+        for outcome in chain.from_iterable(outcomes):
+            self._results[outcome.code].inc()
+            if outcome.replayed:
+                self._replayed.inc()
+
+    def transferred(self, result: str) -> None:
+        """Count a transfer of leadership that was asked for here: done or failed."""
+        self._transfers[result].inc()
+
+
+_TRANSFERS = ("done", "failed")
+
+
+class ProposalSeries:
+    """What becomes of commands on the leader."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.proposed = metrics.counter("raft_proposals_total")
+        self.committed = metrics.counter("raft_proposals_committed_total")
+        self.failed = {reason: metrics.counter("raft_proposals_failed_total", reason) for reason in FAILED_PROPOSALS}
+        self.seconds = metrics.histogram("raft_proposal_duration_seconds")
+        self.commit_seconds = metrics.histogram("raft_commit_duration_seconds")
+        self.entry_commands = metrics.histogram("raft_entry_commands")
+        self.entry_bytes = metrics.histogram("raft_entry_size_bytes")
+
+
+class ReadSeries:
+    """What becomes of linearizable reads."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.asked = metrics.counter("raft_reads_total")
+        self.seconds = metrics.histogram("raft_read_index_duration_seconds")
+        self.failed = {reason: metrics.counter("raft_reads_failed_total", reason) for reason in FAILED_READS}
+
+
+class ForwardingSeries:
+    """Commands handed to the leader."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.sent = metrics.counter("raft_forwarded_commands_total")
+        self.not_applied: Counter = metrics.counter("raft_forward_failures_total", "not_applied")
+        self.unknown: Counter = metrics.counter("raft_forward_failures_total", "unknown")
+
+
+class DiskSeries:
+    """Syncs and batches. Syncs are observed by the thread that makes them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.fsync_seconds = metrics.histogram("storage_wal_fsync_duration_seconds")
+        self.witness_seconds = metrics.histogram("storage_witness_sync_duration_seconds")
+        self.log_seconds, self.state_seconds = (
+            metrics.histogram("storage_write_batch_duration_seconds", batch) for batch in BATCHES
+        )
+        self.log_bytes, self.state_bytes = (
+            metrics.histogram("storage_write_batch_size_bytes", batch) for batch in BATCHES
+        )
+
+
+class SnapshotSeries:
+    """Snapshots made, sent, received and installed."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._seconds = {one: metrics.histogram("snapshot_duration_seconds", one) for one in OPERATIONS}
+        self._bytes = {one: metrics.counter("snapshot_bytes_total", one) for one in OPERATIONS}
+        self._failures = {one: metrics.counter("snapshot_failures_total", one) for one in ("send", "receive")}
+        self._last_size = metrics.gauge("snapshot_last_size_bytes")
+
+    def done(self, operation: str, *, size_bytes: int, seconds: float) -> None:
+        """Count an operation that succeeded."""
+        self._seconds[operation].observe(seconds)
+        self._bytes[operation].inc(size_bytes)
+        if operation in ("export", "install"):
+            self._last_size.set(size_bytes)
+
+    def failed(self, operation: str) -> None:
+        """Count a delivery that failed, or a transfer to this node that was refused or broke off."""
+        self._failures[operation].inc()
+
+
+class WatchdogSeries:
+    """What is, or was, stuck in this process."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._stalls = {kind: metrics.counter("watchdog_stalls_total", kind) for kind in STALLS}
+        self._step_downs = {kind: metrics.counter("watchdog_step_downs_total", kind) for kind in STALLS}
+        self._lag = metrics.histogram("event_loop_lag_seconds")
+        self._sync_age = metrics.gauge("storage_wal_fsync_age_seconds")
+
+    def stalled(self, kind: str, *, stepped_down: bool) -> None:
+        """Count a stall, and whether it ended a leadership."""
+        self._stalls[kind].inc()
+        if stepped_down:
+            self._step_downs[kind].inc()
+
+    def lag(self, seconds: float) -> None:
+        """Observe how late a tick is."""
+        self._lag.observe(seconds)
+
+    def show_sync_age(self, read: Callable[[], float]) -> None:
+        """Let the gauge ask `read` at every scrape."""
+        self._sync_age.follow(read)
+
+
+class DigestSeries:
+    """Whether the members hold the same state, as the leader sees it; all 0 on the others."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._differing: Gauge = metrics.gauge("digest_mismatch")
+        self._inconclusive: Gauge = metrics.gauge("digest_inconclusive")
+        self._index: Gauge = metrics.gauge("digest_compared_index")
+        self.compared(index=None, differing=0, inconclusive=0)
+
+    def compared(self, *, index: int | None, differing: int, inconclusive: int) -> None:
+        """Note the result of a comparison; `index` is None when there was nothing to compare with."""
+        self._differing.set(differing)
+        self._inconclusive.set(inconclusive)
+        self._index.set(index or 0)

@@ -1,0 +1,82 @@
+"""The table of series: names and units as Prometheus wants them, and labels that cannot grow without bound."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from collectionstore_node.api.routes import CLIENT, PROBES
+from collectionstore_node.metrics import SERIES, Metrics, Undeclared
+from collectionstore_node.metrics.series import Kind, Series
+from collectionstore_node.raft.ready import ProgressState, Role
+from collectionstore_node.replica.watchdog import Stall
+from collectionstore_node.statemachine.commands import Code
+
+CHILDREN_MAX = 1_000
+"""Label values of one series, at most, with a cluster of the largest size and every route asked for."""
+OPEN_BOUNDS = {
+    "peer": 16,
+    "route": len({route.pattern for route in (*CLIENT, *PROBES)}) + 1,
+    "method": 6,
+    "code": 24,
+    "problem": 64,
+    "reason": 32,
+    "version": 1,
+    "cluster_id": 1,
+    "member": 1,
+}
+"""How many values a label can take that the table does not list."""
+
+by_name = pytest.mark.parametrize("series", SERIES, ids=lambda series: series.name)
+
+
+def test_every_name_is_declared_once() -> None:
+    names = [series.name for series in SERIES]
+    assert len(set(names)) == len(names)
+
+
+@by_name
+def test_names_and_texts_follow_the_rules(series: Series) -> None:
+    """Source: prometheus.io/docs/practices/naming; the rest is for promtool, over a real scrape."""
+    assert re.fullmatch(r"collectionstore_[a-z0-9]+(_[a-z0-9]+)*", series.name)
+    assert series.name.endswith("_total") == (series.kind is Kind.COUNTER)
+    assert series.help[0].isupper() or series.help[0].isdigit()
+    assert not series.help.endswith(".")
+    assert (series.kind is Kind.HISTOGRAM) == bool(series.buckets)
+    assert list(series.buckets) == sorted(set(series.buckets))
+    assert not {label.name for label in series.labels} & {"le", "job", "instance", "namespace", "cluster", "pod"}
+
+
+@by_name
+def test_labels_are_bounded(series: Series) -> None:
+    children = 1
+    for label in series.labels:
+        assert bool(label.values) != bool(label.bound), f"{label.name}: a closed set, or what bounds it"
+        children *= len(label.values) or OPEN_BOUNDS[label.name]
+    if {label.name for label in series.labels} >= {"route", "method"}:
+        children //= OPEN_BOUNDS["method"] // 2  # a route has two or three
+    assert children * (len(series.buckets) + 3 if series.buckets else 1) <= CHILDREN_MAX * 2
+
+
+def test_closed_sets_are_those_of_the_program() -> None:
+    values = {(series.name, label.name): label.values for series in SERIES for label in series.labels}
+    assert values["collectionstore_raft_role", "role"] == tuple(role.value for role in Role)
+    assert values["collectionstore_raft_peer_replication", "state"] == tuple(one.value for one in ProgressState)
+    assert values["collectionstore_watchdog_stalls_total", "kind"] == tuple(stall.value for stall in Stall)
+    assert list(Code) == list(range(len(values["collectionstore_commands_applied_total", "result"])))
+
+
+def test_nothing_is_counted_that_is_not_declared() -> None:
+    metrics = Metrics()
+    for wrong in (
+        lambda: metrics.counter("nobody_knows_this_total"),
+        lambda: metrics.gauge("raft_proposals_total"),
+        lambda: metrics.counter("raft_proposals_total", "surplus"),
+        lambda: metrics.counter("raft_reads_failed_total"),
+        lambda: metrics.counter("raft_reads_failed_total", "of a kind that the table does not have"),
+        lambda: metrics.tell("build", version="1"),
+        lambda: metrics.tell("nobody_knows_this"),
+    ):
+        with pytest.raises(Undeclared):
+            wrong()
