@@ -15,7 +15,7 @@ import click
 import kopf
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import handlers, settings
 from collectionstore_operator.health import Health, application
@@ -26,7 +26,7 @@ from collectionstore_operator.kube.client import ConfigException, connect
 from collectionstore_operator.kube.lease import Lease
 from collectionstore_operator.kube.recorder import Recorder
 from collectionstore_operator.logs import configure
-from collectionstore_operator.metrics import OperatorMetrics
+from collectionstore_operator.metrics import OperatorMetrics, process_metrics
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
 
 EXIT_UNAVAILABLE: Final = 69
@@ -83,9 +83,7 @@ async def run(chosen: OperatorSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
-    metrics = OperatorMetrics(registry)
-    for kind in (ProcessCollector, PlatformCollector, GCCollector):
-        kind(registry=registry)
+    metrics = process_metrics(registry)
     try:
         async with _served(health, registry, chosen), connect(chosen.kubeconfig, metrics) as kube:
             places = chosen.namespaces or (None,)
@@ -107,7 +105,7 @@ async def _lead(
     kube: Kube, chosen: OperatorSettings, health: Health, metrics: OperatorMetrics, stop: asyncio.Event
 ) -> int:
     """Wait for the Lease, then run everything for as long as it is ours."""
-    lease = Lease(kube, name=chosen.lease, namespace=chosen.own_namespace, identity=chosen.identity)
+    lease = Lease(kube, name=chosen.lease, namespace=chosen.own_namespace, identity=chosen.identity, metrics=metrics)
     acquiring, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(stop.wait())
     await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not acquiring.done():
@@ -115,7 +113,7 @@ async def _lead(
         return 0
     health.lease_s = lambda: lease.age_s
     epoch = acquiring.result()
-    metrics.leads(epoch)
+    metrics.leads(epoch, lambda: lease.age_s)
     recorder = Recorder(kube, chosen.identity)
     clusters = Clusters(Office(kube=kube, recorder=recorder, epoch=epoch, may_act=lambda: lease.holds, metrics=metrics))
     health.slowest_loop_s = clusters.slowest_s

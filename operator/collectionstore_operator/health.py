@@ -10,7 +10,8 @@ from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+
+from collectionstore_operator.metrics import add_metrics
 
 STUCK_S: Final = 300.0
 """Longer than any round can take: a call to the API server ends after 20 s, one to a node after 10 s."""
@@ -48,13 +49,8 @@ def application(health: Health, registry: CollectorRegistry | None = None) -> we
         found = health.report()
         return web.json_response(found, status=200 if found["ready"] or not found["leading"] else 503)
 
-    async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(series), headers={"Content-Type": content_type})
-
-    series = registry or CollectorRegistry()
     app = web.Application()
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    add_metrics(app, registry or CollectorRegistry())
     return app

@@ -22,6 +22,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 import structlog
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator.actions import (
     Action,
@@ -40,6 +41,7 @@ from collectionstore_operator.errors import (
     OperatorError,
 )
 from collectionstore_operator.event import Event, subject_of
+from collectionstore_operator.metrics import LoopSeries, OperatorMetrics
 from collectionstore_operator.observed import Observed
 from collectionstore_operator.plan import plan
 from collectionstore_operator.resources import Desired
@@ -110,9 +112,11 @@ class Reconciler:
         pace: Pace | None = None,
         now: Callable[[], float] = time.time,
         finished: Callable[[Round], None] | None = None,
+        series: LoopSeries | None = None,
     ) -> None:
         """`finished` is told of every round, whatever came of it: a loop that says nothing for long is stuck."""
         self._finished = finished
+        self._series = series or OperatorMetrics(CollectorRegistry()).loop("", "")
         self._runtime = runtime
         self._pace = pace or Pace()
         self._now = now
@@ -133,6 +137,7 @@ class Reconciler:
             # Cleared BEFORE the look: what changes during it wakes the next round.
             self._woken.clear()
             outcome = await self._guarded_round()
+            self._series.round_finished(outcome.result, outcome.seconds, trouble=outcome.trouble)
             if self._finished is not None:
                 self._finished(outcome)
             if outcome.result == "Gone":
@@ -145,13 +150,13 @@ class Reconciler:
         try:
             desired = await runtime.desired()
         except InvalidResource as error:
-            await self._publish(refused(error, await self._previous(), self._now()))
+            await self._publish(refused(error, await self._previous(), self._now()), None)
             return Round(result="Refused", trouble=type(error).__name__)
         if desired is None:
             return Round(result="Gone")
         observed = await runtime.observe(desired)
         planned = plan(desired, observed)
-        await self._publish(report(desired, observed, planned, await self._previous()))
+        await self._publish(report(desired, observed, planned, await self._previous()), desired)
         await runtime.looked(observed)
         return await self._act(desired, observed, planned)
 
@@ -195,15 +200,20 @@ class Reconciler:
         """Perform one action and record what came of it; return the name of the trouble, empty when it was done."""
         started = time.monotonic()
         name, subject = type(action).__name__, subject_of(action, desired)
+        outcome = "Unfinished"
         try:
             await self._runtime.execute(action, desired, observed)
+            outcome = "Done"
         except (ActionRefused, ActionUnfinished) as error:
-            outcome = "Refused" if isinstance(error, ActionRefused) else "Unfinished"
+            if isinstance(error, ActionRefused):
+                outcome = "Refused"
             log.warning("action.failed", action=name, subject=subject, outcome=outcome, detail=str(error))
             # Once is everyday life: a leader that changes its mind about a follower. Twice in a row is news.
             if self._failures > 0:
                 await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
             return type(error).__name__
+        finally:
+            self._series.acted(name, outcome, time.monotonic() - started)
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
         self._last_warning = ""
@@ -265,7 +275,8 @@ class Reconciler:
             self._status = await self._runtime.last_status()
         return self._status
 
-    async def _publish(self, status: Status) -> None:
+    async def _publish(self, status: Status, desired: Desired | None) -> None:
+        self._series.reported(status, desired_members=desired.spec.replicas if desired is not None else None)
         if status != await self._previous():
             self._unchanged = 0
             await self._runtime.publish(status)

@@ -98,22 +98,21 @@ class Cluster:
                 name=self._name,
                 epoch=office.epoch,
                 may_act=office.may_act,
-                metrics=office.metrics,
             )
             self._rounds.started()
-            self._reconciler = Reconciler(runtime, pace=PACE, finished=self._finished)
+            self._reconciler = Reconciler(
+                runtime,
+                pace=PACE,
+                finished=self._rounds.finished,
+                series=office.metrics.loop(self._namespace, self._name),
+            )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):
                     log.info("loop.started", epoch=office.epoch)
                     await self._reconciler.run()
-                    office.metrics.forgot(self._namespace, self._name)
                     log.info("loop.ended", reason="the resource is gone")
             finally:
                 self._reconciler = None
-
-    def _finished(self, outcome: Round) -> None:
-        self._rounds.finished(outcome)
-        self._office.metrics.round_finished(outcome.result, outcome.seconds, trouble=outcome.trouble)
 
 
 class Clusters:
@@ -123,6 +122,7 @@ class Clusters:
         self._office = office
         self._clusters: dict[tuple[str, str], Cluster] = {}
         self._finishing: set[asyncio.Task[None]] = set()
+        office.metrics.show_loops(lambda: sum(one.running for one in self._clusters.values()))
 
     def cluster(self, namespace: str, name: str) -> Cluster:
         """Return the loop of a resource, which may not run yet."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import labels
 from collectionstore_operator.actions import (
@@ -45,7 +44,6 @@ from collectionstore_operator.incluster.record import Facts, Record
 from collectionstore_operator.incluster.requests import SIGNER, read_request
 from collectionstore_operator.kube import ApiError, Body, Conflict, Kind, Kube, NotFound, Unavailable
 from collectionstore_operator.kube.recorder import Recorder
-from collectionstore_operator.metrics import OperatorMetrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.observe import ask_nodes, has_data
 from collectionstore_operator.observed import (
@@ -81,11 +79,9 @@ class ClusterRuntime:
         name: str,
         epoch: int,
         may_act: Callable[[], bool] = lambda: True,
-        metrics: OperatorMetrics | None = None,
     ) -> None:
         """`may_act` says whether the Lease still is ours, as far as can be known without asking."""
         self._may_act = may_act
-        self._metrics = metrics or OperatorMetrics(CollectorRegistry())
         self._kube = kube
         self._client = client
         self._recorder = recorder
@@ -154,19 +150,10 @@ class ClusterRuntime:
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         """Perform one action. Raises ActionRefused or ActionUnfinished."""
-        outcome = "Unfinished"
-        try:
-            await self._guarded(action, desired, observed)
-            outcome = "Done"
-        except ActionRefused:
-            outcome = "Refused"
-            raise
-        finally:
-            self._metrics.acted(type(action).__name__, outcome)
+        await self._guarded(action, desired, observed)
 
     async def publish(self, status: Status) -> None:
         """Write the status; of a resource that has gone meanwhile, none is needed any more."""
-        self._metrics.reported(self._namespace, self._name, status)
         body = {"metadata": {"uid": self._resource["metadata"]["uid"]}, "status": msgspec.to_builtins(status)}
         try:
             self._resource = await self._kube.patch(
@@ -179,12 +166,9 @@ class ClusterRuntime:
         """Read the status published last; one that an older version wrote and nobody can read counts as none."""
         found = self._resource.get("status")
         try:
-            status = msgspec.convert(found, Status) if found else None
+            return msgspec.convert(found, Status) if found else None
         except msgspec.ValidationError:
             return None
-        if status is not None:
-            self._metrics.reported(self._namespace, self._name, status)
-        return status
 
     async def looked(self, observed: Observed) -> None:
         """Record what must not be forgotten of this look; and when nothing is left of a deleted cluster, let it go."""

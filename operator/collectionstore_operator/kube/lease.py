@@ -20,11 +20,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import labels
 from collectionstore_operator.kube.client import Kube
 from collectionstore_operator.kube.errors import AlreadyExists, ApiError, Conflict
 from collectionstore_operator.kube.kinds import Body, Kind
+from collectionstore_operator.metrics import OperatorMetrics
 
 LEASE_S: Final = 15
 RENEW_DEADLINE_S: Final = 10.0
@@ -59,6 +61,7 @@ class Lease:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        metrics: OperatorMetrics | None = None,
     ) -> None:
         self._kube = kube
         self._name = name
@@ -67,6 +70,7 @@ class Lease:
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
+        self._metrics = metrics or OperatorMetrics(CollectorRegistry())
         self._seen = _Seen("", 0.0)
         self._renewed = 0.0
         self.epoch = 0
@@ -99,6 +103,7 @@ class Lease:
                 async with asyncio.timeout(max(0.0, RENEW_DEADLINE_S - self.age_s)):
                     await self._renew()
             except (ApiError, TimeoutError) as error:
+                self._metrics.not_renewed()
                 log.warning("lease.not_renewed", name=self._name, reason=str(error) or "no answer in time")
                 if self.age_s >= RENEW_DEADLINE_S:
                     raise LeaseLost(f"{self._name} could not be renewed for {self.age_s:.0f} s") from error

@@ -73,11 +73,15 @@ class LocalRuntime:
         self._probes = Probes(client, changed)
         self._shown: tuple[int, ...] = ()
 
-    def take_over(self, *, start_wanted: bool) -> None:
-        """Begin a new epoch and adopt the nodes that run; start those that should when `start_wanted`."""
-        self._facts.change(epoch=self._facts.facts.epoch + 1)
+    def take_over(self, *, start_wanted: bool) -> int:
+        """Begin a new epoch and adopt the nodes that run; start those that should when `start_wanted`.
+
+        Returns the epoch.
+        """
+        facts = self._facts.change(epoch=self._facts.facts.epoch + 1)
         for name in self._directory.node_names():
             self._node(int(name.rpartition("-")[2])).recover(start_wanted=start_wanted)
+        return facts.epoch
 
     async def stop_nodes(self) -> None:
         """Stop every node, the leader after all others, so that nobody campaigns meanwhile."""

@@ -7,22 +7,33 @@ it and leaves the nodes running; the intent Stopped stops the nodes, the leader 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import logs
+from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.local.charge import AlreadySupervised, listen, take_charge
 from collectionstore_operator.local.errors import ExitCode, LocalError
 from collectionstore_operator.local.intent import Intent, read_intent
+from collectionstore_operator.local.ports import HOST
 from collectionstore_operator.local.runtime import LocalRuntime
 from collectionstore_operator.local.state import ClusterDirectory
+from collectionstore_operator.metrics import add_metrics, process_metrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.reconcile import Reconciler
 from collectionstore_operator.settings import InvalidSetting, Settings
+
+NAMESPACE: Final = "local"
+"""What stands for the namespace of local clusters in their series."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,18 +55,25 @@ class Supervisor:
             runtime = LocalRuntime(
                 self._directory, client, node_command=self._settings.node_command, changed=self._on_change
             )
-            self._reconciler = Reconciler(runtime)
+            registry = CollectorRegistry()
+            metrics = process_metrics(registry)
+            self._reconciler = Reconciler(runtime, series=metrics.loop(NAMESPACE, self._directory.name))
             stop_listening = listen(self._directory, self._on_poke)
             try:
-                await self._look_after(runtime)
+                async with _served(registry, await _metrics_port(runtime)):
+                    metrics.leads(runtime.take_over(start_wanted=self._start_wanted()))
+                    metrics.show_loops(lambda: 1)
+                    await self._look_after(runtime)
             finally:
                 stop_listening()
                 await runtime.release()
 
-    async def _look_after(self, runtime: LocalRuntime) -> None:
+    def _start_wanted(self) -> bool:
         if read_intent(self._directory) is Intent.STOPPED:
             self._ending.set()
-        runtime.take_over(start_wanted=not self._ending.is_set())
+        return not self._ending.is_set()
+
+    async def _look_after(self, runtime: LocalRuntime) -> None:
         rounds = asyncio.create_task(self._reconciler.run())
         ending = asyncio.create_task(self._ending.wait())
         try:
@@ -77,6 +95,36 @@ class Supervisor:
         if read_intent(self._directory) is Intent.STOPPED:
             self._ending.set()
         self._reconciler.wake()
+
+
+async def _metrics_port(runtime: LocalRuntime) -> int | None:
+    """Return the port below the members' ports; None while the resource does not say which those are."""
+    try:
+        desired = await runtime.desired()
+    except InvalidResource:
+        return None
+    return desired.spec.local.base_port - 1 if desired is not None else None
+
+
+@contextlib.asynccontextmanager
+async def _served(registry: CollectorRegistry, port: int | None) -> AsyncIterator[None]:
+    """Serve /metrics meanwhile. The cluster is looked after without them too, when the port cannot be had."""
+    app = web.Application()
+    add_metrics(app, registry)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        if port is None:
+            log.warning("metrics.not_served", reason="the resource is not valid")
+        else:
+            try:
+                await web.TCPSite(runner, HOST, port).start()
+                log.info("metrics.served", address=f"{HOST}:{port}")
+            except OSError as error:
+                log.warning("metrics.not_served", address=f"{HOST}:{port}", reason=str(error))
+        yield
+    finally:
+        await runner.cleanup()
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from collectionstore_operator.incluster.clusters import Clusters, Office
 from collectionstore_operator.kube import Kind, Kube, Unavailable
 from collectionstore_operator.kube.recorder import Recorder
 from collectionstore_operator.metrics import OperatorMetrics
-from collectionstore_operator.status import Condition, PlannedStep, Status
+from collectionstore_operator.status import Condition, MemberStatus, PlannedStep, Status
 from collectionstore_operator.tests.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.test_incluster_runtime import CLUSTER
 from collectionstore_operator.tests.test_kube_client import Clock
@@ -30,6 +30,11 @@ STATUS = Status(
     conditions=(CONDITION,),
     ready_members=2,
     fault_tolerance=0,
+    members=(
+        MemberStatus(name="demo-0", ordinal=0, role="Voter", ready=True),
+        MemberStatus(name="demo-1", ordinal=1, role="Voter", ready=True),
+        MemberStatus(name="demo-2", ordinal=2, role="Voter"),
+    ),
     plan=(STEP, PlannedStep(step="AddLearners", reason="x", since=MOMENT)),
     certificates_expire="2026-01-02T00:00:00Z",
 )
@@ -40,11 +45,11 @@ class Followed(OperatorMetrics):
     """Metrics that tell when a round was counted."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__(registry)
+        super().__init__(registry, wall=lambda: 1_800_000_000.0)
         self.counted = asyncio.Event()
 
-    def round_finished(self, result: str, seconds: float, *, trouble: str) -> None:
-        super().round_finished(result, seconds, trouble=trouble)
+    def round_finished(self, key: tuple[str, str], result: str, seconds: float, *, trouble: str) -> None:
+        super().round_finished(key, result, seconds, trouble=trouble)
         self.counted.set()
 
 
@@ -65,7 +70,9 @@ def told() -> Told:
 
 
 def test_what_is_said_of_a_cluster_goes_with_it(told: Told) -> None:
-    told.metrics.reported("shop", "demo", STATUS)
+    loop = told.metrics.loop("shop", "demo")
+    loop.reported(STATUS, desired_members=3)
+    loop.round_finished("Waiting", 0.1, trouble="")
     by_status = {
         value: told.value("collectionstore_cluster_condition", **DEMO, condition="Ready", status=value)
         for value in ("True", "False", "Unknown")
@@ -76,22 +83,35 @@ def test_what_is_said_of_a_cluster_goes_with_it(told: Told) -> None:
     assert told.value("collectionstore_cluster_plan_steps", **DEMO) == 2
     assert told.value("collectionstore_cluster_blocked_steps", **DEMO) == 1
     assert told.value("collectionstore_cluster_certificate_expiry_timestamp_seconds", **DEMO) == 1_767_312_000
-    told.metrics.forgot("shop", "demo")
+    assert told.value("collectionstore_cluster_desired_members", **DEMO) == 3
+    assert told.value("collectionstore_cluster_members", **DEMO, role="Voter", ready="true") == 2
+    assert told.value("collectionstore_cluster_members", **DEMO, role="Voter", ready="false") == 1
+    assert told.value("collectionstore_cluster_members", **DEMO, role="Leader", ready="true") == 0
+    assert told.value("collectionstore_cluster_blocked_since_timestamp_seconds", **DEMO) == 1_767_225_600
+    assert told.value("collectionstore_cluster_last_round_timestamp_seconds", **DEMO) == 1_800_000_000
+    loop.reported(STATUS, desired_members=None)
+    assert told.value("collectionstore_cluster_desired_members", **DEMO) == 3
+    loop.round_finished("Gone", 0.1, trouble="")
     assert told.value("collectionstore_cluster_ready_members", **DEMO) is None
 
 
 def test_cluster_without_certificates_has_no_expiry(told: Told) -> None:
-    told.metrics.reported("shop", "demo", Status())
+    told.metrics.reported(("shop", "demo"), Status(), None)
+    assert told.value("collectionstore_cluster_blocked_since_timestamp_seconds", **DEMO) is None
+    assert told.value("collectionstore_cluster_desired_members", **DEMO) is None
     assert told.value("collectionstore_cluster_certificate_expiry_timestamp_seconds", **DEMO) is None
     assert told.value("collectionstore_cluster_ready_members", **DEMO) == 0
 
 
 def test_leadership_is_told(told: Told) -> None:
     assert told.value("collectionstore_operator_is_leader") == 0
-    told.metrics.leads(7)
+    assert told.value("collectionstore_operator_lease_age_seconds") is None
+    told.metrics.leads(7, lambda: 2.5)
+    assert told.value("collectionstore_operator_lease_age_seconds") == 2.5
     assert told.value("collectionstore_operator_is_leader") == 1
     assert told.value("collectionstore_operator_epoch") == 7
     told.metrics.stands_by()
+    assert told.value("collectionstore_operator_lease_age_seconds") is None
     assert told.value("collectionstore_operator_is_leader") == 0
 
 
@@ -133,6 +153,8 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
         running = asyncio.create_task(Clusters(office).cluster("shop", "demo").run())
         await until(told, "collectionstore_operator_reconciles_total", result="Waiting")
         assert told.value("collectionstore_operator_actions_total", action="EnsureWorkload", outcome="Done") == 1
+        assert told.value("collectionstore_operator_action_duration_seconds_count", action="EnsureWorkload") == 1
+        assert told.value("collectionstore_operator_loops") == 1
         assert told.value("collectionstore_cluster_fault_tolerance", **DEMO) == 0
 
         async def behave(_request: web.Request) -> web.Response:
@@ -166,8 +188,8 @@ async def until(told: Told, series: str, **labels: str) -> None:
 
 async def test_metrics_are_served_beside_the_probes(told: Told) -> None:
     """In a form that Prometheus reads, with help on every series."""
-    told.metrics.reported("shop", "demo", STATUS)
-    told.metrics.round_finished("Failed", 0.1, trouble="Unavailable")
+    told.metrics.reported(("shop", "demo"), STATUS, 3)
+    told.metrics.round_finished(("shop", "demo"), "Failed", 0.1, trouble="Unavailable")
     async with TestClient(TestServer(application(Health(), told.registry))) as client:
         answer = await client.get("/metrics")
         assert answer.status == 200
