@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -26,9 +27,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
+from collectionstore_node import metrics as node_metrics
 from collectionstore_node.tests.histories.checker import check
 from collectionstore_node.tests.histories.workload import Workload, WorkloadSettings
+from collectionstore_observe.binaries import promtool
+from collectionstore_operator import metrics as operator_metrics
 
 CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120
@@ -171,7 +177,7 @@ class Writer:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster of three."""
-    running = Cluster(tmp_path_factory.mktemp("real"), _free_ports(60))
+    running = Cluster(tmp_path_factory.mktemp("real"), 1 + _free_ports(61))
     try:
         running.csctl("up", "-f", str(running.apply(3)))
         yield running
@@ -210,6 +216,37 @@ def test_every_member_takes_every_request(cluster: Cluster) -> None:
         assert cluster.request("PUT", ordinal, path, body, **{"Content-Type": "application/json"})[0] == 201
         for reader in range(3):
             assert cluster.request("GET", reader, path) == (200, body.replace(b" ", b""))
+
+
+def test_metrics_of_both_programs_are_clean_and_those_declared(cluster: Cluster) -> None:
+    """What Prometheus' own linter says of a scrape, whether it is the table's, and whether both formats can be read."""
+    programs = [(cluster.base_port + 10 * ordinal + 2, node_metrics.SERIES) for ordinal in range(3)]
+    programs.append((cluster.base_port - 1, operator_metrics.SERIES))
+    for port, table in programs:
+        text, openmetrics = scrape(port), scrape(port, "application/openmetrics-text; version=1.0.0")
+        linted = subprocess.run(
+            [promtool(), "check", "metrics"],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=REQUEST_TIMEOUT_S,
+            check=False,
+        )
+        assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
+        declared = {series.name + ("_info" if series.kind.value == "info" else "") for series in table}
+        told = set(re.findall("^# HELP (collectionstore_[a-z0-9_]+)", text, re.MULTILINE))
+        assert told == declared
+        families: list[Metric] = list(read_openmetrics(openmetrics))
+        own = {family.name for family in families if family.name.startswith("collectionstore_")}
+        assert own == {series.name.removesuffix("_total") for series in table}
+
+
+def scrape(port: int, accept: str = "text/plain") -> str:
+    """Return what is told at a port of this machine."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:
+        assert answer.headers["Content-Type"].startswith(accept.partition(";")[0])
+        return str(answer.read().decode())
 
 
 def test_leader_killed_under_a_writer_loses_nothing(cluster: Cluster) -> None:

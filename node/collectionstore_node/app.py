@@ -22,7 +22,6 @@ import aiohttp
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.registry import Collector
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
@@ -173,7 +172,7 @@ async def start(
     stack.push_async_callback(cancelled, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
     _show_certificates(metrics, transport, tls)
-    exposition = Exposition(metrics, (*_process_series(), stored_series(storage)))
+    exposition = Exposition(metrics, stored=stored_series(storage), process=_process_series())
     stack.callback(exposition.close)
     await _serve(stack, settings, replica, metrics, exposition, tls)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
@@ -201,14 +200,12 @@ async def hand_over(replica: Replica) -> None:
         log.info("leadership.kept", reason=str(error))
 
 
-def _process_series() -> tuple[Collector, ...]:
+def _process_series() -> CollectorRegistry:
     """Return what prometheus-client tells of any process; it reads /proc, which blocks."""
-    nowhere = CollectorRegistry()
-    return (
-        ProcessCollector(registry=nowhere),
-        PlatformCollector(registry=nowhere),
-        GCCollector(registry=nowhere),
-    )
+    registry = CollectorRegistry()
+    for kind in (ProcessCollector, PlatformCollector, GCCollector):
+        kind(registry=registry)
+    return registry
 
 
 def _show_certificates(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:

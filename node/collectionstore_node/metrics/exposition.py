@@ -1,40 +1,29 @@
-"""One scrape: what belongs to the event loop is read there, what may block and the making of text are in a thread."""
+"""One scrape: what belongs to the event loop is told there, at once; what may block is asked in a thread."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from collectionstore_node.metrics.registry import Metrics
 
-
-class _Scraped(Collector):
-    """What was read on the event loop, followed by what the thread reads."""
-
-    def __init__(self, read: list[Metric], blocking: Iterable[Collector]) -> None:
-        self._read = read
-        self._blocking = blocking
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self._read
-        for collector in self._blocking:
-            yield from collector.collect()
+_OPENMETRICS = "application/openmetrics-text"
 
 
 class Exposition:
     """Renders the metrics of one node; scrapes that come together wait for one another.
 
-    `blocking` collectors are asked in the thread.
+    `stored` and `process` are asked in the thread: the disk, and /proc.
     """
 
-    def __init__(self, metrics: Metrics, blocking: Iterable[Collector]) -> None:
+    def __init__(self, metrics: Metrics, *, stored: Metrics, process: Collector) -> None:
         self._metrics = metrics
-        self._blocking = tuple(blocking)
+        self._stored = stored
+        self._process = process
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
 
     async def render(self, accept: str) -> tuple[bytes, str]:
@@ -43,9 +32,14 @@ class Exposition:
         Raises `StorageFailed` when the disk does not let itself be asked any more.
         """
         encode, content_type = choose_encoder(accept)
-        scraped = _Scraped(list(self._metrics.collect()), self._blocking)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, encode, scraped), content_type
+        openmetrics = content_type.startswith(_OPENMETRICS)
+        told = self._metrics.render(openmetrics=openmetrics)
+        blocking = asyncio.get_running_loop().run_in_executor(self._thread, self._render_blocking, encode, openmetrics)
+        return told.encode() + await blocking, content_type
+
+    def _render_blocking(self, encode: Callable[[Collector], bytes], openmetrics: bool) -> bytes:  # noqa: FBT001
+        # The last part: the encoder ends an OpenMetrics text.
+        return self._stored.render(openmetrics=openmetrics).encode() + encode(self._process)
 
     def close(self) -> None:
         """Let the thread end."""

@@ -52,7 +52,7 @@ class DataDirectory(Protocol):
 
 
 def stored_series(directory: DataDirectory) -> Metrics:
-    """Return a collector that asks `directory` at every scrape; it blocks for a millisecond or so."""
+    """Return metrics that ask `directory` whenever they are rendered, which blocks for a millisecond or so."""
     metrics = Metrics(series=STORED)
     metrics.before_scrape(lambda: _ask(directory, metrics))
     return metrics

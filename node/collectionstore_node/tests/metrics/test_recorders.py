@@ -35,11 +35,15 @@ class Told:
 
     def __init__(self, *, enabled: bool = True) -> None:
         self.metrics = Metrics(enabled=enabled)
-        self._registry = CollectorRegistry()
-        self._registry.register(self.metrics)
 
     def value(self, name: str, **labels: str) -> float | None:
-        return self._registry.get_sample_value(f"collectionstore_{name}", labels)
+        """Return a sample as Prometheus reads it, or None."""
+        wanted = (f"collectionstore_{name}", labels)
+        for family in parse(self.metrics.render(), text_string_to_metric_families):
+            for sample in family.samples:
+                if (sample.name, sample.labels) == wanted:
+                    return float(sample.value)
+        return None
 
 
 @pytest.fixture
@@ -132,7 +136,7 @@ async def test_traced_observation_is_the_example_of_its_bucket(told: Told) -> No
     route.finished(200, 0.0004, "f" * 32)
     route.finished(200, 0.0003, TRACE)
     route.finished(200, 0.2)
-    exposition = Exposition(told.metrics, ())
+    exposition = Exposition(told.metrics, stored=Metrics(series=()), process=CollectorRegistry())
     plain, plain_type = await exposition.render("")
     text, content_type = await exposition.render(OPENMETRICS)
     exposition.close()
@@ -152,7 +156,7 @@ async def test_traced_observation_is_the_example_of_its_bucket(told: Told) -> No
 
 async def test_both_formats_tell_the_same_series(told: Told) -> None:
     ReplicaMetrics(told.metrics)
-    exposition = Exposition(told.metrics, ())
+    exposition = Exposition(told.metrics, stored=Metrics(series=()), process=CollectorRegistry())
     plain, _ = await exposition.render("text/plain")
     text, _ = await exposition.render(OPENMETRICS)
     exposition.close()

@@ -43,6 +43,7 @@ def test_names_and_texts_follow_the_rules(series: Series) -> None:
     assert series.name.endswith("_total") == (series.kind is Kind.COUNTER)
     assert series.help[0].isupper() or series.help[0].isdigit()
     assert not series.help.endswith(".")
+    assert not set(series.help) & set('\\\n"'), "it is told as it is"
     assert (series.kind is Kind.HISTOGRAM) == bool(series.buckets)
     assert list(series.buckets) == sorted(set(series.buckets))
     assert not {label.name for label in series.labels} & {"le", "job", "instance", "namespace", "cluster", "pod"}

@@ -14,8 +14,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
-from prometheus_client import CollectorRegistry
-
 from collectionstore_node.errors import StorageFailed
 from collectionstore_node.metrics import Metrics, ReplicaMetrics
 from collectionstore_node.raft.messages import Message, NodeId
@@ -27,6 +25,7 @@ from collectionstore_node.statemachine.commands import Command, KeyRef, Put
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.raft_log import RaftLog
+from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.transport import PeerAddress, PeerStatus, PeerUnavailable, Transport
 
@@ -138,10 +137,8 @@ class Member:
 
     def __init__(self, name: str, path: Path, wires: Wires, seed: int) -> None:
         self.database = Database.open(path, cluster_id="test", name=name, tuning=SMALL)
-        metrics = Metrics()
-        self.registry = CollectorRegistry()
-        self.registry.register(metrics)
-        counted = ReplicaMetrics(metrics)
+        self.metrics = Metrics()
+        counted = ReplicaMetrics(self.metrics)
         self.now = 0.0
         """What the clock shows that tells pauses."""
         self.id = self.database.identity.node_id
@@ -165,7 +162,7 @@ class Member:
             ProcessFacts("test", 1, address, f"http://{name}", address, address, address),
             counted,
         )
-        MemberGauges(self.driver, transport, metrics)
+        MemberGauges(self.driver, transport, self.metrics)
         self.task = asyncio.create_task(self.driver.run(), name=name)
         wires.members[self.id] = self
 
@@ -182,7 +179,7 @@ class Member:
 
     def series(self, name: str, **labels: str) -> float:
         """Return the value of a series."""
-        value = self.registry.get_sample_value(name, labels)
+        value = told(self.metrics, name, **labels)
         assert value is not None, name
         return value
 

@@ -9,7 +9,6 @@ from typing import cast
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.metrics import DigestSeries, Metrics
@@ -30,6 +29,7 @@ from collectionstore_node.statemachine.commands import (
 )
 from collectionstore_node.statemachine.keys import bucket_prefix
 from collectionstore_node.storage import Database
+from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
 from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.transport import PeerUnavailable, Transport
@@ -220,9 +220,7 @@ USELESS = [
 @pytest.mark.parametrize("useless", USELESS, ids=["silent", "garbage", "nothing", "nothing common", "two", "other"])
 async def test_what_cannot_be_compared_is_an_alarm_and_never_a_pass(useless: bytes | Exception) -> None:
     """S22: heard all the time, and yet nobody knows what state it holds."""
-    transport, leader, registry, failures = Asked(), Leader(), CollectorRegistry(), list[BaseException]()
-    metrics = Metrics()
-    registry.register(metrics)
+    transport, leader, metrics, failures = Asked(), Leader(), Metrics(), list[BaseException]()
     now = [0.0]
     transport.answers = {NodeId(2): useless, NodeId(3): GOOD_ANSWER}
     comparing = Comparing(
@@ -239,11 +237,11 @@ async def test_what_cannot_be_compared_is_an_alarm_and_never_a_pass(useless: byt
     now[0] = INCONCLUSIVE_S
     await comparing.round()
     assert comparing.checks()[NodeId(2)] == StateCheck("Inconclusive")
-    assert registry.get_sample_value("collectionstore_digest_inconclusive") == 1
+    assert told(metrics, "collectionstore_digest_inconclusive") == 1
     transport.answers[NodeId(2)] = GOOD_ANSWER
     await comparing.round()
     assert comparing.checks()[NodeId(2)] == StateCheck("Agrees", Index(5))
-    assert registry.get_sample_value("collectionstore_digest_inconclusive") == 0
+    assert told(metrics, "collectionstore_digest_inconclusive") == 0
     assert (failures, leader.condemned) == ([], [])
 
 

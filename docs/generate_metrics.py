@@ -1,0 +1,101 @@
+"""Write docs/metrics.md from the tables of both programs, or check that it is current."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from collectionstore_node.metrics import CHAPTERS as NODE
+from collectionstore_node.metrics.series import Label as NodeLabel
+from collectionstore_node.metrics.series import Series as NodeSeries
+from collectionstore_operator.metrics import CHAPTERS as OPERATOR
+from collectionstore_operator.metrics.series import Label as OperatorLabel
+from collectionstore_operator.metrics.series import Series as OperatorSeries
+
+PAGE = Path(__file__).with_name("metrics.md")
+COMMAND = "python docs/generate_metrics.py --write"
+
+HEAD = """# Metrics
+
+<!-- Made by `python docs/generate_metrics.py --write` from the tables in the code. Do not edit. -->
+
+| who | where | on one machine |
+| --- | --- | --- |
+| a member | `:7402/metrics`, plain HTTP, and on its client port | `http://127.0.0.1:7402`, `7412`, `7422`: the third of each member's ports |
+| the operator | `:8080/metrics` | the supervisor of a cluster: `http://127.0.0.1:7399`, the port below the members' |
+
+Prometheus text format, or OpenMetrics where the Accept header asks for it, as Prometheus does. In OpenMetrics a latency
+bucket shows its last traced request as an exemplar. Durations are in seconds, sizes in bytes.
+
+**Labels.** The values of every label are a closed set, or bounded by what the table says: never a key, an address or an
+id of a request. Series of a member carry neither namespace nor cluster: these come from the configuration of the scrape
+(`namespace`, `cluster`, `instance`). `peer` is the name of another member and goes with it. The operator tells of all
+its clusters and names them itself, so its scrape needs `honor_labels: true`. A counter whose label values are a closed
+set tells all of them from the start, so that the first failure is an increase.
+
+**Cost.** Counters are plain numbers; RocksDB, `/proc` and the file system are asked in a thread, once for each scrape.
+`COLLECTIONSTORE_METRICS=Disabled` turns off a member's counters and histograms. What a scrape reads by itself stays:
+gauges, RocksDB, the process. `bench/metrics_cost.py` measures what they cost.
+
+**Of any process.** Both programs tell `process_*` (CPU, memory, file descriptors, start), `python_gc_*` and
+`python_info` as well. Those are the Python client library's.
+
+**Not there.** There are no series of watchers, streams and expiry (TTL): the store has none of these.
+"""
+
+
+Series: TypeAlias = NodeSeries | OperatorSeries
+Label: TypeAlias = NodeLabel | OperatorLabel
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD, "## A member", *_chapters(NODE), "## The operator", *_chapters(OPERATOR)]
+    return "\n".join(parts)
+
+
+def _chapters(chapters: Iterable[tuple[str, Sequence[Series]]]) -> Iterable[str]:
+    for title, series in chapters:
+        yield f"\n### {title}\n"
+        yield "| series | kind | unit | what | labels |\n| --- | --- | --- | --- | --- |"
+        yield from (_row(one) for one in series)
+        for edges in dict.fromkeys(one.buckets for one in series if one.buckets):
+            names = ", ".join(f"`{_short(one.name)}`" for one in series if one.buckets == edges)
+            yield f"\nBuckets of {names}: {', '.join(f'{edge:.10g}' for edge in edges)}."
+    yield ""
+
+
+def _row(series: Series) -> str:
+    name = f"{series.name}_info" if series.kind.value == "info" else series.name
+    labels = "; ".join(_label(label) for label in series.labels)
+    return f"| `{name}` | {series.kind.value} | {series.unit} | {series.help} | {labels} |"
+
+
+def _label(label: Label) -> str:
+    if label.values:
+        return f"`{label.name}`: {', '.join(label.values)}"
+    return f"`{label.name}`: {label.bound}"
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("collectionstore_")
+
+
+def main() -> int:
+    """Write or check; 1 when the page is not current."""
+    parser = argparse.ArgumentParser(prog="docs/generate_metrics.py", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the page; without this, exit with 1 if it is stale")
+    if parser.parse_args().write:
+        PAGE.write_text(page())
+        return 0
+    if not PAGE.exists() or PAGE.read_text() != page():
+        print(f"{PAGE.name} is not current; make it so:  {COMMAND}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
