@@ -90,6 +90,7 @@ e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make
 generate: $(SYNCED) ## Write what is made: the resource's definition, roles, schemas, tables, install/operator.yaml
 	@.venv/bin/python -m collectionstore_operator.crd --write
 	@.venv/bin/python charts/generate.py
+	@.venv/bin/python docs/generate_metrics.py --write
 
 images: $(SYNCED) ## Build the images with buildah, podman or docker: make images [IMAGES_OPTIONS="--help"]
 	@.venv/bin/python images/build.py $(IMAGES_OPTIONS)
