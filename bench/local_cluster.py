@@ -28,6 +28,7 @@ PORT_STEP = 10
 NAME = "bench"
 STATE_PARENT = Path("/var/tmp")
 """Not /tmp, which is memory on many machines: fsync costs nothing there."""
+NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 UP_TIMEOUT_S = 60.0
 CSCTL_SPARE_S = 15.0
 """csctl gets this much longer than the deadline it was given, so that it can say itself what it waits for."""
@@ -146,6 +147,8 @@ class LocalCluster:
 
     folder: Path
     base_port: int
+    node_command: str = ""
+    """Another program for its nodes; the installed one when empty."""
 
     @property
     def state(self) -> Path:
@@ -168,7 +171,12 @@ class LocalCluster:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             # A session of its own: Ctrl-C reaches this program, which decides what to stop and in which order.
             process = await asyncio.create_subprocess_exec(
-                *words, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                env={**os.environ, **({NODE_COMMAND: self.node_command} if self.node_command else {})},
             )
             try:
                 async with asyncio.timeout(timeout_s):
@@ -223,15 +231,22 @@ class LocalCluster:
 
 @asynccontextmanager
 async def local_cluster(
-    *, replicas: int, base_port: int, spec: Mapping[str, object] | None = None, keep: bool = False
+    *,
+    replicas: int,
+    base_port: int,
+    spec: Mapping[str, object] | None = None,
+    keep: bool = False,
+    node_command: str = "",
 ) -> AsyncIterator[LocalCluster]:
     """Start a cluster, wait until it is Ready, and stop it at the end; with `keep` its files stay.
 
-    `spec` is added to the manifest's. Raises ClusterFailed.
+    `spec` is added to the manifest's; `node_command` is the program of its nodes. Raises ClusterFailed.
     """
     if not CSCTL.exists():
         raise ClusterFailed(f"{CSCTL} is missing: run `make install`, then this program with .venv/bin/python")
-    cluster = LocalCluster(Path(tempfile.mkdtemp(prefix="collectionstore-bench-", dir=STATE_PARENT)), base_port)
+    cluster = LocalCluster(
+        Path(tempfile.mkdtemp(prefix="collectionstore-bench-", dir=STATE_PARENT)), base_port, node_command
+    )
     manifest = {
         "apiVersion": "collectionstore.io/v1alpha1",
         "kind": "CollectionStoreCluster",

@@ -24,7 +24,7 @@ HEAD = """# Metrics
 
 | who | where | on one machine |
 | --- | --- | --- |
-| a member | `:7402/metrics`, plain HTTP, and its client port | `http://127.0.0.1:7402`, `7412`, `7422`: each third port |
+| a member | `:7402/metrics`, plain HTTP, and its client port | `http://127.0.0.1:7402`, `7412`, `7422` |
 | the operator | `:8080/metrics` | the supervisor of a cluster: `http://127.0.0.1:7399`, the port below the members' |
 
 Prometheus text format, or OpenMetrics where the Accept header asks for it, as Prometheus does. In OpenMetrics a latency

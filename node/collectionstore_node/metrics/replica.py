@@ -11,7 +11,7 @@ from collectionstore_node.metrics.table.process import STALLS
 from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, RESULTS, ROLES
 from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS
 from collectionstore_node.raft.ready import Role
-from collectionstore_node.statemachine.commands import Outcome
+from collectionstore_node.statemachine.commands import Code, Outcome
 
 
 class ReplicaMetrics:
@@ -59,10 +59,15 @@ class ReplicaMetrics:
     def applied(self, outcomes: Sequence[Sequence[Outcome]], seconds: float) -> None:
         """Count what came of the commands of some entries, applied in one go."""
         self._apply_seconds.observe(seconds)
+        good = replayed = 0
         for outcome in chain.from_iterable(outcomes):
-            self._results[outcome.code].inc()
-            if outcome.replayed:
-                self._replayed.inc()
+            if outcome.code is Code.OK:
+                good += 1
+            else:
+                self._results[outcome.code].inc()
+            replayed += outcome.replayed
+        self._results[Code.OK].inc(good)
+        self._replayed.inc(replayed)
 
     def transferred(self, result: str) -> None:
         """Count a transfer of leadership that was asked for here: done or failed."""

@@ -1,0 +1,192 @@
+"""Measure what metrics cost: two clusters side by side, one that counts and one that does not, loaded in turns.
+
+Then, with the counting one under full load, how long a scrape and /health take there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+import uvloop
+
+from load import Bench, Row, say
+from load_options import Options
+from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
+from machine import describe
+from tables import milliseconds, table
+
+SILENT_NODE = Path(__file__).with_name("silent_node.py")
+SIDES = ("on", "off")
+SETTLE_S = 0.5
+ASK_EVERY_S = 0.25
+ASK_TIMEOUT_S = 10.0
+OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+"""What Prometheus asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be measured."""
+
+    rounds: int
+    seconds: float
+    connections: int
+    workload: str
+    base_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How long answers of the leader's metrics port took under load, in seconds."""
+
+    scrape: Sequence[float]
+    health: Sequence[float]
+    scrape_bytes: int
+
+
+def parse_choice() -> Choice:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="bench/metrics_cost.py", description=__doc__)
+    add = parser.add_argument
+    add("--rounds", type=int, default=8, help="pairs of measurements (default: 8)")
+    add("--seconds", type=float, default=5.0, help="length of each, after 1 s of warm-up (default: 5)")
+    add("--connections", type=int, default=64, help="requests in flight (default: 64)")
+    add("--workload", choices=("write", "read"), default="write", help="default: write")
+    add(
+        "--base-port", type=int, default=21_500, metavar="PORT", help="two clusters of three from here (default: 21500)"
+    )
+    return Choice(**vars(parser.parse_args()))
+
+
+def options(choice: Choice) -> Options:
+    """Return how one cluster is loaded."""
+    return Options(
+        targets=(),
+        workloads=(choice.workload,),
+        connections=(choice.connections,),
+        seconds=choice.seconds,
+        payload_bytes=255,
+        keys=10_000,
+        spread="leader",
+        read_spread="all",
+        nodes=3,
+        profile="default",
+        base_port=choice.base_port,
+        output="table",
+        keep=False,
+    )
+
+
+async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
+    """Run everything."""
+    commands = {"on": "", "off": shlex.join([sys.executable, str(SILENT_NODE)])}
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        benches: dict[str, Bench] = {}
+        urls: dict[str, list[str]] = {}
+        for number, side in enumerate(SIDES):
+            say(f"starting three nodes with metrics {side}")
+            cluster = await stack.enter_async_context(
+                local_cluster(replicas=3, base_port=choice.base_port + 100 * number, node_command=commands[side])
+            )
+            urls[side] = cluster.urls(3)
+            benches[side] = Bench(options(choice), urls[side], Nodes(session))
+            await benches[side].prepare()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        rows = await _in_turns(choice, benches)
+        return rows, await _ask_under_load(choice, benches["on"], Nodes(session), urls["on"])
+
+
+async def _in_turns(choice: Choice, benches: dict[str, Bench]) -> dict[str, list[Row]]:
+    rows: dict[str, list[Row]] = {side: [] for side in SIDES}
+    for number in range(choice.rounds):
+        # Whoever comes first in a pair comes last in the next: a machine that warms up favours neither.
+        for side in SIDES if number % 2 == 0 else reversed(SIDES):
+            await asyncio.sleep(SETTLE_S)
+            rows[side].append(await benches[side].measure(choice.workload, choice.connections))
+            say(f"metrics {side:3} {rows[side][-1].requests_per_s:,.0f} requests/s")
+    return rows
+
+
+async def _ask_under_load(choice: Choice, bench: Bench, nodes: Nodes, urls: Sequence[str]) -> Asked:
+    say("asking for /metrics and /health under load")
+    _, leader = await nodes.leader(urls)
+    loading = asyncio.create_task(bench.measure(choice.workload, choice.connections))
+    scrape: list[float] = []
+    health: list[float] = []
+    size = 0
+    while not loading.done():
+        await asyncio.sleep(ASK_EVERY_S)
+        seconds, size = await _ask(nodes.session, f"http://{leader.metrics_address}/metrics")
+        scrape.append(seconds)
+        health.append((await _ask(nodes.session, f"http://{leader.metrics_address}/health"))[0])
+    await loading
+    return Asked(scrape, health, size)
+
+
+async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[float, int]:
+    """Return how long an answer took, and its bytes; seen from the load generator's own busy loop."""
+    started = time.perf_counter()
+    async with asyncio.timeout(ASK_TIMEOUT_S), session.get(url, headers=OPENMETRICS) as response:
+        content = await response.read()
+        if response.status != 200:
+            raise ClusterFailed(f"{url} answers {response.status}")
+    return time.perf_counter() - started, len(content)
+
+
+def render(rows: dict[str, list[Row]], asked: Asked) -> str:
+    """Return the result for people."""
+    lines = [
+        (
+            side,
+            f"{median(row.requests_per_s for row in some):,.0f}",
+            f"{median(row.cpu_leader_us or 0 for row in some):.0f}",
+        )
+        for side, some in rows.items()
+    ]
+    shares = sorted(on.requests_per_s / off.requests_per_s for on, off in zip(rows["on"], rows["off"], strict=True))
+    cpu = sorted((on.cpu_leader_us or 0) / (off.cpu_leader_us or 1) for on, off in zip(*rows.values(), strict=True))
+    return "\n".join(
+        [
+            table(("metrics", "median requests/s", "median leader µs"), lines, right=(1, 2)),
+            "",
+            f"throughput on/off by pair: median {median(shares):.3f}, from {shares[0]:.3f} to {shares[-1]:.3f}",
+            f"leader CPU per request on/off by pair: median {median(cpu):.3f}, from {cpu[0]:.3f} to {cpu[-1]:.3f}",
+            f"scrape under load: {len(asked.scrape)} of {asked.scrape_bytes:,} B, median "
+            f"{milliseconds(median(asked.scrape))} ms, worst {milliseconds(max(asked.scrape))} ms",
+            f"/health under load: median {milliseconds(median(asked.health))} ms, "
+            f"worst {milliseconds(max(asked.health))} ms",
+        ]
+    )
+
+
+def main() -> int:
+    """Run; 0 measured, 1 a cluster failed."""
+    choice = parse_choice()
+    machine = describe(STATE_PARENT)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rows, asked = runner.run(measure(choice))
+    except (ClusterFailed, OSError, TimeoutError) as error:
+        say(f"error: {error}")
+        return 1
+    what = f"{choice.rounds} pairs of {choice.seconds:g} s, {choice.workload}s over {choice.connections} connections"
+    print("\n".join([*machine.lines(), what, "", render(rows, asked)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
