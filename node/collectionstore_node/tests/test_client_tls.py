@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.tests.transport.doubles import Authority
@@ -53,7 +54,9 @@ async def test_new_handshakes_get_the_renewed_certificate(tmp_path: Path) -> Non
     assert (await handshake(tls, client))[0] == first, "unchanged files are not loaded again"
     authority.issue(tmp_path / "node", "demo-0")
     tls.reload()
-    assert (await handshake(tls, client))[0] != first
+    renewed, _ = await handshake(tls, client)
+    assert renewed != first
+    assert tls.not_after == x509.load_der_x509_certificate(renewed).not_valid_after_utc
 
 
 async def test_files_that_do_not_fit_together_leave_the_old_in_use(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ def test_failure_detection_is_whole_unless_told_otherwise() -> None:
     assert (given.pre_vote, given.check_quorum) == ("Disabled", "Disabled")
 
 
+def test_metrics_are_on_unless_turned_off() -> None:
+    assert (settings().metrics, settings(METRICS="Disabled").metrics) == ("Enabled", "Disabled")
+
+
 @pytest.mark.parametrize("variable", ["NAME", "CLUSTER_ID", "DATA_DIR", "TLS_DIR"])
 def test_missing_required_variable_is_named(variable: str) -> None:
     environment = {name: value for name, value in GOOD.items() if name != PREFIX + variable}

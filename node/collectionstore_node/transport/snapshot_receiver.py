@@ -120,7 +120,6 @@ class SnapshotReceiver:
             await connection.write(encode_done() if outcome is None else encode_refusal(outcome))
             connection.end(CloseCode.DONE, "")
         except Refused as error:
-            self._metrics.snapshot_failed()
             connection.end(error.code, error.detail)
         except PartRefused as error:
             self._metrics.snapshot_failed()
@@ -128,11 +127,9 @@ class SnapshotReceiver:
             await connection.write(encode_refusal(error.refusal))
             connection.end(CloseCode.DONE, "")
         except (ConnectionGone, OSError, ClientError) as error:
-            self._metrics.snapshot_failed()
             log.info("snapshot.interrupted", peer=connection.remote.name, reason=str(error))
         except Exception:
             # A bug here must not leave the sender waiting on a connection that answers pings.
-            self._metrics.snapshot_failed()
             log.exception("snapshot.failed", peer=connection.remote.name)
             connection.end(CloseCode.INTERNAL, "internal error")
 
@@ -163,6 +160,7 @@ class SnapshotReceiver:
             raise
         except BaseException:
             # The connection is gone or superseded: the next one goes on from `stored`.
+            self._metrics.snapshot_failed()
             self._spool.release(part, self._clock())
             raise
         self._metrics.snapshot_received(part.size_bytes, self._clock() - part.began_at)

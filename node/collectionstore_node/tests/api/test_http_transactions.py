@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collectionstore_node.tests.api.http_clients import Client
-from collectionstore_node.tests.api.memory_replica import MemoryReplica
+from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
 
 TRANSACTIONS = "/api/v1/transactions"
 PEOPLE = "/api/v1/collections/people/documents"
@@ -102,6 +102,18 @@ async def test_a_repeated_transaction_is_replayed(people: Client) -> None:
 
     assert again.json == first.json
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_transactions_are_counted_by_what_came_of_them(people: Client, metrics: RecordedMetrics) -> None:
+    write = {"op": "put", **KEY, "value": ""}
+    missing = {"collection": "nobody-made-it", "id": "x"}
+    await people.post(TRANSACTIONS, {"then": [write]})
+    await people.post(TRANSACTIONS, {"compare": [{**KEY, "field": "exists", "operand": False}], "else": [write]})
+    await people.post(TRANSACTIONS, {"then": [{**write, "if_exists": False}]})
+    await people.post(TRANSACTIONS, {"then": [{"op": "get", **missing}]})
+    await people.post(TRANSACTIONS, {"than": []})
+    assert metrics.transactions == {"then": 1, "else": 1, "conflict": 1, "refused": 1}
+    assert metrics.problems == {"precondition_failed": 1, "collection_not_found": 1, "invalid_body": 1}
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ async def test_snapshot_arrives_whole_and_leaves_no_file(pair: tuple[Node, Node]
     one, two = pair
     await one.transport.send_snapshot(two.id, b"envelope", snapshot)
     assert two.replica.snapshots == [(one.id, b"envelope", DATA)]
+    assert (two.metrics.snapshots_received, two.metrics.snapshots_failed) == ([len(DATA)], 0)
     assert spooled(two) == []
     assert await asyncio.to_thread(snapshot.read_bytes) == DATA
 
@@ -95,6 +96,8 @@ async def test_snapshot_resumes_where_its_connection_was_cut(
         await eventually(lambda: len(one.metrics.peer("n2").handshakes) > dials)  # noqa: B023 - awaited here
     await sending
     assert two.replica.snapshots == [(one.id, b"e", DATA)]
+    assert two.metrics.snapshots_received == [len(DATA)], "once, over all its connections"
+    assert two.metrics.snapshots_failed >= 2
     resent = one.metrics.peer("n2").counts["sent_bytes"] - len(DATA)
     assert resent < 2 * (SMALL_CHUNKS.snapshot_window_bytes + (64 << 10)), "more than a window per cut"
     assert spooled(two) == []
