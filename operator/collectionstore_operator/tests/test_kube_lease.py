@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from collectionstore_operator.kube import Kube
 from collectionstore_operator.kube.lease import EPOCH, LEASE_S, RENEW_DEADLINE_S, Lease, LeaseLost
+from collectionstore_operator.metrics import OperatorMetrics
 from collectionstore_operator.tests.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.test_kube_client import Clock
 
@@ -24,6 +26,8 @@ class Election:
         self.kube = kube
         self.clock = Clock()
         self.running = 1
+        self.registry = CollectorRegistry()
+        self._metrics = OperatorMetrics(self.registry)
         self._asleep: list[tuple[float, asyncio.Event]] = []
 
     def operator(self, identity: str, wall: float = WALL) -> Lease:
@@ -35,6 +39,7 @@ class Election:
             clock=self.clock.time,
             wall=lambda: wall + self.clock.now,
             sleep=self.sleep,
+            metrics=self._metrics,
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -144,6 +149,9 @@ async def test_operator_that_cannot_renew_ends_before_others_may_begin(
     with pytest.raises(LeaseLost, match="could not be renewed"):
         await lease.keep()
     assert RENEW_DEADLINE_S <= election.clock.now < LEASE_S
+    failures = election.registry.get_sample_value("collectionstore_operator_lease_renew_failures_total")
+    assert failures is not None
+    assert failures > 1
 
 
 async def test_operator_that_slept_through_its_term_knows_before_it_acts(election: Election) -> None:
