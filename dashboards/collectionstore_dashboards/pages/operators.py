@@ -1,0 +1,287 @@
+"""The operator: does it turn, what does it do, what holds it up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collectionstore_dashboards.frame import Page, Row, Variables
+from collectionstore_dashboards.panels import (
+    AMBER,
+    GREEN,
+    GREY,
+    RED,
+    Column,
+    Query,
+    above,
+    below,
+    graph,
+    grid,
+    number,
+    states,
+)
+from collectionstore_dashboards.queries import CLUSTER, OPERATOR, WINDOW, now, quantile, rate, rises
+
+_EACH: Final = "{{instance}}"
+_JOB: Final = 'job="collectionstore-operator"'
+_KEYS: Final = "namespace, cluster"
+_FAILED_ROUNDS: Final = rate("collectionstore_operator_reconciles_total", where='result="Failed"', scope=OPERATOR)
+
+
+def _own(series: str, where: str = "") -> str:
+    return now(f"collectionstore_operator_{series}", where, scope=OPERATOR)
+
+
+def _told(series: str, where: str = "", by: str = _KEYS) -> str:
+    return f"max by ({by}) ({now(f'collectionstore_cluster_{series}', where, scope=CLUSTER)})"
+
+
+STANDING: Final = Row(
+    "For the person on call: does it turn",
+    (
+        number(
+            "Operator that acts",
+            "The one that holds the Lease. None: nothing is repaired, and nothing is changed.",
+            "none",
+            Query(f"{_own('is_leader')} == 1", _EACH),
+            named=True,
+            otherwise="nobody",
+            steps=((None, GREEN),),
+        ),
+        number(
+            "Oldest round",
+            "Time since the last round of the cluster that was looked at longest ago. Rounds come every few seconds.",
+            "s",
+            Query(f"time() - min({_told('last_round_timestamp_seconds')})", "age"),
+            steps=above(60, 300),
+            otherwise="no clusters",
+        ),
+        number(
+            "Rounds that fail",
+            "Share of rounds that end with an error.",
+            "percentunit",
+            Query(
+                f"{_FAILED_ROUNDS} / {rate('collectionstore_operator_reconciles_total', scope=OPERATOR)}",
+                "share",
+            ),
+            steps=above(0.05, 0.5),
+        ),
+        number(
+            "Blocked for",
+            "How long the oldest blocked step of a plan has been waiting.",
+            "s",
+            Query(f"time() - min({_told('blocked_since_timestamp_seconds')})", "age"),
+            steps=above(600, 1800),
+            otherwise="nothing waits",
+        ),
+        number(
+            "Clusters",
+            "Clusters whose loop runs.",
+            "none",
+            Query(f"sum({_own('loops')})", "clusters"),
+            decimals=0,
+        ),
+        number(
+            "Age of the Lease",
+            "Time since the Lease was renewed. An operator that cannot renew it stops acting.",
+            "s",
+            Query(f"min({_own('lease_age_seconds')})", "age"),
+            steps=above(10, 15),
+            otherwise="no Lease",
+        ),
+    ),
+)
+
+CLUSTERS: Final = Row(
+    "For the person on call: the clusters as the operator sees them",
+    (
+        grid(
+            "Clusters",
+            "Members, plan and certificates of each cluster that is chosen above.",
+            Column("Wanted", _told("desired_members"), "none"),
+            Column("Ready", _told("ready_members"), "none"),
+            Column("May still fail", _told("fault_tolerance"), "none", below(0, 1)),
+            Column("Steps", _told("plan_steps"), "none"),
+            Column("Blocked steps", _told("blocked_steps"), "none", above(1, 10)),
+            Column("Blocked for", f"time() - {_told('blocked_since_timestamp_seconds')}", "s", above(600, 1800)),
+            Column("Last round", f"time() - {_told('last_round_timestamp_seconds')}", "s", above(60, 300)),
+            Column(
+                "First certificate ends in",
+                f"{_told('certificate_expiry_timestamp_seconds')} - time()",
+                "s",
+                below(7 * 86400, 21 * 86400),
+            ),
+            keys=("namespace", "cluster"),
+            width=24,
+            height=7,
+        ),
+        states(
+            "Conditions",
+            "Conditions of the cluster that are True.",
+            Query(
+                _told("condition", 'status="True"', by=f"{_KEYS}, condition"), "{{namespace}}/{{cluster}} {{condition}}"
+            ),
+            words=(("1", "True", GREEN), ("0", "not True", GREY)),
+            width=12,
+            height=8,
+        ),
+        graph(
+            "Members by role",
+            "Members as the operator sees them; those with role None are pods or volumes without a part.",
+            "none",
+            Query(f"{_told('members', by='role, ready')} > 0", "{{role}}, ready {{ready}}"),
+            width=12,
+            stacked=True,
+        ),
+        graph(
+            "Plan",
+            "Steps that remain, and those of them that wait for something.",
+            "short",
+            Query(_told("plan_steps"), "{{namespace}}/{{cluster}} steps"),
+            Query(_told("blocked_steps"), "{{namespace}}/{{cluster}} blocked"),
+            width=12,
+        ),
+        graph(
+            "Age of the last round",
+            "A line that climbs is a loop that hangs.",
+            "s",
+            Query(f"time() - {_told('last_round_timestamp_seconds')}", "{{namespace}}/{{cluster}}"),
+            width=12,
+        ),
+    ),
+)
+
+WORK: Final = Row(
+    "For the developer: rounds and actions",
+    (
+        graph(
+            "Rounds",
+            "Rounds per second by what came of them. Settled is the usual one; Failed and Refused need a look.",
+            "cps",
+            Query(rate("collectionstore_operator_reconciles_total", "result", scope=OPERATOR), "{{result}}"),
+        ),
+        graph(
+            "Time of a round",
+            "Look, plan, report, act.",
+            "s",
+            Query(quantile(0.99, "collectionstore_operator_reconcile_duration_seconds", scope=OPERATOR), "p99"),
+            Query(quantile(0.5, "collectionstore_operator_reconcile_duration_seconds", scope=OPERATOR), "p50"),
+            log=True,
+        ),
+        graph(
+            "Troubles",
+            "Errors that ended a round, by their kind.",
+            "short",
+            Query(rises("collectionstore_operator_errors_total", "kind", scope=OPERATOR), "{{kind}}"),
+        ),
+        graph(
+            "Actions",
+            "Actions by what came of them. Unfinished ones are looked at again in the next round.",
+            "short",
+            Query(
+                f"{rises('collectionstore_operator_actions_total', 'action, outcome', scope=OPERATOR)} > 0",
+                "{{action}} {{outcome}}",
+            ),
+            width=12,
+        ),
+        graph(
+            "Time of actions",
+            "Mean time of one, by action.",
+            "s",
+            Query(
+                f"{rate('collectionstore_operator_action_duration_seconds_sum', 'action', scope=OPERATOR)} / "
+                f"({rate('collectionstore_operator_action_duration_seconds_count', 'action', scope=OPERATOR)} > 0)",
+                "{{action}}",
+            ),
+            width=12,
+        ),
+    ),
+)
+
+SERVER: Final = Row(
+    "For the developer: API server and Lease",
+    (
+        graph(
+            "Requests to the API server",
+            "Tries per second by method and code; code 0 is no answer.",
+            "reqps",
+            Query(
+                rate("collectionstore_operator_api_requests_total", "method, code", scope=OPERATOR),
+                "{{method}} {{code}}",
+            ),
+        ),
+        graph(
+            "Requests by resource",
+            "Which kinds of object are asked for.",
+            "reqps",
+            Query(rate("collectionstore_operator_api_requests_total", "resource", scope=OPERATOR), "{{resource}}"),
+        ),
+        graph(
+            "Time of a request, p99",
+            "One try of a request to the API server.",
+            "s",
+            Query(
+                quantile(0.99, "collectionstore_operator_api_request_duration_seconds", "method", scope=OPERATOR),
+                "{{method}}",
+            ),
+            log=True,
+        ),
+        graph(
+            "Repeated tries",
+            "Requests that were tried again.",
+            "cps",
+            Query(rate("collectionstore_operator_api_retries_total", "instance", scope=OPERATOR), _EACH),
+        ),
+        states(
+            "Holds the Lease",
+            "Who acts. Two at once would be two bars: the fencing epoch keeps the older one from harm.",
+            Query(_own("is_leader"), _EACH),
+            words=(("1", "acts", GREEN), ("0", "stands by", GREY)),
+            width=8,
+            height=8,
+        ),
+        graph(
+            "Lease",
+            "Failed renewals, and changes of the fencing epoch (each is another operator).",
+            "short",
+            Query(
+                rises("collectionstore_operator_lease_renew_failures_total", "instance", scope=OPERATOR),
+                "{{instance}} failed",
+            ),
+            Query(f"changes({_own('epoch')}[{WINDOW}])", "{{instance}} epoch"),
+        ),
+        graph(
+            "Processor",
+            "Processor seconds used per second.",
+            "percentunit",
+            Query(rate("process_cpu_seconds_total", "instance", _JOB, scope=OPERATOR), _EACH),
+        ),
+        graph(
+            "Memory",
+            "Resident memory.",
+            "bytes",
+            Query(now("process_resident_memory_bytes", _JOB, scope=OPERATOR), _EACH),
+        ),
+        states(
+            "Versions",
+            "Which version runs.",
+            Query(_own("build_info"), "{{instance}} {{version}}"),
+            words=(("1", "runs", GREEN), ("0", "gone", RED), ("2", "twice", AMBER)),
+            width=8,
+            height=8,
+        ),
+    ),
+)
+
+PAGE: Final = Page(
+    "operator",
+    "Collection Store / Operator",
+    "Rounds, plans, actions and the API server, of the operator and of the clusters that it looks after.",
+    (STANDING, CLUSTERS, WORK, SERVER),
+    Variables(
+        clusters="collectionstore_cluster_desired_members",
+        instances="collectionstore_operator_is_leader",
+        instance_scope="",
+        several=True,
+        instance_label="Operator",
+    ),
+)
