@@ -22,6 +22,10 @@ EXIT_ADDRESS_TAKEN = 69
 EXIT_INTERNAL = 70
 EXIT_DISK = 74
 
+_TRACES = """traces, by the standard variables of OpenTelemetry (docs/tracing.md):
+  on when OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set; OTEL_TRACES_SAMPLER says which
+"""
+
 _EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT
   64  a setting is missing or out of bounds, or the service account is not mounted
@@ -77,7 +81,7 @@ def _answer(arguments: list[str]) -> int:
             sys.stdout.write("settings, by environment variables:\n")
             for name, default, meaning in VARIABLES:
                 sys.stdout.write(f"  {PREFIX + name:<36} {meaning} ({default})\n")
-            sys.stdout.write(f"\n{_EXIT_CODES}")
+            sys.stdout.write(f"\n{_TRACES}\n{_EXIT_CODES}")
         case _:
             sys.stderr.write("collectionstore-node takes --help or --version; its settings are environment variables\n")
             return EXIT_USAGE

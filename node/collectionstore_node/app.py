@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 import structlog
@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
+from collectionstore_node.api.ports import TraceRequest
 from collectionstore_node.api.server import make_client_server, make_probe_server
 from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.credentials import keep_certificate
@@ -35,6 +36,7 @@ from collectionstore_node.metrics import (
     HttpSeries,
     Metrics,
     ReplicaMetrics,
+    TracingSeries,
     TransportSeries,
     stored_series,
 )
@@ -52,6 +54,10 @@ from collectionstore_node.transport import (
     Transport,
     tcp_connector,
 )
+
+if TYPE_CHECKING:
+    from collectionstore_node.tracing.exporting import Exporting
+    from collectionstore_node.tracing.spans import Tracing
 
 log = structlog.get_logger()
 
@@ -138,6 +144,7 @@ async def start(
     metrics = Metrics(enabled=settings.metrics == "Enabled")
     metrics.tell("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
     counted = ReplicaMetrics(metrics)
+    tracing = await _open_tracing(stack, settings, metrics)
     driver = Driver(
         storage,
         _driver_settings(settings),
@@ -145,6 +152,7 @@ async def start(
         random=surroundings.random,
         wall_ms=surroundings.wall_ms,
         pause_clock=surroundings.clock,
+        tracing=tracing,
     )
     transport = Transport(
         cluster_id=settings.cluster_id,
@@ -174,7 +182,7 @@ async def start(
     _show_certificates(metrics, transport, tls)
     exposition = Exposition(metrics, stored=stored_series(storage), process=_process_series())
     stack.callback(exposition.close)
-    await _serve(stack, settings, replica, metrics, exposition, tls)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
     return Member(driving, driver, replica, transport)
@@ -259,6 +267,48 @@ def _facts(settings: Settings, pid: int) -> ProcessFacts:
     )
 
 
+async def _open_tracing(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Tracing | None:
+    """Start to export spans when the environment names a receiver; `stack` ends it after all that makes spans."""
+    if settings.traces.refused:
+        log.warning("tracing.refused", reason=settings.traces.refused)
+    if not settings.traces.endpoint:
+        return None
+    loop = asyncio.get_running_loop()
+    try:
+        exporting = await loop.run_in_executor(None, _exporting, settings, TracingSeries(metrics))
+    except ValueError as error:
+        log.warning("tracing.refused", reason=str(error))
+        return None
+
+    async def close() -> None:
+        await loop.run_in_executor(None, exporting.close)
+
+    stack.push_async_callback(close)
+    log.info("tracing.started", endpoint=settings.traces.endpoint)
+    return exporting.tracing
+
+
+def _exporting(settings: Settings, series: TracingSeries) -> Exporting:
+    # Here, in a thread: what is not wanted is not imported, and what is takes half a second.
+    from collectionstore_node.tracing.exporting import SERVICE_NAME, open_exporting
+
+    resource = {
+        "service.name": SERVICE_NAME,
+        "service.namespace": settings.cluster_id,
+        "service.instance.id": settings.name,
+        "service.version": __version__,
+    }
+    return open_exporting(resource, series.count, spans_max=settings.traces.spans_max)
+
+
+def _request_spans(tracing: Tracing | None) -> TraceRequest | None:
+    if tracing is None:
+        return None
+    from collectionstore_node.tracing.requests import serve
+
+    return partial(serve, tracing)
+
+
 async def _serve(
     stack: AsyncExitStack,
     settings: Settings,
@@ -266,6 +316,7 @@ async def _serve(
     metrics: Metrics,
     exposition: Exposition,
     tls: ClientTls | None,
+    tracing: Tracing | None,
 ) -> None:
     limits = Limits(document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max)
     series = HttpSeries(metrics, inflight_max=limits.inflight_requests_max)
@@ -276,6 +327,7 @@ async def _serve(
         render_metrics=exposition.render,
         authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
         tls=tls is not None,
+        trace=_request_spans(tracing),
     )
     probes = make_probe_server(replica, limits, series, render_metrics=exposition.render)
     await start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)

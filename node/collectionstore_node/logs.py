@@ -12,11 +12,14 @@ from typing import Literal
 
 import structlog
 
+from collectionstore_node.tracing.active import add_ids
+
 
 def configure(*, format_: Literal["json", "console"], level: str, **bound: str) -> None:
     """Set up logging for the process; `bound` values are on every line."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

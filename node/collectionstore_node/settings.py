@@ -1,7 +1,7 @@
-"""The settings of a node: one frozen struct, read once from the environment; nothing else reads `os.environ`.
+"""The settings of a node: one frozen struct, read once from the environment; nothing else of ours reads `os.environ`.
 
-Every variable starts with `COLLECTIONSTORE_`. Nothing about joining is a setting: an empty node waits until it is
-bootstrapped by an explicit call or until a leader contacts it.
+Every variable starts with `COLLECTIONSTORE_`, but for OpenTelemetry's own (docs/tracing.md). Nothing about joining is a
+setting: an empty node waits until it is bootstrapped by an explicit call or until a leader contacts it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
+
+from collectionstore_node.tracing.wanted import NOT_WANTED, Wanted, wanted
 
 PREFIX: Final = "COLLECTIONSTORE_"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -90,6 +92,8 @@ class Settings:
     """Disabled: nothing is counted on the way of a request; what a scrape reads by itself is still told."""
     log_format: Literal["json", "console"]
     log_level: Literal["debug", "info", "warning", "error"]
+    traces: Wanted = NOT_WANTED
+    """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -153,6 +157,7 @@ class Settings:
                 Literal["debug", "info", "warning", "error"],
                 read.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             ),
+            traces=wanted(environment),
         )
 
 

@@ -63,6 +63,20 @@ class RouteMetrics(Protocol):
         """Count a request that was answered with `status` after `seconds`; `trace_id` when it is traced."""
 
 
+class RequestTrace(Protocol):
+    """The span of a sampled request; one of its methods is called, once."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits."""
+
+    def answered(self, status: int) -> None:
+        """End it with an answer."""
+
+    def abandoned(self) -> None:
+        """End it without one."""
+
+
 class HttpMetrics(Protocol):
     """Where the API's measurements go."""
 
@@ -90,6 +104,10 @@ RenderMetrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 AuthorizeAdmin = Callable[[web.BaseRequest], bool]
 """Tells whether the sender of a request may change the cluster."""
+
+
+TraceRequest = Callable[[web.BaseRequest, str, str], RequestTrace | None]
+"""Begins the span of a request, of this method, to this route's pattern; returns None unless it is sampled."""
 
 
 @dataclass(frozen=True, slots=True)

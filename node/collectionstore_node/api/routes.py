@@ -68,6 +68,7 @@ class Entry(NamedTuple):
     parameters: frozenset[str]
     metrics: RouteMetrics
     probe: bool
+    pattern: str
 
 
 class _Node:
@@ -91,7 +92,7 @@ class Router:
             node = self._place(route.pattern)
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
                 counters = metrics.route(route.pattern, method)
-                node.methods[method] = Entry(route.handler, route.parameters, counters, route in PROBES)
+                node.methods[method] = Entry(route.handler, route.parameters, counters, route in PROBES, route.pattern)
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:
         """Return the entry and the path's arguments, as they were sent. Raises `Problem` 404 or 405."""

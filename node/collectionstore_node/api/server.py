@@ -24,7 +24,15 @@ from collectionstore_node.api.bodies import Arrivals
 from collectionstore_node.api.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.limits import Limits
 from collectionstore_node.api.options import default_options, parse_options
-from collectionstore_node.api.ports import Api, AuthorizeAdmin, Call, HttpMetrics, RenderMetrics, ReplicaPort
+from collectionstore_node.api.ports import (
+    Api,
+    AuthorizeAdmin,
+    Call,
+    HttpMetrics,
+    RenderMetrics,
+    ReplicaPort,
+    TraceRequest,
+)
 from collectionstore_node.api.problems import Problem, problem_of, render
 from collectionstore_node.api.routes import CLIENT, PROBES, Entry, Route, Router
 from collectionstore_node.errors import Fatal, NodeError, NotLeader
@@ -44,8 +52,11 @@ _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 class Dispatcher:
     """Finds the handler of a request, counts it, and turns whatever is raised into an answer."""
 
-    def __init__(self, api: Api, routes: Iterable[Route], metrics: HttpMetrics) -> None:
+    def __init__(
+        self, api: Api, routes: Iterable[Route], metrics: HttpMetrics, trace: TraceRequest | None = None
+    ) -> None:
         self._api = api
+        self._trace = trace
         self._router = Router(routes, metrics)
         self._metrics = metrics
         self._unrouted = metrics.route("unmatched", "any")
@@ -59,7 +70,7 @@ class Dispatcher:
     async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer `request`; raises nothing but cancellation."""
         started = perf_counter()
-        counters = self._unrouted
+        counters, traced = self._unrouted, None
         self._inflight += 1
         try:
             target = request.raw_path
@@ -68,6 +79,8 @@ class Dispatcher:
             path, _, query = target.partition("?")
             entry, arguments = self._router.find(request.method, path)
             counters = entry.metrics
+            if self._trace is not None and not entry.probe:
+                traced = self._trace(request, request.method, entry.pattern)
             self._check_bounds(target, entry)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
             if options.redirect and not self._api.replica.is_leader:
@@ -78,9 +91,18 @@ class Dispatcher:
                 answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_id(request).encode()
         except Exception as error:  # the boundary: everything becomes an answer
             answer = self.refuse(request, error)
+        except BaseException:
+            if traced is not None:
+                traced.abandoned()
+            raise
         finally:
             self._inflight -= 1
-        counters.finished(answer.code, perf_counter() - started)
+        seconds = perf_counter() - started
+        if traced is None:
+            counters.finished(answer.code, seconds)
+        else:
+            traced.answered(answer.code)
+            counters.finished(answer.code, seconds, traced.trace_id)
         return answer
 
     def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
@@ -191,8 +213,12 @@ def make_client_server(
     render_metrics: RenderMetrics,
     authorize_admin: AuthorizeAdmin,
     tls: bool,
+    trace: TraceRequest | None = None,
 ) -> ApiServer:
-    """Return the server of the client port: the API and the probes. `tls` tells how clients reach the leader."""
+    """Return the server of the client port: the API and the probes. `tls` tells how clients reach the leader.
+
+    `trace` is None while no request is to be traced.
+    """
     api = Api(
         replica=replica,
         limits=limits,
@@ -202,7 +228,7 @@ def make_client_server(
         tls=tls,
         arrivals=Arrivals(limits.receiving_bytes_max),
     )
-    return _served(ApiServer(Dispatcher(api, (*CLIENT, *PROBES), metrics), limits), metrics)
+    return _served(ApiServer(Dispatcher(api, (*CLIENT, *PROBES), metrics, trace), limits), metrics)
 
 
 def make_probe_server(

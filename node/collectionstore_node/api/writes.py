@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Final
 
 from collectionstore_node.api.answers import JSON, Answer
@@ -9,6 +10,7 @@ from collectionstore_node.api.idempotency import REPLAYED, command_for
 from collectionstore_node.api.ports import Call
 from collectionstore_node.api.problems import Problem
 from collectionstore_node.statemachine.commands import Action, Code, Outcome
+from collectionstore_node.tracing.active import active
 
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
@@ -19,7 +21,11 @@ _REFUSALS: Final = {
 
 async def propose(call: Call, action: Action, key: str | None) -> Outcome:
     """Have `action` applied and return its outcome, whatever it is. Raises `NotNow` or `OutcomeUnknown`."""
-    return await call.api.replica.propose(command_for(action, key), timeout_s=call.timeout_s)
+    outcome = await call.api.replica.propose(command_for(action, key), timeout_s=call.timeout_s)
+    sampled = active.get()
+    if sampled is not None:
+        sampled.decided = perf_counter()
+    return outcome
 
 
 def refusal(outcome: Outcome, *, absent: str) -> Problem:

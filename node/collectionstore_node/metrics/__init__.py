@@ -22,6 +22,7 @@ from collectionstore_node.metrics.replica import (
 )
 from collectionstore_node.metrics.stored import stored_series
 from collectionstore_node.metrics.table import CHAPTERS, SERIES
+from collectionstore_node.metrics.tracing import TracingSeries
 from collectionstore_node.metrics.transport import PeerSeries, TransportSeries
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "ReadSeries",
     "ReplicaMetrics",
     "SnapshotSeries",
+    "TracingSeries",
     "TransportSeries",
     "Undeclared",
     "WatchdogSeries",

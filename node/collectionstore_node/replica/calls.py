@@ -5,7 +5,7 @@ Errors cross the wire as their class name, so that the caller raises what the ca
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -26,12 +26,14 @@ from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.commands import Outcome
 
 
-class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1, omit_defaults=True):
     """Commands of several clients that arrived in one loop turn; answered with one `Result` each."""
 
     commands: tuple[msgspec.Raw, ...]
     """As `encode_command` made them; not decoded yet."""
     timeout_s: float
+    contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
+    """Trace contexts of sampled commands, by position; as `commands.SpanContext`."""
 
 
 class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=2):

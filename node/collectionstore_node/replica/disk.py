@@ -30,6 +30,8 @@ class Disk:
         self._closed = False
         self.syncing_since: float | None = None
         """Loop time at which the sync began that is running now."""
+        self.last_sync = (0.0, 0.0)
+        """When the last sync began and ended, by `time.perf_counter`."""
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
         """Write without waiting for the disk."""
@@ -64,7 +66,9 @@ class Disk:
             self._log.sync()
         else:
             self._log.sync_entries()
-        self._series.fsync_seconds.observe(time.perf_counter() - started)
+        ended = time.perf_counter()
+        self.last_sync = (started, ended)
+        self._series.fsync_seconds.observe(ended - started)
 
     def _synced(self, done: asyncio.Future[None]) -> None:
         self.syncing_since = None

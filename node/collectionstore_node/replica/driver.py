@@ -51,9 +51,11 @@ from collectionstore_node.replica.conditions import Conditions
 from collectionstore_node.replica.digests import Checkpoint
 from collectionstore_node.replica.disk import Disk
 from collectionstore_node.replica.driver_settings import DriverSettings
+from collectionstore_node.replica.entry_spans import EntrySpans
 from collectionstore_node.replica.inbound import Inbound
 from collectionstore_node.replica.members import first_entry
 from collectionstore_node.replica.ports import Log, Storage
+from collectionstore_node.replica.proposal_spans import end_with
 from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
 from collectionstore_node.replica.received import ReceivedSnapshots
@@ -67,6 +69,7 @@ from collectionstore_node.storage import Identity
 from collectionstore_node.transport import PeerAddress
 
 if TYPE_CHECKING:
+    from collectionstore_node.tracing.spans import Span, Tracing
     from collectionstore_node.transport import Transport
 
 log = structlog.get_logger()
@@ -92,11 +95,15 @@ class Driver:
         random: Callable[[], float],
         wall_ms: Callable[[], int],
         pause_clock: Callable[[], float] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches.
 
-        `pause_clock` tells pauses of this process, in seconds; the loop's own clock when absent.
+        `pause_clock` tells pauses of this process, in seconds; the loop's own clock when absent. Without `tracing` no
+        entry carries a trace context.
         """
+        self.tracing = tracing
+        self._spans = None if tracing is None else EntrySpans(tracing)
         self.identity: Identity = storage.identity
         self.view: View = storage.state
         self.settings = settings
@@ -280,15 +287,19 @@ class Driver:
         if not batch:
             return
         # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
-        data = join_batch(self._wall_ms(), [waiting.command for waiting in batch])
+        contexts = () if self._spans is None else self._spans.contexts(batch)
+        data = join_batch(self._wall_ms(), [waiting.command for waiting in batch], contexts)
         try:
             index, term = self.raft.propose(data)
         except NotNow as error:
             self.proposals.refuse(batch, error)
             return
         self.proposals.proposed(index, term, batch, len(data))
+        if contexts and self._spans is not None:
+            self._spans.proposed(index, term, batch)
 
     async def _execute(self, ready: Ready) -> None:
+        began = perf_counter()
         if ready.soft_state is not None:
             self._note_leadership(ready.soft_state)
         self._send(ready.messages)
@@ -298,11 +309,15 @@ class Driver:
             self._received.discard()
         if ready.entries or ready.hard_state is not None:
             self._disk.append(ready.entries, ready.hard_state)
+            if self._spans is not None:
+                self._spans.appended(ready.entries, began)
         if ready.must_sync:
             sync = self._disk.sync(ready.hard_state)
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
+            if self._spans is not None:
+                self._spans.synced(*self._disk.last_sync)
             self._self_check.look()
         else:
             self._apply(ready.committed)
@@ -327,6 +342,8 @@ class Driver:
     def _apply(self, committed: tuple[Entry, ...]) -> None:
         if not committed:
             return
+        if self._spans is not None:
+            self._spans.applying(committed)
         record, began, started = self.record, self._loop.time(), perf_counter()
         results = self._applier.apply(committed, self.raft.apply_change)
         self._self_check.applied_in(self._loop.time() - began)
@@ -338,6 +355,8 @@ class Driver:
             expected = self._changes.pop(entry.index, None)
             if expected is not None and not expected[1].done():
                 expected[1].set_result(expected[0] == entry.term)
+        if self._spans is not None:
+            self._spans.applied(committed)
         applied = self._storage.state.applied
         if self.record is not record:
             self._membership_changed(applied.configuration)
@@ -353,6 +372,8 @@ class Driver:
         self._metrics.snapshots.done("install", size_bytes=size_bytes, seconds=seconds)
         path.unlink(missing_ok=True)
         self.proposals.skipped_to(metadata.index)
+        if self._spans is not None:
+            self._spans.skipped_to(metadata.index)
         self._trimming.reset()
         self._applier.reload()
         log.info("snapshot.installed", index=metadata.index, seconds=round(seconds, 3))
@@ -435,9 +456,19 @@ class Driver:
         """Return the size of the data directory on disk."""
         return self._storage.disk_bytes()
 
-    def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
-        """Queue an encoded command for the next entry. Raises `Overloaded`; the future raises as `Proposals` says."""
-        future = self.proposals.submit(command, deadline)
+    def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
+        """Queue an encoded command for the next entry. Raises `Overloaded`; the future raises as `Proposals` says.
+
+        `span` ends here when it raises, else with the future.
+        """
+        try:
+            future = self.proposals.submit(command, deadline, span)
+        except NotNow as error:
+            if span is not None:
+                span.end(type(error).__name__)
+            raise
+        if span is not None:
+            end_with(span, future)
         self._wake.set()
         return future
 

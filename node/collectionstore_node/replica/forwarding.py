@@ -14,11 +14,13 @@ from collectionstore_node.errors import InvariantViolated, NodeError, NotLeader,
 from collectionstore_node.metrics import ForwardingSeries
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.calls import Propose, decode_results, encode_call, raised
+from collectionstore_node.replica.proposal_spans import end_with
 from collectionstore_node.replica.proposals import Waiting
 from collectionstore_node.statemachine.commands import Outcome
 from collectionstore_node.transport import PeerUnavailable, RequestLost
 
 if TYPE_CHECKING:
+    from collectionstore_node.tracing.spans import Span
     from collectionstore_node.transport import Transport
 
 
@@ -32,15 +34,22 @@ class Forwarder:
         self._groups: dict[NodeId, list[Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def propose(self, leader: NodeId, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
-        """Send an encoded command to `leader`; the future has the outcome, or raises what the leader raised."""
+    def propose(
+        self, leader: NodeId, command: bytes, deadline: float, span: Span | None = None
+    ) -> asyncio.Future[Outcome]:
+        """Send an encoded command to `leader`; the future has the outcome, or raises what the leader raised.
+
+        `span` ends with the future, and is the parent of what the leader does.
+        """
         group = self._groups.get(leader)
         if group is None:
             group = self._groups[leader] = []
             self._loop.call_soon(self._flush, leader)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._series.sent.inc()
-        group.append(Waiting(command, deadline, future))
+        group.append(Waiting(command, deadline, future, span=span))
+        if span is not None:
+            end_with(span, future)
         return future
 
     async def close(self) -> None:
@@ -56,7 +65,8 @@ class Forwarder:
 
     async def _send(self, leader: NodeId, group: list[Waiting]) -> None:
         timeout_s = max(waiting.deadline for waiting in group) - self._loop.time()
-        payload = encode_call(Propose(tuple(msgspec.Raw(waiting.command) for waiting in group), timeout_s))
+        contexts = tuple((at, one.span.carried) for at, one in enumerate(group) if one.span is not None)
+        payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts))
         error: NodeError
         try:
             results = decode_results(await self._transport.request(leader, payload, timeout_s))

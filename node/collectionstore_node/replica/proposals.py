@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from collectionstore_node.errors import (
     LeadershipTransferring,
@@ -29,6 +30,9 @@ from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
 from collectionstore_node.statemachine.commands import Outcome
 
+if TYPE_CHECKING:
+    from collectionstore_node.tracing.spans import Span
+
 ENTRY_COMMANDS_MAX = 1_024
 ENTRY_BYTES_MAX = 1 << 20
 
@@ -37,13 +41,15 @@ ENTRY_BYTES_MAX = 1 << 20
 class Waiting:
     """An encoded command and its caller. In seconds: `deadline` of the loop's time, `since` it came of `perf_counter`.
 
-    The loop counts whole milliseconds only: enough for deadlines, useless for durations.
+    The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the
+    command is sampled.
     """
 
     command: bytes
     deadline: float
     future: asyncio.Future[Outcome]
     since: float = 0.0
+    span: Span | None = None
 
 
 @dataclass(slots=True)
@@ -76,7 +82,7 @@ class Proposals:
         """Number of entries whose outcome somebody waits for."""
         return len(self._proposed)
 
-    def submit(self, command: bytes, deadline: float) -> asyncio.Future[Outcome]:
+    def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
         """Queue an encoded command. Raises `Overloaded` when the queue is full, `NotNow` when the node is stopping."""
         if self._closed:
             self._series.failed["stopping"].inc()
@@ -85,7 +91,7 @@ class Proposals:
             self._series.failed["overloaded"].inc()
             raise Overloaded(f"{self.waiting_max} commands are waiting already")
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append(Waiting(command, deadline, future, perf_counter()))
+        self._waiting.append(Waiting(command, deadline, future, perf_counter(), span))
         return future
 
     def take(self) -> list[Waiting]:
@@ -129,7 +135,8 @@ class Proposals:
         self._series.committed.inc(len(waited.batch))
         self._series.commit_seconds.observe(now - waited.since)
         for waiting, outcome in zip(waited.batch, outcomes, strict=True):
-            observe(now - waiting.since)
+            span = waiting.span
+            observe(now - waiting.since, None if span is None else span.trace_id)
             if not waiting.future.done():
                 waiting.future.set_result(outcome)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,9 +29,11 @@ from collectionstore_node.replica import calls, status
 from collectionstore_node.replica.driver import Driver
 from collectionstore_node.replica.forwarding import Forwarder
 from collectionstore_node.replica.members import MembersRequest, check_epoch, check_quorum_after, plan_change
+from collectionstore_node.replica.proposal_spans import begin_forward, begin_propose
 from collectionstore_node.statemachine.commands import Command, Outcome, decode_command, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
+from collectionstore_node.tracing.active import active
 from collectionstore_node.transport import PeerUnavailable, RequestLost
 
 if TYPE_CHECKING:
@@ -99,13 +102,18 @@ class Replica:
         encoded = encode_command(command)
         deadline = self._loop.time() + timeout_s
         patience = min(deadline, self._loop.time() + self._driver.settings.leader_wait_s)
+        sampled = active.get()
+        parent = None if sampled is None else sampled.carried
+        tracing = self._driver.tracing
         while True:
             raft = self._driver.raft
             try:
                 if raft.is_leader:
-                    return await self._driver.submit(encoded, deadline)
+                    span = begin_propose(tracing, command, parent)
+                    return await self._driver.submit(encoded, deadline, span)
                 if leader := raft.leader:
-                    return await self._forwarder.propose(leader, encoded, deadline)
+                    span = begin_forward(tracing, command, parent)
+                    return await self._forwarder.propose(leader, encoded, deadline, span)
             except (NotLeader, LeadershipTransferring):
                 pass  # Nothing was applied: try again with the next leader.
             await self._news_of_leader(patience)
@@ -117,11 +125,16 @@ class Replica:
         """
         deadline = self._loop.time() + timeout_s
         patience = min(deadline, self._loop.time() + self._driver.settings.leader_wait_s)
+        sampled, began = active.get(), perf_counter()
         while True:
             try:
-                return await self._driver.join_read(deadline)
+                await self._driver.join_read(deadline)
             except NotLeader:
                 await self._news_of_leader(patience)
+                continue
+            if sampled is not None and self._driver.tracing is not None:
+                self._driver.tracing.record("read index", sampled.carried, began, perf_counter())
+            return
 
     async def bootstrap(self, *, epoch: int | None = None) -> status.NodeStatus:
         """Make this empty node the only voter of a new cluster, of this epoch; once in its life.
@@ -234,12 +247,14 @@ class Replica:
         if not self.is_leader:
             return [calls.failure(NotLeader(self._driver.raft.leader))] * len(call.commands)
         deadline = self._loop.time() + call.timeout_s
+        parents = dict(call.contexts)
         waiting: list[asyncio.Future[Outcome] | NodeError] = []
-        for command in call.commands:
+        for at, received in enumerate(call.commands):
             # Checked here and not at `apply`, where it would stop every replica.
-            encoded = encode_command(decode_command(bytes(command)))
+            command = decode_command(bytes(received))
+            span = begin_propose(self._driver.tracing, command, parents.get(at), forwarded=True)
             try:
-                waiting.append(self._driver.submit(encoded, deadline))
+                waiting.append(self._driver.submit(encode_command(command), deadline, span))
             except NotNow as error:
                 waiting.append(error)
         # All at once, so that when the asker is gone nobody goes on waiting for the rest.

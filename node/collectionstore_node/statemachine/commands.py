@@ -3,13 +3,17 @@
 A log entry of kind COMMANDS holds one `CommandBatch`: the leader's time and the commands that arrived together.
 Nothing here is evaluated against a clock or a random number: time and ids are stamped by the leader, so that every
 replica computes the same. New fields go at the end with a default; a change of meaning takes a new `FORMAT`.
+
+A batch may carry the trace contexts of sampled commands, as a third element behind what `CommandBatch` knows. It is
+part of the entry's bytes, so of the log's chain, and equal on every replica. The state machine skips it, as every
+version does that does not know it: what it says has no effect on state, outcomes or revisions.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -17,6 +21,9 @@ from collectionstore_node.statemachine.codec import decode
 
 FORMAT: Final = 1
 """First byte of every encoded batch."""
+_THREE_ELEMENTS: Final = 0x93
+_FIXED_ARRAY_MAX: Final = 0x9F
+"""The next byte of one that has more than time and commands: msgpack's arrays of 3 to 15 elements."""
 
 
 class DocumentRef(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -156,6 +163,18 @@ class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
     commands: tuple[Command, ...]
 
 
+SpanContext: TypeAlias = tuple[int, bytes]
+"""Position of a sampled command in its batch, and trace id (16 bytes) and span id (8) of the span that proposed it."""
+
+
+class _Traced(msgspec.Struct, frozen=True, array_like=True):
+    """A batch for whoever wants nothing of it but the contexts."""
+
+    time_ms: msgspec.Raw
+    commands: msgspec.Raw
+    contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
+
+
 class Code(enum.IntEnum):
     """How a command ended."""
 
@@ -207,6 +226,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(CommandBatch)
+_traced_decoder = msgspec.msgpack.Decoder(_Traced)
 _command_decoder = msgspec.msgpack.Decoder(Command)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
@@ -216,9 +236,26 @@ def encode_batch(time_ms: int, commands: Sequence[Command]) -> bytes:
     return join_batch(time_ms, [encode_command(command) for command in commands])
 
 
-def join_batch(time_ms: int, encoded: Sequence[bytes]) -> bytes:
-    """Return the data of a COMMANDS entry made of commands that `encode_command` encoded before."""
-    return bytes((FORMAT,)) + _encoder.encode((time_ms, [msgspec.Raw(command) for command in encoded]))
+def join_batch(time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = ()) -> bytes:
+    """Return the data of a COMMANDS entry made of commands that `encode_command` encoded before.
+
+    Without `contexts` there is not a byte more than before there were any.
+    """
+    commands = [msgspec.Raw(command) for command in encoded]
+    return bytes((FORMAT,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
+
+
+def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
+    """Return the trace contexts that the data of a COMMANDS entry carries; none when there are none, or unreadable.
+
+    Without any it looks at one byte. Never raises: an entry is not refused for its traces.
+    """
+    if len(data) < 2 or data[0] != FORMAT or not _THREE_ELEMENTS <= data[1] <= _FIXED_ARRAY_MAX:
+        return ()
+    try:
+        return decode(_traced_decoder, memoryview(data)[1:]).contexts
+    except msgspec.DecodeError:
+        return ()
 
 
 def decode_batch(data: bytes) -> CommandBatch:

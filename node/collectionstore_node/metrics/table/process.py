@@ -7,6 +7,7 @@ from typing import Final
 from collectionstore_node.metrics.series import LAG_SECONDS, Label, counter, gauge, histogram, info
 
 STALLS: Final = ("event_loop", "fsync", "apply")
+SPANS: Final = ("exported", "failed", "dropped")
 PURPOSES: Final = ("peers", "clients")
 _ONE = "one value for each process"
 
@@ -36,6 +37,9 @@ PROCESS: Final = (
                 "watchdog_step_downs_total",
                 "Times that this leader stepped down because something in it was stuck",
                 Label("reason", STALLS),
+            ),
+            counter(
+                "tracing_spans_total", "Spans by what became of them; 0 while traces are off", Label("result", SPANS)
             ),
             gauge(
                 "tls_certificate_expiry_timestamp_seconds",

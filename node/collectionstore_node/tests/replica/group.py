@@ -27,6 +27,7 @@ from collectionstore_node.storage import Database
 from collectionstore_node.storage.raft_log import RaftLog
 from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.storage.entries import SMALL
+from collectionstore_node.tracing.spans import Tracing
 from collectionstore_node.transport import PeerAddress, PeerStatus, PeerUnavailable, Transport
 
 SETTINGS: Final = DriverSettings(
@@ -135,7 +136,7 @@ class WireTransport:
 class Member:
     """One member, running."""
 
-    def __init__(self, name: str, path: Path, wires: Wires, seed: int) -> None:
+    def __init__(self, name: str, path: Path, wires: Wires, seed: int, tracing: Tracing | None = None) -> None:
         self.database = Database.open(path, cluster_id="test", name=name, tuning=SMALL)
         self.metrics = Metrics()
         counted = ReplicaMetrics(self.metrics)
@@ -152,6 +153,7 @@ class Member:
             random=Random(seed).random,
             wall_ms=lambda: 1_700_000_000_000,
             pause_clock=lambda: self.now,
+            tracing=tracing,
         )
         transport = cast(Transport, WireTransport(self.id, wires))
         self.driver.attach(transport)
@@ -205,10 +207,13 @@ class Member:
 
 
 @asynccontextmanager
-async def group(directory: Path, size: int) -> AsyncIterator[tuple[Wires, Sequence[Member]]]:
-    """Run members that all vote; the first of them leads."""
+async def group(
+    directory: Path, size: int, tracing: Callable[[str], Tracing | None] = lambda name: None
+) -> AsyncIterator[tuple[Wires, Sequence[Member]]]:
+    """Run members that all vote; the first of them leads. `tracing` is asked for each by its name."""
     wires = Wires()
-    members = [Member(f"n{number}", directory / f"n{number}", wires, number) for number in range(size)]
+    names = [f"n{number}" for number in range(size)]
+    members = [Member(name, directory / name, wires, seed, tracing(name)) for seed, name in enumerate(names)]
     try:
         first = members[0]
         await first.replica.bootstrap()

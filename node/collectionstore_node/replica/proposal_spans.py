@@ -1,0 +1,94 @@
+"""The span of a command: `forward` on the member that was asked, `propose` on the one that puts it into the log.
+
+It ends with the future that waits for the outcome, whichever way that ends, an unknown fate included.
+Attributes are the stable ones of OpenTelemetry's database conventions, as far as they tell nothing of keys, ids or
+content; a collection's name is of its schema and is told, a bucket's is not, because buckets may be as many as users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
+
+from collectionstore_node.errors import OutcomeUnknown
+from collectionstore_node.statemachine.commands import (
+    Action,
+    Command,
+    CreateCollection,
+    Delete,
+    DocumentRef,
+    DropCollection,
+    Outcome,
+    Put,
+    Transaction,
+)
+
+if TYPE_CHECKING:
+    from collectionstore_node.tracing.spans import Span, Tracing
+
+_OPERATIONS: Final[dict[type[Action], str]] = {
+    Put: "put",
+    Delete: "delete",
+    CreateCollection: "create_collection",
+    DropCollection: "drop_collection",
+    Transaction: "transaction",
+}
+
+
+def begin_forward(tracing: Tracing | None, command: Command, parent: bytes | None) -> Span | None:
+    """Start the span of a command that is sent to the leader; None unless `parent` is sampled."""
+    if tracing is None or parent is None:
+        return None
+    return _begin(tracing, "forward", command, parent, "client")
+
+
+def begin_propose(
+    tracing: Tracing | None, command: Command, parent: bytes | None, *, forwarded: bool = False
+) -> Span | None:
+    """Start the span of a command that is put into the log here; None unless `parent` is sampled."""
+    if tracing is None or parent is None:
+        return None
+    return _begin(tracing, "propose", command, parent, "server" if forwarded else "internal")
+
+
+def end_with(span: Span, future: asyncio.Future[Outcome]) -> None:
+    """Let `span` end as `future` does, before anybody who awaits it goes on."""
+    future.add_done_callback(partial(_end, span))
+
+
+def _begin(
+    tracing: Tracing, verb: str, command: Command, parent: bytes, kind: Literal["client", "server", "internal"]
+) -> Span | None:
+    action = command.action
+    operation = _OPERATIONS[type(action)]
+    attributes: dict[str, str | int | bool] = {"db.system.name": "collectionstore", "db.operation.name": operation}
+    collection = _collection(action)
+    if collection:
+        attributes["db.collection.name"] = collection
+    if isinstance(action, Transaction):
+        attributes["db.operation.batch.size"] = max(len(action.then), len(action.otherwise))
+    return tracing.start(f"{verb} {operation}", parent, kind, attributes)
+
+
+def _collection(action: Action) -> str:
+    if isinstance(action, CreateCollection | DropCollection):
+        return action.name
+    if isinstance(action, Put | Delete) and isinstance(action.ref, DocumentRef):
+        return action.ref.collection
+    return ""
+
+
+def _end(span: Span, future: asyncio.Future[Outcome]) -> None:
+    if future.cancelled():
+        span.end("cancelled")
+        return
+    error = future.exception()
+    if error is None:
+        outcome = future.result()
+        span.set({"db.response.status_code": outcome.code.name, "collectionstore.revision": outcome.revision})
+        span.end()
+    else:
+        unknown = isinstance(error, OutcomeUnknown)
+        span.set({"collectionstore.outcome": "unknown" if unknown else "not_applied"})
+        span.end(type(error).__name__)

@@ -1,0 +1,167 @@
+"""Spans on their way out: bounded, counted, and never waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from collectionstore_node.tests.tracing.recorded import CLIENT, Recorded
+from collectionstore_node.tracing.exporting import Exporting
+
+SPANS_MAX = 600
+"""More than a batch of the SDK, which are 512."""
+
+
+class StuckReceiver(SpanExporter):
+    """Takes a batch and does not answer until it is told how it ended, or shut down."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.answer = threading.Event()
+        self.result = SpanExportResult.FAILURE
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.asked.set()
+        self.answer.wait()
+        return self.result
+
+    def shutdown(self) -> None:
+        self.answer.set()
+
+
+class BrokenReceiver(SpanExporter):
+    """Raises what nobody expected."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        raise RuntimeError("a bug of the exporter")
+
+
+@pytest.fixture
+def counts() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recorded]:
+    one = Recorded()
+    yield one
+    one.close()
+
+
+def exporting(exporter: SpanExporter, counts: Counter[str]) -> Exporting:
+    def count(result: str, spans: int) -> None:
+        counts[result] += spans
+
+    return Exporting(exporter, {"service.name": "test"}, count, spans_max=SPANS_MAX)
+
+
+def test_a_receiver_that_hangs_costs_spans_and_no_time(counts: Counter[str]) -> None:
+    """The bound holds with the batch that is on its way; whatever ends beyond it is dropped at once."""
+    receiver = StuckReceiver()
+    one = exporting(receiver, counts)
+    for _ in range(SPANS_MAX + 50):
+        one.tracing.record("work", CLIENT, 1.0, 2.0)
+    assert receiver.asked.wait(60)
+    assert counts == {"dropped": 50}
+    receiver.answer.set()
+    one.close()
+    assert counts == {"dropped": 50, "failed": SPANS_MAX}
+
+
+def test_the_end_does_not_wait_for_a_receiver_that_hangs(counts: Counter[str]) -> None:
+    receiver = StuckReceiver()
+    one = exporting(receiver, counts)
+    one.tracing.record("work", CLIENT, 1.0, 2.0)
+    one.close()
+    assert receiver.answer.is_set()
+
+
+def test_whatever_an_exporter_raises_is_a_failure_and_the_next_batch_is_tried(counts: Counter[str]) -> None:
+    one = exporting(BrokenReceiver(), counts)
+    for _ in range(2):
+        one.tracing.record("work", CLIENT, 1.0, 2.0)
+        one.flush()
+    one.close()
+    assert counts == {"failed": 2}
+
+
+def test_a_closed_port_only_counts(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    one = exporting(OTLPSpanExporter("http://127.0.0.1:1/v1/traces", timeout=0.1), counts)
+    one.tracing.record("work", CLIENT, 1.0, 2.0)
+    one.flush()
+    one.close()
+    assert counts == {"failed": 1}
+
+
+def test_a_linked_span_follows_the_decision_of_what_it_links_to(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that samples nothing of its own takes part in what others sampled."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    tracing = recorded.tracing("n0")
+    assert tracing.serve("PUT /", {}) is None
+    assert tracing.record_linked("replicate", [CLIENT], 1.0, 2.0, {}) is not None
+    assert recorded.names("n0") == ["replicate"]
+
+
+def test_a_member_told_to_sample_nothing_at_all_does_not(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    tracing = recorded.tracing("n0")
+    assert tracing.start("propose put", CLIENT, "server", {}) is None
+    assert tracing.record_linked("replicate", [CLIENT], 1.0, 2.0, {}) is None
+    tracing.record("append", CLIENT, 1.0, 2.0)
+    assert recorded.names("n0") == []
+
+
+def test_the_trace_that_the_sampler_chose_is_the_one_that_is_recorded(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever samples by the same ratio of trace ids chooses the same traces."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+    tracing = recorded.tracing("n0")
+    spans = [tracing.serve("PUT /", {}) for _ in range(400)]
+    chosen = [span for span in spans if span is not None]
+    assert 40 < len(chosen) < 160
+    for span in chosen:
+        assert int(span.trace_id, 16) & (1 << 64) - 1 < 1 << 62
+        span.end()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("00-" + "0" * 32 + "-00f067aa0ba902b7-01", id="zero"),
+        pytest.param("00-xyz", id="garbage"),
+        pytest.param("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", id="version"),
+    ],
+)
+def test_a_context_that_is_none_begins_a_trace_of_its_own(recorded: Recorded, header: str) -> None:
+    tracing = recorded.tracing("n0")
+    span = tracing.serve("PUT /", {"traceparent": header})
+    assert span is not None
+    span.end()
+    assert recorded.spans("n0")[0].parent is None
+
+
+def test_a_client_that_is_not_sampled_is_not_sampled_here(recorded: Recorded) -> None:
+    tracing = recorded.tracing("n0")
+    assert tracing.serve("PUT /", {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}) is None
+
+
+def test_the_standard_variables_name_the_service(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "orders-store")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    recorded.tracing("n0").record("work", CLIENT, 1.0, 2.0)
+    resource = recorded.spans("n0")[0].resource.attributes
+    assert resource["service.name"] == "orders-store"
+    assert resource["deployment.environment.name"] == "test"
+    assert resource["service.instance.id"] == "n0"

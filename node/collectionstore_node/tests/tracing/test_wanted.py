@@ -1,0 +1,73 @@
+"""Whether spans are wanted, by the standard variables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from collectionstore_node.tracing.wanted import NOT_WANTED, Wanted, wanted
+
+BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+OWN = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({}, id="nothing-said"),
+        pytest.param({"OTEL_SERVICE_NAME": "store", "OTEL_TRACES_SAMPLER": "always_on"}, id="no-endpoint"),
+        pytest.param({BASE: ""}, id="empty-endpoint"),
+        pytest.param({BASE: "http://c:4318", "OTEL_SDK_DISABLED": "TRUE"}, id="disabled"),
+        pytest.param({BASE: "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, id="no-exporter"),
+    ],
+)
+def test_nothing_is_traced_unless_an_endpoint_is_configured(environment: dict[str, str]) -> None:
+    assert wanted(environment) == NOT_WANTED
+
+
+@pytest.mark.parametrize(
+    ("environment", "endpoint"),
+    [
+        pytest.param({BASE: "http://collector:4318"}, "collector:4318", id="base"),
+        pytest.param(
+            {OWN: "https://user:secret@collector/v1/traces?key=secret"}, "collector", id="own-without-secrets"
+        ),
+        pytest.param({BASE: "http://a:1", OWN: "http://b:2/x"}, "b:2", id="own-wins"),
+        pytest.param({BASE: "http://a:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "a:1", id="protocol"),
+    ],
+)
+def test_an_endpoint_turns_traces_on(environment: dict[str, str], endpoint: str) -> None:
+    assert wanted(environment) == Wanted(endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({BASE: "collector:4317"}, id="no-scheme"),
+        pytest.param({BASE: "http://"}, id="no-host"),
+        pytest.param({BASE: "http://[::1"}, id="no-url"),
+        pytest.param({BASE: "http://c:99999"}, id="no-port"),
+        pytest.param({BASE: "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, id="grpc"),
+        pytest.param({BASE: "http://c:4318", "OTEL_TRACES_EXPORTER": "console"}, id="console"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_a_reason_and_not_an_error(environment: dict[str, str]) -> None:
+    """The variables are often set for all pods of a cluster: a node must start all the same."""
+    answer = wanted(environment)
+    assert answer.refused
+    assert not answer.endpoint
+
+
+def test_the_queue_has_the_standard_bound() -> None:
+    assert wanted({BASE: "http://c:4318", "OTEL_BSP_MAX_QUEUE_SIZE": "600"}).spans_max == 600
+
+
+def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
+    code = (
+        "import sys, collectionstore_node.app, collectionstore_node.__main__;"
+        "print(sorted(name for name in sys.modules if name.startswith('opentelemetry')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

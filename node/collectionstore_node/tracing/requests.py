@@ -1,0 +1,70 @@
+"""The span of a client's request, from the moment its route is known until its answer is made.
+
+Attributes are the stable ones of OpenTelemetry's HTTP conventions. `url.path`, `url.query` and headers are left out:
+they carry keys, ids and filters. The route says which kind of request it was.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import Token
+
+from aiohttp import web
+from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS
+from opentelemetry.semconv.attributes.http_attributes import (
+    HTTP_REQUEST_METHOD,
+    HTTP_RESPONSE_STATUS_CODE,
+    HTTP_ROUTE,
+)
+from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_VERSION
+from opentelemetry.semconv.attributes.url_attributes import URL_SCHEME
+
+from collectionstore_node.tracing.active import Active, active
+from collectionstore_node.tracing.spans import Span, Tracing
+
+
+class RequestSpan:
+    """A sampled request while it is served; ended by `answered` or `abandoned`, whatever happens."""
+
+    __slots__ = ("_active", "_span", "_token", "_tracing", "trace_id")
+
+    def __init__(self, tracing: Tracing, span: Span) -> None:
+        self._tracing = tracing
+        self._span = span
+        self._active = Active(span.carried)
+        self._token: Token[Active | None] = active.set(self._active)
+        self.trace_id = span.trace_id
+
+    def answered(self, status: int) -> None:
+        """End with an answer; what came after the outcome is a span of its own. Only 5xx are errors of the server."""
+        decided = self._active.decided
+        if decided is not None:
+            self._tracing.record("answer", self._span.carried, decided, time.perf_counter())
+        self._span.set({HTTP_RESPONSE_STATUS_CODE: status})
+        self._ended(str(status) if status >= 500 else None)
+
+    def abandoned(self) -> None:
+        """End without an answer: the client has gone, or the node stops."""
+        self._ended("cancelled")
+
+    def _ended(self, error: str | None) -> None:
+        # The connection's next request runs in the same task.
+        active.reset(self._token)
+        self._span.end(error)
+
+
+def serve(tracing: Tracing, request: web.BaseRequest, method: str, route: str) -> RequestSpan | None:
+    """Start the span of a request to `route`; None unless it is sampled."""
+    span = tracing.serve(f"{method} {route}", request.headers)
+    if span is None:
+        return None
+    span.set(
+        {
+            HTTP_REQUEST_METHOD: method,
+            HTTP_ROUTE: route,
+            URL_SCHEME: request.scheme,
+            NETWORK_PROTOCOL_VERSION: f"{request.version.major}.{request.version.minor}",
+            CLIENT_ADDRESS: request.remote or "",
+        }
+    )
+    return RequestSpan(tracing, span)
