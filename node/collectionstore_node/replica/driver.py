@@ -103,7 +103,8 @@ class Driver:
         entry carries a trace context.
         """
         self.tracing = tracing
-        self._spans = None if tracing is None else EntrySpans(tracing)
+        self.spans = None if tracing is None else EntrySpans(tracing)
+        """What is noted of sampled entries; None while nothing is traced."""
         self.identity: Identity = storage.identity
         self.view: View = storage.state
         self.settings = settings
@@ -287,7 +288,7 @@ class Driver:
         if not batch:
             return
         # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
-        contexts = () if self._spans is None else self._spans.contexts(batch)
+        contexts = () if self.spans is None else self.spans.contexts(batch)
         data = join_batch(self._wall_ms(), [waiting.command for waiting in batch], contexts)
         try:
             index, term = self.raft.propose(data)
@@ -295,8 +296,8 @@ class Driver:
             self.proposals.refuse(batch, error)
             return
         self.proposals.proposed(index, term, batch, len(data))
-        if contexts and self._spans is not None:
-            self._spans.proposed(index, term, batch)
+        if contexts and self.spans is not None:
+            self.spans.proposed(index, term, batch)
 
     async def _execute(self, ready: Ready) -> None:
         began = perf_counter()
@@ -309,15 +310,15 @@ class Driver:
             self._received.discard()
         if ready.entries or ready.hard_state is not None:
             self._disk.append(ready.entries, ready.hard_state)
-            if self._spans is not None:
-                self._spans.appended(ready.entries, began)
+            if self.spans is not None:
+                self.spans.appended(ready.entries, began)
         if ready.must_sync:
             sync = self._disk.sync(ready.hard_state)
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
-            if self._spans is not None:
-                self._spans.synced(*self._disk.last_sync)
+            if self.spans is not None:
+                self.spans.synced(*self._disk.last_sync)
             self._self_check.look()
         else:
             self._apply(ready.committed)
@@ -342,8 +343,8 @@ class Driver:
     def _apply(self, committed: tuple[Entry, ...]) -> None:
         if not committed:
             return
-        if self._spans is not None:
-            self._spans.applying(committed)
+        if self.spans is not None:
+            self.spans.applying(committed)
         record, began, started = self.record, self._loop.time(), perf_counter()
         results = self._applier.apply(committed, self.raft.apply_change)
         self._self_check.applied_in(self._loop.time() - began)
@@ -355,8 +356,8 @@ class Driver:
             expected = self._changes.pop(entry.index, None)
             if expected is not None and not expected[1].done():
                 expected[1].set_result(expected[0] == entry.term)
-        if self._spans is not None:
-            self._spans.applied(committed)
+        if self.spans is not None:
+            self.spans.applied(committed)
         applied = self._storage.state.applied
         if self.record is not record:
             self._membership_changed(applied.configuration)
@@ -372,8 +373,8 @@ class Driver:
         self._metrics.snapshots.done("install", size_bytes=size_bytes, seconds=seconds)
         path.unlink(missing_ok=True)
         self.proposals.skipped_to(metadata.index)
-        if self._spans is not None:
-            self._spans.skipped_to(metadata.index)
+        if self.spans is not None:
+            self.spans.skipped_to(metadata.index)
         self._trimming.reset()
         self._applier.reload()
         log.info("snapshot.installed", index=metadata.index, seconds=round(seconds, 3))

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from collectionstore_node.api import Limits, make_client_server
+from collectionstore_node.api.ports import TraceRequest
 from collectionstore_node.tests.api.http_clients import Client, RawClient
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
 
@@ -43,7 +44,15 @@ async def _render(accept: str) -> tuple[bytes, str]:
 
 
 @pytest.fixture
-async def port(replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins) -> AsyncIterator[int]:
+def trace() -> TraceRequest | None:
+    """What begins the spans of requests; tests of traces put theirs here."""
+    return None
+
+
+@pytest.fixture
+async def port(
+    replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins, trace: TraceRequest | None
+) -> AsyncIterator[int]:
     server = make_client_server(
         replica,
         LIMITS,
@@ -51,6 +60,7 @@ async def port(replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins)
         render_metrics=_render,
         authorize_admin=admins.authorize,
         tls=False,
+        trace=trace,
     )
     runner = web.ServerRunner(server)
     await runner.setup()
