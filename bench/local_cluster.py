@@ -28,7 +28,6 @@ PORT_STEP = 10
 NAME = "bench"
 STATE_PARENT = Path("/var/tmp")
 """Not /tmp, which is memory on many machines: fsync costs nothing there."""
-NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 UP_TIMEOUT_S = 60.0
 CSCTL_SPARE_S = 15.0
 """csctl gets this much longer than the deadline it was given, so that it can say itself what it waits for."""
@@ -147,8 +146,8 @@ class LocalCluster:
 
     folder: Path
     base_port: int
-    node_command: str = ""
-    """Another program for its nodes; the installed one when empty."""
+    environment: Mapping[str, str]
+    """Further variables of all its processes."""
 
     @property
     def state(self) -> Path:
@@ -172,11 +171,11 @@ class LocalCluster:
             # A session of its own: Ctrl-C reaches this program, which decides what to stop and in which order.
             process = await asyncio.create_subprocess_exec(
                 *words,
+                env={**os.environ, **self.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
-                env={**os.environ, **({NODE_COMMAND: self.node_command} if self.node_command else {})},
             )
             try:
                 async with asyncio.timeout(timeout_s):
@@ -236,17 +235,16 @@ async def local_cluster(
     base_port: int,
     spec: Mapping[str, object] | None = None,
     keep: bool = False,
-    node_command: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[LocalCluster]:
     """Start a cluster, wait until it is Ready, and stop it at the end; with `keep` its files stay.
 
-    `spec` is added to the manifest's; `node_command` is the program of its nodes. Raises ClusterFailed.
+    `spec` is added to the manifest's, `environment` to this process's. Raises ClusterFailed.
     """
     if not CSCTL.exists():
         raise ClusterFailed(f"{CSCTL} is missing: run `make install`, then this program with .venv/bin/python")
-    cluster = LocalCluster(
-        Path(tempfile.mkdtemp(prefix="collectionstore-bench-", dir=STATE_PARENT)), base_port, node_command
-    )
+    folder = Path(tempfile.mkdtemp(prefix="collectionstore-bench-", dir=STATE_PARENT))
+    cluster = LocalCluster(folder, base_port, environment or {})
     manifest = {
         "apiVersion": "collectionstore.io/v1alpha1",
         "kind": "CollectionStoreCluster",

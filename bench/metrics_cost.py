@@ -90,7 +90,7 @@ def options(choice: Choice) -> Options:
 
 async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
     """Run everything."""
-    commands = {"on": "", "off": shlex.join([sys.executable, str(SILENT_NODE)])}
+    programs = {"on": {}, "off": {NODE_COMMAND: shlex.join([sys.executable, str(SILENT_NODE)])}}
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         benches: dict[str, Bench] = {}
@@ -98,7 +98,7 @@ async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
         for number, side in enumerate(SIDES):
             say(f"starting three nodes with metrics {side}")
             cluster = await stack.enter_async_context(
-                local_cluster(replicas=3, base_port=choice.base_port + 100 * number, node_command=commands[side])
+                local_cluster(replicas=3, base_port=choice.base_port + 100 * number, environment=programs[side])
             )
             urls[side] = cluster.urls(3)
             benches[side] = Bench(options(choice), urls[side], Nodes(session))

@@ -1,4 +1,7 @@
-"""Traces of the whole product: real nodes and their supervisor send them to a real OTLP receiver."""
+"""Traces of the whole product: real nodes and their supervisor send them to a real OTLP receiver.
+
+One cluster for the module, since starting one takes seconds; the tests run in order and the last ends the receiver.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
 
 from collectionstore_node.tests.tracing.otlp_receiver import OtlpReceiver, ReceivedSpan, tree
 
@@ -22,6 +27,9 @@ PORTS = range(23_700, 23_880, 30)
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CLIENT_SPAN = "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE_ID}-{CLIENT_SPAN}-01"}
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def free_base_port() -> int:
@@ -38,7 +46,7 @@ def free_base_port() -> int:
 
 
 class TracedCluster:
-    """Three members whose environment names the receiver, and asks for no traces but those of sampled clients."""
+    """Three members and a supervisor whose environment names the receiver."""
 
     def __init__(self, folder: Path, receiver: OtlpReceiver) -> None:
         self._folder = folder
@@ -46,7 +54,7 @@ class TracedCluster:
             **os.environ,
             "COLLECTIONSTORE_STATE_DIR": str(folder / "state"),
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-            "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "0.2",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
         }
         self.base_port = free_base_port()
@@ -81,15 +89,15 @@ class TracedCluster:
         return f"http://127.0.0.1:{self.base_port + 10 * ordinal}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def receiver() -> AsyncIterator[OtlpReceiver]:
     async with OtlpReceiver() as one:
         yield one
 
 
-@pytest.fixture
-async def cluster(tmp_path: Path, receiver: OtlpReceiver) -> AsyncIterator[TracedCluster]:
-    made = TracedCluster(tmp_path, receiver)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver) -> AsyncIterator[TracedCluster]:
+    made = TracedCluster(tmp_path_factory.mktemp("traced"), receiver)
     try:
         await made.up()
         yield made
@@ -118,9 +126,9 @@ async def test_a_write_to_a_follower_is_traced_across_all_three_members(
             assert response.status == 201
             revision = int(response.headers["X-Revision"])
 
-    def complete(spans: object) -> bool:
+    def complete(spans: Sequence[ReceivedSpan]) -> bool:
         done = {span.span_id for span in receiver.linked_to(TRACE_ID)}
-        applied = [span for span in receiver.spans if span.parent_id in done and span.name == "apply"]
+        applied = [span for span in spans if span.parent_id in done and span.name == "apply"]
         return len(applied) == 2 and len(receiver.of(TRACE_ID)) >= 9
 
     await receiver.until(complete)
@@ -150,7 +158,7 @@ async def test_a_write_to_a_follower_is_traced_across_all_three_members(
     assert propose.attributes["db.collection.name"] == "people"
     assert propose.attributes["db.response.status_code"] == "OK"
     assert propose.attributes["collectionstore.revision"] == revision
-    assert not any(span.failed for span in receiver.spans)
+    assert not any(span.failed for span in trace)
 
     linked = receiver.linked_to(TRACE_ID)
     assert sorted(str(span.member) for span in linked) == sorted([a, c])
@@ -167,3 +175,63 @@ def assert_nothing_secret(spans: list[ReceivedSpan]) -> None:
     """Neither ids nor content of documents leave the nodes."""
     for span in spans:
         assert "secret" not in f"{span.name} {dict(span.attributes)}"
+
+
+async def test_a_round_of_the_loop_is_traced_into_the_node_that_it_asks(
+    cluster: TracedCluster, receiver: OtlpReceiver
+) -> None:
+    """The first member was bootstrapped by an action of a plan; the node's own span is a child of that action."""
+    route = "POST /api/v1/cluster/bootstrap"
+
+    def bootstrapped(spans: Sequence[ReceivedSpan]) -> bool:
+        served = {span.trace_id for span in spans if span.name == route}
+        return any(span.name == "reconcile" and span.trace_id in served for span in spans)
+
+    await receiver.until(bootstrapped)
+    (served,) = (span for span in receiver.spans if span.name == route and not span.failed)
+    spans = {span.span_id: span for span in receiver.of(served.trace_id)}
+    action = spans[served.parent_id]
+    root = spans[action.parent_id]
+    assert (action.name, root.name, root.parent_id) == ("Bootstrap", "reconcile", "")
+    assert action.attributes["collectionstore.action.subject"] == "traced-0"
+    assert action.attributes["collectionstore.action.reason"]
+    assert root.resource["service.name"] == "collectionstore-operator"
+    assert root.attributes["collectionstore.cluster.name"] == "traced"
+    assert root.attributes["collectionstore.reconcile.result"] == "Acted"
+    (step,) = (one for one in plan_of(root) if one.startswith("Bootstrap"))
+    assert step
+    steps = [span.name for span in spans.values() if span.parent_id == root.span_id]
+    assert {"read resource", "observe", "plan", "publish status"} <= set(steps)
+
+
+async def test_a_receiver_that_is_gone_costs_spans_and_nothing_else(
+    cluster: TracedCluster, receiver: OtlpReceiver
+) -> None:
+    """Every write is answered as before; what is lost is counted."""
+    await receiver.close()
+    async with aiohttp.ClientSession() as session:
+        written = 0
+        async with asyncio.timeout(DEADLINE_S):
+            while written < 50 or not await failed_spans(cluster, session):
+                url = f"{cluster.url(written % 3)}/api/v1/kv/traced/key-{written}"
+                async with session.put(url, data=b"value", headers=SAMPLED) as response:
+                    assert response.status == 201
+                written += 1
+
+
+async def failed_spans(cluster: TracedCluster, session: aiohttp.ClientSession) -> float:
+    """Return how many spans the first member could not deliver."""
+    async with session.get(f"{cluster.url(0)}/metrics") as response:
+        families = text_string_to_metric_families(await response.text())
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "collectionstore_tracing_spans_total" and sample.labels["result"] == "failed"
+        )
+
+
+def plan_of(root: ReceivedSpan) -> list[str]:
+    """Return the steps of the plan that a round tells."""
+    values = root.attributes["collectionstore.plan"]
+    return [one.string_value for one in values.values]  # type: ignore[attr-defined]

@@ -28,6 +28,7 @@ from collectionstore_operator.kube.recorder import Recorder
 from collectionstore_operator.logs import configure
 from collectionstore_operator.metrics import OperatorMetrics, process_metrics
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+from collectionstore_operator.tracing.starting import TraceRounds, traced
 
 EXIT_UNAVAILABLE: Final = 69
 EXIT_REPLACED: Final = 75
@@ -47,6 +48,7 @@ Settings, all by environment variable:
   {settings.HEALTH_ADDRESS}      where /livez, /readyz and /metrics are served (0.0.0.0:8080)
   {settings.LOG_LEVEL}           debug, info, warning or error (info)
   {settings.KUBECONFIG}                         outside a cluster: how to reach it
+  OTEL_EXPORTER_OTLP_ENDPOINT        where traces go, with the other standard variables of OpenTelemetry (nowhere)
 
 \b
 Exit codes:
@@ -85,14 +87,15 @@ async def run(chosen: OperatorSettings) -> int:
     health, registry = Health(), CollectorRegistry()
     metrics = process_metrics(registry)
     try:
-        async with _served(health, registry, chosen), connect(chosen.kubeconfig, metrics) as kube:
+        traces = traced(chosen.traces, identity=chosen.identity, count=metrics.spans_ended)
+        async with _served(health, registry, chosen), connect(chosen.kubeconfig, metrics) as kube, traces as trace:
             places = chosen.namespaces or (None,)
             lacking = await awaited(kube, namespaces=places, own_namespace=chosen.own_namespace, stop=stop)
             for line in lacking:
                 log.error("permission.missing", permission=line)
             if lacking:
                 return EXIT_NOT_PERMITTED
-            return 0 if stop.is_set() else await _lead(kube, chosen, health, metrics, stop)
+            return 0 if stop.is_set() else await _lead(kube, chosen, health, metrics, trace, stop)
     except ConfigException as error:
         log.error("api_server.not_configured", reason=str(error))
         return EXIT_CONFIGURATION
@@ -102,7 +105,12 @@ async def run(chosen: OperatorSettings) -> int:
 
 
 async def _lead(
-    kube: Kube, chosen: OperatorSettings, health: Health, metrics: OperatorMetrics, stop: asyncio.Event
+    kube: Kube,
+    chosen: OperatorSettings,
+    health: Health,
+    metrics: OperatorMetrics,
+    trace: TraceRounds,
+    stop: asyncio.Event,
 ) -> int:
     """Wait for the Lease, then run everything for as long as it is ours."""
     lease = Lease(kube, name=chosen.lease, namespace=chosen.own_namespace, identity=chosen.identity, metrics=metrics)
@@ -115,7 +123,10 @@ async def _lead(
     epoch = acquiring.result()
     metrics.leads(epoch, lambda: lease.age_s)
     recorder = Recorder(kube, chosen.identity)
-    clusters = Clusters(Office(kube=kube, recorder=recorder, epoch=epoch, may_act=lambda: lease.holds, metrics=metrics))
+    office = Office(
+        kube=kube, recorder=recorder, epoch=epoch, may_act=lambda: lease.holds, metrics=metrics, trace=trace
+    )
+    clusters = Clusters(office)
     health.slowest_loop_s = clusters.slowest_s
     keeping = asyncio.create_task(lease.keep())
     watching = asyncio.create_task(_watch(clusters, chosen, health, stop))

@@ -12,12 +12,15 @@ from typing import Literal, TextIO
 
 import structlog
 
+from collectionstore_operator.tracing.active import add_ids
+
 
 def configure(*, output: TextIO | None = None, style: Literal["json", "console"] = "json", level: str = "info") -> None:
     """Set up logging for the process, to `output` or stderr."""
     stream = output or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

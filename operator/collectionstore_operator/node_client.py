@@ -23,6 +23,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from collectionstore_operator.observed import NodeId, NodeStatus, Unknown
+from collectionstore_operator.tracing.active import traceparent
 
 STATUS_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 10.0
@@ -182,6 +183,9 @@ class NodeClient:
         if self._session is None:
             raise RuntimeError("NodeClient is used outside its async with block")
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        context = traceparent.get()
+        if context is not None:
+            headers["traceparent"] = context
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._session.request(

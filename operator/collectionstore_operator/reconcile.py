@@ -46,6 +46,7 @@ from collectionstore_operator.observed import Observed
 from collectionstore_operator.plan import plan
 from collectionstore_operator.resources import Desired
 from collectionstore_operator.status import Status, refused, report
+from collectionstore_operator.tracing.rounds import NoTrace, RoundTrace
 
 INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest)
 """Nothing later in a plan rests on these: one that is refused must not keep a cluster from being repaired."""
@@ -113,10 +114,12 @@ class Reconciler:
         now: Callable[[], float] = time.time,
         finished: Callable[[Round], None] | None = None,
         series: LoopSeries | None = None,
+        trace: RoundTrace | None = None,
     ) -> None:
         """`finished` is told of every round, whatever came of it: a loop that says nothing for long is stuck."""
         self._finished = finished
         self._series = series or OperatorMetrics(CollectorRegistry()).loop("", "")
+        self._trace = trace or NoTrace()
         self._runtime = runtime
         self._pace = pace or Pace()
         self._now = now
@@ -146,17 +149,22 @@ class Reconciler:
 
     async def once(self) -> Round:
         """Run one round: look, plan, report, act."""
-        runtime = self._runtime
+        runtime, step = self._runtime, self._trace.step
         try:
-            desired = await runtime.desired()
+            with step("read resource"):
+                desired = await runtime.desired()
         except InvalidResource as error:
             await self._publish(refused(error, await self._previous(), self._now()), None)
             return Round(result="Refused", trouble=type(error).__name__)
         if desired is None:
             return Round(result="Gone")
-        observed = await runtime.observe(desired)
-        planned = plan(desired, observed)
-        await self._publish(report(desired, observed, planned, await self._previous()), desired)
+        with step("observe"):
+            observed = await runtime.observe(desired)
+        with step("plan"):
+            planned = plan(desired, observed)
+        self._trace.planned(desired.generation, planned)
+        with step("publish status"):
+            await self._publish(report(desired, observed, planned, await self._previous()), desired)
         await runtime.looked(observed)
         return await self._act(desired, observed, planned)
 
@@ -170,14 +178,18 @@ class Reconciler:
                 if isinstance(action, INDEPENDENT):
                     continue
                 break
-            trouble = await self._perform(action, desired, observed)
+            name, subject = type(action).__name__, subject_of(action, desired)
+            with self._trace.action(name, subject, action.reason):
+                trouble = await self._perform(action, name, subject, desired, observed)
+                if trouble:
+                    self._trace.failed(trouble)
             if trouble:
                 failed = trouble
                 self._resting[action] = started + self._pause_s(self._failures)
                 if isinstance(action, INDEPENDENT) and trouble == ActionRefused.__name__:
                     continue
                 break
-            performed.append(type(action).__name__)
+            performed.append(name)
             if disturbing(action):
                 break
         if failed:
@@ -196,10 +208,9 @@ class Reconciler:
     def _pause_s(self, failures: int) -> float:
         return min(self._pace.trouble_max_s, self._pace.busy_s * 2.0 ** min(failures, 16))
 
-    async def _perform(self, action: Action, desired: Desired, observed: Observed) -> str:
+    async def _perform(self, action: Action, name: str, subject: str, desired: Desired, observed: Observed) -> str:
         """Perform one action and record what came of it; return the name of the trouble, empty when it was done."""
         started = time.monotonic()
-        name, subject = type(action).__name__, subject_of(action, desired)
         outcome = "Unfinished"
         try:
             await self._runtime.execute(action, desired, observed)
@@ -231,6 +242,7 @@ class Reconciler:
 
     async def _guarded_round(self) -> Round:
         started, blind = time.monotonic(), True
+        self._trace.begin()
         try:
             outcome = await self.once()
             blind = False
@@ -246,6 +258,7 @@ class Reconciler:
             log.exception("round.failed")
             await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
             outcome = Round(result="Failed", trouble=type(error).__name__)
+        self._trace.end(outcome.result, outcome.trouble)
         if blind:
             self._resting.clear()
         if outcome.result == "Failed":

@@ -1,4 +1,4 @@
-"""The settings of the operator's processes, read once from the environment; nothing else reads the variables."""
+"""The settings of the operator's processes, read once from the environment; nothing else of ours reads them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from collectionstore_operator.tracing.wanted import Wanted, wanted
 
 NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 LOG_LEVEL = "COLLECTIONSTORE_LOG_LEVEL"
@@ -35,12 +37,15 @@ class Settings:
     node_command: tuple[str, ...]
     """The program of a storage node, started without a shell; the node of this installation unless told otherwise."""
     log_level: str
+    traces: Wanted
+    """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the variables. Raises InvalidSetting."""
         command = shlex.split(environment.get(NODE_COMMAND, ""))
-        return cls(tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node"), _log_level(environment))
+        program = tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node")
+        return cls(program, _log_level(environment), wanted(environment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,8 @@ class OperatorSettings:
     kubeconfig: str | None
     """None inside a cluster, where the pod's account is used."""
     log_level: str
+    traces: Wanted
+    """As for a supervisor."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> OperatorSettings:
@@ -75,6 +82,7 @@ class OperatorSettings:
             health_port=int(port),
             kubeconfig=environment.get(KUBECONFIG) or None,
             log_level=_log_level(environment),
+            traces=wanted(environment),
         )
 
 

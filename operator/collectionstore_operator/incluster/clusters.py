@@ -21,6 +21,7 @@ from collectionstore_operator.kube.recorder import Recorder
 from collectionstore_operator.metrics import OperatorMetrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.reconcile import Pace, Reconciler, Round
+from collectionstore_operator.tracing.starting import TraceRounds, untraced
 
 PACE: Final = Pace(busy_s=1.0, idle_s=15.0, trouble_max_s=30.0)
 """Watch events cut these short; without any, a member that fell silent is noticed after `idle_s`."""
@@ -58,6 +59,7 @@ class Office:
     may_act: Callable[[], bool]
     """Whether the Lease still is ours; asked before every action, because a process can sleep through its end."""
     metrics: OperatorMetrics
+    trace: TraceRounds = untraced
 
 
 class Cluster:
@@ -105,6 +107,7 @@ class Cluster:
                 pace=PACE,
                 finished=self._rounds.finished,
                 series=office.metrics.loop(self._namespace, self._name),
+                trace=office.trace(self._namespace, self._name),
             )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):

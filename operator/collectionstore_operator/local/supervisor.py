@@ -31,6 +31,7 @@ from collectionstore_operator.metrics import add_metrics, process_metrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.reconcile import Reconciler
 from collectionstore_operator.settings import InvalidSetting, Settings
+from collectionstore_operator.tracing.starting import traced
 
 NAMESPACE: Final = "local"
 """What stands for the namespace of local clusters in their series."""
@@ -51,13 +52,21 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
-        async with NodeClient() as client:
+        async with NodeClient() as client, contextlib.AsyncExitStack() as traces:
             runtime = LocalRuntime(
                 self._directory, client, node_command=self._settings.node_command, changed=self._on_change
             )
             registry = CollectorRegistry()
             metrics = process_metrics(registry)
-            self._reconciler = Reconciler(runtime, series=metrics.loop(NAMESPACE, self._directory.name))
+            identity = f"supervisor-{os.getpid()}"
+            trace = await traces.enter_async_context(
+                traced(self._settings.traces, identity=identity, count=metrics.spans_ended)
+            )
+            self._reconciler = Reconciler(
+                runtime,
+                series=metrics.loop(NAMESPACE, self._directory.name),
+                trace=trace("", self._directory.name),
+            )
             stop_listening = listen(self._directory, self._on_poke)
             try:
                 async with _served(registry, await _metrics_port(runtime)):

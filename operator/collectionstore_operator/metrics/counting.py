@@ -34,6 +34,7 @@ class OperatorMetrics:
         self._epoch = declared.gauge("operator_epoch")
         self._renew_failures = declared.counter("operator_lease_renew_failures_total")
         self._loops = declared.gauge("operator_loops")
+        self._spans = declared.counter("tracing_spans_total")
         declared.info("operator_build").info({"version": version})
         self._lease = _LeaseAge()
         self._clusters = Clusters()
@@ -67,6 +68,10 @@ class OperatorMetrics:
     def not_renewed(self) -> None:
         """Count a renewal of the Lease that failed."""
         self._renew_failures.inc()
+
+    def spans_ended(self, result: str, spans: int) -> None:
+        """Count spans that were exported or failed to be; from any thread."""
+        self._spans.labels(result).inc(spans)
 
     def show_loops(self, read: Callable[[], int]) -> None:
         """Ask `read` at every scrape how many loops run."""

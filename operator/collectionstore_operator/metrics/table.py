@@ -13,6 +13,7 @@ from collectionstore_operator.metrics.series import CALL_S, ROUND_S, Label, Seri
 
 RESULTS: Final = ("Acted", "Waiting", "Settled", "Failed", "Refused", "Gone")
 ACTIONS: Final = tuple(sorted(kind.__name__ for kind in get_args(Action)))
+SPANS: Final = ("exported", "failed")
 OUTCOMES: Final = ("Done", "Refused", "Unfinished")
 ROLES: Final = ("Leader", "Voter", "Incoming", "Outgoing", "Learner", "None", "Unknown")
 STATUSES: Final = ("True", "False", "Unknown")
@@ -30,6 +31,7 @@ _PROCESS: Final = (
     gauge("operator_lease_age_seconds", "Since when the Lease was not renewed; told while it is held"),
     counter("operator_lease_renew_failures_total", "Times that the Lease could not be renewed"),
     gauge("operator_loops", "Clusters whose loop runs"),
+    counter("tracing_spans_total", "Spans by what became of them; none while traces are off", Label("result", SPANS)),
 )
 
 _ROUNDS: Final = (

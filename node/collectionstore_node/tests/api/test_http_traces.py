@@ -125,12 +125,23 @@ async def test_an_unknown_outcome_is_an_error(
     assert span.status.status_code is StatusCode.ERROR
 
 
+async def _no_metrics(_accept: str) -> tuple[bytes, str]:
+    return b"", ""
+
+
 async def test_a_request_that_is_cancelled_ends_its_span(
     replica: MemoryReplica, metrics: RecordedMetrics, trace: TraceRequest, the_span: Callable[[], ReadableSpan]
 ) -> None:
     """The server cancels what it still serves when it stops."""
-    limits = Limits()
-    api = Api(replica, limits, lambda: (b"", ""), lambda request: False, tls=False, arrivals=Arrivals(1 << 20))
+    api = Api(
+        replica=replica,
+        limits=Limits(),
+        metrics=metrics,
+        render_metrics=_no_metrics,
+        authorize_admin=lambda request: False,
+        tls=False,
+        arrivals=Arrivals(1 << 20),
+    )
     dispatcher = Dispatcher(api, CLIENT, metrics, trace)
     replica.hold = asyncio.Event()
     request = make_mocked_request("DELETE", DOCUMENT, headers=TRACEPARENT)

@@ -65,6 +65,10 @@ class OtlpReceiver:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop listening; a second time is harmless."""
         await self._runner.cleanup()
 
     async def until(self, condition: Callable[[Sequence[ReceivedSpan]], bool]) -> Sequence[ReceivedSpan]:
