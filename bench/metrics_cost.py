@@ -26,6 +26,7 @@ from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
 from machine import describe
 from tables import milliseconds, table
 
+NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 SILENT_NODE = Path(__file__).with_name("silent_node.py")
 SIDES = ("on", "off")
 SETTLE_S = 0.5
