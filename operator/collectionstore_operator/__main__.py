@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from collectionstore_operator import handlers, settings
+from collectionstore_operator import handlers, logs, settings
 from collectionstore_operator.health import Health, application
 from collectionstore_operator.incluster.clusters import Clusters, Office
 from collectionstore_operator.kube import ApiError, Kube
@@ -25,9 +24,9 @@ from collectionstore_operator.kube.access import awaited
 from collectionstore_operator.kube.client import ConfigException, connect
 from collectionstore_operator.kube.lease import Lease
 from collectionstore_operator.kube.recorder import Recorder
-from collectionstore_operator.logs import configure
 from collectionstore_operator.metrics import OperatorMetrics, process_metrics
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+from collectionstore_operator.tracing.active import add_ids
 from collectionstore_operator.tracing.starting import TraceRounds, traced
 
 EXIT_UNAVAILABLE: Final = 69
@@ -46,7 +45,8 @@ Settings, all by environment variable:
   {settings.POD_NAME}            its name among several operators (host name and process id)
   {settings.LEASE_NAME}               name of the Lease (collectionstore-operator)
   {settings.HEALTH_ADDRESS}      where /livez, /readyz and /metrics are served (0.0.0.0:8080)
-  {settings.LOG_LEVEL}           debug, info, warning or error (info)
+  {settings.LOG_LEVEL}           debug, info, warning or error (info); SIGUSR1 turns to
+                                     debug, SIGUSR2 back
   {settings.KUBECONFIG}                         outside a cluster: how to reach it
   OTEL_EXPORTER_OTLP_ENDPOINT        where traces go, with the other standard variables of OpenTelemetry (nowhere)
 
@@ -73,17 +73,16 @@ def main() -> None:
     except InvalidSetting as error:
         click.echo(f"collectionstore-operator: {error}", err=True)
         sys.exit(EXIT_CONFIGURATION)
-    configure(level=chosen.log_level, style="console" if sys.stderr.isatty() else "json")
-    # It says of every event that it was handled; what goes wrong comes as a warning.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    sys.exit(asyncio.run(run(chosen)))
+    levels = logs.configure(level=chosen.log_level, style="auto", further=(add_ids,))
+    sys.exit(asyncio.run(run(chosen, levels)))
 
 
-async def run(chosen: OperatorSettings) -> int:
+async def run(chosen: OperatorSettings, levels: logs.LogLevels) -> int:
     """Run until a signal comes or the Lease is lost; return the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    logs.listen(asyncio.get_running_loop(), levels)
     health, registry = Health(), CollectorRegistry()
     metrics = process_metrics(registry)
     try:

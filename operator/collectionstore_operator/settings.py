@@ -9,14 +9,15 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from collectionstore_operator.tracing.wanted import Wanted, wanted
 
+Level = Literal["debug", "info", "warning", "error"]
+
 NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 LOG_LEVEL = "COLLECTIONSTORE_LOG_LEVEL"
-LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
+LOG_LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 NAMESPACES = "COLLECTIONSTORE_NAMESPACES"
 OWN_NAMESPACE = "COLLECTIONSTORE_OPERATOR_NAMESPACE"
 POD_NAME = "COLLECTIONSTORE_POD_NAME"
@@ -36,7 +37,7 @@ class Settings:
 
     node_command: tuple[str, ...]
     """The program of a storage node, started without a shell; the node of this installation unless told otherwise."""
-    log_level: str
+    log_level: Level
     traces: Wanted
     """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
 
@@ -63,7 +64,7 @@ class OperatorSettings:
     health_port: int
     kubeconfig: str | None
     """None inside a cluster, where the pod's account is used."""
-    log_level: str
+    log_level: Level
     traces: Wanted
     """As for a supervisor."""
 
@@ -92,8 +93,9 @@ def _namespace(variable: str, text: str) -> str:
     return text.strip()
 
 
-def _log_level(environment: Mapping[str, str]) -> str:
-    level = environment.get(LOG_LEVEL, "info")
-    if level not in LOG_LEVELS:
-        raise InvalidSetting(f"{LOG_LEVEL} is {level!r}; allowed: {', '.join(LOG_LEVELS)}")
-    return level
+def _log_level(environment: Mapping[str, str]) -> Level:
+    wanted = environment.get(LOG_LEVEL, "info")
+    for level in LOG_LEVELS:
+        if level == wanted:
+            return level
+    raise InvalidSetting(f"{LOG_LEVEL} is {wanted!r}; allowed: {', '.join(LOG_LEVELS)}")

@@ -31,6 +31,7 @@ from collectionstore_operator.metrics import add_metrics, process_metrics
 from collectionstore_operator.node_client import NodeClient
 from collectionstore_operator.reconcile import Reconciler
 from collectionstore_operator.settings import InvalidSetting, Settings
+from collectionstore_operator.tracing.active import add_ids
 from collectionstore_operator.tracing.starting import traced
 
 NAMESPACE: Final = "local"
@@ -42,9 +43,10 @@ log = structlog.get_logger(__name__)
 class Supervisor:
     """Runs the loop of one cluster until it is told to end."""
 
-    def __init__(self, directory: ClusterDirectory, settings: Settings) -> None:
+    def __init__(self, directory: ClusterDirectory, settings: Settings, levels: logs.LogLevels) -> None:
         self._directory = directory
         self._settings = settings
+        self._levels = levels
         self._ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -52,6 +54,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
+        logs.listen(loop, self._levels)
         async with NodeClient() as client, contextlib.AsyncExitStack() as traces:
             runtime = LocalRuntime(
                 self._directory, client, node_command=self._settings.node_command, changed=self._on_change
@@ -145,7 +148,7 @@ def main() -> None:
         settings = Settings.from_environment(os.environ)
     except InvalidSetting as error:
         sys.exit(str(error))
-    logs.configure(level=settings.log_level)
+    levels = logs.configure(level=settings.log_level, further=(add_ids,))
     logs.bind(cluster=directory.name)
     try:
         charge = take_charge(directory)
@@ -154,7 +157,7 @@ def main() -> None:
         return
     log.info("supervisor.started", pid=os.getpid(), node_command=settings.node_command)
     try:
-        asyncio.run(Supervisor(directory, settings).run())
+        asyncio.run(Supervisor(directory, settings, levels).run())
     except LocalError as error:
         log.error("supervisor.failed", reason=str(error))
         sys.exit(int(ExitCode.FAILED))
