@@ -14,7 +14,9 @@ from collectionstore_node.app import run
 from collectionstore_node.enrolment import CredentialsUnusable
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
 from collectionstore_node.listening import AddressTaken
+from collectionstore_node.logs import LogLevels
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
+from collectionstore_node.tracing.active import add_ids
 
 EXIT_USAGE = 64
 EXIT_DATA_REFUSED = 65
@@ -45,15 +47,17 @@ def main() -> None:
     except InvalidSetting as error:
         sys.stderr.write(f"collectionstore-node: {error}\n(collectionstore-node --help lists all settings)\n")
         sys.exit(EXIT_USAGE)
-    logs.configure(format_=settings.log_format, level=settings.log_level, member=settings.name)
-    sys.exit(_run(settings))
+    levels = logs.configure(
+        format_=settings.log_format, level=settings.log_level, further=(add_ids,), member=settings.name
+    )
+    sys.exit(_run(settings, levels))
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, levels: LogLevels) -> int:
     log = structlog.get_logger()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings))
+            runner.run(run(settings, levels))
     except DataDirectoryRefused as error:
         log.error("node.refused", reason=str(error))
         return EXIT_DATA_REFUSED

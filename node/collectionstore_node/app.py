@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,12 +25,15 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.ports import TraceRequest
+from collectionstore_node.api.ports import Diagnostics, TraceRequest
 from collectionstore_node.api.server import make_client_server, make_probe_server
 from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.credentials import keep_certificate
 from collectionstore_node.errors import NodeError
 from collectionstore_node.listening import listening, start_server
+from collectionstore_node.logs import LogLevels, SlowLog, Thresholds
+from collectionstore_node.logs.slow import OFF
+from collectionstore_node.logs.uncaught import in_loop
 from collectionstore_node.metrics import (
     Exposition,
     HttpSeries,
@@ -40,6 +43,7 @@ from collectionstore_node.metrics import (
     TransportSeries,
     stored_series,
 )
+from collectionstore_node.profiling import Profiler
 from collectionstore_node.replica import Driver, DriverSettings, MemberGauges, ProcessFacts, Replica
 from collectionstore_node.replica.ports import Storage
 from collectionstore_node.settings import Settings
@@ -81,6 +85,7 @@ class Surroundings:
     connector: Callable[[], aiohttp.BaseConnector]
     """Makes what dials other members."""
     pid: int
+    levels: LogLevels = field(default_factory=LogLevels)
 
 
 class Member(NamedTuple):
@@ -92,12 +97,14 @@ class Member(NamedTuple):
     transport: Transport
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, levels: LogLevels) -> None:
     """Run a node until SIGTERM or SIGINT. Raises `Fatal`, `AddressTaken`, `CredentialsUnusable` or `NodeError`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(in_loop)
+    _listen_for_levels(loop, levels)
     async with AsyncExitStack() as stack:
         database = await loop.run_in_executor(
             None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
@@ -110,7 +117,7 @@ async def run(settings: Settings) -> None:
         gc.set_threshold(GC_THRESHOLD, 50, 100)
         if not await keep_certificate(stack, settings, stop):
             return
-        member = await start(stack, settings, database, _peer_security(settings), _this_machine())
+        member = await start(stack, settings, database, _peer_security(settings), _this_machine(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
             stack.push_async_callback(cancelled, routing)
@@ -153,6 +160,7 @@ async def start(
         wall_ms=surroundings.wall_ms,
         pause_clock=surroundings.clock,
         tracing=tracing,
+        slow=SlowLog(_thresholds(settings), loop.time),
     )
     transport = Transport(
         cluster_id=settings.cluster_id,
@@ -182,19 +190,27 @@ async def start(
     _show_certificates(metrics, transport, tls)
     exposition = Exposition(metrics, stored=stored_series(storage), process=_process_series())
     stack.callback(exposition.close)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing)
+    diagnostics = Diagnostics(surroundings.levels, driver.slow, Profiler() if settings.profiling == "Enabled" else None)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
     return Member(driving, driver, replica, transport)
 
 
-def _this_machine() -> Surroundings:
+def _listen_for_levels(loop: asyncio.AbstractEventLoop, levels: LogLevels) -> None:
+    """Log everything after SIGUSR1, and as configured after SIGUSR2."""
+    loop.add_signal_handler(signal.SIGUSR1, partial(levels.change, "debug", reason="SIGUSR1"))
+    loop.add_signal_handler(signal.SIGUSR2, partial(levels.change, levels.configured, reason="SIGUSR2"))
+
+
+def _this_machine(levels: LogLevels) -> Surroundings:
     return Surroundings(
         random=random.SystemRandom().random,
         wall_ms=lambda: time.time_ns() // 1_000_000,
         clock=_wakeful_clock(),
         connector=tcp_connector,
         pid=os.getpid(),
+        levels=levels,
     )
 
 
@@ -234,6 +250,19 @@ def _driver_settings(settings: Settings) -> DriverSettings:
         snapshot_log_bytes=settings.snapshot_log_bytes,
         pre_vote=settings.pre_vote == "Enabled",
         check_quorum=settings.check_quorum == "Enabled",
+    )
+
+
+def _thresholds(settings: Settings) -> Thresholds:
+    def seconds(milliseconds: int) -> float:
+        return milliseconds / 1000 if milliseconds else OFF
+
+    return Thresholds(
+        write_s=seconds(settings.slow_write_ms),
+        read_s=seconds(settings.slow_read_ms),
+        fsync_s=seconds(settings.slow_fsync_ms),
+        apply_s=seconds(settings.slow_apply_ms),
+        http_s=seconds(settings.slow_http_ms),
     )
 
 
@@ -317,6 +346,7 @@ async def _serve(
     exposition: Exposition,
     tls: ClientTls | None,
     tracing: Tracing | None,
+    diagnostics: Diagnostics,
 ) -> None:
     limits = Limits(document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max)
     series = HttpSeries(metrics, inflight_max=limits.inflight_requests_max)
@@ -328,6 +358,7 @@ async def _serve(
         authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
         tls=tls is not None,
         trace=_request_spans(tracing),
+        diagnostics=diagnostics,
     )
     probes = make_probe_server(replica, limits, series, render_metrics=exposition.render)
     await start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)

@@ -90,8 +90,16 @@ class Settings:
     document_bytes_max: int
     metrics: Literal["Enabled", "Disabled"]
     """Disabled: nothing is counted on the way of a request; what a scrape reads by itself is still told."""
-    log_format: Literal["json", "console"]
+    log_format: Literal["auto", "json", "console"]
     log_level: Literal["debug", "info", "warning", "error"]
+    slow_write_ms: int
+    """From when on operations are logged as slow; 0 never."""
+    slow_read_ms: int
+    slow_fsync_ms: int
+    slow_apply_ms: int
+    slow_http_ms: int
+    profiling: Literal["Enabled", "Disabled"]
+    """Whether operators may take profiles of the process."""
     traces: Wanted = NOT_WANTED
     """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
 
@@ -152,10 +160,20 @@ class Settings:
             snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
             document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
             metrics=read.switch("METRICS"),
-            log_format=cast(Literal["json", "console"], read.choice("LOG_FORMAT", "json", ("json", "console"))),
+            log_format=cast(
+                Literal["auto", "json", "console"], read.choice("LOG_FORMAT", "auto", ("auto", "json", "console"))
+            ),
             log_level=cast(
                 Literal["debug", "info", "warning", "error"],
                 read.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+            ),
+            slow_write_ms=read.integer("SLOW_WRITE_MS", 500, 0, 600_000),
+            slow_read_ms=read.integer("SLOW_READ_MS", 300, 0, 600_000),
+            slow_fsync_ms=read.integer("SLOW_FSYNC_MS", 100, 0, 600_000),
+            slow_apply_ms=read.integer("SLOW_APPLY_MS", 100, 0, 600_000),
+            slow_http_ms=read.integer("SLOW_HTTP_MS", 1_000, 0, 600_000),
+            profiling=cast(
+                Literal["Enabled", "Disabled"], read.choice("PROFILING", "Disabled", ("Enabled", "Disabled"))
             ),
             traces=wanted(environment),
         )
@@ -242,7 +260,13 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("SNAPSHOT_LOG_BYTES", "67108864", "or when it has grown to this many bytes"),
     ("DOCUMENT_BYTES_MAX", "1048576", "largest document or value, up to 16777216"),
     ("METRICS", "Enabled", "Disabled: nothing is counted for requests; what a scrape reads by itself is still told"),
-    ("LOG_FORMAT", "json", "json or console"),
-    ("LOG_LEVEL", "info", "debug, info, warning or error"),
+    ("LOG_FORMAT", "auto", "json or console; auto is console on a terminal"),
+    ("LOG_LEVEL", "info", "debug, info, warning or error; SIGUSR1 turns to debug, SIGUSR2 back"),
+    ("SLOW_WRITE_MS", "500", "log an entry that takes this long from its first command to its answer; 0 never"),
+    ("SLOW_READ_MS", "300", "log a read whose confirmation takes this long; 0 never"),
+    ("SLOW_FSYNC_MS", "100", "log a sync of the log that takes this long; 0 never"),
+    ("SLOW_APPLY_MS", "100", "log applying entries that takes this long; 0 never"),
+    ("SLOW_HTTP_MS", "1000", "log a request that takes this long; 0 never"),
+    ("PROFILING", "Disabled", "Enabled: operators may take profiles, GET /debug/profile"),
 )
 """Name, default and meaning of every variable, for `--help` and the documentation."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from collectionstore_node.profiling import SECONDS_MAX
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on one request and on all of them together. Bytes are counted after percent-decoding."""
@@ -30,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     timeout_max_s: float = 60.0
     ready_timeout_s: float = 1.0
     """Budget of the readiness probe, below the usual probe timeouts."""
+    profile_seconds_max: int = SECONDS_MAX
     target_bytes_max: int = 8 << 10
     """Path and query of a request."""
     inflight_requests_max: int = 1_024

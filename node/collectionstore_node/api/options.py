@@ -23,6 +23,7 @@ LIST: Final = READ | {"prefix", "limit", "cursor"}
 LIST_KEYS: Final = LIST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
+SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
 TIMEOUT_MIN_S: Final = 0.001
@@ -30,6 +31,7 @@ PARAMETERS_MAX: Final = 16
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,6}")
+_SECONDS: Final = re.compile(r"[0-9]{1,3}")
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -45,6 +47,8 @@ class Options(msgspec.Struct, kw_only=True):
     limit: int = 0
     cursor: str | None = None
     values: bool = False
+    seconds: int = 10
+    """For how long a profile is taken."""
 
 
 def default_options(limits: Limits) -> Options:
@@ -110,6 +114,12 @@ def _limit(options: Options, value: str, limits: Limits) -> None:
     options.limit = int(value)
 
 
+def _seconds(options: Options, value: str, limits: Limits) -> None:
+    if not _SECONDS.fullmatch(value) or not 1 <= int(value) <= limits.profile_seconds_max:
+        raise Problem("invalid_parameter", f"seconds is {quoted(value)}; allowed are 1 to {limits.profile_seconds_max}")
+    options.seconds = int(value)
+
+
 def _cursor(options: Options, value: str, limits: Limits) -> None:
     options.cursor = value
 
@@ -125,6 +135,7 @@ _PARSERS: Final[dict[str, Callable[[Options, str, Limits], None]]] = {
     "timeout": _timeout,
     "consistency": _consistency,
     "redirect": _redirect,
+    "seconds": _seconds,
     "prefix": _prefix,
     "limit": _limit,
     "cursor": _cursor,

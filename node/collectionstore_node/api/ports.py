@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
+from collectionstore_node.api.answers import Answer
 from collectionstore_node.api.bodies import Arrivals, body_at_hand, receive_body
 from collectionstore_node.api.limits import Limits
 from collectionstore_node.api.options import TIMEOUT_MIN_S, Options
+from collectionstore_node.logs import LogLevels, SlowLog, Thresholds
+from collectionstore_node.profiling import Profiler
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica import MembersRequest, NodeStatus
+from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
 from collectionstore_node.statemachine.commands import Command, Outcome
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
@@ -36,6 +40,9 @@ class ReplicaPort(Protocol):
 
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
+
+    def inspect(self) -> RaftReport:
+        """Return the node's part in consensus, for people."""
 
     def status(self) -> NodeStatus:
         """Return what the node says of itself."""
@@ -111,6 +118,16 @@ TraceRequest = Callable[[web.BaseRequest, str, str], RequestTrace | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """What helps to find out what is going on in this process."""
+
+    levels: LogLevels = field(default_factory=LogLevels)
+    slow: SlowLog = field(default_factory=lambda: SlowLog(Thresholds(), time.monotonic))
+    profiler: Profiler | None = None
+    """None while profiles are not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Api:
     """What all handlers share."""
 
@@ -121,6 +138,7 @@ class Api:
     authorize_admin: AuthorizeAdmin
     tls: bool
     arrivals: Arrivals
+    diagnostics: Diagnostics
 
 
 class Call:
@@ -129,7 +147,7 @@ class Call:
     `timeout_s` is what is left of the client's budget.
     """
 
-    __slots__ = ("api", "arguments", "options", "request", "timeout_s")
+    __slots__ = ("api", "arguments", "body_s", "options", "request", "timeout_s")
 
     def __init__(self, api: Api, request: web.BaseRequest, arguments: list[str], options: Options) -> None:
         self.api = api
@@ -137,6 +155,8 @@ class Call:
         self.arguments = arguments
         self.options = options
         self.timeout_s = options.timeout_s
+        self.body_s = 0.0
+        """How long the body took to arrive."""
 
     async def body(self, bytes_max: int) -> bytes:
         """Return the whole body, at most `bytes_max` bytes. Raises `Problem`."""
@@ -146,7 +166,8 @@ class Call:
         clock = asyncio.get_running_loop().time
         started = clock()
         body = await receive_body(request, bytes_max=bytes_max, timeout_s=self.timeout_s, arrivals=self.api.arrivals)
-        self.timeout_s = max(self.timeout_s - (clock() - started), TIMEOUT_MIN_S)
+        self.body_s = clock() - started
+        self.timeout_s = max(self.timeout_s - self.body_s, TIMEOUT_MIN_S)
         return body
 
     async def fresh_view(self) -> View:
@@ -155,3 +176,6 @@ class Call:
         if not self.options.stale:
             await replica.read_barrier(timeout_s=self.timeout_s)
         return replica.view
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]

@@ -71,6 +71,7 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_header": Kind(400, "A header has an invalid value"),
     "invalid_cursor": Kind(400, "The cursor does not belong to this listing"),
     "forbidden": Kind(403, "Not allowed"),
+    "profiling_disabled": Kind(403, "Profiles are not allowed on this member"),
     # The state it meets
     "collection_not_found": Kind(404, "There is no such collection"),
     "document_not_found": Kind(404, "There is no such document"),
@@ -91,6 +92,7 @@ KINDS: Final[dict[str, Kind]] = {
     "not_a_member": Kind(409, "The node is not a member"),
     "change_pending": Kind(409, "The membership cannot change right now", retryable=True),
     # Not now
+    "profile_running": Kind(409, "A profile is being taken already", retryable=True),
     "no_leader": Kind(503, "No leader could take the request", retryable=True),
     "overloaded": Kind(503, "The node has too much to do", retryable=True),
     "leadership_transferring": Kind(503, "Leadership is being handed over", retryable=True),

@@ -7,16 +7,13 @@ is not used: its match, with what it sets up around it, costs more than reading 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-from collectionstore_node.api import catalog, cluster, documents, kv, probes, transactions
-from collectionstore_node.api.answers import Answer
-from collectionstore_node.api.options import LIST, LIST_KEYS, LOCAL, NONE, READ, TIMED, WRITE
-from collectionstore_node.api.ports import Call, HttpMetrics, RouteMetrics
+from collectionstore_node.api import catalog, cluster, debug, documents, kv, probes, transactions
+from collectionstore_node.api.options import LIST, LIST_KEYS, LOCAL, NONE, READ, SAMPLED, TIMED, WRITE
+from collectionstore_node.api.ports import Handler, HttpMetrics, RouteMetrics
 from collectionstore_node.api.problems import Problem
-
-Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 
 class Route(NamedTuple):
@@ -36,7 +33,22 @@ PROBES: Final = (
     Route("GET", "/metrics", probes.metrics, NONE),
 )
 
+PAGES: Final = (
+    Route("GET", "/debug/raft", debug.raft, NONE),
+    Route("GET", "/debug/tasks", debug.tasks, NONE),
+)
+"""On the metrics port, for whoever gets there."""
+
 # fmt: off
+DEBUG: Final = (
+    Route("GET", "/debug/raft", debug.for_operators(debug.raft), NONE),
+    Route("GET", "/debug/tasks", debug.for_operators(debug.tasks), NONE),
+    Route("GET", "/debug/profile", debug.for_operators(debug.profile), SAMPLED),
+    Route("GET", "/debug/log-level", debug.for_operators(debug.log_level), NONE),
+    Route("PUT", "/debug/log-level", debug.for_operators(debug.set_log_level), NONE),
+)
+"""On the client port, for operators."""
+
 CLIENT: Final = (
     Route("GET",    "/api/v1/collections", catalog.list_page, LIST),
     Route("POST",   "/api/v1/collections", catalog.post, WRITE),
@@ -61,14 +73,17 @@ CLIENT: Final = (
 # fmt: on
 
 
-class Entry(NamedTuple):
-    """A route as it is served under one method."""
+_UNLIMITED: Final = frozenset((*PROBES, *PAGES, *DEBUG))
 
+
+class Entry(NamedTuple):
+    """A route as it is served under one method. `probe`: it is served however much there is to do."""
+
+    pattern: str
     handler: Handler
     parameters: frozenset[str]
     metrics: RouteMetrics
     probe: bool
-    pattern: str
 
 
 class _Node:
@@ -92,7 +107,8 @@ class Router:
             node = self._place(route.pattern)
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
                 counters = metrics.route(route.pattern, method)
-                node.methods[method] = Entry(route.handler, route.parameters, counters, route in PROBES, route.pattern)
+                probe = route in _UNLIMITED
+                node.methods[method] = Entry(route.pattern, route.handler, route.parameters, counters, probe)
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:
         """Return the entry and the path's arguments, as they were sent. Raises `Problem` 404 or 405."""

@@ -28,13 +28,14 @@ from collectionstore_node.api.ports import (
     Api,
     AuthorizeAdmin,
     Call,
+    Diagnostics,
     HttpMetrics,
     RenderMetrics,
     ReplicaPort,
     TraceRequest,
 )
 from collectionstore_node.api.problems import Problem, problem_of, render
-from collectionstore_node.api.routes import CLIENT, PROBES, Entry, Route, Router
+from collectionstore_node.api.routes import CLIENT, DEBUG, PAGES, PROBES, Entry, Route, Router
 from collectionstore_node.errors import Fatal, NodeError, NotLeader
 from collectionstore_node.replica.status import show_id
 
@@ -61,6 +62,7 @@ class Dispatcher:
         self._metrics = metrics
         self._unrouted = metrics.route("unmatched", "any")
         self._defaults = default_options(api.limits)
+        self._slow_s = api.diagnostics.slow.thresholds.http_s
         self._inflight = 0
         self._request_ids = count(1)
         self._process = os.urandom(4).hex()
@@ -70,7 +72,7 @@ class Dispatcher:
     async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer `request`; raises nothing but cancellation."""
         started = perf_counter()
-        counters, traced = self._unrouted, None
+        counters, entry, call, traced = self._unrouted, None, None, None
         self._inflight += 1
         try:
             target = request.raw_path
@@ -86,7 +88,8 @@ class Dispatcher:
             if options.redirect and not self._api.replica.is_leader:
                 answer = self._redirect(target)
             else:
-                answer = await entry.handler(Call(self._api, request, arguments, options))
+                call = Call(self._api, request, arguments, options)
+                answer = await entry.handler(call)
             if _REQUEST_ID_HEADER in request.headers:
                 answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_id(request).encode()
         except Exception as error:  # the boundary: everything becomes an answer
@@ -103,7 +106,20 @@ class Dispatcher:
         else:
             traced.answered(answer.code)
             counters.finished(answer.code, seconds, traced.trace_id)
+        if seconds >= self._slow_s and entry is not None and not entry.probe:
+            self._tell_slow(request, entry, call, answer.code, seconds)
         return answer
+
+    def _tell_slow(self, request: web.BaseRequest, entry: Entry, call: Call | None, code: int, seconds: float) -> None:
+        body_s = 0.0 if call is None else call.body_s
+        self._api.diagnostics.slow.http(
+            seconds,
+            {"body": body_s, "answer": seconds - body_s},
+            route=entry.pattern,
+            method=request.method,
+            code=code,
+            request_id=self._request_id(request),
+        )
 
     def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
         """Return the problem that `error` stands for; what is our own fault is logged."""
@@ -214,6 +230,7 @@ def make_client_server(
     authorize_admin: AuthorizeAdmin,
     tls: bool,
     trace: TraceRequest | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> ApiServer:
     """Return the server of the client port: the API and the probes. `tls` tells how clients reach the leader.
 
@@ -227,14 +244,15 @@ def make_client_server(
         authorize_admin=authorize_admin,
         tls=tls,
         arrivals=Arrivals(limits.receiving_bytes_max),
+        diagnostics=diagnostics or Diagnostics(),
     )
-    return _served(ApiServer(Dispatcher(api, (*CLIENT, *PROBES), metrics, trace), limits), metrics)
+    return _served(ApiServer(Dispatcher(api, (*CLIENT, *PROBES, *DEBUG), metrics, trace), limits), metrics)
 
 
 def make_probe_server(
     replica: ReplicaPort, limits: Limits, metrics: HttpMetrics, *, render_metrics: RenderMetrics
 ) -> ApiServer:
-    """Return the server of the metrics port: the probes alone."""
+    """Return the server of the metrics port: the probes, and the pages that only show."""
     api = Api(
         replica=replica,
         limits=limits,
@@ -243,8 +261,9 @@ def make_probe_server(
         authorize_admin=lambda request: False,
         tls=False,
         arrivals=Arrivals(limits.receiving_bytes_max),
+        diagnostics=Diagnostics(),
     )
-    return _served(ApiServer(Dispatcher(api, PROBES, metrics), limits), metrics)
+    return _served(ApiServer(Dispatcher(api, (*PROBES, *PAGES), metrics), limits), metrics)
 
 
 def _served(server: ApiServer, metrics: HttpMetrics) -> ApiServer:

@@ -18,12 +18,14 @@
 - `received.py`    snapshots that arrived and wait to be installed
 - `digests.py`     whether members hold the same state: checkpoints, and what laying them together shows
 - `comparing.py`   asks the members for theirs, and ends a member that differs from the majority
-- `status.py`      what the node says of itself
+- `status.py`      what the node says of itself; `inspection.py` what it says to those who look for a cause
+- `slow_entries.py`  where the time of entries goes
 """
 
 from collectionstore_node.replica.driver import Driver
 from collectionstore_node.replica.driver_settings import DriverSettings
 from collectionstore_node.replica.gauges import MemberGauges
+from collectionstore_node.replica.inspection import RaftReport
 from collectionstore_node.replica.members import MemberChange, MembersRequest
 from collectionstore_node.replica.replica import ProcessFacts, Replica
 from collectionstore_node.replica.status import NodeStatus
@@ -36,5 +38,6 @@ __all__ = [
     "MembersRequest",
     "NodeStatus",
     "ProcessFacts",
+    "RaftReport",
     "Replica",
 ]

@@ -39,11 +39,11 @@ def attribute(sender: NodeId, message: Message, before: Vitals, after: Vitals, j
     """Write down that a message from `sender` raised the term, or the commit index though it was no leader's."""
     if after.term > before.term:
         jump = after.term - before.term
-        facts = {"sender": show_id(sender), "message": type(message).__name__, "term": after.term, "was": before.term}
+        told, kind, was = show_id(sender), type(message).__name__, before.term
         if jump > TERM_JUMP_USUAL:
             jumps.inc()
-            log.warning("term.jumped", **facts, deposed=before.leads)
+            log.warning("term.jumped", sender=told, message=kind, term=after.term, was=was, deposed=before.leads)
         else:
-            log.info("term.adopted", **facts, deposed=before.leads)
+            log.info("term.adopted", sender=told, message=kind, term=after.term, was=was, deposed=before.leads)
     if after.commit > before.commit and isinstance(message, RequestVote | VoteReply):
         log.info("commit.learnt", sender=show_id(sender), index=after.commit, was=before.commit)

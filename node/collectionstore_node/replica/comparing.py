@@ -207,8 +207,10 @@ class Comparing:
 
 def _report(node_id: NodeId, split: Split, *, decided: bool) -> None:
     sides = {digest.hex()[:16]: [show_id(one) for one in holders] for digest, holders in split.sides}
-    event = "state.diverged" if decided else "state.disputed"
-    log.error(event, node_id=show_id(node_id), index=split.index, digests=sides)
+    if decided:
+        log.error("state.diverged", node_id=show_id(node_id), index=split.index, digests=sides)
+    else:
+        log.error("state.disputed", node_id=show_id(node_id), index=split.index, digests=sides)
 
 
 def _reason(own: NodeId, split: Split) -> str:

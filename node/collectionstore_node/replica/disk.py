@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import DiskSeries
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, Term
 from collectionstore_node.replica.ports import Log
@@ -18,9 +19,10 @@ WITNESS_LAG_S = 0.02
 class Disk:
     """Writes one log. Belongs to the event loop. `failed` is called with the first error of the witness."""
 
-    def __init__(self, log: Log, series: DiskSeries, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, log: Log, series: DiskSeries, failed: Callable[[BaseException], None], slow: SlowLog) -> None:
         self._log = log
         self._series = series
+        self._slow = slow
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
@@ -71,6 +73,8 @@ class Disk:
         self._series.fsync_seconds.observe(ended - started)
 
     def _synced(self, done: asyncio.Future[None]) -> None:
+        if self.syncing_since is not None:
+            self._slow.fsync(self._loop.time() - self.syncing_since)
         self.syncing_since = None
         if not done.cancelled() and done.exception() is None:
             self._attest_soon()

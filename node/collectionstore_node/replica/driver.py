@@ -27,6 +27,7 @@ from collectionstore_node.errors import (
     NotLeader,
     NotNow,
 )
+from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import (
     NO_NODE,
@@ -41,7 +42,7 @@ from collectionstore_node.raft.messages import (
     Term,
 )
 from collectionstore_node.raft.node import RaftNode
-from collectionstore_node.raft.ready import RaftStatus, Ready, SoftState
+from collectionstore_node.raft.ready import RaftStatus, Ready, Role, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.replica.applying import Applier
 from collectionstore_node.replica.catch_up import CatchUp
@@ -53,6 +54,7 @@ from collectionstore_node.replica.disk import Disk
 from collectionstore_node.replica.driver_settings import DriverSettings
 from collectionstore_node.replica.entry_spans import EntrySpans
 from collectionstore_node.replica.inbound import Inbound
+from collectionstore_node.replica.inspection import Depths
 from collectionstore_node.replica.members import first_entry
 from collectionstore_node.replica.ports import Log, Storage
 from collectionstore_node.replica.proposal_spans import end_with
@@ -60,6 +62,7 @@ from collectionstore_node.replica.proposals import Proposals
 from collectionstore_node.replica.reads import Reads
 from collectionstore_node.replica.received import ReceivedSnapshots
 from collectionstore_node.replica.self_check import SelfCheck
+from collectionstore_node.replica.slow_entries import SlowEntries
 from collectionstore_node.replica.status import StateCheck, show_id
 from collectionstore_node.replica.trimming import Trimming
 from collectionstore_node.statemachine.commands import Outcome, join_batch
@@ -96,11 +99,12 @@ class Driver:
         wall_ms: Callable[[], int],
         pause_clock: Callable[[], float] | None = None,
         tracing: Tracing | None = None,
+        slow: SlowLog | None = None,
     ) -> None:
         """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches.
 
         `pause_clock` tells pauses of this process, in seconds; the loop's own clock when absent. Without `tracing` no
-        entry carries a trace context.
+        entry carries a trace context. `slow` is told how long things took; with the usual thresholds when absent.
         """
         self.tracing = tracing
         self.spans = None if tracing is None else EntrySpans(tracing)
@@ -113,7 +117,9 @@ class Driver:
         self._random = random
         self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
-        self._disk = Disk(storage.log, metrics.disk, self.fail)
+        self.slow = slow or SlowLog(Thresholds(), self._loop.time)
+        self._slow_entries = SlowEntries(self.slow, self._loop.time)
+        self._disk = Disk(storage.log, metrics.disk, self.fail, self.slow)
         self._applier = Applier(storage.state, metrics.disk)
         self._last_leader = NO_NODE
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -283,6 +289,7 @@ class Driver:
         if not self.raft.is_leader:
             leader = self.raft.leader
             self.proposals.refuse_waiting(lambda: NotLeader(leader))
+            self._slow_entries.refused()
             return
         batch = self.proposals.take()
         if not batch:
@@ -296,6 +303,7 @@ class Driver:
             self.proposals.refuse(batch, error)
             return
         self.proposals.proposed(index, term, batch, len(data))
+        self._slow_entries.proposed(index, len(batch), more=self.proposals.waiting > 0)
         if contexts and self.spans is not None:
             self.spans.proposed(index, term, batch)
 
@@ -317,6 +325,7 @@ class Driver:
             # What is committed is durable here already, so it is applied while the disk works on the rest.
             self._apply(ready.committed)
             await sync
+            self._slow_entries.synced()
             if self.spans is not None:
                 self.spans.synced(*self._disk.last_sync)
             self._self_check.look()
@@ -347,12 +356,14 @@ class Driver:
             self.spans.applying(committed)
         record, began, started = self.record, self._loop.time(), perf_counter()
         results = self._applier.apply(committed, self.raft.apply_change)
-        self._self_check.applied_in(self._loop.time() - began)
+        self._self_check.applied_in(took := self._loop.time() - began)
+        self.slow.apply(took, entries=len(committed), index=committed[-1].index)
         self._metrics.applied([outcomes for _, outcomes in results], perf_counter() - started)
         # BEFORE anybody is answered the state is stored, so that whoever reads after an answer sees the write.
         for entry, outcomes in results:
             self._trimming.applied(len(outcomes), len(entry.data))
             self.proposals.applied(entry.index, entry.term, outcomes)
+            self._slow_entries.applied(entry.index, began)
             expected = self._changes.pop(entry.index, None)
             if expected is not None and not expected[1].done():
                 expected[1].set_result(expected[0] == entry.term)
@@ -382,15 +393,16 @@ class Driver:
 
     def _note_leadership(self, state: SoftState) -> None:
         self._metrics.role_changed(state.role, leader=state.leader)
+        if state.role is not Role.LEADER:
+            self._slow_entries.forget()
         if state.leader != self._last_leader:
             self._last_leader = state.leader
-            log.info(
-                "leader.elected" if state.leader else "leader.lost",
-                leader=show_id(state.leader) if state.leader else None,
-                role=state.role.value,
-                term=self.raft.term,
-                elected_by=[show_id(one) for one in sorted(self.raft.status().elected_by)],
-            )
+            role, term = state.role.value, self.raft.term
+            if state.leader:
+                voters = [show_id(one) for one in sorted(self.raft.status().elected_by)]
+                log.info("leader.elected", leader=show_id(state.leader), role=role, term=term, elected_by=voters)
+            else:
+                log.info("leader.lost", role=role, term=term)
 
     def _membership_changed(self, configuration: Configuration) -> None:
         log.info(
@@ -418,6 +430,17 @@ class Driver:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the digests of the state that are known; none while a snapshot takes its place."""
         return () if self._installing else self._applier.checkpoints()
+
+    def depths(self) -> Depths:
+        """Return how full the queues are."""
+        since = self._disk.syncing_since
+        return Depths(
+            commands_waiting=self.proposals.waiting,
+            commands_waiting_max=self.settings.waiting_max,
+            entries_pending=self.proposals.pending,
+            reads_waiting=self.reads.waiting,
+            sync_running_s=0.0 if since is None else round(self._loop.time() - since, 4),
+        )
 
     def raft_status(self) -> RaftStatus:
         """Return a view of the core."""
@@ -470,6 +493,7 @@ class Driver:
             raise
         if span is not None:
             end_with(span, future)
+        self._slow_entries.arrived()
         self._wake.set()
         return future
 

@@ -28,6 +28,7 @@ from collectionstore_node.raft.ready import Role
 from collectionstore_node.replica import calls, status
 from collectionstore_node.replica.driver import Driver
 from collectionstore_node.replica.forwarding import Forwarder
+from collectionstore_node.replica.inspection import RaftReport, inspect
 from collectionstore_node.replica.members import MembersRequest, check_epoch, check_quorum_after, plan_change
 from collectionstore_node.replica.proposal_spans import begin_forward, begin_propose
 from collectionstore_node.statemachine.commands import Command, Outcome, decode_command, encode_command
@@ -123,17 +124,21 @@ class Replica:
 
         Raises `NotNow`; nothing was read then.
         """
-        deadline = self._loop.time() + timeout_s
-        patience = min(deadline, self._loop.time() + self._driver.settings.leader_wait_s)
-        sampled, began = active.get(), perf_counter()
+        began = asked = self._loop.time()
+        deadline = began + timeout_s
+        patience = min(deadline, began + self._driver.settings.leader_wait_s)
+        sampled, started = active.get(), perf_counter()
         while True:
             try:
                 await self._driver.join_read(deadline)
             except NotLeader:
                 await self._news_of_leader(patience)
+                asked = self._loop.time()
                 continue
+            ended = self._loop.time()
+            self._driver.slow.read(ended - began, {"leader": asked - began, "confirm": ended - asked})
             if sampled is not None and self._driver.tracing is not None:
-                self._driver.tracing.record("read index", sampled.carried, began, perf_counter())
+                self._driver.tracing.record("read index", sampled.carried, started, perf_counter())
             return
 
     async def bootstrap(self, *, epoch: int | None = None) -> status.NodeStatus:
@@ -180,6 +185,18 @@ class Replica:
         else:
             await self._ask_leader(calls.Transfer(to or NO_NODE, timeout_s, epoch), timeout_s)
         return self.status()
+
+    def inspect(self) -> RaftReport:
+        """Return the core, its view of the others and the queues, from memory."""
+        driver = self._driver
+        return inspect(
+            driver.raft_status(),
+            driver.record,
+            driver.depths(),
+            self._transport.peers(),
+            name=self.identity.name,
+            tick_s=driver.settings.tick_s,
+        )
 
     def status(self) -> status.NodeStatus:
         """Return what this node knows, from memory."""

@@ -156,7 +156,7 @@ class Peer:
                 continue
             except Exception:
                 # One odd failure must not end the dialling for good: nothing else would notice.
-                log.exception("peer.failed", **self._names())
+                log.exception("peer.failed", peer=self._name, node_id=self._id)
                 await self._pause(None)
                 continue
             self._connected(connection, address)
@@ -170,10 +170,11 @@ class Peer:
         self.traffic.metrics.send_failed()
         if self._link is None:
             self._problem = str(error)
-            self._report("peer.refused" if error.refused else "peer.unreachable", self._problem)
+            self._tell_failure(error)
             self._dropped(self._queue.clear())
             return
-        self._report("peer.not_renewed", str(error))
+        if self._reported.first("peer.not_renewed", reason := str(error)):
+            log.warning("peer.not_renewed", peer=self._name, node_id=self._id, address=self._at, reason=reason)
         age_s = self._clock() - self._link.connection.opened_at
         if age_s > self._settings.connection_age_max_s * OVERAGE:
             self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
@@ -201,7 +202,8 @@ class Peer:
         self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
         if previous is None:
             self.traffic.metrics.connected(1)
-            self._report("peer.connected", "dialled", expected=True)
+            if self._reported.first("peer.connected", "dialled"):
+                log.info("peer.connected", peer=self._name, node_id=self._id, address=self._at)
 
     async def _until_renewal(self) -> None:
         """Return when there is no connection, or a new one is due: age, reload, another address."""
@@ -229,7 +231,7 @@ class Peer:
             self._backoff.reset()
             self._reported = Reported()
         self._problem = str(ending)
-        self._report("peer.disconnected", self._problem, expected=ending.orderly)
+        self._tell_ending(self._problem, orderly=ending.orderly)
         self._dropped(self._queue.clear())
         self._tell_unreachable()
         self._nudged.set()
@@ -249,11 +251,35 @@ class Peer:
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
-    def _report(self, event: str, reason: str, *, expected: bool = False) -> None:
-        """Log what happened, once until a connection has lasted."""
-        if self._reported.first(event, reason):
-            write = log.info if expected else log.warning
-            write(event, **self._names(), address=self.address.address, reason=reason)
+    # What is logged: once until a connection has lasted
+
+    @property
+    def _name(self) -> str:
+        return self.address.name
+
+    @property
+    def _id(self) -> str:
+        return f"{self.address.node_id:016x}"
+
+    @property
+    def _at(self) -> str:
+        return self.address.address
+
+    def _tell_failure(self, error: DialFailed) -> None:
+        reason = str(error)
+        if error.refused:
+            if self._reported.first("peer.refused", reason):
+                log.warning("peer.refused", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+        elif self._reported.first("peer.unreachable", reason):
+            log.warning("peer.unreachable", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+
+    def _tell_ending(self, reason: str, *, orderly: bool) -> None:
+        if not self._reported.first("peer.disconnected", reason):
+            return
+        if orderly:
+            log.info("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+        else:
+            log.warning("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
 
     def _dropped(self, count: int) -> None:
         if count:
@@ -269,6 +295,3 @@ class Peer:
     def _unreachable_now(self) -> None:
         self._telling = False
         self._handler.on_unreachable(self.address.node_id)
-
-    def _names(self) -> dict[str, str]:
-        return {"peer": self.address.name, "node_id": f"{self.address.node_id:016x}"}

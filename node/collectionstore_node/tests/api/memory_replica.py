@@ -10,7 +10,8 @@ from aiohttp import web
 
 from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica import MembersRequest, NodeStatus
+from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
+from collectionstore_node.replica.inspection import Queues
 from collectionstore_node.replica.status import ConfigurationStatus, LeaderStatus, MemberStatus, show_id
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
@@ -99,6 +100,35 @@ class MemoryReplica:
         if self.admin_error is not None:
             raise self.admin_error
         return self.status()
+
+    def inspect(self) -> RaftReport:
+        return RaftReport(
+            node_id=show_id(ME.node_id),
+            name=ME.name,
+            role="Leader",
+            term=3,
+            voted_for=show_id(ME.node_id),
+            leader=show_id(ME.node_id),
+            elected_by=[show_id(ME.node_id)],
+            commit_index=9,
+            applied_index=9,
+            first_index=1,
+            last_index=9,
+            pending_change_index=1,
+            transferring_to=None,
+            configuration=self.status().configuration,
+            followers=[],
+            queues=Queues(
+                commands_waiting=0,
+                commands_waiting_max=1,
+                entries_pending=0,
+                reads_waiting=False,
+                unapplied_entries=0,
+                uncommitted_entries=0,
+                sync_running_s=0.0,
+                peers=[],
+            ),
+        )
 
     def status(self) -> NodeStatus:
         leader = self.known_leader

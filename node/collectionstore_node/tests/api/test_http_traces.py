@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from collectionstore_node.api import Limits
 from collectionstore_node.api.bodies import Arrivals
-from collectionstore_node.api.ports import Api, TraceRequest
+from collectionstore_node.api.ports import Api, Diagnostics, TraceRequest
 from collectionstore_node.api.routes import CLIENT
 from collectionstore_node.api.server import Dispatcher
 from collectionstore_node.errors import OutcomeUnknown
@@ -141,6 +141,7 @@ async def test_a_request_that_is_cancelled_ends_its_span(
         authorize_admin=lambda request: False,
         tls=False,
         arrivals=Arrivals(1 << 20),
+        diagnostics=Diagnostics(),
     )
     dispatcher = Dispatcher(api, CLIENT, metrics, trace)
     replica.hold = asyncio.Event()
