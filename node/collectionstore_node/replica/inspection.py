@@ -109,7 +109,11 @@ def inspect(
         pending_change_index=raft.pending_change_index,
         transferring_to=_id(raft.transferring_to),
         configuration=configuration_status(record, raft.configuration),
-        followers=[_follower(one, names.get(one.node_id, ""), raft, tick_s) for one in raft.progress],
+        followers=[
+            _follower(one, names.get(one.node_id, ""), raft, tick_s)
+            for one in raft.progress
+            if one.node_id != raft.node_id
+        ],
         queues=_queues(raft, depths, peers),
     )
 

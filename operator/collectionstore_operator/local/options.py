@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,23 +31,36 @@ class Failure(click.ClickException):
         return int(self.error.exit_code)
 
 
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """Turn what commands raise on purpose into a message and an exit code."""
+    try:
+        yield
+    except LocalError as error:
+        raise Failure(error) from error
+    except InvalidResource as error:
+        # csctl writes only what it has checked: somebody edited the file.
+        raise Failure(LocalError(f"the applied resource, resource.json, is invalid: {error}")) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise Failure(LocalError(f"{error.strerror}: {error.filename}" if error.filename else str(error))) from error
+
+
 class LocalGroup(click.Group):
-    """A click group that turns what the commands raise on purpose into a message and an exit code."""
+    """A click group whose commands may raise `LocalError`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with failures():
             return super().invoke(ctx)
-        except LocalError as error:
-            raise Failure(error) from error
-        except InvalidResource as error:
-            # csctl writes only what it has checked: somebody edited the file.
-            raise Failure(LocalError(f"the applied resource, resource.json, is invalid: {error}")) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
-            raise Failure(
-                LocalError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
-            ) from error
+
+
+class LocalCommand(click.Command):
+    """A command outside of the group that may raise `LocalError`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with failures():
+            return super().invoke(ctx)
 
 
 state_option = click.option(
