@@ -91,7 +91,7 @@ generate: $(SYNCED) ## Write what is made: the resource's definition, roles, sch
 	@.venv/bin/python -m collectionstore_operator.crd --write
 	@.venv/bin/python charts/generate.py
 	@.venv/bin/python docs/generate_metrics.py --write
-	@.venv/bin/python docs/generate.py
+	@.venv/bin/python docs/generate_logs.py
 
 images: $(SYNCED) ## Build the images with buildah, podman or docker: make images [IMAGES_OPTIONS="--help"]
 	@.venv/bin/python images/build.py $(IMAGES_OPTIONS)
