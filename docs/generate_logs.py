@@ -13,7 +13,7 @@ from collectionstore_operator.logs import vocabulary as operator
 
 PAGE = Path(__file__).with_name("logs.md")
 
-MARK = "<!-- From here on: made by docs/generate.py. -->\n"
+MARK = "<!-- From here on: made by docs/generate_logs.py. -->\n"
 
 
 class Event(Protocol):
@@ -53,7 +53,7 @@ def _row(event: Event) -> str:
 
 def main() -> int:
     """Write or check; 1 when the page is not current."""
-    parser = argparse.ArgumentParser(prog="docs/generate.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="docs/generate_logs.py", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 unless it is current")
     check, written = parser.parse_args().check, PAGE.read_text()
     text = page(written)

@@ -146,6 +146,6 @@ def test_a_call_that_cannot_be_read_is_refused(line: str, problem: str) -> None:
 
 
 def test_the_page_is_current() -> None:
-    command = [sys.executable, str(ROOT / "docs/generate.py"), "--check"]
+    command = [sys.executable, str(ROOT / "docs/generate_logs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from collectionstore_operator import handlers, logs, settings
+from collectionstore_operator.debugging import Pages
 from collectionstore_operator.health import Health, application
 from collectionstore_operator.incluster.clusters import Clusters, Office
 from collectionstore_operator.kube import ApiError, Kube
@@ -47,6 +48,8 @@ Settings, all by environment variable:
   {settings.HEALTH_ADDRESS}      where /livez, /readyz and /metrics are served (0.0.0.0:8080)
   {settings.LOG_LEVEL}           debug, info, warning or error (info); SIGUSR1 turns to
                                      debug, SIGUSR2 back
+  {settings.PROFILING}           Enabled or Disabled: whether profiles may be taken, on
+                                     loopback: GET /debug/profile?seconds=10 (Disabled)
   {settings.KUBECONFIG}                         outside a cluster: how to reach it
   OTEL_EXPORTER_OTLP_ENDPOINT        where traces go, with the other standard variables of OpenTelemetry (nowhere)
 
@@ -84,17 +87,19 @@ async def run(chosen: OperatorSettings, levels: logs.LogLevels) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     logs.listen(asyncio.get_running_loop(), levels)
     health, registry = Health(), CollectorRegistry()
+    pages = Pages(levels, profiling_allowed=chosen.profiling)
     metrics = process_metrics(registry)
     try:
         traces = traced(chosen.traces, identity=chosen.identity, count=metrics.spans_ended)
-        async with _served(health, registry, chosen), connect(chosen.kubeconfig, metrics) as kube, traces as trace:
+        served = _served(health, registry, pages, chosen)
+        async with served, connect(chosen.kubeconfig, metrics) as kube, traces as trace:
             places = chosen.namespaces or (None,)
             lacking = await awaited(kube, namespaces=places, own_namespace=chosen.own_namespace, stop=stop)
             for line in lacking:
                 log.error("permission.missing", permission=line)
             if lacking:
                 return EXIT_NOT_PERMITTED
-            return 0 if stop.is_set() else await _lead(kube, chosen, health, metrics, trace, stop)
+            return 0 if stop.is_set() else await _lead(kube, chosen, health, metrics, pages, trace, stop)
     except ConfigException as error:
         log.error("api_server.not_configured", reason=str(error))
         return EXIT_CONFIGURATION
@@ -108,6 +113,7 @@ async def _lead(
     chosen: OperatorSettings,
     health: Health,
     metrics: OperatorMetrics,
+    pages: Pages,
     trace: TraceRounds,
     stop: asyncio.Event,
 ) -> int:
@@ -127,6 +133,7 @@ async def _lead(
     )
     clusters = Clusters(office)
     health.slowest_loop_s = clusters.slowest_s
+    pages.loops = clusters.reports
     keeping = asyncio.create_task(lease.keep())
     watching = asyncio.create_task(_watch(clusters, chosen, health, stop))
     try:
@@ -165,8 +172,12 @@ async def _watch(clusters: Clusters, chosen: OperatorSettings, health: Health, s
 
 
 @contextlib.asynccontextmanager
-async def _served(health: Health, registry: CollectorRegistry, chosen: OperatorSettings) -> AsyncIterator[None]:
-    runner = web.AppRunner(application(health, registry), access_log=None)
+async def _served(
+    health: Health, registry: CollectorRegistry, pages: Pages, chosen: OperatorSettings
+) -> AsyncIterator[None]:
+    served = application(health, registry)
+    pages.add_to(served)
+    runner = web.AppRunner(served, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, chosen.health_host, chosen.health_port).start()

@@ -23,6 +23,7 @@ OWN_NAMESPACE = "COLLECTIONSTORE_OPERATOR_NAMESPACE"
 POD_NAME = "COLLECTIONSTORE_POD_NAME"
 LEASE_NAME = "COLLECTIONSTORE_LEASE"
 HEALTH_ADDRESS = "COLLECTIONSTORE_HEALTH_ADDRESS"
+PROFILING = "COLLECTIONSTORE_PROFILING"
 KUBECONFIG = "KUBECONFIG"
 NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
@@ -67,6 +68,8 @@ class OperatorSettings:
     log_level: Level
     traces: Wanted
     """As for a supervisor."""
+    profiling: bool
+    """Whether profiles may be taken."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> OperatorSettings:
@@ -84,6 +87,7 @@ class OperatorSettings:
             kubeconfig=environment.get(KUBECONFIG) or None,
             log_level=_log_level(environment),
             traces=wanted(environment),
+            profiling=_enabled(PROFILING, environment),
         )
 
 
@@ -99,3 +103,10 @@ def _log_level(environment: Mapping[str, str]) -> Level:
         if level == wanted:
             return level
     raise InvalidSetting(f"{LOG_LEVEL} is {wanted!r}; allowed: {', '.join(LOG_LEVELS)}")
+
+
+def _enabled(variable: str, environment: Mapping[str, str]) -> bool:
+    wanted = environment.get(variable, "Disabled")
+    if wanted not in ("Enabled", "Disabled"):
+        raise InvalidSetting(f"{variable} is {wanted!r}; allowed: Enabled, Disabled")
+    return wanted == "Enabled"

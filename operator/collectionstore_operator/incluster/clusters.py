@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from collectionstore_operator.debugging import LoopReport
 from collectionstore_operator.incluster.runtime import ClusterRuntime
 from collectionstore_operator.kube import Kube
 from collectionstore_operator.kube.recorder import Recorder
@@ -72,6 +73,8 @@ class Cluster:
         self._lock = asyncio.Lock()
         self._reconciler: Reconciler | None = None
         self._rounds = Rounds()
+        self._last: Round | None = None
+        self._count = 0
 
     @property
     def running(self) -> bool:
@@ -82,6 +85,21 @@ class Cluster:
     def silent_s(self) -> float:
         """Return for how long no round has come to an end; 0 while no loop runs."""
         return self._rounds.silent_s() if self.running else 0.0
+
+    def report(self) -> LoopReport:
+        """Return what the loop has been doing."""
+        last = self._last
+        return LoopReport(
+            namespace=self._namespace,
+            name=self._name,
+            running=self.running,
+            silent_s=round(self.silent_s, 1),
+            rounds=self._count,
+            last_result=last.result if last else None,
+            last_trouble=last.trouble if last else None,
+            last_actions=last.actions if last else None,
+            last_s=round(last.seconds, 3) if last else None,
+        )
 
     def wake(self) -> None:
         """Look again soon."""
@@ -105,7 +123,7 @@ class Cluster:
             self._reconciler = Reconciler(
                 runtime,
                 pace=PACE,
-                finished=self._rounds.finished,
+                finished=self._finished,
                 series=office.metrics.loop(self._namespace, self._name),
                 trace=office.trace(self._namespace, self._name),
             )
@@ -116,6 +134,11 @@ class Cluster:
                     log.info("loop.ended", reason="the resource is gone")
             finally:
                 self._reconciler = None
+
+    def _finished(self, outcome: Round) -> None:
+        self._rounds.finished(outcome)
+        self._last = outcome
+        self._count += 1
 
 
 class Clusters:
@@ -158,6 +181,10 @@ class Clusters:
     def slowest_s(self) -> float:
         """Return for how long the loop that has been away longest has not finished a round; 0 when none runs."""
         return max((one.silent_s for one in self._clusters.values()), default=0.0)
+
+    def reports(self) -> list[LoopReport]:
+        """Return what every loop has been doing, by namespace and name."""
+        return [self._clusters[key].report() for key in sorted(self._clusters)]
 
     async def close(self) -> None:
         """Stop what this registry has started itself."""
