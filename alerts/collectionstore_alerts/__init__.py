@@ -1,1 +1,5 @@
-"""Alerts and recording rules for Prometheus, as data: `rules` says what one is, the other modules list them by reader."""
+"""Alerts and recording rules for Prometheus, as data.
+
+`rules` says what one is, `objectives` what is promised to clients, the others list the alerts by what they are about,
+and `catalogue` puts all into one file.
+"""

@@ -1,0 +1,198 @@
+"""Alerts on what clients notice, or are about to: no leader, no majority, members that are missing or wrong."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collectionstore_alerts.rules import Alert, Group
+
+_CLUSTER: Final = "{{ $labels.namespace }}/{{ $labels.cluster }}"
+_MEMBER: Final = "{{ $labels.instance }} of {{ $labels.namespace }}/{{ $labels.cluster }}"
+_UP: Final = 'up{job="collectionstore-node"}'
+
+SERVICE: Final = Group(
+    "collectionstore-service",
+    (
+        Alert(
+            "NoLeader",
+            "max by (namespace, cluster) (collectionstore_raft_has_leader) == 0",
+            "1m",
+            "critical",
+            f"{_CLUSTER} has no leader: it takes no writes and answers no linearizable reads.",
+            "No member that answers knows a leader. Usually a majority is down or cut off.",
+            "raft",
+        ),
+        Alert(
+            "ClusterDown",
+            f"max by (namespace, cluster) ({_UP}) == 0",
+            "1m",
+            "critical",
+            f"No member of {_CLUSTER} answers Prometheus.",
+            "All members are down, or Prometheus cannot reach any of them.",
+            "overview",
+        ),
+        Alert(
+            "QuorumAtRisk",
+            "max by (namespace, cluster) (collectionstore_raft_tolerated_failures) < 1 "
+            "and max by (namespace, cluster) (collectionstore_raft_voters) > 2",
+            "5m",
+            "critical",
+            f"{_CLUSTER} stops when it loses one more voter.",
+            "The leader hears just a majority of the voters: {{ $value }} more may fail.",
+            "overview",
+        ),
+        Alert(
+            "MetricsAbsent",
+            "max by (namespace, cluster) (collectionstore_cluster_desired_members) > 0 "
+            f"unless on (namespace, cluster) count by (namespace, cluster) ({_UP})",
+            "10m",
+            "critical",
+            f"Prometheus scrapes no member of {_CLUSTER}: no other alert can fire for it.",
+            "The operator reports {{ $value }} members, and there is no target for any of them.",
+            "operator",
+        ),
+        Alert(
+            "RequestsRefused",
+            'sum by (namespace, cluster) (rate(collectionstore_http_problems_total{problem="overloaded"}[5m])) > 1',
+            "5m",
+            "warning",
+            f"{_CLUSTER} refuses requests because its queues are full.",
+            "{{ $value | humanize }} requests per second are answered with 503 overloaded.",
+            "api",
+        ),
+        Alert(
+            "OutcomesUnknown",
+            "sum by (namespace, cluster) "
+            '(rate(collectionstore_http_problems_total{problem="outcome_unknown"}[5m])) > 0.1',
+            "10m",
+            "warning",
+            f"Clients of {_CLUSTER} are told that they cannot know whether a write was applied.",
+            "{{ $value | humanize }} writes per second end with 504 outcome_unknown.",
+            "api",
+        ),
+    ),
+)
+
+MEMBERS: Final = Group(
+    "collectionstore-members",
+    (
+        Alert(
+            "MemberDown",
+            f"{_UP} == 0",
+            "5m",
+            "warning",
+            f"{_MEMBER} does not answer Prometheus.",
+            "Its process is down or stuck, or its machine is. The others serve on while they are a majority.",
+            "overview",
+        ),
+        Alert(
+            "MembersNotReady",
+            "max by (namespace, cluster) (collectionstore_cluster_desired_members) - "
+            "max by (namespace, cluster) (collectionstore_cluster_ready_members) > 0",
+            "15m",
+            "warning",
+            f"{_CLUSTER} has fewer members that work than it should.",
+            "{{ $value }} of the wanted members do not vote, have not caught up, or do not serve.",
+            "operator",
+        ),
+        Alert(
+            "MemberWithoutLeader",
+            "collectionstore_raft_has_leader == 0 "
+            "and on (namespace, cluster) max by (namespace, cluster) (collectionstore_raft_has_leader) == 1",
+            "5m",
+            "warning",
+            f"{_MEMBER} knows no leader, others do.",
+            "It is cut off from the majority, and answers every request that is sent to it with 503.",
+            "raft",
+        ),
+        Alert(
+            "LeaderChanges",
+            "max by (namespace, cluster) (increase(collectionstore_raft_leader_changes_total[15m])) >= 4",
+            "5m",
+            "warning",
+            f"The leadership of {_CLUSTER} does not hold.",
+            "{{ $value | humanize }} changes of leader within 15 minutes. Each costs clients about a second.",
+            "raft",
+        ),
+        Alert(
+            "MemberRestarting",
+            'changes(process_start_time_seconds{job="collectionstore-node"}[30m]) > 3',
+            "1m",
+            "warning",
+            f"{_MEMBER} is restarted again and again.",
+            "{{ $value }} restarts within 30 minutes.",
+            "storage",
+        ),
+        Alert(
+            "Stalls",
+            "sum by (namespace, cluster, instance, kind) (increase(collectionstore_watchdog_stalls_total[10m])) > 2",
+            "5m",
+            "warning",
+            f"{_MEMBER} is stuck again and again ({{{{ $labels.kind }}}}).",
+            "{{ $value | humanize }} stalls within 10 minutes, each longer than an election timeout.",
+            "storage",
+        ),
+        Alert(
+            "FileDescriptors",
+            'process_open_fds{job="collectionstore-node"} / process_max_fds{job="collectionstore-node"} > 0.8',
+            "10m",
+            "warning",
+            f"{_MEMBER} runs out of file descriptors.",
+            "{{ $value | humanizePercentage }} of those allowed are in use. At the end no connection is accepted.",
+            "storage",
+        ),
+        Alert(
+            "CertificateExpiring",
+            "collectionstore_tls_certificate_expiry_timestamp_seconds - time() < 21 * 86400",
+            "1h",
+            "warning",
+            f"The certificate of {_MEMBER} for {{{{ $labels.purpose }}}} was not renewed.",
+            "It ends in {{ $value | humanizeDuration }}. The operator renews 30 days before the end.",
+            "operator",
+        ),
+        Alert(
+            "CertificateExpiring",
+            "collectionstore_tls_certificate_expiry_timestamp_seconds - time() < 3 * 86400",
+            "5m",
+            "critical",
+            f"The certificate of {_MEMBER} for {{{{ $labels.purpose }}}} ends soon.",
+            "It ends in {{ $value | humanizeDuration }}. Then the others refuse this member.",
+            "operator",
+        ),
+    ),
+)
+
+CORRECTNESS: Final = Group(
+    "collectionstore-correctness",
+    (
+        Alert(
+            "StateMismatch",
+            "max by (namespace, cluster) (collectionstore_digest_mismatch) > 0",
+            "1m",
+            "critical",
+            f"Members of {_CLUSTER} hold different data.",
+            "The state of {{ $value }} members differs from the others' at the same log index.",
+            "raft",
+        ),
+        Alert(
+            "StateNotCompared",
+            "max by (namespace, cluster) (collectionstore_digest_inconclusive) > 0",
+            "30m",
+            "warning",
+            f"The state of a member of {_CLUSTER} cannot be compared with the others'.",
+            "{{ $value }} members are heard and give no digest: a difference would not be seen.",
+            "raft",
+        ),
+        Alert(
+            "ImpossibleMessages",
+            "sum by (namespace, cluster, instance) (increase(collectionstore_raft_rejected_messages_total[10m])) > 0",
+            "1m",
+            "warning",
+            f"{_MEMBER} refuses messages that no correct member sends.",
+            "{{ $value | humanize }} messages within 10 minutes. A member is broken, of another build, or lies.",
+            "raft",
+        ),
+    ),
+)
+
+GROUPS: Final = (SERVICE, MEMBERS, CORRECTNESS)
