@@ -166,7 +166,7 @@ TREE: Final = Row(
             "Table readers",
             "Memory for indexes and filters outside the cache.",
             "bytes",
-            Query(_rocks("table_readers_bytes"), _EACH),
+            Query(_rocks("table_readers_bytes"), _FAMILY),
         ),
         graph(
             "Open snapshots",
