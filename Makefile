@@ -87,7 +87,9 @@ kube-down: $(SYNCED) ## Stop it and leave nothing behind
 e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make e2e SCENARIO=name
 	@.venv/bin/python e2e/run.py $(SCENARIO)
 
-generate: $(SYNCED) ## Write what is made: the resource's definition, roles, schemas, tables, install/operator.yaml
+generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, install/operator.yaml, dashboards, alerts
+	@PYTHONPATH=dashboards .venv/bin/python -W ignore::DeprecationWarning dashboards/generate.py
+	@.venv/bin/python alerts/generate.py
 	@.venv/bin/python -m collectionstore_operator.crd --write
 	@.venv/bin/python charts/generate.py
 	@.venv/bin/python docs/generate_metrics.py --write
