@@ -11,6 +11,7 @@ from collectionstore_dashboards.queries import mean, now, quantile, rate, rises
 _EACH: Final = "{{instance}}"
 _FAMILY: Final = "{{instance}} {{family}}"
 _NODE: Final = 'job="collectionstore-node"'
+_NO_TRACING: Final = 'label_replace(vector(0), "result", "tracing is off", "", "")'
 
 
 def _rocks(noun: str) -> str:
@@ -236,6 +237,12 @@ PROCESS: Final = Row(
             "cps",
             Query(rate("python_gc_objects_collected_total", "generation", _NODE), "generation {{generation}}"),
             Query(rate("python_gc_objects_uncollectable_total", "", _NODE), "uncollectable"),
+        ),
+        graph(
+            "Spans of traces",
+            "Spans sent, and those that failed or were dropped rather than block. None while tracing is off.",
+            "cps",
+            Query(f"{rate('collectionstore_tracing_spans_total', 'result')} or {_NO_TRACING}", "{{result}}"),
         ),
         graph(
             "Pythons",
