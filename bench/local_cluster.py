@@ -148,6 +148,7 @@ class LocalCluster:
     base_port: int
     environment: Mapping[str, str]
     """Further variables of all its processes."""
+    name: str = NAME
 
     @property
     def state(self) -> Path:
@@ -207,11 +208,11 @@ class LocalCluster:
 
     def supervisor_pid(self) -> int:
         """Return the process that keeps the nodes running."""
-        return int((self.state / NAME / "supervisor.pid").read_text())
+        return int((self.state / self.name / "supervisor.pid").read_text())
 
     def node_logs(self) -> list[Path]:
         """Return the log file of every member there ever was; one JSON object a line."""
-        return sorted((self.state / NAME / "nodes").glob("*/node.log"))
+        return sorted((self.state / self.name / "nodes").glob("*/node.log"))
 
     def processes(self) -> list[int]:
         """Return every live process of this cluster, found by its data directory or its state directory."""
@@ -236,6 +237,7 @@ async def local_cluster(
     spec: Mapping[str, object] | None = None,
     keep: bool = False,
     environment: Mapping[str, str] | None = None,
+    name: str = NAME,
 ) -> AsyncIterator[LocalCluster]:
     """Start a cluster, wait until it is Ready, and stop it at the end; with `keep` its files stay.
 
@@ -243,12 +245,12 @@ async def local_cluster(
     """
     if not CSCTL.exists():
         raise ClusterFailed(f"{CSCTL} is missing: run `make install`, then this program with .venv/bin/python")
-    folder = Path(tempfile.mkdtemp(prefix="collectionstore-bench-", dir=STATE_PARENT))
-    cluster = LocalCluster(folder, base_port, environment or {})
+    folder = Path(tempfile.mkdtemp(prefix=f"collectionstore-{name}-", dir=STATE_PARENT))
+    cluster = LocalCluster(folder, base_port, environment or {}, name)
     manifest = {
         "apiVersion": "collectionstore.io/v1alpha1",
         "kind": "CollectionStoreCluster",
-        "metadata": {"name": NAME},
+        "metadata": {"name": name},
         "spec": {
             "replicas": replicas,
             "tls": {"client": "Disabled"},

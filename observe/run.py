@@ -1,0 +1,33 @@
+"""See a local cluster as someone on call does: Prometheus scrapes it, panels are asked, alerts fire for real."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+# The cluster is started by the same code as the benchmarks'.
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "bench"))
+
+from collectionstore_observe.errors import ObserveFailed
+from collectionstore_observe.options import parse_options
+from collectionstore_observe.session import run
+from local_cluster import ClusterFailed
+
+
+def main() -> int:
+    """Run; 0 when nothing is wrong, 1 when something is, 2 when the run could not be finished."""
+    options = parse_options(__doc__ or "")
+    try:
+        findings = asyncio.run(run(options))
+    except (ObserveFailed, ClusterFailed) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print("\n".join(findings.lines()))
+    return 0 if findings.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
