@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from collectionstore_observe.allowed import Silence
 from collectionstore_observe.api import PrometheusApi, QueryFailed, Series, Window
 from collectionstore_observe.dashboards import Dashboard, Panel, Target, substitute
 
@@ -47,12 +48,18 @@ async def ask(api: PrometheusApi, dashboard: Dashboard, values: Mapping[str, str
     )
 
 
-async def check(
-    api: PrometheusApi, pages: Sequence[Page], values: Mapping[str, str], silent: Mapping[tuple[str, str], str]
-) -> Verdict:
-    """Judge pages. `silent` is `allowed.SILENT`."""
+@dataclass(frozen=True, slots=True)
+class Excuses:
+    """Panels that may be empty, as in `allowed.SILENT`, and the families that programs declare without a sample."""
+
+    silent: Mapping[tuple[str, str], Silence]
+    declared: frozenset[str]
+
+
+async def check(api: PrometheusApi, pages: Sequence[Page], values: Mapping[str, str], excuses: Excuses) -> Verdict:
+    """Judge pages."""
     verdict = Verdict()
-    unneeded = set(silent)
+    unneeded = set(excuses.silent)
     for page in pages:
         for panel, answers in zip(page.dashboard.panels, page.answers, strict=True):
             if panel.kind in ("row", "text"):
@@ -62,7 +69,7 @@ async def check(
             if not _judged(page, panel, answers, verdict):
                 continue
             unneeded.discard(key)
-            await _excuse(api, page, panel, silent.get(key), verdict)
+            await _excuse(api, page, panel, excuses, verdict)
         _judge_annotations(page, verdict)
         await _judge_variables(api, page.dashboard, values, verdict)
     verdict.failed += [f"{uid}: {title}: has data, and need not be on the list" for uid, title in sorted(unneeded)]
@@ -79,16 +86,20 @@ def _judged(page: Page, panel: Panel, answers: Sequence[Answer], verdict: Verdic
     return any(not one.series and not one.error for one in answers)
 
 
-async def _excuse(api: PrometheusApi, page: Page, panel: Panel, proof: str | None, verdict: Verdict) -> None:
+async def _excuse(api: PrometheusApi, page: Page, panel: Panel, excuses: Excuses, verdict: Verdict) -> None:
     where = f"{page.dashboard.file}: {panel.title}"
-    if proof is None:
+    silence = excuses.silent.get((page.dashboard.uid, panel.title))
+    if silence is None:
         verdict.empty.append(where)
-        return
-    found = await api.query(proof)
-    if found and all(one.points and one.last == 0 for one in found):
-        verdict.silent.append(f"{where}: {proof} is 0")
+    elif silence.zero:
+        found = await api.query(silence.zero)
+        zero = bool(found) and all(one.points and one.last == 0 for one in found)
+        told = verdict.silent if zero else verdict.empty
+        told.append(f"{where}: {silence.reason}; {silence.zero} is {'' if zero else 'not '}there with the value 0")
     else:
-        verdict.empty.append(f"{where}: and {proof} is not there with the value 0")
+        declared = silence.declared in excuses.declared
+        told = verdict.silent if declared else verdict.empty
+        told.append(f"{where}: {silence.reason}; {silence.declared} is {'' if declared else 'not '}declared")
 
 
 def _judge_annotations(page: Page, verdict: Verdict) -> None:

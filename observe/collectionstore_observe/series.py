@@ -26,10 +26,18 @@ def exported(exposition: str) -> dict[str, Family]:
     """Return the families in what a /metrics answers, by name; also those that have no sample yet."""
     found = {}
     for metric in text_string_to_metric_families(exposition):
-        samples = frozenset(sample.name for sample in metric.samples) or frozenset({metric.name})
         full = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        samples = frozenset(sample.name for sample in metric.samples) or _expected(full, metric.type)
         found[full] = Family(full, metric.type, samples)
     return found
+
+
+def _expected(name: str, kind: str) -> frozenset[str]:
+    return (
+        frozenset(f"{name}{part}" for part in ("_bucket", "_count", "_sum"))
+        if kind == "histogram"
+        else frozenset({name})
+    )
 
 
 def names(expressions: Iterable[str]) -> frozenset[str]:

@@ -19,6 +19,7 @@ BUCKET: Final = "/api/v1/kv/observed"
 TRANSACTIONS: Final = "/api/v1/transactions"
 _CLIENTS: Final = 8
 _KEYS: Final = 200
+_IMPATIENT: Final = 60
 _PAUSE_S: Final = 0.05
 """Between two requests of a client: a machine that also runs a Prometheus and a browser is not to be filled."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
@@ -56,6 +57,14 @@ class Workload:
             finally:
                 for client in clients:
                     client.cancel()
+
+    async def impatient(self) -> None:
+        """Send some writes that give up at once: their outcome is unknown, and they end with 5xx."""
+        document = _body({"text": _FILLING})
+        for number in range(_IMPATIENT):
+            path = f"{COLLECTION}/documents/impatient-{number}?timeout=1ms"
+            given_up = _write("PUT", path, {200, 201, 503, 504}, document)
+            await self._send(self._urls[number % len(self._urls)], given_up)
 
     async def _client(self, number: int) -> None:
         for turn in itertools.count():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
@@ -14,6 +14,9 @@ from collectionstore_observe.preview.style import PALETTE, Style, format_value
 
 AXIS: Final = 62
 """Width left of the plot, for the values' texts."""
+_WIDEST: Final = 190
+"""At most, left of bands, whose names are longer."""
+_LETTER: Final = 7
 _FOOT: Final = 18
 _TICKS_Y: Final = 4
 _TICKS_X: Final = 6
@@ -38,6 +41,7 @@ class Box:
     width: int
     height: int
     window: Window
+    axis: int = AXIS
 
     @property
     def bottom(self) -> int:
@@ -46,7 +50,7 @@ class Box:
     def x(self, at: float) -> float:
         """Return the horizontal place of a moment."""
         share = (at - self.window.start) / (self.window.end - self.window.start)
-        return AXIS + share * (self.width - AXIS - 8)
+        return self.axis + share * (self.width - self.axis - 8)
 
 
 class Scale:
@@ -55,7 +59,7 @@ class Scale:
     low: float
     high: float
 
-    def __init__(self, box: Box, low: float, high: float, *, logarithmic: bool) -> None:
+    def __init__(self, box: Box, low: float, high: float, *, logarithmic: bool, base: float = 10.0) -> None:
         self._log = logarithmic and high > 0
         if self._log:
             low = low if low > 0 else high / 1000
@@ -63,7 +67,7 @@ class Scale:
             if self.high <= self.low:
                 self.high = self.low * 10
         else:
-            self.low, self.high, self._step = _nice(low, high)
+            self.low, self.high, self._step = _nice(low, high, base)
         self._box = box
 
     def y(self, value: float) -> float:
@@ -97,7 +101,9 @@ def lines(found: Sequence[Line], colour: Sequence[str], style: Style, box: Box, 
     logarithmic = style.custom.get("scaleDistribution", {}).get("type") == "log"
     if logarithmic:
         low = min((value for value in values if value > 0), default=0.0)
-    scale = Scale(box, low, high, logarithmic=logarithmic)
+    scale = Scale(
+        box, low, high, logarithmic=logarithmic, base=1024.0 if "ytes" in style.unit or "Bps" in style.unit else 10.0
+    )
     parts = [*_axes(box, scale, style), *_marks(box, marks), *_thresholds(box, scale, style)]
     fill = style.custom.get("fillOpacity", 0) / 100
     for (points, below), own in zip(drawn, colour, strict=True):
@@ -108,13 +114,15 @@ def lines(found: Sequence[Line], colour: Sequence[str], style: Style, box: Box, 
 
 def states(found: Sequence[Line], styles: Sequence[Style], box: Box) -> str:
     """Draw each series as a band whose colour and text are those of its value."""
+    axis = min(_WIDEST, 14 + _LETTER * max(len(line.name) for line in found))
+    box = replace(box, axis=axis)
     parts = list(_time_axis(box))
     height = (box.bottom - 4) / max(1, len(found))
     step = box.window.step_s
     for row, (line, style) in enumerate(zip(found, styles, strict=True)):
         y = 4 + row * height
         middle = y + height / 2 + 3.5
-        parts.append(_text(AXIS - 6, middle, line.name[:14], anchor="end"))
+        parts.append(_text(axis - 6, middle, line.name[: (_WIDEST - 14) // _LETTER], anchor="end"))
         for start, end, value in _spans(line.points, step):
             look = style.look(value)
             x, width = box.x(start), max(1.0, box.x(min(end, box.window.end)) - box.x(start))
@@ -236,13 +244,14 @@ def _thresholds(box: Box, scale: Scale, style: Style) -> Iterator[str]:
             yield f'<line x1="{AXIS}" x2="{box.width - 8}" y1="{y:.1f}" y2="{y:.1f}" {dashed}/>'
 
 
-def _nice(low: float, high: float) -> tuple[float, float, float]:
-    """Return the ends of an axis and the step between its ticks, in round numbers."""
+def _nice(low: float, high: float, base: float) -> tuple[float, float, float]:
+    """Return the ends of an axis and the step between its ticks, in numbers that are round to this base."""
     if high <= low:
         high = low + (abs(low) or 1)
     rough = (high - low) / _TICKS_Y
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(one * power for one in (1, 2, 2.5, 5, 10) if one * power >= rough * 0.999)
+    power = base ** math.floor(math.log(rough, base))
+    round_ones = (1, 2, 2.5, 5, 10, 20, 25, 50, 100, 128, 256, 512, 1024)
+    step = next(one * power for one in round_ones if one * power >= rough * 0.999)
     return math.floor(low / step) * step, math.ceil(high / step - 1e-9) * step, step
 
 
