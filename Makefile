@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants soak chaos \
+.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images guards
 
 help: ## List the commands
@@ -77,6 +77,9 @@ soak: $(SYNCED) ## Run any number of simulated clusters on all cores: make soak 
 
 chaos: $(SYNCED) ## Break a cluster of real processes for MINUTES=5 and check what its clients saw
 	@.venv/bin/python chaos/run.py --minutes $(MINUTES)
+
+observe: $(SYNCED) ## Scrape a local cluster, ask every panel, see alerts fire and clear, draw the dashboards
+	@.venv/bin/python observe/run.py
 
 kube-up: $(SYNCED) ## Start a real Kubernetes with three nodes on this machine (root; builds it the first time)
 	@.venv/bin/python e2e/kube.py up
