@@ -23,6 +23,8 @@ def parts() -> Mapping[Path, str]:
         files / "rules-namespaced.yaml": rules.text(rules.namespaced()),
         files / "rules-nodes.yaml": rules.text(rules.nodes()),
         files / "rules-own.yaml": rules.text(rules.own()),
+        files / "rules.yaml": (REPOSITORY / "alerts" / "rules.yaml").read_text(),
+        **{files / "dashboards" / path.name: path.read_text() for path in (REPOSITORY / "dashboards").glob("*.json")},
         CLUSTER / "values.schema.json": cluster_schema.text(),
         OPERATOR / "README.md": _readme(OPERATOR, {}),
         CLUSTER / "README.md": _readme(CLUSTER, {"spec": readme.table(readme.fields())}),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from collectionstore_charts.helm import OPERATOR, template
+from collectionstore_charts.helm import CHARTS, OPERATOR, template
+from collectionstore_observe.binaries import promtool
 from collectionstore_operator import settings
 from collectionstore_operator.kube.access import NODES, OWN, PERMISSIONS, Permission
 
 Render = Callable[..., Any]
+RULES = CHARTS.parent / "alerts" / "rules.yaml"
+DASHBOARDS = CHARTS.parent / "dashboards"
 
 
 @pytest.fixture
@@ -151,6 +158,7 @@ def test_the_selector_is_what_no_upgrade_changes(render: Render) -> None:
 
 def test_every_object_is_labelled(render: Render) -> None:
     values = {"commonLabels": {"team": "a"}, "podDisruptionBudget.enabled": True, "podMonitor.enabled": True}
+    values |= {"prometheusRule.enabled": True, "dashboards.enabled": True}
     for one in render({**values, "watchNamespaces": ["x"]}):
         if one["kind"] != "CustomResourceDefinition":
             labels = one["metadata"]["labels"]
@@ -232,5 +240,46 @@ def test_a_pod_monitor_selects_the_pods_and_their_port(render: Render) -> None:
     assert monitor["spec"]["selector"] == deployment["spec"]["selector"]
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert endpoint == {"port": container["ports"][0]["name"], "path": "/metrics", "interval": "15s"}
+    relabelings = endpoint.pop("relabelings")
+    expected = {"port": container["ports"][0]["name"], "path": "/metrics", "interval": "15s", "honorLabels": True}
+    assert endpoint == expected
+    assert {one["targetLabel"]: one.get("replacement") for one in relabelings} == {
+        "instance": None,
+        "job": "collectionstore-operator",
+    }
     assert not render().of("PodMonitor")
+
+
+def test_the_rules_are_those_of_the_repository(render: Render, tmp_path: Path) -> None:
+    rendered = render({"prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}}})
+    rule = rendered.one("PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert rule["spec"] == yaml.safe_load(RULES.read_text())
+    written = tmp_path / "rules.yaml"
+    written.write_text(yaml.safe_dump(rule["spec"]))
+    subprocess.run([str(promtool()), "check", "rules", str(written)], check=True)
+    assert not render().of("PrometheusRule")
+
+
+def test_runbooks_are_where_people_read_them(render: Render) -> None:
+    rendered = render({"prometheusRule": {"enabled": True, "runbooks": "https://wiki.example.com/runbooks/"}})
+    rules = [rule for group in rendered.one("PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    alerts = [rule for rule in rules if "alert" in rule]
+    assert alerts
+    for rule in alerts:
+        found = rule["annotations"]["runbook_url"]
+        assert found == f"https://wiki.example.com/runbooks/{rule['alert']}.md"
+
+
+def test_every_dashboard_is_a_labelled_config_map(render: Render) -> None:
+    rendered = render({"dashboards": {"enabled": True, "annotations": {"grafana_folder": "Stores"}, "namespace": "g"}})
+    found = {}
+    for one in rendered.of("ConfigMap"):
+        assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert one["metadata"]["annotations"] == {"grafana_folder": "Stores"}
+        assert one["metadata"]["namespace"] == "g"
+        found |= one["data"]
+    files = {f"collectionstore-{path.name}": json.loads(path.read_text()) for path in DASHBOARDS.glob("*.json")}
+    assert {name: json.loads(text) for name, text in found.items()} == files
+    assert files
+    assert not render().of("ConfigMap")

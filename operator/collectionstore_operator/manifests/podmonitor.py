@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from collectionstore_operator import labels
 from collectionstore_operator.manifests.manifest import Manifest, manifest
 from collectionstore_operator.resources import Desired
+
+RELABELINGS: Final = (
+    {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "cluster"},
+    {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"},
+    {"targetLabel": "job", "replacement": "collectionstore-node"},
+)
+"""The labels by which dashboards and alerts tell clusters and members apart; the namespace is there already."""
 
 
 def build(desired: Desired) -> Manifest:
@@ -12,7 +21,14 @@ def build(desired: Desired) -> Manifest:
     monitoring = desired.spec.monitoring
     spec = {
         "selector": {"matchLabels": labels.selector(desired.name)},
-        "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics", "interval": f"{monitoring.interval_seconds}s"}],
+        "podMetricsEndpoints": [
+            {
+                "port": "metrics",
+                "path": "/metrics",
+                "interval": f"{monitoring.interval_seconds}s",
+                "relabelings": list(RELABELINGS),
+            }
+        ],
     }
     return manifest(
         desired,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -226,7 +227,18 @@ def test_monitor_is_made_where_it_is_asked_for() -> None:
     monitor = manifests.build(desired, disruptions=1)[-1]
     assert monitor.body["apiVersion"] == "monitoring.coreos.com/v1"
     assert monitor.body["metadata"]["labels"] == {"release": "p", **labels.object_labels("demo")}
-    assert monitor.body["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s"}]
+    (endpoint,) = monitor.body["spec"]["podMetricsEndpoints"]
+    relabelings = endpoint.pop("relabelings")
+    assert endpoint == {"port": "metrics", "path": "/metrics", "interval": "15s"}
+    # By these dashboards and alerts know clusters and members, and the pods of a cluster are labelled with its name.
+    assert {one["targetLabel"]: one.get("replacement") for one in relabelings} == {
+        "cluster": None,
+        "instance": None,
+        "job": "collectionstore-node",
+    }
+    (cluster,) = relabelings[0]["sourceLabels"]
+    known = {f"__meta_kubernetes_pod_label_{re.sub('[^a-z]', '_', name)}": name for name in labels.selector("demo")}
+    assert labels.selector("demo")[known[cluster]] == "demo"
     assert monitor.kind in manifests.OPTIONAL
 
 
