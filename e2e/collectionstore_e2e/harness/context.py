@@ -20,6 +20,7 @@ VARIABLES: Final = {
     "E2E_NODE_NEXT_IMAGE": images.NODE_NEXT,
     "E2E_OPERATOR_IMAGE": images.OPERATOR,
     "E2E_TOOLBOX_IMAGE": images.TOOLBOX,
+    "E2E_PROMETHEUS_IMAGE": images.PROMETHEUS,
 }
 """For clusters that pull their images: variable -> what is used on the cluster of `kube.py`."""
 
@@ -32,6 +33,7 @@ class Images:
     node_next: str
     operator: str
     toolbox: str
+    prometheus: str
 
     @classmethod
     def from_environment(cls) -> Images:

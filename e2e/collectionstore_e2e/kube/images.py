@@ -21,6 +21,7 @@ NODE: Final = "localhost/collectionstore-node:dev"
 NODE_NEXT: Final = "localhost/collectionstore-node:dev-next"
 """The same program in an image of another digest: something to upgrade to."""
 OPERATOR: Final = "localhost/collectionstore-operator:dev"
+PROMETHEUS: Final = "localhost/prometheus:dev"
 NODE_DEPENDENCIES: Final = "localhost/collectionstore-node-dependencies:dev"
 OPERATOR_DEPENDENCIES: Final = "localhost/collectionstore-operator-dependencies:dev"
 
@@ -53,8 +54,14 @@ def build(progress: Progress) -> Built:
             _image(NODE, [*node, project], "collectionstore-node", version),
             _image(NODE_NEXT, [*node, project], "collectionstore-node", f"{version}-next"),
             _image(OPERATOR, [*operator, project], "collectionstore-operator", version),
+            prometheus([base, python_layers.prometheus()]),
         ),
     )
+
+
+def prometheus(layers: Sequence[oci.Layer]) -> oci.Image:
+    """Return the image of the Prometheus that looks at the pods."""
+    return oci.Image(PROMETHEUS, layers, [f"/{python_layers.PROMETHEUS}"], user=USER)
 
 
 def _image(name: str, layers: Sequence[oci.Layer], program: str, version: str) -> oci.Image:

@@ -21,11 +21,13 @@ from collectionstore_e2e.kube.commands import run
 from collectionstore_e2e.kube.errors import PrerequisiteMissing
 from collectionstore_e2e.kube.places import CACHE, REPOSITORY
 from collectionstore_e2e.kube.progress import Progress
+from collectionstore_observe import binaries
 
 DEPENDENCIES: Final = "/opt/collectionstore/dependencies"
 PROJECT: Final = "/opt/collectionstore/lib"
 PYTHON_PATH: Final = f"{PROJECT}:{DEPENDENCIES}"
 SCRIPTS: Final = "usr/local/bin"
+PROMETHEUS: Final = f"{SCRIPTS}/prometheus"
 BASE_PYTHON: Final = "3.11"
 """The base release's; the wheels must be for it, whichever Python runs this."""
 FORMAT: Final = "1"
@@ -103,6 +105,22 @@ def write_scripts(installed: Path, folder: Path) -> None:
 def version() -> str:
     """Return the project's version."""
     return run([_uv(), "version", "--short"], cwd=REPOSITORY).strip()
+
+
+def prometheus() -> oci.Layer:
+    """Return the layer with a Prometheus server."""
+    program = binaries.prometheus()
+    # Debian's needs the C library alone, which the base has.
+    target = CACHE / "layers" / f"prometheus-{hashlib.sha256(program.read_bytes()).hexdigest()[:12]}.tar"
+    if not target.exists():
+        with _scratch() as scratch:
+            copied = scratch / "root" / PROMETHEUS
+            copied.parent.mkdir(parents=True)
+            shutil.copyfile(program, copied)
+            for path in (scratch / "root").rglob("*"):
+                path.chmod(0o755)
+            oci.write_layer(target, scratch / "root")
+    return oci.Layer.of(target)
 
 
 def clear_scratch() -> None:
