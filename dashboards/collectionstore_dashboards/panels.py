@@ -131,8 +131,7 @@ def number(
     )
     # An instant query for a name: over time, everyone who had it would be shown.
     panel.with_target(_at_once(query, "A") if named else _over_time(query, "A"))
-    if words:
-        panel.mappings([_mapping(words)])
+    panel.mappings([*([_mapping(words)] if words else []), _not_a_number(otherwise)])
     if decimals is not None:
         panel.decimals(decimals)
     return panel
@@ -190,6 +189,7 @@ def grid(
 
 def _cells(column: Column) -> list[models.DynamicConfigValue]:
     properties = [models.DynamicConfigValue("unit", column.unit), models.DynamicConfigValue("noValue", "-")]
+    properties.append(models.DynamicConfigValue("mappings", [_not_a_number("-").to_json()]))
     if len(column.steps) > 1:
         steps = {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in column.steps]}
         properties.append(models.DynamicConfigValue("thresholds", steps))
@@ -233,3 +233,10 @@ def _mapping(words: Words) -> models.ValueMap:
             for place, (value, text, color) in enumerate(words)
         }
     )
+
+
+def _not_a_number(words: str) -> models.SpecialValueMap:
+    """A share of no requests, or a quantile of nothing, is NaN: Prometheus has an answer, and it is none."""
+    result = models.ValueMappingResult(text=words, color=GREY, index=100)
+    options = models.DashboardSpecialValueMapOptions(match=models.SpecialValueMatch.NA_N, result=result)
+    return models.SpecialValueMap(options=options)

@@ -141,4 +141,8 @@ def test_a_table_has_a_column_for_each_query_and_no_time() -> None:
 def test_a_number_says_what_stands_there_without_a_value() -> None:
     panel = number("N", "D.", "s", Query("a", "a"), otherwise="nobody")
     made = json.loads(frame.text(Page("x", "X", "About x.", (Row("Row", (panel,)),))))["panels"][1]
-    assert made["fieldConfig"]["defaults"]["noValue"] == "nobody"
+    defaults = made["fieldConfig"]["defaults"]
+    assert defaults["noValue"] == "nobody"
+    # A quantile of no observations is an answer, and not a number.
+    assert [(one["type"], one["options"]["match"]) for one in defaults["mappings"]] == [("special", "nan")]
+    assert defaults["mappings"][0]["options"]["result"]["text"] == "nobody"
