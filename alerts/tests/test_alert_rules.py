@@ -95,7 +95,7 @@ def test_summary_and_description_are_filled_in(case: Case, tmp_path: Path) -> No
     assert len(found) >= 2
     for text in found:
         assert "error expanding" not in text
-        assert not re.search(r"no value|\{\{|%!|//|NaN|of /|\(\)", text), text
+        assert not re.search(r"no value|\{\{|%!|/[ /.]| /|NaN|\(\)|^ |  | [.,:]", text), text
         assert text.endswith("."), text
 
 
