@@ -116,11 +116,13 @@ REPLICATION: Final = Group(
         ),
         Alert(
             "LinkDown",
-            "collectionstore_peer_connected == 0",
+            # A peer that is down is another alert, and would be told once for every other member here.
+            "collectionstore_peer_connected == 0 and on (namespace, cluster, peer) "
+            'label_replace(up{job="collectionstore-node"} == 1, "peer", "$1", "instance", "(.*)")',
             "10m",
             "warning",
             f"{_MEMBER} cannot connect to {{{{ $labels.peer }}}}.",
-            "The peer is down, or the network between the two is, or a certificate is refused.",
+            "The peer is up: the network between the two is down, or one refuses the other.",
             "raft",
         ),
         Alert(

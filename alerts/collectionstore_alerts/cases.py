@@ -280,7 +280,8 @@ CASES: Final = (
     Case(
         "LinkDown",
         "warning",
-        *_gauge("collectionstore_peer_connected", "0", "1", _LINK),
+        {f"collectionstore_peer_connected{{{_LINK}}}": "0x100", _UP_1: "1x100"},
+        {f"collectionstore_peer_connected{{{_LINK}}}": "0x100", _UP_1: "0x100"},
         {**_DEMO_0, "peer": "demo-1"},
     ),
     Case(
