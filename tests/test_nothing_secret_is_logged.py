@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shlex
 import socket
 import ssl
 import subprocess
@@ -31,14 +30,6 @@ CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120
 MARK = "zqxjkvbp"
 """In everything that is written; no word of any program."""
-NODE = {
-    "COLLECTIONSTORE_SLOW_WRITE_MS": "1",
-    "COLLECTIONSTORE_SLOW_READ_MS": "1",
-    "COLLECTIONSTORE_SLOW_FSYNC_MS": "1",
-    "COLLECTIONSTORE_SLOW_APPLY_MS": "1",
-    "COLLECTIONSTORE_SLOW_HTTP_MS": "1",
-    "COLLECTIONSTORE_PROFILING": "Enabled",
-}
 
 
 @dataclass
@@ -53,12 +44,7 @@ class Cluster:
         return self.folder / "state" / "quiet"
 
     def csctl(self, *arguments: str, check: bool = True) -> str:
-        node = shlex.join(["env", *(f"{name}={value}" for name, value in NODE.items()), sys.executable, "-P", "-m"])
-        environment = {
-            **os.environ,
-            "COLLECTIONSTORE_STATE_DIR": str(self.folder / "state"),
-            "COLLECTIONSTORE_NODE_COMMAND": f"{node} collectionstore_node",
-        }
+        environment = {**os.environ, "COLLECTIONSTORE_STATE_DIR": str(self.folder / "state")}
         done = subprocess.run(
             [CSCTL, *arguments], env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
@@ -112,6 +98,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "spec": {
             "replicas": 3,
             "local": {"basePort": running.base_port},
+            "diagnostics": {
+                "profiling": "Enabled",
+                "slowMilliseconds": dict.fromkeys(("write", "read", "fsync", "apply", "http"), 1),
+            },
             "pod": {"environment": [{"name": "PROXY", "value": f"http://ada:{MARK}@proxy"}]},
         },
     }

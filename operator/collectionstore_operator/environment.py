@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator import labels
-from collectionstore_operator.resources import Desired, PodTemplate, Spread
+from collectionstore_operator.resources import Desired, Diagnostics, PodTemplate, Spread
 
 PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10
@@ -42,6 +42,7 @@ def spec_settings(desired: Desired) -> dict[str, str]:
     spec = desired.spec
     timings = spec.raft.timings
     return {
+        **_diagnostics(spec.diagnostics),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
         f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
         f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
@@ -49,6 +50,19 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         f"{PREFIX}SNAPSHOT_COMMANDS": str(spec.snapshot.commands),
         f"{PREFIX}SNAPSHOT_LOG_BYTES": str(spec.snapshot.log_bytes),
     }
+
+
+def _diagnostics(wanted: Diagnostics) -> dict[str, str]:
+    """Return the variables of what differs from a node's own defaults: nobody is restarted for what changes nothing."""
+    usual = Diagnostics()
+    settings: dict[str, str] = {}
+    if wanted.log_level != usual.log_level:
+        settings[f"{PREFIX}LOG_LEVEL"] = wanted.log_level
+    if wanted.profiling != usual.profiling:
+        settings[f"{PREFIX}PROFILING"] = wanted.profiling
+    slow, usually = (msgspec.structs.asdict(one.slow_milliseconds) for one in (wanted, usual))
+    changed = {name: milliseconds for name, milliseconds in slow.items() if milliseconds != usually[name]}
+    return settings | {f"{PREFIX}SLOW_{name.upper()}_MS": str(milliseconds) for name, milliseconds in changed.items()}
 
 
 def place_settings(place: Place) -> dict[str, str]:

@@ -7,7 +7,7 @@ alone is in `rules`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, field
 
@@ -188,6 +188,35 @@ class Monitoring(Part, frozen=True):
     interval_seconds: Annotated[int, Meta(ge=5, le=3_600, description="How often the members are asked.")] = 30
 
 
+SlowMilliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=600_000)]
+
+
+class SlowOperations(Part, frozen=True):
+    """From how many milliseconds on an operation is logged as slow; 0 never."""
+
+    write: Annotated[SlowMilliseconds, Meta(description="An entry, from its first command to its answer.")] = 500
+    read: Annotated[SlowMilliseconds, Meta(description="The confirmation of a linearizable read.")] = 300
+    fsync: Annotated[SlowMilliseconds, Meta(description="A sync of the log.")] = 100
+    apply: Annotated[SlowMilliseconds, Meta(description="Applying committed entries in one go.")] = 100
+    http: Annotated[SlowMilliseconds, Meta(description="A request of a client.")] = 1_000
+
+
+class Diagnostics(Part, frozen=True):
+    """What members say of themselves; a change restarts them, one after the other."""
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="What is logged from the start; it can be changed while a member runs."),
+    ] = "info"
+    profiling: Annotated[
+        Literal["Enabled", "Disabled"],
+        Meta(description="Whether operators may take profiles of a member: GET /debug/profile."),
+    ] = "Disabled"
+    slow_milliseconds: Annotated[
+        SlowOperations, Meta(description="From how many milliseconds on an operation is logged as slow; 0 never.")
+    ] = SlowOperations()
+
+
 class Local(Part, frozen=True):
     """Read by `csctl local` alone: where members listen on 127.0.0.1. Ignored on Kubernetes."""
 
@@ -242,6 +271,9 @@ class Spec(Part, frozen=True):
     monitoring: Annotated[Monitoring, Meta(description="How Prometheus finds the members.")] = field(
         default_factory=Monitoring
     )
+    diagnostics: Annotated[
+        Diagnostics, Meta(description="What members log, and whether they may be profiled; a change restarts them.")
+    ] = Diagnostics()
     paused: Annotated[bool, Meta(description="Change nothing, and keep the status fresh.")] = False
     deletion_protection: Annotated[bool, Meta(description="Refuse to take the cluster down on deletion.")] = False
     unsafe: Annotated[Unsafe, Meta(description="Named permissions for what is usually a mistake.")] = Unsafe()

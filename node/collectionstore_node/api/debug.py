@@ -64,7 +64,7 @@ async def profile(call: Call) -> Answer:
     """Return a statistical profile of all threads as collapsed stacks; answered when its time is over."""
     profiler = call.api.diagnostics.profiler
     if profiler is None:
-        raise Problem("profiling_disabled", "set COLLECTIONSTORE_PROFILING=Enabled and restart the member")
+        raise Problem("profiling_disabled", "allow it: spec.diagnostics.profiling: Enabled (COLLECTIONSTORE_PROFILING)")
     try:
         stacks = await profiler.collapsed(call.options.seconds)
     except profiling.ProfileRunning:

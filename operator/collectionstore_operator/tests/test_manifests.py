@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from collectionstore_operator import labels, manifests
-from collectionstore_operator.environment import Place, node_settings, revision
+from collectionstore_operator.environment import PREFIX, Place, node_settings, revision, spec_settings
 from collectionstore_operator.fields import Policy
 from collectionstore_operator.kube import access
 from collectionstore_operator.manifests import poddisruptionbudget, serviceaccount, services, statefulset
@@ -17,12 +17,14 @@ from collectionstore_operator.observed import AppliedObject
 from collectionstore_operator.plan import disruptions
 from collectionstore_operator.resources import (
     Desired,
+    Diagnostics,
     EnvironmentVariable,
     Monitoring,
     PodTemplate,
     Raft,
     Resources,
     Runtime,
+    SlowOperations,
     Spread,
     Storage,
     Tls,
@@ -366,3 +368,13 @@ def test_revision_stays_when_no_restart_is_needed(changed: Desired) -> None:
 def test_runtimes_have_names_of_their_own() -> None:
     """They are written into messages."""
     assert [one.value for one in Runtime] == ["Kubernetes", "Local"]
+
+
+def test_diagnostics_are_the_node_s_variables_where_they_are_not_its_defaults() -> None:
+    wished = Diagnostics(log_level="debug", profiling="Enabled", slow_milliseconds=SlowOperations(fsync=20, http=0))
+    settings = spec_settings(wanted(3, diagnostics=wished))
+    expected = {"LOG_LEVEL": "debug", "PROFILING": "Enabled", "SLOW_FSYNC_MS": "20", "SLOW_HTTP_MS": "0"}
+    assert {name.removeprefix(PREFIX): text for name, text in settings.items()}.items() >= expected.items()
+    usual = spec_settings(wanted(3))
+    assert set(settings) - set(usual) == {PREFIX + name for name in expected}
+    assert spec_settings(wanted(3, diagnostics=Diagnostics())) == usual

@@ -74,6 +74,11 @@ def test_defaults_are_explicit() -> None:
             "priorityClassName": None,
         },
         "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30},
+        "diagnostics": {
+            "logLevel": "info",
+            "profiling": "Disabled",
+            "slowMilliseconds": {"write": 500, "read": 300, "fsync": 100, "apply": 100, "http": 1_000},
+        },
         "paused": False,
         "deletionProtection": False,
         "unsafe": {"allowEvenReplicas": False, "allowSingleReplica": False},
