@@ -19,6 +19,7 @@ Examples:
   csctl local up -f examples/local.yaml   start a cluster on this machine
   csctl local status                      who leads, who lags, what is going on
   csctl local --help                      everything about local clusters
+  csctl report                            everything for a bug report, redacted
   csctl version                           what is installed
 
 Shell completion, for bash: eval "$(_CSCTL_COMPLETE=bash_source csctl)"

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
 
 from collectionstore_operator.kube import ApiError, Kind, Kube
+from collectionstore_operator.local.errors import ExitCode
 from collectionstore_operator.report import on_kubernetes
 from collectionstore_operator.report.archive import MANIFEST, Archive, Manifest
+from collectionstore_operator.report.cli import log_level, report
 from collectionstore_operator.report.gathering import gather
 from collectionstore_operator.report.items import Item, NotHad, Subject
 from collectionstore_operator.report.redaction import MARK, Redactor
@@ -166,3 +169,21 @@ async def test_nothing_at_all_is_an_error(server: FakeApiServer, tmp_path: Path)
     server.behave = behave
     with pytest.raises(ApiError):
         await report_of(server, tmp_path)
+
+
+def test_exit_codes_are_those_of_csctl(tmp_path: Path) -> None:
+    state = ["--state-dir", str(tmp_path / "state")]
+    runner = CliRunner()
+    assert runner.invoke(report, state).exit_code == ExitCode.NOT_FOUND
+    assert runner.invoke(log_level, ["debug", *state]).exit_code == ExitCode.NOT_FOUND
+    assert runner.invoke(log_level, ["loud", *state]).exit_code == ExitCode.USAGE
+    assert runner.invoke(report, ["-k", *state]).exit_code == ExitCode.USAGE
+    assert runner.invoke(report, ["--since", "yesterday", *state]).exit_code == ExitCode.USAGE
+
+
+def test_no_kubernetes_is_a_message(tmp_path: Path) -> None:
+    environment = {"KUBECONFIG": str(tmp_path / "nothing")}
+    result = CliRunner().invoke(report, ["demo", "-k", "--file", str(tmp_path / "r.tar.gz")], env=environment)
+    assert result.exit_code == ExitCode.FAILED
+    assert "no Kubernetes to ask" in result.output
+    assert not (tmp_path / "r.tar.gz").exists()
