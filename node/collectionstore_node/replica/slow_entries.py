@@ -61,6 +61,8 @@ class SlowEntries:
         if entry is None:
             return
         now = self._clock()
+        if now - entry.arrived < self._slow.thresholds.write_s:
+            return
         synced = min(began if entry.synced is None else entry.synced, began)
         phases = {
             "queue": entry.proposed - entry.arrived,
