@@ -167,6 +167,7 @@ class RecordedMetrics:
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, str, int]] = []
+        self.trace_ids: list[str | None] = []
         self.read_inflight: Callable[[], int] = lambda: -1
         self.read_connections: Callable[[], int] = lambda: -1
         self.read_arriving: Callable[[], int] = lambda: -1
@@ -206,6 +207,7 @@ class RecordedRoute:
 
     def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
         self._metrics.finished.append((*self._key, status))
+        self._metrics.trace_ids.append(trace_id)
 
 
 class Admins:

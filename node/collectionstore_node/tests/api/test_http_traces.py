@@ -155,7 +155,7 @@ async def test_a_request_that_is_cancelled_ends_its_span(
 
 
 async def test_log_lines_and_exemplars_have_the_ids_while_the_request_is_served_and_no_longer(
-    people: Client, replica: MemoryReplica, the_span: Callable[[], ReadableSpan]
+    people: Client, replica: MemoryReplica, metrics: RecordedMetrics, the_span: Callable[[], ReadableSpan]
 ) -> None:
     seen: list[tuple[str | None, structlog.typing.EventDict]] = []
     apply = replica.propose
@@ -171,4 +171,5 @@ async def test_log_lines_and_exemplars_have_the_ids_while_the_request_is_served_
     context = the_span().context
     assert context is not None
     ids = {"trace_id": f"{CLIENT_TRACE:032x}", "span_id": f"{context.span_id:016x}"}
+    assert metrics.trace_ids[-2:] == [ids["trace_id"], None]
     assert seen == [(ids["trace_id"], {"event": "x", **ids}), (None, {"event": "x"})]

@@ -181,3 +181,12 @@ def _heal(wires: Wires) -> None:
     """Let everything through again; what was held is lost, as on a connection that broke."""
     wires.held.clear()
     wires.waiting.clear()
+
+
+@pytest.mark.usefixtures("client")
+async def test_the_time_of_a_sampled_write_shows_its_trace(tmp_path: Path, recorded: Recorded) -> None:
+    """As an exemplar of the histogram, on the leader."""
+    async with group(tmp_path, 1, recorded.tracing) as (_, (member,)):
+        await member.put("key", b"value")
+        examples = member.metrics.histogram("raft_proposal_duration_seconds").examples
+        assert [one.trace_id for one in examples.values()] == [f"{CLIENT_TRACE:032x}"]
