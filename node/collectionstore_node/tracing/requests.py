@@ -48,7 +48,7 @@ class RequestSpan:
         self._ended("cancelled")
 
     def _ended(self, error: str | None) -> None:
-        # The connection's next request runs in the same task.
+        # Whoever serves another request in this task must not inherit it.
         active.reset(self._token)
         self._span.end(error)
 

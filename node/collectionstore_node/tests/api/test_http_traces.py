@@ -130,7 +130,11 @@ async def _no_metrics(_accept: str) -> tuple[bytes, str]:
 
 
 async def test_a_request_that_is_cancelled_ends_its_span(
-    replica: MemoryReplica, metrics: RecordedMetrics, trace: TraceRequest, the_span: Callable[[], ReadableSpan]
+    replica: MemoryReplica,
+    metrics: RecordedMetrics,
+    trace: TraceRequest,
+    recorded: Recorded,
+    the_span: Callable[[], ReadableSpan],
 ) -> None:
     """The server cancels what it still serves when it stops."""
     api = Api(
@@ -144,8 +148,11 @@ async def test_a_request_that_is_cancelled_ends_its_span(
         diagnostics=Diagnostics(),
     )
     dispatcher = Dispatcher(api, CLIENT, metrics, trace)
-    replica.hold = asyncio.Event()
     request = make_mocked_request("DELETE", DOCUMENT, headers=TRACEPARENT)
+    await dispatcher.handle(make_mocked_request("GET", DOCUMENT, headers=TRACEPARENT))
+    assert trace_id() is None  # in this very task
+    recorded.clear()
+    replica.hold = asyncio.Event()
     serving = asyncio.create_task(dispatcher.handle(request))
     await replica.entered.wait()
     serving.cancel()
@@ -166,7 +173,6 @@ async def test_log_lines_and_exemplars_have_the_ids_while_the_request_is_served_
 
     replica.propose = note  # type: ignore[method-assign, assignment]
     await people.send("PUT", DOCUMENT, b"{}", {**JSON, **TRACEPARENT})
-    # The same connection, so the same task of the server.
     await people.send("PUT", DOCUMENT, b"{}", JSON)
     context = the_span().context
     assert context is not None

@@ -41,6 +41,12 @@ class Recorded:
         """Return the names of a member's spans, in the order in which they ended."""
         return [span.name for span in self.spans(name)]
 
+    def clear(self) -> None:
+        """Forget every span so far."""
+        for exporting, exporter in self._members.values():
+            exporting.flush()
+            exporter.clear()
+
     def close(self) -> None:
         """Let the threads end."""
         for exporting, _ in self._members.values():
