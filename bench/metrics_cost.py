@@ -25,11 +25,11 @@ from load_options import Options
 from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
 from machine import describe
 from tables import milliseconds, table
+from turns import in_turns
 
 NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 SILENT_NODE = Path(__file__).with_name("silent_node.py")
 SIDES = ("on", "off")
-SETTLE_S = 0.5
 ASK_EVERY_S = 0.25
 ASK_TIMEOUT_S = 10.0
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -91,7 +91,7 @@ def options(choice: Choice) -> Options:
 
 async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
     """Run everything."""
-    programs = {"on": {}, "off": {NODE_COMMAND: shlex.join([sys.executable, str(SILENT_NODE)])}}
+    environments = {"on": {}, "off": {NODE_COMMAND: shlex.join([sys.executable, str(SILENT_NODE)])}}
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         benches: dict[str, Bench] = {}
@@ -99,7 +99,7 @@ async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
         for number, side in enumerate(SIDES):
             say(f"starting three nodes with metrics {side}")
             cluster = await stack.enter_async_context(
-                local_cluster(replicas=3, base_port=choice.base_port + 100 * number, environment=programs[side])
+                local_cluster(replicas=3, base_port=choice.base_port + 100 * number, environment=environments[side])
             )
             urls[side] = cluster.urls(3)
             benches[side] = Bench(options(choice), urls[side], Nodes(session))
@@ -107,19 +107,8 @@ async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
         gc.collect()
         gc.freeze()
         gc.disable()
-        rows = await _in_turns(choice, benches)
+        rows = await in_turns(benches, rounds=choice.rounds, workload=choice.workload, connections=choice.connections)
         return rows, await _ask_under_load(choice, benches["on"], Nodes(session), urls["on"])
-
-
-async def _in_turns(choice: Choice, benches: dict[str, Bench]) -> dict[str, list[Row]]:
-    rows: dict[str, list[Row]] = {side: [] for side in SIDES}
-    for number in range(choice.rounds):
-        # Whoever comes first in a pair comes last in the next: a machine that warms up favours neither.
-        for side in SIDES if number % 2 == 0 else reversed(SIDES):
-            await asyncio.sleep(SETTLE_S)
-            rows[side].append(await benches[side].measure(choice.workload, choice.connections))
-            say(f"metrics {side:3} {rows[side][-1].requests_per_s:,.0f} requests/s")
-    return rows
 
 
 async def _ask_under_load(choice: Choice, bench: Bench, nodes: Nodes, urls: Sequence[str]) -> Asked:

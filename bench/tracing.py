@@ -11,23 +11,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import statistics
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from statistics import median
 
 import aiohttp
 import uvloop
 
-from http_load import Target, run_round, send_each_once
-from load import COLLECTION, LOAD_CONNECTIONS, LOAD_TIMEOUT_S, make_documents, make_requests, say
+from load import Bench, Row, say
+from load_options import Options
 from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
-from machine import cpu_seconds, describe
-from tables import table
+from machine import describe
+from tables import milliseconds, table
+from turns import in_turns
 
 KEYS = 2_000
 PAYLOAD_BYTES = 255
-WARM_UP_S = 0.5
 DEAD_PORT = 9
 RECEIVER = """
 import asyncio, sys
@@ -85,74 +85,52 @@ async def received(session: aiohttp.ClientSession, url: str) -> int:
         return int(await response.text())
 
 
-class Side:
-    """One of the two clusters."""
-
-    def __init__(self, name: str, urls: Sequence[str], nodes: Nodes, options: argparse.Namespace) -> None:
-        self.name = name
-        self.per_second: list[float] = []
-        self.p99: list[float] = []
-        self.cpu_us: list[float] = []
-        self.errors = 0
-        self._urls = urls
-        self._nodes = nodes
-        self._options = options
-        self._targets = {url: Target.parse(url) for url in urls}
-        self._requests = make_requests(list(self._targets.values()), make_documents(KEYS, PAYLOAD_BYTES))["write"]
-
-    async def prepare(self) -> None:
-        """Write every document once."""
-        url, _ = await self._nodes.leader(self._urls)
-        async with self._nodes.session.put(f"{url}/api/v1/collections/{COLLECTION}") as response:
-            if response.status not in (200, 201):
-                raise ClusterFailed(f"creating a collection was answered with {response.status}")
-        await send_each_once(
-            [self._targets[url]], self._requests, connections=LOAD_CONNECTIONS, timeout_s=LOAD_TIMEOUT_S
-        )
-
-    async def measure(self) -> None:
-        """Measure one round."""
-        leader, _ = await self._nodes.leader(self._urls)
-        pids = [status.pid for status in (await self._nodes.statuses(self._urls)).values()]
-        urls = [leader, *(url for url in self._urls if url != leader and self._options.spread == "all")]
-        measured = await run_round(
-            [self._targets[url] for url in urls],
-            self._requests,
-            connections=self._options.connections,
-            seconds=self._options.seconds,
-            warm_up_s=WARM_UP_S,
-            probe=lambda: _cpu_times(pids),
-        )
-        self.per_second.append(measured.per_second)
-        self.cpu_us.append(1e6 * sum(measured.spent.values()) / len(measured.latencies))
-        self.p99.append(measured.quantile(0.99) or 0.0)
-        self.errors += sum(measured.errors.values())
-        say(f"{self.name:4} {measured.per_second:8,.0f} writes/s")
+def load_options(options: argparse.Namespace) -> Options:
+    """Return how one cluster is loaded."""
+    return Options(
+        targets=(),
+        workloads=("write",),
+        connections=(options.connections,),
+        seconds=options.seconds,
+        payload_bytes=PAYLOAD_BYTES,
+        keys=KEYS,
+        spread=options.spread,
+        read_spread="all",
+        nodes=3,
+        profile="default",
+        base_port=options.base_port,
+        output="table",
+        keep=False,
+    )
 
 
-def _cpu_times(pids: Sequence[int]) -> dict[str, float]:
-    return {str(pid): spent for pid in pids if (spent := cpu_seconds(pid)) is not None}
+def nodes_us(row: Row) -> float:
+    """Return the processor time of all three nodes for one write, in microseconds."""
+    return (row.cpu_leader_us or 0.0) + 2 * (row.cpu_follower_us or 0.0)
 
 
-def render(off: Side, on: Side) -> str:
-    """Return the table, and the cost: the median of what each pair of neighbouring rounds says."""
+def render(rows: Mapping[str, Sequence[Row]]) -> str:
+    """Return the table, and the cost: the median of what the rounds say."""
     lines = [
         (
-            side.name,
-            f"{statistics.median(side.per_second):,.0f}",
-            f"{min(side.per_second):,.0f} - {max(side.per_second):,.0f}",
-            f"{1000 * statistics.median(side.p99):.1f}",
-            f"{statistics.median(side.cpu_us):.0f}",
-            str(side.errors),
+            side,
+            f"{median(row.requests_per_s for row in some):,.0f}",
+            milliseconds(median(row.p99 or 0.0 for row in some)),
+            f"{median(map(nodes_us, some)):.0f}",
+            str(sum(sum(row.errors.values()) for row in some)),
         )
-        for side in (off, on)
+        for side, some in rows.items()
     ]
-    costs = sorted(1 - traced / plain for plain, traced in zip(off.per_second, on.per_second, strict=True))
-    headings = ("tracing", "writes/s", "from - to", "p99 ms", "nodes µs", "errors")
-    text = table(headings, lines, right=range(1, 6))
-    return (
-        f"{text}\n\ncost of tracing: {statistics.median(costs):.1%} of the writes per second "
-        f"(rounds: {costs[0]:.1%} to {costs[-1]:.1%})"
+    pairs = list(zip(rows["off"], rows["on"], strict=True))
+    costs = sorted(1 - on.requests_per_s / off.requests_per_s for off, on in pairs)
+    cpu = sorted(nodes_us(on) / nodes_us(off) - 1 for off, on in pairs)
+    return "\n".join(
+        [
+            table(("tracing", "median writes/s", "p99 ms", "nodes µs", "errors"), lines, right=range(1, 5)),
+            "",
+            f"writes per second lost, by round: median {median(costs):.1%}, from {costs[0]:.1%} to {costs[-1]:.1%}",
+            f"processor time added, by round: median {median(cpu):.1%}, from {cpu[0]:.1%} to {cpu[-1]:.1%}",
+        ]
     )
 
 
@@ -160,36 +138,35 @@ async def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     machine = describe(STATE_PARENT)
     port = options.base_port
-    async with receiver(port + 90) as url, aiohttp.ClientSession() as session:
-        traced = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{DEAD_PORT}" if options.dead else url,
-            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-            "OTEL_TRACES_SAMPLER_ARG": str(options.ratio),
+    async with receiver(port + 90) as url, aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        environments = {
+            "off": {"OTEL_SDK_DISABLED": "true"},
+            "on": {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{DEAD_PORT}" if options.dead else url,
+                "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                "OTEL_TRACES_SAMPLER_ARG": str(options.ratio),
+            },
         }
-        say("starting two clusters of three nodes")
-        async with (
-            local_cluster(replicas=3, base_port=port, environment={"OTEL_SDK_DISABLED": "true"}) as plain,
-            local_cluster(replicas=3, base_port=port + 40, environment=traced) as cluster,
-        ):
-            nodes = Nodes(session)
-            off, on = Side("off", plain.urls(3), nodes, options), Side("on", cluster.urls(3), nodes, options)
-            for side in (off, on):
-                await side.prepare()
-            gc.collect()
-            gc.freeze()
-            gc.disable()
-            before = await received(session, url)
-            for number in range(options.rounds):
-                for side in (off, on) if number % 2 == 0 else (on, off):
-                    await side.measure()
-            spans = await received(session, url) - before
+        benches: dict[str, Bench] = {}
+        for number, (side, environment) in enumerate(environments.items()):
+            say(f"starting three nodes with tracing {side}")
+            starting = local_cluster(replicas=3, base_port=port + 40 * number, environment=environment)
+            cluster = await stack.enter_async_context(starting)
+            benches[side] = Bench(load_options(options), cluster.urls(3), Nodes(session))
+            await benches[side].prepare()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        before = await received(session, url)
+        rows = await in_turns(benches, rounds=options.rounds, workload="write", connections=options.connections)
+        spans = await received(session, url) - before
     where = "nobody listens to the spans" if options.dead else f"{spans:,} spans received"
     settings = (
         f"settings  3 nodes each, {PAYLOAD_BYTES} B documents, {options.connections} connections, "
         f"{options.rounds} x {options.seconds:g} s each, writes to {options.spread}, "
         f"{options.ratio:.1%} sampled, {where}"
     )
-    print("\n".join([*machine.lines(), settings, "", render(off, on)]))
+    print("\n".join([*machine.lines(), settings, "", render(rows)]))
     if options.ratio and not options.dead and not spans:
         raise ClusterFailed("no span was received: nothing was measured")
 

@@ -63,6 +63,8 @@ def configure(
         )
     )
     logging.getLogger().handlers[:] = [handler]
+    # What goes wrong with a batch of spans is counted, and told once by the exporter of ours.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     uncaught.install()
     structlog.contextvars.bind_contextvars(**bound)

@@ -16,6 +16,8 @@ FIELDS: Final[dict[str, str]] = {
     "level": "debug, info, warning or error",
     "event": "what happened; one of the events below",
     "member": "this member's name",
+    "trace_id": "the trace of the request or round that is being served, when it is sampled",
+    "span_id": "its span",
     "exception": "the error behind it: type, text and frames, the cause last; texts that may quote data are left out",
 }
 """On every line, `exception` where there is one."""
@@ -52,6 +54,11 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("library.logged", ("debug", "info", "warning", "error"), "A library said something, through the standard library's logging or warnings.", ("logger", "text"), error=True),
     LogEvent("callback.failed", ("error",), "An exception reached the event loop, which nobody else had caught.", ("text", "task"), error=True),
     LogEvent("exception.uncaught", ("error",), "An exception ended the process or a thread, or came up where none can be raised.", ("place",), error=True),
+    # Traces
+    LogEvent("tracing.started", ("info",), "Spans of sampled requests go to this endpoint.", ("endpoint",)),
+    LogEvent("tracing.refused", ("warning",), "Traces are asked for in a way that cannot be; there are none.", ("reason",)),
+    LogEvent("tracing.export_failed", ("warning",), "Spans could not be delivered and are lost; told once until it works again.", ("spans",)),
+    LogEvent("tracing.export_recovered", ("info",), "Spans arrive again.", ()),
     # Leadership and the log
     LogEvent("leader.elected", ("info",), "Another leader is known, or this member is it; `elected_by` lists its voters then.", ("leader", "role", "term", "elected_by")),
     LogEvent("leader.lost", ("info",), "No leader is known any more.", ("role", "term")),

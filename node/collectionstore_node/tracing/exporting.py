@@ -6,7 +6,6 @@ OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_*.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -148,6 +147,4 @@ class Exporting:
 
 def open_exporting(resource: Mapping[str, str], count: Count, *, spans_max: int) -> Exporting:
     """Start to export to the endpoint of the environment. Raises `ValueError` for settings that cannot be used."""
-    # What goes wrong with a batch is counted, and told once by `CountingExporter`.
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     return Exporting(OTLPSpanExporter(), resource, count, spans_max=spans_max)

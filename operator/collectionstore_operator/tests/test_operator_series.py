@@ -39,7 +39,7 @@ def test_every_name_is_declared_once() -> None:
 @by_name
 def test_names_and_texts_follow_the_rules(series: Series) -> None:
     """Source: prometheus.io/docs/practices/naming; the rest is for promtool, over a real scrape."""
-    assert re.fullmatch(r"collectionstore_(operator|cluster)_[a-z0-9]+(_[a-z0-9]+)*", series.name)
+    assert re.fullmatch(r"collectionstore_(operator|cluster|tracing)_[a-z0-9]+(_[a-z0-9]+)*", series.name)
     assert series.name.endswith("_total") == (series.kind is Kind.COUNTER)
     assert series.help[0].isupper() or series.help[0].isdigit()
     assert not series.help.endswith(".")

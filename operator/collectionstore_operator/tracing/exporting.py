@@ -7,7 +7,6 @@ bounded queue holds what comes while a batch is on its way.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -88,6 +87,4 @@ class Exporting:
 
 def open_exporting(resource: Mapping[str, str], count: Count) -> Exporting:
     """Start to export to the endpoint of the environment. Raises `ValueError` for settings that cannot be used."""
-    # What goes wrong with a batch is counted, and told once by `CountingExporter`.
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     return Exporting(OTLPSpanExporter(), resource, count)
