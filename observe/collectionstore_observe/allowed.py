@@ -21,6 +21,8 @@ class Silence:
     reason: str
     zero: str = ""
     declared: str = ""
+    chance: bool = False
+    """Whether a run may as well see it, as it lasts for moments."""
 
 
 _API_SERVER: Final = "a local operator has no API server to ask"
@@ -37,6 +39,12 @@ SILENT: Final[Mapping[tuple[str, str], Silence]] = {
     ),
     ("collectionstore-operator", "Time of a request, p99"): Silence(
         _API_SERVER, declared="collectionstore_operator_api_request_duration_seconds"
+    ),
+    ("collectionstore-operator", "Blocked for"): Silence(
+        "no step of a plan waits", zero="collectionstore_cluster_blocked_steps", chance=True
+    ),
+    ("collectionstore-operator", "Clusters"): Silence(
+        "its column of blocked steps: none waits", zero="collectionstore_cluster_blocked_steps", chance=True
     ),
     ("collectionstore-operator", "Troubles"): Silence(
         "nothing went wrong in the operator", declared="collectionstore_operator_errors_total"

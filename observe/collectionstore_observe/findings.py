@@ -18,6 +18,8 @@ class Findings:
     panels: Verdict = field(default_factory=Verdict)
     series: Use = field(default_factory=lambda: Use(0, (), (), ()))
     rules: int = 0
+    firing: tuple[str, ...] = ()
+    """Alerts that fired before anything was broken, with their shortened `for`: told, and for people to judge."""
     fired: list[Fired] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     answers: int = 0
@@ -46,6 +48,7 @@ class Findings:
             ("series exported", self.series.exported, ""),
             ("series unused", len(self.series.unused), f"{len(self.series.excused)} more are excused with a reason"),
             ("rules evaluated", self.rules, ""),
+            ("alerts before", len(self.firing), ", ".join(self.firing)),
             ("alerts fired", len(self.fired), ""),
             ("alerts cleared", len(self.fired), ""),
             ("requests answered", self.answers, ""),

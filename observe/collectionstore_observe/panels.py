@@ -59,7 +59,7 @@ class Excuses:
 async def check(api: PrometheusApi, pages: Sequence[Page], values: Mapping[str, str], excuses: Excuses) -> Verdict:
     """Judge pages."""
     verdict = Verdict()
-    unneeded = set(excuses.silent)
+    unneeded = {key for key, one in excuses.silent.items() if not one.chance}
     for page in pages:
         for panel, answers in zip(page.dashboard.panels, page.answers, strict=True):
             if panel.kind in ("row", "text"):

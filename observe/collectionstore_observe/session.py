@@ -204,6 +204,7 @@ async def _look(
 
 
 async def _break(session: Session, findings: Findings) -> None:
+    findings.firing = tuple(sorted(await breaking.firing(session.api)))
     for one in breaking.BREAKS:
         say(f"{one.what}: waiting for {one.alert}")
         findings.fired.append(await breaking.provoke(session.api, session.lab, one))
