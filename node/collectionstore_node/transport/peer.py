@@ -115,9 +115,10 @@ class Peer:
         link, self._link = self._link, None
         if link is not None:
             await link.close(code)
+            # Without one it is told already, and by now the member's successor may have the name, and a connection.
+            self.traffic.metrics.connected(0)
         await asyncio.gather(*self._retired)
         self._dropped(self._queue.clear())
-        self.traffic.metrics.connected(0)
 
     def status(self, now: float) -> PeerStatus:
         """Return what is known at monotonic time `now`."""

@@ -42,6 +42,22 @@ async def test_peer_is_dialled_again_after_its_restart_on_the_same_port(make_nod
     assert one.metrics.peer("n2").up == 1
 
 
+async def test_a_replaced_member_that_is_given_up_does_not_hide_its_successor(make_node: MakeNode) -> None:
+    """Both have the same name, and so the same series: the connection that counts is the one that is up."""
+    one, two = await make_node(1, "n1"), await make_node(2, "n2")
+    one.transport.set_peers([two.address])
+    await eventually(lambda: one.connected(two))
+    await two.transport.close()
+    await eventually(lambda: not one.connected(two))
+    successor = await make_node(3, "n2")
+    one.transport.set_peers([two.address, successor.address])
+    await eventually(lambda: one.connected(successor))
+    one.transport.set_peers([successor.address])
+    await eventually(lambda: not one.transport._closing)
+    assert one.metrics.peer("n2").up == 1
+    assert "n2" not in one.metrics.forgotten
+
+
 async def test_silent_peer_is_found_and_left(make_node: MakeNode, make_proxy: MakeProxy) -> None:
     """A peer that vanished without closing is noticed by its missing pongs; when it is back it is dialled again."""
     quick = dataclasses.replace(QUICK, silence_max_s=0.3, dial_timeout_s=0.3)
