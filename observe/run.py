@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from local_cluster import ClusterFailed
 def main() -> int:
     """Run; 0 when nothing is wrong, 1 when something is, 2 when the run could not be finished."""
     options = parse_options(__doc__ or "")
+    # As Ctrl-C: who ends this program must not leave a cluster behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         findings = asyncio.run(run(options))
     except (ObserveFailed, ClusterFailed) as error:

@@ -18,6 +18,7 @@ _WIDEST: Final = 190
 """At most, left of bands, whose names are longer."""
 _LETTER: Final = 7
 _FOOT: Final = 18
+_HALF_A_TIME: Final = 26
 _TICKS_Y: Final = 4
 _TICKS_X: Final = 6
 _GAP_STEPS: Final = 2.5
@@ -222,7 +223,9 @@ def _time_axis(box: Box) -> Iterator[str]:
     at = math.ceil(box.window.start / every) * every
     while at <= box.window.end:
         moment = datetime.fromtimestamp(at, UTC)
-        yield _text(box.x(at), box.height - 4, moment.strftime("%H:%M:%S" if every < 60 else "%H:%M"), anchor="middle")
+        if box.x(at) < box.width - _HALF_A_TIME:
+            text = moment.strftime("%H:%M:%S" if every < 60 else "%H:%M")
+            yield _text(box.x(at), box.height - 4, text, anchor="middle")
         at += every
 
 
