@@ -19,6 +19,8 @@ from collectionstore_node.logs.vocabulary import EVENTS, FIELDS
 
 Lines = Callable[[], list[dict[str, Any]]]
 SECRET = "hunter2"
+TRACED = {"trace_id", "span_id"}
+"""Only on lines of requests that are sampled."""
 
 
 def raised(error: BaseException) -> BaseException:
@@ -32,7 +34,7 @@ def test_a_line_has_what_every_line_has(lines: Lines) -> None:
     structlog.get_logger().info("node.stopping")
     (line,) = lines()
     assert line["event"] == "node.stopping"
-    assert set(line) == set(FIELDS) - {"exception"}
+    assert set(line) == set(FIELDS) - {"exception"} - TRACED
     assert line["member"] == "shop-0"
 
 
@@ -45,7 +47,7 @@ def test_libraries_and_warnings_speak_the_same_format(lines: Lines) -> None:
     declared = next(event for event in EVENTS if event.name == "library.logged")
     assert (library["event"], library["logger"], library["text"]) == (declared.name, "aiohttp.server", "it broke")
     assert library["exception"][0]["exc_type"] == "OSError"
-    assert set(library) == {*FIELDS, *declared.fields}
+    assert set(library) == {*FIELDS, *declared.fields} - TRACED
     assert (warning["logger"], warning["level"]) == ("py.warnings", "warning")
     assert "this is old" in warning["text"]
 
