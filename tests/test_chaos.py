@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.xdist_group("chaos")
+
 PROGRAM = Path(__file__).parents[1] / "chaos" / "run.py"
 KINDS = "kill-leader,isolate,corrupt,wal-flip"
 DEADLINE_S = 420

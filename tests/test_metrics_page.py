@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.xdist_group("metrics_page")
+
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_S = 60
 

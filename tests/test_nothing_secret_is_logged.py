@@ -26,6 +26,8 @@ import pytest
 from collectionstore_node.logs import vocabulary as node_vocabulary
 from collectionstore_operator.logs import vocabulary as operator_vocabulary
 
+pytestmark = pytest.mark.xdist_group("nothing_secret_is_logged")
+
 CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120
 MARK = "zqxjkvbp"

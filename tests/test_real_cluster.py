@@ -36,6 +36,8 @@ from collectionstore_node.tests.histories.workload import Workload, WorkloadSett
 from collectionstore_observe.binaries import promtool
 from collectionstore_operator import metrics as operator_metrics
 
+pytestmark = pytest.mark.xdist_group("real_cluster")
+
 CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120
 POLL_S = 0.05

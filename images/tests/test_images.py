@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("images")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = ("node", "operator")
 

@@ -18,6 +18,8 @@ from collectionstore_operator.issuing import KeyPair, make_authority, make_leaf,
 from collectionstore_operator.observed import Certificate, CertificateKind, Observed, Pod, SigningRequest
 from collectionstore_operator.tests.pictures import CLUSTER_ID, NOW, draw, wanted
 
+pytestmark = pytest.mark.xdist_group("certificates")
+
 DAY_S = 86_400
 CENTURY_S = 36_525 * DAY_S
 MILLENNIUM = 946_684_800.0

@@ -29,6 +29,8 @@ from collectionstore_operator.local.records import living_process
 from collectionstore_operator.local.state import ClusterDirectory, StateDirectory
 from collectionstore_operator.settings import NODE_COMMAND
 
+pytestmark = pytest.mark.xdist_group("local_cluster")
+
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
 DEADLINE_S = 30.0
 PORTS = 27  # nine nodes

@@ -21,6 +21,8 @@ from collectionstore_operator.local.proxy import FaultProxy
 from collectionstore_operator.local.state import ClusterDirectory, StateDirectory, read_json, write_json
 from collectionstore_operator.tests.test_local_cluster import Project, make_project, until
 
+pytestmark = pytest.mark.xdist_group("local_faults")
+
 DEADLINE_S = 20.0
 
 

@@ -27,6 +27,8 @@ from collectionstore_node.tests.storage.entries import (
     open_database,
 )
 
+pytestmark = pytest.mark.xdist_group("damaged_wal")
+
 ENTRIES = 120
 UNSYNCED = 40
 

@@ -27,6 +27,8 @@ from collectionstore_node.tests.storage.entries import (
     open_database,
 )
 
+pytestmark = pytest.mark.xdist_group("snapshots")
+
 RECORDS = {b"key %04d" % number: b"value %d" % number * (number % 7) for number in range(300)}
 
 
