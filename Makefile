@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test lint types contracts check format bench measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters lint types contracts check format bench measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images guards
 
 help: ## List the commands
@@ -37,8 +37,11 @@ down: $(SYNCED) ## Stop the cluster and keep its data
 clean: $(SYNCED) ## Stop the cluster and delete its data
 	@$(CSCTL) local clean --yes || [ $$? -eq 5 ] # as above
 
-test: $(SYNCED) ## Run the whole test suite
-	@.venv/bin/pytest -q -n 3 --dist loadfile
+test: $(SYNCED) ## Run the tests: everything but whole clusters of processes
+	@.venv/bin/pytest -q -n 3 --dist loadfile --ignore=tests --ignore=observe/tests
+
+test-clusters: $(SYNCED) ## Run the tests that start whole clusters of processes
+	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests
 
 lint: $(SYNCED) ## Check style and formatting
 	@.venv/bin/ruff check .
@@ -50,7 +53,7 @@ types: $(SYNCED) ## Check types
 contracts: $(SYNCED) ## Check that the layers hold
 	@.venv/bin/lint-imports
 
-check: lint types contracts test ## Run everything that must be green before a commit
+check: lint types contracts test test-clusters ## Run everything that must be green before a commit
 
 format: $(SYNCED) ## Format the code and sort imports
 	@.venv/bin/ruff check --fix .
