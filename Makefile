@@ -38,7 +38,7 @@ clean: $(SYNCED) ## Stop the cluster and delete its data
 	@$(CSCTL) local clean --yes || [ $$? -eq 5 ] # as above
 
 test: $(SYNCED) ## Run the tests: everything but whole clusters of processes
-	@.venv/bin/pytest -q -n 3 --dist loadfile --ignore=tests --ignore=observe/tests
+	@.venv/bin/pytest -q -n 2 --dist loadgroup --ignore=tests --ignore=observe/tests
 
 test-clusters: $(SYNCED) ## Run the tests that start whole clusters of processes
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests
