@@ -66,7 +66,7 @@ class Authority:
             )
             await self._store(desired, labels.authority_secret(desired.name), pair)
             # Under the same key, so that what was signed before holds: one certificate to trust is enough.
-            await self._record.change(desired, authorities=pair.certificate_pem.decode())
+            await self.publish(desired)
             return
         pair = issuing.make_leaf(
             await self._authority(desired),
@@ -77,6 +77,12 @@ class Authority:
             now=now,
         )
         await self._store(desired, labels.operator_secret(desired.name), pair)
+
+    async def publish(self, desired: Desired) -> None:
+        """Put the certificate to trust into the record, if there is one: the pods mount it from there."""
+        pair = await self._pair(desired, labels.authority_secret(desired.name))
+        if pair is not None:
+            await self._record.change(desired, authorities=pair.certificate_pem.decode())
 
     async def sign(self, action: SignRequest, desired: Desired, *, now: float) -> None:
         """Approve and sign a request, after another look at who made it. Raises ActionRefused."""

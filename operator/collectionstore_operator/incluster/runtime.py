@@ -92,6 +92,7 @@ class ClusterRuntime:
         self._authority = Authority(kube, self._record)
         self._desired: Desired | None = None
         self._resource: Body = {}
+        self._leaving = False
 
     async def desired(self) -> Desired | None:
         """Read the resource; None when it is gone, or when it is going and nothing is left to do for it."""
@@ -117,12 +118,11 @@ class ClusterRuntime:
     async def observe(self, desired: Desired) -> Observed:
         """Look at everything there is of the cluster."""
         kube, namespace, selector = self._kube, desired.namespace, labels.selector(desired.name)
-        pods, found_claims, found, objects, terminating = await asyncio.gather(
+        pods, found_claims, found, objects = await asyncio.gather(
             kube.find_all(Kind.POD, namespace, selector),
             kube.find_all(Kind.PERSISTENT_VOLUME_CLAIM, namespace, selector),
             kube.find(Kind.STATEFUL_SET, desired.name, namespace),
             children.look(kube, desired),
-            surroundings.is_terminating(kube, namespace),
         )
         requests, facts, (certificates, tls) = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
@@ -134,6 +134,8 @@ class ClusterRuntime:
         workload = children.read_workload(found, desired)
         slots = await self._slots(desired, pods, found_claims, facts, workload)
         initialized = has_data((slot.node for slot in slots), recorded=bool(facts.initialized))
+        # Read LAST: whatever a namespace on its way out has taken along already is then known to be missing for that.
+        self._leaving = await surroundings.is_terminating(kube, namespace)
         return Observed(
             now=time.time(),
             cluster_id=facts.cluster_id,
@@ -143,7 +145,7 @@ class ClusterRuntime:
             workload=workload,
             slots=slots,
             objects=objects,
-            namespace_terminating=terminating,
+            namespace_terminating=self._leaving,
             certificates=(*certificates, *member_certificates(slots, facts.cluster_id)),
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
@@ -187,7 +189,9 @@ class ClusterRuntime:
             await self._let_go(desired, observed)
 
     async def record(self, event: Event) -> None:
-        """Write an Event about the resource."""
+        """Write an Event about the resource; none can be made in a namespace that is being deleted."""
+        if self._leaving:
+            return
         metadata = self._resource.get("metadata", {})
         about = Desired(name=self._name, namespace=self._namespace, uid=metadata.get("uid", ""))
         await self._recorder.record(event, about)
@@ -288,14 +292,29 @@ class ClusterRuntime:
                 await children.release_workload(self._kube, action, desired)
 
     async def _establish_identity(self, desired: Desired) -> None:
-        """Draw the cluster's id, or take up the one that disks of an earlier resource of this name carry."""
+        """Draw the cluster's id, or take up the one there is: disks carry it, and so does the status.
+
+        Disks are there before the record when an earlier resource of this name kept them; the status is when somebody
+        deleted the record of a living cluster. What else the record said comes back with it.
+        """
+        told = await self.last_status() or Status()
         claims = await self._kube.find_all(
             Kind.PERSISTENT_VOLUME_CLAIM, desired.namespace, labels.selector(desired.name)
         )
         found = {(claim["metadata"].get("annotations") or {}).get(labels.CLUSTER_ID, "") for claim in claims} - {""}
         if len(found) > 1:
             raise ActionRefused(f"the volumes that exist belong to several clusters: {', '.join(sorted(found))}")
-        await self._record.change(desired, cluster_id=next(iter(found), secrets.token_hex(8)))
+        if told.cluster_id and found - {told.cluster_id}:
+            raise ActionRefused(
+                f"the volumes that exist belong to the cluster {', '.join(found)}, the resource to {told.cluster_id}"
+            )
+        await self._record.change(
+            desired,
+            cluster_id=told.cluster_id or next(iter(found), secrets.token_hex(8)),
+            initialized="true" if told.initialized else "",
+            bootstrap_node=told.bootstrap_node,
+        )
+        await self._authority.publish(desired)
 
     async def _let_go(self, desired: Desired, observed: Observed) -> None:
         """Allow the resource to go; the keys and the record stay as long as there are volumes of the cluster."""

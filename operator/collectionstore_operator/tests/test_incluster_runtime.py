@@ -229,6 +229,33 @@ async def test_identity_is_taken_up_from_the_disks_that_exist(world: World) -> N
         await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
 
 
+async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> None:
+    """A slip of the hand in a living cluster: no new identity, no new bootstrap, the same authority to trust."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.node(0, state="Member", last_index=5, term=1)
+    await world.rounds(2)
+    record, told = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
+    assert record["initialized"] == "true"
+    assert await world.rounds(1) == ["Acted"]
+    assert world.server.objects[CLUSTER]["status"]["clusterID"] == told["clusterID"]
+    assert world.server.objects[RECORD]["data"] == record
+
+
+async def test_disks_of_another_cluster_are_not_taken_for_those_of_this_one(world: World) -> None:
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
+    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    del world.server.objects[RECORD]
+    desired, observed = await world.look()
+    with pytest.raises(ActionRefused, match="belong to the cluster feed, the resource to "):
+        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    assert RECORD not in world.server.objects
+
+
 async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) -> None:
     world.create()
     world.pod(1)

@@ -11,6 +11,7 @@ from aiohttp import web
 from collectionstore_operator import labels
 from collectionstore_operator.actions import GrowVolume, ReplaceWorkload
 from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.event import Event
 from collectionstore_operator.kube import Kube
 from collectionstore_operator.kube.access import PERMISSIONS
 from collectionstore_operator.observed import Unknown, Volume
@@ -232,6 +233,33 @@ async def test_nothing_is_made_in_a_namespace_that_goes_away(world: World) -> No
     written = {path for method, path in world.server.requests if method != "GET"}
     assert written <= {f"{CLUSTER}/status"}
     assert "the namespace shop is being deleted" in condition(world, "Progressing")[1]
+
+
+async def test_what_a_namespace_takes_along_during_a_look_is_not_missing(world: World) -> None:
+    """The record goes while we look: the identity is known all the same, and nothing is made in its place."""
+    await formed(world)
+    identity = world.server.objects[CLUSTER]["status"]["clusterID"]
+
+    async def behave(request: Any) -> web.Response | None:
+        if request.path == RECORD:
+            world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
+            world.server.objects.pop(RECORD, None)
+        return None
+
+    world.server.behave = behave
+    world.server.requests.clear()
+    await world.rounds(1)
+    assert {path for method, path in world.server.requests if method != "GET"} <= {f"{CLUSTER}/status"}
+    assert world.server.objects[CLUSTER]["status"]["clusterID"] == identity
+
+
+async def test_no_event_is_tried_in_a_namespace_that_goes_away(world: World) -> None:
+    await formed(world)
+    world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
+    await world.rounds(1)
+    world.server.requests.clear()
+    await world.runtime.record(Event(time=1.0, reason="RoundFailed", message="its role is gone"))
+    assert world.server.requests == []
 
 
 async def test_resource_in_a_namespace_that_goes_away_is_let_go(world: World) -> None:
