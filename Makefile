@@ -6,11 +6,11 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters lint types contracts check format bench measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format bench measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images guards
 
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(SYNCED): uv.lock pyproject.toml .ci/install
 	@.ci/install
@@ -37,11 +37,16 @@ down: $(SYNCED) ## Stop the cluster and keep its data
 clean: $(SYNCED) ## Stop the cluster and delete its data
 	@$(CSCTL) local clean --yes || [ $$? -eq 5 ] # as above
 
-test: $(SYNCED) ## Run the tests: everything but whole clusters of processes
-	@.venv/bin/pytest -q -n 2 --dist loadgroup --ignore=tests --ignore=observe/tests
+CLUSTER_TESTS := operator/collectionstore_operator/tests/local_clusters
 
-test-clusters: $(SYNCED) ## Run the tests that start whole clusters of processes
-	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests
+test: $(SYNCED) ## Run the tests of the code: no other programs, no clusters of processes
+	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator client e2e/tests --ignore=$(CLUSTER_TESTS)
+
+test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
+	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS)
+
+test-packages: $(SYNCED) ## Run the tests of charts, images, dashboards and alerts; they build helm and promtool once
+	@.venv/bin/pytest -q -n 2 --dist loadgroup charts/tests images/tests dashboards/tests alerts/tests
 
 lint: $(SYNCED) ## Check style and formatting
 	@.venv/bin/ruff check .
@@ -53,7 +58,7 @@ types: $(SYNCED) ## Check types
 contracts: $(SYNCED) ## Check that the layers hold
 	@.venv/bin/lint-imports
 
-check: lint types contracts test test-clusters ## Run everything that must be green before a commit
+check: lint types contracts test test-clusters test-packages ## Run everything that must be green before a commit
 
 format: $(SYNCED) ## Format the code and sort imports
 	@.venv/bin/ruff check --fix .

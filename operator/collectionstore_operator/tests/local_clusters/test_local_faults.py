@@ -19,7 +19,7 @@ from collectionstore_operator.local.ports import HOST
 from collectionstore_operator.local.process import is_paused, name_process
 from collectionstore_operator.local.proxy import FaultProxy
 from collectionstore_operator.local.state import ClusterDirectory, StateDirectory, read_json, write_json
-from collectionstore_operator.tests.test_local_cluster import Project, make_project, until
+from collectionstore_operator.tests.local_clusters.test_local_cluster import Project, make_project, until
 
 pytestmark = pytest.mark.xdist_group("local_faults")
 
