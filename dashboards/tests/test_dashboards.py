@@ -43,7 +43,7 @@ def test_uids_are_stable_and_of_one_page_each() -> None:
 
 def test_the_overview_begins_with_leader_lag_errors_latency_and_capacity() -> None:
     first = [panel["title"] for panel in BOARDS["overview"]["panels"][1:13]]
-    assert {"Leader", "Worst lag", "Failing requests", "Write p99", "Read p99", "Fullest volume"} <= set(first)
+    assert {"Leader", "Worst lag", "Failing requests", "Write p99", "Read p99", "Least free space"} <= set(first)
 
 
 def test_a_page_is_the_same_text_every_time() -> None:

@@ -106,8 +106,8 @@ GLANCE: Final = Row(
             otherwise="no reads",
         ),
         number(
-            "Fullest volume",
-            "Free share of the fullest member's volume. Below 10 % somebody must act today.",
+            "Least free space",
+            "Free share of the volume that is fullest among the members'. Below 10 % somebody must act today.",
             "percentunit",
             Query(f"min({_FREE})", "free"),
             steps=below(0.1, 0.25),

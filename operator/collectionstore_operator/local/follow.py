@@ -25,7 +25,7 @@ from collectionstore_operator.status import Status
 
 POLL_S = 0.05
 STARTS_MAX = 3
-SUPERVISOR_GRACE_S = 10.0
+SUPERVISOR_GRACE_S = 30.0
 """How long a supervisor that was started may take until it is in charge."""
 
 
