@@ -133,8 +133,7 @@ def _links() -> builders.DashboardLink:
 def _annotations() -> list[Builder[models.AnnotationQuery]]:
     leads = f"collectionstore_raft_is_leader{{{CLUSTER}}}"
     versions = f"count by (namespace, cluster, version) (collectionstore_build_info{{{CLUSTER}}}"
-    # Actions carry no cluster: an operator serves many, and a step is rare enough to be seen on all.
-    actions = f'collectionstore_operator_actions_total{{outcome="Done"}}[{WINDOW}]'
+    actions = f"collectionstore_cluster_actions_total{{{CLUSTER}}}[{WINDOW}]"
     return [
         _annotation(
             "Leader changes", RED, f"changes({leads}[{WINDOW}]) > 0 and {leads} == 1", "{{instance}} leads now"
@@ -145,7 +144,12 @@ def _annotations() -> list[Builder[models.AnnotationQuery]]:
             f"{versions}) unless {versions} offset {WINDOW})",
             "version {{version}} appeared",
         ),
-        _annotation("Operator actions", AMBER, f"sum by (action) (increase({actions})) > 0", "operator: {{action}}"),
+        _annotation(
+            "Operator actions",
+            AMBER,
+            f"sum by (namespace, cluster, action) (increase({actions})) > 0",
+            "operator: {{action}} for {{cluster}}",
+        ),
     ]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from collectionstore_operator.metrics.declared import family
-from collectionstore_operator.metrics.table import ROLES, STATUSES
+from collectionstore_operator.metrics.declared import counted_family, family
+from collectionstore_operator.metrics.table import ACTIONS, ROLES, STATUSES
 from collectionstore_operator.status import Status
 
 Key: TypeAlias = tuple[str, str]
@@ -27,6 +27,8 @@ class Known:
     desired_members: int | None = None
     last_round: float | None = None
     """Unix seconds."""
+    actions: Counter[str] = field(default_factory=Counter)
+    """How often each kind of action was done."""
 
 
 Read: TypeAlias = Callable[[Status], float | None]
@@ -71,6 +73,7 @@ class Clusters(Collector):
         """Yield what is known."""
         yield self._conditions()
         yield self._members()
+        yield self._actions()
         yield self._gauge("cluster_desired_members", lambda known: known.desired_members)
         yield self._gauge("cluster_last_round_timestamp_seconds", lambda known: known.last_round)
         for name, read in FROM_STATUS.items():
@@ -91,6 +94,13 @@ class Clusters(Collector):
             for role in ROLES:
                 for ready in (True, False):
                     told.add_metric([*key, role, str(ready).lower()], count[role, ready])
+        return told
+
+    def _actions(self) -> Metric:
+        told = counted_family("cluster_actions_total")
+        for key, known in sorted(self._known.items(), key=lambda item: item[0]):
+            for action in ACTIONS:
+                told.add_metric([*key, action], known.actions[action])
         return told
 
     def _gauge(self, name: str, read: Callable[[Known], float | None]) -> Metric:

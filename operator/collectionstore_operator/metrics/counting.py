@@ -87,8 +87,10 @@ class OperatorMetrics:
         if result == "Gone":
             self._clusters.forget(key)
 
-    def acted(self, action: str, outcome: str, seconds: float) -> None:
-        """Count an action."""
+    def acted(self, key: Key, action: str, outcome: str, seconds: float) -> None:
+        """Count an action for a cluster."""
+        if outcome == "Done":
+            self._clusters.of(key).actions[action] += 1
         self._actions.labels(action, outcome).inc()
         self._action_seconds.labels(action).observe(seconds)
 
@@ -113,7 +115,7 @@ class LoopSeries:
 
     def acted(self, action: str, outcome: str, seconds: float) -> None:
         """Count an action."""
-        self._metrics.acted(action, outcome, seconds)
+        self._metrics.acted(self._key, action, outcome, seconds)
 
     def reported(self, status: Status, *, desired_members: int | None) -> None:
         """Keep what was last said of the cluster; `desired_members` is None when nobody can tell."""

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from collectionstore_operator.metrics.series import PREFIX, Kind, Series
 from collectionstore_operator.metrics.table import SERIES
@@ -53,6 +53,12 @@ def family(name: str) -> GaugeMetricFamily:
     """Return an empty family of a gauge, for what is made when it is asked for."""
     series = find(name, Kind.GAUGE)
     return GaugeMetricFamily(series.name, series.help, labels=_labels(series))
+
+
+def counted_family(name: str) -> CounterMetricFamily:
+    """Return an empty family of a counter, for what is made when it is asked for."""
+    series = find(name, Kind.COUNTER)
+    return CounterMetricFamily(series.name, series.help, labels=_labels(series))
 
 
 def find(name: str, kind: Kind) -> Series:

@@ -91,6 +91,12 @@ CLUSTERS: Final = (
         Label("ready", ("true", "false")),
     ),
     gauge("cluster_fault_tolerance", "How many more voters may fail now", *_CLUSTER),
+    counter(
+        "cluster_actions_total",
+        "Actions that were done for a cluster; since its loop began",
+        *_CLUSTER,
+        Label("action", ACTIONS),
+    ),
     gauge("cluster_plan_steps", "Steps that remain to be done", *_CLUSTER),
     gauge("cluster_blocked_steps", "Steps among these that wait for something", *_CLUSTER),
     gauge(

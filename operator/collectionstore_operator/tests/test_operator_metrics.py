@@ -154,6 +154,8 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
         await until(told, "collectionstore_operator_reconciles_total", result="Waiting")
         assert told.value("collectionstore_operator_actions_total", action="EnsureWorkload", outcome="Done") == 1
         assert told.value("collectionstore_operator_action_duration_seconds_count", action="EnsureWorkload") == 1
+        assert told.value("collectionstore_cluster_actions_total", **DEMO, action="EnsureWorkload") == 1
+        assert told.value("collectionstore_cluster_actions_total", **DEMO, action="RestartPod") == 0
         assert told.value("collectionstore_operator_loops") == 1
         assert told.value("collectionstore_cluster_fault_tolerance", **DEMO) == 0
 
@@ -168,6 +170,7 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
         await running
         assert told.value("collectionstore_operator_reconciles_total", result="Gone") == 1
         assert told.value("collectionstore_cluster_fault_tolerance", **DEMO) is None
+        assert told.value("collectionstore_cluster_actions_total", **DEMO, action="EnsureWorkload") is None
         rounds = told.value("collectionstore_operator_reconcile_duration_seconds_count")
         assert rounds is not None
         assert rounds >= 4
