@@ -16,6 +16,7 @@ from collectionstore_operator.kube import ApiError, Body, Kind, Kube
 from collectionstore_operator.report.items import ITEM_BYTES_MAX, LOG_BYTES_MAX, Item, NotHad, Subject
 from collectionstore_operator.report.pages import MEMBER_PAGES, OPERATOR_PAGES
 from collectionstore_operator.resources import METRICS_PORT
+from collectionstore_operator.settings import LEASE_NAME
 
 T = TypeVar("T")
 
@@ -54,18 +55,26 @@ async def subject(kube: Kube, *, namespace: str, name: str, operator_namespace: 
 async def _operator(kube: Kube, namespace: str, since_s: int) -> list[Item]:
     """Return the items of the operator's pods; when those cannot be listed, an item that says so."""
     selector = {labels.NAME: OPERATOR}
-    lease = _object(kube, Kind.LEASE, namespace, OPERATOR, "operator/lease.json")
     try:
         pods = await kube.find_all(Kind.POD, namespace, selector)
     except ApiError as error:
-        return [lease, Item("operator/pods.json", f"pods of {namespace}", "json", _never(str(error)))]
+        return [Item("operator/pods.json", f"pods of {namespace}", "json", _never(str(error)))]
     if not pods:
         reason = f"no pod with {labels.NAME}={OPERATOR} in {namespace}: say where it is with --operator-namespace"
-        return [lease, Item("operator/pods.json", f"pods of {namespace}", "json", _never(reason))]
-    items = [lease, Item("operator/pods.json", f"pods of {namespace}", "json", _given(pods))]
+        return [Item("operator/pods.json", f"pods of {namespace}", "json", _never(reason))]
+    items = [
+        Item("operator/pods.json", f"pods of {namespace}", "json", _given(pods)),
+        _object(kube, Kind.LEASE, namespace, _lease(pods[0]), "operator/lease.json"),
+    ]
     for pod in pods:
         items += _pod(kube, pod, "operator", OPERATOR_PORT, OPERATOR_PAGES, since_s)
     return items
+
+
+def _lease(pod: Body) -> str:
+    """Return the name of the Lease for which this pod of the operator stands: the chart names it after the release."""
+    variables = (one for container in pod["spec"]["containers"] for one in container.get("env") or ())
+    return next((str(one["value"]) for one in variables if one["name"] == LEASE_NAME and "value" in one), OPERATOR)
 
 
 def _pod(

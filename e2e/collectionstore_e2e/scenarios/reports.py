@@ -1,0 +1,87 @@
+"""What `csctl report` brings home from a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from collectionstore_e2e.clients.pod import clients
+from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.kinds import SECRET
+from collectionstore_e2e.harness.scenario import scenario
+from collectionstore_e2e.product.installation import operator
+from collectionstore_e2e.product.store import READY_S, Store
+
+CSCTL: Final = Path(sys.executable).with_name("csctl")
+REPORT_S: Final = 60.0
+MEMBERS: Final = ("demo-0", "demo-1", "demo-2")
+EXPECTED: Final = (
+    "cluster/resource.json",
+    "cluster/record.json",
+    "kubernetes/statefulsets.json",
+    "kubernetes/persistentvolumeclaims.json",
+    "kubernetes/events.json",
+    "kubernetes/nodes.json",
+    "operator/lease.json",
+    "operator/pods.json",
+    *(f"members/{name}/{file}" for name in MEMBERS for file in ("node.log", "status.json", "metrics.txt", "raft.json")),
+)
+
+
+@scenario(timeout_s=300)
+async def a_report_has_everything_but_secrets(context: Context) -> None:
+    """csctl report -k: objects, logs and pages of every pod, nothing missing; no key, no document, no Secret."""
+    async with operator(context):
+        store = Store(context)
+        await store.apply()
+        await store.until_settled(3, timeout_s=READY_S)
+        async with clients(context) as load:
+            await load.working()
+            with tempfile.TemporaryDirectory() as folder:
+                summary, files = await _report(context, Path(folder, "report.tar.gz"))
+        context.say(
+            f"{summary['included']} files, {summary['bytes'] / 1024:.0f} KiB, {summary['redactions']} redactions, "
+            f"missing: {', '.join(one['path'] for one in summary['missing']) or 'nothing'}"
+        )
+        # Nobody has installed the kinds of the Prometheus operator here.
+        missing = [one for one in summary["missing"] if one["path"] != "kubernetes/podmonitors.json"]
+        assert not missing, f"not had: {missing}"
+        names = {name.partition("/")[2] for name in files}
+        assert set(EXPECTED) <= names, f"not in the report: {sorted(set(EXPECTED) - names)}"
+        assert any(name.startswith("operator/op-") and name.endswith(".log") for name in names), sorted(names)
+        leader = json.loads(next(text for name, text in files.items() if name.endswith("cluster/resource.json")))
+        assert leader["status"]["leader"] in MEMBERS
+        for secret in await context.client.list_all(SECRET):
+            for key, value in (secret.get("data") or {}).items():
+                found = [name for name, text in files.items() if key.endswith(".key") and value in text]
+                assert not found, f"{key} of {secret['metadata']['name']} is in {found}"
+        keys = [name for name, text in files.items() if "PRIVATE KEY" in text]
+        assert not keys, f"a private key is in {keys}"
+
+
+async def _report(context: Context, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run csctl as a user does; return what it says, and the files of the archive by name."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(CSCTL), "report", "demo", "-k", "-n", context.namespace, "-o", "json"),
+        *("--operator-namespace", context.namespace, "--file", str(path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "KUBECONFIG": str(context.kubectl.kubeconfig)},
+    )
+    try:
+        async with asyncio.timeout(REPORT_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, f"exit code {process.returncode}: {err.decode(errors='replace')}"
+    with tarfile.open(path) as archive:
+        contents = {one.name: archive.extractfile(one) for one in archive.getmembers()}
+        return json.loads(out), {name: one.read().decode() for name, one in contents.items() if one is not None}
