@@ -1,4 +1,4 @@
-"""What `csctl report` brings home from a real cluster."""
+"""What helps somebody who has to find out what is wrong: reports, and logs that say more."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from collectionstore_e2e.product.store import READY_S, Store
 
 CSCTL: Final = Path(sys.executable).with_name("csctl")
 REPORT_S: Final = 60.0
+CHANGED_S: Final = 30.0
 MEMBERS: Final = ("demo-0", "demo-1", "demo-2")
 EXPECTED: Final = (
     "cluster/resource.json",
@@ -63,6 +64,32 @@ async def a_report_has_everything_but_secrets(context: Context) -> None:
                 assert not found, f"{key} of {secret['metadata']['name']} is in {found}"
         keys = [name for name, text in files.items() if "PRIVATE KEY" in text]
         assert not keys, f"a private key is in {keys}"
+
+
+@scenario(timeout_s=240)
+async def logs_say_more_while_they_are_told_to(context: Context) -> None:
+    """The signals of docs/logs.md, sent as it says, turn members and operator to debug and back; nothing restarts."""
+    async with operator(context) as product:
+        store = Store(context)
+        await store.apply()
+        await store.until_settled(3, timeout_s=READY_S)
+        for pod in (MEMBERS[0], (await product.until_ready())["metadata"]["name"]):
+            for number, level in (("USR1", "debug"), ("USR2", "info")):
+                await context.kubectl.exec(pod, "sh", "-c", f"kill -{number} 1")
+                changed = await _until_changed(context, pod, level)
+                context.say(f"{pod}: {changed}")
+        pods = [*(await store.pods()).values(), await product.until_ready()]
+        restarts = sum(status["restartCount"] for one in pods for status in one["status"]["containerStatuses"])
+        assert restarts == 0, f"{restarts} restarts"
+
+
+async def _until_changed(context: Context, pod: str, level: str) -> str:
+    """Wait until a pod's log says that its level is this one now, and return the line."""
+    async with asyncio.timeout(CHANGED_S):
+        async for line in context.client.follow(pod):
+            if '"level.changed"' in line and f'"now": "{level}"' in line:
+                return line
+    raise AssertionError(f"the log of {pod} has ended")
 
 
 async def _report(context: Context, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
