@@ -10,7 +10,6 @@ import asyncio
 import gc
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import aiohttp
+import msgspec
 import uvloop
 
 from load import Bench, Row, say
@@ -29,11 +29,8 @@ from turns import in_turns
 
 NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 SILENT_NODE = Path(__file__).with_name("silent_node.py")
+ASKING = Path(__file__).with_name("asking.py")
 SIDES = ("on", "off")
-ASK_EVERY_S = 0.25
-ASK_TIMEOUT_S = 10.0
-OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-"""What Prometheus asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +44,8 @@ class Choice:
     base_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """How long answers of the leader's metrics port took under load, in seconds."""
+class Asked(msgspec.Struct, frozen=True):
+    """How long answers of the leader's metrics port took under load, in seconds, as `asking.py` prints it."""
 
     scrape: Sequence[float]
     health: Sequence[float]
@@ -115,26 +111,14 @@ async def _ask_under_load(choice: Choice, bench: Bench, nodes: Nodes, urls: Sequ
     say("asking for /metrics and /health under load")
     _, leader = await nodes.leader(urls)
     loading = asyncio.create_task(bench.measure(choice.workload, choice.connections))
-    scrape: list[float] = []
-    health: list[float] = []
-    size = 0
-    while not loading.done():
-        await asyncio.sleep(ASK_EVERY_S)
-        seconds, size = await _ask(nodes.session, f"http://{leader.metrics_address}/metrics")
-        scrape.append(seconds)
-        health.append((await _ask(nodes.session, f"http://{leader.metrics_address}/health"))[0])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, ASKING, leader.metrics_address, str(choice.seconds)), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
     await loading
-    return Asked(scrape, health, size)
-
-
-async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[float, int]:
-    """Return how long an answer took, and its bytes; seen from the load generator's own busy loop."""
-    started = time.perf_counter()
-    async with asyncio.timeout(ASK_TIMEOUT_S), session.get(url, headers=OPENMETRICS) as response:
-        content = await response.read()
-        if response.status != 200:
-            raise ClusterFailed(f"{url} answers {response.status}")
-    return time.perf_counter() - started, len(content)
+    if process.returncode != 0:
+        raise ClusterFailed(f"asking ended with exit code {process.returncode}")
+    return msgspec.json.decode(said, type=Asked)
 
 
 def render(rows: dict[str, list[Row]], asked: Asked) -> str:
