@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +23,7 @@ from collectionstore_e2e.product.store import READY_S, Store
 EXAMPLE: Final = REPOSITORY / "examples" / "kubernetes" / "small.yaml"
 CLUSTER_CHART: Final = REPOSITORY / "charts" / "collectionstore-cluster"
 IDLE_S: Final = 20.0
+WATCHES: Final = 3
 LARGE: Final = {"size": "128Mi"}
 LEASE_KIND: Final = "leases.coordination.k8s.io"
 NOT_COUNTED: Final = (LEASE_KIND, "pods.metrics.k8s.io")
@@ -67,25 +69,49 @@ async def nothing_is_written_while_nothing_happens(context: Context) -> None:
     async with operator(context) as product:
         store = Store(context)
         await store.apply()
-        settled = await store.until_settled(3, timeout_s=READY_S)
+        await store.until_settled(3, timeout_s=READY_S)
         async with clients(context):
+            before = await store.read()
             await store.apply()
             again = await store.read()
-            assert again["metadata"]["resourceVersion"] == settled["metadata"]["resourceVersion"], (
-                f"kubectl apply of the same manifest changed the resource:\n{settled}\n{again}"
+            assert again["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], (
+                f"kubectl apply of the same manifest changed the resource:\n{before}\n{again}"
             )
-            versions, writes, rounds = await _versions(context), await _writes(product), await _rounds(product)
-            await _until_lease_is_older(context, IDLE_S)
-            rounds = await _rounds(product) - rounds
-            changed = _changes(versions, await _versions(context))
-            assert not changed, f"written within {IDLE_S:.0f} s of idleness: {', '.join(changed)}"
-            sent = {key: after for key, after in (await _writes(product)).items() if after != writes.get(key)}
-            assert not sent, f"requests that write, sent within {IDLE_S:.0f} s of idleness: {sent}"
-            assert rounds > 0, "the operator has not looked at the cluster once"
+            # A disk that stalls for longer than an election timeout makes another one lead: then something happened.
+            for _ in range(WATCHES):
+                term = (await store.read())["status"]["term"]
+                found = await _watched(context, product)
+                if (await store.read())["status"]["term"] == term:
+                    break
+                context.say(f"the leader changed meanwhile, so it is watched again: {', '.join(found.changed)}")
+            else:
+                raise AssertionError(f"the leader changed in each of {WATCHES} times {IDLE_S:.0f} s")
+            assert not found.changed, f"written within {IDLE_S:.0f} s of idleness: {', '.join(found.changed)}"
+            assert not found.sent, f"requests that write, sent within {IDLE_S:.0f} s of idleness: {found.sent}"
+            assert found.rounds > 0, "the operator has not looked at the cluster once"
             context.say(
-                f"{IDLE_S:.0f} s: {rounds:.0f} rounds of the operator, no request that writes but for its Lease, "
-                f"{len(versions)} objects unchanged"
+                f"{IDLE_S:.0f} s: {found.rounds:.0f} rounds of the operator, no request that writes but for its Lease, "
+                f"{found.objects} objects unchanged"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What was written within `IDLE_S`: objects that changed, and the operator's requests by kind."""
+
+    changed: list[str]
+    sent: dict[str, float]
+    rounds: float
+    objects: int
+
+
+async def _watched(context: Context, product: Operator) -> _Watched:
+    versions, writes, rounds = await _versions(context), await _writes(product), await _rounds(product)
+    await _until_lease_is_older(context, IDLE_S)
+    rounds = await _rounds(product) - rounds
+    changed = _changes(versions, await _versions(context))
+    sent = {key: after for key, after in (await _writes(product)).items() if after != writes.get(key)}
+    return _Watched(changed, sent, rounds, len(versions))
 
 
 async def _writes(product: Operator) -> dict[str, float]:
