@@ -43,28 +43,35 @@ def labelled(name: str, labels: Mapping[str, str]) -> str:
 
 
 class HistogramLines:
-    """The samples of one histogram."""
+    """The samples of one histogram; what stands before their numbers is made when they are told for the first time."""
 
-    __slots__ = ("_buckets", "_count", "_histogram", "_sum")
+    __slots__ = ("_beginnings", "_histogram", "_labels", "_series")
 
     def __init__(self, series: Series, labels: Mapping[str, str], histogram: Histogram) -> None:
-        edges = (*(repr(edge) for edge in series.buckets), "+Inf")
-        self._buckets = [labelled(f"{series.name}_bucket", {**labels, "le": edge}) for edge in edges]
-        self._count = labelled(f"{series.name}_count", labels)
-        self._sum = labelled(f"{series.name}_sum", labels)
+        self._series = series
+        self._labels = labels
         self._histogram = histogram
+        self._beginnings: list[str] = []
 
     def render(self, *, examples: bool) -> Iterator[str]:
         """Yield the cumulated buckets, their count and the sum; with `examples` the traced observations."""
-        histogram = self._histogram
+        if not self._beginnings:
+            self._beginnings = [*self._make_beginnings()]
+        histogram, beginnings = self._histogram, self._beginnings
         known = histogram.examples if examples else {}
         count = 0
         for at, count in enumerate(accumulate(histogram.in_bucket)):
             example = known.get(at)
-            yield (
-                f"{self._buckets[at]}{count}\n" if example is None else f"{self._buckets[at]}{count}{_shown(example)}\n"
-            )
-        yield f"{self._count}{count}\n{self._sum}{histogram.sum!r}\n"
+            yield f"{beginnings[at]}{count}\n" if example is None else f"{beginnings[at]}{count}{_shown(example)}\n"
+        yield f"{beginnings[-2]}{count}\n{beginnings[-1]}{histogram.sum!r}\n"
+
+    def _make_beginnings(self) -> Iterator[str]:
+        """Yield those of the buckets, of their count, and of the sum."""
+        name, labels = self._series.name, self._labels
+        for edge in (*(repr(edge) for edge in self._series.buckets), "+Inf"):
+            yield labelled(f"{name}_bucket", {**labels, "le": edge})
+        yield labelled(f"{name}_count", labels)
+        yield labelled(f"{name}_sum", labels)
 
 
 def _shown(example: Example) -> str:
