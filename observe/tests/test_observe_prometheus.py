@@ -21,7 +21,7 @@ from collectionstore_observe.breaking import firing
 from collectionstore_observe.errors import ObserveFailed
 from collectionstore_observe.server import Job, configuration, prometheus
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("prometheus")]
 
 SCRAPE_S = 0.5
 EXPOSITION = """\

@@ -1,15 +1,16 @@
 """The way of sampled entries through a member: append, fsync, quorum and apply, noted as they happen.
 
 Spans are recorded when an entry is applied, from the times noted until then, so that none is open while nobody knows
-whether it will be. On the leader they are children of each command's `propose`. On every other member they are in a
-trace of their own, `replicate`, which is linked to it: nobody waits for them, and they may come long after the answer.
+whether it will be. On the leader they are children of each command's `propose`. On every other member they are events
+of one span in a trace of its own, `replicate`, linked to it: nobody waits for them, and they may come long after the
+answer. A span costs the same wherever it is made, and followers are more than leaders.
 
 What is noted is bounded, and gone once the entry is applied, replaced or passed over by a snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ENTRIES_MAX: Final = 4_096
 """Sampled entries that are noted at the same time; further ones leave no spans."""
+BYTES: Final = "collectionstore.raft.entry.bytes"
 
 
 class _Way:
@@ -34,6 +36,15 @@ class _Way:
         self.carried = carried
         self.led = led
         self.appending = self.appended = self.syncing = self.synced = self.applying = 0.0
+
+    def stages(self, applied: float) -> Iterator[tuple[str, float, float]]:
+        """Yield name, beginning and end of each; only the leader knows when a majority had it."""
+        yield "append", self.appending, self.appended
+        if self.synced:
+            yield "fsync", self.syncing, self.synced
+        if self.led:
+            yield "quorum", self.appending, self.applying
+        yield "apply", self.applying, applied
 
 
 class EntrySpans:
@@ -119,17 +130,13 @@ class EntrySpans:
             for carried in way.carried:
                 self._stages(carried, entry, way, applied)
             return
-        facts = {"collectionstore.raft.index": entry.index, "collectionstore.raft.term": entry.term}
-        root = self._tracing.record_linked("replicate", way.carried, way.appending, applied, facts)
-        if root is not None:
-            self._stages(root, entry, way, applied)
+        facts = {
+            "collectionstore.raft.index": entry.index,
+            "collectionstore.raft.term": entry.term,
+            BYTES: len(entry.data),
+        }
+        self._tracing.record_linked("replicate", way.carried, way.appending, applied, facts, [*way.stages(applied)])
 
     def _stages(self, parent: bytes, entry: Entry, way: _Way, applied: float) -> None:
-        record = self._tracing.record
-        size = {"collectionstore.raft.entry.bytes": len(entry.data)}
-        record("append", parent, way.appending, way.appended, size)
-        if way.synced:
-            record("fsync", parent, way.syncing, way.synced)
-        if way.led:
-            record("quorum", parent, way.appending, way.applying)
-        record("apply", parent, way.applying, applied)
+        for name, began, ended in way.stages(applied):
+            self._tracing.record(name, parent, began, ended, {BYTES: len(entry.data)} if name == "append" else None)

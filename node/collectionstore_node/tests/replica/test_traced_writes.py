@@ -81,6 +81,7 @@ async def test_followers_link_to_what_the_leader_proposed(tmp_path: Path, record
             assert replicate.parent is None
             assert [link.context.trace_id for link in replicate.links] == [CLIENT_TRACE]
             assert attributes(replicate)["collectionstore.raft.index"] == entries(members[0])[-1].index
+            assert [event.name for event in replicate.events] == ["append", "fsync", "apply"]
 
 
 async def test_nothing_that_is_not_sampled_leaves_a_byte_in_the_log(tmp_path: Path, recorded: Recorded) -> None:

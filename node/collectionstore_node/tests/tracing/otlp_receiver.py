@@ -35,6 +35,7 @@ class ReceivedSpan:
     links: tuple[tuple[str, str], ...]
     """Trace id and span id of each."""
     attributes: Mapping[str, object]
+    events: tuple[str, ...]
     failed: bool
     begins: int
     ends: int
@@ -111,6 +112,7 @@ def _read(span: ProtoSpan, resource: Mapping[str, object]) -> ReceivedSpan:
         parent_id=span.parent_span_id.hex(),
         links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
         attributes=_values(span.attributes),
+        events=tuple(event.name for event in span.events),
         failed=span.status.code == Status.STATUS_CODE_ERROR,
         begins=span.start_time_unix_nano,
         ends=span.end_time_unix_nano,

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from collectionstore_node.tests.tracing.recorded import CLIENT, Recorded
 from collectionstore_node.tracing.exporting import Exporting
+from collectionstore_node.tracing.spans import STAGE_SECONDS
 
 SPANS_MAX = 600
 """More than a batch of the SDK, which are 512."""
@@ -107,7 +108,9 @@ def test_a_linked_span_follows_the_decision_of_what_it_links_to(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
     tracing = recorded.tracing("n0")
     assert tracing.serve("PUT /", {}) is None
-    assert tracing.record_linked("replicate", [CLIENT], 1.0, 2.0, {}) is not None
+    tracing.record_linked("replicate", [CLIENT], 1.0, 2.0, {}, [("fsync", 1.25, 1.75)])
+    (span,) = recorded.spans("n0")
+    assert [(event.name, dict(event.attributes or {})) for event in span.events] == [("fsync", {STAGE_SECONDS: 0.5})]
     assert recorded.names("n0") == ["replicate"]
 
 
@@ -115,7 +118,7 @@ def test_a_member_told_to_sample_nothing_at_all_does_not(recorded: Recorded, mon
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     tracing = recorded.tracing("n0")
     assert tracing.start("propose put", CLIENT, "server", {}) is None
-    assert tracing.record_linked("replicate", [CLIENT], 1.0, 2.0, {}) is None
+    tracing.record_linked("replicate", [CLIENT], 1.0, 2.0, {})
     tracing.record("append", CLIENT, 1.0, 2.0)
     assert recorded.names("n0") == []
 
