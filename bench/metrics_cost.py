@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 import aiohttp
 import msgspec
@@ -121,6 +121,14 @@ async def _ask_under_load(choice: Choice, bench: Bench, nodes: Nodes, urls: Sequ
     return msgspec.json.decode(said, type=Asked)
 
 
+def _spread(seconds: Sequence[float]) -> str:
+    """Return median, 95th percentile and worst."""
+    p95 = quantiles(seconds, n=20)[-1]
+    return (
+        f"median {milliseconds(median(seconds))} ms, p95 {milliseconds(p95)} ms, worst {milliseconds(max(seconds))} ms"
+    )
+
+
 def render(rows: dict[str, list[Row]], asked: Asked) -> str:
     """Return the result for people."""
     lines = [
@@ -139,10 +147,8 @@ def render(rows: dict[str, list[Row]], asked: Asked) -> str:
             "",
             f"throughput on/off by pair: median {median(shares):.3f}, from {shares[0]:.3f} to {shares[-1]:.3f}",
             f"leader CPU per request on/off by pair: median {median(cpu):.3f}, from {cpu[0]:.3f} to {cpu[-1]:.3f}",
-            f"scrape under load: {len(asked.scrape)} of {asked.scrape_bytes:,} B, median "
-            f"{milliseconds(median(asked.scrape))} ms, worst {milliseconds(max(asked.scrape))} ms",
-            f"/health under load: median {milliseconds(median(asked.health))} ms, "
-            f"worst {milliseconds(max(asked.health))} ms",
+            f"scrape under load: {len(asked.scrape)} of {asked.scrape_bytes:,} B, {_spread(asked.scrape)}",
+            f"/health under load: {_spread(asked.health)}",
         ]
     )
 
