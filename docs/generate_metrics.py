@@ -42,9 +42,9 @@ gauges, RocksDB, the process.
 
 `bench/metrics_cost.py` measures it, two clusters side by side in one run, 64 connections (AMD EPYC, 2 cores for all of
 it, commits 127bedc and 7e788aa; medians): throughput with metrics is 1.01 and 1.03 of that without for writes, 1.03 and
-0.94 for reads, so nothing that the noise of such a machine lets be seen; processor time of the leader for a request 0.99
-and 1.00, reads 1.00 and 1.06. Under full load a scrape of 70 kB takes 21 to 25 ms (worst of 127: 69 ms), `/health` 2 to
-4 ms (worst: 22 ms); under reads 8 to 11 ms and 2 ms (worst: 38 and 9 ms).
+0.94 for reads, so nothing that the noise of such a machine lets be seen; processor time of the leader for a write 0.99
+and 1.00, for a read 1.00 and 1.06. Under full load a scrape of 70 kB takes 21 to 25 ms (worst of 127: 69 ms), `/health`
+2 to 4 ms (worst: 22 ms); under reads 8 to 11 ms and 2 ms (worst: 38 and 9 ms).
 
 **Of any process.** Both programs tell `process_*` (CPU, memory, file descriptors, start), `python_gc_*` and
 `python_info` as well. Those are the Python client library's.
