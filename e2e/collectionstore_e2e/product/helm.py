@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from collectionstore_e2e.harness.commands import TIMEOUT_S, run
 from collectionstore_e2e.harness.context import Context
-from collectionstore_e2e.harness.errors import CommandRefused, NoCluster
+from collectionstore_e2e.harness.errors import NoCluster
 from collectionstore_e2e.kube import binaries
-
-TIMEOUT_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +23,8 @@ class Helm:
     async def __call__(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:
         """Run it and return what it printed. Raises `CommandRefused` when it fails."""
         connection = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
-        process = await asyncio.create_subprocess_exec(
-            self.program,
-            *connection,
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(timeout_s):
-                out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        text = out.decode(errors="replace").strip()
-        if process.returncode:
-            raise CommandRefused(f"helm {shlex.join(arguments)}", process.returncode, text)
-        return text
+        said = await run(self.program, *arguments, further=tuple(connection), merged=True, timeout_s=timeout_s)
+        return said.strip()
 
 
 def helm(context: Context) -> Helm:

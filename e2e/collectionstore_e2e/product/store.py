@@ -11,6 +11,8 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import CLAIM, CLUSTER, POD, Object, condition, is_ready
 
 NAME: Final = "demo"
+MEMBERS: Final = (f"{NAME}-0", f"{NAME}-1", f"{NAME}-2")
+"""Of a cluster of three."""
 READY_S: Final = 60.0
 """What a new cluster of three may take."""
 CHANGE_S: Final = 180.0

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from collectionstore_e2e.clients.pod import clients
+from collectionstore_e2e.harness.commands import run
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import SECRET
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store
+from collectionstore_e2e.product.store import MEMBERS, READY_S, Store
 
 CSCTL: Final = Path(sys.executable).with_name("csctl")
 REPORT_S: Final = 60.0
 CHANGED_S: Final = 30.0
-MEMBERS: Final = ("demo-0", "demo-1", "demo-2")
 EXPECTED: Final = (
     "cluster/resource.json",
     "cluster/record.json",
@@ -56,8 +56,8 @@ async def a_report_has_everything_but_secrets(context: Context) -> None:
         names = {name.partition("/")[2] for name in files}
         assert set(EXPECTED) <= names, f"not in the report: {sorted(set(EXPECTED) - names)}"
         assert any(name.startswith("operator/op-") and name.endswith(".log") for name in names), sorted(names)
-        leader = json.loads(next(text for name, text in files.items() if name.endswith("cluster/resource.json")))
-        assert leader["status"]["leader"] in MEMBERS
+        resource = json.loads(next(text for name, text in files.items() if name.endswith("cluster/resource.json")))
+        assert resource["status"]["leader"] in MEMBERS
         for secret in await context.client.list_all(SECRET):
             for key, value in (secret.get("data") or {}).items():
                 found = [name for name, text in files.items() if key.endswith(".key") and value in text]
@@ -94,21 +94,13 @@ async def _until_changed(context: Context, pod: str, level: str) -> str:
 
 async def _report(context: Context, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Run csctl as a user does; return what it says, and the files of the archive by name."""
-    process = await asyncio.create_subprocess_exec(
-        *(str(CSCTL), "report", "demo", "-k", "-n", context.namespace, "-o", "json"),
+    said = await run(
+        CSCTL,
+        *("report", "demo", "-k", "-n", context.namespace, "-o", "json"),
         *("--operator-namespace", context.namespace, "--file", str(path)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "KUBECONFIG": str(context.kubectl.kubeconfig)},
+        environment={**os.environ, "KUBECONFIG": str(context.kubectl.kubeconfig)},
+        timeout_s=REPORT_S,
     )
-    try:
-        async with asyncio.timeout(REPORT_S):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, f"exit code {process.returncode}: {err.decode(errors='replace')}"
     with tarfile.open(path) as archive:
         contents = {one.name: archive.extractfile(one) for one in archive.getmembers()}
-        return json.loads(out), {name: one.read().decode() for name, one in contents.items() if one is not None}
+        return json.loads(said), {name: one.read().decode() for name, one in contents.items() if one is not None}

@@ -12,13 +12,12 @@ from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import CHART, RELEASE, operator
 from collectionstore_e2e.product.monitoring import Prometheus, prometheus
-from collectionstore_e2e.product.store import READY_S, Store
+from collectionstore_e2e.product.store import MEMBERS, READY_S, Store
 from collectionstore_operator.manifests import podmonitor
 from collectionstore_operator.resources import Desired
 
 SEEN_S: Final = 60.0
 EVALUATED_S: Final = 120.0
-MEMBERS: Final = ("demo-0", "demo-1", "demo-2")
 
 
 @scenario(timeout_s=300)

@@ -9,11 +9,10 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import CHANGE_S, READY_S, Store, member_ids
+from collectionstore_e2e.product.store import CHANGE_S, MEMBERS, READY_S, Store, member_ids
 
 ELECTION_S: Final = 8.0
 """What a hand-over or an election may take from the clients, on a busy computer."""
-FIRST: Final = ("demo-0", "demo-1", "demo-2")
 LATER: Final = ("demo-3", "demo-4")
 
 
@@ -27,15 +26,15 @@ async def members_come_and_go_with_kubectl_scale(context: Context) -> None:
         async with clients(context) as load:
             first = await store.members()
             five = await _scale(context, store, load, 5)
-            assert {name: five[name] for name in FIRST} == first, "a member was replaced while others were added"
+            assert {name: five[name] for name in MEMBERS} == first, "a member was replaced while others were added"
             three = await _scale(context, store, load, 3)
             assert three == first, f"members after scaling down: {three}; before scaling up: {first}"
-            await store.until_pods(lambda pods: set(pods) == set(FIRST), what="three pods")
+            await store.until_pods(lambda pods: set(pods) == set(MEMBERS), what="three pods")
             kept = {name for name, one in (await store.claims()).items() if one["spec"].get("volumeName")}
             assert {f"data-{name}" for name in LATER} <= kept, f"claims that were kept: {kept}"
             again = await _scale(context, store, load, 5)
             assert not {again[name] for name in LATER} & {five[name] for name in LATER}, "an old disk was trusted"
-            assert {name: again[name] for name in FIRST} == first
+            assert {name: again[name] for name in MEMBERS} == first
 
 
 async def _scale(context: Context, store: Store, load: Clients, replicas: int) -> dict[str, str]:
@@ -72,9 +71,9 @@ async def _take_back(store: Store, first: dict[str, str]) -> None:
     found = await store.until_settled(3)
     assert member_ids(found) == first, f"members afterwards: {member_ids(found)}; before: {first}"
     assert not found["status"]["configuration"]["learners"]
-    await store.until_pods(lambda pods: set(pods) == set(FIRST), what="three pods")
+    await store.until_pods(lambda pods: set(pods) == set(MEMBERS), what="three pods")
 
 
 def _has_begun(found: Object) -> bool:
     configuration = found["status"]["configuration"]
-    return bool(configuration["learners"]) or len(configuration["voters"]) > len(FIRST)
+    return bool(configuration["learners"]) or len(configuration["voters"]) > len(MEMBERS)
