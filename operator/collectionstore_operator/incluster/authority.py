@@ -65,8 +65,7 @@ class Authority:
                 key_pem=old.key_pem if old is not None else None,
             )
             await self._store(desired, labels.authority_secret(desired.name), pair)
-            # Under the same key, so that what was signed before holds: one certificate to trust is enough.
-            await self.publish(desired)
+            await self._trust(desired, pair)
             return
         pair = issuing.make_leaf(
             await self._authority(desired),
@@ -79,10 +78,10 @@ class Authority:
         await self._store(desired, labels.operator_secret(desired.name), pair)
 
     async def publish(self, desired: Desired) -> None:
-        """Put the certificate to trust into the record, if there is one: the pods mount it from there."""
+        """Put the authority there is, if there is one, into the record again."""
         pair = await self._pair(desired, labels.authority_secret(desired.name))
         if pair is not None:
-            await self._record.change(desired, authorities=pair.certificate_pem.decode())
+            await self._trust(desired, pair)
 
     async def sign(self, action: SignRequest, desired: Desired, *, now: float) -> None:
         """Approve and sign a request, after another look at who made it. Raises ActionRefused."""
@@ -122,6 +121,13 @@ class Authority:
         """Delete the Secrets, with the last volume."""
         for name in (labels.operator_secret(desired.name), labels.authority_secret(desired.name)):
             await self._kube.delete(Kind.SECRET, name, desired.namespace)
+
+    async def _trust(self, desired: Desired, pair: KeyPair) -> None:
+        """Put the certificate into the record, from where the pods mount it.
+
+        It is renewed under the same key, so that what was signed before holds: one to trust is enough.
+        """
+        await self._record.change(desired, authorities=pair.certificate_pem.decode())
 
     async def _open_request(self, request: str, desired: Desired, *, name: str, uid: str) -> Body | None:
         body = await self._kube.get(Kind.SIGNING_REQUEST, request)
