@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -20,17 +18,15 @@ import aiohttp
 import msgspec
 import uvloop
 
-from load import Bench, Row, say
-from load_options import Options
-from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
+from load import Row, say
+from local_cluster import STATE_PARENT, ClusterFailed, Nodes
 from machine import describe
 from tables import milliseconds, table
-from turns import in_turns
+from turns import Side, in_turns, side_by_side, side_options
 
 NODE_COMMAND = "COLLECTIONSTORE_NODE_COMMAND"
 SILENT_NODE = Path(__file__).with_name("silent_node.py")
 ASKING = Path(__file__).with_name("asking.py")
-SIDES = ("on", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,51 +62,30 @@ def parse_choice() -> Choice:
     return Choice(**vars(parser.parse_args()))
 
 
-def options(choice: Choice) -> Options:
-    """Return how one cluster is loaded."""
-    return Options(
-        targets=(),
-        workloads=(choice.workload,),
-        connections=(choice.connections,),
-        seconds=choice.seconds,
-        payload_bytes=255,
-        keys=10_000,
-        spread="leader",
-        read_spread="all",
-        nodes=3,
-        profile="default",
-        base_port=choice.base_port,
-        output="table",
-        keep=False,
-    )
-
-
 async def measure(choice: Choice) -> tuple[dict[str, list[Row]], Asked]:
     """Run everything."""
     environments = {"on": {}, "off": {NODE_COMMAND: shlex.join([sys.executable, str(SILENT_NODE)])}}
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        benches: dict[str, Bench] = {}
-        urls: dict[str, list[str]] = {}
-        for number, side in enumerate(SIDES):
-            say(f"starting three nodes with metrics {side}")
-            cluster = await stack.enter_async_context(
-                local_cluster(replicas=3, base_port=choice.base_port + 100 * number, environment=environments[side])
-            )
-            urls[side] = cluster.urls(3)
-            benches[side] = Bench(options(choice), urls[side], Nodes(session))
-            await benches[side].prepare()
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        rows = await in_turns(benches, rounds=choice.rounds, workload=choice.workload, connections=choice.connections)
-        return rows, await _ask_under_load(choice, benches["on"], Nodes(session), urls["on"])
+    load = side_options(
+        workload=choice.workload,
+        connections=choice.connections,
+        seconds=choice.seconds,
+        payload_bytes=255,
+        keys=10_000,
+        base_port=choice.base_port,
+        spread="leader",
+    )
+    async with (
+        aiohttp.ClientSession() as session,
+        side_by_side(load, environments, session, what="metrics") as sides,
+    ):
+        rows = await in_turns(sides, rounds=choice.rounds, workload=choice.workload, connections=choice.connections)
+        return rows, await _ask_under_load(choice, sides["on"], Nodes(session))
 
 
-async def _ask_under_load(choice: Choice, bench: Bench, nodes: Nodes, urls: Sequence[str]) -> Asked:
+async def _ask_under_load(choice: Choice, side: Side, nodes: Nodes) -> Asked:
     say("asking for /metrics and /health under load")
-    _, leader = await nodes.leader(urls)
-    loading = asyncio.create_task(bench.measure(choice.workload, choice.connections))
+    _, leader = await nodes.leader(side.urls)
+    loading = asyncio.create_task(side.bench.measure(choice.workload, choice.connections))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, ASKING, leader.metrics_address, str(choice.seconds)), stdout=asyncio.subprocess.PIPE
     )
@@ -123,7 +98,7 @@ async def _ask_under_load(choice: Choice, bench: Bench, nodes: Nodes, urls: Sequ
 
 def _spread(seconds: Sequence[float]) -> str:
     """Return median, 95th percentile and worst."""
-    p95 = quantiles(seconds, n=20)[-1]
+    p95 = quantiles(seconds, n=20, method="inclusive")[-1]
     return (
         f"median {milliseconds(median(seconds))} ms, p95 {milliseconds(p95)} ms, worst {milliseconds(max(seconds))} ms"
     )

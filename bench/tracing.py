@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from statistics import median
 
 import aiohttp
 import uvloop
 
-from load import Bench, Row, say
-from load_options import Options
-from local_cluster import STATE_PARENT, ClusterFailed, Nodes, local_cluster
+from load import Row, say
+from local_cluster import STATE_PARENT, ClusterFailed
 from machine import describe
 from tables import milliseconds, table
-from turns import in_turns
+from turns import in_turns, side_by_side, side_options
 
 KEYS = 2_000
 PAYLOAD_BYTES = 255
@@ -85,25 +83,6 @@ async def received(session: aiohttp.ClientSession, url: str) -> int:
         return int(await response.text())
 
 
-def load_options(options: argparse.Namespace) -> Options:
-    """Return how one cluster is loaded."""
-    return Options(
-        targets=(),
-        workloads=("write",),
-        connections=(options.connections,),
-        seconds=options.seconds,
-        payload_bytes=PAYLOAD_BYTES,
-        keys=KEYS,
-        spread=options.spread,
-        read_spread="all",
-        nodes=3,
-        profile="default",
-        base_port=options.base_port,
-        output="table",
-        keep=False,
-    )
-
-
 def nodes_us(row: Row) -> float:
     """Return the processor time of all three nodes for one write, in microseconds."""
     return (row.cpu_leader_us or 0.0) + 2 * (row.cpu_follower_us or 0.0)
@@ -138,7 +117,7 @@ async def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     machine = describe(STATE_PARENT)
     port = options.base_port
-    async with receiver(port + 90) as url, aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+    async with receiver(port + 90) as url, aiohttp.ClientSession() as session:
         environments = {
             "off": {"OTEL_SDK_DISABLED": "true"},
             "on": {
@@ -147,19 +126,19 @@ async def run(options: argparse.Namespace) -> None:
                 "OTEL_TRACES_SAMPLER_ARG": str(options.ratio),
             },
         }
-        benches: dict[str, Bench] = {}
-        for number, (side, environment) in enumerate(environments.items()):
-            say(f"starting three nodes with tracing {side}")
-            starting = local_cluster(replicas=3, base_port=port + 40 * number, environment=environment)
-            cluster = await stack.enter_async_context(starting)
-            benches[side] = Bench(load_options(options), cluster.urls(3), Nodes(session))
-            await benches[side].prepare()
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        before = await received(session, url)
-        rows = await in_turns(benches, rounds=options.rounds, workload="write", connections=options.connections)
-        spans = await received(session, url) - before
+        load = side_options(
+            workload="write",
+            connections=options.connections,
+            seconds=options.seconds,
+            payload_bytes=PAYLOAD_BYTES,
+            keys=KEYS,
+            base_port=port,
+            spread=options.spread,
+        )
+        async with side_by_side(load, environments, session, what="tracing") as sides:
+            before = await received(session, url)
+            rows = await in_turns(sides, rounds=options.rounds, workload="write", connections=options.connections)
+            spans = await received(session, url) - before
     where = "nobody listens to the spans" if options.dead else f"{spans:,} spans received"
     settings = (
         f"settings  3 nodes each, {PAYLOAD_BYTES} B documents, {options.connections} connections, "
