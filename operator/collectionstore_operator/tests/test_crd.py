@@ -83,7 +83,7 @@ def test_defaults_are_those_of_the_parser() -> None:
     assert parse(resource).spec == Spec()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(specs())
 @example({"pod": {"environment": [{"name": "A"}, {"name": "A"}]}})
 @example({"pod": {"imagePullSecrets": ["a", "a"]}})

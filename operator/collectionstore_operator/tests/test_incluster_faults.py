@@ -99,7 +99,7 @@ async def living(seed: int) -> AsyncIterator[Life]:
         await world.server.stop()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4))
 async def test_operators_that_die_anywhere_lose_nothing_and_leave_nothing_half_done(seed: int) -> None:
     """Formed, grown, a disk lost, upgraded, shrunk and deleted; at every request of the operator it may die."""
     async with living(seed) as life:

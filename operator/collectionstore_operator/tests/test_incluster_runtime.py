@@ -120,6 +120,15 @@ async def world() -> AsyncIterator[World]:
     await server.stop()
 
 
+async def living(world: World) -> None:
+    """Have a cluster of which one member was seen to have data."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.node(0, state="Member", last_index=5, term=1)
+    await world.rounds(1)
+
+
 async def test_new_resource_gets_identity_keys_objects_and_pods(world: World) -> None:
     world.create()
     assert await world.rounds(2) == ["Acted", "Acted"]
@@ -198,11 +207,7 @@ async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> No
 
 async def test_data_once_seen_is_never_forgotten(world: World) -> None:
     """Not even when every member is silent, or the status was lost."""
-    world.create()
-    await world.rounds(2)
-    world.pod(0)
-    world.node(0, state="Member", last_index=5, term=1)
-    await world.rounds(1)
+    await living(world)
     world.nodes.answers.clear()
     del world.server.objects[CLUSTER]["status"]
     _, observed = await world.look()
@@ -231,11 +236,8 @@ async def test_identity_is_taken_up_from_the_disks_that_exist(world: World) -> N
 
 async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> None:
     """A slip of the hand in a living cluster: no new identity, no new bootstrap, the same authority to trust."""
-    world.create()
-    await world.rounds(2)
-    world.pod(0)
-    world.node(0, state="Member", last_index=5, term=1)
-    await world.rounds(2)
+    await living(world)
+    await world.rounds(1)
     record, told = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
     assert record["initialized"] == "true"
     assert await world.rounds(1) == ["Acted"]

@@ -206,7 +206,7 @@ def contents(view: MemoryView, model: Model) -> Iterator[tuple[object, object]]:
     yield read_revision(view), model.revision
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.booleans(), batches)
 def test_apply_equals_model(settled: bool, given_batches: list[list[Command]]) -> None:  # noqa: FBT001 -- given
     """Every outcome and everything that can be read is what dicts would give; drops leave nothing behind."""
