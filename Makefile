@@ -12,7 +12,7 @@ SYNCED := .venv/.synced
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(SYNCED): uv.lock pyproject.toml .ci/install
+$(SYNCED): uv.lock pyproject.toml $(wildcard */pyproject.toml) VERSION .ci/install
 	@.ci/install
 	@touch $@
 
@@ -37,10 +37,10 @@ down: $(SYNCED) ## Stop the cluster and keep its data
 clean: $(SYNCED) ## Stop the cluster and delete its data
 	@$(CSCTL) local clean --yes || [ $$? -eq 5 ] # as above
 
-CLUSTER_TESTS := operator/collectionstore_operator/tests/local_clusters
+CLUSTER_TESTS := local/collectionstore_local/tests/clusters
 
 test: $(SYNCED) ## Run the tests of the code: no other programs, no clusters of processes
-	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator client e2e/tests --ignore=$(CLUSTER_TESTS)
+	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit e2e/tests --ignore=$(CLUSTER_TESTS)
 
 test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS)

@@ -18,10 +18,11 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from collectionstore_operator.local import lifecycle, records
-from collectionstore_operator.local.follow import read_status
-from collectionstore_operator.local.records import NodeExit
-from collectionstore_operator.local.state import ClusterDirectory, StateDirectory
+from collectionstore_local.commands import lifecycle
+from collectionstore_local.commands.follow import read_status
+from collectionstore_local.processes import records
+from collectionstore_local.processes.records import NodeExit
+from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 
 NAME: Final = "chaos"
 HOST: Final = "127.0.0.1"

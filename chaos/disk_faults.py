@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from budget import NotNow
 from cluster import ClusterFailed
-from collectionstore_operator.local import injection
+from collectionstore_local.faults import injection
 from disks import flip_bit, wipe
 from lab import Lab, until
 from process_faults import pick

@@ -12,8 +12,8 @@ from typing import Final
 
 from budget import Budget, NotNow
 from cluster import Cluster, ClusterFailed
-from collectionstore_operator.local import faults, injection
-from collectionstore_operator.local.faults import LinkFault, Wanted
+from collectionstore_local.faults import injection, link_faults
+from collectionstore_local.faults.link_faults import LinkFault, Wanted
 from disks import SmallDisks
 from shim import Shim
 
@@ -53,7 +53,7 @@ class Links:
         async with self._asking:
             links = change(self._wanted.links)
             self._wanted = Wanted(generation=self._wanted.generation + 1, links=links)
-            faults.write_wanted(self._directory, self._wanted)
+            link_faults.write_wanted(self._directory, self._wanted)
             try:
                 async with asyncio.timeout(ANSWER_S):
                     while not self._is_done():  # noqa: ASYNC110 - the answer is a file
@@ -62,7 +62,7 @@ class Links:
                 raise ClusterFailed(f"the fault proxy does not answer: see {self._directory.proxy_log}") from None
 
     def _is_done(self) -> bool:
-        report = faults.read_report(self._directory)
+        report = link_faults.read_report(self._directory)
         return report is not None and report.generation >= self._wanted.generation
 
 

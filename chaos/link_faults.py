@@ -7,7 +7,7 @@ import random
 import time
 
 from budget import NotNow
-from collectionstore_operator.local.faults import ALL, LinkFault, Mode
+from collectionstore_local.faults.link_faults import ALL, LinkFault, Mode
 from lab import Lab
 from process_faults import pick
 

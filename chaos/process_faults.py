@@ -7,7 +7,7 @@ import random
 import signal
 
 from budget import NotNow
-from collectionstore_operator.local import injection
+from collectionstore_local.faults import injection
 from lab import Lab
 
 LEADER_SHARE = 0.5

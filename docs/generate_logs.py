@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from collectionstore_node.logs import vocabulary as node
-from collectionstore_operator.logs import vocabulary as operator
+from collectionstore_operator.observability.logs import vocabulary as operator
 
 PAGE = Path(__file__).with_name("logs.md")
 

@@ -11,9 +11,9 @@ from typing import TypeAlias
 from collectionstore_node.metrics import CHAPTERS as NODE
 from collectionstore_node.metrics.series import Label as NodeLabel
 from collectionstore_node.metrics.series import Series as NodeSeries
-from collectionstore_operator.metrics import CHAPTERS as OPERATOR
-from collectionstore_operator.metrics.series import Label as OperatorLabel
-from collectionstore_operator.metrics.series import Series as OperatorSeries
+from collectionstore_operator.observability.metrics import CHAPTERS as OPERATOR
+from collectionstore_operator.observability.metrics.series import Label as OperatorLabel
+from collectionstore_operator.observability.metrics.series import Series as OperatorSeries
 
 PAGE = Path(__file__).with_name("metrics.md")
 COMMAND = "python docs/generate_metrics.py --write"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from collectionstore_node.logs import vocabulary as node_vocabulary
-from collectionstore_operator.logs import vocabulary as operator_vocabulary
+from collectionstore_operator.observability.logs import vocabulary as operator_vocabulary
 
 ROOT = Path(__file__).parents[1]
 LOGGERS = {"log", "logger", "_log", "_logger"}

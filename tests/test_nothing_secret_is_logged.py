@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from collectionstore_node.logs import vocabulary as node_vocabulary
-from collectionstore_operator.logs import vocabulary as operator_vocabulary
+from collectionstore_operator.observability.logs import vocabulary as operator_vocabulary
 
 pytestmark = pytest.mark.xdist_group("nothing_secret_is_logged")
 

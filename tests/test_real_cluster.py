@@ -34,7 +34,7 @@ from collectionstore_node import metrics as node_metrics
 from collectionstore_node.tests.histories.checker import check
 from collectionstore_node.tests.histories.workload import Workload, WorkloadSettings
 from collectionstore_observe.binaries import promtool
-from collectionstore_operator import metrics as operator_metrics
+from collectionstore_operator.observability import metrics as operator_metrics
 
 pytestmark = pytest.mark.xdist_group("real_cluster")
 

@@ -17,7 +17,7 @@ from collectionstore.csctl import main as csctl
 from collectionstore_alerts import catalogue
 from collectionstore_alerts.rules import RUNBOOKS, alerts
 from collectionstore_dashboards import linting, promql
-from collectionstore_operator import labels
+from collectionstore_operator.resource import labels
 
 REPOSITORY = catalogue.FILE.parents[1]
 FOLDER = REPOSITORY / RUNBOOKS

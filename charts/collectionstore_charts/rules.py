@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from collectionstore_operator.kube.access import NODES, OWN, PERMISSIONS, Permission
+from collectionstore_operator.kubernetes.api.permissions import NODES, OWN, PERMISSIONS, Permission
 
 Rule: TypeAlias = dict[str, list[str]]
 """One rule of a Role: JSON."""

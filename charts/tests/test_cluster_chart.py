@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from collectionstore_charts.helm import CLUSTER, HelmFailed, template
-from collectionstore_operator import labels
-from collectionstore_operator.resources import parse
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import parse
 
 Render = Callable[..., Any]
 

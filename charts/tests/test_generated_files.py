@@ -10,7 +10,7 @@ import pytest
 
 from collectionstore_charts import readme, rules
 from collectionstore_charts.helm import CHARTS, CLUSTER, OPERATOR
-from collectionstore_operator.kube.access import Permission
+from collectionstore_operator.kubernetes.api.permissions import Permission
 
 
 def test_all_made_files_are_current() -> None:

@@ -14,7 +14,7 @@ import yaml
 from collectionstore_charts.helm import CHARTS, OPERATOR, template
 from collectionstore_observe.binaries import promtool
 from collectionstore_operator import settings
-from collectionstore_operator.kube.access import NODES, OWN, PERMISSIONS, Permission
+from collectionstore_operator.kubernetes.api.permissions import NODES, OWN, PERMISSIONS, Permission
 
 Render = Callable[..., Any]
 RULES = CHARTS.parent / "alerts" / "rules.yaml"

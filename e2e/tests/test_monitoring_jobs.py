@@ -10,7 +10,7 @@ import yaml
 from collectionstore_e2e.product.monitoring import discovered, scrape_configs
 from collectionstore_observe.binaries import promtool
 from collectionstore_operator.manifests import podmonitor
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resource.desired import Desired
 
 
 def test_a_pod_monitor_becomes_a_job_that_prometheus_understands(tmp_path: Path) -> None:

@@ -16,19 +16,21 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from collectionstore_operator import handlers, logs, settings
-from collectionstore_operator.debugging import Pages
-from collectionstore_operator.health import Health, application
-from collectionstore_operator.incluster.clusters import Clusters, Office
-from collectionstore_operator.kube import ApiError, Kube
-from collectionstore_operator.kube.access import awaited
-from collectionstore_operator.kube.client import ConfigException, connect
-from collectionstore_operator.kube.lease import Lease
-from collectionstore_operator.kube.recorder import Recorder
-from collectionstore_operator.metrics import OperatorMetrics, process_metrics
+from collectionstore_operator import settings
+from collectionstore_operator.kubernetes import handlers
+from collectionstore_operator.kubernetes.api import ApiError, Kube
+from collectionstore_operator.kubernetes.api.client import ConfigException, connect
+from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.api.lease import Lease
+from collectionstore_operator.kubernetes.api.permissions import awaited
+from collectionstore_operator.kubernetes.clusters import Clusters, Office
+from collectionstore_operator.observability import logs
+from collectionstore_operator.observability.debugging import Pages
+from collectionstore_operator.observability.health import Health, application
+from collectionstore_operator.observability.metrics import OperatorMetrics, process_metrics
+from collectionstore_operator.observability.tracing.active import add_ids
+from collectionstore_operator.observability.tracing.starting import TraceRounds, traced
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
-from collectionstore_operator.tracing.active import add_ids
-from collectionstore_operator.tracing.starting import TraceRounds, traced
 
 EXIT_UNAVAILABLE: Final = 69
 EXIT_REPLACED: Final = 75

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from collectionstore_operator.tracing.wanted import Wanted, wanted
+from collectionstore_operator.observability.tracing.wanted import Wanted, wanted
 
 Level = Literal["debug", "info", "warning", "error"]
 

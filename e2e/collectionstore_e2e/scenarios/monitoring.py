@@ -14,7 +14,7 @@ from collectionstore_e2e.product.installation import CHART, RELEASE, operator
 from collectionstore_e2e.product.monitoring import Prometheus, prometheus
 from collectionstore_e2e.product.store import MEMBERS, READY_S, Store
 from collectionstore_operator.manifests import podmonitor
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resource.desired import Desired
 
 SEEN_S: Final = 60.0
 EVALUATED_S: Final = 120.0

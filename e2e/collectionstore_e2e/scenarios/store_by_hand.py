@@ -23,8 +23,8 @@ from collectionstore_e2e.harness.objects import (
     stateful_set,
 )
 from collectionstore_e2e.harness.scenario import scenario
-from collectionstore_operator.issuing import KeyPair, make_authority, make_leaf
-from collectionstore_operator.observed import CertificateKind
+from collectionstore_operator.model.observed import CertificateKind
+from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf
 
 NAME: Final = "store"
 CLUSTER_ID: Final = "store-by-hand"

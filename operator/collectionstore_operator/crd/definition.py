@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import yaml
 
-from collectionstore_operator import labels
 from collectionstore_operator.crd.openapi import Schema, filled, struct_schema, without_defaults
 from collectionstore_operator.crd.transitions import IDENTITY
-from collectionstore_operator.rules import quoted
-from collectionstore_operator.spec import Spec
-from collectionstore_operator.status import Status
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.rules import quoted
+from collectionstore_operator.resource.spec import Spec
+from collectionstore_operator.status.report import Status
 
 COMMAND: Final = "python -m collectionstore_operator.crd"
 SHORT_NAME: Final = "csc"

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import inspect
 
 from collectionstore_operator.crd.transitions import TRANSITIONS
-from collectionstore_operator.fields import Part, rendered
-from collectionstore_operator.rules import KUBERNETES_RULES, RULES, Fault, quoted
-from collectionstore_operator.spec import Local
+from collectionstore_operator.resource.fields import Part, rendered
+from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES, Fault, quoted
+from collectionstore_operator.resource.spec import Local
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from collectionstore_operator.manifests import poddisruptionbudget, podmonitor, serviceaccount, services
 from collectionstore_operator.manifests.manifest import Manifest
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resource.desired import Desired
 
 __all__ = ["OPTIONAL", "Manifest", "build"]
 

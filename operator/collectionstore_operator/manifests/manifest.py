@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from collectionstore_operator import labels
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
 
 Body: TypeAlias = dict[str, Any]
 """JSON of an object or a part of one."""

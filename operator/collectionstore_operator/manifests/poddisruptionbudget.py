@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collectionstore_operator import labels
 from collectionstore_operator.manifests.manifest import Manifest, manifest
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
 
 
 def build(desired: Desired, *, disruptions: int) -> Manifest:

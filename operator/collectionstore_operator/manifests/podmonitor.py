@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_operator import labels
 from collectionstore_operator.manifests.manifest import Manifest, manifest
-from collectionstore_operator.resources import Desired
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
 
 RELABELINGS: Final = (
     {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "cluster"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collectionstore_operator import labels
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
-from collectionstore_operator.resources import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
 
 
 def client(desired: Desired) -> Manifest:

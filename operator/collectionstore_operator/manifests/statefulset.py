@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_operator import labels
-from collectionstore_operator.environment import PREFIX, Place, node_settings, revision
-from collectionstore_operator.fields import Policy, rendered
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
-from collectionstore_operator.resources import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
+from collectionstore_operator.manifests.node_environment import PREFIX, Place, node_settings, revision
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
+from collectionstore_operator.resource.fields import Policy, rendered
 
 DATA_VOLUME: Final = "data"
 ROOT: Final = "/var/lib/collectionstore"

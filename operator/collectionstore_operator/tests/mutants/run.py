@@ -24,24 +24,24 @@ from collectionstore_operator.tests.mutants.guards import PACKAGE, Guard, read_g
 ROOT: Final = PACKAGE.parents[1]
 STAGES: Final = (
     (
-        "test_plan.py",
-        "test_plan_guards.py",
-        "test_plan_stranded.py",
-        "test_standing.py",
-        "test_expansion.py",
-        "test_certificates.py",
-        "test_manifests.py",
+        "planning/test_plan.py",
+        "planning/test_plan_guards.py",
+        "planning/test_plan_stranded.py",
+        "model/test_assessment.py",
+        "planning/test_volume_expansion.py",
+        "planning/test_certificates.py",
+        "manifests/test_manifests.py",
     ),
-    ("test_plan_properties.py",),
+    ("planning/test_plan_properties.py",),
     (
-        "test_node_client.py",
-        "test_incluster_steps.py",
-        "test_incluster_reading.py",
-        "test_incluster_runtime.py",
-        "test_incluster_surroundings.py",
+        "reconcile/test_node_client.py",
+        "kubernetes/test_steps.py",
+        "kubernetes/test_reading.py",
+        "kubernetes/test_runtime.py",
+        "kubernetes/test_pod_diagnostics.py",
     ),
-    ("test_simulation.py",),
-    ("test_incluster_faults.py",),
+    ("simulation/test_simulation.py",),
+    ("kubernetes/test_faults.py",),
 )
 """Which tests look for it, the fast ones first."""
 

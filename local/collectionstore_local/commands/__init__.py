@@ -1,0 +1,1 @@
+"""The `csctl local` commands."""

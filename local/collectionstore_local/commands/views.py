@@ -1,0 +1,187 @@
+"""What the commands of `csctl local` print, put together from the files of a cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+import yaml
+from rich.console import RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from collectionstore_local.commands import lifecycle, rows, tables
+from collectionstore_local.commands.follow import read_observed, read_status, refresh
+from collectionstore_local.commands.log_view import Line
+from collectionstore_local.commands.terminal import Progress, console
+from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore_local.faults import injection
+from collectionstore_local.state import applied
+from collectionstore_local.state.directory import ClusterDirectory, read_json
+from collectionstore_local.state.event_journal import recent_events
+from collectionstore_local.state.intent import Intent, read_intent
+from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.status.report import Status
+
+REFRESH_S = 1.5
+"""How long a command waits for a fresh look before it shows an older one, with its age."""
+WATCH_S = 0.5
+RECENT = 5
+SOURCE_COLOURS = ("cyan", "magenta", "blue", "green", "bright_cyan", "bright_magenta", "bright_blue")
+LEVEL_COLOURS = {"warning": "yellow", "error": "red", "critical": "red"}
+
+
+class NotReported(LocalError):
+    """The loop has not published anything yet."""
+
+    exit_code = ExitCode.FAILED
+
+
+def tell_change(directory: ClusterDirectory, change: applied.Applied) -> None:
+    """Print what applying came to, as kubectl does, and each changed field."""
+    click.echo(f"collectionstorecluster/{directory.name} {change.outcome}")
+    for line in change.changes:
+        click.echo(f"  {line}")
+
+
+def tell_kept(change: applied.Applied, file: Path) -> None:
+    """Print where a cluster that is started differs from its manifest, and how to change that."""
+    for one in change.differs:
+        click.echo(f"{one.path} stays {one.old}, {file} says {one.new}: csctl local apply -f {file}")
+
+
+def watch_until_ready(directory: ClusterDirectory, generation: int, timeout_s: float) -> None:
+    """Show what the loop does until the cluster is ready, then its headline."""
+    with Progress() as progress:
+        try:
+            current = lifecycle.wait_ready(directory, generation, progress, timeout_s=timeout_s)
+        except KeyboardInterrupt:
+            progress.note("stopped watching; the loop goes on in the background: csctl local status --watch")
+            raise
+        elapsed_s = progress.elapsed_s
+    line = tables.headline(directory.name, current)
+    line.append(f"  ({elapsed_s:.1f} s)", style="dim")
+    console().print(line)
+
+
+def print_endpoints(directory: ClusterDirectory) -> None:
+    """Print where clients reach the members, and what to try next."""
+    current = read_status(directory)
+    members = [member for member in current.members if member.address] if current is not None else []
+    if not members:
+        return
+    click.echo("\nEndpoints:")
+    for member in members:
+        click.echo(f"  {member.name}  {member.address}")
+    first, last = members[0].address, members[-1].address
+    curl = f"curl --cacert {directory.authority / 'ca.crt'}" if first.startswith("https") else "curl"
+    click.echo("\nTry:")
+    click.echo(f"  {curl} -X PUT {first}/api/v1/kv/greetings/hello --data-binary 'Hello, world'")
+    click.echo(f"  {curl} {last}/api/v1/kv/greetings/hello")
+    click.echo("  csctl local status")
+    click.echo("  csctl local scale --replicas 5")
+    click.echo("  csctl local kill 0")
+    click.echo("  csctl local partition 1    and then: csctl local heal")
+    click.echo("  csctl local down")
+
+
+def print_status(directory: ClusterDirectory, output: str) -> None:
+    """Print the status as a table, wide table, JSON or YAML."""
+    if output in ("table", "wide"):
+        console().print(status_view(directory, wide=output == "wide"))
+        return
+    whole = status_document(directory)
+    if output == "json":
+        click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
+    else:
+        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def watch_status(directory: ClusterDirectory, *, wide: bool) -> None:
+    """Show the status again and again, until interrupted."""
+    screen = console()
+    with Live(console=screen, auto_refresh=False, screen=screen.is_terminal) as live:
+        while True:
+            refresh(directory, timeout_s=REFRESH_S)
+            live.update(status_view(directory, wide=wide), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def status_view(directory: ClusterDirectory, *, wide: bool) -> RenderableType:
+    """Return the status as a table with its headline."""
+    if read_intent(directory) is Intent.STOPPED and not lifecycle.living_nodes(directory):
+        return _down_view(directory)
+    current, observed = _reported(directory)
+    members = rows.member_rows(current, observed)
+    age = tables.age_words(max(0.0, time.time() - observed.now))
+    pid = lifecycle.supervisor_pid(directory)
+    if pid is None:
+        head = _unattended(directory)
+        state = Text(f"What follows was seen {age} ago. Start the loop again: csctl local up -f FILE", style="bold")
+    else:
+        head = tables.headline(directory.name, current)
+        state = Text(f"seen {age} ago by the reconcile loop, process {pid}; state in {directory.path}", style="dim")
+    faults = tables.faults_line(injection.active(directory).lines())
+    recent = tables.recent_view(recent_events(directory.events, RECENT), time.time())
+    return tables.status_view(current, members, head=head, state=state, faults=faults, recent=recent, wide=wide)
+
+
+def status_document(directory: ClusterDirectory) -> dict[str, object]:
+    """Return resource and status as kubectl shows them, and under `local` what only this machine knows."""
+    current, observed = _reported(directory)
+    members = rows.member_rows(current, observed)
+    return {
+        **read_json(directory.resource),
+        "status": json.loads(msgspec.json.encode(current)),
+        "local": {
+            "intent": read_intent(directory).value,
+            "supervisorPid": lifecycle.supervisor_pid(directory),
+            "seen": _local_time(observed.now).isoformat(timespec="milliseconds"),
+            "directory": str(directory.path),
+            "faults": injection.active(directory).lines(),
+            "members": json.loads(msgspec.json.encode(members)),
+        },
+    }
+
+
+def print_line(line: Line, *, order: int, raw: bool) -> None:
+    """Print one log line; `order` picks the colour of its source."""
+    if raw:
+        click.echo(line.text)
+        return
+    moment = _local_time(line.time).strftime("%H:%M:%S.%f")[:12] if line.time else ""
+    source = click.style(f"{line.source:<12}", fg=SOURCE_COLOURS[order % len(SOURCE_COLOURS)])
+    text = click.style(line.readable(), fg=LEVEL_COLOURS.get(line.level))
+    click.echo(f"{moment:<12} {source} {text}")
+
+
+def _reported(directory: ClusterDirectory) -> tuple[Status, Observed]:
+    current, observed = read_status(directory), read_observed(directory)
+    if current is None or observed is None:
+        raise NotReported(f"{directory.name} has not reported yet; see csctl local logs supervisor")
+    return current, observed
+
+
+def _down_view(directory: ClusterDirectory) -> Text:
+    text = Text(directory.name, style="bold")
+    text.append("  Down", style="yellow")
+    names = ", ".join(directory.node_names()) or "no node"
+    text.append(f"  the data of {names} is kept in {directory.path}\n")
+    text.append("Start it: csctl local up -f FILE", style="dim")
+    return text
+
+
+def _unattended(directory: ClusterDirectory) -> Text:
+    text = Text(directory.name, style="bold")
+    text.append("  Unattended", style="red")
+    running, all_nodes = len(lifecycle.living_nodes(directory)), len(directory.node_names())
+    text.append(f"  the reconcile loop has ended; {running} of {all_nodes} processes run")
+    return text
+
+
+def _local_time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).astimezone()

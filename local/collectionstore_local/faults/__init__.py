@@ -1,0 +1,1 @@
+"""Network partitions and process faults between the members of a local cluster."""

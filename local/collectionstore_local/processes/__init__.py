@@ -1,0 +1,1 @@
+"""Processes in place of pods: members, their ports, and the supervisor."""

@@ -1,0 +1,72 @@
+"""The events of a local cluster: what the loop did and why, one JSON object a line, oldest first.
+
+What `kubectl get events` is for a cluster in Kubernetes. Bounded: a file that grows past EVENT_BYTES_MAX is cut to
+its newer half. One writer, the supervisor; a reader follows by position.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from collectionstore_local.state.directory import write_atomically
+from collectionstore_operator.status.events import Event
+
+EVENT_BYTES_MAX = 1 << 20
+RECENT_BYTES = 1 << 14
+
+_decoder = msgspec.json.Decoder(Event)
+
+
+class EventFile:
+    """Appends events; the writing end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record(self, event: Event) -> None:
+        """Append one event as one write, so that a reader never sees half of it without its newline."""
+        with open(self._path, "ab", buffering=0) as file:
+            file.write(msgspec.json.encode(event) + b"\n")
+            size = file.tell()
+        if size > EVENT_BYTES_MAX:
+            self._drop_older_half()
+
+    def _drop_older_half(self) -> None:
+        content = self._path.read_bytes()
+        start = content.index(b"\n", len(content) // 2) + 1
+        write_atomically(self._path, content[start:], durable=False)
+
+
+class EventReader:
+    """Follows the events of a cluster from a position on; the reading end."""
+
+    def __init__(self, path: Path, *, from_end: bool) -> None:
+        self._path = path
+        self._position = path.stat().st_size if from_end and path.exists() else 0
+
+    def read(self) -> list[Event]:
+        """Return the events since the last call; after the file was cut, those that are left."""
+        try:
+            with open(self._path, "rb") as file:
+                if file.seek(0, 2) < self._position:
+                    self._position = 0
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        complete = content[: content.rfind(b"\n") + 1]
+        self._position += len(complete)
+        return [_decoder.decode(line) for line in complete.splitlines()]
+
+
+def recent_events(path: Path, count: int) -> list[Event]:
+    """Return the newest events, oldest first; as many as fit into the last RECENT_BYTES, at most `count`."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    start = content.find(b"\n", len(content) - RECENT_BYTES) + 1 if len(content) > RECENT_BYTES else 0
+    lines = content[start : content.rfind(b"\n") + 1].splitlines()
+    return [_decoder.decode(line) for line in lines[max(0, len(lines) - count) :]]

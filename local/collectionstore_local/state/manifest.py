@@ -1,0 +1,123 @@
+"""A manifest file: YAML read strictly, with the line of every field, so that an error says where and what is allowed.
+
+YAML itself lets the last of two equal keys win in silence; here a duplicate is an error, as is anything but one
+document. What the fields mean is `resources`' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore_operator.errors import FieldError, InvalidResource
+from collectionstore_operator.resource.desired import Desired, Runtime, parse
+from collectionstore_operator.resource.schema import child
+
+MANIFEST_BYTES_MAX = 1 << 20
+
+
+class ManifestInvalid(LocalError):
+    """The manifest cannot be accepted; the text names every fault. Nothing was started or changed."""
+
+    exit_code = ExitCode.INVALID_RESOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest that was accepted: its content as written and as understood."""
+
+    resource: dict[str, object]
+    desired: Desired
+
+
+def load(file: Path) -> Manifest:
+    """Read and check a manifest. Raises ManifestInvalid with every fault, each with file and line."""
+    root = _compose(file)
+    lines: dict[str, int] = {}
+    duplicates = _locate(root, "", lines)
+    if duplicates:
+        raise ManifestInvalid(describe(file, duplicates, lines))
+    resource = yaml.SafeLoader("").construct_document(root)
+    try:
+        return Manifest(resource, parse(resource, runtime=Runtime.LOCAL))
+    except InvalidResource as error:
+        raise ManifestInvalid(describe(file, error.errors, lines)) from error
+
+
+def describe(file: Path, errors: Sequence[FieldError], lines: dict[str, int]) -> str:
+    """Return the message for a refused manifest: one paragraph per fault, in the order of the file."""
+    faults = []
+    for error in errors:
+        line = _line_of(error.path, lines)
+        place = f"{file}:{line}" if line else str(file)
+        faults.append(f"{place}: {error.path or 'the document'}: {error.message}\n    allowed: {error.allowed}")
+    return "\n".join([*faults, "Nothing was started or changed."])
+
+
+def _compose(file: Path) -> yaml.Node:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ManifestInvalid(f"cannot read {file}: {error.strerror}") from error
+    if len(content) > MANIFEST_BYTES_MAX:
+        raise ManifestInvalid(f"{file} has {len(content)} bytes; allowed: up to {MANIFEST_BYTES_MAX}")
+    try:
+        # An alias may repeat, nest and even contain itself: a manifest needs none, so none is followed.
+        alias = next(
+            (event for event in yaml.parse(content, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)), None
+        )
+        if alias is not None:
+            raise ManifestInvalid(
+                f"{file}: the alias *{alias.anchor} is not allowed; allowed: the value itself\n"
+                "Nothing was started or changed."
+            )
+        documents = [node for node in yaml.compose_all(content, yaml.SafeLoader) if node is not None]
+    except yaml.MarkedYAMLError as error:
+        raise ManifestInvalid(_describe_syntax(file, error)) from error
+    except yaml.YAMLError as error:
+        raise ManifestInvalid(f"{file} is not YAML: {error}\nNothing was started or changed.") from error
+    if len(documents) != 1:
+        raise ManifestInvalid(
+            f"{file} has {len(documents)} YAML documents; allowed: exactly one, a CollectionStoreCluster\n"
+            "Nothing was started or changed."
+        )
+    return documents[0]
+
+
+def _describe_syntax(file: Path, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+    return f"{place}: not YAML: {error.problem or error.context}\nNothing was started or changed."
+
+
+def _locate(node: yaml.Node, path: str, lines: dict[str, int]) -> list[FieldError]:
+    """Note the line of every field at and below `node`; return the duplicates among them."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    faults: list[FieldError] = []
+    if isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            faults += _locate(item, f"{path}[{position}]", lines)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            place = child(path, key.value if isinstance(key, yaml.ScalarNode) else "?")
+            line = key.start_mark.line + 1
+            if place in seen:
+                faults.append(
+                    FieldError(place, f"is there twice, in lines {seen[place]} and {line}", "each field once")
+                )
+            else:
+                lines[place] = seen[place] = line
+            faults += _locate(value, place, lines)
+    return faults
+
+
+def _line_of(path: str, lines: dict[str, int]) -> int | None:
+    """Return the line of a field, or of the nearest field around it when it is not in the file."""
+    while path not in lines and path:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path)

@@ -1,0 +1,277 @@
+"""The local side of the loop: processes for pods, folders for volumes and Secrets, one file for what it must remember.
+
+Performs what the planner asks for and reports what it sees; it decides nothing. Every precondition of an action is
+checked again here, at the last moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from collectionstore_local.processes.nodes import Node
+from collectionstore_local.processes.pods import PodView, explain
+from collectionstore_local.processes.port_allocation import HOST, node_ports
+from collectionstore_local.processes.probes import Probes
+from collectionstore_local.processes.records import Launch
+from collectionstore_local.state import volumes
+from collectionstore_local.state.credentials import Credentials
+from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
+from collectionstore_local.state.event_journal import EventFile
+from collectionstore_local.state.facts import FactsFile, WorkloadFacts
+from collectionstore_operator.errors import ActionRefused, InvariantViolated
+from collectionstore_operator.manifests.node_environment import PREFIX, Place, place_settings, spec_settings
+from collectionstore_operator.model.actions import (
+    Action,
+    AddLearners,
+    Bootstrap,
+    ChangeVoters,
+    EnsureWorkload,
+    EstablishIdentity,
+    IssueCertificate,
+    MarkVolume,
+    RemoveLearners,
+    RestartPod,
+    RetireVolume,
+    TransferLeadership,
+)
+from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Slot, Unknown, Workload
+from collectionstore_operator.reconcile.execute import perform_on_nodes
+from collectionstore_operator.reconcile.node_client import NodeClient
+from collectionstore_operator.reconcile.observe import ask_nodes, has_data
+from collectionstore_operator.resource.desired import Desired, Runtime, parse
+from collectionstore_operator.status.events import Event
+from collectionstore_operator.status.report import Status
+
+NOT_RUNNING = Unknown("its process does not run")
+
+
+class LocalRuntime:
+    """One cluster on this machine. `changed` is called when a process starts or ends."""
+
+    def __init__(
+        self,
+        directory: ClusterDirectory,
+        client: NodeClient,
+        *,
+        node_command: tuple[str, ...],
+        changed: Callable[[], None],
+    ) -> None:
+        self._directory = directory
+        self._client = client
+        self._node_command = node_command
+        self._changed = changed
+        self._facts = FactsFile(directory.facts)
+        self._credentials = Credentials(directory)
+        self._events = EventFile(directory.events)
+        self._nodes: dict[int, Node] = {}
+        self._pods = PodView()
+        self._probes = Probes(client, changed)
+        self._shown: tuple[int, ...] = ()
+
+    def take_over(self, *, start_wanted: bool) -> int:
+        """Begin a new epoch and adopt the nodes that run; start those that should when `start_wanted`.
+
+        Returns the epoch.
+        """
+        facts = self._facts.change(epoch=self._facts.facts.epoch + 1)
+        for name in self._directory.node_names():
+            self._node(int(name.rpartition("-")[2])).recover(start_wanted=start_wanted)
+        return facts.epoch
+
+    async def stop_nodes(self) -> None:
+        """Stop every node, the leader after all others, so that nobody campaigns meanwhile."""
+        desired = await self.desired()
+        answers = await ask_nodes(self._client, self._metrics_urls(desired)) if desired is not None else {}
+        leaders = {
+            ordinal for ordinal, answer in answers.items() if isinstance(answer, NodeStatus) and answer.role == "Leader"
+        }
+        await asyncio.gather(*(node.stop() for ordinal, node in self._nodes.items() if ordinal not in leaders))
+        await asyncio.gather(*(self._nodes[ordinal].stop() for ordinal in leaders))
+
+    async def release(self) -> None:
+        """Let go of every node without touching it."""
+        await self._probes.close()
+        for node in self._nodes.values():
+            node.release()
+
+    async def desired(self) -> Desired | None:
+        """Read the applied resource."""
+        resource = read_json(self._directory.resource)
+        return parse(resource, runtime=Runtime.LOCAL) if resource is not None else None
+
+    async def observe(self, desired: Desired) -> Observed:
+        """Look at processes, folders and nodes, after the workload has seen to its nodes."""
+        self._keep_workload(desired)
+        self._show_certificate()
+        facts = self._facts.facts
+        wanted = range(facts.workload.replicas) if facts.workload else ()
+        ordinals = sorted({*self._nodes, *wanted, *self._ordinals_with_folder(desired)})
+        urls = self._metrics_urls(desired)
+        self._probes.watch({self._pods.uid(self._node(ordinal)): url for ordinal, url in urls.items()})
+        answers = await ask_nodes(self._client, urls)
+        slots = tuple(self._slot(desired, ordinal, answers.get(ordinal, NOT_RUNNING)) for ordinal in ordinals)
+        initialized = has_data((slot.node for slot in slots), recorded=facts.initialized)
+        facts = self._facts.change(initialized=initialized)
+        workload = facts.workload
+        return Observed(
+            now=time.time(),
+            cluster_id=facts.cluster_id,
+            initialized=facts.initialized,
+            bootstrap_node=facts.bootstrap_node,
+            epoch=facts.epoch,
+            workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
+            slots=slots,
+            certificates=self._credentials.look(),
+        )
+
+    async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
+        """Perform one action."""
+        match action:
+            case EstablishIdentity():
+                self._establish_identity()
+            case IssueCertificate():
+                self._credentials.issue(action, cluster_id=observed.cluster_id, now=time.time())
+            case EnsureWorkload():
+                await self._ensure_workload(action, desired)
+            case Bootstrap():
+                self._facts.change(bootstrap_node=action.node_id)
+                await perform_on_nodes(action, observed, self._client)
+            case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
+                await perform_on_nodes(action, observed, self._client)
+            case RestartPod():
+                self._check_uid(action.ordinal, action.uid)
+                await self._node(action.ordinal).restart(self._launch(desired, action.ordinal))
+            case MarkVolume():
+                directory = self._node(action.ordinal).directory
+                volumes.mark_removed(directory, action.node_id)
+                directory.replace_request.unlink(missing_ok=True)
+            case RetireVolume():
+                await self._retire_volume(action, desired)
+            case _:
+                raise InvariantViolated(f"{type(action).__name__} has no meaning on one machine")
+
+    async def publish(self, status: Status) -> None:
+        """Write the status where csctl reads it."""
+        content = msgspec.json.format(msgspec.json.encode(status), indent=2)
+        write_atomically(self._directory.status, content + b"\n", durable=False)
+
+    async def last_status(self) -> Status | None:
+        """Read the status written last; one that an older version wrote and nobody can read counts as none."""
+        try:
+            return msgspec.json.decode(self._directory.status.read_bytes(), type=Status)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    async def looked(self, observed: Observed) -> None:
+        """Record what was seen: csctl waits for a fresh look, and plans on it without touching anything."""
+        write_atomically(self._directory.observed, msgspec.json.encode(observed), durable=False)
+
+    async def record(self, event: Event) -> None:
+        """Append an event to the cluster's event file."""
+        self._events.record(event)
+
+    def _metrics_urls(self, desired: Desired) -> dict[int, str]:
+        """Return where each running node tells its status, by ordinal."""
+        return {
+            ordinal: f"http://{HOST}:{node_ports(desired.spec.local, ordinal).metrics}"
+            for ordinal, node in self._nodes.items()
+            if node.running
+        }
+
+    def _node(self, ordinal: int) -> Node:
+        if ordinal not in self._nodes:
+            directory = self._directory.node(f"{self._directory.name}-{ordinal}")
+            self._nodes[ordinal] = Node(directory, self._changed)
+        return self._nodes[ordinal]
+
+    def _ordinals_with_folder(self, desired: Desired) -> set[int]:
+        found = (desired.ordinal(name) for name in self._directory.node_names())
+        return {ordinal for ordinal in found if ordinal is not None}
+
+    def _slot(self, desired: Desired, ordinal: int, answer: NodeStatus | Unknown) -> Slot:
+        node = self._node(ordinal)
+        ports = node_ports(desired.spec.local, ordinal)
+        pod = self._pods.look(
+            node,
+            ready=isinstance(answer, NodeStatus) and self._probes.is_ready(self._pods.uid(node)),
+            # Nodes reload what they use among themselves, but not the certificate of their client port.
+            certificate_at=self._credentials.issued_at(node.name) if desired.spec.tls.client == "Required" else 0.0,
+            peer_address=f"{HOST}:{ports.peer}",
+            http_address=f"{_scheme(desired)}://{HOST}:{ports.client}",
+        )
+        return Slot(ordinal=ordinal, pod=pod, node=explain(node, answer), volume=volumes.look(node.directory))
+
+    def _establish_identity(self) -> None:
+        if not self._facts.facts.cluster_id:
+            self._facts.change(cluster_id=secrets.token_hex(8))
+
+    async def _ensure_workload(self, action: EnsureWorkload, desired: Desired) -> None:
+        workload = WorkloadFacts(replicas=action.replicas, revision=action.revision, settings=spec_settings(desired))
+        self._facts.change(workload=workload)
+        self._keep_workload(desired)
+        surplus = [node for ordinal, node in self._nodes.items() if ordinal >= action.replicas]
+        await asyncio.gather(*(node.stop() for node in surplus))
+
+    def _keep_workload(self, desired: Desired) -> None:
+        """Have every node of the workload running, as a StatefulSet's controller does all by itself."""
+        workload = self._facts.facts.workload
+        for ordinal in range(workload.replicas if workload is not None else 0):
+            if not self._node(ordinal).record.wanted:
+                self._node(ordinal).want(self._launch(desired, ordinal))
+
+    async def _retire_volume(self, action: RetireVolume, desired: Desired) -> None:
+        node = self._node(action.ordinal)
+        self._check_uid(action.ordinal, action.uid)
+        await node.stop()
+        retire = volumes.retire_and_keep if action.keep else volumes.retire_and_delete
+        retire(node.directory, action.node_id)
+        node.directory.replace_request.unlink(missing_ok=True)
+        self._keep_workload(desired)
+
+    def _check_uid(self, ordinal: int, uid: str) -> None:
+        found = self._pods.uid(self._node(ordinal))
+        if uid != found:
+            raise ActionRefused(f"the process of {self._node(ordinal).name} is not the one that was seen any more")
+
+    def _launch(self, desired: Desired, ordinal: int) -> Launch:
+        facts = self._facts.facts
+        if facts.workload is None:
+            raise InvariantViolated("a node is to be started before the workload is recorded")
+        node = self._node(ordinal)
+        ports = node_ports(desired.spec.local, ordinal)
+        place = Place(
+            name=node.name,
+            cluster_id=facts.cluster_id,
+            data_dir=str(node.directory.data),
+            tls_dir=str(node.directory.tls),
+            client_address=f"{HOST}:{ports.client}",
+            peer_address=f"{HOST}:{ports.peer}",
+            metrics_address=f"{HOST}:{ports.metrics}",
+            client_advertise=f"{_scheme(desired)}://{HOST}:{ports.client}",
+            peer_advertise=f"{HOST}:{ports.peer}",
+        )
+        return Launch(
+            command=self._node_command,
+            settings={
+                **place_settings(place),
+                **facts.workload.settings,
+                f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
+            },
+            revision=facts.workload.revision,
+        )
+
+    def _show_certificate(self) -> None:
+        """Have the client verify nodes by the authority and show the operator's certificate, by the newest of both."""
+        written = self._credentials.client_written()
+        if written and written != self._shown:
+            self._client.use(self._credentials.client_context())
+            self._shown = written
+
+
+def _scheme(desired: Desired) -> str:
+    return "http" if desired.spec.tls.client == "Disabled" else "https"

@@ -1,0 +1,170 @@
+"""The supervisor: the background process that keeps one local cluster as its resource says. Started by csctl.
+
+It takes charge or ends at once, begins a new epoch, adopts the nodes that run, and goes round the loop. SIGTERM ends
+it and leaves the nodes running; the intent Stopped stops the nodes, the leader last, and then ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore_local.processes.port_allocation import HOST
+from collectionstore_local.state.directory import ClusterDirectory
+from collectionstore_local.state.intent import Intent, read_intent
+from collectionstore_local.state.supervisor_lock import AlreadySupervised, listen, take_charge
+from collectionstore_local.supervisor.runtime import LocalRuntime
+from collectionstore_operator.errors import InvalidResource
+from collectionstore_operator.observability import logs
+from collectionstore_operator.observability.metrics import add_metrics, process_metrics
+from collectionstore_operator.observability.tracing.active import add_ids
+from collectionstore_operator.observability.tracing.starting import traced
+from collectionstore_operator.reconcile.loop import Reconciler
+from collectionstore_operator.reconcile.node_client import NodeClient
+from collectionstore_operator.settings import InvalidSetting, Settings
+
+NAMESPACE: Final = "local"
+"""What stands for the namespace of local clusters in their series."""
+
+log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """Runs the loop of one cluster until it is told to end."""
+
+    def __init__(self, directory: ClusterDirectory, settings: Settings, levels: logs.LogLevels) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._levels = levels
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look after the cluster; returns after SIGTERM, or when the nodes were stopped as intended."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ending.set)
+        logs.listen(loop, self._levels)
+        async with NodeClient() as client, contextlib.AsyncExitStack() as traces:
+            runtime = LocalRuntime(
+                self._directory, client, node_command=self._settings.node_command, changed=self._on_change
+            )
+            registry = CollectorRegistry()
+            metrics = process_metrics(registry)
+            identity = f"supervisor-{os.getpid()}"
+            trace = await traces.enter_async_context(
+                traced(self._settings.traces, identity=identity, count=metrics.spans_ended)
+            )
+            self._reconciler = Reconciler(
+                runtime,
+                series=metrics.loop(NAMESPACE, self._directory.name),
+                trace=trace("", self._directory.name),
+            )
+            stop_listening = listen(self._directory, self._on_poke)
+            try:
+                async with _served(registry, await _metrics_port(runtime)):
+                    metrics.leads(runtime.take_over(start_wanted=self._start_wanted()))
+                    metrics.show_loops(lambda: 1)
+                    await self._look_after(runtime)
+            finally:
+                stop_listening()
+                await runtime.release()
+
+    def _start_wanted(self) -> bool:
+        if read_intent(self._directory) is Intent.STOPPED:
+            self._ending.set()
+        return not self._ending.is_set()
+
+    async def _look_after(self, runtime: LocalRuntime) -> None:
+        rounds = asyncio.create_task(self._reconciler.run())
+        ending = asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait({rounds, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (rounds, ending):
+                task.cancel()
+            await asyncio.gather(rounds, ending, return_exceptions=True)
+        gone = not self._directory.resource.exists()
+        if gone or read_intent(self._directory) is Intent.STOPPED:
+            # Nodes of a folder that somebody deleted must not run on, holding ports of a cluster that is no more.
+            await runtime.stop_nodes()
+            log.info("nodes.stopped", reason="the resource is gone" if gone else "asked to")
+
+    def _on_change(self) -> None:
+        self._reconciler.wake()
+
+    def _on_poke(self) -> None:
+        if read_intent(self._directory) is Intent.STOPPED:
+            self._ending.set()
+        self._reconciler.wake()
+
+
+async def _metrics_port(runtime: LocalRuntime) -> int | None:
+    """Return the port below the members' ports; None while the resource does not say which those are."""
+    try:
+        desired = await runtime.desired()
+    except InvalidResource:
+        return None
+    return desired.spec.local.base_port - 1 if desired is not None else None
+
+
+@contextlib.asynccontextmanager
+async def _served(registry: CollectorRegistry, port: int | None) -> AsyncIterator[None]:
+    """Serve /metrics meanwhile. The cluster is looked after without them too, when the port cannot be had."""
+    app = web.Application()
+    add_metrics(app, registry)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        if port is None:
+            log.warning("metrics.not_served", reason="the resource is not valid")
+        else:
+            try:
+                await web.TCPSite(runner, HOST, port).start()
+                log.info("metrics.served", address=f"{HOST}:{port}")
+            except OSError as error:
+                log.warning("metrics.not_served", address=f"{HOST}:{port}", reason=str(error))
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    """Run `python -m collectionstore_local.supervisor.supervisor CLUSTER_DIRECTORY`."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m collectionstore_local.supervisor.supervisor CLUSTER_DIRECTORY")
+    directory = ClusterDirectory(Path(sys.argv[1]).absolute())
+    try:
+        settings = Settings.from_environment(os.environ)
+    except InvalidSetting as error:
+        sys.exit(str(error))
+    levels = logs.configure(level=settings.log_level, further=(add_ids,))
+    logs.bind(cluster=directory.name)
+    try:
+        charge = take_charge(directory)
+    except AlreadySupervised as error:
+        log.info("supervisor.unneeded", reason=str(error))
+        return
+    log.info("supervisor.started", pid=os.getpid(), node_command=settings.node_command)
+    try:
+        asyncio.run(Supervisor(directory, settings, levels).run())
+    except LocalError as error:
+        log.error("supervisor.failed", reason=str(error))
+        sys.exit(int(ExitCode.FAILED))
+    finally:
+        charge.close()
+    log.info("supervisor.ended")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Calls to the API server: objects as JSON in and out, typed errors, and another try where that can help.
+
+Uses the connections and the credentials of the official asynchronous client, not its models: they would drop fields of
+a newer API server, and a manifest is JSON already.
+Reads are of the newest state, never from a cache. Writes go by server-side apply as one field manager, or carry the
+uid or resourceVersion they were decided from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+import aiohttp
+import structlog
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.incluster_config import load_incluster_config
+from kubernetes.aio.config.kube_config import load_kube_config
+from prometheus_client import CollectorRegistry
+
+from collectionstore_operator.kubernetes.api.api_errors import ApiError, Expired, NotFound, Unavailable, error_of
+from collectionstore_operator.kubernetes.api.kinds import Body, Kind, kind_named
+from collectionstore_operator.kubernetes.api.retry import DEADLINE_S, asked_pause, pauses, worth_another_try
+from collectionstore_operator.observability.metrics import OperatorMetrics
+from collectionstore_operator.resource import labels
+
+TRY_TIMEOUT_S: Final = 10.0
+PAGE: Final = 500
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+
+log = structlog.get_logger(__name__)
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: Body
+    pause_s: float
+
+
+class Kube:
+    """One API server. Belongs to an event loop; every call raises `ApiError`."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random_source: random.Random | None = None,
+        metrics: OperatorMetrics | None = None,
+    ) -> None:
+        self._client = client
+        self._metrics = metrics or OperatorMetrics(CollectorRegistry())
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random_source or random.Random()
+        self.retries = 0
+        """Tries that were repeated, since the start."""
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Body:
+        """Return an object. Raises NotFound."""
+        return await self._call("GET", kind, kind.path(namespace, name))
+
+    async def read(self, path: str, query: Mapping[str, str], *, bytes_max: int) -> bytes:
+        """Return what is at a path, whatever it is: a log, or what a pod answers. One try, for people who wait.
+
+        A pod's own refusals are its answer; those of the API server raise ApiError.
+        """
+        host = self._client.configuration.host
+        _, url, headers, _, _ = await self._client.param_serialize(
+            "GET", path, header_params={"Accept": "*/*"}, auth_settings=["BearerToken"], _host=host
+        )
+        url = f"{url}?{urlencode(query)}" if query else url
+        try:
+            response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+                "GET", url, headers, None, _request_timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
+            )
+            async with response.response as answer:
+                content = bytearray()
+                async for chunk in answer.content.iter_any():
+                    content += chunk
+                    if len(content) >= bytes_max:
+                        break
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable(f"GET {path}: {type(error).__name__}: {error}".rstrip(": ")) from error
+        refused = _status_in(bytes(content)) if response.status >= 300 else None
+        if refused is not None:
+            raise error_of(response.status, refused, f"GET {path}")
+        return bytes(content[:bytes_max])
+
+    async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Body | None:
+        """Return an object, None when there is none."""
+        try:
+            return await self.get(kind, name, namespace)
+        except NotFound:
+            return None
+
+    async def find_all(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        selector: Mapping[str, str] | None = None,
+        *,
+        fields: Mapping[str, str] | None = None,
+    ) -> list[Body]:
+        """Return all objects with these labels and fields, all of one moment; of all namespaces without one."""
+        query = {"labelSelector": _terms(selector or {}), "fieldSelector": _terms(fields or {})}
+        query = {key: value for key, value in query.items() if value}
+        while True:
+            try:
+                return await self._list(kind, namespace, query)
+            except Expired:
+                continue  # it took longer than the server keeps old states: all over again
+
+    async def apply(self, body: Body, *, force: bool = True, dry_run: bool = False) -> Body:
+        """Create or change an object so that it has these fields, which belong to the operator from then on.
+
+        Fields of an earlier apply that are missing now are removed. `force` takes fields from others, as for objects
+        that are the operator's own; without it a field of somebody else raises Conflict. A uid or resourceVersion in
+        the metadata is a precondition.
+        """
+        kind, metadata = kind_named(body), body["metadata"]
+        query = {"fieldManager": labels.FIELD_MANAGER, "force": "true" if force else "false"}
+        if dry_run:
+            query["dryRun"] = "All"
+        path = kind.path(metadata.get("namespace"), metadata["name"])
+        return await self._call("PATCH", kind, path, body, query=query, content_type=APPLY)
+
+    async def create(self, body: Body) -> Body:
+        """Create an object. Raises AlreadyExists, also when an earlier try has created it unnoticed."""
+        kind = kind_named(body)
+        query = {"fieldManager": labels.FIELD_MANAGER}
+        return await self._call("POST", kind, kind.path(body["metadata"].get("namespace")), body, query=query)
+
+    async def replace(self, body: Body, *, subresource: str | None = None) -> Body:
+        """Put an object that was read and changed in place of itself; its resourceVersion is the precondition."""
+        kind, metadata = kind_named(body), body["metadata"]
+        path = kind.path(metadata.get("namespace"), metadata["name"], subresource)
+        return await self._call("PUT", kind, path, body, query={"fieldManager": labels.FIELD_MANAGER})
+
+    async def patch(
+        self, kind: Kind, name: str, namespace: str | None, body: Body, *, subresource: str | None = None
+    ) -> Body:
+        """Change single fields; a uid or resourceVersion in the metadata is a precondition."""
+        path = kind.path(namespace, name, subresource)
+        return await self._call(
+            "PATCH", kind, path, body, query={"fieldManager": labels.FIELD_MANAGER}, content_type=MERGE
+        )
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_s: int | None = None,
+        orphan: bool = False,
+    ) -> bool:
+        """Delete an object, if it still is the one with this uid and resourceVersion; return whether there was one.
+
+        Raises Conflict when it is another one. It may take its time to go: finalizers, and pods that stop. With
+        `orphan` what it owns stays, and belongs to nobody.
+        """
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        body: Body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {key: value for key, value in preconditions.items() if value is not None},
+            "propagationPolicy": "Orphan" if orphan else "Background",
+        }
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        try:
+            await self._call("DELETE", kind, kind.path(namespace, name), body)
+        except NotFound:
+            return False
+        return True
+
+    async def review(self, attributes: Mapping[str, str]) -> bool:
+        """Ask whether the operator may do something (SelfSubjectAccessReview)."""
+        kind = Kind.ACCESS_REVIEW
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": dict(attributes)},
+        }
+        answer = await self._call("POST", kind, kind.path(None), body)
+        return bool(answer.get("status", {}).get("allowed"))
+
+    async def _list(self, kind: Kind, namespace: str | None, selectors: Mapping[str, str]) -> list[Body]:
+        items: list[Body] = []
+        query = {"limit": str(PAGE), **selectors}
+        while True:
+            page = await self._call("GET", kind, kind.path(namespace), query=query)
+            items += page.get("items") or ()
+            token = page["metadata"].get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    async def _call(
+        self,
+        method: str,
+        kind: Kind,
+        path: str,
+        body: Body | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Body:
+        """Return the object in the answer. Raises ApiError; Unavailable when the last try failed as well."""
+        deadline = self._clock() + DEADLINE_S
+        for pause_s in pauses(self._random):
+            started = self._clock()
+            try:
+                answer = await self._try(method, path, body, dict(query or {}), content_type)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                self._metrics.called(method, kind.plural, 0, self._clock() - started)
+                failure: ApiError = Unavailable(f"{method} {path}: {type(error).__name__}: {error}".rstrip(": "))
+            else:
+                self._metrics.called(method, kind.plural, answer.status, self._clock() - started)
+                if answer.status < 300:
+                    return answer.body
+                failure = error_of(answer.status, answer.body, f"{method} {path}")
+                if not worth_another_try(answer.status):
+                    raise failure
+                pause_s = max(pause_s, answer.pause_s)
+            if self._clock() + pause_s >= deadline:
+                raise failure
+            self.retries += 1
+            self._metrics.repeated()
+            log.info("request.repeated", method=method, path=path, reason=str(failure), pause_s=round(pause_s, 3))
+            await self._sleep(pause_s)
+        raise AssertionError("pauses never end")
+
+    async def _try(
+        self, method: str, path: str, body: Body | None, query: Mapping[str, str], content_type: str
+    ) -> _Answer:
+        host = self._client.configuration.host
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        _, url, headers, sent, _ = await self._client.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"], _host=host
+        )
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        timeout = aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
+        response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+            method, url, headers, sent, _request_timeout=timeout
+        )
+        async with response.response:
+            content = await response.read()
+        return _Answer(response.status, _decoded(content, response.status), asked_pause(response.headers))
+
+
+def _terms(wanted: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+
+
+def _decoded(content: bytes, status: int) -> Body:
+    """Return the answer as JSON; what a proxy in between says in another language, as a message."""
+    try:
+        decoded: Any = json.loads(content)
+    except ValueError:
+        decoded = None
+    if isinstance(decoded, dict):
+        return decoded
+    if status < 300:
+        raise aiohttp.ClientPayloadError("the answer is no JSON object")
+    return {"message": content[:200].decode(errors="replace")}
+
+
+def _status_in(content: bytes) -> Body | None:
+    """Return the API server's own refusal; None for what came from behind it."""
+    try:
+        decoded: Any = json.loads(content)
+    except ValueError:
+        return {"message": content[:200].decode(errors="replace")}
+    return decoded if isinstance(decoded, dict) and decoded.get("kind") == "Status" else None
+
+
+@contextlib.asynccontextmanager
+async def connect(kubeconfig: str | None = None, metrics: OperatorMetrics | None = None) -> AsyncIterator[Kube]:
+    """Open the connection to the API server: of the pod this runs in, or of a kubeconfig. Raises ConfigException."""
+    configuration = Configuration()
+    if kubeconfig is not None:
+        await load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, client_configuration=configuration
+        )
+    else:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    async with ApiClient(configuration) as client:
+        yield Kube(client, metrics=metrics)
+
+
+__all__ = ["ConfigException", "Kube", "connect"]

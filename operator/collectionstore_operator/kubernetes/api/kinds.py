@@ -1,0 +1,74 @@
+"""The kinds of objects the operator talks about, and where the API server keeps them."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+from collectionstore_operator.resource import labels
+
+Body: TypeAlias = dict[str, Any]
+"""JSON of an object or a part of one."""
+
+
+class _Place(NamedTuple):
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+
+class Kind(enum.Enum):
+    """One kind; its name is that of the API."""
+
+    CLUSTER = _Place(labels.API_VERSION, labels.PLURAL)
+    CONFIG_MAP = _Place("v1", "configmaps")
+    EVENT = _Place("events.k8s.io/v1", "events")
+    LEASE = _Place("coordination.k8s.io/v1", "leases")
+    NAMESPACE = _Place("v1", "namespaces", namespaced=False)
+    NODE = _Place("v1", "nodes", namespaced=False)
+    PERSISTENT_VOLUME = _Place("v1", "persistentvolumes", namespaced=False)
+    PERSISTENT_VOLUME_CLAIM = _Place("v1", "persistentvolumeclaims")
+    POD = _Place("v1", "pods")
+    POD_DISRUPTION_BUDGET = _Place("policy/v1", "poddisruptionbudgets")
+    POD_MONITOR = _Place("monitoring.coreos.com/v1", "podmonitors")
+    SECRET = _Place("v1", "secrets")
+    SERVICE = _Place("v1", "services")
+    SERVICE_ACCOUNT = _Place("v1", "serviceaccounts")
+    SIGNING_REQUEST = _Place("certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False)
+    STORAGE_CLASS = _Place("storage.k8s.io/v1", "storageclasses", namespaced=False)
+    STATEFUL_SET = _Place("apps/v1", "statefulsets")
+    ACCESS_REVIEW = _Place("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
+
+    @property
+    def api_version(self) -> str:
+        """Return what stands in `apiVersion`."""
+        return self.value.api_version
+
+    @property
+    def group(self) -> str:
+        """Return the API group, empty for the core."""
+        group, slash, _ = self.api_version.partition("/")
+        return group if slash else ""
+
+    @property
+    def plural(self) -> str:
+        """Return the name of the resource in paths and in roles."""
+        return self.value.plural
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the path of an object, or of all of a namespace, or of all there are without one."""
+        parts = ["apis" if self.group else "api", *self.api_version.split("/")]
+        if self.value.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts += [self.plural, *(part for part in (name, subresource) if part is not None)]
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def kind_named(body: Body) -> Kind:
+    """Return the kind of an object from what stands in it. Raises ValueError for one nobody here talks about."""
+    api_version, name = body["apiVersion"], body["kind"].lower()
+    for kind in Kind:
+        if kind.api_version == api_version and name in (kind.plural[:-1], kind.plural.removesuffix("es")):
+            return kind
+    raise ValueError(f"{api_version} {body['kind']} is no kind of ours")

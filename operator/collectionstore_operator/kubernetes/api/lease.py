@@ -1,0 +1,197 @@
+"""Who of several operators may act: a Lease, and with it the fencing epoch that nodes check.
+
+Whether a holder still lives is judged by whether its Lease changes, on this process's own monotonic clock; times
+written by others are never compared with ours. As in client-go's leader election.
+
+Invariants:
+- the epoch rises with every takeover, so what the one before still sends is refused by the nodes;
+- an identity is that of one process at a time: a pod's name, or a host's with the number of the process;
+- an epoch is never below the Unix second of its takeover: it rises even after somebody has deleted the Lease;
+- who could not renew for RENEW_DEADLINE_S stops acting before anyone else may begin (LEASE_S).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from collectionstore_operator.kubernetes.api.api_errors import AlreadyExists, ApiError, Conflict
+from collectionstore_operator.kubernetes.api.client import Kube
+from collectionstore_operator.kubernetes.api.kinds import Body, Kind
+from collectionstore_operator.observability.metrics import OperatorMetrics
+from collectionstore_operator.resource import labels
+
+LEASE_S: Final = 15
+RENEW_DEADLINE_S: Final = 10.0
+RETRY_S: Final = 2.0
+EPOCH: Final = f"{labels.GROUP}/epoch"
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """It could not be renewed in time, or another operator has it: end this process at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A state of the Lease, and when it was first seen, in seconds of the monotonic clock."""
+
+    resource_version: str
+    since: float
+
+
+class Lease:
+    """One operator's part in the election. Not shared between event loops."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        name: str,
+        namespace: str,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        metrics: OperatorMetrics | None = None,
+    ) -> None:
+        self._kube = kube
+        self._name = name
+        self._namespace = namespace
+        self._identity = identity
+        self._clock = clock
+        self._wall = wall
+        self._sleep = sleep
+        self._metrics = metrics or OperatorMetrics(CollectorRegistry())
+        self._seen = _Seen("", 0.0)
+        self._renewed = 0.0
+        self.epoch = 0
+        """Of this holder; 0 before the Lease was acquired."""
+
+    async def acquire(self) -> int:
+        """Wait until the Lease is ours; return the new epoch."""
+        waiting_for = ""
+        while True:
+            started = self._clock()
+            try:
+                holder = await self._try_acquire()
+            except ApiError as error:
+                holder = str(error)
+            if not holder:
+                self._renewed = started
+                log.info("lease.acquired", name=self._name, identity=self._identity, epoch=self.epoch)
+                return self.epoch
+            if holder != waiting_for:
+                waiting_for = holder
+                log.info("lease.awaited", name=self._name, holder=holder)
+            await self._sleep(RETRY_S)
+
+    async def keep(self) -> None:
+        """Renew until cancelled. Raises LeaseLost."""
+        while True:
+            await self._sleep(RETRY_S)
+            started = self._clock()
+            try:
+                async with asyncio.timeout(max(0.0, RENEW_DEADLINE_S - self.age_s)):
+                    await self._renew()
+            except (ApiError, TimeoutError) as error:
+                self._metrics.not_renewed()
+                log.warning("lease.not_renewed", name=self._name, reason=str(error) or "no answer in time")
+                if self.age_s >= RENEW_DEADLINE_S:
+                    raise LeaseLost(f"{self._name} could not be renewed for {self.age_s:.0f} s") from error
+            else:
+                self._renewed = started
+
+    @property
+    def age_s(self) -> float:
+        """Return how long ago the Lease was renewed last, counted from before the request."""
+        return self._clock() - self._renewed
+
+    @property
+    def holds(self) -> bool:
+        """Return whether nobody else may have it yet: it was renewed lately, and time was not slept through."""
+        return self.epoch > 0 and self.age_s < RENEW_DEADLINE_S
+
+    async def release(self) -> None:
+        """Let the next operator begin at once."""
+        try:
+            found = await self._kube.get(Kind.LEASE, self._name, self._namespace)
+            if self._is_ours(found):
+                found["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._kube.replace(found)
+                log.info("lease.released", name=self._name)
+        except ApiError as error:
+            log.warning("lease.not_released", name=self._name, reason=str(error))
+
+    async def _try_acquire(self) -> str:
+        """Take the Lease if it is free; return who holds it otherwise, empty when it is ours now."""
+        found = await self._kube.find(Kind.LEASE, self._name, self._namespace)
+        if found is None:
+            epoch = int(self._wall())
+            try:
+                await self._kube.create(self._body(epoch, 0))
+            except AlreadyExists:
+                return "somebody was faster"
+            self.epoch = epoch
+            return ""
+        holder = found["spec"].get("holderIdentity") or ""
+        # Our own name was left there by the container before this one in the same pod, which has ended.
+        if holder not in ("", self._identity) and not self._is_stale(found):
+            return str(holder)
+        epoch = max(_epoch_of(found) + 1, int(self._wall()))
+        body = self._body(epoch, int(found["spec"].get("leaseTransitions") or 0) + 1)
+        body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        try:
+            await self._kube.replace(body)
+        except Conflict:
+            return "somebody was faster"
+        self.epoch = epoch
+        return ""
+
+    async def _renew(self) -> None:
+        found = await self._kube.get(Kind.LEASE, self._name, self._namespace)
+        if not self._is_ours(found):
+            raise LeaseLost(f"{self._name} was taken over by {found['spec'].get('holderIdentity') or 'nobody'}")
+        found["spec"]["renewTime"] = self._moment()
+        await self._kube.replace(found)
+
+    def _is_stale(self, found: Body) -> bool:
+        """Whether the Lease has not changed for as long as its holder had to renew it, as seen from here."""
+        version, now = found["metadata"]["resourceVersion"], self._clock()
+        if version != self._seen.resource_version:
+            self._seen = _Seen(version, now)
+        return now - self._seen.since >= float(found["spec"].get("leaseDurationSeconds") or LEASE_S)
+
+    def _is_ours(self, found: Body) -> bool:
+        return found["spec"].get("holderIdentity") == self._identity and _epoch_of(found) == self.epoch
+
+    def _body(self, epoch: int, transitions: int) -> Body:
+        moment = self._moment()
+        return {
+            "apiVersion": Kind.LEASE.api_version,
+            "kind": "Lease",
+            "metadata": {"name": self._name, "namespace": self._namespace, "annotations": {EPOCH: str(epoch)}},
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": LEASE_S,
+                "acquireTime": moment,
+                "renewTime": moment,
+                "leaseTransitions": transitions,
+            },
+        }
+
+    def _moment(self) -> str:
+        return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _epoch_of(found: Body) -> int:
+    text = (found["metadata"].get("annotations") or {}).get(EPOCH, "")
+    return int(text) if text.isascii() and text.isdigit() else 0

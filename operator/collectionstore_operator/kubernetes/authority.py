@@ -1,0 +1,183 @@
+"""The keys of a cluster: its authority and the operator's own pair in Secrets, and the signing of what nodes ask for.
+
+A member's key is never here: the node makes it, and only its public half comes, in a request. The Secrets outlive the
+resource as long as the volumes do, since those hold certificates by this authority.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.certificate_requests import read_request
+from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
+from collectionstore_operator.model.observed import Certificate, CertificateKind
+from collectionstore_operator.reconcile import pki
+from collectionstore_operator.reconcile.pki import KeyPair
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
+
+CERTIFICATE: Final = "tls.crt"
+KEY: Final = "tls.key"
+
+
+class Authority:
+    """The Secrets of one cluster. Keeps what it read, so that an unchanged pair is not parsed again."""
+
+    def __init__(self, kube: Kube, record: Record) -> None:
+        self._kube = kube
+        self._record = record
+        self._shown: tuple[bytes, bytes] | None = None
+        self._context: ssl.SSLContext | None = None
+
+    async def look(self, desired: Desired) -> tuple[tuple[Certificate, ...], ssl.SSLContext | None]:
+        """Return the certificates there are, and how to call the members; None while that is not known."""
+        authority = await self._pair(desired, labels.authority_secret(desired.name))
+        own = await self._pair(desired, labels.operator_secret(desired.name))
+        found = []
+        for pair, kind, name in (
+            (authority, CertificateKind.AUTHORITY, desired.name),
+            (own, CertificateKind.OPERATOR, labels.ADMINISTRATOR),
+        ):
+            if pair is not None:
+                found.append(pki.read_certificate(pair.certificate_pem, kind, name))
+        if authority is not None and own is not None:
+            shown = (authority.certificate_pem, own.certificate_pem)
+            if shown != self._shown:
+                self._context = _client_context(authority, own)
+                self._shown = shown
+        return tuple(found), self._context
+
+    async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
+        """Make the authority or the operator's pair, or renew it; the authority under the key it has."""
+        if action.kind is CertificateKind.AUTHORITY:
+            old = await self._pair(desired, labels.authority_secret(desired.name))
+            pair = pki.make_authority(
+                action.name,
+                cluster_id,
+                lifetime_s=action.lifetime_s,
+                now=now,
+                key_pem=old.key_pem if old is not None else None,
+            )
+            await self._store(desired, labels.authority_secret(desired.name), pair)
+            await self._trust(desired, pair)
+            return
+        pair = pki.make_leaf(
+            await self._authority(desired),
+            kind=action.kind,
+            name=action.name,
+            names=action.names,
+            lifetime_s=action.lifetime_s,
+            now=now,
+        )
+        await self._store(desired, labels.operator_secret(desired.name), pair)
+
+    async def publish(self, desired: Desired) -> None:
+        """Put the authority there is, if there is one, into the record again."""
+        pair = await self._pair(desired, labels.authority_secret(desired.name))
+        if pair is not None:
+            await self._trust(desired, pair)
+
+    async def sign(self, action: SignRequest, desired: Desired, *, now: float) -> None:
+        """Approve and sign a request, after another look at who made it. Raises ActionRefused."""
+        request = await self._open_request(action.request, desired, name=action.name, uid=action.uid)
+        if request is None:
+            return  # answered already
+        certificate = pki.sign_request(
+            await self._authority(desired),
+            base64.b64decode(request["spec"]["request"]),
+            name=action.name,
+            names=action.names,
+            lifetime_s=min(action.lifetime_s, int(request["spec"].get("expirationSeconds") or action.lifetime_s)),
+            now=now,
+        )
+        version = {"metadata": {"resourceVersion": request["metadata"]["resourceVersion"]}}
+        approval = {"type": "Approved", "status": "True", "reason": "MemberPod", "message": action.reason}
+        approved = await self._kube.patch(
+            Kind.SIGNING_REQUEST,
+            action.request,
+            None,
+            {**version, "status": {"conditions": [approval]}},
+            subresource="approval",
+        )
+        signed: Body = {
+            "metadata": {"resourceVersion": approved["metadata"]["resourceVersion"]},
+            "status": {"certificate": base64.b64encode(certificate).decode()},
+        }
+        await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, signed, subresource="status")
+
+    async def deny(self, action: DenyRequest) -> None:
+        """Refuse a request; whoever asked reads why."""
+        condition = {"type": "Denied", "status": "True", "reason": "NoMemberPod", "message": action.reason}
+        body: Body = {"status": {"conditions": [condition]}}
+        await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, body, subresource="approval")
+
+    async def forget(self, desired: Desired) -> None:
+        """Delete the Secrets, with the last volume."""
+        for name in (labels.operator_secret(desired.name), labels.authority_secret(desired.name)):
+            await self._kube.delete(Kind.SECRET, name, desired.namespace)
+
+    async def _trust(self, desired: Desired, pair: KeyPair) -> None:
+        """Put the certificate into the record, from where the pods mount it.
+
+        It is renewed under the same key, so that what was signed before holds: one to trust is enough.
+        """
+        await self._record.change(desired, authorities=pair.certificate_pem.decode())
+
+    async def _open_request(self, request: str, desired: Desired, *, name: str, uid: str) -> Body | None:
+        body = await self._kube.get(Kind.SIGNING_REQUEST, request)
+        found = read_request(body, desired)
+        if found is None:
+            return None
+        if (found.member, found.pod_uid) != (name, uid):
+            raise ActionRefused(
+                f"the request {request} was made by {found.member} {found.pod_uid}, not by {name} {uid}"
+            )
+        return body
+
+    async def _authority(self, desired: Desired) -> KeyPair:
+        pair = await self._pair(desired, labels.authority_secret(desired.name))
+        if pair is None:
+            raise ActionRefused(f"the Secret {labels.authority_secret(desired.name)} is missing or incomplete")
+        return pair
+
+    async def _pair(self, desired: Desired, name: str) -> KeyPair | None:
+        found = await self._kube.find(Kind.SECRET, name, desired.namespace)
+        data = (found or {}).get("data") or {}
+        if not data.get(CERTIFICATE) or not data.get(KEY):
+            return None
+        return KeyPair(base64.b64decode(data[CERTIFICATE]), base64.b64decode(data[KEY]))
+
+    async def _store(self, desired: Desired, name: str, pair: KeyPair) -> None:
+        data = {CERTIFICATE: pair.certificate_pem, KEY: pair.key_pem}
+        body: Body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "namespace": desired.namespace,
+                "labels": labels.object_labels(desired.name),
+            },
+            "type": "kubernetes.io/tls",
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        }
+        await self._kube.apply(body)
+
+
+def _client_context(authority: KeyPair, own: KeyPair) -> ssl.SSLContext:
+    """Return how the operator calls members: it trusts the cluster's authority alone, and shows its own certificate."""
+    context = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    # The standard library reads a pair from files only; they are gone before this returns.
+    with tempfile.TemporaryDirectory(prefix="collectionstore-") as folder:
+        certificate, key = Path(folder, CERTIFICATE), Path(folder, KEY)
+        certificate.write_bytes(own.certificate_pem)
+        key.touch(mode=0o600)
+        key.write_bytes(own.key_pem)
+        context.load_cert_chain(certificate, key)
+    return context

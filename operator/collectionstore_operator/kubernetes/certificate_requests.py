@@ -1,0 +1,38 @@
+"""A CertificateSigningRequest as the planner sees it: who asks is what the API server stamped on it. Pure.
+
+The account and the pod come from the token the request was made with, which is bound to the pod; no client can write
+those fields. Source: Kubernetes docs, "Certificates and Certificate Signing Requests"; KEP-4193.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from collectionstore_operator.model.observed import SigningRequest
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
+
+SIGNER: Final = f"{labels.GROUP}/node"
+_POD_NAME: Final = "authentication.kubernetes.io/pod-name"
+_POD_UID: Final = "authentication.kubernetes.io/pod-uid"
+
+
+def account(desired: Desired) -> str:
+    """Return the user that the pods of a cluster are."""
+    return f"system:serviceaccount:{desired.namespace}:{labels.service_account(desired.name)}"
+
+
+def read_request(body: Mapping[str, Any], desired: Desired) -> SigningRequest | None:
+    """Return an open request of a cluster's pods; None for one that is answered, or somebody else's."""
+    spec, status = body["spec"], body.get("status") or {}
+    if spec.get("signerName") != SIGNER or spec.get("username") != account(desired):
+        return None
+    if status.get("certificate") or any(one["type"] in ("Denied", "Failed") for one in status.get("conditions") or ()):
+        return None
+    extra = spec.get("extra") or {}
+    return SigningRequest(
+        name=body["metadata"]["name"],
+        member=next(iter(extra.get(_POD_NAME) or ()), ""),
+        pod_uid=next(iter(extra.get(_POD_UID) or ()), ""),
+    )

@@ -1,0 +1,149 @@
+"""A PersistentVolumeClaim as a volume: what is recorded on it, whether it can be empty, how large it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from collectionstore_operator.manifests.statefulset import DATA_VOLUME
+from collectionstore_operator.model.observed import ABSENT, Absent, NodeId, Unknown, Volume
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.fields import stored_bytes
+
+FILE_SYSTEM_S: Final = 120.0
+"""Longer than a kubelet takes to make a mounted file system larger."""
+
+
+def claim_name(desired: Desired, ordinal: int) -> str:
+    """Return the name that the StatefulSet's controller gives to a claim."""
+    return f"{DATA_VOLUME}-{desired.member(ordinal)}"
+
+
+def ordinal_of(desired: Desired, name: str) -> int | None:
+    """Return whose claim it is, None for one of another purpose."""
+    prefix = f"{DATA_VOLUME}-"
+    return desired.ordinal(name.removeprefix(prefix)) if name.startswith(prefix) else None
+
+
+def read_claim(
+    claim: Mapping[str, Any],
+    pod: Mapping[str, Any] | None,
+    cluster_id: str,
+    classes: Mapping[str, Mapping[str, Any] | None] | None = None,
+) -> Volume | Unknown:
+    """Return what is known of a claim's disk; `pod` is the one that uses it, if there is one.
+
+    `classes` are the StorageClasses that were looked up, None for one that does not exist.
+
+    One that is on its way out is nobody's disk any more, but for a pod that still runs on it: such a pod has to stop
+    before the claim can go, and to see the disk is what makes the planner ask for that again.
+    """
+    metadata = claim["metadata"]
+    if "deletionTimestamp" in metadata and not _holds(pod):
+        return Unknown("it is being deleted")
+    annotations = metadata.get("annotations") or {}
+    found = annotations.get(labels.CLUSTER_ID, "")
+    if found and cluster_id and found != cluster_id:
+        return Unknown(f"it belongs to the cluster {found}")
+    return Volume(
+        name=metadata["name"],
+        node_id=_node_id(claim, annotations),
+        removed=labels.REMOVED in annotations,
+        size_bytes=requested_bytes(claim),
+        capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
+        cannot_grow=_cannot_grow(claim, classes or {}),
+        growing=_growing(claim),
+    )
+
+
+def leaves(claim: Mapping[str, Any] | None) -> bool:
+    """Whether a claim is being deleted, and so waits only for the pod that uses it."""
+    return claim is not None and "deletionTimestamp" in claim["metadata"]
+
+
+def requested_bytes(claim: Mapping[str, Any]) -> int | None:
+    """Return the size that a claim, or a template of claims, asks for; None when it says none."""
+    return _bytes((claim["spec"].get("resources") or {}).get("requests", {}).get("storage"))
+
+
+def class_of(claim: Mapping[str, Any]) -> str:
+    """Return the name of the StorageClass of a claim; empty while it has none."""
+    return claim["spec"].get("storageClassName") or ""
+
+
+def needs_class(claim: Mapping[str, Any], wanted_bytes: int) -> bool:
+    """Whether its StorageClass has to be known: to make it larger, or to say why it is not bound."""
+    size = requested_bytes(claim)
+    return _unbound(claim) or (size is not None and size < wanted_bytes)
+
+
+def restart_reason(claim: Mapping[str, Any] | None, now: float) -> str:
+    """Return why the pod on a claim must start anew: some storage makes its file system larger only then."""
+    waiting = _condition(claim or {}, "FileSystemResizePending")
+    since = (waiting or {}).get("lastTransitionTime")
+    if not since or now - datetime.fromisoformat(since).timestamp() < FILE_SYSTEM_S:
+        return ""
+    return "its disk has grown, and its file system can only be made larger by a restart"
+
+
+def obstacle(claim: Mapping[str, Any] | None, classes: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return what is wrong with a claim that is not bound; empty for one that is, and for one that is not there."""
+    if claim is None or not _unbound(claim):
+        return ""
+    name, phase, wanted = claim["metadata"]["name"], claim.get("status", {}).get("phase", "Pending"), class_of(claim)
+    if phase == "Lost":
+        return f"the volume of the claim {name} is lost"
+    if wanted and wanted in classes and classes[wanted] is None:
+        return f"the claim {name} is not bound: the StorageClass {wanted} does not exist"
+    of_class = f" of the StorageClass {wanted}" if wanted else ": it names no StorageClass, and there is no default"
+    return f"the claim {name} is not bound to a volume{of_class}"
+
+
+def _unbound(claim: Mapping[str, Any]) -> bool:
+    phase: str = claim.get("status", {}).get("phase") or ("Bound" if claim["spec"].get("volumeName") else "Pending")
+    return phase != "Bound"
+
+
+def _cannot_grow(claim: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any] | None]) -> str:
+    name = class_of(claim)
+    if name not in classes:
+        return ""  # nobody asked for more
+    found = classes[name]
+    if found is None:
+        return f"the StorageClass {name} does not exist" if name else "without a StorageClass it cannot be made larger"
+    return "" if found.get("allowVolumeExpansion") else f"the StorageClass {name} does not allow volumes to grow"
+
+
+def _growing(claim: Mapping[str, Any]) -> str:
+    """Return what the storage says of a growth; errors first, since the others go on saying that they try."""
+    for kind in ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending", "Resizing"):
+        found = _condition(claim, kind)
+        if found:
+            message = " ".join((found.get("message") or "").split())
+            return f"{kind}: {message}" if message else kind
+    return ""
+
+
+def _condition(claim: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    conditions = claim.get("status", {}).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == kind and one["status"] == "True"), None)
+
+
+def _bytes(quantity: Any) -> int | None:
+    try:
+        return None if quantity is None else stored_bytes(str(quantity))
+    except ValueError:
+        return None  # a form of another API version: nothing is concluded from it
+
+
+def _holds(pod: Mapping[str, Any] | None) -> bool:
+    return pod is not None and "deletionTimestamp" not in pod["metadata"] and bool(pod["spec"].get("nodeName"))
+
+
+def _node_id(claim: Mapping[str, Any], annotations: Mapping[str, str]) -> NodeId | Absent | Unknown:
+    if annotations.get(labels.NODE_ID):
+        return annotations[labels.NODE_ID]
+    # A claim that was never bound has never been mounted.
+    return ABSENT if not claim["spec"].get("volumeName") else Unknown("nobody was met on it yet")

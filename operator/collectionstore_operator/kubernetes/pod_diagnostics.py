@@ -1,0 +1,64 @@
+"""What stands around the pods of a cluster and explains their troubles.
+
+Machines, classes of storage, the namespace itself, and what was said when a pod could not be made; all but the
+namespace is looked at only while there is something to explain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.pods import lost_machines
+from collectionstore_operator.resource.desired import Desired
+
+Classes: TypeAlias = Mapping[str, Mapping[str, Any] | None]
+"""StorageClasses by name; None for one that does not exist, as for no name."""
+
+
+async def lost(kube: Kube, pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return which machines under pods are lost; they are asked about only while some pod is not ready."""
+    used = frozenset(name for pod in pods if (name := pod["spec"].get("nodeName")))
+    if all(_ready(pod) for pod in pods):
+        return frozenset()
+    nodes = await kube.find_all(Kind.NODE)
+    return lost_machines({node["metadata"]["name"]: node for node in nodes}, used)
+
+
+async def storage_classes(kube: Kube, names: Iterable[str]) -> Classes:
+    """Return the classes of these names."""
+    wanted = sorted(set(names))
+    found = await asyncio.gather(*(kube.find(Kind.STORAGE_CLASS, name) for name in wanted if name))
+    return {"": None, **dict(zip((name for name in wanted if name), found, strict=True))} if wanted else {}
+
+
+async def is_terminating(kube: Kube, namespace: str) -> bool:
+    """Return whether a namespace is being deleted: from then on the API server refuses everything new in it."""
+    found = await kube.find(Kind.NAMESPACE, namespace)
+    return found is not None and "deletionTimestamp" in found["metadata"]
+
+
+async def refusals(kube: Kube, desired: Desired, ordinals: Iterable[int]) -> dict[int, str]:
+    """Return why the StatefulSet could not make the pods of these ordinals, in its controller's newest words.
+
+    A quota, a policy, a missing account: it says so in Events alone.
+    """
+    missing = {ordinal: f" Pod {desired.member(ordinal)} " for ordinal in ordinals}
+    if not missing:
+        return {}
+    fields = {"regarding.kind": "StatefulSet", "regarding.name": desired.name, "reason": "FailedCreate"}
+    events = sorted(await kube.find_all(Kind.EVENT, desired.namespace, fields=fields), key=_last_seen)
+    notes = [" ".join((event.get("note") or "").split()) for event in events]
+    return {ordinal: note for ordinal, part in missing.items() for note in notes if part in note}
+
+
+def _last_seen(event: Body) -> str:
+    series = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

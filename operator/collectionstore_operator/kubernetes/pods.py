@@ -1,0 +1,139 @@
+"""A pod of the API as the planner sees it, and what is wrong with it in the planner's words. Pure.
+
+Reasons are those of the kubelet and the scheduler; one that is not known here is shown and blamed on nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from collectionstore_operator.model.observed import Failure, Pod
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, Desired
+
+CRASHES: Final = 3
+"""A container that ended this often and waits to be started again counts as crashing."""
+NODE_LOST: Final = "NodeLost"
+
+_WAITING: Final = {
+    "CrashLoopBackOff": Failure.CRASH,
+    "CreateContainerConfigError": Failure.CONFIGURATION,
+    "CreateContainerError": Failure.IMAGE,
+    "ErrImageNeverPull": Failure.IMAGE,
+    "ErrImagePull": Failure.IMAGE,
+    "ImageInspectError": Failure.IMAGE,
+    "ImagePullBackOff": Failure.IMAGE,
+    "InvalidImageName": Failure.IMAGE,
+    "RunContainerError": Failure.IMAGE,
+}
+_EXITS: Final = {
+    64: Failure.CONFIGURATION,
+    65: Failure.DISK,
+    69: Failure.CONFIGURATION,
+    74: Failure.DISK,
+}
+"""Exit codes of a node, as in the README of the node: sysexits.h."""
+
+
+def read_pod(
+    body: Mapping[str, Any],
+    desired: Desired,
+    *,
+    now: float,
+    lost_machines: frozenset[str],
+    restart_reason: str = "",
+    disk_leaves: bool = False,
+) -> Pod:
+    """Return what the API says of a pod; `lost_machines` are those that are gone or have not been heard of.
+
+    `disk_leaves`: its claim is being deleted, so that the next pod of its name cannot get the same disk.
+    """
+    metadata, status = body["metadata"], body.get("status", {})
+    annotations = metadata.get("annotations") or {}
+    name, machine = metadata["name"], body["spec"].get("nodeName") or ""
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    conditions = {one["type"]: one for one in status.get("conditions") or ()}
+    lost = machine in lost_machines
+    running = "running" in (container.get("state") or {}) and not lost
+    ready = running and conditions.get("Ready", {}).get("status") == "True"
+    failure, detail = (Failure.NONE, "") if ready else _diagnose(status, container, conditions, machine, lost=lost)
+    host = host_of(name, desired)
+    scheme = "https" if desired.spec.tls.client == "Required" else "http"
+    return Pod(
+        uid=metadata["uid"],
+        running=running,
+        ready=ready,
+        terminating="deletionTimestamp" in metadata,
+        stranded="deletionTimestamp" in metadata and lost and disk_leaves,
+        revision=annotations.get(labels.REVISION, ""),
+        restarts=int(container.get("restartCount") or 0),
+        unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
+        failure=failure,
+        detail=detail,
+        replace_requested=labels.REPLACE in annotations,
+        restart_reason=restart_reason,
+        peer_address=f"{host}:{PEER_PORT}",
+        http_address=f"{scheme}://{host}:{CLIENT_PORT}",
+    )
+
+
+def address_of(body: Mapping[str, Any], desired: Desired) -> dict[str, str]:
+    """Return the IP address of a pod under the name its certificate is for; empty before it has one."""
+    address = body.get("status", {}).get("podIP")
+    return {host_of(body["metadata"]["name"], desired): address} if address else {}
+
+
+def host_of(pod: str, desired: Desired) -> str:
+    """Return the stable name of a pod, under which other members and clients reach it."""
+    return f"{pod}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
+
+
+def lost_machines(nodes: Mapping[str, Mapping[str, Any]], used: frozenset[str]) -> frozenset[str]:
+    """Return which of the used machines are gone, tainted as out of service, or have not been heard of."""
+    return frozenset(name for name in used if name not in nodes or _is_lost(nodes[name]))
+
+
+def _is_lost(node: Mapping[str, Any]) -> bool:
+    taints = {taint["key"] for taint in node.get("spec", {}).get("taints") or ()}
+    conditions = {one["type"]: one["status"] for one in node.get("status", {}).get("conditions") or ()}
+    return "node.kubernetes.io/out-of-service" in taints or conditions.get("Ready") == "Unknown"
+
+
+def _diagnose(
+    status: Mapping[str, Any],
+    container: Mapping[str, Any],
+    conditions: Mapping[str, Mapping[str, Any]],
+    machine: str,
+    *,
+    lost: bool,
+) -> tuple[Failure, str]:
+    """Return what kind of trouble a pod is in, and the trouble in words."""
+    if lost:
+        return Failure.MACHINE, f"{NODE_LOST}: the machine {machine} is gone or does not report"
+    scheduled = conditions.get("PodScheduled", {})
+    if not machine and scheduled.get("status") == "False":
+        return Failure.SCHEDULING, _words(scheduled)
+    if status.get("phase") == "Failed":
+        return Failure.MACHINE, _words(status)  # evicted, or refused by the kubelet: the container never decides that
+    ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    if ended and ended.get("exitCode") in _EXITS:
+        return _EXITS[ended["exitCode"]], f"exit code {ended['exitCode']}: {_words(ended)}"
+    failure = _WAITING.get(waiting.get("reason", ""), Failure.NONE)
+    if failure is Failure.CRASH and int(container.get("restartCount") or 0) < CRASHES:
+        failure = Failure.NONE
+    if failure is not Failure.NONE and ended and failure is Failure.CRASH:
+        return failure, f"{_words(waiting)}; last exit code {ended.get('exitCode')}"
+    return failure, _words(waiting) if waiting.get("reason") != "ContainerCreating" else ""
+
+
+def _words(said: Mapping[str, Any]) -> str:
+    reason, message = said.get("reason") or "", " ".join((said.get("message") or "").split())
+    return f"{reason}: {message}" if reason and message else reason or message
+
+
+def _unready_since(metadata: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> float:
+    changed = conditions.get("Ready", {}).get("lastTransitionTime") or metadata["creationTimestamp"]
+    return datetime.fromisoformat(changed).timestamp()

@@ -1,0 +1,1 @@
+"""What the planner works on: observed state, actions, and the assessment of a cluster. Pure."""

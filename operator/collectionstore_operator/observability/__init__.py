@@ -1,0 +1,1 @@
+"""Logs, metrics, traces, probes and debug pages of the operator."""

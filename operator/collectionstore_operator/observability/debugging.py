@@ -1,0 +1,122 @@
+"""Pages of the operator for people who look for the cause of trouble, beside its probes and metrics.
+
+What only shows (`/debug/tasks`, `/debug/clusters`) is there for whoever gets to the port, as the metrics are. What acts
+(`/debug/profile`, `/debug/log-level`) answers on loopback alone: that is `kubectl port-forward`, which needs the right
+to it. Nothing here shows a Secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from collectionstore_operator.observability import profiling
+from collectionstore_operator.observability.logs import Level, LogLevels
+
+BODY_BYTES_MAX: Final = 4096
+SECONDS: Final = "10"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The loop of one resource; `silent_s` since a round came to an end."""
+
+    namespace: str
+    name: str
+    running: bool
+    silent_s: float
+    rounds: int
+    last_result: str | None
+    last_trouble: str | None
+    last_actions: int | None
+    last_s: float | None
+
+
+class WantedLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to log from now on."""
+
+    level: Level
+
+
+class Pages:
+    """What the pages show; `loops` is replaced when this operator begins to act."""
+
+    def __init__(self, levels: LogLevels, *, profiling_allowed: bool) -> None:
+        self.loops: Callable[[], Sequence[LoopReport]] = tuple
+        self._levels = levels
+        self._profiler = profiling.Profiler() if profiling_allowed else None
+
+    def add_to(self, application: web.Application) -> None:
+        """Add the routes."""
+        router = application.router
+        router.add_get("/debug/tasks", _tasks)
+        router.add_get("/debug/clusters", self._clusters)
+        router.add_get("/debug/profile", _on_loopback(self._profile))
+        router.add_get("/debug/log-level", _on_loopback(self._level))
+        router.add_put("/debug/log-level", _on_loopback(self._change_level))
+
+    async def _clusters(self, _request: web.Request) -> web.Response:
+        return _json(list(self.loops()))
+
+    async def _profile(self, request: web.Request) -> web.Response:
+        if self._profiler is None:
+            detail = "set COLLECTIONSTORE_PROFILING=Enabled and restart the operator"
+            return _problem(403, "profiling_disabled", "Profiles are not allowed", detail)
+        seconds = request.query.get("seconds", SECONDS)
+        if not (seconds.isascii() and seconds.isdigit() and 1 <= int(seconds[:4]) <= profiling.SECONDS_MAX):
+            detail = f"seconds: allowed are 1 to {profiling.SECONDS_MAX}"
+            return _problem(400, "invalid_parameter", "A query parameter has an invalid value", detail)
+        try:
+            stacks = await self._profiler.collapsed(int(seconds))
+        except profiling.ProfileRunning:
+            return _problem(409, "profile_running", "A profile is being taken already", "one at a time")
+        return web.Response(body=stacks, content_type="text/plain", charset="utf-8")
+
+    async def _level(self, _request: web.Request) -> web.Response:
+        return _json({"level": self._levels.current, "configured": self._levels.configured})
+
+    async def _change_level(self, request: web.Request) -> web.Response:
+        try:
+            wanted = msgspec.json.decode((await request.content.read(BODY_BYTES_MAX)), type=WantedLevel)
+        except msgspec.DecodeError as error:
+            detail = str(error).replace("`", "'")
+            return _problem(400, "invalid_body", "The body does not have the expected fields", detail)
+        self._levels.change(wanted.level, reason="an operator asked for it")
+        return await self._level(request)
+
+
+def _on_loopback(handler: Handler) -> Handler:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if request.remote is None or not ipaddress.ip_address(request.remote).is_loopback:
+            detail = "it answers on loopback alone: kubectl port-forward"
+            return _problem(403, "forbidden", "Not allowed", detail)
+        return await handler(request)
+
+    return guarded
+
+
+async def _tasks(_request: web.Request) -> web.Response:
+    return _json(profiling.tasks())
+
+
+def _json(value: Any) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json", headers=headers)
+
+
+def _problem(status: int, code: str, title: str, detail: str) -> web.Response:
+    """Return a refusal as the nodes word theirs (RFC 9457)."""
+    fields = {
+        "type": f"urn:collectionstore:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": code == "profile_running",
+    }
+    return web.json_response(fields, status=status, content_type="application/problem+json")

@@ -1,0 +1,56 @@
+"""The operator's own health over HTTP: that its loops come round and its Lease is renewed, not just that it answers.
+
+Its metrics are served beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from collectionstore_operator.observability.metrics import add_metrics
+
+STUCK_S: Final = 300.0
+"""Longer than any round can take: a call to the API server ends after 20 s, one to a node after 10 s."""
+
+
+class Health:
+    """What is known of the process; its parts say how long ago they last gave a sign of life, in seconds."""
+
+    def __init__(self) -> None:
+        self.slowest_loop_s: Callable[[], float] = lambda: 0.0
+        self.lease_s: Callable[[], float] | None = None
+        """None while another operator has the Lease, and this one waits."""
+        self.ready: Callable[[], bool] = lambda: False
+
+    def report(self) -> dict[str, object]:
+        """Return the state for people; `stuck` is what a liveness probe is about."""
+        loop_s, lease_s = self.slowest_loop_s(), self.lease_s() if self.lease_s is not None else None
+        return {
+            "leading": lease_s is not None,
+            "ready": self.ready(),
+            "slowestLoopSeconds": round(loop_s, 1),
+            "leaseSeconds": round(lease_s, 1) if lease_s is not None else None,
+            "stuck": loop_s > STUCK_S or (lease_s or 0.0) > STUCK_S,
+        }
+
+
+def application(health: Health, registry: CollectorRegistry | None = None) -> web.Application:
+    """Return the server's routes: /livez fails while a loop is stuck, /readyz before the first watch is there."""
+
+    async def livez(_request: web.Request) -> web.Response:
+        found = health.report()
+        return web.json_response(found, status=503 if found["stuck"] else 200)
+
+    async def readyz(_request: web.Request) -> web.Response:
+        found = health.report()
+        return web.json_response(found, status=200 if found["ready"] or not found["leading"] else 503)
+
+    app = web.Application()
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    add_metrics(app, registry or CollectorRegistry())
+    return app

@@ -1,0 +1,187 @@
+"""The spans of a round: what was looked at, what was planned, and what was done about it.
+
+Most rounds find nothing to do, twice a second while something is waited for. They leave no trace: a round is recorded
+when it acts, or plans or ends otherwise than the round recorded before it. Until that is known its steps are noted;
+from its first action on its spans are live, so that requests to nodes become their children.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from collectionstore_operator.model.actions import Plan, Step
+from collectionstore_operator.observability.tracing.active import traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, Tracer
+
+STEPS_MAX: Final = 32
+"""Steps of a plan that a span tells; the status has them all."""
+
+
+class RoundTrace(Protocol):
+    """What the loop tells of its rounds. Belongs to one loop."""
+
+    def begin(self) -> None:
+        """A round begins."""
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """Note how long a step of the round takes, and whether it raised."""
+
+    def planned(self, generation: int, plan: Plan) -> None:
+        """Note what came of the look."""
+
+    def action(self, name: str, subject: str, reason: str) -> AbstractContextManager[None]:
+        """Perform an action within this."""
+
+    def failed(self, trouble: str) -> None:
+        """The action that is being performed did not succeed."""
+
+    def end(self, result: str, trouble: str) -> None:
+        """The round is over."""
+
+
+class NoTrace:
+    """A `RoundTrace` of a loop that is not traced."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
+    def planned(self, generation: int, plan: Plan) -> None:
+        """Do nothing."""
+
+    def action(self, name: str, subject: str, reason: str) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
+    def failed(self, trouble: str) -> None:
+        """Do nothing."""
+
+    def end(self, result: str, trouble: str) -> None:
+        """Do nothing."""
+
+
+class _Noted(NamedTuple):
+    name: str
+    began: int
+    ended: int
+    error: str
+
+
+class TracedRounds:
+    """A `RoundTrace` that makes spans, for the cluster of this name; `namespace` is empty on one machine."""
+
+    def __init__(self, tracer: Tracer, *, namespace: str, name: str) -> None:
+        self._tracer = tracer
+        self._cluster = {"collectionstore.cluster.name": name}
+        if namespace:
+            self._cluster["k8s.namespace.name"] = namespace
+        self._plan: tuple[str, ...] = ()
+        self._last: tuple[str, tuple[str, ...]] | None = None
+        self._generation = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A round begins."""
+        self._began = time.time_ns()
+        self._noted: list[_Noted] = []
+        self._root: Span | None = None
+        self._acting: Span | None = None
+        self._plan, self._generation = (), 0
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Note how long a step of the round takes, and whether it raised."""
+        began, error = time.time_ns(), ""
+        try:
+            yield
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            self._noted.append(_Noted(name, began, time.time_ns(), error))
+
+    def planned(self, generation: int, plan: Plan) -> None:
+        """Note what came of the look."""
+        self._generation = generation
+        self._plan = tuple(map(_told, plan.steps))
+
+    @contextmanager
+    def action(self, name: str, subject: str, reason: str) -> Iterator[None]:
+        """Perform an action within this."""
+        facts = {"collectionstore.action.subject": subject, "collectionstore.action.reason": reason}
+        span = self._child(name, facts)
+        self._acting = span
+        token = traceparent.set(_header(span))
+        try:
+            yield
+        except BaseException as raised:
+            _fail(span, type(raised).__name__)
+            raise
+        finally:
+            traceparent.reset(token)
+            self._acting = None
+            span.end()
+
+    def failed(self, trouble: str) -> None:
+        """The action that is being performed did not succeed."""
+        if self._acting is not None:
+            _fail(self._acting, trouble)
+
+    def end(self, result: str, trouble: str) -> None:
+        """Record the round if it is news: it acted, or planned or ended otherwise than the last one."""
+        if self._root is None and (trouble, self._plan) == self._last:
+            return
+        self._last = (trouble, self._plan)
+        root = self._started()
+        for noted in self._noted:
+            span = self._child(noted.name, {}, began=noted.began)
+            if noted.error:
+                _fail(span, noted.error)
+            span.end(noted.ended)
+        plan: Sequence[str] = self._plan[:STEPS_MAX]
+        root.set_attribute("collectionstore.reconcile.result", result)
+        root.set_attribute("collectionstore.generation", self._generation)
+        root.set_attribute("collectionstore.plan", plan)
+        root.set_attribute("collectionstore.plan.steps", len(self._plan))
+        if trouble:
+            _fail(root, trouble)
+        root.end()
+
+    def _started(self) -> Span:
+        from opentelemetry.context import Context
+
+        if self._root is None:
+            self._root = self._tracer.start_span(
+                "reconcile", Context(), attributes=self._cluster, start_time=self._began
+            )
+        return self._root
+
+    def _child(self, name: str, facts: dict[str, str], began: int | None = None) -> Span:
+        from opentelemetry.trace import set_span_in_context
+
+        return self._tracer.start_span(name, set_span_in_context(self._started()), attributes=facts, start_time=began)
+
+
+def _told(step: Step) -> str:
+    waits = f" (waits for {step.blocked_by})" if step.blocked_by else ""
+    return f"{f'{step.name} {step.subject}'.strip()}: {step.reason}{waits}"
+
+
+def _header(span: Span) -> str | None:
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01" if context.trace_flags.sampled else None
+
+
+def _fail(span: Span, error: str) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_attribute("error.type", error)
+    span.set_status(Status(StatusCode.ERROR))

@@ -1,0 +1,1 @@
+"""The decisions: (desired, observed) -> Plan. Pure."""

@@ -1,0 +1,168 @@
+"""Which certificates a cluster needs, and which to make or renew now. Pure: keys are made elsewhere (`issuing`).
+
+Roles: an authority of 10 years per cluster, whose key stays with the operator; a leaf of 90 days per member, for
+server and client use among members; one for the operator itself. Every one is renewed at two thirds of its life. An
+authority is renewed with the same key, so that leaves and trust stay valid while the new one spreads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
+from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
+
+DAY_S: Final = 86_400
+AUTHORITY_LIFETIME_S: Final = 3_650 * DAY_S
+LEAF_LIFETIME_S: Final = 90 * DAY_S
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that should exist; `names` are subject alternative names, sorted."""
+
+    kind: CertificateKind
+    name: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def lifetime_s(self) -> int:
+        """Return how long it is valid."""
+        return AUTHORITY_LIFETIME_S if self.kind is CertificateKind.AUTHORITY else LEAF_LIFETIME_S
+
+
+def identity(cluster_id: str, name: str) -> str:
+    """Return the URI that names a member in its certificate; the only name that members check."""
+    return f"collectionstore://{cluster_id}/{name}"
+
+
+def authority(desired: Desired) -> Subject:
+    """Return the subject of the cluster's authority."""
+    return Subject(kind=CertificateKind.AUTHORITY, name=desired.name)
+
+
+def operator(cluster_id: str) -> Subject:
+    """Return the subject with which the operator shows itself to members."""
+    uri = f"URI:{identity(cluster_id, labels.ADMINISTRATOR)}"
+    return Subject(kind=CertificateKind.OPERATOR, name=labels.ADMINISTRATOR, names=(uri,))
+
+
+def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
+    """Return the subject of a member: its identity, and every name under which clients reach it."""
+    name = desired.member(ordinal)
+    peers = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
+    clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
+    dns = ("localhost", name, peers, f"{peers}.cluster.local", clients, f"{clients}.cluster.local")
+    names = [f"URI:{identity(cluster_id, name)}", "IP:127.0.0.1", *(f"DNS:{one}" for one in dns)]
+    return Subject(kind=CertificateKind.MEMBER, name=name, names=tuple(sorted(names)))
+
+
+def wanted(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
+    """Return every certificate to be made with its key, the authority first, because it signs the others."""
+    members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
+    return (authority(desired), operator(cluster_id), *members)
+
+
+def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> tuple[IssueCertificate, ...]:
+    """Return what to issue now, in order. Empty where the runtime issues none, or the cluster has no id yet."""
+    if observed.certificates is None or not observed.cluster_id:
+        return ()
+    actions = []
+    key = _authority_key(observed.certificates)
+    made_here = ordinals if observed.requests is None else ()
+    for subject in wanted(desired, observed.cluster_id, made_here):
+        reason = _why_issue(subject, _find(observed.certificates, subject), key, observed.now)
+        if reason:
+            actions.append(
+                IssueCertificate(
+                    kind=subject.kind,
+                    name=subject.name,
+                    names=subject.names,
+                    lifetime_s=subject.lifetime_s,
+                    reason=reason,
+                )
+            )
+    return tuple(actions)
+
+
+def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> tuple[SignRequest | DenyRequest, ...]:
+    """Return which requests of nodes to sign and which to refuse; those that cannot be judged yet stay open.
+
+    Signed is only what a pod asks for that is there now, under its own name. A request outlives its pod, so that
+    another uid means it was made by a pod before; one that cannot be seen may be seen in the next look.
+    """
+    if not observed.requests or not observed.cluster_id or not _authority_key(observed.certificates or ()):
+        return ()
+    answers: list[SignRequest | DenyRequest] = []
+    for request in observed.requests:
+        ordinal = desired.ordinal(request.member)
+        if ordinal is None or ordinal not in ordinals:
+            reason = f"{request.member or 'who asked'} is no member of {desired.name}"
+            answers.append(DenyRequest(request=request.name, reason=reason))
+            continue
+        pod = observed.slot(ordinal).pod
+        if not isinstance(pod, Pod):
+            continue
+        if pod.uid != request.pod_uid:
+            reason = f"the pod {request.member} is another one now"
+            answers.append(DenyRequest(request=request.name, reason=reason))
+            continue
+        subject = member(desired, observed.cluster_id, ordinal)
+        answers.append(
+            SignRequest(
+                request=request.name,
+                name=subject.name,
+                uid=pod.uid,
+                names=subject.names,
+                lifetime_s=subject.lifetime_s,
+                reason="its pod made a key and asks for a certificate",
+            )
+        )
+    return tuple(answers)
+
+
+def renew_at(certificate: Certificate) -> float:
+    """Return when a certificate is to be renewed, in Unix seconds: after two thirds of its life."""
+    return certificate.not_before + (certificate.not_after - certificate.not_before) * 2 / 3
+
+
+def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
+    """Return the members' certificates that should have been renewed long ago: five sixths of their life are over."""
+    return tuple(
+        one
+        for one in certificates
+        if one.kind is CertificateKind.MEMBER and one.not_before + (one.not_after - one.not_before) * 5 / 6 <= now
+    )
+
+
+def first_expiry(certificates: Sequence[Certificate]) -> Certificate | None:
+    """Return the certificate that expires first, or None when there is none."""
+    return min(certificates, key=lambda one: one.not_after, default=None)
+
+
+def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float) -> str:
+    if found is None:
+        return "it does not exist yet"
+    if found.not_after <= now:
+        return "it has expired"
+    if renew_at(found) <= now:
+        return f"two thirds of its life are over, {max(0, int((found.not_after - now) // DAY_S))} days remain"
+    if subject.kind is CertificateKind.AUTHORITY:
+        return ""
+    if found.authority != key:
+        return "it was signed by another authority"
+    return "" if found.names == subject.names else "the names it must carry have changed"
+
+
+def _find(certificates: Sequence[Certificate], subject: Subject) -> Certificate | None:
+    same = (one for one in certificates if one.kind is subject.kind and one.name == subject.name)
+    return max(same, key=lambda one: one.not_after, default=None)
+
+
+def _authority_key(certificates: Sequence[Certificate]) -> str:
+    found = [one for one in certificates if one.kind is CertificateKind.AUTHORITY]
+    return max(found, key=lambda one: one.not_after).authority if found else ""

@@ -1,0 +1,216 @@
+"""What to do now, and what remains: (desired, observed) -> Plan. Pure.
+
+Order of the parts is order of urgency: what everything else needs, then repair, then growth and shrinking, then the
+rollout of new settings. Each part proposes on its own grounds; here it is decided how much of it happens in one round:
+at most one action that disturbs, or that touches the membership, since its outcome must be seen before the next.
+
+Nothing at all is done while the resource is paused, or after another operator has taken over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from collectionstore_operator import manifests
+from collectionstore_operator.model import quorum
+from collectionstore_operator.model.actions import (
+    Action,
+    AddLearners,
+    ApplyObject,
+    DeleteObject,
+    EnsureWorkload,
+    EstablishIdentity,
+    Plan,
+    Proposal,
+    RetireVolume,
+    SignRequest,
+    Step,
+    disturbing,
+    postpone,
+    postponed,
+    propose,
+)
+from collectionstore_operator.model.assessment import (
+    Seat,
+    Situation,
+    assess,
+    fenced,
+    replaced_seats,
+    steady,
+    waiting_for,
+)
+from collectionstore_operator.model.observed import Absent, Observed, Unknown, Volume, Workload
+from collectionstore_operator.planning import certificates, membership, rollout, volume_expansion, volumes, workload
+from collectionstore_operator.resource.desired import Desired
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """Return the actions to perform now, in order, and every step that remains with what it waits for."""
+    situation = assess(desired, observed)
+    obstacle = fenced(observed) or ("spec.paused is true" if desired.spec.paused else _leaving(desired, observed))
+    proposals = tuple(_proposals(situation))
+    if obstacle:
+        proposals = tuple(postponed(proposal, obstacle) for proposal in proposals)
+    return _schedule(proposals)
+
+
+def _leaving(desired: Desired, observed: Observed) -> str:
+    """Return why nothing can be made any more; what is being taken down is taken down all the same."""
+    if not observed.namespace_terminating or (desired.deleting and not desired.spec.deletion_protection):
+        return ""
+    return f"the namespace {desired.namespace} is being deleted"
+
+
+def _proposals(situation: Situation) -> Iterator[Proposal]:
+    """Yield what every part wants, most urgent first."""
+    desired = situation.desired
+    if desired.deleting and not desired.spec.deletion_protection:
+        yield from _tear_down(situation)
+        return
+    if desired.deleting:
+        reason = "the resource is being deleted"
+        yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
+    if not situation.observed.cluster_id:
+        yield propose(EstablishIdentity(reason="every disk and certificate will carry the cluster's id"))
+        return
+    yield from _issue_certificates(situation)
+    yield from _apply_objects(situation)
+    yield from workload.ensure(situation)
+    yield from membership.bootstrap(situation)
+    yield from _await_cluster(situation)
+    yield from rollout.restart_broken(situation)
+    yield from volumes.release_stranded(situation)
+    yield from volumes.clear_stale(situation)
+    yield from membership.repair(situation)
+    yield from volumes.replace_failed(situation)
+    yield from membership.scale(situation)
+    yield from workload.shrink(situation)
+    if isinstance(situation.observed.workload, Workload):
+        yield from volumes.discard_removed(situation, situation.observed.workload)
+    yield from volume_expansion.grow(situation)
+    yield from rollout.restart_working(situation)
+    yield from volume_expansion.renew_template(situation)
+
+
+def _schedule(proposals: Iterable[Proposal]) -> Plan:
+    """Let at most one proposal disturb or touch the membership; those after it wait for its outcome."""
+    actions: list[Action] = []
+    steps: list[Step] = []
+    first = ""
+    for proposal in proposals:
+        if any(_exclusive(action) for action in proposal.actions):
+            if first:
+                proposal = postponed(proposal, f"{first} comes first")
+            else:
+                first = f"{proposal.step.name} {proposal.step.subject}".strip()
+        actions += proposal.actions
+        steps.append(proposal.step)
+    return Plan(actions=tuple(actions), steps=tuple(steps))
+
+
+def _exclusive(action: Action) -> bool:
+    # AddLearners takes nobody away, but it moves the configuration index that every other change is planned against.
+    return disturbing(action) or isinstance(action, AddLearners)
+
+
+def _issue_certificates(situation: Situation) -> Iterator[Proposal]:
+    kept = situation.observed.workload
+    pods = max(workload.size(situation), kept.replicas if isinstance(kept, Workload) else 0)
+    for action in certificates.to_issue(situation.desired, situation.observed, range(pods)):
+        yield propose(action, subject=action.name)
+    for answer in certificates.to_answer(situation.desired, situation.observed, range(pods)):
+        yield propose(answer, subject=answer.name if isinstance(answer, SignRequest) else answer.request)
+
+
+def _apply_objects(situation: Situation) -> Iterator[Proposal]:
+    """Yield the objects that are missing or differ from their manifests, where the runtime has such objects."""
+    observed = situation.observed
+    if observed.objects is None:
+        return
+    applied = {(one.kind, one.name): one.digest for one in observed.objects}
+    wanted = manifests.build(situation.desired, disruptions=disruptions(situation))
+    for manifest in wanted:
+        found = applied.get((manifest.kind, manifest.name))
+        if found != manifest.digest:
+            reason = "it does not exist" if found is None else "it differs from its manifest"
+            action = ApplyObject(kind=manifest.kind, name=manifest.name, digest=manifest.digest, reason=reason)
+            yield propose(action, subject=f"{manifest.kind} {manifest.name}")
+    asked_for = {manifest.kind for manifest in wanted}
+    for kind, name in applied:
+        if kind in manifests.OPTIONAL and kind not in asked_for:
+            reason = "the resource does not ask for it any more"
+            yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
+
+
+def disruptions(situation: Situation) -> int | None:
+    """Return how many members a drain may take at once, from the live voters; None while it is to stay as it is.
+
+    At most one, so that a drain never meets a restart of ours at the edge of the quorum. A budget counts pods: a voter
+    that is lost though the pod in its place is ready, as while its successor learns, is taken off here. A cluster that
+    was asked to be of one member is not protected, or its machine could never be drained.
+    """
+    standing = situation.standing
+    if situation.desired.spec.replicas == 1:
+        return 1
+    if not standing.formed:
+        return 0
+    if not standing.trusted:
+        exists = any(one.kind == "PodDisruptionBudget" for one in situation.observed.objects or ())
+        return None if exists else 0
+    tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(standing.configuration))
+    return max(0, min(1, tolerance - sum(_lost_unseen(situation, seat) for seat in standing.seats)))
+
+
+def _lost_unseen(situation: Situation, seat: Seat) -> bool:
+    """Whether a voter cannot be counted on, and no pod that is not ready shows it."""
+    if not seat.voter or seat.working:
+        return False
+    if seat.ordinal is None:
+        return True
+    return seat in replaced_seats(situation, seat.ordinal) or steady(situation.observed.slot(seat.ordinal).pod)
+
+
+def _await_cluster(situation: Situation) -> Iterator[Proposal]:
+    """Yield what the cluster has to do by itself before it can be changed."""
+    standing = situation.standing
+    obstacle = waiting_for(situation)
+    if not standing.initialized or not obstacle:
+        return
+    if standing.doubt:
+        reason = "membership and restarts rest on a leader whose word nothing contradicts"
+        yield postpone("AwaitLeader", reason=reason, blocked_by=obstacle)
+    elif standing.configuration.joint:
+        yield postpone("LeaveJoint", reason="a change of voters is under way", blocked_by=obstacle)
+    else:
+        yield postpone("AwaitLeader", reason="another member is about to lead", blocked_by=obstacle)
+
+
+def _tear_down(situation: Situation) -> Iterator[Proposal]:
+    """Stop all pods, then discard the disks if the resource says so. No member leaves: they all go together."""
+    observed, reason = situation.observed, "the resource is being deleted"
+    if isinstance(observed.workload, Unknown):
+        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"it cannot be seen: {observed.workload.reason}")
+        return
+    if isinstance(observed.workload, Workload) and observed.workload.replicas > 0:
+        revision = observed.workload.revision
+        yield propose(EnsureWorkload(replicas=0, revision=revision, shrinks=True, reason=reason))
+        return
+    remaining = [slot.ordinal for slot in observed.slots if not isinstance(slot.pod, Absent)]
+    if remaining:
+        names = ", ".join(situation.name(ordinal) for ordinal in remaining)
+        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must stop first")
+        return
+    if situation.desired.spec.storage.retention == "Delete":
+        yield from _discard_all(situation)
+
+
+def _discard_all(situation: Situation) -> Iterator[Proposal]:
+    reason = "the resource is being deleted, and spec.storage.retention is Delete"
+    for slot in situation.observed.slots:
+        name = situation.name(slot.ordinal)
+        if isinstance(slot.volume, Unknown):
+            blocked_by = f"the disk of {name} cannot be seen: {slot.volume.reason}"
+            yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)
+        elif isinstance(slot.volume, Volume):
+            action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=False, reason=reason)
+            yield propose(action, subject=name)

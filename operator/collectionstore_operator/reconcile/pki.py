@@ -1,0 +1,221 @@
+"""Makes keys and X.509 certificates, and reads what a certificate says. An adapter: it draws random numbers.
+
+ECDSA P-256 throughout. An authority can sign leaves and nothing below them; a leaf cannot sign. Validity starts five
+minutes early, so that a machine whose clock is a little behind accepts a new certificate. `now` is in Unix seconds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from collectionstore_operator.errors import ActionRefused, InvariantViolated
+from collectionstore_operator.model.observed import Certificate, CertificateKind
+
+SKEW_S: Final = 300
+ORGANIZATION: Final = "Collection Store"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its private key (PKCS#8, not encrypted), both PEM. The key never goes into a log."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+    def __repr__(self) -> str:
+        return "KeyPair(...)"
+
+
+def make_authority(name: str, cluster_id: str, *, lifetime_s: int, now: float, key_pem: bytes | None = None) -> KeyPair:
+    """Make a cluster's authority; with `key_pem` renew it under the same key, so that its leaves stay valid."""
+    key = _load_key(key_pem) if key_pem is not None else ec.generate_private_key(ec.SECP256R1())
+    subject = _subject(f"{name} {cluster_id} authority")
+    builder = (
+        _begin(subject, subject, key.public_key(), lifetime_s=lifetime_s, now=now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+    )
+    return _finish(builder, key, key)
+
+
+def make_leaf(
+    authority: KeyPair, *, kind: CertificateKind, name: str, names: tuple[str, ...], lifetime_s: int, now: float
+) -> KeyPair:
+    """Make a key and a certificate for a member or the operator, signed by `authority`.
+
+    `names` are `URI:...`, `DNS:...` or `IP:...`. A leaf never outlives its authority.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _leaf(authority, key.public_key(), kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
+    return _finish(builder, key, _load_key(authority.key_pem))
+
+
+def sign_request(
+    authority: KeyPair, request_pem: bytes, *, name: str, names: tuple[str, ...], lifetime_s: int, now: float
+) -> bytes:
+    """Sign the key in a member's PKCS#10 request; return the certificate, PEM.
+
+    Nothing but the key is taken from the request: who it is for, and what it may be called, is the caller's knowledge.
+    Raises ActionRefused for a request that is damaged, or whose key is of another kind than ours.
+    """
+    try:
+        request = x509.load_pem_x509_csr(request_pem)
+        key = request.public_key()
+        valid = request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ActionRefused(f"the request of {name} cannot be read: {error}") from error
+    if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ActionRefused(f"the request of {name} is not signed by an ECDSA P-256 key of its own")
+    kind = CertificateKind.MEMBER
+    builder = _leaf(authority, key, kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
+    return builder.sign(_load_key(authority.key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def read_certificate(pem: bytes, kind: CertificateKind, name: str) -> Certificate:
+    """Return what a certificate says, as the planner sees it. Raises ValueError when it is not one."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    return Certificate(
+        kind=kind,
+        name=name,
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+        names=_read_names(certificate),
+        authority=_signer(certificate).hex(),
+    )
+
+
+def _leaf(
+    authority: KeyPair,
+    key: ec.EllipticCurvePublicKey,
+    *,
+    kind: CertificateKind,
+    name: str,
+    names: tuple[str, ...],
+    lifetime_s: int,
+    now: float,
+) -> x509.CertificateBuilder:
+    issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
+    remaining_s = int(issuer.not_valid_after_utc.timestamp() - now)
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if kind is CertificateKind.MEMBER:
+        usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
+    return (
+        _begin(_subject(name), issuer.subject, key, lifetime_s=min(lifetime_s, remaining_s), now=now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier(
+                _key_identifier(issuer), authority_cert_issuer=None, authority_cert_serial_number=None
+            ),
+            critical=False,
+        )
+    )
+
+
+def _begin(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, lifetime_s: int, now: float
+) -> x509.CertificateBuilder:
+    moment = datetime.fromtimestamp(int(now), UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - timedelta(seconds=SKEW_S))
+        .not_valid_after(moment + timedelta(seconds=lifetime_s))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _finish(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
+) -> KeyPair:
+    certificate = builder.sign(signer, hashes.SHA256())
+    encoding = serialization.Encoding.PEM
+    return KeyPair(
+        certificate_pem=certificate.public_bytes(encoding),
+        key_pem=key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+
+
+def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise InvariantViolated("an authority's key is not an elliptic curve key: it was not made here")
+    return key
+
+
+def _subject(common_name: str) -> x509.Name:
+    # X.520 allows 64 characters; who it is stands in the alternative names, this is for people.
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64]),
+        ]
+    )
+
+
+def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    kind, _, value = name.partition(":")
+    match kind:
+        case "URI":
+            return x509.UniformResourceIdentifier(value)
+        case "DNS":
+            return x509.DNSName(value)
+        case "IP":
+            return x509.IPAddress(ipaddress.ip_address(value))
+        case _:
+            raise InvariantViolated(f"{name!r} is not a URI, DNS or IP name")
+
+
+def _read_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(
+        sorted(
+            [f"URI:{one}" for one in names.get_values_for_type(x509.UniformResourceIdentifier)]
+            + [f"DNS:{one}" for one in names.get_values_for_type(x509.DNSName)]
+            + [f"IP:{one}" for one in names.get_values_for_type(x509.IPAddress)]
+        )
+    )
+
+
+def _key_identifier(certificate: x509.Certificate) -> bytes:
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+
+def _signer(certificate: x509.Certificate) -> bytes:
+    """Return the key identifier of the authority; an authority's own for itself."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return _key_identifier(certificate)
+    return found or b""

@@ -1,0 +1,1 @@
+"""The CollectionStoreCluster resource: fields, defaults, bounds, rules and names. Pure."""

@@ -1,0 +1,223 @@
+"""The custom resource CollectionStoreCluster as a whole: what is accepted of it, and every fault of one that is not.
+
+Fields are in `spec`, rules between fields in `rules`. Parsing reports every fault at once and changes nothing; the
+resource is never rewritten, only read.
+
+Rules of size, which hold for a new cluster as for one that is scaled:
+- an odd number of members, unless `spec.unsafe.allowEvenReplicas`: an even one tolerates no more failures than the
+  odd number below it;
+- one member needs `spec.unsafe.allowSingleReplica`, because its disk is then the only copy.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, field
+
+from collectionstore_operator.errors import FieldError, InvalidResource
+from collectionstore_operator.resource import labels, rules, schema
+from collectionstore_operator.resource.fields import quantity_bytes
+from collectionstore_operator.resource.pod_template import EnvironmentVariable, PodTemplate
+from collectionstore_operator.resource.scheduling import Spread, Toleration
+from collectionstore_operator.resource.spec import (
+    DEFAULT_VERSION,
+    IMAGE_REPOSITORY,
+    PORT_MAX,
+    PORTS_PER_NODE,
+    PROFILES,
+    REPLICAS_MAX,
+    Diagnostics,
+    FailedMember,
+    Local,
+    Monitoring,
+    Raft,
+    Resources,
+    SlowOperations,
+    Snapshot,
+    Spec,
+    Storage,
+    Timings,
+    Tls,
+    Unsafe,
+)
+
+__all__ = [
+    "CLIENT_PORT",
+    "DEFAULT_VERSION",
+    "IMAGE_REPOSITORY",
+    "METRICS_PORT",
+    "PEER_PORT",
+    "PORTS_PER_NODE",
+    "PORT_MAX",
+    "PROFILES",
+    "REPLICAS_MAX",
+    "Desired",
+    "Diagnostics",
+    "EnvironmentVariable",
+    "FailedMember",
+    "Local",
+    "Monitoring",
+    "PodTemplate",
+    "Raft",
+    "Resources",
+    "Runtime",
+    "SlowOperations",
+    "Snapshot",
+    "Spec",
+    "Spread",
+    "Storage",
+    "Timings",
+    "Tls",
+    "Toleration",
+    "Unsafe",
+    "parse",
+    "quantity_bytes",
+    "to_take_down",
+]
+
+CLIENT_PORT: Final = 7400
+PEER_PORT: Final = 7401
+METRICS_PORT: Final = 7402
+
+_NAME: Final = f"at most {labels.NAME_LENGTH_MAX} of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
+_NAMESPACE: Final = "at most 63 of a-z, 0-9 and '-', not at the ends"
+
+
+class Runtime(enum.Enum):
+    """Where the cluster will run; a few values are fit for one of them only."""
+
+    KUBERNETES = "Kubernetes"
+    LOCAL = "Local"
+    """Processes of this machine, reachable on loopback only."""
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted resource: everything the planner may know of the user's wish."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 1
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    deleting: bool = False
+    """The resource has a deletion timestamp."""
+    spec: Spec = Spec()
+
+    def member(self, ordinal: int) -> str:
+        """Return the name of a member of this cluster."""
+        return labels.member_name(self.name, ordinal)
+
+    def ordinal(self, member: str) -> int | None:
+        """Return the ordinal of a member of this cluster, or None for a foreign name."""
+        return labels.ordinal_of(self.name, member)
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The metadata of any object; what an API server adds is accepted and not looked at, a misspelt field is not."""
+
+    name: Annotated[str, Meta(pattern=labels.NAME_PATTERN, max_length=labels.NAME_LENGTH_MAX, title=_NAME)]
+    namespace: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63, title=_NAMESPACE)] = (
+        "default"
+    )
+    uid: str = ""
+    generation: int = 1
+    annotations: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    deletion_timestamp: str | None = None
+    creation_timestamp: Any = None
+    deletion_grace_period_seconds: Any = None
+    finalizers: Any = None
+    generate_name: Any = None
+    managed_fields: Any = None
+    owner_references: Any = None
+    resource_version: Any = None
+    self_link: Any = None
+
+
+def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired:
+    """Check a decoded manifest and fill in its defaults.
+
+    Raises `InvalidResource` with every fault found. `runtime` decides whether plain-text clients can be accepted.
+    """
+    if not isinstance(resource, Mapping):
+        raise InvalidResource([FieldError("", f"{schema.shown(resource)} is not an object", "one resource")])
+    errors = _envelope_errors(resource)
+    metadata, metadata_errors = schema.convert(_or_empty(resource, "metadata"), _Metadata, "metadata")
+    spec, spec_errors = schema.convert(_or_empty(resource, "spec"), Spec, "spec")
+    errors += metadata_errors + spec_errors
+    if spec is not None:
+        errors += [*rules.faults(spec, "spec"), *_runtime_errors(spec, runtime)]
+    if errors or metadata is None or spec is None:
+        raise InvalidResource(errors, generation=_generation(resource))
+    return Desired(
+        name=metadata.name,
+        namespace=metadata.namespace,
+        uid=metadata.uid,
+        generation=metadata.generation,
+        annotations=metadata.annotations,
+        deleting=metadata.deletion_timestamp is not None,
+        spec=spec,
+    )
+
+
+def to_take_down(resource: Mapping[str, Any]) -> Desired:
+    """Return what must be known to take down a cluster whose resource is not valid, and is being deleted.
+
+    Volumes are destroyed only when the resource says so in so many words; a protection holds as far as it can be read.
+    """
+    metadata = resource["metadata"]
+    given = resource.get("spec")
+    spec = given if isinstance(given, Mapping) else {}
+    storage = spec.get("storage")
+    destroys = isinstance(storage, Mapping) and storage.get("retention") == "Delete"
+    return Desired(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", "default"),
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 1),
+        deleting=True,
+        spec=Spec(
+            deletion_protection=spec.get("deletionProtection") is True,
+            storage=Storage(retention="Delete" if destroys else "Retain"),
+        ),
+    )
+
+
+def _generation(resource: Mapping[str, object]) -> int:
+    metadata = resource.get("metadata")
+    generation = metadata.get("generation") if isinstance(metadata, Mapping) else None
+    return generation if isinstance(generation, int) else 0
+
+
+def _or_empty(resource: Mapping[str, object], key: str) -> object:
+    value = resource.get(key)
+    return {} if value is None else value
+
+
+def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
+    errors = []
+    for key, wanted in (("apiVersion", labels.API_VERSION), ("kind", labels.KIND)):
+        value = resource.get(key)
+        if value is None:
+            errors.append(FieldError(key, "is required", wanted))
+        elif value != wanted:
+            errors.append(FieldError(key, f"{schema.shown(value)} is not allowed", wanted))
+    known = ("apiVersion", "kind", "metadata", "spec", "status")
+    return errors + [
+        FieldError(schema.child("", key), "unknown field", ", ".join(known)) for key in resource if key not in known
+    ]
+
+
+def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
+    if runtime is Runtime.KUBERNETES:
+        return list(rules.faults(spec, "spec", rules.KUBERNETES_RULES))
+    highest = spec.local.client_port(REPLICAS_MAX - 1) + PORTS_PER_NODE - 1
+    if highest > PORT_MAX:
+        message = f"with portStep {spec.local.port_step} the last member's port would be {highest}"
+        lowest_excess = spec.local.base_port - (highest - PORT_MAX)
+        return [FieldError("spec.local.basePort", message, f"at most {lowest_excess}")]
+    return []

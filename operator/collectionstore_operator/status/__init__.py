@@ -1,0 +1,1 @@
+"""What the operator reports: status, conditions and events. Pure."""

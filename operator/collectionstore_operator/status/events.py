@@ -1,0 +1,73 @@
+"""Events: what the loop did, was refused or gave up, one value each, for people and for `kubectl get events`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from collectionstore_operator.model.actions import (
+    Action,
+    AddLearners,
+    ApplyObject,
+    Bootstrap,
+    ChangeVoters,
+    DeleteObject,
+    DenyRequest,
+    EnsureWorkload,
+    EstablishIdentity,
+    GrowVolume,
+    IssueCertificate,
+    MarkVolume,
+    MemberRef,
+    RemoveLearners,
+    ReplaceWorkload,
+    RestartPod,
+    RetireVolume,
+    SignRequest,
+    TransferLeadership,
+)
+from collectionstore_operator.resource.desired import Desired
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something the loop did, was refused or gave up, for people. `time` in Unix seconds."""
+
+    time: float
+    kind: Literal["Normal", "Warning"] = "Normal"
+    reason: str
+    """CamelCase: the name of the action, or of what went wrong."""
+    subject: str = ""
+    message: str
+    seconds: float | None = None
+    """How long the action took; None when it did not happen."""
+    generation: int = 0
+
+
+def subject_of(action: Action, desired: Desired) -> str:
+    """Return what an action is about, for people: `demo-3, demo-4`."""
+    match action:
+        case EstablishIdentity() | ReplaceWorkload():
+            return desired.name
+        case IssueCertificate() | SignRequest() | RestartPod() | MarkVolume() | RetireVolume() | GrowVolume():
+            return action.name
+        case DenyRequest():
+            return action.request
+        case ApplyObject() | DeleteObject():
+            return f"{action.kind} {action.name}"
+        case EnsureWorkload():
+            return "1 node" if action.replicas == 1 else f"{action.replicas} nodes"
+        case Bootstrap():
+            return desired.member(action.ordinal)
+        case AddLearners() | RemoveLearners():
+            return _names(action.members)
+        case ChangeVoters():
+            parts = [f"+{member.name}" for member in action.add] + [f"-{member.name}" for member in action.remove]
+            return " ".join(parts)
+        case TransferLeadership():
+            return f"{action.leader.name} to {action.to.name}"
+
+
+def _names(members: Iterable[MemberRef]) -> str:
+    return ", ".join(member.name for member in members)

@@ -1,0 +1,185 @@
+"""The CustomResourceDefinition: current, complete, and of one mind with the parser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import HealthCheck, example, given, settings
+from msgspec import Meta
+
+from collectionstore_operator import crd
+from collectionstore_operator.crd.__main__ import FILE, main
+from collectionstore_operator.crd.openapi import struct_schema
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource import schema
+from collectionstore_operator.resource.desired import parse
+from collectionstore_operator.resource.fields import Part
+from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES
+from collectionstore_operator.resource.spec import Spec
+from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.tests.crd.structural import admitted
+from collectionstore_operator.tests.planning.pictures import draw, wanted
+from collectionstore_operator.tests.resource.specs import specs
+
+COMMITTED = Path(__file__).parents[4] / FILE
+
+
+def root() -> dict[str, Any]:
+    """Return the schema of the whole object."""
+    (version,) = crd.definition()["spec"]["versions"]
+    found: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return found
+
+
+def test_committed_file_is_current() -> None:
+    """What people install is what this operator parses."""
+    assert COMMITTED.read_text() == crd.text(), "run: python -m collectionstore_operator.crd --write"
+    assert yaml.safe_load(COMMITTED.read_text()) == crd.definition()
+
+
+def test_command_writes_and_checks(tmp_path: Path) -> None:
+    """A stale file fails the check and names the cure."""
+    file = tmp_path / "crds" / "x.yaml"
+    runner = CliRunner()
+    assert runner.invoke(main, ["--file", str(file), "--check"]).exit_code == 1
+    assert runner.invoke(main, ["--file", str(file), "--write"]).exit_code == 0
+    assert runner.invoke(main, ["--file", str(file), "--check"]).exit_code == 0
+    file.write_text(file.read_text() + "\n")
+    stale = runner.invoke(main, ["--file", str(file), "--check"])
+    assert stale.exit_code == 1
+    assert "--write" in stale.output
+    assert runner.invoke(main, []).output == crd.text()
+
+
+def test_every_field_is_described_and_bounded() -> None:
+    """`kubectl explain` says something everywhere, and the cost of every rule can be estimated."""
+    for path, found in _walk(root()):
+        if path.startswith((".apiVersion", ".kind", ".metadata")) or not path:
+            continue
+        assert found.get("description"), path
+        if found.get("type") == "array":
+            assert "maxItems" in found, path
+            assert "x-kubernetes-list-type" in found, path
+        if found.get("type") == "string":
+            assert "enum" in found or "maxLength" in found, path
+        if "additionalProperties" in found:
+            assert "maxProperties" in found, path
+        if found.get("type") == "integer" and path.startswith(".spec"):
+            assert {"minimum", "maximum"} <= found.keys(), path
+
+
+def test_defaults_are_those_of_the_parser() -> None:
+    """An object without a spec becomes what the parser makes of it: both are the same wish."""
+    filled, faults = admitted({"metadata": {"name": "demo"}}, root())
+    assert faults == []
+    assert filled["spec"]["storage"] == {"size": "10Gi", "retention": "Retain"}
+    assert "local" not in filled["spec"]
+    resource = {"apiVersion": "collectionstore.io/v1alpha1", "kind": "CollectionStoreCluster", **filled}
+    assert parse(resource).spec == Spec()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(specs())
+@example({"pod": {"environment": [{"name": "A"}, {"name": "A"}]}})
+@example({"pod": {"imagePullSecrets": ["a", "a"]}})
+@example({"version": "0.1.0\n"})
+@example({"pod": {"labels": {"a": None}}})
+@example({"pod": {"labels": {f"k{number}": "" for number in range(33)}}})
+@example({"pod": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}}})
+@example({"resources": {"limits": {"cpu": 1 << 51}}})
+def test_schema_and_parser_accept_the_same(spec: Any) -> None:
+    """What the API server lets in can be read, with the same defaults; what it refuses would not have been."""
+    filled, faults = admitted(spec, struct_schema(Spec))
+    converted, errors = schema.convert(spec, Spec, "spec")
+    if spec is not None:  # a spec of null is filled in one level further up
+        assert bool(faults) == bool(errors), (faults, [str(error) for error in errors])
+    if not faults and converted is not None:
+        assert schema.convert(filled, Spec, "spec") == (converted, [])
+
+
+def test_rules_stand_where_their_fields_are() -> None:
+    """Every rule of the parser is in the schema, at the struct it is about."""
+    found = [rule["rule"] for _, part in _walk(root()) for rule in part.get("x-kubernetes-validations", ())]
+    for rule in [rule for rules in (*RULES.values(), *KUBERNETES_RULES.values()) for rule in rules]:
+        assert rule.cel in found
+
+
+def test_rules_name_fields_that_exist() -> None:
+    """A misspelt one would show an error at a place that is not there."""
+    for struct, rules in (*RULES.items(), *KUBERNETES_RULES.items()):
+        names = {field.encode_name for field in msgspec.structs.fields(struct)}
+        assert {rule.field for rule in rules} <= names
+
+
+def test_columns_and_subresources_point_to_fields_that_exist() -> None:
+    """A column whose path is wrong stays empty, and nobody is told why."""
+    (version,) = crd.definition()["spec"]["versions"]
+    paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    paths += version["subresources"]["scale"].values()
+    known = {path for path, _ in _walk(root())} | {".metadata.creationTimestamp"}
+    for path in paths:
+        assert path.replace('[?(@.type=="Ready")]', "[]") in known, path
+    names = [(column["name"], column["priority"]) for column in version["additionalPrinterColumns"]]
+    assert names == [
+        ("Members", 0),
+        ("Leader", 0),
+        ("Version", 0),
+        ("FaultTolerance", 0),
+        ("Ready", 0),
+        ("Age", 0),
+        ("Term", 1),
+        ("Configuration", 1),
+        ("Certificates", 1),
+    ]
+
+
+def test_status_has_no_defaults() -> None:
+    """It says what was observed; a value that was filled in would be a lie."""
+    assert not [path for path, found in _walk(root()) if path.startswith(".status") and "default" in found]
+
+
+def test_status_as_it_is_written_fits_its_schema() -> None:
+    """Nothing is published that the API server would refuse."""
+    desired = wanted(5)
+    observed = draw("0: leader\n1: voter lag=9000\n2: learner\n3: voter down=9 failure=Image\n7: left", desired)
+    status = report(desired, observed, plan(desired, observed), None)
+    assert status.members
+    assert status.plan
+    for one in (status, Status()):
+        assert admitted(msgspec.json.decode(msgspec.json.encode(one)), _status())[1] == []
+
+
+def test_field_that_no_schema_can_say_is_noticed() -> None:
+    """By whoever adds it, not by a user whose mistake goes through."""
+
+    class Bad(Part, frozen=True):
+        ratio: Annotated[float, Meta(description="x")] = 0.5
+
+    with pytest.raises(TypeError, match="no resource field may have the type"):
+        struct_schema(Bad)
+
+
+def test_file_is_small_enough_to_be_applied() -> None:
+    """`kubectl apply` keeps a copy in an annotation, and annotations end at 262,144 bytes."""
+    assert len(msgspec.json.encode(crd.definition())) < 200_000
+
+
+def _status() -> dict[str, Any]:
+    found: dict[str, Any] = root()["properties"]["status"]
+    return found
+
+
+def _walk(found: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, found
+    for name, below in found.get("properties", {}).items():
+        yield from _walk(below, f"{path}.{name}")
+    if "items" in found:
+        yield from _walk(found["items"], f"{path}[]")
+    if "additionalProperties" in found:
+        yield from _walk(found["additionalProperties"], f"{path}{{}}")

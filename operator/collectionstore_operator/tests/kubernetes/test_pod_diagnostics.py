@@ -1,0 +1,320 @@
+"""What is wrong around a pod is told with the pod: in the condition, after one look, in the words of who said it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.kubernetes.api import Kube
+from collectionstore_operator.kubernetes.api.permissions import PERMISSIONS
+from collectionstore_operator.model.actions import GrowVolume, ReplaceWorkload
+from collectionstore_operator.model.observed import Unknown, Volume
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource import labels
+from collectionstore_operator.status.events import Event
+from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
+from collectionstore_operator.tests.kubernetes.test_client import Clock
+from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, RECORD, WORKLOAD, World
+
+NAMESPACE = "/api/v1/namespaces/shop"
+CLAIM = f"{NAMESPACE}/persistentvolumeclaims/data-demo-0"
+CLASS = "/apis/storage.k8s.io/v1/storageclasses/fast"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    server, clock = FakeApiServer(), Clock()
+    async with await server.start() as client:
+        yield World(server, Kube(client, clock=clock.time, sleep=clock.sleep))
+    await server.stop()
+
+
+async def formed(world: World, spec: dict[str, Any] | None = None) -> None:
+    """Have a resource with its objects, and a pod on a bound claim of 10Gi."""
+    world.create(spec)
+    await world.rounds(2)
+    world.server.put("/api/v1/nodes/n1", {"metadata": {"name": "n1"}})
+    world.pod(0)
+    template = world.server.objects[WORKLOAD]["spec"]["template"]["metadata"]
+    world.server.objects[f"{NAMESPACE}/pods/demo-0"]["metadata"]["annotations"] = template["annotations"]
+    claim(world)
+
+
+def claim(world: World, *, size: str = "10Gi", capacity: str = "10Gi", **told: Any) -> None:
+    requests = {"resources": {"requests": {"storage": size}}, "storageClassName": "fast", "volumeName": "pv-0"}
+    body = {
+        "metadata": {"name": "data-demo-0", "namespace": "shop"},
+        "spec": requests,
+        "status": {"phase": "Bound", "capacity": {"storage": capacity}, **told},
+    }
+    world.server.put(CLAIM, body)
+
+
+def resize(world: World, size: str) -> None:
+    """Edit the resource."""
+    found = world.server.objects[CLUSTER]
+    world.server.put(CLUSTER, {**found, "spec": {**found["spec"], "storage": {"size": size}}})
+
+
+def condition(world: World, kind: str) -> tuple[str, str]:
+    """Return status and message of a condition as published."""
+    found = {one["type"]: one for one in world.server.objects[CLUSTER]["status"]["conditions"]}
+    return found[kind]["status"], found[kind]["message"]
+
+
+async def test_larger_size_reaches_the_claim_and_its_pod_stays(world: World) -> None:
+    await formed(world)
+    world.server.put(CLASS, {"metadata": {"name": "fast"}, "allowVolumeExpansion": True})
+    resize(world, "20Gi")
+    world.server.requests.clear()
+    await world.rounds(1)
+    assert world.server.objects[CLAIM]["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    assert not [path for method, path in world.server.requests if method == "DELETE"]
+    await world.rounds(1)
+    plans = world.server.objects[CLUSTER]["status"]["plan"]
+    assert "the storage has not made it larger yet" in "".join(one.get("blockedBy", "") for one in plans)
+    claim(world, size="20Gi", capacity="20Gi")
+    await world.rounds(1)
+    plans = world.server.objects[CLUSTER]["status"]["plan"]
+    assert not [one for one in plans if one["step"] == "GrowVolume"]
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({"metadata": {"name": "fast"}}, "the StorageClass fast does not allow volumes to grow"),
+        (None, "the StorageClass fast does not exist"),
+    ],
+)
+async def test_class_that_does_not_let_volumes_grow_is_named(
+    world: World, found: dict[str, Any] | None, reason: str
+) -> None:
+    await formed(world)
+    if found is not None:
+        world.server.put(CLASS, found)
+    resize(world, "20Gi")
+    await world.rounds(1)
+    assert world.server.objects[CLAIM]["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    plans = world.server.objects[CLUSTER]["status"]["plan"]
+    assert f"data-demo-0: {reason}" in [one.get("blockedBy") for one in plans]
+
+
+async def test_file_system_that_waits_for_a_restart_gets_one(world: World) -> None:
+    """After a while: most storage does it while the pod runs."""
+    await formed(world)
+    pending = {"type": "FileSystemResizePending", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    claim(world, size="10Gi", capacity="5Gi", conditions=[pending])
+    _, observed = await world.look()
+    assert "only be made larger by a restart" in observed.slot(0).pod.restart_reason  # type: ignore[union-attr]
+    volume = observed.slot(0).volume
+    assert isinstance(volume, Volume)
+    assert volume.growing == "FileSystemResizePending"
+
+
+async def test_growth_of_a_claim_that_changed_meanwhile_is_asked_for_again(world: World) -> None:
+    await formed(world)
+    desired, observed = await world.look()
+
+    async def behave(request: Any) -> None:
+        if request.method == "PATCH" and "persistentvolumeclaims" in request.path:
+            claim(world)
+
+    world.server.behave = behave
+    with pytest.raises(ActionRefused, match="resourceVersion"):
+        await world.runtime.execute(
+            GrowVolume(ordinal=0, name="data-demo-0", size="20Gi", reason="x"), desired, observed
+        )
+
+
+async def test_workload_is_released_without_its_pods(world: World) -> None:
+    await formed(world)
+    desired, observed = await world.look()
+    with pytest.raises(ActionRefused, match="another one by now"):
+        await world.runtime.execute(ReplaceWorkload(replicas=5, reason="x"), desired, observed)
+    await world.runtime.execute(ReplaceWorkload(replicas=3, reason="x"), desired, observed)
+    assert world.server.bodies[-1]["propagationPolicy"] == "Orphan"
+    assert world.server.bodies[-1]["preconditions"].keys() == {"uid", "resourceVersion"}
+    assert WORKLOAD not in world.server.objects
+    assert f"{NAMESPACE}/pods/demo-0" in world.server.objects
+
+
+async def test_workload_that_is_being_deleted_is_not_changed(world: World) -> None:
+    """Its pods are just being made nobody's."""
+    await formed(world)
+    world.server.objects[WORKLOAD]["metadata"]["deletionTimestamp"] = "x"
+    _, observed = await world.look()
+    assert observed.workload == Unknown("the StatefulSet demo is being deleted")
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "message"),
+    [
+        ({"phase": "Pending"}, "fast", "the claim data-demo-0 is not bound: the StorageClass fast does not exist"),
+        ({"phase": "Pending"}, "", "it names no StorageClass, and there is no default"),
+        ({"phase": "Lost"}, "fast", "the volume of the claim data-demo-0 is lost"),
+    ],
+)
+async def test_claim_that_is_not_bound_is_named_with_its_pod(
+    world: World, told: dict[str, str], name: str, message: str
+) -> None:
+    await formed(world)
+    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": name}, "status": told}
+    world.server.put(CLAIM, body)
+    waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
+    await world.rounds(1)
+    state, text = condition(world, "Degraded")
+    assert state == "True"
+    assert "demo-0 is not running: Unschedulable: 0/3 nodes" in text
+    assert message in text
+
+
+def waiting(world: World, ordinal: int, message: str) -> None:
+    """Have a pod that no machine takes."""
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    name = f"demo-{ordinal}"
+    world.server.put(
+        f"{NAMESPACE}/pods/{name}",
+        {
+            "metadata": {"name": name, "uid": "w", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {},
+            "status": {"phase": "Pending", "conditions": [scheduled]},
+        },
+    )
+
+
+async def test_pod_that_cannot_be_made_says_what_refuses_it(world: World) -> None:
+    """The StatefulSet's controller says so in Events alone; the newest counts."""
+    await formed(world)
+    text = 'create Pod demo-1 in StatefulSet demo failed error: pods "demo-1" is forbidden: '
+    for second, reason in ((2, "exceeded quota"), (1, "x")):
+        body = {"note": text + reason, "eventTime": f"2026-01-01T00:00:0{second}Z"}
+        world.server.put(f"{EVENTS}/e{second}", {"metadata": {"name": f"e{second}"}, **body})
+    await world.rounds(1)
+    state, message = condition(world, "Degraded")
+    assert state == "True"
+    assert message == f"demo-1 has not been started: {text}exceeded quota"
+    assert condition(world, "Ready") == ("False", message)
+    asked = zip(world.server.requests, world.server.queries, strict=True)
+    query = next(query for request, query in asked if request == ("GET", EVENTS))
+    assert query["fieldSelector"] == "reason=FailedCreate,regarding.kind=StatefulSet,regarding.name=demo"
+
+
+async def test_broken_image_of_a_new_cluster_is_named(world: World) -> None:
+    """Before there is anything to be degraded."""
+    await formed(world)
+    body = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}
+    body["status"] = {"containerStatuses": [{"state": state, "restartCount": 0}]}
+    await world.rounds(1)
+    for kind in ("Degraded", "Ready"):
+        assert condition(world, kind)[1] == "demo-0 is not running: ImagePullBackOff: no such tag"
+
+
+async def test_pods_that_are_merely_being_started_are_no_trouble(world: World) -> None:
+    await formed(world)
+    assert condition(world, "Degraded")[0] == "False"
+
+
+async def test_nothing_is_made_in_a_namespace_that_goes_away(world: World) -> None:
+    """Not even tried: a refusal a second would be all that comes of it."""
+    await formed(world)
+    world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
+    for path in (WORKLOAD, RECORD, f"{NAMESPACE}/pods/demo-0", CLAIM):
+        del world.server.objects[path]
+    before = set(world.server.objects)
+    world.server.requests.clear()
+    await world.rounds(3)
+    assert set(world.server.objects) == before
+    written = {path for method, path in world.server.requests if method != "GET"}
+    assert written <= {f"{CLUSTER}/status"}
+    assert "the namespace shop is being deleted" in condition(world, "Progressing")[1]
+
+
+async def test_what_a_namespace_takes_along_during_a_look_is_not_missing(world: World) -> None:
+    """The record goes while we look: the identity is known all the same, and nothing is made in its place."""
+    await formed(world)
+    identity = world.server.objects[CLUSTER]["status"]["clusterID"]
+
+    async def behave(request: Any) -> web.Response | None:
+        if request.path == RECORD:
+            world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
+            world.server.objects.pop(RECORD, None)
+        return None
+
+    world.server.behave = behave
+    world.server.requests.clear()
+    await world.rounds(1)
+    assert {path for method, path in world.server.requests if method != "GET"} <= {f"{CLUSTER}/status"}
+    assert world.server.objects[CLUSTER]["status"]["clusterID"] == identity
+
+
+async def test_no_event_is_tried_in_a_namespace_that_goes_away(world: World) -> None:
+    await formed(world)
+    world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
+    await world.rounds(1)
+    world.server.requests.clear()
+    await world.runtime.record(Event(time=1.0, reason="RoundFailed", message="its role is gone"))
+    assert world.server.requests == []
+
+
+async def test_resource_in_a_namespace_that_goes_away_is_let_go(world: World) -> None:
+    """Or the namespace would wait for us for ever: our role there may be gone before the resource is."""
+    await formed(world, {"deletionProtection": True})
+    world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+
+    async def behave(request: Any) -> web.Response | None:
+        allowed = request.path.startswith(CLUSTER) or request.path == NAMESPACE
+        return None if allowed else status(403, "Forbidden", "no role any more")
+
+    world.server.behave = behave
+    assert await world.rounds(1) == ["Gone"]
+    assert labels.FINALIZER not in world.server.objects[CLUSTER]["metadata"]["finalizers"]
+
+
+def test_what_is_needed_to_let_a_resource_go_outlives_its_namespace() -> None:
+    """Such rights come from a cluster role, which is not deleted with the namespace."""
+    everywhere = {(one.resource, verb) for one in PERMISSIONS if one.everywhere for verb in one.verbs}
+    assert {("namespaces", "get"), *((labels.PLURAL, verb) for verb in ("get", "list", "watch", "patch"))} <= everywhere
+
+
+async def test_resource_that_is_not_valid_any_more_can_still_be_deleted(world: World) -> None:
+    """It was stored before a rule was there: what is said is why, what is kept are the disks."""
+    await formed(world)
+    found = world.server.objects[CLUSTER]
+    world.server.put(CLUSTER, {**found, "spec": {"replicas": 4, "colour": "green", "storage": {"size": "big"}}})
+    assert await world.rounds(1) == ["Refused"]
+    assert "spec.colour" in condition(world, "Accepted")[1]
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+    assert await world.rounds(1) == ["Acted"]
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
+    del world.server.objects[f"{NAMESPACE}/pods/demo-0"]
+    assert await world.rounds(2) == ["Settled", "Gone"]
+    assert CLAIM in world.server.objects
+
+
+async def test_protection_of_a_resource_that_is_not_valid_holds(world: World) -> None:
+    await formed(world)
+    found = world.server.objects[CLUSTER]
+    world.server.put(CLUSTER, {**found, "spec": {"replicas": 4, "deletionProtection": True}})
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+    assert await world.rounds(2) == ["Refused", "Refused"]
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
+
+
+async def test_plan_of_a_broken_pod_does_not_hold_up_the_others(world: World) -> None:
+    """What is missing is made though one pod cannot start."""
+    await formed(world)
+    waiting(world, 0, "0/3 nodes are available")
+    service = f"{NAMESPACE}/services/demo-peers"
+    del world.server.objects[service]
+    desired, observed = await world.look()
+    assert "Service demo-peers" in [step.subject for step in plan(desired, observed).steps]
+    await world.rounds(1)
+    assert service in world.server.objects

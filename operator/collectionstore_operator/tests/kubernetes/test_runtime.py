@@ -1,0 +1,412 @@
+"""The loop on Kubernetes, on an API server in this process: from the resource to objects, and away again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from collectionstore_operator.errors import ActionRefused, ActionUnfinished, InvalidResource
+from collectionstore_operator.kubernetes.api import Kube
+from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.runtime import ClusterRuntime
+from collectionstore_operator.model.actions import (
+    Bootstrap,
+    EnsureWorkload,
+    EstablishIdentity,
+    RestartPod,
+)
+from collectionstore_operator.model.observed import NodeStatus, Observed, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.reconcile.loop import Reconciler
+from collectionstore_operator.reconcile.node_client import Done, NodeClient
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.status.events import Event
+from collectionstore_operator.status.report import Status
+from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
+from collectionstore_operator.tests.kubernetes.test_client import Clock
+
+CLUSTER = "/apis/collectionstore.io/v1alpha1/namespaces/shop/collectionstoreclusters/demo"
+RECORD = "/api/v1/namespaces/shop/configmaps/demo-record"
+WORKLOAD = "/apis/apps/v1/namespaces/shop/statefulsets/demo"
+SECRETS = "/api/v1/namespaces/shop/secrets"
+
+
+class Nodes(NodeClient):
+    """The members' side: what they answer, and what they were asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: dict[str, NodeStatus] = {}
+        self.calls: list[str] = []
+
+    async def status(self, metrics_url: str) -> NodeStatus | Unknown:
+        return self.answers.get(metrics_url, Unknown("no answer"))
+
+    async def bootstrap(self, client_url: str, *, epoch: int) -> Done:
+        self.calls.append(f"bootstrap {client_url} {epoch}")
+        return Done()
+
+
+class World:
+    """An API server, members, and the runtime between them."""
+
+    def __init__(self, server: FakeApiServer, kube: Kube) -> None:
+        self.server = server
+        self.nodes = Nodes()
+        self.holds = True
+        self.runtime = ClusterRuntime(
+            kube,
+            self.nodes,
+            Recorder(kube, "op"),
+            namespace="shop",
+            name="demo",
+            epoch=7,
+            may_act=lambda: self.holds,
+        )
+
+    def create(self, spec: dict[str, Any] | None = None, **metadata: Any) -> None:
+        """Apply the resource, as a user does."""
+        body = {
+            "apiVersion": labels.API_VERSION,
+            "kind": labels.KIND,
+            "metadata": {"name": "demo", "namespace": "shop", "generation": 1, "uid": "u1", **metadata},
+            "spec": spec or {},
+        }
+        self.server.put(CLUSTER, body)
+
+    def pod(self, ordinal: int, *, uid: str = "p") -> None:
+        """Have a pod that runs, on a bound claim."""
+        name = f"demo-{ordinal}"
+        body = {
+            "metadata": {"name": name, "uid": f"{uid}{ordinal}", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "n1"},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "containerStatuses": [{"state": {"running": {}}}],
+                "podIP": f"10.0.0.{ordinal}",
+            },
+        }
+        self.server.put(f"/api/v1/namespaces/shop/pods/{name}", body)
+        claim = {"metadata": {"name": f"data-{name}"}, "spec": {"volumeName": f"pv-{ordinal}"}}
+        self.server.put(f"/api/v1/namespaces/shop/persistentvolumeclaims/data-{name}", claim)
+
+    def node(self, ordinal: int, **fields: Any) -> None:
+        """Have a member answer."""
+        cluster_id = self.server.objects[RECORD]["data"]["cluster-id"]
+        url = f"https://demo-{ordinal}.demo-peers.shop.svc:7400"
+        answer = NodeStatus(cluster_id=cluster_id, node_id=f"node-{ordinal}", name=f"demo-{ordinal}", **fields)
+        self.nodes.answers[url] = answer
+
+    async def look(self) -> tuple[Desired, Observed]:
+        """Return the resource and everything there is of it."""
+        desired = await self.runtime.desired()
+        assert desired is not None
+        return desired, await self.runtime.observe(desired)
+
+    async def rounds(self, count: int) -> list[str]:
+        """Run rounds of the loop and return what came of each."""
+        reconciler = Reconciler(self.runtime)
+        return [(await reconciler.once()).result for _ in range(count)]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    server, clock = FakeApiServer(), Clock()
+    async with await server.start() as client:
+        yield World(server, Kube(client, clock=clock.time, sleep=clock.sleep))
+    await server.stop()
+
+
+async def living(world: World) -> None:
+    """Have a cluster of which one member was seen to have data."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.node(0, state="Member", last_index=5, term=1)
+    await world.rounds(1)
+
+
+async def test_new_resource_gets_identity_keys_objects_and_pods(world: World) -> None:
+    world.create()
+    assert await world.rounds(2) == ["Acted", "Acted"]
+    names = {path.rpartition("/")[2] for path in world.server.objects}
+    assert {"demo-record", "demo-authority", "demo-operator", "demo-node", "demo-peers"} <= names
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
+    assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == [labels.FINALIZER]
+    told = world.server.objects[CLUSTER]["status"]
+    assert told["clusterID"] == world.server.objects[RECORD]["data"]["cluster-id"]
+    assert told["observedGeneration"] == 1
+
+
+async def test_nothing_is_written_while_nothing_happens(world: World) -> None:
+    """Neither the status nor any object: resourceVersions stand still."""
+    world.create()
+    await world.rounds(4)
+    before = dict(world.server.objects)
+    world.server.requests.clear()
+    await world.rounds(3)
+    assert {method for method, _ in world.server.requests} == {"GET"}
+    assert world.server.objects == before
+
+
+async def test_resource_that_is_not_valid_is_told_so_and_nothing_is_made(world: World) -> None:
+    world.create({"replicas": 4})
+    assert await world.rounds(2) == ["Refused", "Refused"]
+    assert world.server.objects.keys() == {CLUSTER}
+    conditions = {one["type"]: one for one in world.server.objects[CLUSTER]["status"]["conditions"]}
+    assert conditions["Accepted"]["status"] == "False"
+    assert "spec.replicas" in conditions["Accepted"]["message"]
+    with pytest.raises(InvalidResource):
+        await world.runtime.desired()
+
+
+async def test_resource_that_is_gone_ends_the_loop(world: World) -> None:
+    assert await world.rounds(1) == ["Gone"]
+
+
+async def test_members_are_asked_and_seen_in_their_places(world: World) -> None:
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.pod(4)
+    world.node(0)
+    _, observed = await world.look()
+    assert [slot.ordinal for slot in observed.slots] == [0, 1, 2, 4]
+    assert isinstance(observed.slot(0).node, NodeStatus)
+    assert observed.slot(1) == Slot(ordinal=1, node=Unknown("its pod does not run"))
+    assert observed.slot(4).node == Unknown("no answer")
+    assert isinstance(observed.workload, Workload)
+    assert (observed.workload.replicas, observed.workload.volume_bytes) == (3, 10 << 30)
+    assert observed.epoch == 7
+    assert observed.requests == ()
+
+
+async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> None:
+    """Whoever comes after a crash between the two must not choose another one."""
+    world.create()
+    await world.rounds(2)
+    for ordinal in range(3):
+        world.pod(ordinal)
+        world.node(ordinal)
+    desired, observed = await world.look()
+    seen: list[str] = []
+
+    async def behave(request: web.Request) -> None:
+        if request.method == "PATCH":
+            seen.append(f"{request.path} {len(world.nodes.calls)}")
+
+    world.server.behave = behave
+    await world.runtime.execute(Bootstrap(ordinal=0, node_id="node-0", reason="x"), desired, observed)
+    assert seen == [f"{RECORD} 0"]
+    assert world.nodes.calls == ["bootstrap https://demo-0.demo-peers.shop.svc:7400 7"]
+    assert world.server.objects[RECORD]["data"]["bootstrap-node"] == "node-0"
+
+
+async def test_data_once_seen_is_never_forgotten(world: World) -> None:
+    """Not even when every member is silent, or the status was lost."""
+    await living(world)
+    world.nodes.answers.clear()
+    del world.server.objects[CLUSTER]["status"]
+    _, observed = await world.look()
+    assert observed.initialized
+    volume = observed.slot(0).volume
+    assert isinstance(volume, Volume)
+    assert volume.node_id == "node-0"
+
+
+async def test_identity_is_taken_up_from_the_disks_that_exist(world: World) -> None:
+    """A resource made anew finds its data again, though the record was deleted with it."""
+    world.create()
+    world.pod(0)
+    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
+    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    desired, observed = await world.look()
+    await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    assert world.server.objects[RECORD]["data"]["cluster-id"] == "feed"
+    await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    world.pod(1)
+    other = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-1"
+    world.server.objects[other]["metadata"]["annotations"] = {labels.CLUSTER_ID: "beef"}
+    with pytest.raises(ActionRefused, match="several clusters: beef, feed"):
+        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+
+
+async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> None:
+    """A slip of the hand in a living cluster: no new identity, no new bootstrap, the same authority to trust."""
+    await living(world)
+    await world.rounds(1)
+    record, told = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
+    assert record["initialized"] == "true"
+    assert await world.rounds(1) == ["Acted"]
+    assert world.server.objects[CLUSTER]["status"]["clusterID"] == told["clusterID"]
+    assert world.server.objects[RECORD]["data"] == record
+
+
+async def test_disks_of_another_cluster_are_not_taken_for_those_of_this_one(world: World) -> None:
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
+    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    del world.server.objects[RECORD]
+    desired, observed = await world.look()
+    with pytest.raises(ActionRefused, match="belong to the cluster feed, the resource to "):
+        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    assert RECORD not in world.server.objects
+
+
+async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) -> None:
+    world.create()
+    world.pod(1)
+    desired, observed = await world.look()
+    with pytest.raises(ActionRefused, match="uid"):
+        await world.runtime.execute(RestartPod(ordinal=1, name="demo-1", uid="p9", reason="x"), desired, observed)
+    await world.runtime.execute(RestartPod(ordinal=1, name="demo-1", uid="p1", reason="x"), desired, observed)
+    _, observed = await world.look()
+    assert not isinstance(observed.slot(1).pod, Pod)
+
+
+async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
+    """Its claim is on its way out and waits for it, and nobody will ever say that it has stopped."""
+    world.create()
+    world.pod(1)
+    pod, claim = (f"/api/v1/namespaces/shop/{name}" for name in ("pods/demo-1", "persistentvolumeclaims/data-demo-1"))
+    for path in (pod, claim):
+        world.server.objects[path]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    world.server.objects[pod]["status"]["conditions"][0]["status"] = "False"
+    unheard = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    world.server.put("/api/v1/nodes/n1", {"metadata": {"name": "n1"}, "status": unheard})
+    desired, observed = await world.look()
+    found = observed.slot(1).pod
+    assert isinstance(found, Pod)
+    assert found.stranded
+    action = RestartPod(ordinal=1, name="demo-1", uid=found.uid, stranded=True, reason="x")
+    await world.runtime.execute(action, desired, observed)
+    assert world.server.requests[-1] == ("DELETE", pod)
+    assert world.server.bodies[-1]["gracePeriodSeconds"] == 0
+    assert world.server.bodies[-1]["preconditions"] == {"uid": found.uid}
+
+
+@pytest.mark.parametrize(("code", "kind"), [(503, ActionUnfinished), (422, ActionRefused), (403, ActionRefused)])
+async def test_trouble_of_the_api_server_is_no_success(world: World, code: int, kind: type[Exception]) -> None:
+    """No answer leaves open whether it was done; a no means that it was not."""
+    world.create()
+    desired, observed = await world.look()
+
+    async def behave(request: web.Request) -> web.Response | None:
+        return status(code, "Trouble") if request.method == "PATCH" else None
+
+    world.server.behave = behave
+    with pytest.raises(kind, match="Trouble"):
+        await world.runtime.execute(EnsureWorkload(replicas=3, revision="r", reason="x"), desired, observed)
+
+
+async def test_nothing_is_done_without_the_lease(world: World) -> None:
+    """Neither to objects nor to members: another operator may be acting."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.node(0)
+    desired, observed = await world.look()
+    world.holds = False
+    world.server.requests.clear()
+    actions = (
+        Bootstrap(ordinal=0, node_id="node-0", reason="x"),
+        RestartPod(ordinal=0, name="demo-0", uid="p0", reason="x"),
+        EnsureWorkload(replicas=0, revision="r", shrinks=True, reason="x"),
+    )
+    for action in actions:
+        with pytest.raises(ActionRefused, match="another operator may be acting"):
+            await world.runtime.execute(action, desired, observed)
+    assert not world.server.requests
+    assert not world.nodes.calls
+
+
+async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> None:
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+    assert (await world.rounds(1)) == ["Acted"]
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
+    assert (await world.rounds(1)) == ["Waiting"]
+    assert labels.FINALIZER in world.server.objects[CLUSTER]["metadata"]["finalizers"]
+    del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
+    assert (await world.rounds(2)) == ["Settled", "Gone"]
+    assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == []
+    kept = {RECORD, f"{SECRETS}/demo-authority", f"{SECRETS}/demo-operator"}
+    assert kept <= world.server.objects.keys()
+
+
+async def test_deleted_resource_that_retains_nothing_takes_disks_and_keys_along(world: World) -> None:
+    world.create({"storage": {"retention": "Delete"}})
+    await world.rounds(2)
+    world.pod(0)
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+    await world.rounds(1)
+    del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
+    assert (await world.rounds(3)) == ["Acted", "Settled", "Gone"]
+    left = {path.rpartition("/")[2] for path in world.server.objects}
+    assert not {"demo-record", "demo-authority", "demo-operator", "data-demo-0"} & left
+
+
+async def test_protected_resource_is_not_let_go(world: World) -> None:
+    world.create({"deletionProtection": True})
+    await world.rounds(2)
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+    await world.rounds(2)
+    assert labels.FINALIZER in world.server.objects[CLUSTER]["metadata"]["finalizers"]
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
+
+
+async def test_finalizers_of_others_survive_a_race(world: World) -> None:
+    """Kopf adds its own at the same moment."""
+    world.create()
+    first = iter([True])
+
+    async def behave(request: web.Request) -> None:
+        if request.method == "PATCH" and next(first, False):
+            found = world.server.objects[CLUSTER]
+            world.server.put(CLUSTER, {**found, "metadata": {**found["metadata"], "finalizers": ["other"]}})
+
+    world.server.behave = behave
+    assert await world.runtime.desired() is not None
+    assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == ["other", labels.FINALIZER]
+
+
+async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: World) -> None:
+    """It was deleted and made anew between the look and the report."""
+    world.create()
+    await world.runtime.desired()
+    world.create(uid="u2")
+    with pytest.raises(Exception, match="uid"):
+        await world.runtime.publish(Status())
+    del world.server.objects[CLUSTER]
+
+
+async def test_status_that_nobody_can_read_counts_as_none(world: World) -> None:
+    world.create()
+    world.server.objects[CLUSTER]["status"] = {"conditions": "many"}
+    await world.runtime.desired()
+    assert await world.runtime.last_status() is None
+
+
+async def test_event_is_about_the_resource(world: World) -> None:
+    world.create()
+    await world.runtime.desired()
+    await world.runtime.record(Event(time=1.0, reason="Bootstrap", message="x"))
+    (event,) = [one for path, one in world.server.objects.items() if "/events/" in path]
+    assert event["regarding"]["uid"] == "u1"
+
+
+async def test_members_are_asked_at_the_addresses_their_pods_have_now(world: World) -> None:
+    """The name service goes on giving the address of the pod before for as long as its answers are cached."""
+    world.create()
+    await world.rounds(2)
+    world.pod(0)
+    await world.look()
+    assert world.nodes.located("demo-0.demo-peers.shop.svc") == "10.0.0.0"
+    assert world.nodes.located("demo-1.demo-peers.shop.svc") is None

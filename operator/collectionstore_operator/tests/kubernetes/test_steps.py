@@ -1,0 +1,295 @@
+"""The steps on Kubernetes: each is safely repeatable, and none acts on another object than it was decided for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from collectionstore_operator import manifests
+from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.kubernetes import children, volumes
+from collectionstore_operator.kubernetes.api import Conflict, Kube
+from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.certificate_requests import account
+from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.model.actions import (
+    ApplyObject,
+    DeleteObject,
+    DenyRequest,
+    EnsureWorkload,
+    IssueCertificate,
+    MarkVolume,
+    RetireVolume,
+    SignRequest,
+)
+from collectionstore_operator.model.observed import ABSENT, CertificateKind, Unknown, Workload
+from collectionstore_operator.planning import certificates
+from collectionstore_operator.reconcile.pki import KeyPair, make_authority, sign_request
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired, Spec, Storage
+from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer
+
+DESIRED = Desired(name="demo", namespace="shop", uid="u1")
+NOW = 1_767_225_600.0
+CLAIM = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-1"
+POD = "/api/v1/namespaces/shop/pods/demo-1"
+VOLUME = "/api/v1/persistentvolumes/pv-1"
+WORKLOAD = "/apis/apps/v1/namespaces/shop/statefulsets/demo"
+REQUEST = "/apis/certificates.k8s.io/v1/certificatesigningrequests/csr-1"
+RECORD = "/api/v1/namespaces/shop/configmaps/demo-record"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeApiServer]:
+    server = FakeApiServer()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def kube(server: FakeApiServer) -> AsyncIterator[Kube]:
+    async with await server.start() as client:
+        yield Kube(client)
+
+
+def disk(server: FakeApiServer, node_id: str = "n1") -> None:
+    """Have a pod on a bound claim."""
+    server.put(
+        CLAIM,
+        {"metadata": {"name": "data-demo-1", "annotations": {labels.NODE_ID: node_id}}, "spec": {"volumeName": "pv-1"}},
+    )
+    server.put(VOLUME, {"metadata": {"name": "pv-1"}, "spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+    server.put(POD, {"metadata": {"name": "demo-1", "uid": "p1"}})
+
+
+async def test_marked_volume_names_who_left(server: FakeApiServer, kube: Kube) -> None:
+    disk(server)
+    action = MarkVolume(ordinal=1, name="data-demo-1", node_id="n1", reason="x")
+    await volumes.mark(kube, action, DESIRED)
+    await volumes.mark(kube, action, DESIRED)
+    assert server.objects[CLAIM]["metadata"]["annotations"][labels.REMOVED] == "n1"
+
+
+async def test_volume_of_another_incarnation_is_not_marked(server: FakeApiServer, kube: Kube) -> None:
+    disk(server, "n2")
+    with pytest.raises(ActionRefused, match="holds n2, not n1"):
+        await volumes.mark(kube, MarkVolume(ordinal=1, name="data-demo-1", node_id="n1", reason="x"), DESIRED)
+    assert labels.REMOVED not in server.objects[CLAIM]["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(("keep", "policy"), [(True, "Retain"), (False, "Delete")])
+async def test_volume_is_taken_away_before_its_pod(
+    server: FakeApiServer, kube: Kube, *, keep: bool, policy: str
+) -> None:
+    """Otherwise a new pod would be given the old disk."""
+    disk(server)
+    action = RetireVolume(ordinal=1, name="data-demo-1", uid="p1", node_id="n1", keep=keep, reason="x")
+    await volumes.retire(kube, action, DESIRED)
+    assert server.objects.keys() == {VOLUME}
+    assert server.objects[VOLUME]["spec"]["persistentVolumeReclaimPolicy"] == policy
+    changes = [path for method, path in server.requests if method in ("PATCH", "DELETE")]
+    assert changes == ([VOLUME] if keep else []) + [CLAIM, POD]
+    for (method, _), body in zip(server.requests, server.bodies, strict=True):
+        assert method != "DELETE" or body["preconditions"]["uid"]
+    await volumes.retire(kube, action, DESIRED)
+
+
+async def test_volume_that_is_going_already_has_only_its_pod_stopped(server: FakeApiServer, kube: Kube) -> None:
+    """Whoever deleted the claim may have died before the pod."""
+    disk(server)
+    server.objects[CLAIM]["metadata"]["deletionTimestamp"] = "x"
+    await volumes.retire(kube, RetireVolume(ordinal=1, name="data-demo-1", uid="p1", node_id="n1", reason="x"), DESIRED)
+    assert POD not in server.objects
+    assert CLAIM in server.objects
+
+
+async def test_nothing_is_taken_from_another_incarnation_or_another_pod(server: FakeApiServer, kube: Kube) -> None:
+    disk(server, "n2")
+    action = RetireVolume(ordinal=1, name="data-demo-1", uid="p1", node_id="n1", reason="x")
+    with pytest.raises(ActionRefused):
+        await volumes.retire(kube, action, DESIRED)
+    assert {CLAIM, POD} <= server.objects.keys()
+    server.objects[CLAIM]["metadata"]["annotations"][labels.NODE_ID] = "n1"
+    server.objects[POD]["metadata"]["uid"] = "p2"
+    with pytest.raises(Conflict):
+        await volumes.retire(kube, action, DESIRED)
+    assert POD in server.objects
+
+
+async def test_workload_is_applied_and_read_back(server: FakeApiServer, kube: Kube) -> None:
+    action = EnsureWorkload(replicas=5, revision="r", reason="x")
+    assert children.read_workload(None, DESIRED) == ABSENT
+    await children.ensure_workload(kube, action, DESIRED, cluster_id="c1")
+    found = children.read_workload(server.objects[WORKLOAD], DESIRED)
+    assert isinstance(found, Workload)
+    assert found.replicas == 5
+
+
+async def test_workload_of_an_earlier_resource_is_left_alone(server: FakeApiServer, kube: Kube) -> None:
+    """It is about to be collected; a new one of the same name comes after it."""
+    earlier = Desired(name="demo", namespace="shop", uid="u0")
+    action = EnsureWorkload(replicas=3, revision="r", reason="x")
+    await children.ensure_workload(kube, action, earlier, cluster_id="c1")
+    assert isinstance(children.read_workload(server.objects[WORKLOAD], DESIRED), Unknown)
+    with pytest.raises(ActionRefused, match="belongs to somebody else"):
+        await children.ensure_workload(kube, action, DESIRED, cluster_id="c1")
+
+
+async def test_workload_that_exists_keeps_what_cannot_be_changed(server: FakeApiServer, kube: Kube) -> None:
+    """A larger disk in the resource must not make every later change of the StatefulSet impossible."""
+    action = EnsureWorkload(replicas=3, revision="r", reason="x")
+    await children.ensure_workload(kube, action, DESIRED, cluster_id="c1")
+    grown = Desired(name="demo", namespace="shop", uid="u1", spec=Spec(storage=Storage(size="20Gi")))
+    await children.ensure_workload(kube, action, grown, cluster_id="c1")
+    (template,) = server.objects[WORKLOAD]["spec"]["volumeClaimTemplates"]
+    assert template["spec"]["resources"]["requests"]["storage"] == "10Gi"
+
+
+async def test_object_that_is_wanted_otherwise_by_now_is_not_applied(server: FakeApiServer, kube: Kube) -> None:
+    action = ApplyObject(kind="PodDisruptionBudget", name="demo", digest="of another plan", reason="x")
+    with pytest.raises(ActionRefused, match="wanted otherwise"):
+        await children.apply(kube, action, DESIRED, disruptions=1)
+    assert not server.objects
+
+
+async def test_only_optional_objects_are_deleted(kube: Kube) -> None:
+    with pytest.raises(ActionRefused, match="stays as long as its cluster"):
+        await children.delete(kube, DeleteObject(kind="Service", name="demo", reason="x"), DESIRED)
+    await children.delete(kube, DeleteObject(kind="PodMonitor", name="demo", reason="x"), DESIRED)
+
+
+async def test_kind_that_is_not_installed_has_no_objects(server: FakeApiServer, kube: Kube) -> None:
+    """Most clusters know no PodMonitor."""
+    await children.apply(kube, _wanted("Service", "demo"), DESIRED, disruptions=None)
+    (found,) = [one for one in await children.look(kube, DESIRED) if one.kind == "Service"]
+    assert found.name == "demo"
+
+
+def _wanted(kind: str, name: str) -> ApplyObject:
+    (found,) = [one for one in manifests.build(DESIRED, disruptions=None) if (one.kind, one.name) == (kind, name)]
+    return ApplyObject(kind=kind, name=name, digest=found.digest, reason="x")
+
+
+@pytest.fixture
+async def authority(kube: Kube) -> Authority:
+    """Keys of a cluster that exist."""
+    found = Authority(kube, Record(kube))
+    day_s = 86_400
+    for kind, name in ((CertificateKind.AUTHORITY, "demo"), (CertificateKind.OPERATOR, labels.ADMINISTRATOR)):
+        names = certificates.operator("c1").names if kind is CertificateKind.OPERATOR else ()
+        action = IssueCertificate(kind=kind, name=name, names=names, lifetime_s=900 * day_s, reason="x")
+        await found.issue(action, DESIRED, cluster_id="c1", now=NOW)
+    return found
+
+
+async def test_keys_are_kept_and_the_authority_is_published(server: FakeApiServer, authority: Authority) -> None:
+    looked, context = await authority.look(DESIRED)
+    assert [one.kind for one in looked] == [CertificateKind.AUTHORITY, CertificateKind.OPERATOR]
+    assert context is not None
+    assert (await authority.look(DESIRED))[1] is context
+    published = server.objects[RECORD]["data"]["ca.crt"]
+    assert "PRIVATE" not in published
+    secret = server.objects["/api/v1/namespaces/shop/secrets/demo-authority"]
+    assert base64.b64decode(secret["data"]["tls.crt"]).decode() == published
+
+
+async def test_authority_is_renewed_under_its_key(server: FakeApiServer, authority: Authority) -> None:
+    before, _ = await authority.look(DESIRED)
+    action = IssueCertificate(kind=CertificateKind.AUTHORITY, name="demo", lifetime_s=1_000, reason="x")
+    await authority.issue(action, DESIRED, cluster_id="c1", now=NOW + 100)
+    after, _ = await authority.look(DESIRED)
+    assert after[0].not_after != before[0].not_after
+    assert after[0].authority == before[0].authority
+
+
+def ask(server: FakeApiServer, key: Any = None, **extra: str) -> SignRequest:
+    """Have the pod demo-1 ask for a certificate, and return the answer that was decided."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    stamped = {"pod-name": "demo-1", "pod-uid": "p1", **extra}
+    body = {
+        "metadata": {"name": "csr-1"},
+        "spec": {
+            "signerName": "collectionstore.io/node",
+            "username": account(DESIRED),
+            "extra": {f"authentication.kubernetes.io/{name}": [value] for name, value in stamped.items()},
+            "request": base64.b64encode(pem).decode(),
+            "expirationSeconds": 3_600,
+        },
+    }
+    server.put(REQUEST, body)
+    names = certificates.member(DESIRED, "c1", 1).names
+    return SignRequest(request="csr-1", name="demo-1", uid="p1", names=names, lifetime_s=86_400, reason="x")
+
+
+async def test_request_is_approved_and_signed_for_the_names_that_were_decided(
+    server: FakeApiServer, authority: Authority
+) -> None:
+    await authority.sign(ask(server), DESIRED, now=NOW)
+    status = server.objects[REQUEST]["status"]
+    assert [one["type"] for one in status["conditions"]] == ["Approved"]
+    certificate = x509.load_pem_x509_certificate(base64.b64decode(status["certificate"]))
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["collectionstore://c1/demo-1"]
+    assert certificate.not_valid_after_utc.timestamp() == NOW + 3_600
+
+
+async def test_answered_request_is_left_as_it_is(server: FakeApiServer, authority: Authority) -> None:
+    action = ask(server)
+    await authority.sign(action, DESIRED, now=NOW)
+    before = server.objects[REQUEST]
+    await authority.sign(action, DESIRED, now=NOW)
+    assert server.objects[REQUEST] == before
+
+
+async def test_request_of_another_pod_is_not_signed(server: FakeApiServer, authority: Authority) -> None:
+    """Whatever was decided: what the API server stamped on the request is read again at the last moment."""
+    action = ask(server, **{"pod-uid": "p2"})
+    with pytest.raises(ActionRefused, match="was made by demo-1 p2, not by demo-1 p1"):
+        await authority.sign(action, DESIRED, now=NOW)
+    assert "certificate" not in server.objects[REQUEST].get("status", {})
+
+
+async def test_request_that_changed_meanwhile_is_not_approved(server: FakeApiServer, authority: Authority) -> None:
+    action = ask(server)
+    reads = iter([server.objects[REQUEST]])
+
+    async def behave(request: Any) -> None:
+        if request.method == "PATCH" and next(reads, None):
+            server.put(REQUEST, server.objects[REQUEST])
+
+    server.behave = behave
+    with pytest.raises(Conflict):
+        await authority.sign(action, DESIRED, now=NOW)
+
+
+async def test_denied_request_says_why(server: FakeApiServer, authority: Authority) -> None:
+    ask(server)
+    await authority.deny(DenyRequest(request="csr-1", reason="demo-9 is no member of demo"))
+    (condition,) = server.objects[REQUEST]["status"]["conditions"]
+    assert (condition["type"], condition["message"]) == ("Denied", "demo-9 is no member of demo")
+
+
+@pytest.mark.parametrize("pem", [b"", b"nonsense"])
+def test_damaged_request_is_refused(pem: bytes) -> None:
+    with pytest.raises(ActionRefused, match="cannot be read"):
+        sign_request(_authority(), pem, name="demo-1", names=(), lifetime_s=60, now=NOW)
+
+
+def test_key_of_another_kind_is_refused() -> None:
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    pem = request.public_bytes(serialization.Encoding.PEM)
+    with pytest.raises(ActionRefused, match="ECDSA P-256"):
+        sign_request(_authority(), pem, name="demo-1", names=(), lifetime_s=60, now=NOW)
+
+
+def _authority() -> KeyPair:
+    return make_authority("demo", "c1", lifetime_s=86_400, now=NOW)

@@ -1,0 +1,83 @@
+"""The table of the operator's series: names and units as Prometheus wants them, and labels that are bounded."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args, get_type_hints
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from collectionstore_operator.model.actions import Action
+from collectionstore_operator.observability.metrics import SERIES, OperatorMetrics
+from collectionstore_operator.observability.metrics.declared import Declared, Undeclared
+from collectionstore_operator.observability.metrics.series import Kind, Series
+from collectionstore_operator.reconcile.loop import Round
+from collectionstore_operator.status.conditions import JUDGES
+
+OPEN_BOUNDS = {
+    "namespace": 1,
+    "cluster": 1,
+    "version": 1,
+    "condition": len(JUDGES),
+    "kind": 24,
+    "method": 5,
+    "resource": 24,
+    "code": 12,
+}
+"""How many values a label can take that the table does not list; what is told of clusters, for each of them."""
+LINES_MAX = 1_500
+
+by_name = pytest.mark.parametrize("series", SERIES, ids=lambda series: series.name)
+
+
+def test_every_name_is_declared_once() -> None:
+    names = [series.name for series in SERIES]
+    assert len(set(names)) == len(names)
+
+
+@by_name
+def test_names_and_texts_follow_the_rules(series: Series) -> None:
+    """Source: prometheus.io/docs/practices/naming; the rest is for promtool, over a real scrape."""
+    assert re.fullmatch(r"collectionstore_(operator|cluster|tracing)_[a-z0-9]+(_[a-z0-9]+)*", series.name)
+    assert series.name.endswith("_total") == (series.kind is Kind.COUNTER)
+    assert series.help[0].isupper() or series.help[0].isdigit()
+    assert not series.help.endswith(".")
+    assert (series.kind is Kind.HISTOGRAM) == bool(series.buckets)
+    assert list(series.buckets) == sorted(set(series.buckets))
+    assert not {label.name for label in series.labels} & {"le", "job", "instance", "pod"}
+
+
+@by_name
+def test_labels_are_bounded(series: Series) -> None:
+    lines = len(series.buckets) + 3 if series.buckets else 1
+    for label in series.labels:
+        assert bool(label.values) != bool(label.bound), f"{label.name}: a closed set, or what bounds it"
+        lines *= len(label.values) or OPEN_BOUNDS[label.name]
+    assert lines <= LINES_MAX
+
+
+def test_closed_sets_are_those_of_the_program() -> None:
+    values = {(series.name, label.name): label.values for series in SERIES for label in series.labels}
+    assert set(values["collectionstore_operator_actions_total", "action"]) == {
+        action.__name__ for action in get_args(Action)
+    }
+    results = get_args(get_type_hints(Round)["result"])
+    assert set(values["collectionstore_operator_reconciles_total", "result"]) == set(results)
+
+
+def test_everything_that_is_declared_is_made() -> None:
+    registry = CollectorRegistry()
+    OperatorMetrics(registry, version="1")
+    told = {f"collectionstore_{name}" for name in ("operator_build",)}
+    told |= {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    assert {series.name for series in SERIES} == told
+
+
+def test_nothing_is_counted_that_is_not_declared() -> None:
+    declared = Declared(CollectorRegistry())
+    for make in (declared.counter, declared.histogram, declared.info):
+        with pytest.raises(Undeclared):
+            make("operator_is_leader")
+    with pytest.raises(Undeclared):
+        declared.gauge("nobody_knows_this")

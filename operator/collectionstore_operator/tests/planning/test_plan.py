@@ -1,0 +1,281 @@
+"""The planner as a table of stories: what is wanted, what is seen, what is done now, what waits and for what.
+
+The stories are in scenarios/plan_*.txt; `pictures` says how they are drawn. `do` lists all that is done now, in order,
+`wait` all that remains and what holds it up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from collectionstore_operator.model.actions import ApplyObject, IssueCertificate
+from collectionstore_operator.model.observed import (
+    ABSENT,
+    AppliedObject,
+    Configuration,
+    NodeStatus,
+    Observed,
+    Unknown,
+    Workload,
+)
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource.desired import Storage
+from collectionstore_operator.tests.planning.pictures import (
+    CLUSTER_ID,
+    NOW,
+    Story,
+    draw,
+    read_stories,
+    told,
+    waiting,
+    wanted,
+)
+
+SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("plan_*.txt"))
+HEALTHY = "0: leader\n1: voter\n2: voter"
+FIVE = "0: leader\n1: voter\n2: voter\n3: voter\n4: voter"
+
+STORIES = [
+    pytest.param(story, id=f"{file.stem.removeprefix('plan_')}: {story.title}")
+    for file in SCENARIOS
+    for story in read_stories(file.read_text())
+]
+
+
+def test_there_are_stories() -> None:
+    """An empty folder would let everything below pass."""
+    assert len(STORIES) > 80
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_plan_acts_as_the_story_says(story: Story) -> None:
+    """For each story exactly these actions are done now, and exactly these steps wait."""
+    made = plan(story.desired, draw(story.picture, story.desired))
+    assert told(made) == story.actions
+    assert waiting(made) == story.waits
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_paused_plan_announces_and_does_nothing(story: Story) -> None:
+    """Paused: no mutation, and every step that would be done waits for `spec.paused`."""
+    desired = story.desired
+    paused = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, paused=True))
+    made = plan(paused, draw(story.picture, desired))
+    assert not made.actions
+    assert not story.actions or any(line.endswith(": spec.paused is true") for line in waiting(made))
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_plan_never_disturbs_a_pod_that_cannot_be_seen(story: Story) -> None:
+    """Hide each pod in turn: it is neither restarted nor loses its disk, whatever the story was."""
+    desired = story.desired
+    observed = draw(story.picture, desired)
+    for hidden in observed.slots:
+        slots = tuple(
+            msgspec.structs.replace(slot, pod=Unknown("not seen")) if slot is hidden else slot
+            for slot in observed.slots
+        )
+        made = plan(desired, msgspec.structs.replace(observed, slots=slots))
+        touched = {line.split()[1] for line in told(made) if line.split()[0] in ("RestartPod", "RetireVolume")}
+        assert not touched & {f"demo-{hidden.ordinal}", f"data-demo-{hidden.ordinal}"}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_plan_from_a_recording_is_the_same(story: Story) -> None:
+    """What was observed survives JSON, so that a plan can be made again elsewhere and later."""
+    observed = draw(story.picture, story.desired)
+    recorded = msgspec.json.decode(msgspec.json.encode(observed), type=Observed)
+    assert plan(story.desired, recorded) == plan(story.desired, observed)
+
+
+def test_plan_draws_the_identity_before_anything_else() -> None:
+    """Without a recorded cluster id nothing is started: every disk and certificate carries it."""
+    desired = wanted(3)
+    nothing = Observed(now=NOW, workload=ABSENT, certificates=())
+    assert told(plan(desired, nothing)) == ["EstablishIdentity"]
+
+
+def test_plan_issues_certificates_before_pods_start() -> None:
+    """The authority signs, so it comes first; members cannot start without theirs."""
+    desired = wanted(3)
+    new = Observed(now=NOW, cluster_id=CLUSTER_ID, workload=ABSENT, certificates=())
+    made = plan(desired, new)
+    assert told(made) == ["IssueCertificate"] * 5 + ["EnsureWorkload 3"]
+    issued = [action.name for action in made.actions if isinstance(action, IssueCertificate)]
+    assert issued == ["demo", "operator", "demo-0", "demo-1", "demo-2"]
+
+
+def test_plan_does_not_bootstrap_again_on_another_disk() -> None:
+    """A bootstrap was begun and its disk is gone: it may have succeeded and held data, so a person decides."""
+    desired = wanted(3)
+    observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="f00")
+    assert told(plan(desired, observed)) == []
+    assert "it was begun on a disk that is gone (node f00)" in waiting(plan(desired, observed))[0]
+
+
+def test_plan_repeats_a_bootstrap_whose_answer_was_lost() -> None:
+    """The same empty disk answers: the call did not arrive, and is made again."""
+    desired = wanted(3)
+    observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="old-0")
+    assert told(plan(desired, observed)) == ["Bootstrap demo-0"]
+
+
+def test_plan_does_not_bootstrap_what_was_initialized() -> None:
+    """All disks are empty, yet the cluster is known to have had data: it is not formed anew over the loss."""
+    desired = wanted(3)
+    assert told(plan(desired, draw("0: fresh\n1: fresh\n2: fresh", desired, initialized=True))) == []
+
+
+def test_plan_does_not_bootstrap_beside_a_foreign_disk() -> None:
+    """A node of another cluster answers at an ordinal: its disk was put there by mistake."""
+    desired = wanted(3)
+    observed = draw("0: fresh\n1: fresh\n2: fresh", desired)
+    foreign = msgspec.structs.replace(_node(observed, 2), cluster_id="another")
+    observed = _with_node(observed, 2, foreign)
+    assert told(plan(desired, observed)) == []
+    assert waiting(plan(desired, observed)) == ["Bootstrap demo-0: demo-2 runs on a disk of the cluster another"]
+
+
+@pytest.mark.parametrize("changed", [{"term": 8}, {"configuration": Configuration(index=13, voters=("old-1",))}])
+def test_plan_waits_while_a_node_contradicts_the_leader(changed: dict[str, object]) -> None:
+    """A higher term, or a newer configuration elsewhere: the leader that was seen may not be the leader."""
+    desired = wanted(3)
+    observed = draw(FIVE, desired)
+    observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), **changed))
+    assert told(plan(desired, observed)) == []
+
+
+def test_plan_stops_when_another_operator_took_over() -> None:
+    """A node has seen a higher fencing epoch than ours: whatever we would do, the other one decides."""
+    desired = wanted(5)
+    observed = draw(HEALTHY, desired)
+    observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), epoch=2))
+    made = plan(desired, observed)
+    assert not made.actions
+    assert waiting(made) == [
+        "EnsureWorkload demo: another operator took over: demo-1 has seen epoch 2, ours is 1",
+        "AddLearners demo-3: demo-3 has not been started",
+        "AddLearners demo-4: demo-4 has not been started",
+        "ChangeVoters demo-3, demo-4: demo-3 must join first",
+    ]
+
+
+def test_plan_grows_a_workload_that_was_shrunk_behind_its_back() -> None:
+    """Members above the number of pods are started again, whatever the resource wants meanwhile."""
+    desired = wanted(3)
+    observed = draw("0: leader\n1: voter\n2: voter down=5\n3: voter\n4: voter down=5", desired)
+    observed = msgspec.structs.replace(observed, workload=msgspec.structs.replace(_workload(observed), replicas=4))
+    assert told(plan(desired, observed)) == ["EnsureWorkload 5"]
+
+
+def test_plan_starts_every_disk_that_may_hold_a_member() -> None:
+    """The workload is gone and nobody answers: the five disks are started, though only three are wanted now."""
+    desired = wanted(3)
+    picture = "0: free\n1: free\n2: free\n3: free\n4: free\n5: left"
+    observed = draw(picture, desired, initialized=True, workload=ABSENT)
+    assert told(plan(desired, observed)) == ["EnsureWorkload 5"]
+
+
+def test_plan_does_not_touch_a_workload_it_cannot_see() -> None:
+    """An unknown workload is neither absent nor of any size."""
+    desired = wanted(5)
+    observed = draw(HEALTHY, desired, workload=Unknown("the API server timed out"))
+    assert told(plan(desired, observed)) == []
+    assert "EnsureWorkload: it cannot be seen: the API server timed out" in waiting(plan(desired, observed))
+
+
+def test_plan_gives_the_workload_new_settings_before_it_restarts_pods() -> None:
+    """A pod restarted too early would come back with the settings it had."""
+    desired = wanted(3)
+    observed = draw("0: leader old\n1: voter old\n2: voter old", desired)
+    observed = msgspec.structs.replace(observed, workload=Workload(replicas=3, revision="earlier"))
+    made = plan(desired, observed)
+    assert told(made) == ["EnsureWorkload 3"]
+    assert "RestartPod demo-2: the workload must have the new settings first" in waiting(made)
+
+
+def test_plan_applies_objects_that_are_missing_or_differ() -> None:
+    """Every object is compared by the digest of the manifest it was applied from."""
+    desired = wanted(3)
+    observed = draw(HEALTHY, desired, objects=(AppliedObject(kind="Service", name="demo", digest="other"),))
+    made = plan(desired, observed)
+    assert [step.subject for step in made.steps] == [
+        "ServiceAccount demo-node",
+        "Service demo",
+        "Service demo-peers",
+        "PodDisruptionBudget demo",
+    ]
+    done = tuple(
+        AppliedObject(kind=one.kind, name=one.name, digest=one.digest)
+        for one in made.actions
+        if isinstance(one, ApplyObject)
+    )
+    assert plan(desired, msgspec.structs.replace(observed, objects=done)).settled
+
+
+def test_plan_keeps_a_protected_cluster() -> None:
+    """Deletion waits for `spec.deletionProtection`, and the cluster is cared for meanwhile."""
+    desired = msgspec.structs.replace(wanted(5, deletion_protection=True), deleting=True)
+    made = plan(desired, draw(HEALTHY, desired))
+    assert told(made) == ["EnsureWorkload 5"]
+    assert waiting(made)[0] == "EnsureWorkload: spec.deletionProtection is true"
+
+
+@pytest.mark.parametrize(
+    ("picture", "retention", "actions"),
+    [
+        (HEALTHY, "Retain", ["EnsureWorkload 0"]),
+        ("0: free\n1: free\n2: free", "Retain", []),
+        ("0: free\n1: free\n2: free", "Delete", ["RetireVolume data-demo-0 delete"]),
+    ],
+)
+def test_plan_takes_a_deleted_cluster_down(picture: str, retention: str, actions: list[str]) -> None:
+    """Pods go first, all at once; disks follow only where the resource says so."""
+    desired = msgspec.structs.replace(wanted(3, storage=Storage(retention=retention)), deleting=True)  # type: ignore[arg-type]
+    observed = draw(picture, desired, initialized=True)
+    assert told(plan(desired, observed)) == actions
+
+
+def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
+    """The workload is at 0 and a pod is still there: its disk is not touched."""
+    desired = msgspec.structs.replace(wanted(3, storage=Storage(retention="Delete")), deleting=True)
+    observed = draw("0: free\n1: voter stopping", desired, workload=Workload(replicas=0, revision=""))
+    made = plan(desired, observed)
+    assert not made.actions
+    assert waiting(made) == ["EnsureWorkload: demo-1 must stop first"]
+
+
+def test_settled_plan_has_nothing_left() -> None:
+    """A healthy cluster of the wanted size: neither actions nor steps."""
+    desired = wanted(3)
+    assert plan(desired, draw(HEALTHY, desired)).settled
+
+
+def _node(observed: Observed, ordinal: int) -> NodeStatus:
+    node = observed.slot(ordinal).node
+    assert isinstance(node, NodeStatus)
+    return node
+
+
+def _with_node(observed: Observed, ordinal: int, node: NodeStatus) -> Observed:
+    slots = (msgspec.structs.replace(slot, node=node) if slot.ordinal == ordinal else slot for slot in observed.slots)
+    return msgspec.structs.replace(observed, slots=tuple(slots))
+
+
+def _workload(observed: Observed) -> Workload:
+    assert isinstance(observed.workload, Workload)
+    return observed.workload
+
+
+def test_plan_deletes_an_object_that_is_not_asked_for_any_more() -> None:
+    """Optional kinds only: a budget that cannot be computed now is not a budget that is not wanted."""
+    desired = wanted(3)
+    monitor = AppliedObject(kind="PodMonitor", name="demo", digest="d")
+    blind = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True, objects=(monitor,))
+    assert told(plan(desired, blind))[-1:] == ["DeleteObject"]
+    budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="d")
+    blind = msgspec.structs.replace(blind, objects=(budget,))
+    assert "DeleteObject" not in told(plan(desired, blind))

@@ -1,0 +1,73 @@
+"""Guards of the plan that no story of a whole cluster shows by itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
+from collectionstore_operator.model.assessment import assess, waiting_for
+from collectionstore_operator.model.observed import NodeStatus, Observed
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.tests.planning.pictures import draw, told, waiting, wanted
+
+DESIRED = wanted(3)
+
+
+def with_leader(observed: Observed, **fields: object) -> Observed:
+    """Return the look in which member 0, which leads, says other things."""
+    first = observed.slots[0]
+    assert isinstance(first.node, NodeStatus)
+    first = msgspec.structs.replace(first, node=msgspec.structs.replace(first.node, **fields))
+    return msgspec.structs.replace(observed, slots=(first, *observed.slots[1:]))
+
+
+def test_nothing_begins_while_leadership_moves() -> None:
+    """Who leads next decides what is possible next."""
+    observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
+    assert waiting_for(assess(DESIRED, observed)) == "leadership is being handed over"
+    assert not plan(DESIRED, observed).actions
+
+
+def test_pod_that_is_stopping_is_not_deleted_again() -> None:
+    made = plan(DESIRED, draw("0: leader\n1: voter\n2: voter old stopping", DESIRED))
+    assert not [one for one in made.actions if isinstance(one, RestartPod)]
+    assert not [step for step in made.steps if step.name == "RestartPod"]
+
+
+def test_member_that_lives_is_not_swapped_out_for_another_of_its_name() -> None:
+    """Its disk is not gone, whatever answers in its place: a machine came back with both."""
+    observed = draw("0: leader\n1: voter\n2: rejoined", DESIRED)
+    leader = observed.slots[0].node
+    assert isinstance(leader, NodeStatus)
+    members = tuple(
+        msgspec.structs.replace(one, active=True, silent_ms=10.0) if one.node_id == "old-2" else one
+        for one in leader.members
+    )
+    made = plan(DESIRED, with_leader(observed, members=members))
+    assert not [one for one in made.actions if isinstance(one, ChangeVoters)]
+    assert "ChangeVoters demo-2: two incarnations of demo-2 answer" in waiting(made)
+
+
+def test_voter_that_works_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:
+    """It votes, whatever its probe says: with the other one down, its restart would cost the quorum."""
+    made = plan(DESIRED, draw("0: leader\n1: voter down=30\n2: voter old unready=60", DESIRED))
+    assert not [one for one in made.actions if isinstance(one, RestartPod) and one.name == "demo-2"]
+    assert "RestartPod demo-2: demo-1 must work first" in waiting(made)
+
+
+def test_learner_that_lives_is_not_taken_out_though_another_incarnation_answers() -> None:
+    desired = wanted(4)
+    observed = draw("0: leader\n1: voter\n2: voter\n3: learner", desired)
+    *others, last = observed.slots
+    assert isinstance(last.node, NodeStatus)
+    last = msgspec.structs.replace(last, node=msgspec.structs.replace(last.node, node_id="new-3"))
+    both = msgspec.structs.replace(observed, slots=(*others, last))
+    assert not [one for one in plan(desired, both).actions if isinstance(one, RemoveLearners)]
+    leader = both.slots[0].node
+    assert isinstance(leader, NodeStatus)
+    members = tuple(
+        msgspec.structs.replace(one, active=False, silent_ms=60_000.0) if one.node_id == "old-3" else one
+        for one in leader.members
+    )
+    gone = plan(desired, with_leader(both, members=members))
+    assert "RemoveLearners demo-3" in told(gone)

@@ -1,0 +1,56 @@
+"""Pods of lost machines whose disks are on their way out: forgotten when the cluster works without their members."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from collectionstore_operator.model.actions import Plan, RestartPod
+from collectionstore_operator.model.observed import Pod, Unknown
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.tests.planning.pictures import draw, waiting, wanted
+
+GOING = Unknown("it is being deleted")
+
+
+def made(picture: str, *stranded: int, replicas: int = 3) -> Plan:
+    """Return the plan for a picture in which these pods are stranded."""
+    desired = wanted(replicas)
+    observed = draw(picture, desired)
+    slots = []
+    for slot in observed.slots:
+        if slot.ordinal in stranded and isinstance(slot.pod, Pod):
+            pod = msgspec.structs.replace(slot.pod, stranded=True, terminating=True)
+            slot = msgspec.structs.replace(slot, pod=pod, volume=GOING)
+        slots.append(slot)
+    return plan(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
+
+
+def forgotten(plan: Plan) -> list[str]:
+    return [one.name for one in plan.actions if isinstance(one, RestartPod) and one.stranded]
+
+
+def test_stranded_pod_is_forgotten_and_the_plan_says_so() -> None:
+    found = made("0: leader\n1: voter\n2: voter down=60 failure=Machine", 2)
+    assert forgotten(found) == ["demo-2"]
+    assert ("ReplaceMember", "demo-2") in [(step.name, step.subject) for step in found.steps]
+
+
+@pytest.mark.parametrize(
+    ("picture", "obstacle"),
+    [
+        ("0: voter\n1: voter\n2: voter down=60 failure=Machine", "no leader is known"),
+        ("0: leader\n1: voter down=60\n2: voter down=60 failure=Machine", "hears too few voters for a quorum"),
+        ("0: leader\n1: voter\n2: voter failure=Machine", "the leader still hears demo-2"),
+    ],
+)
+def test_stranded_pod_stays_while_its_member_may_be_needed(picture: str, obstacle: str) -> None:
+    """A machine that comes back ends a pod that is forgotten, and its disk goes: it may hold the last majority."""
+    found = made(picture, 2)
+    assert not forgotten(found)
+    assert any(line.startswith("ReplaceMember demo-2: ") and obstacle in line for line in waiting(found))
+
+
+def test_one_at_a_time() -> None:
+    picture = "0: leader\n1: voter\n2: voter\n3: voter down=60 failure=Machine\n4: voter down=60 failure=Machine"
+    assert len(forgotten(made(picture, 3, 4, replicas=5))) == 1

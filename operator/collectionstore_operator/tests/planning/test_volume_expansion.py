@@ -1,0 +1,143 @@
+"""Disks that are to be larger: asked for one at a time, never taken away, and what prevents it is said."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from collectionstore_operator.model.actions import EnsureWorkload, GrowVolume, Plan, ReplaceWorkload
+from collectionstore_operator.model.observed import ABSENT, Observed, Unknown, Volume, Workload
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource.desired import Desired, Spec, Storage
+from collectionstore_operator.status.report import report
+from collectionstore_operator.tests.planning.pictures import draw, told, waiting
+
+GI = 1 << 30
+HEALTHY = "0: leader\n1: voter\n2: voter"
+DESIRED = Desired(name="demo", spec=Spec(storage=Storage(size="20Gi")))
+
+
+def sized(observed: Observed, *sizes: int, template: int = 20, **fields: object) -> Observed:
+    """Return a look in which disks have these sizes in Gi, and the template of new ones another."""
+    slots = []
+    for slot, size in zip(observed.slots, sizes, strict=True):
+        volume = slot.volume
+        if isinstance(volume, Volume):
+            given = {"size_bytes": size * GI, "capacity_bytes": size * GI, **fields}
+            volume = msgspec.structs.replace(volume, **given)
+        slots.append(msgspec.structs.replace(slot, volume=volume))
+    workload = observed.workload
+    if isinstance(workload, Workload):
+        workload = msgspec.structs.replace(workload, volume_bytes=template * GI)
+    return msgspec.structs.replace(observed, slots=tuple(slots), workload=workload)
+
+
+def grown(made: Plan) -> list[str]:
+    """Return the disks that are to grow now."""
+    return [one.name for one in made.actions if isinstance(one, GrowVolume)]
+
+
+def test_disks_grow_one_at_a_time() -> None:
+    made = plan(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10))
+    assert made.actions == (GrowVolume(ordinal=0, name="data-demo-0", size="20Gi", reason="spec.storage.size is 20Gi"),)
+    assert waiting(made) == [
+        "GrowVolume demo-1: one at a time: demo-0 comes first",
+        "GrowVolume demo-2: one at a time: demo-0 comes first",
+    ]
+    assert grown(plan(DESIRED, sized(draw(HEALTHY, DESIRED), 20, 10, 10))) == ["data-demo-1"]
+
+
+def test_disk_that_is_growing_is_waited_for_and_says_how_far_it_is() -> None:
+    observed = sized(draw(HEALTHY, DESIRED), 20, 10, 10)
+    first = msgspec.structs.replace(observed.slots[0].volume, capacity_bytes=10 * GI, growing="Resizing: half-way")
+    slots = (msgspec.structs.replace(observed.slots[0], volume=first), *observed.slots[1:])
+    made = plan(DESIRED, msgspec.structs.replace(observed, slots=slots))
+    assert not made.actions
+    assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0: Resizing: half-way"
+    assert waiting(made)[1] == "GrowVolume demo-1: one at a time: demo-0 comes first"
+
+
+def test_disk_that_cannot_grow_is_left_and_the_condition_says_why() -> None:
+    """The wish stays as it is; so does everything that runs."""
+    observed = sized(draw(HEALTHY, DESIRED), 10, 10, 10, cannot_grow="the StorageClass local does not allow it")
+    made = plan(DESIRED, observed)
+    assert not made.actions
+    progressing = report(DESIRED, observed, made, None).condition("Progressing")
+    assert progressing is not None
+    assert progressing.reason == "Blocked"
+    assert "data-demo-0: the StorageClass local does not allow it" in progressing.message
+
+
+def test_disk_that_is_not_bound_is_not_asked() -> None:
+    """The API server would refuse it; the one that is made gets its size."""
+    made = plan(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10, capacity_bytes=0))
+    assert not grown(made)
+    assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0 is not bound to a volume yet"
+
+
+@pytest.mark.parametrize("sizes", [(20, 20, 20), (30, 20, 40)])
+def test_large_enough_disks_are_left_alone(sizes: tuple[int, ...]) -> None:
+    assert plan(DESIRED, sized(draw(HEALTHY, DESIRED), *sizes)).settled
+
+
+def test_disks_without_sizes_are_left_alone() -> None:
+    """A runtime of folders has none."""
+    assert plan(DESIRED, draw(HEALTHY, DESIRED)).settled
+
+
+def test_disks_of_removed_members_are_left_alone() -> None:
+    observed = sized(draw(HEALTHY + "\n3: left", DESIRED), 20, 20, 20, 10)
+    assert plan(DESIRED, observed).settled
+
+
+def test_full_disks_grow_without_a_leader() -> None:
+    """They may be what the quorum was lost of."""
+    assert grown(plan(DESIRED, sized(draw("0: voter\n1: voter\n2: voter", DESIRED), 10, 10, 10))) == ["data-demo-0"]
+
+
+def test_workload_is_made_anew_for_larger_disks_and_its_pods_stay() -> None:
+    observed = sized(draw(HEALTHY, DESIRED), 20, 20, 20, template=10)
+    made = plan(DESIRED, observed)
+    assert [type(one) for one in made.actions] == [ReplaceWorkload]
+    assert made.actions[0].replicas == 3  # type: ignore[union-attr]
+    after = plan(DESIRED, msgspec.structs.replace(observed, workload=ABSENT))
+    assert [(type(one), one.replicas) for one in after.actions] == [(EnsureWorkload, 3)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("picture", "obstacle"),
+    [
+        ("0: leader\n1: voter\n2: voter down=5", "demo-2 is not running"),
+        ("0: voter\n1: voter\n2: voter", "no leader is known"),
+        ("0: leader\n1: voter\n2: voter unready=5", "demo-2 is not ready"),
+        ("0: leader\n1: voter\n2: voter\n3: voter", "4 pods are kept, 3 are wanted"),
+    ],
+)
+def test_workload_is_not_taken_away_while_a_pod_may_need_it(picture: str, obstacle: str) -> None:
+    """Nothing would start a pod that ends in between."""
+    looked = draw(picture, DESIRED)
+    made = plan(DESIRED, sized(looked, *[20] * len(looked.slots), template=10))
+    assert not [one for one in made.actions if isinstance(one, ReplaceWorkload)]
+    assert f"ReplaceWorkload demo: {obstacle}" in waiting(made)
+
+
+def test_workload_made_anew_never_stops_a_pod_that_exists() -> None:
+    """Whoever took it away, and whatever cannot be seen: it covers all pods, or it is not made."""
+    five = "0: leader\n1: voter\n2: voter\n3: voter\n4: voter"
+    desired = Desired(name="demo", spec=Spec(replicas=3))
+    lost = draw(five, desired, workload=ABSENT)
+    assert told(plan(desired, lost))[0] == "EnsureWorkload 5"
+    silent = draw("\n".join(f"{ordinal}: voter mute" for ordinal in range(5)), desired, workload=ABSENT)
+    assert told(plan(desired, silent)) == ["EnsureWorkload 5"]
+
+
+def test_workload_is_not_made_anew_over_a_gap_that_may_not_be_filled() -> None:
+    """To start the missing pod is not allowed yet, and to leave out those above it would stop them."""
+    desired = Desired(name="demo", spec=Spec(replicas=5))
+    picture = "0: leader\n1: voter\n2: left\n3: voter\n4: voter"
+    observed = draw(picture, desired, workload=ABSENT)
+    slots = list(observed.slots)
+    slots[2] = msgspec.structs.replace(slots[2], volume=Unknown("it is being deleted"))
+    made = plan(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
+    assert not [one for one in made.actions if isinstance(one, EnsureWorkload)]
+    assert "EnsureWorkload demo-2: the disk of demo-2 cannot be seen: it is being deleted" in waiting(made)

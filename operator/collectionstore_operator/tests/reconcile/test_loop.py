@@ -1,0 +1,247 @@
+"""The loop: look, report, act, look again; no trouble ends it and no trouble repeats itself loudly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from collectionstore_operator.errors import ActionRefused, ActionUnfinished, FieldError, InvalidResource
+from collectionstore_operator.model.actions import Action, EnsureWorkload, EstablishIdentity
+from collectionstore_operator.model.observed import Observed, Workload
+from collectionstore_operator.reconcile.loop import Pace, Reconciler
+from collectionstore_operator.resource.desired import Desired, Spec
+from collectionstore_operator.status.events import Event
+from collectionstore_operator.status.report import Status
+
+FAST = Pace(busy_s=0.001, idle_s=0.001, trouble_max_s=0.002)
+
+
+class MemoryRuntime:
+    """A runtime that keeps everything in lists, and does what it is told to the values it shows."""
+
+    def __init__(self) -> None:
+        self.wish: Desired | InvalidResource | None = Desired(name="demo", generation=2, spec=Spec(paused=False))
+        self.seen = Observed(now=1_000.0)
+        self.calls: list[str] = []
+        self._called = asyncio.Event()
+        self.events: list[Event] = []
+        self.published: list[Status] = []
+        self.trouble: Exception | None = None
+        self.refused = ""
+        self.blindness: Exception | None = None
+
+    async def desired(self) -> Desired | None:
+        if isinstance(self.wish, InvalidResource):
+            raise self.wish
+        return self.wish
+
+    async def observe(self, desired: Desired) -> Observed:
+        self._note("observe")
+        if self.blindness is not None:
+            raise self.blindness
+        return self.seen
+
+    async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
+        self._note(type(action).__name__)
+        if self.trouble is not None:
+            raise self.trouble
+        if type(action).__name__ == self.refused:
+            raise ActionRefused("not allowed here")
+        if isinstance(action, EstablishIdentity):
+            self.seen = msgspec.structs.replace(self.seen, cluster_id="c")
+        elif isinstance(action, EnsureWorkload):
+            workload = Workload(replicas=action.replicas, revision=action.revision)
+            self.seen = msgspec.structs.replace(self.seen, workload=workload)
+
+    async def publish(self, status: Status) -> None:
+        self._note("publish")
+        self.published.append(status)
+
+    async def last_status(self) -> Status | None:
+        return self.published[-1] if self.published else None
+
+    async def looked(self, observed: Observed) -> None:
+        self._note("looked")
+
+    async def record(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def until(self, count: int, call: str) -> None:
+        """Wait until a call was made so often."""
+        async with asyncio.timeout(10):
+            while self.calls.count(call) < count:
+                self._called.clear()
+                await self._called.wait()
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        self._called.set()
+
+
+@pytest.fixture
+def runtime() -> MemoryRuntime:
+    return MemoryRuntime()
+
+
+async def test_status_is_published_before_the_action_it_announces(runtime: MemoryRuntime) -> None:
+    """Who watches sees what is being done while it is being done."""
+    outcome = await Reconciler(runtime, now=lambda: 5.0).once()
+    assert runtime.calls == ["observe", "publish", "looked", "EstablishIdentity"]
+    assert (outcome.result, outcome.actions) == ("Acted", 1)
+    assert runtime.published[0].plan[0].step == "EstablishIdentity"
+    assert runtime.published[0].observed_generation == 2
+
+
+async def test_every_action_is_an_event_with_its_reason(runtime: MemoryRuntime) -> None:
+    """Time, subject and generation are in it."""
+    await Reconciler(runtime, now=lambda: 5.0).once()
+    (event,) = runtime.events
+    assert (event.time, event.kind, event.reason, event.subject) == (5.0, "Normal", "EstablishIdentity", "demo")
+    assert event.message
+    assert event.generation == 2
+
+
+async def test_unchanged_status_is_not_published_again(runtime: MemoryRuntime) -> None:
+    """An idle cluster writes nothing."""
+    runtime.seen = Observed(now=1_000.0, cluster_id="c", workload=Workload(replicas=3, revision="other"))
+    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    reconciler = Reconciler(runtime)
+    await reconciler.once()
+    await reconciler.once()
+    assert runtime.calls == ["observe", "publish", "looked", "observe", "looked"]
+
+
+async def test_next_loop_goes_on_from_the_published_status(runtime: MemoryRuntime) -> None:
+    """A restart of the operator is no change of the cluster."""
+    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    await Reconciler(runtime).once()
+    await Reconciler(runtime).once()
+    assert runtime.calls.count("publish") == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [(ActionRefused("stale"), "EstablishIdentityRefused"), (ActionUnfinished("lost"), "EstablishIdentityUnfinished")],
+)
+async def test_action_that_keeps_failing_is_told_once(runtime: MemoryRuntime, trouble: Exception, reason: str) -> None:
+    """The loop neither gives up nor fills the events with the same line."""
+    runtime.trouble = trouble
+    loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
+    await runtime.until(5, "EstablishIdentity")
+    loop.cancel()
+    (event,) = runtime.events
+    assert (event.kind, event.reason, event.message) == ("Warning", reason, str(trouble))
+
+
+async def test_action_that_fails_once_is_done_again_without_ado(runtime: MemoryRuntime) -> None:
+    """Refusals that the next look clears up are everyday life."""
+    runtime.trouble = ActionRefused("stale")
+    loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
+    await runtime.until(1, "EstablishIdentity")
+    runtime.trouble = None
+    await runtime.until(1, "EnsureWorkload")
+    loop.cancel()
+    assert [event.kind for event in runtime.events] == ["Normal", "Normal"]
+
+
+async def test_status_is_kept_fresh_while_a_refused_action_rests(runtime: MemoryRuntime) -> None:
+    """What happens meanwhile is seen and told; the action itself is left alone, however often the loop is woken."""
+    runtime.trouble = ActionRefused("stale")
+    reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600, trouble_max_s=3_600))
+    loop = asyncio.create_task(reconciler.run())
+    await runtime.until(1, "EstablishIdentity")
+    for looks in (2, 3):
+        reconciler.wake()
+        await runtime.until(looks, "looked")
+    assert runtime.calls.count("EstablishIdentity") == 1
+    runtime.seen = Observed(now=1_000.0, cluster_id="c")
+    runtime.trouble = None
+    reconciler.wake()
+    await runtime.until(1, "EnsureWorkload")
+    loop.cancel()
+
+
+async def test_refused_object_keeps_nobody_from_what_comes_after_it(runtime: MemoryRuntime) -> None:
+    """An admission rule against one object must not stop the repair of a cluster; an unknown fate stops the round."""
+    runtime.seen = Observed(now=1_000.0, cluster_id="c", objects=())
+    runtime.refused = "ApplyObject"
+    first = await Reconciler(runtime).once()
+    assert runtime.calls.count("ApplyObject") == 4
+    assert runtime.calls[-1] == "EnsureWorkload"
+    assert (first.result, first.actions, first.trouble) == ("Failed", 1, "ActionRefused")
+    runtime.calls.clear()
+    runtime.trouble = ActionUnfinished("no answer")
+    await Reconciler(runtime).once()
+    assert runtime.calls.count("ApplyObject") == 1
+    assert runtime.calls[-1] == "ApplyObject"
+
+
+async def test_invalid_resource_is_reported_and_nothing_is_touched(runtime: MemoryRuntime) -> None:
+    """Not even looked at: what a wrong resource wants is nobody's guess."""
+    runtime.wish = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
+    assert (await Reconciler(runtime).once()).result == "Refused"
+    assert runtime.calls == ["publish"]
+    accepted = runtime.published[0].condition("Accepted")
+    assert accepted is not None
+    assert accepted.status == "False"
+    assert "spec.replicas" in accepted.message
+
+
+async def test_loop_ends_when_the_resource_is_gone(runtime: MemoryRuntime) -> None:
+    """There is nothing to look after any more."""
+    runtime.wish = None
+    async with asyncio.timeout(10):
+        await Reconciler(runtime, pace=FAST).run()
+    assert runtime.calls == []
+
+
+async def test_loop_outlives_errors_in_a_round(runtime: MemoryRuntime) -> None:
+    """A bug or a broken disk in one look is an event, and the next look comes."""
+    runtime.blindness = OSError("input/output error")
+    loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
+    await runtime.until(3, "observe")
+    runtime.blindness = None
+    await runtime.until(1, "EstablishIdentity")
+    loop.cancel()
+    assert [event.reason for event in runtime.events][:2] == ["RoundFailed", "EstablishIdentity"]
+    assert runtime.events[0].message == "OSError: input/output error"
+
+
+async def test_wake_cuts_the_waiting_short(runtime: MemoryRuntime) -> None:
+    """A change is seen at once, however slow the idle pace is."""
+    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600))
+    loop = asyncio.create_task(reconciler.run())
+    await runtime.until(1, "looked")
+    reconciler.wake()
+    await runtime.until(2, "looked")
+    loop.cancel()
+
+
+async def test_loop_looks_again_at_once_after_it_acted(runtime: MemoryRuntime) -> None:
+    """Waiting is for when there is nothing to do."""
+    loop = asyncio.create_task(Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600)).run())
+    await runtime.until(1, "EnsureWorkload")
+    await runtime.until(3, "observe")
+    loop.cancel()
+    assert [event.reason for event in runtime.events] == ["EstablishIdentity", "EnsureWorkload"]
+
+
+@pytest.mark.parametrize(("patience", "quick"), [(0, False), (1_000_000, True)])
+async def test_what_takes_long_is_looked_at_less_often(runtime: MemoryRuntime, patience: int, *, quick: bool) -> None:
+    """A step that waits for a person would otherwise be looked at every second for weeks; a wake-up ends the pause."""
+    workload = Workload(replicas=3, revision="other")
+    runtime.seen = Observed(now=1_000.0, cluster_id="c", workload=workload)
+    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    reconciler = Reconciler(runtime, pace=Pace(busy_s=0.0, idle_s=3_600, patience=patience))
+    loop = asyncio.create_task(reconciler.run())
+    await runtime.until(1, "looked")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (runtime.calls.count("looked") > 1) is quick
+    reconciler.wake()
+    await runtime.until(2, "looked")
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)

@@ -1,0 +1,257 @@
+"""Whole lives of simulated clusters: whatever happens, nothing unsafe is asked for, and afterwards all is as wanted."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from collectionstore_operator.manifests.node_environment import revision
+from collectionstore_operator.model.actions import AddLearners, Plan, RestartPod, RetireVolume, disturbing
+from collectionstore_operator.model.assessment import assess
+from collectionstore_operator.model.observed import Observed, Pod
+from collectionstore_operator.planning.plan import disruptions, plan
+from collectionstore_operator.resource.desired import Desired, FailedMember, Spec
+from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.tests.simulation.simulated_actions import execute
+from collectionstore_operator.tests.simulation.simulated_cluster import ZONES, SimulatedCluster
+from collectionstore_operator.tests.simulation.simulated_look import observe
+
+SEEDS = 60
+TROUBLED_S = 120
+QUIET_S = 400
+GRACE_S = 20
+
+
+@dataclass
+class Life:
+    """A cluster, what its user wants, and the operator's loop."""
+
+    seed: int
+    desired: Desired = field(
+        default_factory=lambda: Desired(name="demo", spec=Spec(failed_member=FailedMember(grace_seconds=GRACE_S)))
+    )
+
+    def __post_init__(self) -> None:
+        self.cluster = SimulatedCluster("demo", self.seed)
+        self.random = random.Random(self.seed + 1)
+        self.trace: list[str] = []
+        self.status: Status | None = None
+        self.budget: int | None = None
+
+    def want(self, **fields: object) -> None:
+        """Edit the spec."""
+        spec = msgspec.structs.replace(self.desired.spec, **fields)
+        self.desired = msgspec.structs.replace(self.desired, spec=spec)
+        self.trace.append(f"{self.cluster.time}: wanted {fields}")
+
+    def round(self, *, unknown: float = 0.0, failing: float = 0.0) -> Plan:
+        """Look, plan, act, and let a second pass."""
+        observed = observe(self.cluster, unknown)
+        made = plan(self.desired, observed)
+        check_form(made, observed)
+        self.status = report(self.desired, observed, made, self.status)
+        allowed = disruptions(assess(self.desired, observed))
+        self.budget = self.budget if allowed is None else allowed
+        if self.random.random() >= failing:
+            self.cluster.initialized = self.status.initialized
+        for action in made.actions:
+            if self.random.random() < failing:
+                self.trace.append(f"{self.cluster.time}: FAILED {action}")
+                break
+            self.trace.append(f"{self.cluster.time}: {action}")
+            execute(self.cluster, action)
+        self.cluster.tick()
+        return made
+
+    def delete(self) -> None:
+        """Delete the resource and run until nothing is left but disks."""
+        self.desired = msgspec.structs.replace(self.desired, deleting=True)
+        self.cluster.deleting = True
+        self.settle()
+        assert not self.cluster.pods
+        self.cluster.lose_workload()
+        self.cluster.deleting = False
+
+    def settle(self, rounds: int = QUIET_S) -> None:
+        """Run undisturbed until nothing remains to be done, and stay so."""
+        for _ in range(rounds):
+            if self.round().settled and self.round().settled:
+                return
+        steps = [
+            f"{step.name} {step.subject}: {step.blocked_by}" for step in plan(self.desired, observe(self.cluster)).steps
+        ]
+        raise AssertionError(f"seed {self.seed} did not settle; remaining: {steps}\n" + "\n".join(self.trace[-40:]))
+
+
+def check_form(made: Plan, observed: Observed) -> None:
+    """Whatever is planned: at most one step at a time, and nothing destructive about what was not seen."""
+    exclusive = [one for one in made.actions if disturbing(one) or isinstance(one, AddLearners)]
+    assert len(exclusive) <= 1, exclusive
+    for action in made.actions:
+        if isinstance(action, RestartPod | RetireVolume) and action.uid:
+            pod = observed.slot(action.ordinal).pod
+            assert isinstance(pod, Pod)
+            assert pod.uid == action.uid
+
+
+def trouble(life: Life) -> None:
+    """Let one thing happen that a cluster must bear."""
+    cluster, chance = life.cluster, life.random
+    ordinal = chance.choice(sorted(cluster.pods)) if cluster.pods else 0
+    match chance.randrange(14):
+        case 0:
+            life.want(replicas=chance.choice((3, 5, 7)))
+        case 1:
+            life.want(version=f"0.{chance.randrange(5)}.0")
+        case 2:
+            life.want(version=f"bad-{chance.randrange(5)}")
+            cluster.bad_revisions.add(revision(life.desired))
+        case 3 if cluster.pods:
+            cluster.crash(ordinal)
+        case 4 if cluster.may_lose(ordinal):
+            cluster.lose_disk(ordinal)
+            life.trace.append(f"{cluster.time}: lost disk {ordinal}")
+        case 5 if cluster.may_lose(ordinal):
+            cluster.damage_disk(ordinal)
+            life.trace.append(f"{cluster.time}: damaged disk {ordinal}")
+        case 6 if cluster.may_lose(ordinal):
+            cluster.lose_machine(ordinal)
+            life.trace.append(f"{cluster.time}: lost machine {ordinal}")
+        case 7:
+            cluster.catch_up_rate = chance.choice((50, 300, 2_000))
+        case 8:
+            life.want(paused=chance.random() < 0.3)
+        case 9 if cluster.pods:
+            cluster.fall_ill(ordinal, chance.randrange(10, 90))
+            life.trace.append(f"{cluster.time}: fell ill {ordinal}")
+        case 10:
+            zone, seconds = chance.randrange(ZONES), chance.randrange(5, 60)
+            cluster.lose_zone(zone, seconds)
+            life.trace.append(f"{cluster.time}: lost zone {zone} for {seconds} s")
+        case 11 if cluster.pods and cluster.evict(ordinal, life.budget):
+            life.trace.append(f"{cluster.time}: drained {ordinal}")
+        case 12 if cluster.may_lose(ordinal) and ordinal in cluster.pods:
+            cluster.pods[ordinal].replace_requested = True
+            life.trace.append(f"{cluster.time}: asked to replace {ordinal}")
+        case 13:
+            cluster.lose_workload()
+            life.trace.append(f"{cluster.time}: lost the workload")
+        case _:
+            pass  # nothing there that could break
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_troubled_cluster_stays_safe_and_converges(seed: int) -> None:
+    """Under crashes, lost disks and machines, bad images, changed minds and blind spots: safe, and settled after."""
+    life = Life(seed)
+    for _ in range(TROUBLED_S):
+        if life.random.random() < 0.15:
+            trouble(life)
+        life.round(unknown=0.05, failing=0.1)
+    life.want(paused=False, version="1.0.0", replicas=life.random.choice((3, 5)))
+    life.cluster.catch_up_rate = 2_000
+    life.settle()
+    wanted = [f"demo-{ordinal}" for ordinal in range(life.desired.spec.replicas)]
+    assert life.cluster.voters_by_name() == wanted
+    assert not life.cluster.configuration.learners
+    assert {pod.revision for pod in life.cluster.pods.values()} == {revision(life.desired)}
+    assert life.cluster.bootstraps == 1
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_retained_disks_of_a_deleted_resource_become_the_same_cluster(*, recorded: bool) -> None:
+    """Whether it is recorded that there was data, or only the disks tell: nothing is formed anew."""
+    life = Life(seed=5)
+    life.want(replicas=5)
+    life.settle()
+    voters, written = life.cluster.configuration.voters, life.cluster.committed
+    life.delete()
+    again = Life(seed=6)
+    again.cluster, again.cluster.initialized = life.cluster, recorded
+    again.want(replicas=5)
+    again.settle()
+    assert again.cluster.configuration.voters == voters
+    assert again.cluster.bootstraps == 1
+    assert again.cluster.committed >= written
+
+
+def test_resource_made_anew_with_fewer_members_brings_all_disks_up_before_any_leaves() -> None:
+    """Three of five disks are a quorum by luck only."""
+    life = Life(seed=5)
+    life.want(replicas=5)
+    life.settle()
+    life.delete()
+    again = Life(seed=6)
+    again.cluster = life.cluster
+    again.settle()
+    assert again.cluster.voters_by_name() == ["demo-0", "demo-1", "demo-2"]
+    assert [(len(one.outgoing), len(one.voters)) for one in again.cluster.joint_seen][-1] == (5, 3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_drain_of_all_machines_under_the_budget_never_costs_the_quorum(seed: int) -> None:
+    """One pod after the other, asked for again and again, while an upgrade and a growth are on their way."""
+    life = Life(seed)
+    life.settle()
+    life.want(replicas=5, version="0.2.0")
+    left = {0: 3, 1: 3, 2: 3}
+    for _ in range(QUIET_S):
+        life.round()
+        for ordinal in [one for one, count in left.items() if count and one in life.cluster.pods]:
+            if life.cluster.evict(ordinal, life.budget):
+                left[ordinal] -= 1
+    assert not any(left.values()), "the budget blocks drains for ever"
+    life.settle()
+
+
+def test_calm_life_takes_one_joint_change_for_each_step() -> None:
+    """Formed with 3, grown to 5, shrunk to 3, grown again: four joint changes, and no disk is used a second time."""
+    life = Life(seed=7)
+    life.settle()
+    life.want(replicas=5)
+    life.settle()
+    first = set(life.cluster.configuration.voters)
+    life.want(replicas=3)
+    life.settle()
+    assert sorted(disk.removed for disk in life.cluster.disks.values()) == [False, False, False, True, True]
+    life.want(replicas=5)
+    life.settle()
+    changes = [(len(one.outgoing), len(one.voters)) for one in life.cluster.joint_seen]
+    assert changes == [(1, 3), (3, 5), (5, 3), (3, 5)]
+    assert len(first & set(life.cluster.configuration.voters)) == 3
+    assert len(life.cluster.retired) == 2
+
+
+def test_cancelled_growth_never_changes_the_voters() -> None:
+    """The wish returns to 3 while two learners are still far behind: they leave, and nobody ever voted on it."""
+    life = Life(seed=7)
+    life.settle()
+    voters = life.cluster.configuration.voters
+    life.cluster.catch_up_rate = 50
+    life.want(replicas=5)
+    while not life.cluster.configuration.learners:
+        life.round()
+    life.want(replicas=3)
+    life.settle()
+    assert life.cluster.configuration.voters == voters
+    assert len(life.cluster.joint_seen) == 1
+    assert life.cluster.workload is not None
+    assert life.cluster.workload.replicas == 3
+
+
+def test_bad_image_stops_at_the_first_member_and_a_revert_cures_it() -> None:
+    """Two of three keep working whatever the image; the old version is back without any help."""
+    life = Life(seed=7)
+    life.settle()
+    life.want(version="bad")
+    life.cluster.bad_revisions.add(revision(life.desired))
+    for _ in range(100):
+        life.round()
+        assert sum(pod.running for pod in life.cluster.pods.values()) >= 2
+    assert [pod.revision for pod in life.cluster.pods.values()].count(revision(life.desired)) == 1
+    life.want(version="0.1.0")
+    life.settle()
+    assert not life.cluster.retired

@@ -1,0 +1,293 @@
+"""The status: what people read, that times move only with what they belong to, and that rest is rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectionstore_operator.errors import FieldError, InvalidResource
+from collectionstore_operator.model.actions import IssueCertificate
+from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed
+from collectionstore_operator.planning import certificates
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource.desired import Desired, Unsafe
+from collectionstore_operator.status.conditions import JUDGES
+from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
+from collectionstore_operator.status.timestamps import rfc3339
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, wanted
+
+HEALTHY = "0: leader\n1: voter\n2: voter"
+THEN = rfc3339(NOW)
+LATER = rfc3339(NOW + 60)
+
+
+def tell(picture: str, desired: Desired, previous: Status | None = None, *, after_s: float = 0) -> Status:
+    """Return the status of a pictured cluster."""
+    observed = draw(picture, desired, now=NOW + after_s)
+    return report(desired, observed, plan(desired, observed), previous)
+
+
+def judged(status: Status) -> dict[str, str]:
+    """Return status and reason of every condition."""
+    return {one.type: f"{one.status} {one.reason}" for one in status.conditions}
+
+
+def message(status: Status, kind: str) -> str:
+    """Return the message of a condition."""
+    found = status.condition(kind)
+    assert found is not None
+    return found.message
+
+
+def test_healthy_cluster_reads_well_everywhere() -> None:
+    """Every condition, and the facts beside them."""
+    desired = wanted(3)
+    desired = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, unsafe=Unsafe()))
+    status = tell(HEALTHY, desired)
+    assert judged(status) == {
+        "Ready": "True AllMembersWork",
+        "Accepted": "True Valid",
+        "Available": "True QuorumWorks",
+        "Progressing": "False Settled",
+        "Degraded": "False AllMembersWork",
+        "QuorumSafe": "True CanLose",
+        "MembersUpdated": "True AllUpdated",
+        "CertificatesReady": "Unknown NotIssuedHere",
+        "Paused": "False NotPaused",
+    }
+    assert (status.leader, status.term, status.fault_tolerance, status.members_summary) == ("demo-0", 7, 1, "3/3")
+    assert status.configuration.voters == ("demo-0", "demo-1", "demo-2")
+    assert [one.role for one in status.members] == ["Leader", "Voter", "Voter"]
+    assert status.plan == ()
+    assert status.selector == (
+        "app.kubernetes.io/component=node,app.kubernetes.io/instance=demo,app.kubernetes.io/name=collectionstore"
+    )
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ("0: fresh\n1: fresh\n2: fresh", {"Ready": "False NotInitialized", "Progressing": "True Bootstrap"}),
+        (
+            "0: leader\n1: learner lag=9000\n2: learner",
+            {"Ready": "False Blocked", "Progressing": "True Blocked", "Degraded": "False AllMembersWork"},
+        ),
+        ("0: leader\n1: voter\n2: fresh", {"Degraded": "False AllMembersWork", "Progressing": "True AddLearners"}),
+        ("0: leader\n1: voter\n2: fresh unready=200 mute", {"Degraded": "True MembersDown"}),
+        ("0: leader\n1: voter\n2: fresh down=5 failure=Image", {"Degraded": "True MembersDown"}),
+        ("0: leader\n1: voter\n2: voter stopping", {"Degraded": "True MembersRestarting"}),
+        ("0: leader\n1: voter\n2: voter down=5", {"Degraded": "True MembersRestarting"}),
+        ("0: leader\n1: voter down=5\n2: voter down=60", {"Degraded": "True MembersDown"}),
+        ("0: leader\n1: incoming\n2: incoming", {"Available": "True QuorumWorks", "Progressing": "True Blocked"}),
+        ("0: leader\n1: voter\n2: voter down=60", {"Available": "True QuorumWorks", "Degraded": "True MembersDown"}),
+        ("0: leader\n1: voter\n2: voter down=60", {"QuorumSafe": "False NoTolerance", "Ready": "False MembersDown"}),
+        ("0: voter\n1: voter\n2: voter", {"Available": "False NoQuorum", "QuorumSafe": "Unknown NoLeader"}),
+        ("0: leader\n1: voter\n2: voter old", {"MembersUpdated": "False RolloutPending", "Ready": "False RestartPod"}),
+        ("0: leader\n1: voter\n2: voter hidden", {"MembersUpdated": "Unknown PodUnknown"}),
+    ],
+)
+def test_conditions_of_a_troubled_cluster(picture: str, expected: dict[str, str]) -> None:
+    """What can be used, what goes on, what is broken, what may be lost."""
+    told = judged(tell(picture, wanted(3)))
+    assert {kind: told[kind] for kind in expected} == expected
+
+
+def test_silent_cluster_is_unknown_not_lost() -> None:
+    """It is known to have data, and nobody answers: that says nothing about its quorum."""
+    desired = wanted(3)
+    observed = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True)
+    status = report(desired, observed, plan(desired, observed), None)
+    assert judged(status)["Available"] == "Unknown NoAnswer"
+    assert {one.role for one in status.members} == {"Unknown"}
+
+
+def test_conditions_name_the_pod_and_its_trouble() -> None:
+    """Whoever reads the condition need not look for the pod that is meant."""
+    status = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", wanted(3))
+    assert message(status, "Degraded") == "demo-2 is not running: Image"
+    assert status.members[2].message == "demo-2 is not running: Image"
+    assert message(status, "Progressing") == (
+        "demo-2: demo-2 has not come back in time; waits: demo-2 is not running: Image; a new disk would not help"
+    )
+
+
+def test_unsafe_flags_are_told() -> None:
+    """A permission for what is usually a mistake shows, and why no failure is tolerated."""
+    status = tell("0: leader", wanted(1))
+    assert message(status, "Accepted") == (
+        "the resource is valid with spec.unsafe: allowEvenReplicas, allowSingleReplica"
+    )
+    assert judged(status)["QuorumSafe"] == "False TooFewReplicas"
+    assert judged(status)["Ready"] == "True AllMembersWork"
+
+
+def test_paused_cluster_is_told_and_its_status_stays_fresh() -> None:
+    """Pausing stops changes, not looking: the plan is there, and waits for the pause to end."""
+    status = tell("0: leader\n1: voter\n2: voter old", wanted(3, paused=True))
+    assert judged(status)["Paused"] == "True Paused"
+    assert judged(status)["Progressing"] == "False Paused"
+    assert [(one.step, one.blocked_by) for one in status.plan] == [("RestartPod", "spec.paused is true")]
+
+
+def test_joint_configuration_shows_both_halves() -> None:
+    """A change of voters under way: who votes in which half, by name."""
+    status = tell("0: leader\n1: voter\n2: voter\n3: outgoing\n4: outgoing", wanted(3))
+    assert status.configuration.joint
+    assert status.configuration.voters == ("demo-0", "demo-1", "demo-2")
+    assert status.configuration.outgoing == ("demo-0", "demo-1", "demo-2", "demo-3", "demo-4")
+    assert [one.role for one in status.members] == ["Leader", "Voter", "Voter", "Outgoing", "Outgoing"]
+
+
+def test_replaced_member_shows_its_new_incarnation() -> None:
+    """The old one has the vote still; what answers is a learner."""
+    member = tell("0: leader\n1: rejoined lag=9123\n2: voter", wanted(3)).members[1]
+    assert (member.node_id, member.role, member.lag) == ("new-1", "Learner", 9_000)
+
+
+def test_members_beyond_the_wanted_ones_say_what_they_are() -> None:
+    """Pods about to go, and disks that are kept."""
+    status = tell(f"{HEALTHY}\n3: stale\n4: left", wanted(3))
+    assert [one.message for one in status.members[3:]] == ["not wanted any more", "its disk is kept, marked as removed"]
+    assert [one.role for one in status.members[3:]] == ["None", "None"]
+
+
+def test_transition_times_move_only_with_the_status() -> None:
+    """A message may change, the judgement stays: so does its time."""
+    first = tell("0: leader\n1: voter\n2: voter down=9", wanted(3))
+    second = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", wanted(3), first, after_s=60)
+    third = tell(HEALTHY, wanted(3), second, after_s=120)
+    times = [status.condition("Degraded").last_transition_time for status in (first, second, third)]  # type: ignore[union-attr]
+    assert times == [THEN, THEN, rfc3339(NOW + 120)]
+    assert message(first, "Degraded") != message(second, "Degraded")
+
+
+def test_plan_steps_keep_the_time_since_which_they_wait() -> None:
+    """A step that still waits for the same keeps its time; one that waits for something else starts anew."""
+    first = tell("0: leader old\n1: voter old\n2: voter down=9", wanted(3))
+    second = tell("0: leader old\n1: voter old\n2: voter down=69", wanted(3), first, after_s=60)
+    assert [one.since for one in second.plan] == [THEN] * 3
+    third = tell("0: leader old\n1: voter old\n2: voter unready=2", wanted(3), second, after_s=60)
+    assert [one.since for one in third.plan] == [LATER, THEN]
+    assert third.plan[0].blocked_by == "demo-2 is not ready"
+
+
+def test_status_of_an_unchanged_cluster_is_equal() -> None:
+    """Time passes and members write: nothing is there to be published."""
+    first = tell("0: leader\n1: voter lag=3\n2: voter lag=40", wanted(3))
+    assert tell("0: leader\n1: voter lag=90\n2: voter", wanted(3), first, after_s=3_600) == first
+
+
+def test_initialized_is_never_cleared() -> None:
+    """The latch holds, whatever is seen or not seen later."""
+    first = tell(HEALTHY, wanted(3))
+    assert first.initialized
+    assert tell("0: voter mute\n1: voter mute\n2: voter mute", wanted(3), first).initialized
+
+
+def test_long_plan_is_cut_and_says_so() -> None:
+    """The status of an API object stays small."""
+    desired = wanted(9)
+    observed = Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=())
+    made = plan(desired, observed)
+    many = msgspec.structs.replace(made, steps=made.steps * 4)
+    status = report(desired, observed, many, None)
+    assert len(status.plan) == STEPS_MAX
+    assert status.steps_omitted == len(many.steps) - STEPS_MAX
+
+
+def test_refused_resource_keeps_what_was_known() -> None:
+    """The cluster is not looked at: what was told of it stays, and why the resource is refused is told."""
+    before = tell(HEALTHY, wanted(3))
+    error = InvalidResource([FieldError("spec.replicas", "4 is even", "3, 5, 7 or 9")], generation=8)
+    status = refused(error, before, NOW + 60)
+    assert judged(status) == judged(before) | {"Accepted": "False InvalidSpec", "Ready": "False NotAccepted"}
+    assert message(status, "Accepted") == "spec.replicas: 4 is even; allowed: 3, 5, 7 or 9"
+    assert (status.observed_generation, status.leader, status.members) == (8, "demo-0", before.members)
+    assert status.condition("Accepted").last_transition_time == LATER  # type: ignore[union-attr]
+    assert status.condition("Available").last_transition_time == THEN  # type: ignore[union-attr]
+    assert refused(error, status, NOW + 120) == status
+
+
+def test_refused_resource_without_a_past_has_all_conditions() -> None:
+    """All types are set at the first visit."""
+    status = refused(InvalidResource([FieldError("spec", "is wrong", "right")]), None, NOW)
+    assert [one.type for one in status.conditions] == list(JUDGES)
+    assert judged(status)["Available"] == "Unknown NotAccepted"
+
+
+def test_certificates_are_judged_by_what_would_be_issued() -> None:
+    """Missing ones are named; when all are there, the first to expire is."""
+    desired = wanted(1)
+    observed = draw("0: leader", desired, certificates=())
+    status = report(desired, observed, plan(desired, observed), None)
+    assert judged(status)["CertificatesReady"] == "False IssuePending"
+    issued = tuple(
+        Certificate(kind=one.kind, name=one.name, not_before=NOW, not_after=NOW + one.lifetime_s, names=one.names)
+        for one in plan(desired, observed).actions
+        if isinstance(one, IssueCertificate)
+    )
+    observed = msgspec.structs.replace(observed, certificates=issued)
+    status = report(desired, observed, plan(desired, observed), None)
+    assert judged(status)["CertificatesReady"] == "True AllValid"
+    assert status.certificates_expire == rfc3339(NOW + 90 * 86_400)
+
+
+def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in_time() -> None:
+    """A node renews it after two thirds of its life; one that still shows the old one is told of by name."""
+    desired, day_s = wanted(3), 86_400
+    observed = draw(HEALTHY, desired)
+    shown = msgspec.structs.replace(
+        observed.slots[1].node, certificate_not_before=NOW, certificate_not_after=NOW + 90 * day_s
+    )
+    slots = (observed.slots[0], msgspec.structs.replace(observed.slots[1], node=shown), observed.slots[2])
+    held = Certificate(kind=CertificateKind.MEMBER, name="demo-1", not_before=NOW, not_after=NOW + 90 * day_s)
+    issued = certificates.to_issue(desired, Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=()), ())
+    own = tuple(
+        Certificate(
+            kind=one.kind,
+            name=one.name,
+            not_before=NOW,
+            not_after=NOW + 900 * day_s,
+            names=one.names,
+            authority="key",
+        )
+        for one in issued
+    )
+    facts = {"slots": slots, "certificates": (*own, held), "requests": ()}
+    observed = msgspec.structs.replace(observed, **facts)
+    status = report(desired, observed, plan(desired, observed), None)
+    assert [member.certificate_expires for member in status.members] == ["", rfc3339(NOW + 90 * day_s), ""]
+    assert status.certificates_expire == rfc3339(NOW + 90 * day_s)
+    for days, expected in ((74, "True AllValid"), (75, "False RenewalOverdue")):
+        later = msgspec.structs.replace(observed, now=NOW + days * day_s)
+        status = report(desired, later, plan(desired, later), None)
+        assert judged(status)["CertificatesReady"] == expected
+    assert "demo-1 shows one that expires on" in message(status, "CertificatesReady")
+
+
+def test_status_is_json_in_the_words_of_kubernetes() -> None:
+    """camelCase, with the initialisms that Kubernetes writes in capitals; and it can be read back."""
+    status = tell(HEALTHY, wanted(3))
+    text = msgspec.json.encode(status)
+    fields = msgspec.json.decode(text)
+    assert {"observedGeneration", "clusterID", "faultTolerance", "membersSummary"} <= fields.keys()
+    assert {"podUID", "nodeID"} <= fields["members"][0].keys()
+    assert fields["conditions"][0].keys() == {
+        "type",
+        "status",
+        "reason",
+        "message",
+        "observedGeneration",
+        "lastTransitionTime",
+    }
+    assert msgspec.json.decode(text, type=Status) == status
+
+
+@given(st.integers(0, 4_102_444_800))
+def test_moment_is_what_a_calendar_says(seconds: int) -> None:
+    """Compared with the calendar of the standard library, which the pure parts may not import."""
+    assert rfc3339(seconds) == datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

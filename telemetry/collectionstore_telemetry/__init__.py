@@ -1,0 +1,1 @@
+"""What the programs of Collection Store share: logs, traces, profiles and metric recorders."""
