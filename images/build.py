@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,7 @@ def run(command: Sequence[str]) -> None:
 
 def version() -> str:
     """Return the project's version."""
-    return str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
+    return (REPOSITORY / "VERSION").read_text().strip()
 
 
 def revision() -> str:

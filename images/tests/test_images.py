@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from collectionstore_testkit import wheels
+
 pytestmark = pytest.mark.xdist_group("images")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -94,3 +96,26 @@ def test_an_engine_that_does_not_work_is_passed_over(script: dict[str, Any], tmp
     assert script["find_engine"](None).program == "docker"
     with pytest.raises(script["BuildError"], match="`buildah info` fails"):
         script["find_engine"]("buildah")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_dependency_layer_has_every_member_that_the_image_installs(kind: str) -> None:
+    """uv reads the pyproject.toml of each installed member; a missing one would fail the build, not this test."""
+    build = dockerfile(kind).partition("COPY . .")[0]
+    copied = re.findall(r"^COPY (\w+)/pyproject\.toml \1/$", build, re.MULTILINE)
+    assert sorted(copied) == wheels.members(f"collectionstore-{kind}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_build_context_has_every_member_that_the_image_installs(kind: str) -> None:
+    allowed = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert {f"!{member}" for member in wheels.members(f"collectionstore-{kind}")} <= set(allowed)
+    assert "!*/pyproject.toml" in allowed
+    assert "**/tests" in allowed
+
+
+def test_the_version_is_the_one_of_the_file(script: dict[str, Any]) -> None:
+    version = (REPOSITORY / "VERSION").read_text().strip()
+    assert script["version"]() == version == wheels.version()
+    for kind in KINDS:
+        assert f"ARG VERSION={version}\n" in dockerfile(kind)

@@ -12,6 +12,7 @@ from collectionstore_e2e.kube.errors import KubeError
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import CACHE, KUBECONFIG, MACHINES, NODES, STATE
 from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit.errors import ToolUnavailable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return Machine(options.machine).shell()
         with cluster.locked():
             _change(options)
-    except KubeError as error:
+    except (KubeError, ToolUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """The images that run on the cluster, and their way into the nodes' stores.
 
-`pause` and `toolbox` are the base alone; the project's are the base, the locked dependencies and this checkout's wheel.
+`pause` and `toolbox` are the base alone. The node's image is the base, the locked dependencies of the node and the
+wheels of node and telemetry; the operator's likewise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collectionstore_e2e.kube import containerd, oci, python_layers, rootfs
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import NODES, STATE
 from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit import wheels
 
 TOOLBOX: Final = "localhost/toolbox:1"
 NODE: Final = "localhost/collectionstore-node:dev"
@@ -24,6 +26,10 @@ OPERATOR: Final = "localhost/collectionstore-operator:dev"
 PROMETHEUS: Final = "localhost/prometheus:dev"
 NODE_DEPENDENCIES: Final = "localhost/collectionstore-node-dependencies:dev"
 OPERATOR_DEPENDENCIES: Final = "localhost/collectionstore-operator-dependencies:dev"
+
+# The package is called like the program that it installs.
+NODE_PACKAGE: Final = "collectionstore-node"
+OPERATOR_PACKAGE: Final = "collectionstore-operator"
 
 USER: Final = "10001:10001"
 
@@ -39,10 +45,11 @@ class Built:
 def build(progress: Progress) -> Built:
     """Build all images from this checkout; what did not change comes from the cache."""
     base = rootfs.build(progress)
-    node = [base, python_layers.dependencies("node", progress)]
-    operator = [base, python_layers.dependencies("operator", progress)]
-    project = python_layers.project(progress)
-    version = python_layers.version()
+    node = [base, python_layers.dependencies(NODE_PACKAGE, progress)]
+    operator = [base, python_layers.dependencies(OPERATOR_PACKAGE, progress)]
+    node_project = python_layers.project(NODE_PACKAGE, progress)
+    operator_project = python_layers.project(OPERATOR_PACKAGE, progress)
+    version = wheels.version()
     return Built(
         base=(
             oci.Image(containerd.PAUSE, [base], ["/bin/sleep", "infinity"]),
@@ -51,9 +58,9 @@ def build(progress: Progress) -> Built:
             oci.Image(OPERATOR_DEPENDENCIES, operator, ["/bin/sh"]),
         ),
         project=(
-            _image(NODE, [*node, project], "collectionstore-node", version),
-            _image(NODE_NEXT, [*node, project], "collectionstore-node", f"{version}-next"),
-            _image(OPERATOR, [*operator, project], "collectionstore-operator", version),
+            _image(NODE, [*node, node_project], NODE_PACKAGE, version),
+            _image(NODE_NEXT, [*node, node_project], NODE_PACKAGE, f"{version}-next"),
+            _image(OPERATOR, [*operator, operator_project], OPERATOR_PACKAGE, version),
             prometheus([base, python_layers.prometheus()]),
         ),
     )

@@ -1,6 +1,6 @@
-"""What the project's images hold above their base: the locked dependencies, and the wheel of this checkout.
+"""The layers of an image above its base: the locked dependencies of its package, and the wheels of this checkout.
 
-Two layers, because dependencies change seldom: they are cached by what the lock says of them.
+Two layers, because dependencies change less often: their layer is cached by what the lock says about them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Final
 
 from collectionstore_e2e.kube import oci, rootfs
 from collectionstore_e2e.kube.commands import run
-from collectionstore_e2e.kube.errors import PrerequisiteMissing
-from collectionstore_e2e.kube.places import CACHE, REPOSITORY
+from collectionstore_e2e.kube.places import CACHE
 from collectionstore_e2e.kube.progress import Progress
 from collectionstore_observe import binaries
+from collectionstore_testkit import wheels
 
 DEPENDENCIES: Final = "/opt/collectionstore/dependencies"
 PROJECT: Final = "/opt/collectionstore/lib"
@@ -40,14 +40,13 @@ sys.exit({function}())
 """
 
 
-def dependencies(extra: str, progress: Progress) -> oci.Layer:
-    """Return the layer with what the lock says for one of the project's extras, without the project."""
-    export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--extra", extra]
-    requirements = run([_uv(), *export], cwd=REPOSITORY)
+def dependencies(package: str, progress: Progress) -> oci.Layer:
+    """Return the layer with the third-party dependencies that the lock names for one of the workspace's packages."""
+    requirements = wheels.requirements(package)
     key = hashlib.sha256(f"{FORMAT} {BASE_PYTHON} {requirements}".encode()).hexdigest()[:12]
-    target = CACHE / "layers" / f"dependencies-{extra}-{key}.tar"
+    target = CACHE / "layers" / f"dependencies-{package}-{key}.tar"
     if not target.exists():
-        with progress.step(f"install the dependencies of the {extra}'s image"), _scratch() as scratch:
+        with progress.step(f"install the dependencies of {package}"), _scratch() as scratch:
             listed = scratch / "requirements.txt"
             listed.write_text(requirements)
             _install(listed, scratch / "site")
@@ -57,7 +56,7 @@ def dependencies(extra: str, progress: Progress) -> oci.Layer:
 
 
 def _install(requirements: Path, target: Path) -> None:
-    command = [_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--python-version", BASE_PYTHON]
+    command = [wheels.uv(), "pip", "install", "--quiet", "--python", sys.executable, "--python-version", BASE_PYTHON]
     command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy"]
     run([*command, "--target", target, "--requirements", requirements])
     # Start scripts name the interpreter of this computer, and nobody calls them.
@@ -67,15 +66,14 @@ def _install(requirements: Path, target: Path) -> None:
         record.unlink()  # it lists those scripts
 
 
-def project(progress: Progress) -> oci.Layer:
-    """Return the layer with the project as this checkout has it now, and its start scripts."""
-    with progress.step("build the project's wheel"), _scratch() as scratch:
-        run([_uv(), "build", "--quiet", "--wheel", "--out-dir", scratch / "dist"], cwd=REPOSITORY)
-        (wheel,) = (scratch / "dist").glob("*.whl")
+def project(package: str, progress: Progress) -> oci.Layer:
+    """Return the layer with the wheels of a package and of the workspace members it needs, and its start scripts."""
+    with progress.step(f"build the wheels of {package}"), _scratch() as scratch:
         root = scratch / "root"
         installed = root / PROJECT.lstrip("/")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(installed)
+        for wheel in wheels.build(package, scratch / "dist"):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(installed)
         write_scripts(installed, root / SCRIPTS)
         rootfs.compile_python(installed, PROJECT)
         for path in root.rglob("*"):
@@ -83,10 +81,10 @@ def project(progress: Progress) -> oci.Layer:
         layer = scratch / "project.tar"
         oci.write_layer(layer, root)
         digest = oci.Layer.of(layer).digest
-        target = CACHE / "layers" / f"project-{digest.partition(':')[2][:12]}.tar"
+        target = CACHE / "layers" / f"project-{package}-{digest.partition(':')[2][:12]}.tar"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(layer, target)
-    _forget_old_projects(target)
+    _delete_older_projects(package, target)
     return oci.Layer(target, digest)
 
 
@@ -100,11 +98,6 @@ def write_scripts(installed: Path, folder: Path) -> None:
         for name, reference in parser["console_scripts"].items():
             module, _, function = reference.partition(":")
             (folder / name).write_text(SCRIPT.format(python=rootfs.PYTHON, module=module, function=function))
-
-
-def version() -> str:
-    """Return the project's version."""
-    return run([_uv(), "version", "--short"], cwd=REPOSITORY).strip()
 
 
 def prometheus() -> oci.Layer:
@@ -128,17 +121,10 @@ def clear_scratch() -> None:
     shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
-def _forget_old_projects(kept: Path) -> None:
-    for path in kept.parent.glob("project-*.tar"):
+def _delete_older_projects(package: str, kept: Path) -> None:
+    for path in kept.parent.glob(f"project-{package}-*.tar"):
         if path != kept:
             path.unlink()
-
-
-def _uv() -> str:
-    found = shutil.which("uv") or shutil.which(REPOSITORY / ".venv-tools" / "bin" / "uv")
-    if found is None:
-        raise PrerequisiteMissing("uv is not installed: run  make install")
-    return found
 
 
 @contextmanager
