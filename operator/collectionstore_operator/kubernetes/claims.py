@@ -53,8 +53,8 @@ def read_claim(
         removed=labels.REMOVED in annotations,
         size_bytes=requested_bytes(claim),
         capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
-        cannot_grow=_cannot_grow(claim, classes or {}),
-        growing=_growing(claim),
+        not_expandable_reason=_cannot_grow(claim, classes or {}),
+        resize_status=_growing(claim),
     )
 
 

@@ -66,7 +66,7 @@ def read_pod(
         running=running,
         ready=ready,
         terminating="deletionTimestamp" in metadata,
-        stranded="deletionTimestamp" in metadata and lost and disk_leaves,
+        stuck_terminating="deletionTimestamp" in metadata and lost and disk_leaves,
         revision=annotations.get(labels.REVISION, ""),
         restarts=int(container.get("restartCount") or 0),
         unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),

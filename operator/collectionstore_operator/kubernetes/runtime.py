@@ -41,7 +41,7 @@ from collectionstore_operator.model.actions import (
     SignRequest,
     TransferLeadership,
 )
-from collectionstore_operator.model.assessment import assess, current
+from collectionstore_operator.model.assessment import assess, responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
     Absent,
@@ -185,7 +185,7 @@ class ClusterRuntime:
                 continue
             if node.cluster_id == observed.cluster_id and volume.node_id != node.node_id:
                 await volumes.record_node(self._kube, desired, volume.name, node.node_id)
-        if desired.deleting and plan(desired, observed).settled:
+        if desired.deleting and plan(desired, observed).converged:
             await self._let_go(desired, observed)
 
     async def record(self, event: Event) -> None:
@@ -241,7 +241,7 @@ class ClusterRuntime:
                 volume=claims.read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id, classes)
                 if ordinal in claimed
                 else ABSENT,
-                obstacle=claims.obstacle(claimed.get(ordinal), classes) or refusals.get(ordinal, ""),
+                pending_reason=claims.obstacle(claimed.get(ordinal), classes) or refusals.get(ordinal, ""),
             )
             for ordinal in sorted({*seen, *claimed, *wanted})
         )
@@ -280,7 +280,7 @@ class ClusterRuntime:
                 await perform_on_nodes(action, observed, self._client)
             case RestartPod():
                 # Not an eviction: a budget must not keep the operator from its own, one at a time.
-                grace_s = 0 if action.stranded else None
+                grace_s = 0 if action.force else None
                 await self._kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
             case MarkVolume():
                 await volumes.mark(self._kube, action, desired)
@@ -358,7 +358,7 @@ def _parsed(found: Body) -> Desired:
 
 def member_certificates(slots: Iterable[Slot], cluster_id: str) -> tuple[Certificate, ...]:
     """Return the certificates that members showed when they were asked: what they really use."""
-    nodes = (node for slot in slots if (node := current(slot, cluster_id)) is not None)
+    nodes = (node for slot in slots if (node := responding_node(slot, cluster_id)) is not None)
     return tuple(
         Certificate(
             kind=CertificateKind.MEMBER,

@@ -4,7 +4,7 @@ Every action is a frozen value with the `reason` that is shown to people. An exe
 twice is harmless: identities (`uid`, `node_id`, `expected_index`) are preconditions, and when one no longer holds it
 raises `ActionRefused` and nothing is done. The executor adds the fencing epoch to every call to a node.
 
-Actions that are `disturbing` take away, or may take away, a working member for a while; a plan has at most one.
+Actions that are `disruptive` take away, or may take away, a working member for a while; a plan has at most one.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class RestartPod(_Action, frozen=True):
     ordinal: int
     name: str
     uid: str
-    stranded: bool = False
-    """Whether it is `Pod.stranded`: its record is deleted without waiting for its machine."""
+    force: bool = False
+    """Whether it is `Pod.stuck_terminating`: its record is deleted without waiting for its machine."""
 
 
 class MarkVolume(_Action, frozen=True):
@@ -201,7 +201,7 @@ Action: TypeAlias = (
 )
 
 
-def disturbing(action: Action) -> bool:
+def disruptive(action: Action) -> bool:
     """Return whether an action takes away, or may take away, a working member for a while."""
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
@@ -233,7 +233,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
 
     @property
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         """Whether observed and desired agree."""
         return not self.actions and not self.steps
 

@@ -139,7 +139,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ready: bool
     """It answered a linearizable read lately."""
     terminating: bool = False
-    stranded: bool = False
+    stuck_terminating: bool = False
     """It was told to stop on a machine that is lost, and its disk is on its way out: nobody will say that it has."""
     revision: str = ""
     """The revision of the settings it was started with (`environment.revision`)."""
@@ -177,9 +177,9 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What was asked of the storage; None where the runtime has no sizes."""
     capacity_bytes: int = 0
     """What the storage has given; 0 while it has not given any."""
-    cannot_grow: str = ""
+    not_expandable_reason: str = ""
     """Why it cannot be made larger; empty when it can."""
-    growing: str = ""
+    resize_status: str = ""
     """What the storage says of a growth that is under way."""
 
 
@@ -190,7 +190,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     pod: Pod | Absent | Unknown = ABSENT
     node: NodeStatus | Unknown = Unknown("not asked")
     volume: Volume | Absent | Unknown = ABSENT
-    obstacle: str = ""
+    pending_reason: str = ""
     """Why it has no pod, or its pod no disk, in the words of whoever refuses it; empty when nobody does."""
 
 

@@ -1,6 +1,6 @@
 """Majorities, of one configuration or of both halves of a joint one. Arithmetic only.
 
-`working` is the set of voters that can be counted on now; who that is, others decide.
+`in_sync` is the set of voters that can be counted on now; who that is, others decide.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def halves(configuration: Configuration) -> tuple[tuple[NodeId, ...], ...]:
     return tuple(half for half in (configuration.voters, configuration.outgoing) if half)
 
 
-def has_quorum(configuration: Configuration, working: Set[NodeId]) -> bool:
+def has_quorum(configuration: Configuration, in_sync: Set[NodeId]) -> bool:
     """Return whether every half has a majority of working voters. False without any voter."""
     sets = halves(configuration)
-    return bool(sets) and all(_spare(half, working) >= 0 for half in sets)
+    return bool(sets) and all(_spare(half, in_sync) >= 0 for half in sets)
 
 
-def fault_tolerance(configuration: Configuration, working: Set[NodeId]) -> int:
+def fault_tolerance(configuration: Configuration, in_sync: Set[NodeId]) -> int:
     """Return how many more working voters may fail, whichever they are, before the quorum is lost; at least 0."""
-    return max(0, min((_spare(half, working) for half in halves(configuration)), default=0))
+    return max(0, min((_spare(half, in_sync) for half in halves(configuration)), default=0))
 
 
 def full_tolerance(voters: int) -> int:
@@ -45,5 +45,5 @@ def joint(configuration: Configuration, add: Collection[NodeId], remove: Collect
     )
 
 
-def _spare(voters: Collection[NodeId], working: Set[NodeId]) -> int:
-    return len(working & set(voters)) - majority(len(voters))
+def _spare(voters: Collection[NodeId], in_sync: Set[NodeId]) -> int:
+    return len(in_sync & set(voters)) - majority(len(voters))

@@ -61,7 +61,7 @@ def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
     return Subject(kind=CertificateKind.MEMBER, name=name, names=tuple(sorted(names)))
 
 
-def wanted(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
+def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
     """Return every certificate to be made with its key, the authority first, because it signs the others."""
     members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
     return (authority(desired), operator(cluster_id), *members)
@@ -74,7 +74,7 @@ def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> t
     actions = []
     key = _authority_key(observed.certificates)
     made_here = ordinals if observed.requests is None else ()
-    for subject in wanted(desired, observed.cluster_id, made_here):
+    for subject in required(desired, observed.cluster_id, made_here):
         reason = _why_issue(subject, _find(observed.certificates, subject), key, observed.now)
         if reason:
             actions.append(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collectionstore_operator.model.actions import MemberRef, Proposal, TransferLeadership, postpone, propose
-from collectionstore_operator.model.assessment import Seat, Situation, steady
+from collectionstore_operator.model.assessment import Assessment, MemberView, is_serving
 
 
-def hand_over(situation: Situation, candidates: Iterable[Seat], *, reason: str) -> Proposal:
+def transfer_leadership(assessment: Assessment, candidates: Iterable[MemberView], *, reason: str) -> Proposal:
     """Propose that the leader hands over to the best of `candidates`, or say that none of them is ready."""
-    leader = situation.standing.leader
-    to = successor(situation, candidates)
+    leader = assessment.view.leader
+    to = successor(assessment, candidates)
     if leader is None or to is None:
         subject = leader.name if leader else ""
         blocked_by = "no other voter is ready to lead"
@@ -20,15 +20,15 @@ def hand_over(situation: Situation, candidates: Iterable[Seat], *, reason: str) 
     return propose(action, subject=leader.name)
 
 
-def successor(situation: Situation, candidates: Iterable[Seat]) -> Seat | None:
+def successor(assessment: Assessment, candidates: Iterable[MemberView]) -> MemberView | None:
     """Return the best next leader among `candidates`: a working voter whose pod serves, with the least lag."""
     fit = [
-        seat
-        for seat in candidates
-        if seat.working
-        and seat.node_id in situation.standing.configuration.voters
-        and not situation.standing.leads(seat.node_id)
-        and seat.ordinal is not None
-        and steady(situation.observed.slot(seat.ordinal).pod)
+        member
+        for member in candidates
+        if member.in_sync
+        and member.node_id in assessment.view.configuration.voters
+        and not assessment.view.is_leader(member.node_id)
+        and member.ordinal is not None
+        and is_serving(assessment.observed.slot(member.ordinal).pod)
     ]
-    return min(fit, key=lambda seat: (seat.lag or 0, seat.ordinal or 0), default=None)
+    return min(fit, key=lambda member: (member.lag or 0, member.ordinal or 0), default=None)

@@ -25,19 +25,19 @@ from collectionstore_operator.model.actions import (
     RetireVolume,
     SignRequest,
     Step,
-    disturbing,
+    disruptive,
     postpone,
     postponed,
     propose,
 )
 from collectionstore_operator.model.assessment import (
-    Seat,
-    Situation,
+    Assessment,
+    MemberView,
     assess,
-    fenced,
-    replaced_seats,
-    steady,
-    waiting_for,
+    change_blocked_by,
+    fenced_reason,
+    is_serving,
+    replaced_members,
 )
 from collectionstore_operator.model.observed import Absent, Observed, Unknown, Volume, Workload
 from collectionstore_operator.planning import certificates, membership, rollout, volume_expansion, volumes, workload
@@ -46,11 +46,11 @@ from collectionstore_operator.resource.desired import Desired
 
 def plan(desired: Desired, observed: Observed) -> Plan:
     """Return the actions to perform now, in order, and every step that remains with what it waits for."""
-    situation = assess(desired, observed)
-    obstacle = fenced(observed) or ("spec.paused is true" if desired.spec.paused else _leaving(desired, observed))
-    proposals = tuple(_proposals(situation))
-    if obstacle:
-        proposals = tuple(postponed(proposal, obstacle) for proposal in proposals)
+    assessment = assess(desired, observed)
+    blocker = fenced_reason(observed) or ("spec.paused is true" if desired.spec.paused else _leaving(desired, observed))
+    proposals = tuple(_proposals(assessment))
+    if blocker:
+        proposals = tuple(postponed(proposal, blocker) for proposal in proposals)
     return _schedule(proposals)
 
 
@@ -61,35 +61,35 @@ def _leaving(desired: Desired, observed: Observed) -> str:
     return f"the namespace {desired.namespace} is being deleted"
 
 
-def _proposals(situation: Situation) -> Iterator[Proposal]:
+def _proposals(assessment: Assessment) -> Iterator[Proposal]:
     """Yield what every part wants, most urgent first."""
-    desired = situation.desired
+    desired = assessment.desired
     if desired.deleting and not desired.spec.deletion_protection:
-        yield from _tear_down(situation)
+        yield from _tear_down(assessment)
         return
     if desired.deleting:
         reason = "the resource is being deleted"
         yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
-    if not situation.observed.cluster_id:
+    if not assessment.observed.cluster_id:
         yield propose(EstablishIdentity(reason="every disk and certificate will carry the cluster's id"))
         return
-    yield from _issue_certificates(situation)
-    yield from _apply_objects(situation)
-    yield from workload.ensure(situation)
-    yield from membership.bootstrap(situation)
-    yield from _await_cluster(situation)
-    yield from rollout.restart_broken(situation)
-    yield from volumes.release_stranded(situation)
-    yield from volumes.clear_stale(situation)
-    yield from membership.repair(situation)
-    yield from volumes.replace_failed(situation)
-    yield from membership.scale(situation)
-    yield from workload.shrink(situation)
-    if isinstance(situation.observed.workload, Workload):
-        yield from volumes.discard_removed(situation, situation.observed.workload)
-    yield from volume_expansion.grow(situation)
-    yield from rollout.restart_working(situation)
-    yield from volume_expansion.renew_template(situation)
+    yield from _issue_certificates(assessment)
+    yield from _apply_objects(assessment)
+    yield from workload.ensure(assessment)
+    yield from membership.bootstrap(assessment)
+    yield from _await_cluster(assessment)
+    yield from rollout.restart_broken(assessment)
+    yield from volumes.force_delete_stuck(assessment)
+    yield from volumes.clear_stale(assessment)
+    yield from membership.repair(assessment)
+    yield from volumes.replace_failed(assessment)
+    yield from membership.scale(assessment)
+    yield from workload.shrink(assessment)
+    if isinstance(assessment.observed.workload, Workload):
+        yield from volumes.discard_removed(assessment, assessment.observed.workload)
+    yield from volume_expansion.grow(assessment)
+    yield from rollout.restart_working(assessment)
+    yield from volume_expansion.renew_template(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:
@@ -110,25 +110,25 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
 
 def _exclusive(action: Action) -> bool:
     # AddLearners takes nobody away, but it moves the configuration index that every other change is planned against.
-    return disturbing(action) or isinstance(action, AddLearners)
+    return disruptive(action) or isinstance(action, AddLearners)
 
 
-def _issue_certificates(situation: Situation) -> Iterator[Proposal]:
-    kept = situation.observed.workload
-    pods = max(workload.size(situation), kept.replicas if isinstance(kept, Workload) else 0)
-    for action in certificates.to_issue(situation.desired, situation.observed, range(pods)):
+def _issue_certificates(assessment: Assessment) -> Iterator[Proposal]:
+    kept = assessment.observed.workload
+    pods = max(workload.size(assessment), kept.replicas if isinstance(kept, Workload) else 0)
+    for action in certificates.to_issue(assessment.desired, assessment.observed, range(pods)):
         yield propose(action, subject=action.name)
-    for answer in certificates.to_answer(situation.desired, situation.observed, range(pods)):
+    for answer in certificates.to_answer(assessment.desired, assessment.observed, range(pods)):
         yield propose(answer, subject=answer.name if isinstance(answer, SignRequest) else answer.request)
 
 
-def _apply_objects(situation: Situation) -> Iterator[Proposal]:
+def _apply_objects(assessment: Assessment) -> Iterator[Proposal]:
     """Yield the objects that are missing or differ from their manifests, where the runtime has such objects."""
-    observed = situation.observed
+    observed = assessment.observed
     if observed.objects is None:
         return
     applied = {(one.kind, one.name): one.digest for one in observed.objects}
-    wanted = manifests.build(situation.desired, disruptions=disruptions(situation))
+    wanted = manifests.build(assessment.desired, disruptions=disruptions(assessment))
     for manifest in wanted:
         found = applied.get((manifest.kind, manifest.name))
         if found != manifest.digest:
@@ -142,52 +142,54 @@ def _apply_objects(situation: Situation) -> Iterator[Proposal]:
             yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
 
 
-def disruptions(situation: Situation) -> int | None:
+def disruptions(assessment: Assessment) -> int | None:
     """Return how many members a drain may take at once, from the live voters; None while it is to stay as it is.
 
     At most one, so that a drain never meets a restart of ours at the edge of the quorum. A budget counts pods: a voter
     that is lost though the pod in its place is ready, as while its successor learns, is taken off here. A cluster that
     was asked to be of one member is not protected, or its machine could never be drained.
     """
-    standing = situation.standing
-    if situation.desired.spec.replicas == 1:
+    view = assessment.view
+    if assessment.desired.spec.replicas == 1:
         return 1
-    if not standing.formed:
+    if not view.maybe_initialized:
         return 0
-    if not standing.trusted:
-        exists = any(one.kind == "PodDisruptionBudget" for one in situation.observed.objects or ())
+    if not view.trusted:
+        exists = any(one.kind == "PodDisruptionBudget" for one in assessment.observed.objects or ())
         return None if exists else 0
-    tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(standing.configuration))
-    return max(0, min(1, tolerance - sum(_lost_unseen(situation, seat) for seat in standing.seats)))
+    tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(view.configuration))
+    return max(0, min(1, tolerance - sum(_lost_unseen(assessment, member) for member in view.members)))
 
 
-def _lost_unseen(situation: Situation, seat: Seat) -> bool:
+def _lost_unseen(assessment: Assessment, member: MemberView) -> bool:
     """Whether a voter cannot be counted on, and no pod that is not ready shows it."""
-    if not seat.voter or seat.working:
+    if not member.voter or member.in_sync:
         return False
-    if seat.ordinal is None:
+    if member.ordinal is None:
         return True
-    return seat in replaced_seats(situation, seat.ordinal) or steady(situation.observed.slot(seat.ordinal).pod)
+    return member in replaced_members(assessment, member.ordinal) or is_serving(
+        assessment.observed.slot(member.ordinal).pod
+    )
 
 
-def _await_cluster(situation: Situation) -> Iterator[Proposal]:
+def _await_cluster(assessment: Assessment) -> Iterator[Proposal]:
     """Yield what the cluster has to do by itself before it can be changed."""
-    standing = situation.standing
-    obstacle = waiting_for(situation)
-    if not standing.initialized or not obstacle:
+    view = assessment.view
+    blocker = change_blocked_by(assessment)
+    if not view.initialized or not blocker:
         return
-    if standing.doubt:
+    if view.untrusted_reason:
         reason = "membership and restarts rest on a leader whose word nothing contradicts"
-        yield postpone("AwaitLeader", reason=reason, blocked_by=obstacle)
-    elif standing.configuration.joint:
-        yield postpone("LeaveJoint", reason="a change of voters is under way", blocked_by=obstacle)
+        yield postpone("AwaitLeader", reason=reason, blocked_by=blocker)
+    elif view.configuration.joint:
+        yield postpone("LeaveJoint", reason="a change of voters is under way", blocked_by=blocker)
     else:
-        yield postpone("AwaitLeader", reason="another member is about to lead", blocked_by=obstacle)
+        yield postpone("AwaitLeader", reason="another member is about to lead", blocked_by=blocker)
 
 
-def _tear_down(situation: Situation) -> Iterator[Proposal]:
+def _tear_down(assessment: Assessment) -> Iterator[Proposal]:
     """Stop all pods, then discard the disks if the resource says so. No member leaves: they all go together."""
-    observed, reason = situation.observed, "the resource is being deleted"
+    observed, reason = assessment.observed, "the resource is being deleted"
     if isinstance(observed.workload, Unknown):
         yield postpone("EnsureWorkload", reason=reason, blocked_by=f"it cannot be seen: {observed.workload.reason}")
         return
@@ -197,17 +199,17 @@ def _tear_down(situation: Situation) -> Iterator[Proposal]:
         return
     remaining = [slot.ordinal for slot in observed.slots if not isinstance(slot.pod, Absent)]
     if remaining:
-        names = ", ".join(situation.name(ordinal) for ordinal in remaining)
+        names = ", ".join(assessment.name(ordinal) for ordinal in remaining)
         yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must stop first")
         return
-    if situation.desired.spec.storage.retention == "Delete":
-        yield from _discard_all(situation)
+    if assessment.desired.spec.storage.retention == "Delete":
+        yield from _discard_all(assessment)
 
 
-def _discard_all(situation: Situation) -> Iterator[Proposal]:
+def _discard_all(assessment: Assessment) -> Iterator[Proposal]:
     reason = "the resource is being deleted, and spec.storage.retention is Delete"
-    for slot in situation.observed.slots:
-        name = situation.name(slot.ordinal)
+    for slot in assessment.observed.slots:
+        name = assessment.name(slot.ordinal)
         if isinstance(slot.volume, Unknown):
             blocked_by = f"the disk of {name} cannot be seen: {slot.volume.reason}"
             yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)

@@ -14,9 +14,15 @@ from typing import Final
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model import quorum
 from collectionstore_operator.model.actions import Proposal, RestartPod, postponed, propose
-from collectionstore_operator.model.assessment import Seat, Situation, ailment, steady, waiting_for
+from collectionstore_operator.model.assessment import (
+    Assessment,
+    MemberView,
+    change_blocked_by,
+    is_serving,
+    unhealthy_reason,
+)
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Workload
-from collectionstore_operator.planning.leadership import hand_over
+from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 10.0
 """Without any leader, a running pod counts as broken only after this time: elections pass faster."""
@@ -31,37 +37,37 @@ def outdated(pod: Pod, wanted_revision: str) -> str:
     return pod.restart_reason
 
 
-def restart_broken(situation: Situation) -> tuple[Proposal, ...]:
+def restart_broken(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose to restart outdated pods that count for nothing now: not members, or members that do not work."""
     return tuple(
-        _restart(situation, slot, pod, _too_early(situation, pod))
-        for slot, pod in _outdated(situation)
-        if not _counts(situation, slot) and not steady(pod)
+        _restart(assessment, slot, pod, _too_early(assessment, pod))
+        for slot, pod in _outdated(assessment)
+        if not _counts(assessment, slot) and not is_serving(pod)
     )
 
 
-def restart_working(situation: Situation) -> tuple[Proposal, ...]:
+def restart_working(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose the next restart of a pod that works, and announce the others in their order."""
-    working = [(slot, pod) for slot, pod in _outdated(situation) if _counts(situation, slot) or steady(pod)]
+    working = [(slot, pod) for slot, pod in _outdated(assessment) if _counts(assessment, slot) or is_serving(pod)]
     proposals: list[Proposal] = []
-    for slot, pod in sorted(working, key=lambda one: _order(situation, *one)):
+    for slot, pod in sorted(working, key=lambda one: _order(assessment, *one)):
         first = proposals[0].step.subject if proposals else ""
-        obstacle = f"one at a time: {first} comes first" if first else _unsafe(situation, slot)
-        if not obstacle and _leads(situation, slot) and len(situation.standing.configuration.voters) > 1:
-            reason = f"it leads and is to be restarted: {outdated(pod, revision(situation.desired))}"
-            proposals.append(hand_over(situation, _updated_voters(situation, slot), reason=reason))
-            obstacle = "it must hand over first"
-        proposals.append(_restart(situation, slot, pod, obstacle))
+        blocker = f"one at a time: {first} comes first" if first else _unsafe(assessment, slot)
+        if not blocker and _leads(assessment, slot) and len(assessment.view.configuration.voters) > 1:
+            reason = f"it leads and is to be restarted: {outdated(pod, revision(assessment.desired))}"
+            proposals.append(transfer_leadership(assessment, _updated_voters(assessment, slot), reason=reason))
+            blocker = "it must hand over first"
+        proposals.append(_restart(assessment, slot, pod, blocker))
     return tuple(proposals)
 
 
-def _outdated(situation: Situation) -> list[tuple[Slot, Pod]]:
+def _outdated(assessment: Assessment) -> list[tuple[Slot, Pod]]:
     """Return the pods to restart that were seen and are not on their way out; none of an ordinal about to go."""
-    workload, wanted_revision = situation.observed.workload, revision(situation.desired)
+    workload, wanted_revision = assessment.observed.workload, revision(assessment.desired)
     kept = workload.replicas if isinstance(workload, Workload) else 0
     return [
         (slot, slot.pod)
-        for slot in situation.observed.slots
+        for slot in assessment.observed.slots
         if isinstance(slot.pod, Pod)
         and slot.ordinal < kept
         and not slot.pod.terminating
@@ -69,29 +75,29 @@ def _outdated(situation: Situation) -> list[tuple[Slot, Pod]]:
     ]
 
 
-def _restart(situation: Situation, slot: Slot, pod: Pod, obstacle: str) -> Proposal:
-    name, wanted_revision = situation.name(slot.ordinal), revision(situation.desired)
-    workload = situation.observed.workload
+def _restart(assessment: Assessment, slot: Slot, pod: Pod, blocker: str) -> Proposal:
+    name, wanted_revision = assessment.name(slot.ordinal), revision(assessment.desired)
+    workload = assessment.observed.workload
     if isinstance(workload, Workload) and workload.revision != wanted_revision and pod.revision != wanted_revision:
-        obstacle = obstacle or "the workload must have the new settings first"
+        blocker = blocker or "the workload must have the new settings first"
     action = RestartPod(ordinal=slot.ordinal, name=name, uid=pod.uid, reason=outdated(pod, wanted_revision))
     proposal = propose(action, subject=name)
-    return postponed(proposal, obstacle) if obstacle else proposal
+    return postponed(proposal, blocker) if blocker else proposal
 
 
-def _too_early(situation: Situation, pod: Pod) -> str:
+def _too_early(assessment: Assessment, pod: Pod) -> str:
     """Return why a pod that looks broken may count after all; empty when it certainly does not.
 
     A pod that runs and is not ready may still vote. It is given up only on the word of a leader, or when every node
     answers and none of them has led for a while: then there is no quorum to lose, and new settings may bring it back.
     """
-    standing = situation.standing
-    if standing.trusted or not standing.formed or not pod.running:
+    view = assessment.view
+    if view.trusted or not view.maybe_initialized or not pod.running:
         return ""
-    hidden = [slot for slot in situation.observed.slots if _may_lead_unseen(slot)]
-    if hidden or standing.leader is not None:
-        return standing.doubt
-    youngest_s = min((node.uptime_s for node in situation.observed.nodes()), default=0.0)
+    hidden = [slot for slot in assessment.observed.slots if _may_lead_unseen(slot)]
+    if hidden or view.leader is not None:
+        return view.untrusted_reason
+    youngest_s = min((node.uptime_s for node in assessment.observed.nodes()), default=0.0)
     return "" if min(pod.unready_s, youngest_s) >= SETTLE_S else "an election may be running"
 
 
@@ -100,50 +106,50 @@ def _may_lead_unseen(slot: Slot) -> bool:
     return running and isinstance(slot.node, Unknown)
 
 
-def _unsafe(situation: Situation, slot: Slot) -> str:
+def _unsafe(assessment: Assessment, slot: Slot) -> str:
     """Return why a working pod may not be restarted now; empty when it may."""
-    standing = situation.standing
-    if not standing.formed:
+    view = assessment.view
+    if not view.maybe_initialized:
         return ""
-    mine = {seat.node_id for seat in standing.seats_at(slot.ordinal)}
-    others = [seat for seat in standing.seats if seat.voter and seat.node_id not in mine]
-    obstacle = waiting_for(situation) or next(filter(None, (_ails(situation, seat) for seat in others)), "")
-    if obstacle or quorum.has_quorum(standing.configuration, standing.working - mine):
-        return obstacle
-    voters = len(standing.configuration.voters)
-    if voters > SMALL or situation.desired.spec.replicas > SMALL:
+    mine = {member.node_id for member in view.members_at(slot.ordinal)}
+    others = [member for member in view.members if member.voter and member.node_id not in mine]
+    blocker = change_blocked_by(assessment) or next(filter(None, (_ails(assessment, member) for member in others)), "")
+    if blocker or quorum.has_quorum(view.configuration, view.in_sync_voters - mine):
+        return blocker
+    voters = len(view.configuration.voters)
+    if voters > SMALL or assessment.desired.spec.replicas > SMALL:
         return "too few voters would be left for a quorum; more must join first"
     return ""
 
 
-def _ails(situation: Situation, seat: Seat) -> str:
+def _ails(assessment: Assessment, member: MemberView) -> str:
     """Return why a voter cannot be relied on while another is restarted; empty when it can."""
-    if not seat.working:
-        return f"{seat.name or seat.node_id} must work first"
-    if seat.ordinal is None:
-        return f"the member {seat.node_id} has no known place"
-    slot = situation.observed.slot(seat.ordinal)
-    if steady(slot.pod):
+    if not member.in_sync:
+        return f"{member.name or member.node_id} must work first"
+    if member.ordinal is None:
+        return f"the member {member.node_id} has no known place"
+    slot = assessment.observed.slot(member.ordinal)
+    if is_serving(slot.pod):
         return ""
-    return ailment(slot, seat.name, situation.observed.cluster_id) or f"{seat.name} must be ready first"
+    return unhealthy_reason(slot, member.name, assessment.observed.cluster_id) or f"{member.name} must be ready first"
 
 
-def _counts(situation: Situation, slot: Slot) -> bool:
-    return any(seat.voter and seat.working for seat in situation.standing.seats_at(slot.ordinal))
+def _counts(assessment: Assessment, slot: Slot) -> bool:
+    return any(member.voter and member.in_sync for member in assessment.view.members_at(slot.ordinal))
 
 
-def _leads(situation: Situation, slot: Slot) -> bool:
-    return any(situation.standing.leads(seat.node_id) for seat in situation.standing.seats_at(slot.ordinal))
+def _leads(assessment: Assessment, slot: Slot) -> bool:
+    return any(assessment.view.is_leader(member.node_id) for member in assessment.view.members_at(slot.ordinal))
 
 
-def _updated_voters(situation: Situation, leader: Slot) -> list[Seat]:
+def _updated_voters(assessment: Assessment, leader: Slot) -> list[MemberView]:
     """Return whom the leader may hand over to: members that need no restart, so that leadership moves once."""
-    restarting = {slot.ordinal for slot, _ in _outdated(situation)} | {leader.ordinal}
-    return [seat for seat in situation.standing.seats if seat.voter and seat.ordinal not in restarting]
+    restarting = {slot.ordinal for slot, _ in _outdated(assessment)} | {leader.ordinal}
+    return [member for member in assessment.view.members if member.voter and member.ordinal not in restarting]
 
 
-def _order(situation: Situation, slot: Slot, pod: Pod) -> tuple[bool, bool, bool, int, int]:
+def _order(assessment: Assessment, slot: Slot, pod: Pod) -> tuple[bool, bool, bool, int, int]:
     """Sort key: the leader last, before it pods that serve, before these learners; then the greatest lag first."""
-    seats = situation.standing.seats_at(slot.ordinal)
-    lag = max((seat.lag or 0 for seat in seats), default=0)
-    return (_leads(situation, slot), steady(pod), any(seat.voter for seat in seats), -lag, -slot.ordinal)
+    members = assessment.view.members_at(slot.ordinal)
+    lag = max((member.lag or 0 for member in members), default=0)
+    return (_leads(assessment, slot), is_serving(pod), any(member.voter for member in members), -lag, -slot.ordinal)

@@ -18,9 +18,16 @@ from collectionstore_operator.model.actions import (
     postponed,
     propose,
 )
-from collectionstore_operator.model.assessment import Seat, Situation, ailment, current, replaced_seats, waiting_for
+from collectionstore_operator.model.assessment import (
+    Assessment,
+    MemberView,
+    change_blocked_by,
+    replaced_members,
+    responding_node,
+    unhealthy_reason,
+)
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
-from collectionstore_operator.planning.leadership import hand_over
+from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 5.0
 """A node outside the configuration may just have been added: its disk is judged only after this time unready."""
@@ -31,106 +38,109 @@ _CURED: Final = frozenset({Failure.DISK, Failure.MACHINE, Failure.SCHEDULING})
 """Failures that a new disk, or the move to another machine that comes with it, can cure whatever else is wrong."""
 
 
-def clear_stale(situation: Situation) -> tuple[Proposal, ...]:
+def clear_stale(assessment: Assessment) -> tuple[Proposal, ...]:
     """Take away disks on which a node was started that left the cluster: it must join as a new incarnation."""
-    if not situation.standing.formed:
+    if not assessment.view.maybe_initialized:
         return ()
     proposals = []
-    for ordinal in situation.wanted():
-        slot = situation.observed.slot(ordinal)
-        if not _stale(situation, slot) or not isinstance(slot.pod, Pod):
+    for ordinal in assessment.desired_ordinals():
+        slot = assessment.observed.slot(ordinal)
+        if not _stale(assessment, slot) or not isinstance(slot.pod, Pod):
             continue
-        reason = f"the disk of {situation.name(ordinal)} held a member that left the cluster"
-        obstacle = situation.standing.doubt or ("" if slot.pod.unready_s >= SETTLE_S else "it was started just now")
-        proposals.append(_retire(situation, slot, reason=reason, obstacle=obstacle))
+        reason = f"the disk of {assessment.name(ordinal)} held a member that left the cluster"
+        old_enough = slot.pod.unready_s >= SETTLE_S
+        blocker = assessment.view.untrusted_reason or ("" if old_enough else "it was started just now")
+        proposals.append(_retire(assessment, slot, reason=reason, blocker=blocker))
     return tuple(proposals)
 
 
-def _stale(situation: Situation, slot: Slot) -> bool:
+def _stale(assessment: Assessment, slot: Slot) -> bool:
     """Whether a started disk is known to be of no member, yet not empty."""
-    volume, node = slot.volume, current(slot, situation.observed.cluster_id)
+    volume, node = slot.volume, responding_node(slot, assessment.observed.cluster_id)
     if not isinstance(volume, Volume):
         return False
     if node is None:
-        return volume.removed and not situation.standing.seats_at(slot.ordinal)
-    return situation.standing.seat(node.node_id) is None and (node.has_history or volume.removed)
+        return volume.removed and not assessment.view.members_at(slot.ordinal)
+    return assessment.view.member(node.node_id) is None and (node.has_history or volume.removed)
 
 
-def clear_for_start(situation: Situation, slot: Slot) -> Proposal | None:
+def clear_for_start(assessment: Assessment, slot: Slot) -> Proposal | None:
     """Return what must be done before a pod may be started at an ordinal; None when nothing must."""
-    name = situation.name(slot.ordinal)
+    name = assessment.name(slot.ordinal)
     if isinstance(slot.volume, Unknown):
         blocked_by = f"the disk of {name} cannot be seen: {slot.volume.reason}"
         return postpone("EnsureWorkload", reason=f"{name} is to be started", blocked_by=blocked_by, subject=name)
     if not isinstance(slot.volume, Volume) or not slot.volume.removed:
         return None
     reason = f"{name} must start on an empty disk, this one held a member that left the cluster"
-    obstacle = "" if isinstance(slot.pod, Absent) else f"{name} is still there"
-    return _retire(situation, slot, reason=reason, obstacle=obstacle)
+    blocker = "" if isinstance(slot.pod, Absent) else f"{name} is still there"
+    return _retire(assessment, slot, reason=reason, blocker=blocker)
 
 
-def replace_failed(situation: Situation) -> tuple[Proposal, ...]:
+def replace_failed(assessment: Assessment) -> tuple[Proposal, ...]:
     """Give ordinals that do not come back an empty disk; the new incarnation on it is then swapped in.
 
     A disk of no member can go as soon as it is due. One of a voter only while the quorum does not need it, and while no
     other is being replaced.
     """
-    standing = situation.standing
-    if not standing.formed or not standing.trusted:
+    view = assessment.view
+    if not view.maybe_initialized or not view.trusted:
         return ()
     proposals: list[Proposal] = []
-    busy = _being_replaced(situation)
-    failed = (slot for slot in map(situation.observed.slot, situation.wanted()) if _failed(situation, slot))
+    busy = _being_replaced(assessment)
+    failed = (
+        slot for slot in map(assessment.observed.slot, assessment.desired_ordinals()) if _failed(assessment, slot)
+    )
     for slot in failed:
-        owner = _owner(situation, slot)
-        obstacle = _not_due(situation, slot)
+        owner = _owner(assessment, slot)
+        blocker = _not_due(assessment, slot)
         if owner is not None and owner.voter:
-            obstacle = obstacle or waiting_for(situation) or busy or _needed(situation, owner)
-            busy = busy or ("" if obstacle else f"one at a time: {owner.name} comes first")
-        proposals.append(_replace(situation, slot, owner, obstacle))
+            blocker = blocker or change_blocked_by(assessment) or busy or _needed(assessment, owner)
+            busy = busy or ("" if blocker else f"one at a time: {owner.name} comes first")
+        proposals.append(_replace(assessment, slot, owner, blocker))
     return tuple(proposals)
 
 
-def _being_replaced(situation: Situation) -> str:
-    for ordinal in situation.wanted():
-        if any(seat.voter for seat in replaced_seats(situation, ordinal)):
-            return f"one at a time: {situation.name(ordinal)} is being replaced"
+def _being_replaced(assessment: Assessment) -> str:
+    for ordinal in assessment.desired_ordinals():
+        if any(member.voter for member in replaced_members(assessment, ordinal)):
+            return f"one at a time: {assessment.name(ordinal)} is being replaced"
     return ""
 
 
-def _failed(situation: Situation, slot: Slot) -> bool:
+def _failed(assessment: Assessment, slot: Slot) -> bool:
     """Whether an ordinal does not do its part: a member that is not heard, a pod that fails, or one named by a user."""
-    pod, seats = slot.pod, situation.standing.seats_at(slot.ordinal)
+    pod, members = slot.pod, assessment.view.members_at(slot.ordinal)
     if isinstance(pod, Pod) and pod.replace_requested:
         return True
-    if isinstance(pod, Absent) or any(seat.heard for seat in seats):
+    if isinstance(pod, Absent) or any(member.recently_active for member in members):
         return False
-    node = current(slot, situation.observed.cluster_id)
+    node = responding_node(slot, assessment.observed.cluster_id)
     if node is not None:
         # It answers us and not the leader; one that has not joined yet is nobody's failure.
-        return situation.standing.seat(node.node_id) is not None
-    starting = isinstance(pod, Pod) and pod.failure is Failure.NONE and not seats
+        return assessment.view.member(node.node_id) is not None
+    starting = isinstance(pod, Pod) and pod.failure is Failure.NONE and not members
     return isinstance(slot.volume, Volume) and not starting
 
 
-def _owner(situation: Situation, slot: Slot) -> Seat | None:
+def _owner(assessment: Assessment, slot: Slot) -> MemberView | None:
     """Return the member whose disk lies at an ordinal, None for a disk of no member.
 
     A disk of unknown content counts as that of the voter of this ordinal, if there is one: the worse case.
     """
-    node_id = _recorded(situation, slot)
+    node_id = _recorded(assessment, slot)
     if node_id:
-        return situation.standing.seat(node_id)
+        return assessment.view.member(node_id)
     if isinstance(slot.volume, Volume) and isinstance(slot.volume.node_id, Absent):
         return None
-    seats = situation.standing.seats_at(slot.ordinal)
-    return max(seats, key=lambda seat: seat.voter, default=None)
+    members = assessment.view.members_at(slot.ordinal)
+    return max(members, key=lambda member: member.voter, default=None)
 
 
-def _not_due(situation: Situation, slot: Slot) -> str:
+def _not_due(assessment: Assessment, slot: Slot) -> str:
     """Return why the disk of a failed ordinal is not to be replaced now; empty when it is due."""
-    pod, policy, name = slot.pod, situation.desired.spec.failed_member, situation.name(slot.ordinal)
-    illness = ailment(slot, name, situation.observed.cluster_id) or f"the leader does not hear {name}"
+    pod, policy, name = slot.pod, assessment.desired.spec.failed_member, assessment.name(slot.ordinal)
+    illness = unhealthy_reason(slot, name, assessment.observed.cluster_id) or f"the leader does not hear {name}"
     if not isinstance(pod, Pod):
         return illness
     if pod.replace_requested:
@@ -143,119 +153,119 @@ def _not_due(situation: Situation, slot: Slot) -> str:
         return f"{illness}; spec.failedMember.replacement is Manual"
     if pod.unready_s < policy.grace_seconds:
         return f"{illness}; it has {policy.grace_seconds} s to come back"
-    if pod.failure not in _CURED and not _proven(situation, pod):
+    if pod.failure not in _CURED and not _proven(assessment, pod):
         return f"{illness}; no other member works with the same settings, so they may be the cause"
     return ""
 
 
-def _proven(situation: Situation, pod: Pod) -> bool:
+def _proven(assessment: Assessment, pod: Pod) -> bool:
     """Whether the settings a pod was started with work for another member."""
-    pods = (slot.pod for slot in situation.observed.slots)
+    pods = (slot.pod for slot in assessment.observed.slots)
     return any(isinstance(one, Pod) and one.ready and one.revision == pod.revision for one in pods)
 
 
-def _replace(situation: Situation, slot: Slot, owner: Seat | None, obstacle: str) -> Proposal:
-    name = situation.name(slot.ordinal)
+def _replace(assessment: Assessment, slot: Slot, owner: MemberView | None, blocker: str) -> Proposal:
+    name = assessment.name(slot.ordinal)
     asked = isinstance(slot.pod, Pod) and slot.pod.replace_requested
     reason = f"{name} is to be replaced as asked" if asked else f"{name} has not come back in time"
     if isinstance(slot.volume, Unknown):
-        obstacle = obstacle or f"the disk of {name} cannot be seen: {slot.volume.reason}"
-    if not obstacle and owner is not None and situation.standing.leads(owner.node_id):
-        return hand_over(situation, situation.standing.seats, reason=f"{name} leads and is to be replaced")
+        blocker = blocker or f"the disk of {name} cannot be seen: {slot.volume.reason}"
+    if not blocker and owner is not None and assessment.view.is_leader(owner.node_id):
+        return transfer_leadership(assessment, assessment.view.members, reason=f"{name} leads and is to be replaced")
     node_id = owner.node_id if owner else ""
-    return _retire(situation, slot, reason=reason, obstacle=obstacle, node_id=node_id, step="ReplaceMember")
+    return _retire(assessment, slot, reason=reason, blocker=blocker, node_id=node_id, step="ReplaceMember")
 
 
-def _needed(situation: Situation, seat: Seat) -> str:
-    standing = situation.standing
-    if quorum.has_quorum(standing.configuration, standing.working - {seat.node_id}):
+def _needed(assessment: Assessment, member: MemberView) -> str:
+    view = assessment.view
+    if quorum.has_quorum(view.configuration, view.in_sync_voters - {member.node_id}):
         return ""
-    return f"there is no quorum without {seat.name}"
+    return f"there is no quorum without {member.name}"
 
 
-def release_stranded(situation: Situation) -> tuple[Proposal, ...]:
+def force_delete_stuck(assessment: Assessment) -> tuple[Proposal, ...]:
     """Forget pods whose machine is lost and whose disk is being taken away, so that others can start in their place.
 
     What may still run there is an incarnation that the configuration knows, on its own disk, until it is swapped out;
     the next one of its name has an empty disk and another id, so the two are never taken for one another.
     """
     proposals = []
-    for slot in situation.observed.slots:
-        if not isinstance(slot.pod, Pod) or not slot.pod.stranded:
+    for slot in assessment.observed.slots:
+        if not isinstance(slot.pod, Pod) or not slot.pod.stuck_terminating:
             continue
-        name = situation.name(slot.ordinal)
+        name = assessment.name(slot.ordinal)
         reason = f"{name} cannot be heard to stop, its machine is lost; its disk was taken away"
-        action = RestartPod(ordinal=slot.ordinal, name=name, uid=slot.pod.uid, stranded=True, reason=reason)
-        proposal, obstacle = propose(action, subject=name, name="ReplaceMember"), _may_be_needed(situation, slot)
-        proposals.append(postponed(proposal, obstacle) if obstacle else proposal)
+        action = RestartPod(ordinal=slot.ordinal, name=name, uid=slot.pod.uid, force=True, reason=reason)
+        proposal, blocker = propose(action, subject=name, name="ReplaceMember"), _may_be_needed(assessment, slot)
+        proposals.append(postponed(proposal, blocker) if blocker else proposal)
     return tuple(proposals)
 
 
-def _may_be_needed(situation: Situation, slot: Slot) -> str:
+def _may_be_needed(assessment: Assessment, slot: Slot) -> str:
     """Return why the member of a pod may still be needed, should its machine come back; empty when it is not."""
-    standing = situation.standing
-    if not standing.formed:
+    view = assessment.view
+    if not view.maybe_initialized:
         return ""
-    if standing.doubt:
-        return standing.doubt
-    voters = [seat for seat in standing.seats_at(slot.ordinal) if seat.voter]
-    if any(seat.heard for seat in voters):
-        return f"the leader still hears {situation.name(slot.ordinal)}"
-    return next(filter(None, (_needed(situation, seat) for seat in voters)), "")
+    if view.untrusted_reason:
+        return view.untrusted_reason
+    voters = [member for member in view.members_at(slot.ordinal) if member.voter]
+    if any(member.recently_active for member in voters):
+        return f"the leader still hears {assessment.name(slot.ordinal)}"
+    return next(filter(None, (_needed(assessment, member) for member in voters)), "")
 
 
-def mark_removed(situation: Situation, ordinals: range) -> tuple[tuple[MarkVolume, ...], str]:
+def mark_removed(assessment: Assessment, ordinals: range) -> tuple[tuple[MarkVolume, ...], str]:
     """Return the marks to set before these ordinals are stopped, and what prevents that, empty if nothing does."""
     marks = []
     for ordinal in ordinals:
-        slot = situation.observed.slot(ordinal)
+        slot = assessment.observed.slot(ordinal)
         if isinstance(slot.volume, Unknown):
-            return (), f"the disk of {situation.name(ordinal)} cannot be seen: {slot.volume.reason}"
+            return (), f"the disk of {assessment.name(ordinal)} cannot be seen: {slot.volume.reason}"
         if isinstance(slot.volume, Volume) and not slot.volume.removed:
-            node_id = _recorded(situation, slot)
-            reason = f"{situation.name(ordinal)} left the cluster"
+            node_id = _recorded(assessment, slot)
+            reason = f"{assessment.name(ordinal)} left the cluster"
             marks.append(MarkVolume(ordinal=ordinal, name=slot.volume.name, node_id=node_id, reason=reason))
     return tuple(marks), ""
 
 
-def discard_removed(situation: Situation, workload: Workload) -> tuple[Proposal, ...]:
+def discard_removed(assessment: Assessment, workload: Workload) -> tuple[Proposal, ...]:
     """Delete marked disks of ordinals that are not in use, where the resource asks for that."""
-    if situation.desired.spec.storage.retention != "Delete":
+    if assessment.desired.spec.storage.retention != "Delete":
         return ()
     idle = [
         slot
-        for slot in situation.observed.slots
+        for slot in assessment.observed.slots
         if slot.ordinal >= workload.replicas and isinstance(slot.volume, Volume) and slot.volume.removed
     ]
     reason = "spec.storage.retention is Delete, and its member left the cluster"
-    return tuple(_retire(situation, slot, reason=reason, obstacle=_in_use(situation, slot)) for slot in idle)
+    return tuple(_retire(assessment, slot, reason=reason, blocker=_in_use(assessment, slot)) for slot in idle)
 
 
-def _in_use(situation: Situation, slot: Slot) -> str:
-    return "" if isinstance(slot.pod, Absent) else f"{situation.name(slot.ordinal)} must stop first"
+def _in_use(assessment: Assessment, slot: Slot) -> str:
+    return "" if isinstance(slot.pod, Absent) else f"{assessment.name(slot.ordinal)} must stop first"
 
 
 def _retire(
-    situation: Situation, slot: Slot, *, reason: str, obstacle: str, node_id: str = "", step: str = "RetireVolume"
+    assessment: Assessment, slot: Slot, *, reason: str, blocker: str, node_id: str = "", step: str = "RetireVolume"
 ) -> Proposal:
-    name = situation.name(slot.ordinal)
-    if obstacle or not isinstance(slot.volume, Volume):
-        return postpone(step, reason=reason, blocked_by=obstacle or f"{name} has no disk", subject=name)
-    keep = situation.desired.spec.storage.retention == "Retain"
+    name = assessment.name(slot.ordinal)
+    if blocker or not isinstance(slot.volume, Volume):
+        return postpone(step, reason=reason, blocked_by=blocker or f"{name} has no disk", subject=name)
+    keep = assessment.desired.spec.storage.retention == "Retain"
     action = RetireVolume(
         ordinal=slot.ordinal,
         name=slot.volume.name,
         uid=slot.pod.uid if isinstance(slot.pod, Pod) else "",
-        node_id=node_id or _recorded(situation, slot),
+        node_id=node_id or _recorded(assessment, slot),
         keep=keep,
         reason=reason,
     )
     return propose(action, subject=name, name=step)
 
 
-def _recorded(situation: Situation, slot: Slot) -> str:
+def _recorded(assessment: Assessment, slot: Slot) -> str:
     """Return whose disk it is: by the node that answers on it, or as recorded; empty when neither is known."""
-    node = current(slot, situation.observed.cluster_id)
+    node = responding_node(slot, assessment.observed.cluster_id)
     if node is not None:
         return node.node_id
     return slot.volume.node_id if isinstance(slot.volume, Volume) and isinstance(slot.volume.node_id, str) else ""

@@ -38,7 +38,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     Plan,
     SignRequest,
-    disturbing,
+    disruptive,
 )
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.observability.metrics import LoopSeries, OperatorMetrics
@@ -190,12 +190,12 @@ class Reconciler:
                     continue
                 break
             performed.append(name)
-            if disturbing(action):
+            if disruptive(action):
                 break
         if failed:
             return Round(result="Failed", actions=len(performed), trouble=failed)
         if not performed:
-            return Round(result="Settled" if planned.settled else "Waiting")
+            return Round(result="Settled" if planned.converged else "Waiting")
         log.info(
             "round.completed",
             generation=desired.generation,

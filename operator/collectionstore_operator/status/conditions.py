@@ -13,7 +13,7 @@ import msgspec
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model import quorum
 from collectionstore_operator.model.actions import Plan, Step
-from collectionstore_operator.model.assessment import Situation, ailment, current
+from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown
 from collectionstore_operator.planning import certificates, rollout
 from collectionstore_operator.status.timestamps import rfc3339
@@ -26,7 +26,7 @@ RESTARTING_S: Final = 30.0
 """Time for a member to come back before it is called down instead of restarting."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class ConditionState(msgspec.Struct, frozen=True):
     """A judgement; `reason` is CamelCase, `message` a sentence without a full stop."""
 
     status: ConditionStatus
@@ -34,70 +34,72 @@ class Verdict(msgspec.Struct, frozen=True):
     message: str
 
 
-def accepted(situation: Situation, _plan: Plan) -> Verdict:
+def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether the resource is valid; it is, or nothing else would have been looked at."""
-    unsafe = situation.desired.spec.unsafe
+    unsafe = assessment.desired.spec.unsafe
     flags = [name for name, value in msgspec.to_builtins(unsafe).items() if value]
     if flags:
-        return Verdict("True", "AcceptedUnsafe", f"the resource is valid with spec.unsafe: {', '.join(flags)}")
-    return Verdict("True", "Valid", "the resource is valid")
+        return ConditionState("True", "AcceptedUnsafe", f"the resource is valid with spec.unsafe: {', '.join(flags)}")
+    return ConditionState("True", "Valid", "the resource is valid")
 
 
-def available(situation: Situation, _plan: Plan) -> Verdict:
+def available(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether clients can read and write now."""
-    standing = situation.standing
-    if standing.trusted and standing.leader is not None:
-        voters = len(standing.configuration.voters)
-        message = f"{standing.leader.name} leads, {len(standing.working)} of {voters} voters work"
-        return Verdict("True", "QuorumWorks", message)
-    if not standing.initialized:
-        return Verdict("False", "NotInitialized", "the cluster has not been formed yet")
-    if not situation.observed.nodes():
-        return Verdict("Unknown", "NoAnswer", "no member answers the operator")
-    return Verdict("False", "NoQuorum", standing.doubt)
+    view = assessment.view
+    if view.trusted and view.leader is not None:
+        voters = len(view.configuration.voters)
+        message = f"{view.leader.name} leads, {len(view.in_sync_voters)} of {voters} voters work"
+        return ConditionState("True", "QuorumWorks", message)
+    if not view.initialized:
+        return ConditionState("False", "NotInitialized", "the cluster has not been formed yet")
+    if not assessment.observed.nodes():
+        return ConditionState("Unknown", "NoAnswer", "no member answers the operator")
+    return ConditionState("False", "NoQuorum", view.untrusted_reason)
 
 
-def progressing(situation: Situation, plan: Plan) -> Verdict:
+def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
     """Judge whether the cluster is being changed; a change that waits counts, and says what for."""
-    if situation.desired.spec.paused:
-        return Verdict("False", "Paused", "spec.paused is true, nothing is changed")
+    if assessment.desired.spec.paused:
+        return ConditionState("False", "Paused", "spec.paused is true, nothing is changed")
     running = [step for step in plan.steps if not step.blocked_by]
     if running:
-        return Verdict("True", running[0].name, _sentence(running[0]))
+        return ConditionState("True", running[0].name, _sentence(running[0]))
     if plan.steps:
-        return Verdict("True", "Blocked", f"{_sentence(plan.steps[0])}; waits: {plan.steps[0].blocked_by}")
-    return Verdict("False", "Settled", "the cluster is as the resource wants it")
+        return ConditionState("True", "Blocked", f"{_sentence(plan.steps[0])}; waits: {plan.steps[0].blocked_by}")
+    return ConditionState("False", "Settled", "the cluster is as the resource wants it")
 
 
-def degraded(situation: Situation, _plan: Plan) -> Verdict:
+def degraded(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether a wanted member does not do its part."""
-    ailing = {ordinal: text for ordinal in situation.wanted() if (text := _ails(situation, ordinal))}
+    ailing = {ordinal: text for ordinal in assessment.desired_ordinals() if (text := _ails(assessment, ordinal))}
     if ailing:
-        restarting = all(_restarting(situation.observed.slot(ordinal)) for ordinal in ailing)
-        return Verdict("True", "MembersRestarting" if restarting else "MembersDown", "; ".join(ailing.values()))
-    if not situation.standing.initialized:
-        return Verdict("False", "NotInitialized", "the cluster has not been formed yet")
-    return Verdict("False", "AllMembersWork", "every member does its part")
+        restarting = all(_restarting(assessment.observed.slot(ordinal)) for ordinal in ailing)
+        return ConditionState("True", "MembersRestarting" if restarting else "MembersDown", "; ".join(ailing.values()))
+    if not assessment.view.initialized:
+        return ConditionState("False", "NotInitialized", "the cluster has not been formed yet")
+    return ConditionState("False", "AllMembersWork", "every member does its part")
 
 
-def _ails(situation: Situation, ordinal: int) -> str:
+def _ails(assessment: Assessment, ordinal: int) -> str:
     """Return what ails a member; for one that is still to become one, only what keeps it from being started."""
-    slot, name = situation.observed.slot(ordinal), situation.name(ordinal)
-    seats = situation.standing.seats_at(ordinal)
-    if not any(seat.voter for seat in seats) and (any(seat.heard for seat in seats) or _starting(situation, slot)):
+    slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
+    members = assessment.view.members_at(ordinal)
+    if not any(member.voter for member in members) and (
+        any(member.recently_active for member in members) or _starting(assessment, slot)
+    ):
         return ""
-    illness = ailment(slot, name, situation.observed.cluster_id)
-    if illness or not situation.standing.trusted or any(seat.working for seat in seats):
+    illness = unhealthy_reason(slot, name, assessment.observed.cluster_id)
+    if illness or not assessment.view.trusted or any(member.in_sync for member in members):
         return illness
-    return f"{name} has not joined yet" if not seats else f"{name} has not caught up yet"
+    return f"{name} has not joined yet" if not members else f"{name} has not caught up yet"
 
 
-def _starting(situation: Situation, slot: Slot) -> bool:
+def _starting(assessment: Assessment, slot: Slot) -> bool:
     """Whether a pod has had no time yet to show that it works, and nothing is known to be wrong with it."""
-    standing = situation.standing
-    if standing.initialized and not standing.configuration.voters:
+    view = assessment.view
+    if view.initialized and not view.configuration.voters:
         return False  # nobody says who votes: it may have been a member for years
-    if isinstance(slot.pod, Unknown) or slot.obstacle:
+    if isinstance(slot.pod, Unknown) or slot.pending_reason:
         return False
     return not isinstance(slot.pod, Pod) or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < STARTING_S)
 
@@ -105,81 +107,81 @@ def _starting(situation: Situation, slot: Slot) -> bool:
 def _restarting(slot: Slot) -> bool:
     """Whether a pod is between its last run and its next, as far as anybody can tell."""
     if not isinstance(slot.pod, Pod):
-        return isinstance(slot.pod, Absent) and not slot.obstacle
+        return isinstance(slot.pod, Absent) and not slot.pending_reason
     return slot.pod.terminating or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < RESTARTING_S)
 
 
-def quorum_safe(situation: Situation, _plan: Plan) -> Verdict:
+def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether one more voter may be lost now."""
-    standing = situation.standing
-    if not standing.initialized:
-        return Verdict("False", "NotInitialized", "the cluster has not been formed yet")
-    if not standing.trusted:
-        return Verdict("Unknown", "NoLeader", standing.doubt)
-    if standing.fault_tolerance > 0:
-        return Verdict("True", "CanLose", f"can lose {standing.fault_tolerance}")
-    if quorum.full_tolerance(situation.desired.spec.replicas) == 0:
-        message = f"{situation.desired.spec.replicas} replicas tolerate no failure, as spec.unsafe accepts"
-        return Verdict("False", "TooFewReplicas", message)
-    return Verdict("False", "NoTolerance", "can lose none: the loss of one more voter would stop the cluster")
+    view = assessment.view
+    if not view.initialized:
+        return ConditionState("False", "NotInitialized", "the cluster has not been formed yet")
+    if not view.trusted:
+        return ConditionState("Unknown", "NoLeader", view.untrusted_reason)
+    if view.fault_tolerance > 0:
+        return ConditionState("True", "CanLose", f"can lose {view.fault_tolerance}")
+    if quorum.full_tolerance(assessment.desired.spec.replicas) == 0:
+        message = f"{assessment.desired.spec.replicas} replicas tolerate no failure, as spec.unsafe accepts"
+        return ConditionState("False", "TooFewReplicas", message)
+    return ConditionState("False", "NoTolerance", "can lose none: the loss of one more voter would stop the cluster")
 
 
-def members_updated(situation: Situation, _plan: Plan) -> Verdict:
+def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether every member runs with the current settings."""
-    wanted_revision = revision(situation.desired)
+    wanted_revision = revision(assessment.desired)
     behind: list[str] = []
-    for ordinal in situation.wanted():
-        pod = situation.observed.slot(ordinal).pod
+    for ordinal in assessment.desired_ordinals():
+        pod = assessment.observed.slot(ordinal).pod
         if isinstance(pod, Unknown):
-            return Verdict("Unknown", "PodUnknown", f"{situation.name(ordinal)} cannot be seen: {pod.reason}")
+            return ConditionState("Unknown", "PodUnknown", f"{assessment.name(ordinal)} cannot be seen: {pod.reason}")
         if not isinstance(pod, Pod) or rollout.outdated(pod, wanted_revision):
-            behind.append(situation.name(ordinal))
+            behind.append(assessment.name(ordinal))
     if behind:
-        return Verdict("False", "RolloutPending", f"not at revision {wanted_revision}: {', '.join(behind)}")
-    return Verdict("True", "AllUpdated", f"every member is at revision {wanted_revision}")
+        return ConditionState("False", "RolloutPending", f"not at revision {wanted_revision}: {', '.join(behind)}")
+    return ConditionState("True", "AllUpdated", f"every member is at revision {wanted_revision}")
 
 
-def certificates_ready(situation: Situation, _plan: Plan) -> Verdict:
+def certificates_ready(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether every certificate exists and is far from its end."""
-    observed = situation.observed
+    observed = assessment.observed
     if observed.certificates is None:
-        return Verdict("Unknown", "NotIssuedHere", "this runtime does not issue certificates itself")
-    missing = certificates.to_issue(situation.desired, observed, situation.wanted())
+        return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates itself")
+    missing = certificates.to_issue(assessment.desired, observed, assessment.desired_ordinals())
     if missing:
-        return Verdict("False", "IssuePending", "; ".join(f"{one.name}: {one.reason}" for one in missing))
+        return ConditionState("False", "IssuePending", "; ".join(f"{one.name}: {one.reason}" for one in missing))
     late = certificates.overdue(observed.certificates, observed.now)
     if late:
         told = "; ".join(f"{one.name} shows one that expires on {rfc3339(one.not_after)}" for one in late)
-        return Verdict("False", "RenewalOverdue", f"a node renews its certificate by itself, but {told}")
+        return ConditionState("False", "RenewalOverdue", f"a node renews its certificate by itself, but {told}")
     first = certificates.first_expiry(observed.certificates)
     if first is None:
-        return Verdict("False", "IssuePending", "no certificate exists yet")
-    return Verdict("True", "AllValid", f"the first to expire is {first.name}, on {rfc3339(first.not_after)}")
+        return ConditionState("False", "IssuePending", "no certificate exists yet")
+    return ConditionState("True", "AllValid", f"the first to expire is {first.name}, on {rfc3339(first.not_after)}")
 
 
-def paused(situation: Situation, _plan: Plan) -> Verdict:
+def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether the user has asked that nothing be changed."""
-    if situation.desired.spec.paused:
-        return Verdict("True", "Paused", "spec.paused is true: the status is kept fresh, nothing is changed")
-    return Verdict("False", "NotPaused", "changes are made as needed")
+    if assessment.desired.spec.paused:
+        return ConditionState("True", "Paused", "spec.paused is true: the status is kept fresh, nothing is changed")
+    return ConditionState("False", "NotPaused", "changes are made as needed")
 
 
-def ready(situation: Situation, plan: Plan) -> Verdict:
+def ready(assessment: Assessment, plan: Plan) -> ConditionState:
     """Sum up: the cluster serves, all wanted members do their part, and nothing remains to be done."""
     # A broken pod says more than what it is the cause of.
-    if situation.standing.initialized:
-        judged = ((available, "True"), (degraded, "False"), (progressing, "False"))
+    if assessment.view.initialized:
+        order = ((available, "True"), (degraded, "False"), (progressing, "False"))
     else:
-        judged = ((degraded, "False"), (available, "True"), (progressing, "False"))
-    for judge, good in judged:
-        verdict = judge(situation, plan)
-        if verdict.status != good:
-            return Verdict("False", verdict.reason, verdict.message)
-    members = situation.desired.spec.replicas
-    return Verdict("True", "AllMembersWork", f"{members} of {members} members work")
+        order = ((degraded, "False"), (available, "True"), (progressing, "False"))
+    for evaluate, good in order:
+        state = evaluate(assessment, plan)
+        if state.status != good:
+            return ConditionState("False", state.reason, state.message)
+    members = assessment.desired.spec.replicas
+    return ConditionState("True", "AllMembersWork", f"{members} of {members} members work")
 
 
-JUDGES: Final[dict[str, Callable[[Situation, Plan], Verdict]]] = {
+EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "Ready": ready,
     "Accepted": accepted,
     "Available": available,
@@ -197,9 +199,9 @@ def _sentence(step: Step) -> str:
     return f"{step.subject}: {step.reason}" if step.subject else step.reason
 
 
-def member_working(situation: Situation, ordinal: int) -> bool:
+def member_ready(assessment: Assessment, ordinal: int) -> bool:
     """Return whether a wanted member votes, has caught up and serves."""
-    slot = situation.observed.slot(ordinal)
-    node = current(slot, situation.observed.cluster_id)
-    seat = situation.standing.seat(node.node_id) if node else None
-    return seat is not None and seat.voter and seat.working and isinstance(slot.pod, Pod) and slot.pod.ready
+    slot = assessment.observed.slot(ordinal)
+    node = responding_node(slot, assessment.observed.cluster_id)
+    member = assessment.view.member(node.node_id) if node else None
+    return member is not None and member.voter and member.in_sync and isinstance(slot.pod, Pod) and slot.pod.ready

@@ -15,13 +15,20 @@ from msgspec import Meta, field
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import Plan, Step
-from collectionstore_operator.model.assessment import Seat, Situation, ailment, assess, current, rough_lag
+from collectionstore_operator.model.assessment import (
+    Assessment,
+    MemberView,
+    assess,
+    coarse_lag,
+    responding_node,
+    unhealthy_reason,
+)
 from collectionstore_operator.model.observed import NodeId, Observed, Pod, Slot, Unknown, Volume
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.fields import atomic, unique_by
-from collectionstore_operator.status.conditions import JUDGES, ConditionStatus, Verdict, member_working
+from collectionstore_operator.status.conditions import EVALUATORS, ConditionState, ConditionStatus, member_ready
 from collectionstore_operator.status.timestamps import rfc3339
 
 STEPS_MAX: Final = 32
@@ -47,7 +54,7 @@ class Condition(_Part, frozen=True):
     status: Annotated[ConditionStatus, Meta(description="Whether it holds; Unknown when nobody can tell.")]
     reason: Annotated[Word, Meta(description="Why, in one CamelCase word.")]
     message: Annotated[Text, Meta(description="Why, in a sentence.")]
-    observed_generation: Annotated[int, Meta(ge=0, description="Generation of the spec that was judged.")]
+    observed_generation: Annotated[int, Meta(ge=0, description="Generation of the spec that was order.")]
     last_transition_time: Annotated[Moment, Meta(description="Since when it has this status; moves only with it.")]
 
 
@@ -154,29 +161,29 @@ class Status(_Part, frozen=True):
 
 def report(desired: Desired, observed: Observed, plan: Plan, previous: Status | None) -> Status:
     """Return the status of an accepted resource; `previous` is the one published last."""
-    situation = assess(desired, observed)
-    standing, moment = situation.standing, rfc3339(observed.now)
+    assessment = assess(desired, observed)
+    view, moment = assessment.view, rfc3339(observed.now)
     before = previous or Status()
-    working = sum(member_working(situation, ordinal) for ordinal in situation.wanted())
+    working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
     expiry = certificates.first_expiry(observed.certificates or ())
-    verdicts = {kind: judge(situation, plan) for kind, judge in JUDGES.items()}
+    states = {kind: evaluate(assessment, plan) for kind, evaluate in EVALUATORS.items()}
     return Status(
         observed_generation=desired.generation,
-        conditions=_conditions(verdicts, before, desired.generation, moment),
+        conditions=_conditions(states, before, desired.generation, moment),
         replicas=sum(isinstance(slot.pod, Pod) for slot in observed.slots),
         ready_members=working,
         members_summary=f"{working}/{desired.spec.replicas}",
         selector=",".join(f"{key}={value}" for key, value in sorted(labels.selector(desired.name).items())),
         cluster_id=observed.cluster_id or before.cluster_id,
-        initialized=standing.initialized or before.initialized,
+        initialized=view.initialized or before.initialized,
         bootstrap_node=observed.bootstrap_node or before.bootstrap_node,
-        leader=standing.leader.name if standing.leader else "",
-        term=standing.leader.term if standing.leader else 0,
-        fault_tolerance=standing.fault_tolerance if standing.trusted else 0,
-        configuration=_configuration(situation),
+        leader=view.leader.name if view.leader else "",
+        term=view.leader.term if view.leader else 0,
+        fault_tolerance=view.fault_tolerance if view.trusted else 0,
+        configuration=_configuration(assessment),
         revision=revision(desired),
         version=_version(observed),
-        members=tuple(_member(situation, slot) for slot in situation.slots()[:MEMBERS_MAX]),
+        members=tuple(_member(assessment, slot) for slot in assessment.slots()[:MEMBERS_MAX]),
         plan=tuple(_planned(step, before, moment) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
@@ -186,28 +193,30 @@ def report(desired: Desired, observed: Observed, plan: Plan, previous: Status | 
 def refused(error: InvalidResource, previous: Status | None, now: float) -> Status:
     """Return the status of a resource that cannot be accepted: what was known stays, and the errors are told."""
     before = previous or Status()
-    known = {one.type: Verdict(one.status, one.reason, one.message) for one in before.conditions}
-    unseen = Verdict("Unknown", "NotAccepted", "nothing is looked at until the resource is valid")
-    verdicts = {kind: known.get(kind, unseen) for kind in JUDGES}
+    known = {one.type: ConditionState(one.status, one.reason, one.message) for one in before.conditions}
+    unseen = ConditionState("Unknown", "NotAccepted", "nothing is looked at until the resource is valid")
+    states = {kind: known.get(kind, unseen) for kind in EVALUATORS}
     message = "; ".join(str(one) for one in error.errors)
-    verdicts["Accepted"] = Verdict("False", "InvalidSpec", message)
-    verdicts["Ready"] = Verdict("False", "NotAccepted", "the resource is not valid, see condition Accepted")
+    states["Accepted"] = ConditionState("False", "InvalidSpec", message)
+    states["Ready"] = ConditionState("False", "NotAccepted", "the resource is not valid, see condition Accepted")
     generation = error.generation or before.observed_generation
-    conditions = _conditions(verdicts, before, generation, rfc3339(now))
+    conditions = _conditions(states, before, generation, rfc3339(now))
     return msgspec.structs.replace(before, observed_generation=generation, conditions=conditions)
 
 
-def _conditions(verdicts: Mapping[str, Verdict], before: Status, generation: int, moment: str) -> tuple[Condition, ...]:
+def _conditions(
+    states: Mapping[str, ConditionState], before: Status, generation: int, moment: str
+) -> tuple[Condition, ...]:
     conditions = []
-    for kind, verdict in verdicts.items():
+    for kind, state in states.items():
         old = before.condition(kind)
-        since = old.last_transition_time if old is not None and old.status == verdict.status else moment
+        since = old.last_transition_time if old is not None and old.status == state.status else moment
         conditions.append(
             Condition(
                 type=kind,
-                status=verdict.status,
-                reason=verdict.reason,
-                message=_shortened(verdict.message),
+                status=state.status,
+                reason=state.reason,
+                message=_shortened(state.message),
                 observed_generation=generation,
                 last_transition_time=since,
             )
@@ -233,12 +242,12 @@ def _planned(step: Step, before: Status, moment: str) -> PlannedStep:
     )
 
 
-def _configuration(situation: Situation) -> ConfigurationStatus:
-    configuration = situation.standing.configuration
-    names = {seat.node_id: seat.name or seat.node_id for seat in situation.standing.seats}
+def _configuration(assessment: Assessment) -> ConfigurationStatus:
+    configuration = assessment.view.configuration
+    names = {member.node_id: member.name or member.node_id for member in assessment.view.members}
 
     def named(ids: tuple[NodeId, ...]) -> tuple[str, ...]:
-        return tuple(seat_name for one, seat_name in names.items() if one in ids)[:MEMBERS_MAX]
+        return tuple(member_name for one, member_name in names.items() if one in ids)[:MEMBERS_MAX]
 
     return ConfigurationStatus(
         index=configuration.index,
@@ -253,48 +262,48 @@ def _version(observed: Observed) -> str:
     return ", ".join(sorted({node.version for node in observed.nodes() if node.version}))
 
 
-def _member(situation: Situation, slot: Slot) -> MemberStatus:
-    name, pod = situation.name(slot.ordinal), slot.pod if isinstance(slot.pod, Pod) else None
-    node = current(slot, situation.observed.cluster_id)
-    seats = situation.standing.seats_at(slot.ordinal)
-    seat = situation.standing.seat(node.node_id) if node else next(iter(seats), None)
+def _member(assessment: Assessment, slot: Slot) -> MemberStatus:
+    name, pod = assessment.name(slot.ordinal), slot.pod if isinstance(slot.pod, Pod) else None
+    node = responding_node(slot, assessment.observed.cluster_id)
+    members = assessment.view.members_at(slot.ordinal)
+    member = assessment.view.member(node.node_id) if node else next(iter(members), None)
     return MemberStatus(
         name=name,
         ordinal=slot.ordinal,
         pod_uid=pod.uid if pod else "",
-        node_id=node.node_id if node else seat.node_id if seat else "",
-        role=_role(situation, seat),
+        node_id=node.node_id if node else member.node_id if member else "",
+        role=_role(assessment, member),
         ready=pod.ready if pod else False,
-        lag=rough_lag(seat.lag if seat else None),
+        lag=coarse_lag(member.lag if member else None),
         version=node.version if node else "",
-        updated=pod is not None and pod.revision == revision(situation.desired),
+        updated=pod is not None and pod.revision == revision(assessment.desired),
         restarts=pod.restarts if pod else 0,
         volume=slot.volume.name if isinstance(slot.volume, Volume) else "",
         capacity=slot.volume.capacity_bytes if isinstance(slot.volume, Volume) else 0,
         certificate_expires=rfc3339(node.certificate_not_after) if node and node.certificate_not_after else "",
         address=pod.http_address if pod else "",
-        message=_shortened(_message(situation, slot, name)),
+        message=_shortened(_message(assessment, slot, name)),
     )
 
 
-def _role(situation: Situation, seat: Seat | None) -> str:
-    configuration = situation.standing.configuration
-    if not configuration.voters and situation.standing.initialized:
+def _role(assessment: Assessment, member: MemberView | None) -> str:
+    configuration = assessment.view.configuration
+    if not configuration.voters and assessment.view.initialized:
         return "Unknown"
-    if seat is None:
+    if member is None:
         return "None"
-    if situation.standing.leads(seat.node_id):
+    if assessment.view.is_leader(member.node_id):
         return "Leader"
-    if seat.node_id in configuration.learners:
+    if member.node_id in configuration.learners:
         return "Learner"
-    if not configuration.joint or (seat.node_id in configuration.voters and seat.node_id in configuration.outgoing):
+    if not configuration.joint or (member.node_id in configuration.voters and member.node_id in configuration.outgoing):
         return "Voter"
-    return "Incoming" if seat.node_id in configuration.voters else "Outgoing"
+    return "Incoming" if member.node_id in configuration.voters else "Outgoing"
 
 
-def _message(situation: Situation, slot: Slot, name: str) -> str:
-    if slot.ordinal in situation.wanted():
-        return ailment(slot, name, situation.observed.cluster_id)
+def _message(assessment: Assessment, slot: Slot, name: str) -> str:
+    if slot.ordinal in assessment.desired_ordinals():
+        return unhealthy_reason(slot, name, assessment.observed.cluster_id)
     if isinstance(slot.pod, Pod | Unknown):
         return "not wanted any more"
     return "its disk is kept, marked as removed" if isinstance(slot.volume, Volume) and slot.volume.removed else ""

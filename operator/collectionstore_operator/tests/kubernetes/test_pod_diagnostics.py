@@ -113,7 +113,7 @@ async def test_file_system_that_waits_for_a_restart_gets_one(world: World) -> No
     assert "only be made larger by a restart" in observed.slot(0).pod.restart_reason  # type: ignore[union-attr]
     volume = observed.slot(0).volume
     assert isinstance(volume, Volume)
-    assert volume.growing == "FileSystemResizePending"
+    assert volume.resize_status == "FileSystemResizePending"
 
 
 async def test_growth_of_a_claim_that_changed_meanwhile_is_asked_for_again(world: World) -> None:

@@ -81,7 +81,7 @@ def test_pod_is_stranded_when_nobody_will_say_that_it_stopped(
     body = pod(READY, container=RUNNING)
     if told_to_stop:
         body["metadata"]["deletionTimestamp"] = "x"
-    assert read(body, *(["n1"] if lost else []), disk_leaves=disk_leaves).stranded is stranded
+    assert read(body, *(["n1"] if lost else []), disk_leaves=disk_leaves).stuck_terminating is stranded
 
 
 @pytest.mark.parametrize(

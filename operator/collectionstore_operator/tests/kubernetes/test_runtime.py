@@ -282,8 +282,8 @@ async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
     desired, observed = await world.look()
     found = observed.slot(1).pod
     assert isinstance(found, Pod)
-    assert found.stranded
-    action = RestartPod(ordinal=1, name="demo-1", uid=found.uid, stranded=True, reason="x")
+    assert found.stuck_terminating
+    action = RestartPod(ordinal=1, name="demo-1", uid=found.uid, force=True, reason="x")
     await world.runtime.execute(action, desired, observed)
     assert world.server.requests[-1] == ("DELETE", pod)
     assert world.server.bodies[-1]["gracePeriodSeconds"] == 0

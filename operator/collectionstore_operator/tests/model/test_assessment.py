@@ -1,4 +1,4 @@
-"""What a cluster is taken for: leader, seats, who can be counted on, and when the leader's word is not enough."""
+"""What a cluster is taken for: leader, members, who can be counted on, and when the leader's word is not enough."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.assessment import HEARD_MS, LAG_MAX, assess, rough_lag
+from collectionstore_operator.model.assessment import ACTIVE_WITHIN_MS, LAG_MAX, assess, coarse_lag
 from collectionstore_operator.model.observed import Configuration, Member, NodeStatus, Observed
 from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.planning.pictures import draw, wanted
@@ -62,7 +62,7 @@ def test_joint_step_keeps_the_old_voters() -> None:
 )
 def test_fault_tolerance_comes_from_the_live_configuration(picture: str, tolerance: int) -> None:
     """How many more may be lost now: of the voters there are, not of the replicas that are wanted."""
-    assert assess(DESIRED, draw(picture, DESIRED)).standing.fault_tolerance == tolerance
+    assert assess(DESIRED, draw(picture, DESIRED)).view.fault_tolerance == tolerance
 
 
 def test_leader_that_does_not_vote_is_doubted() -> None:
@@ -71,7 +71,7 @@ def test_leader_that_does_not_vote_is_doubted() -> None:
     leader = _node(observed, 0)
     removed = msgspec.structs.replace(leader.configuration, voters=("old-1", "old-2"))
     observed = _with_node(observed, 0, msgspec.structs.replace(leader, configuration=removed))
-    assert "does not vote" in assess(DESIRED, observed).standing.doubt
+    assert "does not vote" in assess(DESIRED, observed).view.untrusted_reason
 
 
 def test_leader_of_the_highest_term_counts() -> None:
@@ -79,40 +79,40 @@ def test_leader_of_the_highest_term_counts() -> None:
     observed = draw("0: leader\n1: voter\n2: voter", DESIRED)
     late = msgspec.structs.replace(_node(observed, 0), node_id="old-1", name="demo-1", term=8)
     observed = _with_node(observed, 1, late)
-    leader = assess(DESIRED, observed).standing.leader
+    leader = assess(DESIRED, observed).view.leader
     assert leader is not None
     assert leader.name == "demo-1"
 
 
 @pytest.mark.parametrize(
-    ("member", "expected"),
+    ("reported", "expected"),
     [
-        ({"active": True, "silent_ms": None, "lag": 0, "match_index": 9}, "working"),
+        ({"active": True, "silent_ms": None, "lag": 0, "match_index": 9}, "in_sync"),
         # A leader that has just counted its quorum calls nobody active until the next answer.
-        ({"active": False, "silent_ms": HEARD_MS, "lag": 0, "match_index": 9}, "working"),
-        ({"active": False, "silent_ms": HEARD_MS + 1, "lag": 0, "match_index": 9}, "silent"),
+        ({"active": False, "silent_ms": ACTIVE_WITHIN_MS, "lag": 0, "match_index": 9}, "in_sync"),
+        ({"active": False, "silent_ms": ACTIVE_WITHIN_MS + 1, "lag": 0, "match_index": 9}, "silent"),
         ({"active": None, "silent_ms": None, "lag": None, "match_index": None}, "silent"),
-        ({"active": True, "silent_ms": 9, "lag": LAG_MAX, "match_index": 9}, "working"),
-        ({"active": True, "silent_ms": 9, "lag": LAG_MAX + 1, "match_index": 9}, "heard"),
-        ({"active": True, "silent_ms": 9, "lag": 0, "match_index": 9, "snapshot": True}, "heard"),
+        ({"active": True, "silent_ms": 9, "lag": LAG_MAX, "match_index": 9}, "in_sync"),
+        ({"active": True, "silent_ms": 9, "lag": LAG_MAX + 1, "match_index": 9}, "active"),
+        ({"active": True, "silent_ms": 9, "lag": 0, "match_index": 9, "snapshot": True}, "active"),
         # A leader that was elected just now knows nobody's log.
-        ({"active": False, "silent_ms": 9, "lag": 3, "match_index": 0}, "heard"),
+        ({"active": False, "silent_ms": 9, "lag": 3, "match_index": 0}, "active"),
     ],
 )
-def test_member_counts_when_heard_and_caught_up(member: dict[str, object], expected: str) -> None:
+def test_member_counts_when_heard_and_caught_up(reported: dict[str, object], expected: str) -> None:
     """What the leader must say of a member before a quorum is counted with it."""
     observed = draw(HEALTHY, DESIRED)
     leader = _node(observed, 0)
     others = tuple(one for one in leader.members if one.node_id != "old-2")
-    said = Member(node_id="old-2", name="demo-2", **member)  # type: ignore[arg-type]
+    said = Member(node_id="old-2", name="demo-2", **reported)  # type: ignore[arg-type]
     observed = _with_node(observed, 0, msgspec.structs.replace(leader, members=(*others, said)))
-    seat = assess(DESIRED, observed).standing.seat("old-2")
-    assert seat is not None
-    assert ("working" if seat.working else "heard" if seat.heard else "silent") == expected
+    member = assess(DESIRED, observed).view.member("old-2")
+    assert member is not None
+    assert ("in_sync" if member.in_sync else "active" if member.recently_active else "silent") == expected
 
 
 @pytest.mark.parametrize(
-    ("changed", "doubt"),
+    ("changed", "untrusted_reason"),
     [
         ({"term": 8}, "demo-1 is in term 8, the leader demo-0 in 7"),
         ({"configuration": Configuration(index=13)}, "demo-1 knows a newer configuration than the leader demo-0"),
@@ -120,17 +120,17 @@ def test_member_counts_when_heard_and_caught_up(member: dict[str, object], expec
         ({"term": 8, "cluster_id": "another"}, ""),
     ],
 )
-def test_leader_is_doubted_when_another_node_knows_better(changed: dict[str, object], doubt: str) -> None:
+def test_leader_is_doubted_when_another_node_knows_better(changed: dict[str, object], untrusted_reason: str) -> None:
     """A later term, or a later configuration, anywhere in this cluster."""
     observed = draw(HEALTHY, DESIRED)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), **changed))
-    assert assess(DESIRED, observed).standing.doubt == doubt
+    assert assess(DESIRED, observed).view.untrusted_reason == untrusted_reason
 
 
 def test_leader_is_doubted_when_it_hears_no_quorum() -> None:
     """It says that it leads, and cannot commit anything."""
     observed = draw("0: leader\n1: voter down=2\n2: voter silent", DESIRED)
-    assert assess(DESIRED, observed).standing.doubt == "the leader demo-0 hears too few voters for a quorum"
+    assert assess(DESIRED, observed).view.untrusted_reason == "the leader demo-0 hears too few voters for a quorum"
 
 
 def test_member_without_a_record_is_named_by_its_place() -> None:
@@ -139,14 +139,14 @@ def test_member_without_a_record_is_named_by_its_place() -> None:
     leader = _node(observed, 0)
     nameless = tuple(msgspec.structs.replace(one, name="") for one in leader.members)
     observed = _with_node(observed, 0, msgspec.structs.replace(leader, members=nameless))
-    (seat,) = assess(DESIRED, observed).standing.seats
-    assert (seat.name, seat.ordinal) == ("demo-0", 0)
+    (member,) = assess(DESIRED, observed).view.members
+    assert (member.name, member.ordinal) == ("demo-0", 0)
 
 
 @pytest.mark.parametrize(("lag", "rough"), [(None, 0), (0, 0), (500, 0), (501, 500), (999, 900), (12_345, 10_000)])
 def test_lag_is_told_roughly(lag: int | None, rough: int) -> None:
     """A number that changes with every write would have the status written all the time."""
-    assert rough_lag(lag) == rough
+    assert coarse_lag(lag) == rough
 
 
 @pytest.mark.parametrize(

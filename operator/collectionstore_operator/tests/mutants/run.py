@@ -26,7 +26,7 @@ STAGES: Final = (
     (
         "planning/test_plan.py",
         "planning/test_plan_guards.py",
-        "planning/test_plan_stranded.py",
+        "planning/test_plan_stuck_pods.py",
         "model/test_assessment.py",
         "planning/test_volume_expansion.py",
         "planning/test_certificates.py",

@@ -13,13 +13,13 @@ from collectionstore_operator.observability.metrics import SERIES, OperatorMetri
 from collectionstore_operator.observability.metrics.declared import Declared, Undeclared
 from collectionstore_operator.observability.metrics.series import Kind, Series
 from collectionstore_operator.reconcile.loop import Round
-from collectionstore_operator.status.conditions import JUDGES
+from collectionstore_operator.status.conditions import EVALUATORS
 
 OPEN_BOUNDS = {
     "namespace": 1,
     "cluster": 1,
     "version": 1,
-    "condition": len(JUDGES),
+    "condition": len(EVALUATORS),
     "kind": 24,
     "method": 5,
     "resource": 24,

@@ -24,7 +24,7 @@ And how it fares:
     old                    started with earlier settings
     marked empty nodisk    of its disk
     replace stopping       of its pod
-    stranded               it was told to stop, its machine is lost, and its disk is being taken away
+    stuck                  it was told to stop, its machine is lost, and its disk is being taken away
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind not in ("gone", "left", "free")
 
     @property
-    def heard(self) -> bool:
+    def recently_active(self) -> bool:
         return "down" not in self.numbers and "silent" not in self.words
 
     @property
@@ -197,7 +197,7 @@ def _members(line: Line, configuration: Configuration) -> list[Member]:
     for node_id in dict.fromkeys((line.old_id, line.node_id)):
         if node_id in configuration.members():
             replaced = node_id != line.node_id
-            heard = line.heard and not replaced
+            active = line.recently_active and not replaced
             lag = line.number("lag")
             members.append(
                 Member(
@@ -205,8 +205,8 @@ def _members(line: Line, configuration: Configuration) -> list[Member]:
                     name=line.name,
                     match_index=20_000 - lag,
                     lag=lag,
-                    active=heard,
-                    silent_ms=80.0 if heard else 60_000.0,
+                    active=active,
+                    silent_ms=80.0 if active else 60_000.0,
                 )
             )
     return members
@@ -218,7 +218,7 @@ def _slot(line: Line, configuration: Configuration, members: tuple[Member, ...],
         ordinal=line.ordinal,
         pod=_pod(line, desired),
         node=_node(line, configuration, members) if answers else UNSEEN,
-        volume=Unknown("it is being deleted") if "stranded" in line.words else _volume(line),
+        volume=Unknown("it is being deleted") if "stuck" in line.words else _volume(line),
     )
 
 
@@ -234,8 +234,8 @@ def _pod(line: Line, desired: Desired) -> Pod | Absent | Unknown:
         uid=f"uid-{line.ordinal}",
         running=not down,
         ready=not unready_s and not down,
-        terminating=bool(line.words & {"stopping", "stranded"}),
-        stranded="stranded" in line.words,
+        terminating=bool(line.words & {"stopping", "stuck"}),
+        stuck_terminating="stuck" in line.words,
         revision="earlier" if "old" in line.words else revision(desired),
         unready_s=float(unready_s),
         failure=Failure(line.numbers.get("failure", "None")),
@@ -296,7 +296,7 @@ def _told(action: Action) -> str:
         case TransferLeadership():
             return f"TransferLeadership {action.leader.name} to {action.to.name}"
         case RestartPod():
-            return f"RestartPod {action.name}{' stranded' if action.stranded else ''}"
+            return f"RestartPod {action.name}{' force' if action.force else ''}"
         case RetireVolume():
             return f"RetireVolume {action.name} {'keep' if action.keep else 'delete'}"
         case MarkVolume():

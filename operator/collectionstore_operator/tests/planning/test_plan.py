@@ -213,7 +213,7 @@ def test_plan_applies_objects_that_are_missing_or_differ() -> None:
         for one in made.actions
         if isinstance(one, ApplyObject)
     )
-    assert plan(desired, msgspec.structs.replace(observed, objects=done)).settled
+    assert plan(desired, msgspec.structs.replace(observed, objects=done)).converged
 
 
 def test_plan_keeps_a_protected_cluster() -> None:
@@ -251,7 +251,7 @@ def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
 def test_settled_plan_has_nothing_left() -> None:
     """A healthy cluster of the wanted size: neither actions nor steps."""
     desired = wanted(3)
-    assert plan(desired, draw(HEALTHY, desired)).settled
+    assert plan(desired, draw(HEALTHY, desired)).converged
 
 
 def _node(observed: Observed, ordinal: int) -> NodeStatus:

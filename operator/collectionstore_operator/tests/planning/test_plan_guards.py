@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
-from collectionstore_operator.model.assessment import assess, waiting_for
+from collectionstore_operator.model.assessment import assess, change_blocked_by
 from collectionstore_operator.model.observed import NodeStatus, Observed
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.tests.planning.pictures import draw, told, waiting, wanted
@@ -24,7 +24,7 @@ def with_leader(observed: Observed, **fields: object) -> Observed:
 def test_nothing_begins_while_leadership_moves() -> None:
     """Who leads next decides what is possible next."""
     observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
-    assert waiting_for(assess(DESIRED, observed)) == "leadership is being handed over"
+    assert change_blocked_by(assess(DESIRED, observed)) == "leadership is being handed over"
     assert not plan(DESIRED, observed).actions
 
 

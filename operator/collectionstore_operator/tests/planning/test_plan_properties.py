@@ -20,7 +20,7 @@ from collectionstore_operator.model.actions import (
     RestartPod,
     RetireVolume,
     TransferLeadership,
-    disturbing,
+    disruptive,
 )
 from collectionstore_operator.model.observed import Absent, Configuration, NodeStatus, Observed, Pod, Unknown, Volume
 from collectionstore_operator.planning.plan import plan
@@ -73,7 +73,7 @@ def test_no_plan_could_cost_the_quorum(looked: Looked) -> None:
     """Every action of every plan is judged by rules that are written here again, from what was seen alone."""
     desired, observed = looked
     made = plan(desired, observed)
-    exclusive = [one for one in made.actions if disturbing(one) or isinstance(one, AddLearners)]
+    exclusive = [one for one in made.actions if disruptive(one) or isinstance(one, AddLearners)]
     assert len(exclusive) <= 1
     for action in made.actions:
         _judge(action, desired, observed)

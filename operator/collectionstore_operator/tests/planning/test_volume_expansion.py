@@ -49,7 +49,9 @@ def test_disks_grow_one_at_a_time() -> None:
 
 def test_disk_that_is_growing_is_waited_for_and_says_how_far_it_is() -> None:
     observed = sized(draw(HEALTHY, DESIRED), 20, 10, 10)
-    first = msgspec.structs.replace(observed.slots[0].volume, capacity_bytes=10 * GI, growing="Resizing: half-way")
+    first = msgspec.structs.replace(
+        observed.slots[0].volume, capacity_bytes=10 * GI, resize_status="Resizing: half-way"
+    )
     slots = (msgspec.structs.replace(observed.slots[0], volume=first), *observed.slots[1:])
     made = plan(DESIRED, msgspec.structs.replace(observed, slots=slots))
     assert not made.actions
@@ -59,7 +61,9 @@ def test_disk_that_is_growing_is_waited_for_and_says_how_far_it_is() -> None:
 
 def test_disk_that_cannot_grow_is_left_and_the_condition_says_why() -> None:
     """The wish stays as it is; so does everything that runs."""
-    observed = sized(draw(HEALTHY, DESIRED), 10, 10, 10, cannot_grow="the StorageClass local does not allow it")
+    observed = sized(
+        draw(HEALTHY, DESIRED), 10, 10, 10, not_expandable_reason="the StorageClass local does not allow it"
+    )
     made = plan(DESIRED, observed)
     assert not made.actions
     progressing = report(DESIRED, observed, made, None).condition("Progressing")
@@ -77,17 +81,17 @@ def test_disk_that_is_not_bound_is_not_asked() -> None:
 
 @pytest.mark.parametrize("sizes", [(20, 20, 20), (30, 20, 40)])
 def test_large_enough_disks_are_left_alone(sizes: tuple[int, ...]) -> None:
-    assert plan(DESIRED, sized(draw(HEALTHY, DESIRED), *sizes)).settled
+    assert plan(DESIRED, sized(draw(HEALTHY, DESIRED), *sizes)).converged
 
 
 def test_disks_without_sizes_are_left_alone() -> None:
     """A runtime of folders has none."""
-    assert plan(DESIRED, draw(HEALTHY, DESIRED)).settled
+    assert plan(DESIRED, draw(HEALTHY, DESIRED)).converged
 
 
 def test_disks_of_removed_members_are_left_alone() -> None:
     observed = sized(draw(HEALTHY + "\n3: left", DESIRED), 20, 20, 20, 10)
-    assert plan(DESIRED, observed).settled
+    assert plan(DESIRED, observed).converged
 
 
 def test_full_disks_grow_without_a_leader() -> None:
@@ -105,7 +109,7 @@ def test_workload_is_made_anew_for_larger_disks_and_its_pods_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "obstacle"),
+    ("picture", "blocker"),
     [
         ("0: leader\n1: voter\n2: voter down=5", "demo-2 is not running"),
         ("0: voter\n1: voter\n2: voter", "no leader is known"),
@@ -113,12 +117,12 @@ def test_workload_is_made_anew_for_larger_disks_and_its_pods_stay() -> None:
         ("0: leader\n1: voter\n2: voter\n3: voter", "4 pods are kept, 3 are wanted"),
     ],
 )
-def test_workload_is_not_taken_away_while_a_pod_may_need_it(picture: str, obstacle: str) -> None:
+def test_workload_is_not_taken_away_while_a_pod_may_need_it(picture: str, blocker: str) -> None:
     """Nothing would start a pod that ends in between."""
     looked = draw(picture, DESIRED)
     made = plan(DESIRED, sized(looked, *[20] * len(looked.slots), template=10))
     assert not [one for one in made.actions if isinstance(one, ReplaceWorkload)]
-    assert f"ReplaceWorkload demo: {obstacle}" in waiting(made)
+    assert f"ReplaceWorkload demo: {blocker}" in waiting(made)
 
 
 def test_workload_made_anew_never_stops_a_pod_that_exists() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import AddLearners, Plan, RestartPod, RetireVolume, disturbing
+from collectionstore_operator.model.actions import AddLearners, Plan, RestartPod, RetireVolume, disruptive
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Pod
 from collectionstore_operator.planning.plan import disruptions, plan
@@ -78,7 +78,7 @@ class Life:
     def settle(self, rounds: int = QUIET_S) -> None:
         """Run undisturbed until nothing remains to be done, and stay so."""
         for _ in range(rounds):
-            if self.round().settled and self.round().settled:
+            if self.round().converged and self.round().converged:
                 return
         steps = [
             f"{step.name} {step.subject}: {step.blocked_by}" for step in plan(self.desired, observe(self.cluster)).steps
@@ -88,7 +88,7 @@ class Life:
 
 def check_form(made: Plan, observed: Observed) -> None:
     """Whatever is planned: at most one step at a time, and nothing destructive about what was not seen."""
-    exclusive = [one for one in made.actions if disturbing(one) or isinstance(one, AddLearners)]
+    exclusive = [one for one in made.actions if disruptive(one) or isinstance(one, AddLearners)]
     assert len(exclusive) <= 1, exclusive
     for action in made.actions:
         if isinstance(action, RestartPod | RetireVolume) and action.uid:

@@ -15,7 +15,7 @@ from collectionstore_operator.model.observed import Certificate, CertificateKind
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, Unsafe
-from collectionstore_operator.status.conditions import JUDGES
+from collectionstore_operator.status.conditions import EVALUATORS
 from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
 from collectionstore_operator.status.timestamps import rfc3339
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, wanted
@@ -31,7 +31,7 @@ def tell(picture: str, desired: Desired, previous: Status | None = None, *, afte
     return report(desired, observed, plan(desired, observed), previous)
 
 
-def judged(status: Status) -> dict[str, str]:
+def states_of(status: Status) -> dict[str, str]:
     """Return status and reason of every condition."""
     return {one.type: f"{one.status} {one.reason}" for one in status.conditions}
 
@@ -48,7 +48,7 @@ def test_healthy_cluster_reads_well_everywhere() -> None:
     desired = wanted(3)
     desired = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, unsafe=Unsafe()))
     status = tell(HEALTHY, desired)
-    assert judged(status) == {
+    assert states_of(status) == {
         "Ready": "True AllMembersWork",
         "Accepted": "True Valid",
         "Available": "True QuorumWorks",
@@ -92,7 +92,7 @@ def test_healthy_cluster_reads_well_everywhere() -> None:
 )
 def test_conditions_of_a_troubled_cluster(picture: str, expected: dict[str, str]) -> None:
     """What can be used, what goes on, what is broken, what may be lost."""
-    told = judged(tell(picture, wanted(3)))
+    told = states_of(tell(picture, wanted(3)))
     assert {kind: told[kind] for kind in expected} == expected
 
 
@@ -101,7 +101,7 @@ def test_silent_cluster_is_unknown_not_lost() -> None:
     desired = wanted(3)
     observed = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True)
     status = report(desired, observed, plan(desired, observed), None)
-    assert judged(status)["Available"] == "Unknown NoAnswer"
+    assert states_of(status)["Available"] == "Unknown NoAnswer"
     assert {one.role for one in status.members} == {"Unknown"}
 
 
@@ -121,15 +121,15 @@ def test_unsafe_flags_are_told() -> None:
     assert message(status, "Accepted") == (
         "the resource is valid with spec.unsafe: allowEvenReplicas, allowSingleReplica"
     )
-    assert judged(status)["QuorumSafe"] == "False TooFewReplicas"
-    assert judged(status)["Ready"] == "True AllMembersWork"
+    assert states_of(status)["QuorumSafe"] == "False TooFewReplicas"
+    assert states_of(status)["Ready"] == "True AllMembersWork"
 
 
 def test_paused_cluster_is_told_and_its_status_stays_fresh() -> None:
     """Pausing stops changes, not looking: the plan is there, and waits for the pause to end."""
     status = tell("0: leader\n1: voter\n2: voter old", wanted(3, paused=True))
-    assert judged(status)["Paused"] == "True Paused"
-    assert judged(status)["Progressing"] == "False Paused"
+    assert states_of(status)["Paused"] == "True Paused"
+    assert states_of(status)["Progressing"] == "False Paused"
     assert [(one.step, one.blocked_by) for one in status.plan] == [("RestartPod", "spec.paused is true")]
 
 
@@ -204,7 +204,7 @@ def test_refused_resource_keeps_what_was_known() -> None:
     before = tell(HEALTHY, wanted(3))
     error = InvalidResource([FieldError("spec.replicas", "4 is even", "3, 5, 7 or 9")], generation=8)
     status = refused(error, before, NOW + 60)
-    assert judged(status) == judged(before) | {"Accepted": "False InvalidSpec", "Ready": "False NotAccepted"}
+    assert states_of(status) == states_of(before) | {"Accepted": "False InvalidSpec", "Ready": "False NotAccepted"}
     assert message(status, "Accepted") == "spec.replicas: 4 is even; allowed: 3, 5, 7 or 9"
     assert (status.observed_generation, status.leader, status.members) == (8, "demo-0", before.members)
     assert status.condition("Accepted").last_transition_time == LATER  # type: ignore[union-attr]
@@ -215,8 +215,8 @@ def test_refused_resource_keeps_what_was_known() -> None:
 def test_refused_resource_without_a_past_has_all_conditions() -> None:
     """All types are set at the first visit."""
     status = refused(InvalidResource([FieldError("spec", "is wrong", "right")]), None, NOW)
-    assert [one.type for one in status.conditions] == list(JUDGES)
-    assert judged(status)["Available"] == "Unknown NotAccepted"
+    assert [one.type for one in status.conditions] == list(EVALUATORS)
+    assert states_of(status)["Available"] == "Unknown NotAccepted"
 
 
 def test_certificates_are_judged_by_what_would_be_issued() -> None:
@@ -224,7 +224,7 @@ def test_certificates_are_judged_by_what_would_be_issued() -> None:
     desired = wanted(1)
     observed = draw("0: leader", desired, certificates=())
     status = report(desired, observed, plan(desired, observed), None)
-    assert judged(status)["CertificatesReady"] == "False IssuePending"
+    assert states_of(status)["CertificatesReady"] == "False IssuePending"
     issued = tuple(
         Certificate(kind=one.kind, name=one.name, not_before=NOW, not_after=NOW + one.lifetime_s, names=one.names)
         for one in plan(desired, observed).actions
@@ -232,7 +232,7 @@ def test_certificates_are_judged_by_what_would_be_issued() -> None:
     )
     observed = msgspec.structs.replace(observed, certificates=issued)
     status = report(desired, observed, plan(desired, observed), None)
-    assert judged(status)["CertificatesReady"] == "True AllValid"
+    assert states_of(status)["CertificatesReady"] == "True AllValid"
     assert status.certificates_expire == rfc3339(NOW + 90 * 86_400)
 
 
@@ -265,7 +265,7 @@ def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in
     for days, expected in ((74, "True AllValid"), (75, "False RenewalOverdue")):
         later = msgspec.structs.replace(observed, now=NOW + days * day_s)
         status = report(desired, later, plan(desired, later), None)
-        assert judged(status)["CertificatesReady"] == expected
+        assert states_of(status)["CertificatesReady"] == expected
     assert "demo-1 shows one that expires on" in message(status, "CertificatesReady")
 
 

@@ -13,42 +13,42 @@ from collectionstore_operator.tests.planning.pictures import draw, waiting, want
 GOING = Unknown("it is being deleted")
 
 
-def made(picture: str, *stranded: int, replicas: int = 3) -> Plan:
-    """Return the plan for a picture in which these pods are stranded."""
+def made(picture: str, *stuck: int, replicas: int = 3) -> Plan:
+    """Return the plan for a picture in which these pods are stuck."""
     desired = wanted(replicas)
     observed = draw(picture, desired)
     slots = []
     for slot in observed.slots:
-        if slot.ordinal in stranded and isinstance(slot.pod, Pod):
-            pod = msgspec.structs.replace(slot.pod, stranded=True, terminating=True)
+        if slot.ordinal in stuck and isinstance(slot.pod, Pod):
+            pod = msgspec.structs.replace(slot.pod, stuck_terminating=True, terminating=True)
             slot = msgspec.structs.replace(slot, pod=pod, volume=GOING)
         slots.append(slot)
     return plan(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
 
 
 def forgotten(plan: Plan) -> list[str]:
-    return [one.name for one in plan.actions if isinstance(one, RestartPod) and one.stranded]
+    return [one.name for one in plan.actions if isinstance(one, RestartPod) and one.force]
 
 
-def test_stranded_pod_is_forgotten_and_the_plan_says_so() -> None:
+def test_stuck_pod_is_forgotten_and_the_plan_says_so() -> None:
     found = made("0: leader\n1: voter\n2: voter down=60 failure=Machine", 2)
     assert forgotten(found) == ["demo-2"]
     assert ("ReplaceMember", "demo-2") in [(step.name, step.subject) for step in found.steps]
 
 
 @pytest.mark.parametrize(
-    ("picture", "obstacle"),
+    ("picture", "blocker"),
     [
         ("0: voter\n1: voter\n2: voter down=60 failure=Machine", "no leader is known"),
         ("0: leader\n1: voter down=60\n2: voter down=60 failure=Machine", "hears too few voters for a quorum"),
         ("0: leader\n1: voter\n2: voter failure=Machine", "the leader still hears demo-2"),
     ],
 )
-def test_stranded_pod_stays_while_its_member_may_be_needed(picture: str, obstacle: str) -> None:
+def test_stuck_pod_stays_while_its_member_may_be_needed(picture: str, blocker: str) -> None:
     """A machine that comes back ends a pod that is forgotten, and its disk goes: it may hold the last majority."""
     found = made(picture, 2)
     assert not forgotten(found)
-    assert any(line.startswith("ReplaceMember demo-2: ") and obstacle in line for line in waiting(found))
+    assert any(line.startswith("ReplaceMember demo-2: ") and blocker in line for line in waiting(found))
 
 
 def test_one_at_a_time() -> None:
