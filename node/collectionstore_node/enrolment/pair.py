@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from collectionstore_node.storage.directory import write_file
+from collectionstore_node.storage.durable_file import write_file
 
 RENEWED_AFTER: Final = 2 / 3
 """Share of its life after which a certificate is renewed."""

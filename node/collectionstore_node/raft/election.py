@@ -21,9 +21,9 @@ from collectionstore_node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from collectionstore_node.raft.quorum import VoteResult, vote_result
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.tracker.quorum import VoteResult, vote_result
 
 
 def become_follower(state: RaftState, term: Term, leader: NodeId) -> None:
@@ -36,7 +36,7 @@ def become_follower(state: RaftState, term: Term, leader: NodeId) -> None:
     state.role = Role.FOLLOWER
     state.votes.clear()
     state.follow(leader)
-    state.draw_timeout()
+    state.reset_election_timeout()
 
 
 def _enter_term(state: RaftState, term: Term, vote: NodeId) -> None:
@@ -77,7 +77,7 @@ def campaign(state: RaftState, *, transfer: bool = False) -> None:
 def _become_pre_candidate(state: RaftState) -> None:
     state.role = Role.PRE_CANDIDATE
     state.follow(NO_NODE)
-    state.draw_timeout()
+    state.reset_election_timeout()
     for voter in _other_voters(state):
         state.send(_vote_request(state, voter, Term(state.term + 1), pre_vote=True))
     # A pre-vote binds nobody, so one's own counts at once.
@@ -89,7 +89,7 @@ def _become_candidate(state: RaftState, *, transfer: bool) -> None:
     _enter_term(state, Term(state.term + 1), vote=state.node_id)
     state.role = Role.CANDIDATE
     state.follow(NO_NODE)
-    state.draw_timeout()
+    state.reset_election_timeout()
     state.votes = {}
     for voter in _other_voters(state):
         # AFTER the own vote is durable: a node that won without it could crash, win the same term again from the
@@ -147,7 +147,7 @@ def _become_leader(state: RaftState) -> None:
     no_op = log.append_own(state.term, EntryKind.NOOP, b"")
     state.role = Role.LEADER
     state.votes.clear()
-    state.draw_timeout()
+    state.reset_election_timeout()
     state.leadership = Leadership(term_start=no_op.index, pending_change=no_op.index, progress=progress)
     state.follow(state.node_id)
 
@@ -171,7 +171,7 @@ def on_request_vote(state: RaftState, message: RequestVote) -> None:
     reply_vote(state, message, granted=granted)
 
 
-def learn_commit(state: RaftState, message: RequestVote | VoteReply) -> None:
+def maybe_commit_by_vote(state: RaftState, message: RequestVote | VoteReply) -> None:
     """Commit what a peer knows to be committed and this log holds too.
 
     A configuration is active when applied, so the last voters of a change may hold the entry that ended it without
@@ -179,7 +179,7 @@ def learn_commit(state: RaftState, message: RequestVote | VoteReply) -> None:
     are: what is committed is so in every term. A campaign in the old configuration is over then.
     """
     log = state.log
-    if state.leadership is not None or not log.has(message.commit_index, message.commit_term):
+    if state.leadership is not None or not log.match_term(message.commit_index, message.commit_term):
         return
     if log.commit_to(message.commit_index) and state.role is not Role.FOLLOWER and not may_campaign(state):
         become_follower(state, state.term, NO_NODE)
@@ -223,18 +223,18 @@ def tick(state: RaftState) -> None:
     state.election_ticks += 1
     if state.forwarded:
         state.failed_reads.extend(state.forwarded.expired(state.tick - state.settings.election_ticks))
-    if state.election_ticks < state.election_timeout and not _needs_nobody(state):
+    if state.election_ticks < state.election_timeout and not _may_campaign_at_once(state):
         return
     if may_campaign(state):
         campaign(state)
         return
-    state.draw_timeout()
+    state.reset_election_timeout()
     if not state.is_voter():
         # Cannot campaign, but should not go on naming a leader that is gone.
         state.follow(NO_NODE)
 
 
-def _needs_nobody(state: RaftState) -> bool:
+def _may_campaign_at_once(state: RaftState) -> bool:
     """Whether there is nobody to wait for: the only voter, unless it led this term and stepped down from it."""
     alone = state.configuration.voters == (state.node_id,) and not state.configuration.joint
     return alone and state.role is Role.FOLLOWER and state.leader_of_term != state.node_id

@@ -22,7 +22,7 @@ from collectionstore_node.raft.ready import ReadState, Role
 from collectionstore_node.raft.state import RaftState
 
 
-def _hear_leader(state: RaftState, leader: NodeId) -> None:
+def _accept_leader(state: RaftState, leader: NodeId) -> None:
     """Follow the leader of this term; a candidate gives up."""
     if state.role is not Role.FOLLOWER:
         become_follower(state, state.term, leader)
@@ -33,19 +33,19 @@ def _hear_leader(state: RaftState, leader: NodeId) -> None:
 
 def on_append_entries(state: RaftState, message: AppendEntries) -> None:
     """Append what follows on a common entry, and acknowledge it AFTER it is durable; else hint where to look."""
-    _hear_leader(state, message.sender)
+    _accept_leader(state, message.sender)
     log = state.log
     prev_log_index = message.prev_log_index
     if prev_log_index < log.commit:
         # Late: everything committed is known to match.
         _acknowledge(state, message.sender, log.commit)
         return
-    if not log.has(prev_log_index, message.prev_log_term):
+    if not log.match_term(prev_log_index, message.prev_log_term):
         _reject(state, message)
         return
     entries = message.entries
     if entries:
-        known = log.first_unknown(entries)
+        known = log.find_conflict(entries)
         # Only a real conflict truncates; what is already here stays, even if the message is an old, shorter one.
         if known < len(entries):
             log.append(entries[known:] if known else entries)
@@ -62,7 +62,7 @@ def _reject(state: RaftState, message: AppendEntries) -> None:
     """Refuse, naming the last entry that could still match: none after it has a term as low as the leader's there."""
     log = state.log
     start = min(message.prev_log_index, log.last_index)
-    hint_index, hint_term = log.last_with_term_at_most(start, message.prev_log_term)
+    hint_index, hint_term = log.find_conflict_by_term(start, message.prev_log_term)
     state.send_after_append(
         AppendReply(
             sender=state.node_id,
@@ -78,18 +78,18 @@ def _reject(state: RaftState, message: AppendEntries) -> None:
 
 def on_heartbeat(state: RaftState, message: Heartbeat) -> None:
     """Learn the commit index, never touching the log, and answer with the sequence of the read round."""
-    _hear_leader(state, message.sender)
+    _accept_leader(state, message.sender)
     state.log.commit_to(message.leader_commit)
     state.send(HeartbeatReply(state.node_id, message.sender, state.term, message.read_sequence))
 
 
 def on_install_snapshot(state: RaftState, message: InstallSnapshot) -> None:
     """Take over a snapshot that is ahead of everything committed here; acknowledge what the log then holds."""
-    _hear_leader(state, message.sender)
+    _accept_leader(state, message.sender)
     log = state.log
     snapshot = message.metadata
     if snapshot.index > log.commit and _concerns(state, message):
-        if log.has(snapshot.index, snapshot.term):
+        if log.match_term(snapshot.index, snapshot.term):
             # The entries are here; only their commit was unknown.
             log.commit_to(snapshot.index)
         else:

@@ -1,4 +1,4 @@
-"""The leader's receiving side: acknowledgements, commit, reads, check-quorum, transfer and farewell.
+"""The leader's receiving side: acknowledgements, commit, reads, check-quorum, transfer and step_down_index.
 
 Invariants:
 - only an entry of the current term is committed by counting (Raft 5.4.2, Figure 8);
@@ -18,12 +18,12 @@ from collectionstore_node.raft.messages import (
     ReadIndexRequest,
     TimeoutNow,
 )
-from collectionstore_node.raft.progress import Progress
-from collectionstore_node.raft.quorum import VoteResult, committed_index, vote_result
-from collectionstore_node.raft.read_index import ReadRequest
 from collectionstore_node.raft.ready import ProgressState, ReadState
 from collectionstore_node.raft.replication import send_heartbeats
 from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.tracker.progress import Progress
+from collectionstore_node.raft.tracker.quorum import VoteResult, committed_index, vote_result
+from collectionstore_node.raft.tracker.read_index import ReadRequest
 
 
 def on_append_reply(state: RaftState, message: AppendReply) -> None:
@@ -43,14 +43,14 @@ def on_append_reply(state: RaftState, message: AppendReply) -> None:
         return
     if progress.state is ProgressState.REPLICATE:
         progress.inflights.free_to(index)
-    elif progress.state is ProgressState.PROBE or state.log.has_term(index):
+    elif progress.state is ProgressState.PROBE or state.log.can_serve_after(index):
         # Whatever index its snapshot really had, it can be served from the log again (etcd-io/raft#110).
         progress.become_replicate()
-    leadership.replication_wanted = True
+    leadership.replication_pending = True
     if index > state.log.commit:
         maybe_commit(state)
-    if progress.commit_is_news(state.log.commit):
-        progress.append_wanted = True
+    if progress.can_bump_commit(state.log.commit):
+        progress.append_pending = True
     if message.sender == leadership.transferee and progress.match_index == state.log.last_index:
         _send_timeout_now(state, message.sender)
 
@@ -63,10 +63,10 @@ def _on_rejection(state: RaftState, leadership: Leadership, progress: Progress, 
     """
     hint = message.hint_index
     if message.hint_term:
-        hint, _ = state.log.last_with_term_at_most(hint, message.hint_term)
+        hint, _ = state.log.find_conflict_by_term(hint, message.hint_term)
     if progress.maybe_decrease(message.index, hint):
-        progress.append_wanted = True
-        leadership.replication_wanted = True
+        progress.append_pending = True
+        leadership.replication_pending = True
 
 
 def maybe_commit(state: RaftState) -> None:
@@ -83,15 +83,15 @@ def maybe_commit(state: RaftState) -> None:
     if index < leadership.term_start or not log.commit_to(index):
         return
     leadership.uncommitted.committed(index)
-    leadership.replication_wanted = True
+    leadership.replication_pending = True
     for progress in leadership.progress.values():
-        if progress.commit_is_news(index):
-            progress.append_wanted = True
-    if leadership.farewell is not None and index >= leadership.farewell:
-        _resign(state, leadership)
+        if progress.can_bump_commit(index):
+            progress.append_pending = True
+    if leadership.step_down_index is not None and index >= leadership.step_down_index:
+        _step_down_after_removal(state, leadership)
 
 
-def _resign(state: RaftState, leadership: Leadership) -> None:
+def _step_down_after_removal(state: RaftState, leadership: Leadership) -> None:
     """End the leadership of a node outside the configuration, naming the best successor (thesis 4.2.2, 3.10)."""
     candidates = [(leadership.progress[voter].match_index, -voter) for voter in state.configuration.voters]
     _send_timeout_now(state, NodeId(-max(candidates)[1]))
@@ -107,8 +107,8 @@ def on_heartbeat_reply(state: RaftState, message: HeartbeatReply) -> None:
     progress.heard(state.tick)
     progress.paused = False
     if progress.match_index < state.log.last_index or progress.state is ProgressState.PROBE:
-        progress.append_wanted = True
-        leadership.replication_wanted = True
+        progress.append_pending = True
+        leadership.replication_pending = True
     leadership.reads.acknowledged(message.sender, message.read_sequence)
     confirm_reads(state)
 
@@ -119,7 +119,7 @@ def on_heartbeat_reply(state: RaftState, message: HeartbeatReply) -> None:
 def on_read_index_request(state: RaftState, message: ReadIndexRequest) -> None:
     """Queue a follower's read. A node that does not lead stays silent: the follower gives up by itself."""
     if state.leadership is not None and message.sender in state.leadership.progress:
-        state.leadership.reads.ask(ReadRequest(message.sender, message.request_id))
+        state.leadership.reads.add(ReadRequest(message.sender, message.request_id))
 
 
 def begin_reads(state: RaftState, leadership: Leadership) -> None:
@@ -198,8 +198,8 @@ def transfer(state: RaftState, leadership: Leadership, to: NodeId) -> None:
     if progress.match_index == state.log.last_index:
         _send_timeout_now(state, to)
     else:
-        progress.append_wanted = True
-        leadership.replication_wanted = True
+        progress.append_pending = True
+        leadership.replication_pending = True
 
 
 def _send_timeout_now(state: RaftState, to: NodeId) -> None:

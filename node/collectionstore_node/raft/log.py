@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.log_reader import Compacted, LogReader, Unavailable
 from collectionstore_node.raft.messages import Entry, EntryKind, Index, SnapshotMetadata, Term, chain_hash
-from collectionstore_node.raft.reader import Compacted, LogReader, Unavailable
 
 TAIL_BYTES_MAX: Final = 8 * 1024 * 1024
 TAIL_ENTRIES_MAX: Final = 4096
@@ -107,11 +107,11 @@ class RaftLog:
         """Return the metadata of the compacted prefix."""
         return self._reader.snapshot()
 
-    def has_term(self, index: Index) -> bool:
+    def can_serve_after(self, index: Index) -> bool:
         """Whether what follows on `index` can still be served from the log."""
         return self.first_index() - 1 <= index <= self.last_index
 
-    def has(self, index: Index, term: Term) -> bool:
+    def match_term(self, index: Index, term: Term) -> bool:
         """Whether the entry at `index` is known and of `term`; by the Log Matching Property all before it match."""
         try:
             return self.term(index) == term
@@ -122,7 +122,7 @@ class RaftLog:
         """Whether a log ending in (`last_index`, `last_term`) is at least as good as this one (Raft 5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
-    def last_with_term_at_most(self, index: Index, term: Term) -> tuple[Index, Term]:
+    def find_conflict_by_term(self, index: Index, term: Term) -> tuple[Index, Term]:
         """Return the last (index, term) at or below `index` whose term is at most `term`.
 
         Terms in a log never fall, so bisection finds it. Below what is known the term is given as 0.
@@ -149,7 +149,7 @@ class RaftLog:
             raise Compacted(lo)
         first = self._tail_first
         if lo >= first:
-            return _cut(self._tail, lo - first, hi - first, bytes_max)
+            return _limit_size(self._tail, lo - first, hi - first, bytes_max)
         stored = self._reader.entries(lo, Index(min(hi, first)), bytes_max)
         if not stored or stored[0].index != lo:
             raise InvariantViolated(f"the stored log has no entry {lo}")
@@ -158,7 +158,7 @@ class RaftLog:
         rest = bytes_max - sum([len(entry.data) for entry in stored])
         if rest < len(self._tail[0].data):
             return stored
-        return stored + _cut(self._tail, 0, hi - first, rest)
+        return stored + _limit_size(self._tail, 0, hi - first, rest)
 
     def has_change(self, lo: Index, hi: Index) -> bool:
         """Whether entries `[lo, hi)` contain a membership change. Reads page by page."""
@@ -173,7 +173,7 @@ class RaftLog:
             lo = Index(page[-1].index + 1)
         return min(count, at_most)
 
-    def first_unknown(self, entries: Sequence[Entry]) -> int:
+    def find_conflict(self, entries: Sequence[Entry]) -> int:
         """Return the position of the first of `entries` that the log lacks or contradicts; their number if none.
 
         The caller has checked that the entry before them matches.
@@ -181,7 +181,7 @@ class RaftLog:
         if not entries or entries[0].index > self.last_index:
             return 0
         for position, entry in enumerate(entries):
-            if not self.has(entry.index, entry.term):
+            if not self.match_term(entry.index, entry.term):
                 return position
         return len(entries)
 
@@ -193,13 +193,13 @@ class RaftLog:
             return ()
         return tuple(self._tail[self.stable + 1 - self._tail_first :])
 
-    def has_applicable(self) -> bool:
+    def has_next_committed(self) -> bool:
         """Whether there are committed entries that are durable here and not applied."""
         return self.applied < min(self.commit, self.stable) and self.pending_snapshot is None
 
-    def applicable(self, bytes_max: int) -> tuple[Entry, ...]:
+    def next_committed(self, bytes_max: int) -> tuple[Entry, ...]:
         """Return the next committed entries that are durable here, cut after `bytes_max` of data."""
-        if not self.has_applicable():
+        if not self.has_next_committed():
             return ()
         return self.entries(Index(self.applied + 1), Index(min(self.commit, self.stable) + 1), bytes_max)
 
@@ -264,20 +264,20 @@ class RaftLog:
 
     # What the driver has done
 
-    def installed(self, snapshot: SnapshotMetadata) -> None:
+    def stable_snapshot_to(self, snapshot: SnapshotMetadata) -> None:
         """Record that the driver installed `snapshot`; a newer one may have been accepted meanwhile."""
         if self.pending_snapshot is not None and self.pending_snapshot.index == snapshot.index:
             self.pending_snapshot = None
         self.applied_to(snapshot.index)
 
-    def stored(self, entries: Sequence[Entry]) -> None:
+    def stable_to(self, entries: Sequence[Entry]) -> None:
         """Record that the driver made `entries` durable, so far as they are still part of this log."""
         for entry in reversed(entries):
             if entry.index <= self.stable:
                 return
-            if self.has(entry.index, entry.term):
+            if self.match_term(entry.index, entry.term):
                 self.stable = entry.index
-                self._forget_stored()
+                self._shrink_tail()
                 return
 
     def applied_to(self, index: Index) -> None:
@@ -286,7 +286,7 @@ class RaftLog:
             raise InvariantViolated(f"applied cannot go from {self.applied} to {index} with commit at {self.commit}")
         self.applied = index
 
-    def _forget_stored(self) -> None:
+    def _shrink_tail(self) -> None:
         """Bound the memory of the tail: drop its oldest half once it is too large, but nothing that is not stored."""
         if self._tail_bytes <= TAIL_BYTES_MAX and len(self._tail) <= TAIL_ENTRIES_MAX:
             return
@@ -301,7 +301,7 @@ class RaftLog:
         self._tail_first += count
 
 
-def _cut(entries: list[Entry], lo: int, hi: int, bytes_max: int) -> tuple[Entry, ...]:
+def _limit_size(entries: list[Entry], lo: int, hi: int, bytes_max: int) -> tuple[Entry, ...]:
     """Return `entries[lo:hi]`, cut before it exceeds `bytes_max` of data, but never empty."""
     size_bytes = 0
     for position in range(lo, hi):

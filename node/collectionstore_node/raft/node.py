@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from collectionstore_node.errors import InvalidRequest, InvariantViolated, LeadershipTransferring, NotLeader, Overloaded
-from collectionstore_node.raft import changes, election, follower, leader, replication
+from collectionstore_node.raft import election, follower, leader, membership_change, replication, term_gate
+from collectionstore_node.raft.configuration import find_violation, next_configuration
 from collectionstore_node.raft.log import RaftLog
-from collectionstore_node.raft.membership import changed, check
+from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import (
     NO_NODE,
     AppendEntries,
@@ -35,18 +36,12 @@ from collectionstore_node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from collectionstore_node.raft.read_index import ForwardedReads, ReadRequest
-from collectionstore_node.raft.reader import LogReader
-from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Ready, Role, SoftState
+from collectionstore_node.raft.ready import ProgressState, RaftStatus, Ready, Role, SoftState
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.status import read_status
+from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadRequest
 from collectionstore_node.raft.validation import validate
-
-TERM_JUMP_MAX: Final = 2**24
-"""How far a message may raise the term. At an election every 30 ms, faster than any profile allows, these are six days
-in which a majority voted all the time and this node was away. One message beyond it raises the term by no more and has
-no other effect: so a member that lies cannot use the terms up, and as the next message raises it again, nobody who was
-led further ahead is out of reach for those who were not."""
 
 _HANDLERS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
     RequestVote: election.on_request_vote,
@@ -85,7 +80,7 @@ class RaftNode:
         `configuration` and `applied` are those of the state machine; `random_ticks(lo, hi)` returns an int in
         `[lo, hi)` and is the only source of chance.
         """
-        broken = check(configuration)
+        broken = find_violation(configuration)
         if broken is not None:
             raise InvariantViolated(f"the stored configuration cannot be: {broken}")
         log = RaftLog(reader, hard_state.commit, applied)
@@ -103,7 +98,7 @@ class RaftNode:
             durable=hard_state,
             emitted=hard_state,
         )
-        self._state.draw_timeout()
+        self._state.reset_election_timeout()
         self._outstanding: Ready | None = None
         self._last_change_applied = applied
         self._soft_state = SoftState(self._state.leader, self._state.reported_role())
@@ -155,39 +150,7 @@ class RaftNode:
 
     def status(self) -> RaftStatus:
         """Return a view of everything, for status pages, metrics and tests."""
-        state, log = self._state, self._state.log
-        leadership = state.leadership
-        return RaftStatus(
-            node_id=state.node_id,
-            role=state.reported_role(),
-            term=state.term,
-            vote=state.vote,
-            leader=state.leader,
-            commit_index=log.commit,
-            applied_index=log.applied,
-            first_index=log.first_index(),
-            last_index=log.last_index,
-            configuration=state.configuration,
-            pending_change_index=leadership.pending_change if leadership else Index(0),
-            transferring_to=leadership.transferee if leadership else NO_NODE,
-            progress=self._progress_status(leadership) if leadership else (),
-            elected_by=state.elected_by if leadership else frozenset(),
-        )
-
-    def _progress_status(self, leadership: Leadership) -> tuple[ProgressStatus, ...]:
-        state, log = self._state, self._state.log
-        own = ProgressStatus(
-            node_id=state.node_id,
-            state=ProgressState.REPLICATE,
-            match_index=log.stable,
-            next_index=Index(log.last_index + 1),
-            recent_active=True,
-            inflight=0,
-            pending_snapshot=Index(0),
-            silent_ticks=0,
-        )
-        others = [progress.status(node_id, state.tick) for node_id, progress in leadership.progress.items()]
-        return tuple(sorted([own, *others], key=lambda status: status.node_id))
+        return read_status(self._state)
 
     # Events
 
@@ -198,7 +161,7 @@ class RaftNode:
         if state.leadership is not None:
             leader.tick(state, state.leadership)
             # An aborted transfer may have held back the end of a joint phase.
-            changes.leave_when_due(state)
+            membership_change.maybe_leave_joint(state)
         else:
             election.tick(state)
 
@@ -207,45 +170,10 @@ class RaftNode:
         state = self._state
         validate(state, message)
         if isinstance(message, RequestVote | VoteReply):
-            election.learn_commit(state, message)
-        if message.term != state.term and not self._admit(message):
+            election.maybe_commit_by_vote(state, message)
+        if message.term != state.term and not term_gate.admit(state, message):
             return
         _HANDLERS[type(message)](state, message)
-
-    def _admit(self, message: Message) -> bool:
-        """Settle a difference of terms (Raft 5.1); return whether the message still has a meaning."""
-        state = self._state
-        if message.term < state.term:
-            self._answer_old_term(message)
-            return False
-        if isinstance(message, RequestVote):
-            if state.hears_leader() and not message.transfer:
-                # Whoever hears a leader neither votes nor moves to the term: a node that was removed or cut off
-                # must not unsettle the others (thesis 4.2.3).
-                return False
-            if message.pre_vote:
-                return True
-        elif isinstance(message, VoteReply) and message.pre_vote and message.granted:
-            # The term it would campaign in; it is not there yet.
-            return True
-        if message.term > state.term + TERM_JUMP_MAX:
-            election.become_follower(state, Term(state.term + TERM_JUMP_MAX), NO_NODE)
-            return False
-        known_leader = message.sender if isinstance(message, AppendEntries | Heartbeat | InstallSnapshot) else NO_NODE
-        election.become_follower(state, message.term, known_leader)
-        return True
-
-    def _answer_old_term(self, message: Message) -> None:
-        """Tell a leader or candidate of an older term where the terms are; ignore everybody else (Raft 5.1).
-
-        Without the answer a node that reached a higher term alone could never come back: it ignores the leader, and
-        the others, hearing their leader, ignore its campaigns (etcd-io/etcd#8243, etcd-io/etcd#8501).
-        """
-        state = self._state
-        if isinstance(message, AppendEntries | Heartbeat | InstallSnapshot):
-            state.send_after_append(AppendReply(state.node_id, message.sender, state.term, Index(0)))
-        elif isinstance(message, RequestVote):
-            election.reply_vote(state, message, granted=False)
 
     def propose(self, data: bytes) -> tuple[Index, Term]:
         """Append commands and return where; they are committed only when they come back in `Ready.committed`.
@@ -259,19 +187,19 @@ class RaftNode:
             raise Overloaded(f"{uncommitted.total} bytes are waiting to be committed")
         entry = state.log.append_own(state.term, EntryKind.COMMANDS, data)
         uncommitted.add(entry.index, len(data))
-        leadership.replication_wanted = True
+        leadership.replication_pending = True
         return entry.index, entry.term
 
     def propose_change(self, change: ConfigChange) -> tuple[Index, Term]:
         """Append a membership change. Raises as `propose`, and `ChangePending` or `InvalidRequest`."""
-        entry = changes.propose(self._state, self._leadership_for_proposals(), change)
+        entry = membership_change.propose(self._state, self._leadership_for_proposals(), change)
         return entry.index, entry.term
 
     def _leadership_for_proposals(self) -> Leadership:
         leadership = self._state.leadership
         if leadership is None:
             raise NotLeader(self._state.leader)
-        if leadership.farewell is not None:
+        if leadership.step_down_index is not None:
             raise LeadershipTransferring("this leader was removed and is about to hand over")
         if leadership.transferee:
             raise LeadershipTransferring(f"handing over to {leadership.transferee:016x}")
@@ -281,7 +209,7 @@ class RaftNode:
         """Ask for a linearizable read; the answer is in `Ready.read_states` or `Ready.failed_reads`."""
         state = self._state
         if state.leadership is not None:
-            state.leadership.reads.ask(ReadRequest(NO_NODE, request_id))
+            state.leadership.reads.add(ReadRequest(NO_NODE, request_id))
         else:
             follower.forward_read(state, request_id)
 
@@ -294,7 +222,7 @@ class RaftNode:
         state = self._state
         if state.leadership is None:
             raise NotLeader(state.leader)
-        if state.leadership.farewell is not None:
+        if state.leadership.step_down_index is not None:
             raise LeadershipTransferring("this leader was removed and is about to hand over")
         if to not in state.configuration.voters:
             raise InvalidRequest("not_a_voter", f"{to:016x} is not a voter, so it cannot lead")
@@ -347,7 +275,7 @@ class RaftNode:
             or state.messages_after_append
             or log.stable < log.last_index
             or log.pending_snapshot is not None
-            or log.has_applicable()
+            or log.has_next_committed()
             or state.read_states
             or state.failed_reads
             or self._hard_state_changed()
@@ -362,7 +290,7 @@ class RaftNode:
             return
         if leadership.reads.waiting:
             leader.begin_reads(state, leadership)
-        if leadership.replication_wanted:
+        if leadership.replication_pending:
             replication.send_appends(state, leadership)
 
     def _hard_state_changed(self) -> bool:
@@ -397,7 +325,7 @@ class RaftNode:
             hard_state=hard_state,
             must_sync=must_sync,
             messages_after_append=tuple(state.messages_after_append),
-            committed=log.applicable(state.settings.apply_bytes_max),
+            committed=log.next_committed(state.settings.apply_bytes_max),
             read_states=tuple(state.read_states),
             failed_reads=tuple(state.failed_reads),
         )
@@ -416,11 +344,11 @@ class RaftNode:
         if entry.index <= self._last_change_applied:
             raise InvariantViolated(f"the membership change at {entry.index} was applied already")
         self._last_change_applied = entry.index
-        return changes.apply(self._state, entry)
+        return membership_change.apply(self._state, entry)
 
     def next_configuration(self, change: ConfigChange) -> Configuration:
         """Return what `change` would make of the configuration in force. Raises `InvalidRequest`."""
-        return changed(self._state.configuration, change)
+        return next_configuration(self._state.configuration, change)
 
     def advance(self, ready: Ready) -> None:
         """Learn that the driver has done everything in `ready`: stored, synced, sent and applied it."""
@@ -431,17 +359,17 @@ class RaftNode:
         if ready.hard_state is not None:
             state.durable = ready.hard_state
         if ready.snapshot is not None:
-            log.installed(ready.snapshot)
+            log.stable_snapshot_to(ready.snapshot)
             self._last_change_applied = ready.snapshot.index
-            changes.activate(state, ready.snapshot.configuration)
+            membership_change.activate(state, ready.snapshot.configuration)
         if ready.entries:
-            log.stored(ready.entries)
+            log.stable_to(ready.entries)
         if ready.committed:
             self._applied(ready.committed)
         if state.leadership is not None:
             # The node's own disk is one of the quorum.
             leader.maybe_commit(state)
-            changes.leave_when_due(state)
+            membership_change.maybe_leave_joint(state)
         elif ready.hard_state is not None:
             election.count_own_vote(state)
 

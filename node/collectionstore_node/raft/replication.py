@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import (
     AppendEntries,
     Entry,
@@ -17,9 +18,8 @@ from collectionstore_node.raft.messages import (
     InstallSnapshot,
     NodeId,
 )
-from collectionstore_node.raft.progress import Progress
-from collectionstore_node.raft.reader import Compacted
 from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.tracker.progress import Progress
 
 MESSAGE_ENTRIES_MAX: Final = 1024
 """`message_bytes_max` counts data only; this bounds what the entries themselves add to a message."""
@@ -27,16 +27,16 @@ MESSAGE_ENTRIES_MAX: Final = 1024
 
 def send_appends(state: RaftState, leadership: Leadership) -> None:
     """Send every follower what its progress allows."""
-    leadership.replication_wanted = False
+    leadership.replication_pending = False
     last_index = state.log.last_index
     for node_id, progress in leadership.progress.items():
-        if progress.append_wanted or progress.next_index <= last_index:
+        if progress.append_pending or progress.next_index <= last_index:
             _send_to(state, node_id, progress)
 
 
 def _send_to(state: RaftState, node_id: NodeId, progress: Progress) -> None:
-    empty_too = progress.append_wanted
-    progress.append_wanted = False
+    empty_too = progress.append_pending
+    progress.append_pending = False
     while progress.may_send() and _send_append(state, node_id, progress, empty_too=empty_too):
         empty_too = False
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from collectionstore_node.raft.log import RaftLog
 from collectionstore_node.raft.messages import NO_NODE, Configuration, HardState, Index, Message, NodeId, Term
-from collectionstore_node.raft.progress import Inflights, Progress
-from collectionstore_node.raft.read_index import ForwardedReads, ReadQueue
 from collectionstore_node.raft.ready import ReadState, Role
 from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.raft.tracker.progress import Inflights, Progress
+from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadQueue
 
 
 class UncommittedBytes:
@@ -53,7 +53,7 @@ class Leadership:
     change of an earlier leader, and scanning for it would be dear."""
     progress: dict[NodeId, Progress]
     """Every member of the configuration but this node."""
-    replication_wanted: bool = True
+    replication_pending: bool = True
     """Something changed that may let a follower be sent more; looked at once per Ready, not once per cause."""
     uncommitted: UncommittedBytes = field(default_factory=UncommittedBytes)
     reads: ReadQueue = field(default_factory=ReadQueue)
@@ -61,7 +61,7 @@ class Leadership:
     transfer_ticks: int = 0
     heartbeat_ticks: int = 0
     quorum_ticks: int = 0
-    farewell: Index | None = None
+    step_down_index: Index | None = None
     """Set when this node led itself out of the voters: the entry whose commit ends the leadership."""
 
 
@@ -123,13 +123,13 @@ class RaftState:
         """Whether this node may campaign: in either half of a joint configuration."""
         return self.node_id in self.configuration.voters or self.node_id in self.configuration.outgoing
 
-    def hears_leader(self) -> bool:
+    def in_lease(self) -> bool:
         """Whether vote requests are to be ignored, as a leader was heard within the least election timeout."""
         return (
             self.settings.check_quorum and self.leader != NO_NODE and self.election_ticks < self.settings.election_ticks
         )
 
-    def draw_timeout(self) -> None:
+    def reset_election_timeout(self) -> None:
         """Restart the election timer with a new random timeout (Raft 5.2)."""
         self.election_ticks = 0
         lo = self.settings.election_ticks

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from collectionstore_node.errors import MessageRejected
-from collectionstore_node.raft import membership
+from collectionstore_node.raft import configuration
 from collectionstore_node.raft.messages import (
     CHAIN_BYTES,
     NO_NODE,
@@ -37,7 +37,7 @@ from collectionstore_node.raft.state import RaftState
 
 TERM_MAX: Final = 2**62
 """No term is higher, so that none leaves the 64 bits that it is hashed as. One message raises the term so little
-(`node.TERM_JUMP_MAX`) that a member that lies cannot bring it near."""
+(`term_gate.TERM_JUMP_MAX`) that a member that lies cannot bring it near."""
 INDEX_MAX: Final = 2**62
 
 _FROM_LEADER: Final = frozenset({AppendEntries, Heartbeat, InstallSnapshot, TimeoutNow, ReadIndexReply})
@@ -77,7 +77,7 @@ def _check_known_commit(state: RaftState, message: RequestVote | VoteReply) -> N
         raise MessageRejected(f"term {message.commit_term} cannot have committed anything in term {message.term}")
     log = state.log
     known = log.first_index() - 1 <= message.commit_index <= log.commit
-    if known and not log.has(message.commit_index, message.commit_term):
+    if known and not log.match_term(message.commit_index, message.commit_term):
         raise MessageRejected(f"it contradicts entry {message.commit_index}, which is committed")
 
 
@@ -103,12 +103,12 @@ def _check_against_log(state: RaftState, message: AppendEntries) -> None:
     log = state.log
     entries = message.entries
     if message.prev_log_index >= log.commit:
-        if not log.has(message.prev_log_index, message.prev_log_term):
+        if not log.match_term(message.prev_log_index, message.prev_log_term):
             return
-        known = log.first_unknown(entries)
+        known = log.find_conflict(entries)
     else:
         entries = tuple([entry for entry in entries if log.first_index() <= entry.index <= log.last_index])
-        known = log.first_unknown(entries)
+        known = log.find_conflict(entries)
         if known < len(entries) and entries[known].index <= log.commit:
             raise MessageRejected(f"it contradicts entry {entries[known].index}, which is committed")
         # Only the committed part is looked at: the handler takes nothing from such a message.
@@ -129,7 +129,7 @@ def _check_chain(chain: bytes, entries: tuple[Entry, ...]) -> None:
 
 
 def _check_changes(state: RaftState, message: AppendEntries, entries: tuple[Entry, ...]) -> None:
-    """Check that at most one membership change would be uncommitted (rule 3 of `changes`)."""
+    """Check that at most one membership change would be uncommitted (rule 3 of `membership_change`)."""
     changes = [entry for entry in entries if entry.kind is EntryKind.CHANGE]
     if not changes:
         return
@@ -176,12 +176,12 @@ def _check_install_snapshot(state: RaftState, message: InstallSnapshot) -> None:
     _check_position(snapshot.index, snapshot.term)
     if snapshot.index < 1 or snapshot.term > message.term or len(snapshot.chain) != CHAIN_BYTES:
         raise MessageRejected("the snapshot stands nowhere in a log")
-    broken = membership.check(snapshot.configuration)
+    broken = configuration.find_violation(snapshot.configuration)
     if broken is not None or not snapshot.configuration.voters:
         raise MessageRejected(f"the snapshot's configuration cannot be: {broken or 'no voters'}")
     log = state.log
     if message.term >= state.term and log.first_index() - 1 <= snapshot.index <= log.last_index:
-        same_term = log.has(snapshot.index, snapshot.term)
+        same_term = log.match_term(snapshot.index, snapshot.term)
         if not same_term and snapshot.index <= log.commit:
             raise MessageRejected(f"it contradicts entry {snapshot.index}, which is committed")
         if same_term and log.chain(snapshot.index) != snapshot.chain:

@@ -17,7 +17,7 @@ from collectionstore_node.replica.digests import CHECKPOINT_ENTRIES, Checkpoint,
 from collectionstore_node.replica.ports import State
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Outcome
-from collectionstore_node.statemachine.digest import read_digest, seal
+from collectionstore_node.statemachine.digest import read_digest, update_digest
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.members import MembershipRecord, apply_membership, read_membership
 from collectionstore_node.statemachine.reads import read_revision
@@ -67,7 +67,7 @@ class Applier:
             elif entry.kind is EntryKind.CHANGE:
                 configuration = activate(entry)
                 record = apply_membership(overlay, entry.index, decode_change(entry.data).context, configuration)
-                seal(overlay, read_header(overlay), entry.chain, configuration)
+                update_digest(overlay, read_header(overlay), entry.chain, configuration)
             results.append(Result(entry, outcomes))
             if entry.index % CHECKPOINT_ENTRIES == 0:
                 passed.append(Checkpoint(entry.index, read_digest(overlay)))

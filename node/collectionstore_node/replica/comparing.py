@@ -43,7 +43,7 @@ class Subject(Protocol):
     def raft_status(self) -> RaftStatus:
         """Return a view of the core."""
 
-    def condemn(self, reason: str) -> None:
+    def quarantine(self, reason: str) -> None:
         """Mark the data directory and end the member."""
 
 
@@ -134,7 +134,7 @@ class Comparing:
         late = self._patience.look(heard, verdict.agreed.keys() | differing.keys(), self._clock())
         self._note(verdict, late, raft.configuration.members())
         if self._own in verdict.diverged:
-            self._subject.condemn(_reason(self._own, verdict.diverged[self._own]))
+            self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
         for node_id in sorted(verdict.diverged):
             if node_id != self._own:
                 await self._tell(node_id)
@@ -142,7 +142,7 @@ class Comparing:
     async def _examine(self) -> None:
         verdict = await self._compare()
         if self._own in verdict.diverged:
-            self._subject.condemn(_reason(self._own, verdict.diverged[self._own]))
+            self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
 
     async def _compare(self) -> Verdict:
         members = sorted(self._subject.raft_status().configuration.members() - {self._own})

@@ -13,11 +13,11 @@ from collectionstore_node.raft.messages import Entry, HardState, NodeId, Term
 from collectionstore_node.replica.ports import Log
 
 WITNESS_LAG_S = 0.02
-"""How far the witness may be behind the acknowledgement of entries; see `storage.witness`."""
+"""How far the witness may be behind the acknowledgement of entries; see `storage.tail_marker`."""
 
 
 class Disk:
-    """Writes one log. Belongs to the event loop. `failed` is called with the first error of the witness."""
+    """Writes one log. Belongs to the event loop. `failed` is called with the first error of the tail_marker."""
 
     def __init__(self, log: Log, series: DiskSeries, failed: Callable[[BaseException], None], slow: SlowLog) -> None:
         self._log = log
@@ -43,7 +43,7 @@ class Disk:
         self._series.log_bytes.observe(sum(len(entry.data) for entry in entries))
 
     def sync(self, hard_state: HardState | None) -> asyncio.Future[None]:
-        """Begin to make everything appended so far durable, a new term or vote also in the witness."""
+        """Begin to make everything appended so far durable, a new term or vote also in the tail_marker."""
         self.syncing_since = self._loop.time()
         done = self._loop.run_in_executor(self._syncer, self._timed_sync, self._promises(hard_state))
         done.add_done_callback(self._synced)
@@ -93,7 +93,7 @@ class Disk:
 
     def _timed_attest(self) -> None:
         started = time.perf_counter()
-        self._log.attest()
+        self._log.sync_marker()
         self._series.witness_seconds.observe(time.perf_counter() - started)
 
     def _attested(self, done: asyncio.Future[None]) -> None:

@@ -446,10 +446,10 @@ class Driver:
         """Return a view of the core."""
         return self.raft.status()
 
-    def condemn(self, reason: str) -> None:
+    def quarantine(self, reason: str) -> None:
         """End this node for good: its state is wrong. The others elect a leader at once if it was this one."""
         try:
-            self._storage.condemn(reason)
+            self._storage.quarantine(reason)
         except NodeError as error:
             self.fail(error)
             return

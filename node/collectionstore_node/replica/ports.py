@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import Entry, HardState, SnapshotMetadata
-from collectionstore_node.raft.reader import LogReader
 from collectionstore_node.statemachine.view import View, Writes
 from collectionstore_node.storage import Applied, Identity, SnapshotFile
 
 
 class Log(LogReader, Protocol):
-    """The stored log. `sync`, `sync_entries`, `attest` and `reclaim` block and run in threads; the rest is the loop's.
+    """The stored log. `sync`, `sync_entries`, `sync_marker` and `reclaim` block and run in threads; the rest is for
+    the event loop.
 
     Every method raises `StorageFailed` at and after the first error of the disk.
     """
@@ -29,13 +30,13 @@ class Log(LogReader, Protocol):
         """Hand both to the operating system; a conflicting suffix is replaced."""
 
     def sync(self) -> None:
-        """Make durable, and witness, what was appended before the call."""
+        """Make durable, and tail marker, what was appended before the call."""
 
     def sync_entries(self) -> None:
-        """Make durable what was appended before the call; the witness follows with `attest`."""
+        """Make durable what was appended before the call; the tail marker follows with `sync_marker`."""
 
-    def attest(self) -> bool:
-        """Let the witness catch up with what is durable; return whether it was behind."""
+    def sync_marker(self) -> bool:
+        """Let the tail marker catch up with what is durable; return whether it was behind."""
 
     def compact(self, to: SnapshotMetadata) -> None:
         """Drop the entries up to `to.index`, which is applied."""
@@ -82,7 +83,7 @@ class Storage(Protocol):
     def spool(self) -> Path:
         """A folder for files on their way between nodes."""
 
-    def condemn(self, reason: str) -> None:
+    def quarantine(self, reason: str) -> None:
         """Mark the directory, durably, so that no process starts on it any more; `reason` is for people.
 
         Raises `StorageFailed`.

@@ -23,7 +23,7 @@ from collectionstore_node.statemachine.commands import (
     decode_batch,
 )
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
-from collectionstore_node.statemachine.digest import seal
+from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.transactions import apply_transaction
 from collectionstore_node.statemachine.view import Overlay
@@ -46,7 +46,7 @@ def apply_batch(overlay: Overlay, data: bytes, chain: bytes) -> list[Outcome]:
         header.revision += 1
         table.expire()
         outcomes.append(_apply_once(overlay, catalog, table, command, header.revision))
-    seal(overlay, header, chain, outcomes)
+    update_digest(overlay, header, chain, outcomes)
     return outcomes
 
 

@@ -27,7 +27,7 @@ from collectionstore_node.statemachine.view import Overlay, View
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def seal(overlay: Overlay, header: Header, chain: bytes, answer: object) -> None:
+def update_digest(overlay: Overlay, header: Header, chain: bytes, answer: object) -> None:
     """End an entry: take what it did to `overlay` since the last one into the digest, and store `header`.
 
     `chain` is the entry's; `answer` is what came of it, anything that msgspec encodes.

@@ -11,28 +11,29 @@ import msgspec
 import structlog
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
-from collectionstore_node.storage.condemned import check_not_condemned, condemn
-from collectionstore_node.storage.damage import Damaged
-from collectionstore_node.storage.directory import LOCK_FILE, DirectoryLock, sync_directory, write_file
+from collectionstore_node.storage.corruption import Corrupted
+from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
+from collectionstore_node.storage.durable_file import sync_directory, write_file
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import (
     IDENTITY_FILE,
     Identity,
     check_owner,
-    draw_identity,
+    new_identity,
     read_identity,
     write_identity,
 )
-from collectionstore_node.storage.raft_log import RaftLog
-from collectionstore_node.storage.rocks import FIRST_STATE, NODE_FAMILY, Opening, Rocks, WalDamaged
+from collectionstore_node.storage.log_store import LogStore
+from collectionstore_node.storage.quarantine import check_not_quarantined, quarantine
+from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, NODE_FAMILY, OpenMode, Rocks, WalCorrupted
+from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import SnapshotFile
-from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_leftovers, export_snapshot, install_snapshot
-from collectionstore_node.storage.state import State
-from collectionstore_node.storage.tuning import Tuning
-from collectionstore_node.storage.witness import Witness
+from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_inactive_states, export_snapshot, install_snapshot
+from collectionstore_node.storage.state_store import StateStore
+from collectionstore_node.storage.tail_marker import TailMarker
 
 _ROCKS: Final = "rocks"
-_WITNESS: Final = "WITNESS"
+_TAIL_MARKER: Final = "WITNESS"
 _SPOOL: Final = "spool"
 _CREATING: Final = "CREATING"
 _IDENTITY_KEY: Final = b"identity"
@@ -51,7 +52,7 @@ class Database:
     """An open data directory. Make one with `open`."""
 
     def __init__(self, path: Path, identity: Identity, tuning: Tuning, lock: DirectoryLock, *, created: bool) -> None:
-        """Open what a directory that was checked to be ours holds. Raises `Damaged` or `StorageFailed`."""
+        """Open what a directory that was checked to be ours holds. Raises `Corrupted` or `StorageFailed`."""
         self.path = path
         self.identity = identity
         self.created = created
@@ -62,12 +63,12 @@ class Database:
         self._lock = lock
         self._closed = False
         self.failstop = FailStop()
-        self._witness = Witness(path / _WITNESS, identity.node_id, self.failstop)
+        self._tail_marker = TailMarker(path / _TAIL_MARKER, identity.node_id, self.failstop)
         try:
             self.rocks = self._open_rocks()
             try:
                 self.state, self.log = self._read(self.rocks, self.failstop)
-                drop_leftovers(self.rocks, self.state.family)
+                drop_inactive_states(self.rocks, self.state.family)
                 # RocksDB has written what it replayed to synced tables; still, nothing is claimed before a sync.
                 self.log.sync()
                 _empty(self.spool)
@@ -75,7 +76,7 @@ class Database:
                 self.rocks.close()
                 raise
         except BaseException:
-            self._witness.close()
+            self._tail_marker.close()
             raise
 
     @classmethod
@@ -96,10 +97,10 @@ class Database:
             if identity is None:
                 identity = _create(path, cluster_id, name, tuning)
             check_owner(path, identity, cluster_id=cluster_id, name=name)
-            check_not_condemned(path)
+            check_not_quarantined(path)
             (path / _CREATING).unlink(missing_ok=True)
             return cls(path, identity, tuning, lock, created=created)
-        except Damaged as error:
+        except Corrupted as error:
             lock.release()
             raise DataDirectoryRefused(f"The data of this node in {path} is damaged. {error} {_ADVICE}") from error
         except BaseException as error:
@@ -119,7 +120,7 @@ class Database:
             if not self.failstop.failed:
                 self.log.sync()
         finally:
-            self._witness.close()
+            self._tail_marker.close()
             try:
                 self.rocks.close()
             finally:
@@ -129,32 +130,32 @@ class Database:
         """Open RocksDB; when its WAL is damaged, only if everything this node ever told anybody lies before that.
 
         A loss of power may leave the end of the WAL half written, zeros where data should be. That looks like damage
-        but took nothing away: the witness tells. The look is read-only, so what is refused stays as it was.
+        but took nothing away: the tail marker tells. The look is read-only, so what is refused stays as it was.
         """
         directory = self.path / _ROCKS
         try:
-            return Rocks(directory, self.tuning, self.failstop, Opening.NORMAL)
-        except WalDamaged as damage:
+            return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE)
+        except WalCorrupted as damage:
             failstop = FailStop()
             try:
-                examined = Rocks(directory, self.tuning, failstop, Opening.EXAMINE)
+                examined = Rocks(directory, self.tuning, failstop, OpenMode.READ_ONLY)
                 try:
                     self._read(examined, failstop)
                 finally:
                     examined.close()
-            except Damaged as loss:
-                raise Damaged(f"{damage} Before that place: {loss}") from loss
+            except Corrupted as loss:
+                raise Corrupted(f"{damage} Before that place: {loss}") from loss
             structlog.get_logger().warning("storage.tail_cut", path=str(directory), reason=str(damage))
-        return Rocks(directory, self.tuning, self.failstop, Opening.CUT)
+        return Rocks(directory, self.tuning, self.failstop, OpenMode.TRUNCATE_WAL)
 
-    def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[State, RaftLog]:
-        """Return the verified contents of `rocks`, changing nothing. Raises `Damaged`."""
+    def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[StateStore, LogStore]:
+        """Return the verified contents of `rocks`, changing nothing. Raises `Corrupted`."""
         node = rocks.family(NODE_FAMILY)
         if node.get(_IDENTITY_KEY) != msgspec.msgpack.encode(self.identity):
-            raise Damaged(f"{self.path / IDENTITY_FILE} belongs to another node than the database beside it.")
+            raise Corrupted(f"{self.path / IDENTITY_FILE} belongs to another node than the database beside it.")
         active = (node.get(ACTIVE_STATE) or b"").decode(errors="replace")
-        state = State(rocks, rocks.family(active))
-        return state, RaftLog(rocks, self._witness, state, failstop, self.tuning.log_cache_bytes)
+        state = StateStore(rocks, rocks.family(active))
+        return state, LogStore(rocks, self._tail_marker, state, failstop, self.tuning.log_cache_bytes)
 
     def export_snapshot(self, directory: Path) -> SnapshotFile:
         """Write the state as of now to a file in `directory`; see `snapshots.export_snapshot`."""
@@ -164,10 +165,10 @@ class Database:
         """Replace state machine and log by the snapshot in `path`; see `snapshots.install_snapshot`."""
         install_snapshot(self, path)
 
-    def condemn(self, reason: str) -> None:
+    def quarantine(self, reason: str) -> None:
         """Mark the directory so that it is refused from now on; see `condemned`. Raises `StorageFailed`."""
         try:
-            condemn(self.path, reason)
+            quarantine(self.path, reason)
         except OSError as error:
             raise self.failstop.fail("mark the data directory", error) from error
 
@@ -205,8 +206,8 @@ def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
         )
     write_file(marker, b"This directory is being set up; nothing in it was used yet.\n")
     shutil.rmtree(path / _ROCKS, ignore_errors=True)
-    identity = draw_identity(cluster_id, name)
-    rocks = Rocks(path / _ROCKS, tuning, FailStop(), Opening.CREATE)
+    identity = new_identity(cluster_id, name)
+    rocks = Rocks(path / _ROCKS, tuning, FailStop(), OpenMode.CREATE)
     try:
         batch = rocks.batch(rocks.family(NODE_FAMILY))
         batch[_IDENTITY_KEY] = msgspec.msgpack.encode(identity)
@@ -215,7 +216,7 @@ def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
         rocks.sync_wal()
     finally:
         rocks.close()
-    Witness.create(path / _WITNESS, identity.node_id)
+    TailMarker.create(path / _TAIL_MARKER, identity.node_id)
     sync_directory(path)
     sync_directory(path.parent)
     write_identity(path, identity)

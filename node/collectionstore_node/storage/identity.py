@@ -14,7 +14,7 @@ import msgspec
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.storage.directory import write_file
+from collectionstore_node.storage.durable_file import write_file
 
 IDENTITY_FILE: Final = "IDENTITY"
 FORMAT: Final = 2
@@ -40,7 +40,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node_id: str
 
 
-def draw_identity(cluster_id: str, name: str) -> Identity:
+def new_identity(cluster_id: str, name: str) -> Identity:
     """Return a new incarnation of a member."""
     return Identity(cluster_id, name, NodeId(1 + secrets.randbelow(2**63 - 1)))
 

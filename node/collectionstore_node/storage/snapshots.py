@@ -15,12 +15,12 @@ from typing import Final, Protocol
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import decode_metadata, encode
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.family import Family
-from collectionstore_node.storage.raft_log import RaftLog
-from collectionstore_node.storage.rocks import NODE_FAMILY, Rocks
+from collectionstore_node.storage.log_store import LogStore
+from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.rocks import NODE_FAMILY, Rocks
+from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import SnapshotFile, read_chunks, verify_snapshot, write_snapshot
-from collectionstore_node.storage.state import APPLIED_KEY, State
-from collectionstore_node.storage.tuning import Tuning
+from collectionstore_node.storage.state_store import APPLIED_KEY, StateStore
 
 ACTIVE_STATE: Final = b"state_family"
 """Key in the node family of the name of the active state family."""
@@ -29,12 +29,12 @@ _FLUSH_BYTES: Final = 8 << 20
 """While loading, flush before the memtable is full: a full one makes RocksDB wait with the GIL held."""
 
 
-class Stored(Protocol):
+class DataDirectory(Protocol):
     """The parts of a data directory that a snapshot touches; `Database` has them."""
 
     rocks: Rocks
-    state: State
-    log: RaftLog
+    state: StateStore
+    log: LogStore
     failstop: FailStop
     tuning: Tuning
 
@@ -48,7 +48,7 @@ class InstallStep(enum.Enum):
     FINISHED = "the old state is gone"
 
 
-def export_snapshot(database: Stored, directory: Path) -> SnapshotFile:
+def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
     """Write the state as of now to a file in `directory`; writes may go on meanwhile and are not in it.
 
     Blocks; for an executor. The caller removes the file. Raises `InvariantViolated` when nothing was applied yet.
@@ -69,7 +69,7 @@ def export_snapshot(database: Stored, directory: Path) -> SnapshotFile:
     return written._replace(path=path)
 
 
-def install_snapshot(database: Stored, path: Path) -> None:
+def install_snapshot(database: DataDirectory, path: Path) -> None:
     """Replace state machine and log by the snapshot in `path`. Term and vote stay.
 
     Blocks; for an executor. Nothing may be appended or committed meanwhile; reads see the old state until it is done.
@@ -79,7 +79,7 @@ def install_snapshot(database: Stored, path: Path) -> None:
         pass
 
 
-def install_steps(database: Stored, path: Path) -> Iterator[InstallStep]:
+def install_steps(database: DataDirectory, path: Path) -> Iterator[InstallStep]:
     """Do what `install_snapshot` does, one step for each item taken."""
     rocks, state = database.rocks, database.state
     try:
@@ -99,7 +99,7 @@ def install_steps(database: Stored, path: Path) -> Iterator[InstallStep]:
 
     batch = rocks.batch(rocks.family(NODE_FAMILY))
     batch[ACTIVE_STATE] = fresh.name.encode()
-    database.log.replace(metadata, batch)
+    database.log.reset_to_snapshot(metadata, batch)
     old = state.family
     state.switch(fresh)
     yield InstallStep.SWITCHED
@@ -108,7 +108,7 @@ def install_steps(database: Stored, path: Path) -> Iterator[InstallStep]:
     yield InstallStep.FINISHED
 
 
-def drop_leftovers(rocks: Rocks, active: Family) -> None:
+def drop_inactive_states(rocks: Rocks, active: Family) -> None:
     """Remove state families that an interrupted install left behind."""
     for name in rocks.state_names():
         if name != active.name:

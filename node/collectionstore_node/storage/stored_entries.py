@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from collectionstore_node.raft.messages import Entry, Index, chain_hash, decode_entry
-from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.family import Family
+from collectionstore_node.storage.rocksdb.family import Family
 
 FIRST_KEY: Final = b""
 LAST_KEY: Final = b"\xff" * 9
@@ -35,10 +35,10 @@ class StoredEntries:
         self._failstop = failstop
 
     def read_all(self, first: Index, previous: bytes) -> Iterator[Entry]:
-        """Yield every entry from `first` on, whose predecessor has chain `previous`. Raises `Damaged`."""
+        """Yield every entry from `first` on, whose predecessor has chain `previous`. Raises `Corrupted`."""
         for entry in self._scan(first, previous):
             if isinstance(entry, str):
-                raise Damaged(entry)
+                raise Corrupted(entry)
             yield entry
 
     def read(self, lo: Index, hi: Index, bytes_max: int, *, start: Index, previous: bytes | None) -> list[Entry]:

@@ -16,9 +16,9 @@ from collectionstore_node.replica.status import ConfigurationStatus, LeaderStatu
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
 from collectionstore_node.statemachine.members import MemberInfo
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 ME = MemberInfo(node_id=0xA1, name="shop-0", address="127.0.0.1:7401", http_address="127.0.0.1:7400")
 OTHER = MemberInfo(node_id=0xB2, name="shop-1", address="127.0.0.1:7411", http_address="127.0.0.1:7410")

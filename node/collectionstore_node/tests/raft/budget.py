@@ -13,7 +13,7 @@ the intact are a majority:
 Damage counts when it is done, not when it is found. When a replacement is in force, there is room for the next loss.
 
 What is outside of the promise is not injected: the loss of exactly those entries that were acknowledged within the lag
-of the witness (`storage.witness`), and damage that is deliberate (see the Byzantine actor).
+of the tail marker (`storage.tail_marker`), and damage that is deliberate (see the Byzantine actor).
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ from collectionstore_node.raft.messages import (
     VoteReply,
     chain_hash,
 )
-from collectionstore_node.raft.node import TERM_JUMP_MAX, RaftNode
+from collectionstore_node.raft.node import RaftNode
+from collectionstore_node.raft.term_gate import TERM_JUMP_MAX
 from collectionstore_node.raft.validation import TERM_MAX
 from collectionstore_node.tests.raft.cluster import Cluster
 from collectionstore_node.tests.raft.server import Server

@@ -1,8 +1,8 @@
 """A disk that obeys until it is told to fail: writes reach it in order, a crash keeps a prefix of the unsynced ones.
 
 What the storage adapter adds to a plain log is modelled as far as it decides: the chain of hashes is checked when the
-log is opened and when it is read, and the witness (`storage.witness`) tells a log that lost its end, or a term or vote
-that went back, from one that never had them. A disk that fails the check is refused, as the adapter refuses it.
+log is opened and when it is read, and the tail marker (`storage.tail_marker`) tells a log that lost its end, or a term or
+vote that went back, from one that never had them. A disk that fails the check is refused, as the adapter refuses it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
-from collectionstore_node.raft.memory_log import MemoryLog
+from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import NO_NODE, Entry, HardState, Index, NodeId, SnapshotMetadata, Term
-from collectionstore_node.raft.reader import LogReader
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 
 EMPTY_SNAPSHOT: Final = SnapshotMetadata()
 EMPTY_HARD_STATE: Final = HardState()
@@ -41,7 +41,7 @@ class Image:
         return self.entries[position].term if 0 <= position < len(self.entries) else None
 
 
-class Witness(NamedTuple):
+class TailRecord(NamedTuple):
     """Up to where the log was durable, and which term and vote were, when that was last written beside the log."""
 
     last_index: Index = Index(0)
@@ -56,8 +56,8 @@ class Disk:
     def __init__(self, image: Image) -> None:
         self._unsynced: list[Image] = []
         self._durable = image
-        self._witness = _witness_of(image)
-        self._attested_next = self._witness
+        self._tail_marker = _tail_of(image)
+        self._next_tail = self._tail_marker
         self.full = False
         """Every write fails until there is room again."""
         self.sync_fails = False
@@ -87,8 +87,8 @@ class Disk:
         return len(self._unsynced)
 
     @property
-    def witness(self) -> Witness:
-        return self._witness
+    def tail_marker(self) -> TailRecord:
+        return self._tail_marker
 
     def write(self, image: Image) -> None:
         """Add a write. Raises `StorageFailed` on a full disk, which holds nothing of it then."""
@@ -97,7 +97,7 @@ class Disk:
         self._unsynced.append(image)
 
     def sync(self) -> None:
-        """Make everything written durable; a new term or vote is in the witness too, entries follow a sync later."""
+        """Make everything written durable; a new term or vote is in the tail marker too, entries one sync later."""
         if self.sync_fails:
             self.sync_fails = False
             raise StorageFailed("sync the log: EIO")
@@ -105,23 +105,23 @@ class Disk:
             return
         self._durable = self._unsynced[-1]
         self._unsynced.clear()
-        record = _witness_of(self._durable)
-        promised = (record.term, record.vote) != (self._witness.term, self._witness.vote)
-        self._witness = record if promised else self._attested_next
-        self._attested_next = record
+        record = _tail_of(self._durable)
+        promised = (record.term, record.vote) != (self._tail_marker.term, self._tail_marker.vote)
+        self._tail_marker = record if promised else self._next_tail
+        self._next_tail = record
 
-    def lower_witness(self, last_index: Index, last_term: Term) -> None:
-        """Have the witness speak of no entry behind `last_index`, BEFORE a write takes entries away."""
-        if last_index < self._witness.last_index:
-            self._witness = self._witness._replace(last_index=last_index, last_term=last_term)
-        self._attested_next = self._witness
+    def lower_marker(self, last_index: Index, last_term: Term) -> None:
+        """Have the tail marker speak of no entry behind `last_index`, BEFORE a write takes entries away."""
+        if last_index < self._tail_marker.last_index:
+            self._tail_marker = self._tail_marker._replace(last_index=last_index, last_term=last_term)
+        self._next_tail = self._tail_marker
 
     def crash(self, kept: int = 0) -> None:
         """Lose all unsynced writes but the first `kept`."""
         if kept:
             self._durable = self._unsynced[kept - 1]
         self._unsynced.clear()
-        self._attested_next = self._witness
+        self._next_tail = self._tail_marker
         self.sync_fails = self.unreadable = False
 
     def open(self) -> Image:
@@ -133,12 +133,12 @@ class Disk:
                 raise DataDirectoryRefused(f"the chain breaks at entry {entry.index}")
         if image.hard_state.commit > image.last_index or image.applied.index > image.last_index:
             raise DataDirectoryRefused("entries are missing that were committed")
-        self._check_witness(image)
+        self._check_tail_marker(image)
         # What is damaged and was not found is not part of the log any more.
         self.rotten.clear()
         self.cut_from = self.forgotten = None
         self._durable = image
-        self._witness = self._attested_next = _witness_of(image)
+        self._tail_marker = self._next_tail = _tail_of(image)
         return image
 
     def _shown(self) -> Image:
@@ -150,20 +150,20 @@ class Disk:
             image = replace(image, hard_state=self.forgotten)
         return image
 
-    def _check_witness(self, image: Image) -> None:
-        witness, hard_state = self._witness, image.hard_state
-        if image.last_index < witness.last_index:
-            raise DataDirectoryRefused(f"the log ends at {image.last_index}, but {witness.last_index} was stored")
-        if witness.last_index >= image.snapshot.index and image.term_at(witness.last_index) != witness.last_term:
-            raise DataDirectoryRefused(f"entry {witness.last_index} is not the one that was stored")
-        other_vote = hard_state.term == witness.term and witness.vote not in (NO_NODE, hard_state.vote)
-        if hard_state.term < witness.term or other_vote:
+    def _check_tail_marker(self, image: Image) -> None:
+        marker, hard_state = self._tail_marker, image.hard_state
+        if image.last_index < marker.last_index:
+            raise DataDirectoryRefused(f"the log ends at {image.last_index}, but {marker.last_index} was stored")
+        if marker.last_index >= image.snapshot.index and image.term_at(marker.last_index) != marker.last_term:
+            raise DataDirectoryRefused(f"entry {marker.last_index} is not the one that was stored")
+        other_vote = hard_state.term == marker.term and marker.vote not in (NO_NODE, hard_state.vote)
+        if hard_state.term < marker.term or other_vote:
             raise DataDirectoryRefused("the stored term and vote are older than those that were promised")
 
 
-def _witness_of(image: Image) -> Witness:
+def _tail_of(image: Image) -> TailRecord:
     last = image.last_index
-    return Witness(last, image.term_at(last) or Term(0), image.hard_state.term, image.hard_state.vote)
+    return TailRecord(last, image.term_at(last) or Term(0), image.hard_state.term, image.hard_state.vote)
 
 
 class StoredLog(LogReader):

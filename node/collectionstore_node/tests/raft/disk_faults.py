@@ -84,11 +84,11 @@ def cut(world: World) -> bool:
     server = _victim(world)
     if server is None:
         return False
-    witness, first = server.disk.witness, Index(server.disk.durable.snapshot.index + 1)
-    if witness.last_index < first:
+    tail_marker, first = server.disk.tail_marker, Index(server.disk.durable.snapshot.index + 1)
+    if tail_marker.last_index < first:
         return False
     world.crash(server, 0)
-    server.disk.cut_from = Index(world.random.randrange(first, witness.last_index + 1))
+    server.disk.cut_from = Index(world.random.randrange(first, tail_marker.last_index + 1))
     _damaged(world, server)
     return True
 
@@ -98,12 +98,12 @@ def forget(world: World) -> bool:
     server = _victim(world)
     if server is None:
         return False
-    witness = server.disk.witness
-    if witness.vote == NO_NODE and witness.term < 2:
+    tail_marker = server.disk.tail_marker
+    if tail_marker.vote == NO_NODE and tail_marker.term < 2:
         return False
     world.crash(server, 0)
-    back = 0 if witness.vote != NO_NODE else 1
-    server.disk.forgotten = HardState(Term(witness.term - back), NO_NODE, Index(0))
+    back = 0 if tail_marker.vote != NO_NODE else 1
+    server.disk.forgotten = HardState(Term(tail_marker.term - back), NO_NODE, Index(0))
     _damaged(world, server)
     return True
 

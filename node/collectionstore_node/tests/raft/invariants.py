@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from collectionstore_node.raft.memory_log import MemoryLog
 from collectionstore_node.raft.messages import (
     NO_NODE,
     AppendEntries,
@@ -30,6 +29,7 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.ready import Ready, Role
 from collectionstore_node.tests.raft.disk import Image
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 from collectionstore_node.tests.raft.promises import Promises, ReadKey
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from collectionstore_node.raft.memory_log import MemoryLog
 from collectionstore_node.raft.messages import (
     AppendReply,
     EntryKind,
@@ -26,6 +25,7 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import Ready
 from collectionstore_node.tests.raft.disk import Disk, Image, StoredLog
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 
 if TYPE_CHECKING:
     from collectionstore_node.tests.raft.cluster import Cluster
@@ -151,7 +151,7 @@ class Server:
             first = ready.entries[0].index
             if first <= self.log.last_index():
                 last = Index(first - 1)
-                self.disk.lower_witness(last, self.log.term(last))
+                self.disk.lower_marker(last, self.log.term(last))
             self.log.append(ready.entries)
         if ready.entries or ready.hard_state is not None:
             self._write(ready.hard_state)
@@ -248,7 +248,7 @@ class Server:
 
     def _install(self, metadata: SnapshotMetadata) -> None:
         old = self.log.snapshot()
-        self.disk.lower_witness(old.index, old.term)
+        self.disk.lower_marker(old.index, old.term)
         self.log.install(metadata)
         self.applied = metadata
         self._write(None)

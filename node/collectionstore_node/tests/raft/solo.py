@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from collectionstore_node.raft.memory_log import MemoryLog
 from collectionstore_node.raft.messages import (
     GENESIS_CHAIN,
     AppendEntries,
@@ -27,6 +26,7 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import ReadState
 from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 
 M = TypeVar("M")
 

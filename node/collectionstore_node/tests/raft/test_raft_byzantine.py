@@ -33,8 +33,8 @@ from collectionstore_node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from collectionstore_node.raft.node import TERM_JUMP_MAX
 from collectionstore_node.raft.ready import Role
+from collectionstore_node.raft.term_gate import TERM_JUMP_MAX
 from collectionstore_node.raft.validation import TERM_MAX
 from collectionstore_node.replica.attribution import attribute, vitals
 from collectionstore_node.replica.digests import compare

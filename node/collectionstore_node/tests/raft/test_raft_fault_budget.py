@@ -125,7 +125,7 @@ def test_server_that_comes_back_without_its_vote_is_noticed() -> None:
 
 
 def test_acknowledged_entry_that_is_lost_is_noticed() -> None:
-    """More broken than promised: two of three disks go back in time, and their witnesses with them."""
+    """More broken than promised: two of three disks go back in time, and their tail markers with them."""
     cluster = Cluster.of(1, 2, 3)
     cluster.elect(1)
     old = {node_id: cluster[node_id].disk.durable for node_id in (2, 3)}

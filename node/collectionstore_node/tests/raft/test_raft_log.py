@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.log import TAIL_ENTRIES_MAX, RaftLog
-from collectionstore_node.raft.memory_log import MemoryLog
+from collectionstore_node.raft.log_reader import Compacted, Unavailable
 from collectionstore_node.raft.messages import (
     GENESIS_CHAIN,
     Configuration,
@@ -20,7 +20,7 @@ from collectionstore_node.raft.messages import (
     Term,
     chain_hash,
 )
-from collectionstore_node.raft.reader import Compacted, Unavailable
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 from collectionstore_node.tests.raft.solo import make_entries
 
 
@@ -35,7 +35,7 @@ def open_log(stored: tuple[Entry, ...] = (), *, compacted_to: int = 0, commit: i
 def store(log: RaftLog, reader: MemoryLog) -> None:
     entries = log.unstable()
     reader.append(entries)
-    log.stored(entries)
+    log.stable_to(entries)
 
 
 def test_empty_log_has_term_0_at_index_0() -> None:
@@ -97,7 +97,7 @@ def test_compacted_terms_are_gone_even_from_memory() -> None:
     for index in (0, 1, 2):
         with pytest.raises(Compacted):
             log.term(Index(index))
-        assert not log.has(Index(index), Term(0))
+        assert not log.match_term(Index(index), Term(0))
     with pytest.raises(Compacted):
         log.entries(Index(3), Index(5), 100)
 
@@ -106,7 +106,7 @@ def test_append_replaces_a_conflicting_suffix() -> None:
     old = make_entries([1, 1, 1, 1])
     log, reader = open_log(old)
     new = make_entries([2, 2], after=old[1])
-    assert log.first_unknown(new) == 0
+    assert log.find_conflict(new) == 0
     log.append(new)
     assert (log.last_index, log.last_term, log.stable) == (4, 2, 2)
     assert log.unstable() == new
@@ -118,10 +118,10 @@ def test_append_replaces_a_conflicting_suffix() -> None:
 def test_first_unknown_skips_what_is_already_here() -> None:
     old = make_entries([1, 1, 2])
     log, _ = open_log(old)
-    assert log.first_unknown(old) == 3
-    assert log.first_unknown(old[:1]) == 1
-    assert log.first_unknown((*old, *make_entries([3], after=old[2]))) == 3
-    assert log.first_unknown((old[1], *make_entries([3], after=old[1]))) == 1
+    assert log.find_conflict(old) == 3
+    assert log.find_conflict(old[:1]) == 1
+    assert log.find_conflict((*old, *make_entries([3], after=old[2]))) == 3
+    assert log.find_conflict((old[1], *make_entries([3], after=old[1]))) == 1
 
 
 def test_append_refuses_a_gap() -> None:
@@ -174,7 +174,7 @@ def test_late_completion_does_not_cover_what_replaced_the_entry() -> None:
     writing = log.unstable()
     log.append(make_entries([2], after=first[1]))
     reader.append(writing)
-    log.stored(writing)
+    log.stable_to(writing)
     assert log.stable == 2, "the common part is stored, entry 3 of term 1 is not part of this log any more"
     assert [entry.term for entry in log.unstable()] == [2]
 
@@ -188,7 +188,7 @@ def test_late_completion_covers_a_longer_log_that_came_back() -> None:
     log.append(make_entries([2], after=first[0]))
     log.append(first[1:])
     reader.append(writing)
-    log.stored(writing)
+    log.stable_to(writing)
     assert log.stable == 3
     assert log.unstable() == ()
 
@@ -198,25 +198,25 @@ def test_only_durable_entries_are_applicable() -> None:
     log, reader = open_log()
     log.append(make_entries([1, 1]))
     log.commit_to(Index(2))
-    assert not log.has_applicable()
-    assert log.applicable(100) == ()
+    assert not log.has_next_committed()
+    assert log.next_committed(100) == ()
     store(log, reader)
-    assert [entry.index for entry in log.applicable(100)] == [1, 2]
+    assert [entry.index for entry in log.next_committed(100)] == [1, 2]
 
 
 def test_applicable_ends_where_the_disk_ends() -> None:
     log, _ = open_log(make_entries([1]))
     log.append(make_entries([1, 1])[1:])
     log.commit_to(Index(2))
-    assert [entry.index for entry in log.applicable(100)] == [1]
+    assert [entry.index for entry in log.next_committed(100)] == [1]
 
 
 def test_applicable_is_paged_without_gaps() -> None:
     """S20: pages by bytes, each starting where the last was applied."""
     log, _ = open_log(make_entries([1] * 7, data=b"12345"), commit=7)
     seen = []
-    while log.has_applicable():
-        page = log.applicable(12)
+    while log.has_next_committed():
+        page = log.next_committed(12)
         seen += [entry.index for entry in page]
         log.applied_to(page[-1].index)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
@@ -246,14 +246,14 @@ def test_applied_never_falls_and_never_passes_commit() -> None:
 def test_last_with_term_at_most_finds_the_backtracking_point(index: int, term: int, expected: tuple[int, int]) -> None:
     """The follower's half of fast backtracking (Raft 5.3, end; example of etcd-io/raft)."""
     log, _ = open_log(make_entries([1, 3, 3, 4, 4, 5, 5, 5, 6]))
-    assert log.last_with_term_at_most(Index(index), Term(term)) == expected
+    assert log.find_conflict_by_term(Index(index), Term(term)) == expected
 
 
 def test_last_with_term_at_most_stops_at_the_compacted_part() -> None:
     log, _ = open_log(make_entries([2, 2, 5, 5]), compacted_to=2)
-    assert log.last_with_term_at_most(Index(4), Term(3)) == (2, 2)
-    assert log.last_with_term_at_most(Index(4), Term(1)) == (1, 0)
-    assert log.last_with_term_at_most(Index(1), Term(9)) == (1, 0)
+    assert log.find_conflict_by_term(Index(4), Term(3)) == (2, 2)
+    assert log.find_conflict_by_term(Index(4), Term(1)) == (1, 0)
+    assert log.find_conflict_by_term(Index(1), Term(9)) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -276,12 +276,12 @@ def test_restore_replaces_everything() -> None:
     behind = make_entries([4], after=snapshot)
     log.append(behind)
     assert log.unstable() == behind
-    assert not log.has_applicable(), "nothing is applied before the snapshot is installed"
+    assert not log.has_next_committed(), "nothing is applied before the snapshot is installed"
     reader.install(snapshot)
     store(log, reader)
-    log.installed(snapshot)
+    log.stable_snapshot_to(snapshot)
     log.commit_to(Index(10))
-    assert log.applicable(100) == behind
+    assert log.next_committed(100) == behind
 
 
 def test_a_second_snapshot_may_overtake_the_first() -> None:
@@ -292,10 +292,10 @@ def test_a_second_snapshot_may_overtake_the_first() -> None:
     log.restore(first)
     log.restore(second)
     reader.install(first)
-    log.installed(first)
+    log.stable_snapshot_to(first)
     assert (log.applied, log.last_index, log.pending_snapshot) == (5, 9, second)
     reader.install(second)
-    log.installed(second)
+    log.stable_snapshot_to(second)
     assert (log.applied, log.pending_snapshot) == (9, None)
 
 
@@ -335,7 +335,7 @@ def test_read_error_is_raised_and_never_looks_like_an_empty_log() -> None:
     """S19 (databendlabs/openraft#1795)."""
     log = RaftLog(UnreadableLog(make_entries([1, 1])), Index(2), Index(0))
     with pytest.raises(OSError, match="unreadable"):
-        log.applicable(100)
+        log.next_committed(100)
 
 
 class ForgetfulLog(MemoryLog):
@@ -348,4 +348,4 @@ class ForgetfulLog(MemoryLog):
 def test_missing_entries_are_an_alarm() -> None:
     log = RaftLog(ForgetfulLog(make_entries([1, 1])), Index(2), Index(0))
     with pytest.raises(InvariantViolated, match="no entry 1"):
-        log.applicable(100)
+        log.next_committed(100)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import Index, NodeId
-from collectionstore_node.raft.progress import Inflights, Progress
 from collectionstore_node.raft.ready import ProgressState
+from collectionstore_node.raft.tracker.progress import Inflights, Progress
 
 
 def make_progress(state: ProgressState, *, match: int, next_index: int, pending: int = 0) -> Progress:
@@ -154,12 +154,12 @@ def test_snapshot_sends_nothing() -> None:
 
 def test_commit_is_news_until_it_was_sent() -> None:
     progress = make_progress(ProgressState.REPLICATE, match=3, next_index=6)
-    assert progress.commit_is_news(Index(2))
+    assert progress.can_bump_commit(Index(2))
     progress.sent(0, 0, Index(2))
-    assert not progress.commit_is_news(Index(2))
-    assert progress.commit_is_news(Index(4))
+    assert not progress.can_bump_commit(Index(2))
+    assert progress.can_bump_commit(Index(4))
     progress.sent(0, 0, Index(5))
-    assert not progress.commit_is_news(Index(9)), "the follower was told of everything it was sent"
+    assert not progress.can_bump_commit(Index(9)), "the follower was told of everything it was sent"
 
 
 def test_probing_again_forgets_the_commit_sent_beyond() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.raft.messages import Index, NodeId
-from collectionstore_node.raft.quorum import MAX_INDEX, VoteResult, committed_index, vote_result
+from collectionstore_node.raft.tracker.quorum import MAX_INDEX, VoteResult, committed_index, vote_result
 
 NODES = [NodeId(n) for n in range(1, 8)]
 voter_sets = st.sets(st.sampled_from(NODES), max_size=7).map(sorted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectionstore_node.raft.messages import NO_NODE, Configuration, Index, NodeId
-from collectionstore_node.raft.read_index import ForwardedReads, ReadQueue, ReadRequest
+from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadQueue, ReadRequest
 
 LEADER = NodeId(1)
 THREE = Configuration(voters=(NodeId(1), NodeId(2), NodeId(3)))
@@ -21,7 +21,7 @@ def confirmed_ids(reads: ReadQueue, configuration: Configuration = THREE) -> lis
 def test_waiting_reads_share_one_round() -> None:
     reads = ReadQueue()
     for request_id in (1, 2, 3):
-        reads.ask(own(request_id))
+        reads.add(own(request_id))
     sequence = reads.begin_round(Index(7))
     assert not reads.waiting
     reads.acknowledged(NodeId(2), sequence)
@@ -33,9 +33,9 @@ def test_waiting_reads_share_one_round() -> None:
 def test_acknowledgement_of_an_earlier_round_confirms_nothing_newer() -> None:
     """S5: an old heartbeat's reply must not confirm a later read (etcd-io/etcd#20418, etcd-io/raft#397)."""
     reads = ReadQueue()
-    reads.ask(own(1))
+    reads.add(own(1))
     first = reads.begin_round(Index(7))
-    reads.ask(own(1))
+    reads.add(own(1))
     reads.begin_round(Index(9))
     reads.acknowledged(NodeId(2), first)
     assert confirmed_ids(reads) == [1]
@@ -44,9 +44,9 @@ def test_acknowledgement_of_an_earlier_round_confirms_nothing_newer() -> None:
 
 def test_later_acknowledgement_confirms_earlier_rounds_and_late_ones_do_not_undo_it() -> None:
     reads = ReadQueue()
-    reads.ask(own(1))
+    reads.add(own(1))
     first = reads.begin_round(Index(7))
-    reads.ask(own(2))
+    reads.add(own(2))
     second = reads.begin_round(Index(9))
     reads.acknowledged(NodeId(2), second)
     reads.acknowledged(NodeId(2), first)
@@ -55,13 +55,13 @@ def test_later_acknowledgement_confirms_earlier_rounds_and_late_ones_do_not_undo
 
 def test_round_counts_against_the_present_joint_configuration() -> None:
     reads = ReadQueue()
-    reads.ask(own(1))
+    reads.add(own(1))
     sequence = reads.begin_round(Index(7))
     reads.acknowledged(NodeId(2), sequence)
     assert confirmed_ids(reads, JOINT) == [], "a majority of the new voters is missing"
     reads.acknowledged(NodeId(4), sequence)
     assert confirmed_ids(reads, JOINT) == [1]
-    reads.ask(own(2))
+    reads.add(own(2))
     sequence = reads.begin_round(Index(8))
     reads.acknowledged(NodeId(4), sequence)
     assert confirmed_ids(reads, JOINT) == [], "a majority of the old voters is missing"
@@ -71,7 +71,7 @@ def test_round_counts_against_the_present_joint_configuration() -> None:
 
 def test_acknowledgements_of_learners_do_not_count() -> None:
     reads = ReadQueue()
-    reads.ask(own(1))
+    reads.add(own(1))
     sequence = reads.begin_round(Index(7))
     reads.acknowledged(NodeId(9), sequence)
     assert confirmed_ids(reads) == []
@@ -79,7 +79,7 @@ def test_acknowledgements_of_learners_do_not_count() -> None:
 
 def test_leader_outside_the_voters_does_not_confirm_itself() -> None:
     reads = ReadQueue()
-    reads.ask(own(1))
+    reads.add(own(1))
     sequence = reads.begin_round(Index(7))
     others = Configuration(voters=(NodeId(2), NodeId(3)))
     reads.acknowledged(NodeId(2), sequence)
@@ -90,10 +90,10 @@ def test_leader_outside_the_voters_does_not_confirm_itself() -> None:
 
 def test_own_requests_are_those_of_no_follower() -> None:
     reads = ReadQueue()
-    reads.ask(own(1))
-    reads.ask(ReadRequest(NodeId(2), 5))
+    reads.add(own(1))
+    reads.add(ReadRequest(NodeId(2), 5))
     reads.begin_round(Index(7))
-    reads.ask(own(2))
+    reads.add(own(2))
     assert sorted(reads.own_requests()) == [1, 2]
 
 

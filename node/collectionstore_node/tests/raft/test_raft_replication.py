@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from collectionstore_node.errors import InvariantViolated, Overloaded
-from collectionstore_node.raft.memory_log import MemoryLog
 from collectionstore_node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -23,6 +22,7 @@ from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import ProgressState, ProgressStatus
 from collectionstore_node.raft.replication import MESSAGE_ENTRIES_MAX
 from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 from collectionstore_node.tests.raft.solo import Solo, make_entries, voters
 
 

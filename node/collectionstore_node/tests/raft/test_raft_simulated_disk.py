@@ -1,6 +1,6 @@
 """The simulated disk fails as real ones do, and what the storage adapter would find is found.
 
-The same cases on real files: `tests/storage/test_damaged_wal.py`, `test_witness.py` and `test_io_errors.py`.
+The same cases on real files: `tests/storage/test_damaged_wal.py`, `test_tail_marker.py` and `test_io_errors.py`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
-from collectionstore_node.raft.memory_log import MemoryLog
 from collectionstore_node.raft.messages import NO_NODE, HardState, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.tests.raft.cluster import Cluster
 from collectionstore_node.tests.raft.disk import Disk, Image, StoredLog
+from collectionstore_node.tests.raft.memory_log import MemoryLog
 from collectionstore_node.tests.raft.solo import make_entries
 
 ENTRIES = make_entries([1, 1, 2, 2, 3])
@@ -76,39 +76,39 @@ def test_rot_does_not_matter_once_the_entry_was_replaced_or_compacted() -> None:
     for later in (replaced, compacted):
         disk = written(image())
         disk.rotten[Index(3)] = Term(2)
-        disk.lower_witness(Index(2), Term(1))
+        disk.lower_marker(Index(2), Term(1))
         disk.write(later)
         disk.sync()
         assert disk.open() == later
 
 
-def test_log_that_lost_its_witnessed_end_is_refused() -> None:
-    """Nothing in the rest of it looks wrong: only the witness knows (rocksdb#6288)."""
+def test_log_that_lost_its_marked_end_is_refused() -> None:
+    """Nothing in the rest of it looks wrong: only the tail marker knows (rocksdb#6288)."""
     disk = written(image())
     disk.cut_from = Index(5)
     with pytest.raises(DataDirectoryRefused, match="the log ends at 4, but 5 was stored"):
         disk.open()
 
 
-def test_witness_follows_entries_one_sync_behind_and_a_vote_at_once() -> None:
+def test_tail_marker_follows_entries_one_sync_behind_and_a_vote_at_once() -> None:
     disk = written(image(2), image(3), image(4))
-    assert disk.witness.last_index == 3
+    assert disk.tail_marker.last_index == 3
     later = image(4, HardState(Term(4), NodeId(1), Index(2)))
     disk.write(later)
     disk.sync()
-    assert disk.witness == (Index(4), Term(2), Term(4), NodeId(1))
+    assert disk.tail_marker == (Index(4), Term(2), Term(4), NodeId(1))
 
 
 @pytest.mark.parametrize("kept", [0, 1])
-def test_witness_never_speaks_of_entries_that_were_taken_away(kept: int) -> None:
+def test_tail_marker_never_speaks_of_entries_that_were_taken_away(kept: int) -> None:
     """It is lowered before the write that replaces them, whether or not that write survives."""
     disk = written(image(), image())
-    assert disk.witness.last_index == 5
-    disk.lower_witness(Index(2), Term(1))
+    assert disk.tail_marker.last_index == 5
+    disk.lower_marker(Index(2), Term(1))
     replaced = Image(entries=make_entries([1, 1, 4]), hard_state=HardState(Term(4)))
     disk.write(replaced)
     disk.crash(kept)
-    assert disk.witness.last_index == 2
+    assert disk.tail_marker.last_index == 2
     assert disk.open() == (replaced if kept else image())
 
 

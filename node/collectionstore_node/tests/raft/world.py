@@ -14,7 +14,7 @@ from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import Index, InstallSnapshot, Message, NodeId
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.raft.settings import RaftSettings
-from collectionstore_node.storage.identity import draw_identity
+from collectionstore_node.storage.identity import new_identity
 from collectionstore_node.tests.raft.budget import Budget
 from collectionstore_node.tests.raft.cluster import Cluster
 from collectionstore_node.tests.raft.invariants import Vitals
@@ -104,7 +104,7 @@ class World:
 
     def new_incarnation(self, name: str) -> NodeId:
         """Return the id that an empty data directory of a member draws, as nodes draw it (S11)."""
-        drawn = draw_identity("simulated", name).node_id
+        drawn = new_identity("simulated", name).node_id
         number = self._numbers.setdefault(drawn, NodeId(len(self._numbers) + 1))
         self.names[number] = name
         return number

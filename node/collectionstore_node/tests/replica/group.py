@@ -24,7 +24,7 @@ from collectionstore_node.replica.ports import Storage
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage import Database
-from collectionstore_node.storage.raft_log import RaftLog
+from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.tracing.spans import Tracing
@@ -45,7 +45,7 @@ PATIENCE_S: Final = 30.0
 class StubbornLog:
     """A log whose syncs hang while `open` is not set, or fail once `broken` is true."""
 
-    def __init__(self, log: RaftLog) -> None:
+    def __init__(self, log: LogStore) -> None:
         self._log = log
         self.open = threading.Event()
         self.open.set()

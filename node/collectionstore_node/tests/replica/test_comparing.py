@@ -180,7 +180,7 @@ class Leader:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         return (Checkpoint(Index(5), GOOD),)
 
-    def condemn(self, reason: str) -> None:
+    def quarantine(self, reason: str) -> None:
         self.condemned.append(reason)
 
     def raft_status(self) -> RaftStatus:

@@ -77,7 +77,7 @@ def test_named_tests_exist(row: Row) -> None:
     """Each test is a function of the file that it is said to be in."""
     for test in row.tests:
         file, function = test.split("::")
-        base = ROOT if file.startswith(("operator/", "tests/")) else TESTS
+        base = ROOT if file.startswith(("operator/", "local/", "tests/")) else TESTS
         assert re.search(rf"^(async )?def {function}\(", (base / file).read_text(), re.MULTILINE), test
 
 

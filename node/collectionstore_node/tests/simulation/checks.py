@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import Index, NodeId, Term
-from collectionstore_node.raft.reader import Compacted
 from collectionstore_node.replica.driver import Driver
 from collectionstore_node.replica.status import show_id
 from collectionstore_node.tests.simulation.hosts import Host

@@ -317,7 +317,7 @@ async def bit_rot(chaos: Chaos) -> None:
     host = _damageable(chaos)
     host.kill()
     if chaos.random.random() < 0.2:
-        host.disk.rot_witness()
+        host.disk.rot_tail_marker()
     elif not host.disk.rot_log(chaos.random):
         restart(host)
         raise Skipped

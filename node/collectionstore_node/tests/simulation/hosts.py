@@ -172,7 +172,7 @@ class Cluster:
     def __init__(
         self, loop: SimulatedLoop, network: Network, trace: Trace, random: Random, pace: Pace, directory: Path
     ) -> None:
-        """`directory` holds what are real files: witnesses and spools."""
+        """`directory` holds what are real files: tail markers and spools."""
         self.loop = loop
         self.network = network
         self.trace = trace

@@ -1,7 +1,7 @@
 """RocksDB in memory: column families, a WAL that a crash may cut, and a disk that can fail, fill up and rot.
 
 It stands in for `storage.rocks.Rocks` and `storage.family.Family` alone. All that lies above runs as it is: the log
-with its checks, the state, snapshots and their installation, and the witness, which is a real file.
+with its checks, the state, snapshots and their installation, and the tail marker, which is a real file.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import cast
 
 from rocksdict import ColumnFamily, WriteBatch
 
-from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.family import Family
-from collectionstore_node.storage.rocks import STATE_PREFIX, UNSYNCED_BATCHES_MAX, Rocks
+from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.rocks import STATE_PREFIX, UNSYNCED_BATCHES_MAX, Rocks
 
 _Change = tuple[str, bytes, bytes | None]
 """Family, key, value; a value of None removes the key."""
@@ -219,9 +219,9 @@ class MemoryRocks(Rocks):
         """Whether an injected fault was met."""
 
     def family(self, name: str) -> Family:
-        """Return an existing column family. Raises `Damaged` when there is none of that name."""
+        """Return an existing column family. Raises `Corrupted` when there is none of that name."""
         if name not in self._families:
-            raise Damaged(f"The column family {name!r} is missing.")
+            raise Corrupted(f"The column family {name!r} is missing.")
         return self._families[name]
 
     def create_state(self) -> Family:

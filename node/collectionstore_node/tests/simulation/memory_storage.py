@@ -1,15 +1,15 @@
-"""A data directory on the simulated disk: the real log, state, snapshots and witness over `MemoryRocks`.
+"""A data directory on the simulated disk: the real log, state, snapshots and tail marker over `MemoryRocks`.
 
 What survives what:
 
-| event | WAL not synced | witness | spool |
+| event | WAL not synced | tail marker | spool |
 |---|---|---|---|
 | the process is killed | survives: the kernel has it | as written | emptied at the next start |
 | the power is lost | any beginning of it survives | as written: each write is synced | emptied at the next start |
 | a sync reports an error | any beginning of it survives | as written | emptied at the next start |
 | the disk is full | survives | as written | emptied at the next start |
 | a bit rots in the log | the next start refuses | | |
-| the witness rots | the next start refuses | | |
+| the tail marker rots | the next start refuses | | |
 | the disk is lost | gone | gone | gone |
 """
 
@@ -24,15 +24,15 @@ import msgspec
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.storage.condemned import check_not_condemned
-from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.database import Database
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import Identity
-from collectionstore_node.storage.rocks import FIRST_STATE, LOG_FAMILY, NODE_FAMILY
-from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_leftovers
-from collectionstore_node.storage.tuning import Tuning
-from collectionstore_node.storage.witness import Witness
+from collectionstore_node.storage.quarantine import check_not_quarantined
+from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, LOG_FAMILY, NODE_FAMILY
+from collectionstore_node.storage.rocksdb.tuning import Tuning
+from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_inactive_states
+from collectionstore_node.storage.tail_marker import TailMarker
 from collectionstore_node.tests.simulation.memory_rocks import MemoryRocks, Pairs, RocksDisk
 
 _IDENTITY_KEY: Final = b"identity"
@@ -44,7 +44,7 @@ class MemoryDisk:
     """The disk of one host: what is on it, and the one process that uses it."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory` holds what is a real file: the witness and the spool."""
+        """`directory` holds what is a real file: the tail marker and the spool."""
         self.directory = directory
         self.identity: Identity | None = None
         self.rocks = RocksDisk()
@@ -58,13 +58,13 @@ class MemoryDisk:
         Raises `DataDirectoryRefused` when what is there is damaged.
         """
         self.release()
-        check_not_condemned(self.directory)
+        check_not_quarantined(self.directory)
         created = self.identity is None
         if self.identity is None:
             self._create(Identity(cluster_id, name, node_id))
         try:
             self.user = MemoryDatabase(self, created=created)
-        except Damaged as error:
+        except Corrupted as error:
             raise DataDirectoryRefused(str(error)) from error
         return self.user
 
@@ -101,10 +101,10 @@ class MemoryDisk:
         pairs.put(key, value[:at] + bytes((value[at] ^ 1 << random.randrange(8),)) + value[at + 1 :])
         return True
 
-    def rot_witness(self) -> None:
-        """Make both slots of the witness unreadable."""
+    def rot_tail_marker(self) -> None:
+        """Make both slots of the tail marker unreadable."""
         self.rotten = True
-        path = self._witness
+        path = self._tail_marker
         path.write_bytes(bytes(byte ^ 0x55 for byte in path.read_bytes()))
 
     @property
@@ -117,7 +117,7 @@ class MemoryDisk:
         self.rocks.faults.fail_sync = self.rocks.faults.full = False
 
     @property
-    def _witness(self) -> Path:
+    def _tail_marker(self) -> Path:
         return self.directory / "WITNESS"
 
     def _create(self, identity: Identity) -> None:
@@ -126,7 +126,7 @@ class MemoryDisk:
         node.put(_IDENTITY_KEY, msgspec.msgpack.encode(identity))
         node.put(ACTIVE_STATE, FIRST_STATE.encode())
         self.rocks.families = {NODE_FAMILY: node, LOG_FAMILY: Pairs(), FIRST_STATE: Pairs()}
-        Witness.create(self._witness, identity.node_id)
+        TailMarker.create(self._tail_marker, identity.node_id)
         self.identity = identity
 
 
@@ -134,9 +134,9 @@ class MemoryDatabase(Database):
     """`Database` on a `MemoryDisk`: opened and verified by the same steps, without directories and locks."""
 
     def __init__(self, disk: MemoryDisk, *, created: bool) -> None:
-        """Read and verify what is on the disk. Raises `Damaged`."""
+        """Read and verify what is on the disk. Raises `Corrupted`."""
         if disk.identity is None:
-            raise Damaged("There is no identity.")
+            raise Corrupted("There is no identity.")
         self.path = disk.directory
         self.identity = disk.identity
         self.created = created
@@ -144,20 +144,20 @@ class MemoryDatabase(Database):
         self.spool = disk.directory / "spool"
         self.failstop = FailStop()
         self._closed = False
-        self._witness = Witness(disk.directory / "WITNESS", self.identity.node_id, self.failstop)
+        self._tail_marker = TailMarker(disk.directory / "WITNESS", self.identity.node_id, self.failstop)
         try:
             self.rocks = MemoryRocks(disk.rocks, self.failstop)
             self.state, self.log = self._read(self.rocks, self.failstop)
-            drop_leftovers(self.rocks, self.state.family)
+            drop_inactive_states(self.rocks, self.state.family)
             self.log.sync()
             shutil.rmtree(self.spool, ignore_errors=True)
             self.spool.mkdir()
         except BaseException:
-            self._witness.close()
+            self._tail_marker.close()
             raise
 
     def close(self) -> None:
-        """Sync, unless the disk failed or was taken away, and let go of the witness."""
+        """Sync, unless the disk failed or was taken away, and let go of the tail_marker."""
         if self._closed:
             return
         self._closed = True
@@ -166,7 +166,7 @@ class MemoryDatabase(Database):
                 self.log.sync()
         finally:
             self.failstop.close()
-            self._witness.close()
+            self._tail_marker.close()
 
     def disk_bytes(self) -> int:
         """Return the bytes of all keys and values."""

@@ -112,7 +112,7 @@ class Network:
         self._streams: dict[tuple[int, bool], Stream] = {}
         self._made = 0
 
-    # Opening
+    # OpenMode
 
     def listen(
         self, server: Process | None, make_protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int

@@ -109,13 +109,13 @@ class Twins(RuleBasedStateMachine):
             for twin in self.both:
                 twin.log.compact(metadata(twin, to))
 
-    @rule(witnessed=st.booleans())
-    def sync(self, *, witnessed: bool) -> None:
+    @rule(marked=st.booleans())
+    def sync(self, *, marked: bool) -> None:
         """Everything is made durable."""
         for twin in self.both:
             twin.log.sync_entries()
-            if witnessed:
-                assert twin.log.attest()
+            if marked:
+                assert twin.log.sync_marker()
 
     @rule()
     def kill(self) -> None:
@@ -245,14 +245,14 @@ def test_full_disk_stops_everything_and_loses_nothing(disk: MemoryDisk) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_flipped_bit_is_noticed_at_the_next_start(disk: MemoryDisk, seed: int) -> None:
-    """Wherever it is in the log, or when the witness cannot be read."""
+    """Wherever it is in the log, or when the tail marker cannot be read."""
     database = opened(disk)
     extend(database, 20)
     database.close()
     if seed % 4:
         assert disk.rot_log(Random(seed))
     else:
-        disk.rot_witness()
+        disk.rot_tail_marker()
     with pytest.raises(DataDirectoryRefused):
         opened(disk)
 

@@ -21,11 +21,11 @@ from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Ent
 from collectionstore_node.replica.applying import Applier
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, KeyRef, Outcome, Put, encode_batch
-from collectionstore_node.statemachine.digest import seal
+from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage import Database
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 ROUNDS = 7
 PUTS = 4096
@@ -76,7 +76,7 @@ def measure(directory: Path, puts: int, size: int) -> tuple[float, float, float,
         overlay = Overlay(MemoryView())
         for _ in range(per_round):
             overlay.journal.extend(journal)
-            seal(overlay, Header(), entries[0].chain, outcomes)
+            update_digest(overlay, Header(), entries[0].chain, outcomes)
 
     def blake2b(_number: int) -> None:
         for _ in range(per_round):

@@ -8,8 +8,8 @@ import pytest
 
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Action, Command, Outcome, encode_batch
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 Run = Callable[..., list[Outcome]]
 

@@ -25,10 +25,10 @@ from collectionstore_node.statemachine.commands import (
     encode_batch,
 )
 from collectionstore_node.statemachine.keys import HEADER_KEY
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.reads import get_document, get_key, read_revision
 from collectionstore_node.statemachine.stored import Stored
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 Run = Callable[..., list[Outcome]]
 

@@ -26,9 +26,9 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.dedupe import LIMITS, IdempotencyTable, Limits
 from collectionstore_node.statemachine.header import Header, read_header
 from collectionstore_node.statemachine.keys import IDEMPOTENCY, QUEUE, prefix_end, queue_key
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.reads import get_key, read_revision
 from collectionstore_node.statemachine.view import Overlay, View
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 Run = Callable[..., list[Outcome]]
 HOUR_MS = 3_600_000

@@ -16,9 +16,9 @@ from collectionstore_node.statemachine.members import (
     encode_context,
     read_membership,
 )
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 
 def info(node_id: int, address: str = "") -> MemberInfo:

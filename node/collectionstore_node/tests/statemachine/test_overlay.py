@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.view import Overlay, View, Writes
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 keys = st.text(st.sampled_from("abc"), max_size=3).map(str.encode)
 values = st.binary(max_size=2)

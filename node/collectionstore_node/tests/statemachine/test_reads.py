@@ -22,7 +22,6 @@ from collectionstore_node.statemachine.commands import (
     Put,
     encode_batch,
 )
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.reads import (
     Listed,
     ListedCollection,
@@ -35,6 +34,7 @@ from collectionstore_node.statemachine.reads import (
 )
 from collectionstore_node.statemachine.stored import Stored
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 Run = Callable[..., list[Outcome]]
 texts = st.text(st.sampled_from("\0ab\u07ff\uffff\U0010ffff"), max_size=4)

@@ -20,8 +20,8 @@ from collectionstore_node.statemachine.commands import (
     span_contexts,
 )
 from collectionstore_node.statemachine.digest import read_digest
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 COMMANDS = [Command(Put(KeyRef("bucket", key), b"value")) for key in ("a", "b")]
 ENCODED = [encode_command(command) for command in COMMANDS]

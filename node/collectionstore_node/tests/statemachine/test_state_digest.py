@@ -30,11 +30,11 @@ from collectionstore_node.statemachine.commands import (
     Transaction,
     encode_batch,
 )
-from collectionstore_node.statemachine.digest import read_digest, seal
+from collectionstore_node.statemachine.digest import read_digest, update_digest
 from collectionstore_node.statemachine.header import EMPTY_DIGEST, Header, read_header, write_header
 from collectionstore_node.statemachine.members import MembershipContext, apply_membership, encode_context
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 A, B = KeyRef("bucket", "a"), KeyRef("bucket", "b")
 DOCUMENT = DocumentRef("things", "1")
@@ -123,7 +123,7 @@ def test_any_changed_entry_changes_every_later_digest(history: list[bytes], data
 def sealed(act: Callable[[Overlay], object], *, chain: bytes = b"c", before: Header | None = None) -> bytes:
     """Return the digest after an entry that did `act` and answered what that returns."""
     overlay = Overlay(MemoryView())
-    seal(overlay, before or Header(), chain, act(overlay))
+    update_digest(overlay, before or Header(), chain, act(overlay))
     return read_digest(overlay)
 
 
@@ -219,7 +219,7 @@ def test_membership_change_moves_the_digest_by_what_it_did_and_by_the_configurat
     def changed(epoch: int, configuration: object) -> bytes:
         overlay = Overlay(MemoryView())
         apply_membership(overlay, 5, encode_context(MembershipContext(epoch)), Members())
-        seal(overlay, read_header(overlay), b"c", configuration)
+        update_digest(overlay, read_header(overlay), b"c", configuration)
         return read_digest(overlay)
 
     found = {changed(1, ("voters", 1, 2)), changed(2, ("voters", 1, 2)), changed(1, ("voters", 1)), EMPTY_DIGEST}
@@ -231,5 +231,5 @@ def test_header_written_for_the_last_entry_is_no_part_of_the_next() -> None:
     """Else the digest would tell whether both were applied together."""
     overlay = Overlay(MemoryView())
     write_header(overlay, Header())
-    seal(overlay, read_header(overlay), b"c", ())
+    update_digest(overlay, read_header(overlay), b"c", ())
     assert overlay.journal == []

@@ -25,10 +25,10 @@ from collectionstore_node.statemachine.commands import (
     Transaction,
 )
 from collectionstore_node.statemachine.keys import HEADER_KEY
-from collectionstore_node.statemachine.memory import MemoryView
 from collectionstore_node.statemachine.reads import get_document, get_key
 from collectionstore_node.statemachine.stored import Stored
 from collectionstore_node.statemachine.transactions import fault
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 Run = Callable[..., list[Outcome]]
 REVISION, EXISTS, VALUE = CompareField.REVISION, CompareField.EXISTS, CompareField.VALUE

@@ -1,8 +1,8 @@
 """A process whose disk fails: `python -m collectionstore_node.tests.storage.failing_disk DIR HOW`.
 
 It stores three entries, lets the disk fail, tries to store a fourth and then everything else, and prints as JSON what
-each call raised. HOW is `fsync` (every fsync of the process returns EIO from then on), `witness` (only those of the
-witness file), or `write` (no file may grow).
+each call raised. HOW is `fsync` (every fsync of the process returns EIO from then on), `tail_marker` (only those
+of the tail marker file), or `write` (no file may grow).
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ def main(directory: Path, how: str) -> dict[str, str]:
     extend(database, 3)
     apply(database, 3, {b"a": b"1"})
     database.log.sync()
-    witness = next(int(name) for name in os.listdir("/proc/self/fd") if _points_to(name, directory / "WITNESS"))
+    tail_marker = next(int(name) for name in os.listdir("/proc/self/fd") if _points_to(name, directory / "WITNESS"))
     if how == "write":
-        fail_writes(witness)
+        fail_writes(tail_marker)
     else:
-        fail_fsync(witness if how == "witness" else None)
+        fail_fsync(tail_marker if how == "tail_marker" else None)
     return {name: raised(call) for name, call in calls(database).items()}
 
 

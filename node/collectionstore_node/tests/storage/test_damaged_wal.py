@@ -1,7 +1,7 @@
 """Damage to the write-ahead log, row by row: what a crash may leave is a normal start, everything else a refusal.
 
 The image is taken while the database is open, so all of its data is in the WAL: ENTRIES entries, each synced and
-witnessed. RocksDB's default would open most of these without an error and with entries missing.
+in the tail marker. RocksDB's default would open most of these without an error and with entries missing.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def test_damaged_table_file_is_refused(database: Database, directory: Path) -> N
 
 
 @pytest.mark.parametrize("changed", ["term", "vote"])
-def test_hard_state_behind_the_witness_is_refused(
+def test_hard_state_behind_the_tail_marker_is_refused(
     database: Database, directory: Path, tmp_path: Path, changed: str
 ) -> None:
     """A node that forgot its vote could vote twice in a term."""
@@ -226,20 +226,20 @@ def test_hard_state_behind_the_witness_is_refused(
 
 
 def test_log_of_another_history_is_refused(tmp_path: Path) -> None:
-    """As long as the witness says, but with another entry at its end: not the log that was acknowledged."""
+    """As long as the tail marker says, but with another entry at its end: not the log that was acknowledged."""
     database = open_database(tmp_path / "data")
     extend(database, 5)
     database.log.sync()
     before = images.copy(tmp_path / "data", tmp_path / "before")
     extend(database, 8, term=2)
     database.log.sync()
-    witness = (tmp_path / "data" / "WITNESS").read_bytes()
+    tail_marker = (tmp_path / "data" / "WITNESS").read_bytes()
     database.close()
     other = open_database(before)
     extend(other, 9, term=3)
     other.log.sync()
     other.close()
-    (before / "WITNESS").write_bytes(witness)
+    (before / "WITNESS").write_bytes(tail_marker)
     with pytest.raises(DataDirectoryRefused):
         open_database(before)
 

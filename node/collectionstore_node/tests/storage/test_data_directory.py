@@ -87,7 +87,7 @@ def test_other_format_is_refused(database: Database, directory: Path, other: int
 
 def test_condemned_directory_is_refused_for_good(database: Database, directory: Path) -> None:
     """A node whose state is wrong has a whole log: nothing but the mark keeps it from voting after a restart."""
-    database.condemn("Its digest is abc. Replace the member.")
+    database.quarantine("Its digest is abc. Replace the member.")
     database.close()
     for _ in range(2):
         with pytest.raises(DataDirectoryRefused, match="condemned by the node itself"):
@@ -95,7 +95,7 @@ def test_condemned_directory_is_refused_for_good(database: Database, directory: 
 
 
 def test_every_changed_digit_of_the_node_id_is_noticed(database: Database, directory: Path) -> None:
-    """A flipped digit would be another incarnation: the database and the witness know the right one."""
+    """A flipped digit would be another incarnation: the database and the tail marker know the right one."""
     database.close()
     identity = directory / "IDENTITY"
     node_id = f"{database.identity.node_id:016x}"

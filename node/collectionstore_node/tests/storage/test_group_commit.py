@@ -1,4 +1,4 @@
-"""The order of writing, syncing and witnessing, with an append in the middle of a sync."""
+"""The order of writing, syncing and marking the tail, with an append in the middle of a sync."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from collectionstore_node.raft.messages import Entry, Index
 from collectionstore_node.statemachine.view import Writes
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.raft_log import RaftLog
-from collectionstore_node.storage.rocks import FIRST_STATE, UNSYNCED_BATCHES_MAX, Opening, Rocks
-from collectionstore_node.storage.state import Applied, State
-from collectionstore_node.storage.tuning import Tuning
-from collectionstore_node.storage.witness import Witness, WitnessRecord
+from collectionstore_node.storage.log_store import LogStore
+from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, UNSYNCED_BATCHES_MAX, OpenMode, Rocks
+from collectionstore_node.storage.rocksdb.tuning import Tuning
+from collectionstore_node.storage.state_store import Applied, StateStore
+from collectionstore_node.storage.tail_marker import TailMarker, TailRecord
 from collectionstore_node.tests.storage.entries import SMALL, entries, extend, hard_state, open_database
 
 
@@ -38,7 +38,7 @@ class Interrupted(Rocks):
 
 
 class Parts:
-    """A log on an interruptible RocksDB, and what its witness file says."""
+    """A log on an interruptible RocksDB, and what its tail marker file says."""
 
     def __init__(self, directory: Path, tuning: Tuning = SMALL) -> None:
         made = open_database(directory)
@@ -46,16 +46,16 @@ class Parts:
         failstop = FailStop()
         self.node_id = made.identity.node_id
         self.path = directory / "WITNESS"
-        self.rocks = Interrupted(directory / "rocks", tuning, failstop, Opening.NORMAL)
-        self.witness = Witness(self.path, self.node_id, failstop)
-        self.state = State(self.rocks, self.rocks.family(FIRST_STATE))
-        self.log = RaftLog(self.rocks, self.witness, self.state, failstop, tuning.log_cache_bytes)
+        self.rocks = Interrupted(directory / "rocks", tuning, failstop, OpenMode.READ_WRITE)
+        self.tail_marker = TailMarker(self.path, self.node_id, failstop)
+        self.state = StateStore(self.rocks, self.rocks.family(FIRST_STATE))
+        self.log = LogStore(self.rocks, self.tail_marker, self.state, failstop, tuning.log_cache_bytes)
 
-    def witnessed(self) -> WitnessRecord:
+    def marked(self) -> TailRecord:
         """Return what a starting node would read."""
-        witness = Witness(self.path, self.node_id, FailStop())
-        witness.close()
-        return witness.record
+        tail_marker = TailMarker(self.path, self.node_id, FailStop())
+        tail_marker.close()
+        return tail_marker.record
 
     def append(self, first: int, last: int, previous: bytes | None = None, *, term: int = 1) -> list[Entry]:
         """Append entries `[first, last]`."""
@@ -69,29 +69,29 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
     """A new log."""
     made = Parts(tmp_path)
     yield made
-    made.witness.close()
+    made.tail_marker.close()
     made.rocks.close()
 
 
-def test_witness_is_raised_after_the_sync_of_the_wal(parts: Parts) -> None:
-    """Before it, a crash could leave the witness ahead of the log, and a healthy node would refuse to start."""
+def test_tail_marker_is_raised_after_the_sync_of_the_wal(parts: Parts) -> None:
+    """Before it, a crash could leave the tail marker ahead of the log, and a healthy node would refuse to start."""
     parts.append(1, 5)
-    seen: list[WitnessRecord] = []
-    parts.rocks.before = lambda: seen.append(parts.witnessed())
-    parts.rocks.after = lambda: seen.append(parts.witnessed())
+    seen: list[TailRecord] = []
+    parts.rocks.before = lambda: seen.append(parts.marked())
+    parts.rocks.after = lambda: seen.append(parts.marked())
     parts.log.sync()
     assert [record.last_index for record in seen] == [0, 0]
-    assert parts.witnessed().last_index == 5
+    assert parts.marked().last_index == 5
 
 
-def test_entry_appended_during_a_sync_is_not_witnessed_by_it(parts: Parts) -> None:
+def test_entry_appended_during_a_sync_is_not_marked_by_it(parts: Parts) -> None:
     """The WAL may have been synced without it."""
     parts.append(1, 5)
     parts.rocks.after = lambda: parts.append(6, 6)
     parts.log.sync()
-    assert parts.witnessed().last_index == 5
+    assert parts.marked().last_index == 5
     parts.log.sync()
-    assert parts.witnessed().last_index == 6
+    assert parts.marked().last_index == 6
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -104,24 +104,24 @@ def test_truncation_during_a_sync_is_never_contradicted(parts: Parts, when: str)
     syncs = parts.rocks.syncs
     parts.log.sync()
     assert parts.rocks.syncs == syncs + 2
-    witnessed = parts.witnessed()
-    assert (witnessed.last_index, witnessed.last_term, witnessed.term) == (5, 2, 2)
-    assert witnessed.chain == parts.log.chain(Index(5))
+    marked = parts.marked()
+    assert (marked.last_index, marked.last_term, marked.term) == (5, 2, 2)
+    assert marked.chain == parts.log.chain(Index(5))
 
 
-def test_truncation_lowers_the_witness_before_it_writes(parts: Parts) -> None:
-    """And only if the witness had spoken of what goes."""
+def test_truncation_lowers_the_tail_marker_before_it_writes(parts: Parts) -> None:
+    """And only if the tail marker had spoken of what goes."""
     made = parts.append(1, 10)
     parts.log.sync()
     parts.append(8, 8, made[6].chain, term=2)
-    assert (parts.witnessed().last_index, parts.witnessed().chain) == (7, made[6].chain)
+    assert (parts.marked().last_index, parts.marked().chain) == (7, made[6].chain)
     parts.append(9, 20, term=2)
     before = parts.path.read_bytes()
     parts.append(15, 15, term=3)
     assert parts.path.read_bytes() == before
 
 
-def test_sync_without_anything_new_does_not_write_the_witness(parts: Parts) -> None:
+def test_sync_without_anything_new_does_not_write_the_tail_marker(parts: Parts) -> None:
     """A changed commit index alone needs no second sync."""
     parts.append(1, 5)
     parts.log.sync()
@@ -154,7 +154,7 @@ def test_writes_without_a_sync_are_bounded(parts: Parts) -> None:
 
 
 def test_appends_and_syncs_in_two_threads_end_in_agreement(tmp_path: Path) -> None:
-    """Truncations among them; in the end the witness says what the log says, and the directory opens."""
+    """Truncations among them; in the end the tail marker says what the log says, and the directory opens."""
     database = open_database(tmp_path / "data")
     done = threading.Event()
     errors: list[BaseException] = []

@@ -36,9 +36,9 @@ def run_with_failing_disk(directory: Path, how: str) -> dict[str, str]:
     return raised
 
 
-@pytest.mark.parametrize("how", ["fsync", "witness", "write"])
+@pytest.mark.parametrize("how", ["fsync", "tail_marker", "write"])
 def test_first_error_stops_everything(tmp_path: Path, how: str) -> None:
-    """EIO from an fsync, of the WAL or of the witness, or a write that fails: no later call does anything.
+    """EIO from an fsync, of the WAL or of the tail marker, or a write that fails: no later call does anything.
 
     After a restart everything acknowledged is there; the entry whose sync failed may be (raft.md 6.2: it was).
     """

@@ -159,10 +159,10 @@ def test_install_crash_points_leave_the_old_or_the_new(
     pictures: dict[InstallStep | str, Path] = {"before": before}
     for step in install_steps(database, exported.path):
         pictures[step] = images.copy(directory, tmp_path / step.name)
-    # The lowered witness reached the disk, the switch did not.
+    # The lowered tail marker reached the disk, the switch did not.
     lowered = pictures["lowered"] = images.copy(pictures[InstallStep.LOADED], tmp_path / "lowered")
-    (lowered / "WITNESS").write_bytes(_witness_before_last(pictures[InstallStep.SWITCHED]))
-    # The switch reached the disk, the raised witness did not.
+    (lowered / "WITNESS").write_bytes(_tail_marker_before_last(pictures[InstallStep.SWITCHED]))
+    # The switch reached the disk, the raised tail marker did not.
     unraised = pictures["unraised"] = images.copy(pictures[InstallStep.SWITCHED], tmp_path / "unraised")
     (unraised / "WITNESS").write_bytes((lowered / "WITNESS").read_bytes())
     # The switch was torn.
@@ -186,8 +186,8 @@ def test_install_crash_points_leave_the_old_or_the_new(
         opened.close()
 
 
-def _witness_before_last(directory: Path) -> bytes:
-    """Return the witness file as it was before its last write: without the newer of its two slots."""
+def _tail_marker_before_last(directory: Path) -> bytes:
+    """Return the tail marker file as it was before its last write: without the newer of its two slots."""
     data = (directory / "WITNESS").read_bytes()
     slots = [data[:4096], data[4096:]]
     newer = max((0, 1), key=lambda slot: int.from_bytes(slots[slot][8:16], "big"))

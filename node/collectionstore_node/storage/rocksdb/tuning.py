@@ -15,7 +15,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMod
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
-_OPTIONS_DIRECTORY: Final = Path(__file__).parent / "rocksdb_options"
+_OPTIONS_DIRECTORY: Final = Path(__file__).parent / "options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class Tuning:
     """Payload of a chunk of a snapshot file; one larger record makes one larger chunk."""
 
 
-class Recovery(enum.Enum):
-    """What opening does about damage in the WAL. The default of RocksDB is UP_TO_DAMAGE, without a word."""
+class WalRecovery(enum.Enum):
+    """What opening does about damage in the WAL. The default of RocksDB is POINT_IN_TIME, without a word."""
 
-    WHOLE = enum.auto()
+    TOLERATE_TORN_TAIL = enum.auto()
     """Refuse, but for a torn record at the end of a file, which every crash may leave."""
-    UP_TO_DAMAGE = enum.auto()
+    POINT_IN_TIME = enum.auto()
     """Stop before the first damage."""
 
 
-def database_options(tuning: Tuning, recovery: Recovery, *, create: bool) -> Options:
+def database_options(tuning: Tuning, recovery: WalRecovery, *, create: bool) -> Options:
     """Return the options of the database as a whole."""
     # The binding has no setter for `track_and_verify_wals_in_manifest`, but reads RocksDB's own options files. With
     # it, a WAL that was closed and synced and is shorter now is refused; without, what it lost is left out silently
@@ -60,8 +60,8 @@ def database_options(tuning: Tuning, recovery: Recovery, *, create: bool) -> Opt
     options.create_if_missing(create)
     options.create_missing_column_families(create)
 
-    # Whole records missing at the end look like a crash to every mode: the witness is for those.
-    if recovery is Recovery.WHOLE:
+    # Whole records missing at the end look like a crash to every mode: the tail marker is for those.
+    if recovery is WalRecovery.TOLERATE_TORN_TAIL:
         options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     else:
         options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.errors import InvalidRequest
-from collectionstore_node.raft.membership import changed, check
+from collectionstore_node.raft.configuration import find_violation, next_configuration
 from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Configuration, NodeId
 
 VOTER, LEARNER, REMOVE = ChangeKind.ADD_VOTER, ChangeKind.ADD_LEARNER, ChangeKind.REMOVE
@@ -60,7 +60,7 @@ LEAVE = change()
 )
 def test_change_gives(before: Configuration, steps: ConfigChange, after: Configuration) -> None:
     """Thesis 4.3; every change of voters is joint and leaves by itself."""
-    assert changed(before, steps) == after
+    assert next_configuration(before, steps) == after
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_change_gives(before: Configuration, steps: ConfigChange, after: Configu
 )
 def test_change_is_refused(before: Configuration, steps: ConfigChange, code: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        changed(before, steps)
+        next_configuration(before, steps)
     assert refusal.value.code == code
 
 
@@ -97,14 +97,14 @@ def test_any_sequence_of_changes_keeps_the_invariants(sequence: list[list[tuple[
     current = config("1")
     for steps in sequence:
         try:
-            entered = changed(current, change(*steps))
+            entered = next_configuration(current, change(*steps))
         except InvalidRequest:
             continue
-        assert check(entered) is None
+        assert find_violation(entered) is None
         if entered.joint:
             assert entered.outgoing == current.voters
-            left = changed(entered, LEAVE)
-            assert check(left) is None
+            left = next_configuration(entered, LEAVE)
+            assert find_violation(left) is None
             assert left.members() <= entered.members()
             entered = left
         else:
@@ -118,7 +118,7 @@ def test_order_of_steps_does_not_matter(steps: list[tuple[ChangeKind, int]]) -> 
     before = config("123", "", "4")
     steps = [step for step in steps if step[1] != 1]
     assume(steps)
-    assert changed(before, change(*reversed(steps))) == changed(before, change(*steps))
+    assert next_configuration(before, change(*reversed(steps))) == next_configuration(before, change(*steps))
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_order_of_steps_does_not_matter(steps: list[tuple[ChangeKind, int]]) -> 
     ],
 )
 def test_check_names_the_broken_invariant(broken: Configuration, why: str) -> None:
-    assert why in (check(broken) or "")
+    assert why in (find_violation(broken) or "")
 
 
 @pytest.mark.parametrize("sound", [config(), config("1"), config("12", "123", "4", "3"), config("1", "", "2")])
 def test_check_accepts_sound_configurations(sound: Configuration) -> None:
-    assert check(sound) is None
+    assert find_violation(sound) is None

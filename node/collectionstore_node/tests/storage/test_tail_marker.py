@@ -1,4 +1,4 @@
-"""The witness file: which record counts, and what a crash or damage does to it."""
+"""The tail marker file: which record counts, and what a crash or damage does to it."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ import pytest
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Index, NodeId, Term
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.witness import Witness, WitnessRecord
+from collectionstore_node.storage.tail_marker import TailMarker, TailRecord
 from collectionstore_node.tests.storage import images
 
 NODE = NodeId(77)
 SLOT_BYTES = 4096
 
 
-def record(last: int, term: int = 1, vote: int = 0) -> WitnessRecord:
+def record(last: int, term: int = 1, vote: int = 0) -> TailRecord:
     """Return a record of a log of `last` entries."""
-    return WitnessRecord(Index(last), Term(1), bytes([last]) * 32, Term(term), NodeId(vote))
+    return TailRecord(Index(last), Term(1), bytes([last]) * 32, Term(term), NodeId(vote))
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A new witness file."""
-    Witness.create(tmp_path / "WITNESS", NODE)
+    """A new tail marker file."""
+    TailMarker.create(tmp_path / "WITNESS", NODE)
     return tmp_path / "WITNESS"
 
 
-def reread(path: Path, node_id: NodeId = NODE) -> WitnessRecord:
+def reread(path: Path, node_id: NodeId = NODE) -> TailRecord:
     """Return what a starting node would read."""
-    witness = Witness(path, node_id, FailStop())
-    witness.close()
-    return witness.record
+    tail_marker = TailMarker(path, node_id, FailStop())
+    tail_marker.close()
+    return tail_marker.record
 
 
-def test_new_witness_speaks_of_an_empty_log(path: Path) -> None:
+def test_new_tail_marker_speaks_of_an_empty_log(path: Path) -> None:
     """And has its full size, so that later writes change no metadata."""
-    assert reread(path) == WitnessRecord(Index(0), Term(0), GENESIS_CHAIN, Term(0), NodeId(0))
+    assert reread(path) == TailRecord(Index(0), Term(0), GENESIS_CHAIN, Term(0), NodeId(0))
     assert path.stat().st_size == 2 * SLOT_BYTES
 
 
 def test_last_record_counts(path: Path) -> None:
     """However many were written."""
-    witness = Witness(path, NODE, FailStop())
+    tail_marker = TailMarker(path, NODE, FailStop())
     for last in range(1, 8):
-        assert witness.raise_to(record(last), witness.epoch)
-        assert reread(path) == witness.record == record(last)
-    witness.close()
+        assert tail_marker.raise_to(record(last), tail_marker.epoch)
+        assert reread(path) == tail_marker.record == record(last)
+    tail_marker.close()
 
 
 @pytest.mark.parametrize("kept", [0, 8, 60, 119])
 def test_torn_write_leaves_the_record_before(path: Path, kept: int) -> None:
     """A slot written in part does not match its digest; the other one is whole."""
-    witness = Witness(path, NODE, FailStop())
-    witness.raise_to(record(1), 0)
+    tail_marker = TailMarker(path, NODE, FailStop())
+    tail_marker.raise_to(record(1), 0)
     before = path.read_bytes()
-    witness.raise_to(record(2), 0)
+    tail_marker.raise_to(record(2), 0)
     after = path.read_bytes()
-    witness.close()
+    tail_marker.close()
     changed = next(index for index in range(len(before)) if before[index] != after[index])
     slot = changed // SLOT_BYTES * SLOT_BYTES
     path.write_bytes(after[: slot + kept] + before[slot + kept :])
@@ -67,13 +67,13 @@ def test_torn_write_leaves_the_record_before(path: Path, kept: int) -> None:
 
 def test_write_after_a_torn_one_leaves_the_good_slot_alone(path: Path) -> None:
     """A second crash in a row must not tear the only whole slot."""
-    witness = Witness(path, NODE, FailStop())
-    witness.raise_to(record(1), 0)
-    witness.raise_to(record(2), 0)
-    witness.close()
+    tail_marker = TailMarker(path, NODE, FailStop())
+    tail_marker.raise_to(record(1), 0)
+    tail_marker.raise_to(record(2), 0)
+    tail_marker.close()
     torn_slot = 0 if reread_slots(path)[0] == 2 else SLOT_BYTES
     images.flip(path, torn_slot + 30)
-    again = Witness(path, NODE, FailStop())
+    again = TailMarker(path, NODE, FailStop())
     assert again.record == record(1)
     good = path.read_bytes()[SLOT_BYTES - torn_slot :][:SLOT_BYTES]
     again.raise_to(record(3), 0)
@@ -88,18 +88,18 @@ def reread_slots(path: Path) -> list[int]:
     return [int.from_bytes(data[slot + 24 : slot + 32], "big") for slot in (0, SLOT_BYTES)]
 
 
-def test_witness_without_a_whole_slot_is_refused(path: Path) -> None:
+def test_tail_marker_without_a_whole_slot_is_refused(path: Path) -> None:
     """A crash tears one slot at most, so this is damage."""
-    witness = Witness(path, NODE, FailStop())
-    witness.raise_to(record(1), 0)
-    witness.close()
+    tail_marker = TailMarker(path, NODE, FailStop())
+    tail_marker.raise_to(record(1), 0)
+    tail_marker.close()
     images.flip(path, 30)
     images.flip(path, SLOT_BYTES + 30)
     with pytest.raises(DataDirectoryRefused, match="none of its slots"):
         reread(path)
 
 
-def test_missing_empty_or_foreign_witness_is_refused(path: Path) -> None:
+def test_missing_empty_or_foreign_tail_marker_is_refused(path: Path) -> None:
     """It must be there, whole, and this very incarnation's."""
     with pytest.raises(DataDirectoryRefused, match="belongs to node"):
         reread(path, NodeId(78))
@@ -113,50 +113,50 @@ def test_missing_empty_or_foreign_witness_is_refused(path: Path) -> None:
 
 def test_raise_after_a_lowering_is_refused(path: Path) -> None:
     """A sync that began before a truncation must not claim what the truncation took away. Term and vote stay."""
-    witness = Witness(path, NODE, FailStop())
-    epoch = witness.epoch
-    witness.raise_to(record(9, term=3, vote=2), epoch)
-    witness.lower(*record(4)[:3])
+    tail_marker = TailMarker(path, NODE, FailStop())
+    epoch = tail_marker.epoch
+    tail_marker.raise_to(record(9, term=3, vote=2), epoch)
+    tail_marker.lower(*record(4)[:3])
     assert reread(path) == record(4, term=3, vote=2)
-    assert not witness.raise_to(record(9, term=3, vote=2), epoch)
+    assert not tail_marker.raise_to(record(9, term=3, vote=2), epoch)
     assert reread(path) == record(4, term=3, vote=2)
-    assert witness.raise_to(record(5), witness.epoch)
-    witness.close()
+    assert tail_marker.raise_to(record(5), tail_marker.epoch)
+    tail_marker.close()
 
 
 @pytest.mark.parametrize(
     "late", [record(9), record(9, term=3), record(8, term=3, vote=2)], ids=["term", "vote", "entries"]
 )
-def test_late_record_takes_nothing_back(path: Path, late: WitnessRecord) -> None:
-    """Two threads may raise the witness: the one that looked first may write last."""
-    witness = Witness(path, NODE, FailStop())
+def test_late_record_takes_nothing_back(path: Path, late: TailRecord) -> None:
+    """Two threads may raise the tail marker: the one that looked first may write last."""
+    tail_marker = TailMarker(path, NODE, FailStop())
     promised = record(9, term=3, vote=2)
-    assert witness.raise_to(promised, 0)
-    assert witness.raise_to(late, 0)
+    assert tail_marker.raise_to(promised, 0)
+    assert tail_marker.raise_to(late, 0)
     assert reread(path) == promised
-    assert witness.raise_to(record(10, term=4), 0)
+    assert tail_marker.raise_to(record(10, term=4), 0)
     assert reread(path) == record(10, term=4)
-    witness.close()
+    tail_marker.close()
 
 
 def test_lowering_what_lies_below_already_writes_nothing(path: Path) -> None:
     """A truncation of entries that were never synced costs no sync."""
-    witness = Witness(path, NODE, FailStop())
-    witness.raise_to(record(4), 0)
+    tail_marker = TailMarker(path, NODE, FailStop())
+    tail_marker.raise_to(record(4), 0)
     before = path.read_bytes()
-    witness.lower(*record(8)[:3])
+    tail_marker.lower(*record(8)[:3])
     assert path.read_bytes() == before
-    assert not witness.raise_to(record(9), 0)
-    witness.close()
+    assert not tail_marker.raise_to(record(9), 0)
+    tail_marker.close()
 
 
 def test_failed_write_stops_everything(path: Path) -> None:
     """The first error is latched and nothing is claimed."""
     failstop = FailStop()
-    witness = Witness(path, NODE, failstop)
-    witness.close()
-    with pytest.raises(StorageFailed, match="witness"):
-        witness.raise_to(record(1), 0)
-    with pytest.raises(StorageFailed, match="witness"):
+    tail_marker = TailMarker(path, NODE, failstop)
+    tail_marker.close()
+    with pytest.raises(StorageFailed, match="tail marker"):
+        tail_marker.raise_to(record(1), 0)
+    with pytest.raises(StorageFailed, match="tail marker"):
         failstop.check()
     assert reread(path).last_index == 0

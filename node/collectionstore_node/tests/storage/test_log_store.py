@@ -8,12 +8,12 @@ from random import Random
 import pytest
 
 from collectionstore_node.errors import InvariantViolated, StorageFailed
+from collectionstore_node.raft.log_reader import Compacted, Unavailable
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Entry, HardState, Index, NodeId, SnapshotMetadata, encode
-from collectionstore_node.raft.reader import Compacted, Unavailable
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.rocks import LOG_FAMILY
-from collectionstore_node.storage.witness import Witness
+from collectionstore_node.storage.rocksdb.rocks import LOG_FAMILY
+from collectionstore_node.storage.tail_marker import TailMarker
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import (
     apply,
@@ -262,23 +262,23 @@ def test_truncation_crash_images_all_open(database: Database, directory: Path, t
 
     lowered = images.copy(before, tmp_path / "lowered")
     (lowered / "WITNESS").write_bytes((written / "WITNESS").read_bytes())
-    unwitnessed = images.copy(synced, tmp_path / "unwitnessed")
-    (unwitnessed / "WITNESS").write_bytes((written / "WITNESS").read_bytes())
-    expected = {before: old, lowered: old, written: old[:7] + new, unwitnessed: old[:7] + new, synced: old[:7] + new}
+    unmarked = images.copy(synced, tmp_path / "unmarked")
+    (unmarked / "WITNESS").write_bytes((written / "WITNESS").read_bytes())
+    expected = {before: old, lowered: old, written: old[:7] + new, unmarked: old[:7] + new, synced: old[:7] + new}
     for image, kept in expected.items():
         opened = open_database(image)
         assert stored(opened) == kept, image.name
         opened.close()
 
 
-def test_hard_state_alone_is_synced_and_witnessed(database: Database, directory: Path) -> None:
+def test_hard_state_alone_is_synced_and_marked(database: Database, directory: Path) -> None:
     """A vote without entries is as durable as an entry."""
     database.log.append((), hard_state(4, vote=2))
     database.log.sync()
     database.close()
-    witness = Witness(directory / "WITNESS", database.identity.node_id, FailStop())
-    assert (witness.record.term, witness.record.vote) == (4, NodeId(2))
-    witness.close()
+    tail_marker = TailMarker(directory / "WITNESS", database.identity.node_id, FailStop())
+    assert (tail_marker.record.term, tail_marker.record.vote) == (4, NodeId(2))
+    tail_marker.close()
     reopened = open_database(directory)
     assert reopened.log.hard_state() == hard_state(4, vote=2)
     reopened.close()

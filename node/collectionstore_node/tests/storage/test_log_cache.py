@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectionstore_node.raft.log_reader import Compacted, Unavailable
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Entry, Index, SnapshotMetadata, Term
-from collectionstore_node.raft.reader import Compacted, Unavailable
-from collectionstore_node.storage.tail import ENTRY_OVERHEAD_BYTES, Tail
+from collectionstore_node.storage.log_cache import ENTRY_OVERHEAD_BYTES, LogCache
 from collectionstore_node.tests.storage.entries import entries
 
 _CACHE_BYTES = 1000
@@ -22,7 +22,7 @@ _steps = st.lists(
 @given(_steps)
 def test_tail_agrees_with_a_list_of_entries(steps: list[tuple[str, int, int]]) -> None:
     """Ends, terms and sizes are exact, and the cache is a bounded suffix, after any sequence of changes."""
-    tail, kept, snapshot, term = Tail(SnapshotMetadata(), _CACHE_BYTES), list[Entry](), SnapshotMetadata(), 1
+    tail, kept, snapshot, term = LogCache(SnapshotMetadata(), _CACHE_BYTES), list[Entry](), SnapshotMetadata(), 1
     for action, amount, size in steps:
         if action == "append":
             term += amount % 2
@@ -52,7 +52,7 @@ def test_tail_agrees_with_a_list_of_entries(steps: list[tuple[str, int, int]]) -
 
 def test_tail_keeps_one_entry_larger_than_its_cache() -> None:
     """The newest entry is always in memory, whatever its size."""
-    tail = Tail(SnapshotMetadata(), _CACHE_BYTES)
+    tail = LogCache(SnapshotMetadata(), _CACHE_BYTES)
     tail.append(entries(1, 3, size=5000))
     assert tail.cached_first == 3
     assert tail.cached(Index(3)).index == 3
@@ -60,7 +60,7 @@ def test_tail_keeps_one_entry_larger_than_its_cache() -> None:
 
 def test_term_outside_the_log_raises_compacted_or_unavailable() -> None:
     """Below the snapshot is Compacted, beyond the end Unavailable."""
-    tail = Tail(SnapshotMetadata(Index(5), Term(2), GENESIS_CHAIN), _CACHE_BYTES)
+    tail = LogCache(SnapshotMetadata(Index(5), Term(2), GENESIS_CHAIN), _CACHE_BYTES)
     tail.append(entries(6, 8, term=3))
     assert [tail.term(Index(index)) for index in (5, 6, 8)] == [2, 3, 3]
     with pytest.raises(Compacted):

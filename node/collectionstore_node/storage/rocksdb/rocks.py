@@ -19,10 +19,10 @@ from typing import Final
 
 from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch, WriteOptions
 
-from collectionstore_node.storage.damage import Damaged
+from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.family import Family
-from collectionstore_node.storage.tuning import FamilyOptions, Recovery, Tuning, database_options
+from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.tuning import FamilyOptions, Tuning, WalRecovery, database_options
 
 NODE_FAMILY: Final = "node"
 LOG_FAMILY: Final = "log"
@@ -39,20 +39,20 @@ _NUMBER = struct.Struct(">Q")
 _NUMBER_KEYS: Final = tuple(b"batch/%03d" % slot for slot in range(UNSYNCED_BATCHES_MAX))
 
 
-class Opening(enum.Enum):
+class OpenMode(enum.Enum):
     """For what a database is opened."""
 
     CREATE = enum.auto()
     """Make a new one."""
-    NORMAL = enum.auto()
+    READ_WRITE = enum.auto()
     """Use it, if the WAL is whole but for a torn last record."""
-    EXAMINE = enum.auto()
+    READ_ONLY = enum.auto()
     """Look at what lies before the first damage in the WAL; change nothing."""
-    CUT = enum.auto()
+    TRUNCATE_WAL = enum.auto()
     """Use what lies before the first damage in the WAL, and delete the rest."""
 
 
-class WalDamaged(Damaged):
+class WalCorrupted(Corrupted):
     """RocksDB found damage while it opened."""
 
 
@@ -62,18 +62,18 @@ class Rocks:
     Writes come from one thread at a time; `sync_wal` may run in another meanwhile.
     """
 
-    def __init__(self, path: Path, tuning: Tuning, failstop: FailStop, opening: Opening) -> None:
-        """Open the database. Raises `Damaged` when it is damaged, `StorageFailed` on an I/O error."""
+    def __init__(self, path: Path, tuning: Tuning, failstop: FailStop, opening: OpenMode) -> None:
+        """Open the database. Raises `Corrupted` when it is damaged, `StorageFailed` on an I/O error."""
         self.path = path
         self._failstop = failstop
         self._family_options = FamilyOptions(tuning)
-        cut = opening in (Opening.EXAMINE, Opening.CUT)
-        recovery = Recovery.UP_TO_DAMAGE if cut else Recovery.WHOLE
-        options = database_options(tuning, recovery, create=opening is Opening.CREATE)
+        cut = opening in (OpenMode.READ_ONLY, OpenMode.TRUNCATE_WAL)
+        recovery = WalRecovery.POINT_IN_TIME if cut else WalRecovery.TOLERATE_TORN_TAIL
+        options = database_options(tuning, recovery, create=opening is OpenMode.CREATE)
         # False: read what is in the WAL too.
-        access = AccessType.read_only(False) if opening is Opening.EXAMINE else AccessType.read_write()  # noqa: FBT003
+        access = AccessType.read_only(False) if opening is OpenMode.READ_ONLY else AccessType.read_write()  # noqa: FBT003
         try:
-            if opening is Opening.CREATE:
+            if opening is OpenMode.CREATE:
                 names = [NODE_FAMILY, LOG_FAMILY, FIRST_STATE]
             else:
                 names = [name for name in Rdict.list_cf(str(path), options) if name != _DEFAULT_FAMILY]
@@ -82,7 +82,7 @@ class Rocks:
         except Exception as error:  # rocksdict raises nothing more specific
             if str(error).startswith("IO error"):
                 raise failstop.fail(f"open {path}", error) from error
-            raise WalDamaged(f"RocksDB refuses to open ({error}).") from error
+            raise WalCorrupted(f"RocksDB refuses to open ({error}).") from error
         try:
             self._node = self.family(NODE_FAMILY)
             self._number = self._synced_number = self._last_number()
@@ -91,10 +91,10 @@ class Rocks:
             raise
 
     def family(self, name: str) -> Family:
-        """Return an existing column family. Raises `Damaged` when there is none of that name."""
+        """Return an existing column family. Raises `Corrupted` when there is none of that name."""
         family = self._families.get(name)
         if family is None:
-            raise Damaged(f"The column family {name!r} is missing.")
+            raise Corrupted(f"The column family {name!r} is missing.")
         return family
 
     def state_names(self) -> tuple[str, ...]:
@@ -199,12 +199,12 @@ class Rocks:
             raise self._failstop.fail("close", errors[0])
 
     def _last_number(self) -> int:
-        """Return the number of the newest batch. Raises `Damaged` when one before it is missing."""
+        """Return the number of the newest batch. Raises `Corrupted` when one before it is missing."""
         found = {_NUMBER.unpack(value)[0] for key in _NUMBER_KEYS if (value := self._node.get(key)) is not None}
         last = max(found, default=0)
         missing = set(range(max(1, last - UNSYNCED_BATCHES_MAX + 1), last + 1)) - found
         if missing:
-            raise Damaged(f"Writes {min(missing)} to {max(missing)} of {last} are missing.")
+            raise Corrupted(f"Writes {min(missing)} to {max(missing)} of {last} are missing.")
         return last
 
     def _attach(self, name: str) -> Family:

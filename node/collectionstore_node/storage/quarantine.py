@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Final
 
 from collectionstore_node.errors import DataDirectoryRefused
-from collectionstore_node.storage.directory import write_file
+from collectionstore_node.storage.durable_file import write_file
 
-CONDEMNED_FILE: Final = "CONDEMNED"
+QUARANTINE_FILE: Final = "CONDEMNED"
 
 
-def condemn(directory: Path, reason: str) -> None:
+def quarantine(directory: Path, reason: str) -> None:
     """Leave the mark, durably. `reason` says what was found and what to do, for people. Raises `OSError`."""
-    write_file(directory / CONDEMNED_FILE, reason.encode() + b"\n")
+    write_file(directory / QUARANTINE_FILE, reason.encode() + b"\n")
 
 
-def check_not_condemned(directory: Path) -> None:
+def check_not_quarantined(directory: Path) -> None:
     """Raise `DataDirectoryRefused` with the reason when the directory bears the mark. Raises `OSError`."""
     try:
-        reason = (directory / CONDEMNED_FILE).read_bytes()
+        reason = (directory / QUARANTINE_FILE).read_bytes()
     except FileNotFoundError:
         return
     raise DataDirectoryRefused(

@@ -11,7 +11,7 @@ import pytest
 from collectionstore_node.errors import DataDirectoryRefused, InvariantViolated, StorageFailed
 from collectionstore_node.raft.messages import Configuration, Index, NodeId
 from collectionstore_node.statemachine.view import Writes
-from collectionstore_node.storage import Applied, Database, State
+from collectionstore_node.storage import Applied, Database, StateStore
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import apply, contents, extend, metadata, open_database
 
@@ -108,7 +108,7 @@ def test_entry_is_applied_once(database: Database) -> None:
     ids=["scan", "get"],
 )
 def test_damage_to_stored_values_is_an_io_error(
-    database: Database, directory: Path, read: Callable[[State], object]
+    database: Database, directory: Path, read: Callable[[StateStore], object]
 ) -> None:
     """A read that meets a damaged block raises; a scan does not just end there. Then nothing goes on."""
     values = {b"key %03d" % number: random.Random(number).randbytes(1000) for number in range(200)}

@@ -15,9 +15,9 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import SnapshotMetadata, decode_metadata, encode
 from collectionstore_node.statemachine.view import View, Writes
-from collectionstore_node.storage.damage import Damaged
-from collectionstore_node.storage.family import Family
-from collectionstore_node.storage.rocks import Rocks
+from collectionstore_node.storage.corruption import Corrupted
+from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.rocks import Rocks
 
 Applied: TypeAlias = SnapshotMetadata
 """Where the state machine stands: the last applied entry, and the configuration active there."""
@@ -27,11 +27,11 @@ APPLIED_KEY: Final = b""
 _FIRST_KEY: Final = b"\x00"
 
 
-class State(View):
+class StateStore(View):
     """The live state. `get` and `scan` see everything committed, whether synced or not."""
 
     def __init__(self, rocks: Rocks, family: Family) -> None:
-        """Read where the state stands. Raises `Damaged` when that cannot be read."""
+        """Read where the state stands. Raises `Corrupted` when that cannot be read."""
         self._rocks = rocks
         self.family = family
         """The active column family; a snapshot install exchanges it."""
@@ -76,7 +76,7 @@ class State(View):
         try:
             return Applied() if data is None else decode_metadata(data)
         except msgspec.DecodeError as error:
-            raise Damaged(f"Where the state machine stands cannot be read ({error}).") from error
+            raise Corrupted(f"Where the state machine stands cannot be read ({error}).") from error
 
 
 def _below(pairs: Iterator[tuple[bytes, bytes]], hi: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.log_reader import Compacted, Unavailable
 from collectionstore_node.raft.messages import Entry, Index, SnapshotMetadata, Term
-from collectionstore_node.raft.reader import Compacted, Unavailable
 
 
 class MemoryLog:

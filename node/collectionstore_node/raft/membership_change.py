@@ -12,8 +12,8 @@ from __future__ import annotations
 import msgspec
 
 from collectionstore_node.errors import ChangePending, InvalidRequest, InvariantViolated
+from collectionstore_node.raft.configuration import next_configuration
 from collectionstore_node.raft.leader import confirm_reads, maybe_commit
-from collectionstore_node.raft.membership import changed
 from collectionstore_node.raft.messages import (
     NO_NODE,
     ConfigChange,
@@ -35,18 +35,18 @@ def propose(state: RaftState, leadership: Leadership, change: ConfigChange) -> E
         )
     if state.configuration.joint and change.changes:
         raise ChangePending("the joint configuration of the last change is not left yet")
-    changed(state.configuration, change)
+    next_configuration(state.configuration, change)
     return _append(state, leadership, change)
 
 
 def _append(state: RaftState, leadership: Leadership, change: ConfigChange) -> Entry:
     entry = state.log.append_own(state.term, EntryKind.CHANGE, encode(change))
     leadership.pending_change = entry.index
-    leadership.replication_wanted = True
+    leadership.replication_pending = True
     return entry
 
 
-def leave_when_due(state: RaftState) -> None:
+def maybe_leave_joint(state: RaftState) -> None:
     """Propose to leave the joint configuration once the change that entered it is applied.
 
     Asked after every applied entry, so that a lost proposal, an aborted transfer or a new leader cannot leave the
@@ -64,12 +64,12 @@ def apply(state: RaftState, entry: Entry) -> Configuration:
     """Activate the change in a committed `entry` and return the configuration now in force."""
     was_joint = state.configuration.joint
     try:
-        configuration = changed(state.configuration, decode_change(entry.data))
+        configuration = next_configuration(state.configuration, decode_change(entry.data))
     except (InvalidRequest, msgspec.DecodeError) as error:
         raise InvariantViolated(f"entry {entry.index} holds a change that cannot be applied: {error}") from error
     activate(state, configuration)
     if was_joint and not configuration.joint and state.leadership is not None:
-        _seal(state, state.leadership)
+        _append_barrier(state, state.leadership)
     return configuration
 
 
@@ -85,15 +85,15 @@ def activate(state: RaftState, configuration: Configuration) -> None:
     for node_id in sorted(members - leadership.progress.keys() - {state.node_id}):
         # Counts as heard, or check-quorum could fire before the new member had a chance to answer.
         leadership.progress[node_id] = progress = state.new_progress(recent_active=True)
-        progress.append_wanted = True
+        progress.append_pending = True
     if leadership.transferee not in configuration.voters:
         leadership.transferee = NO_NODE
-    leadership.replication_wanted = True
+    leadership.replication_pending = True
     maybe_commit(state)
     confirm_reads(state)
 
 
-def _seal(state: RaftState, leadership: Leadership) -> None:
+def _append_barrier(state: RaftState, leadership: Leadership) -> None:
     """Append one more entry behind the one that left the joint configuration; its commit completes the change.
 
     The new voters hold the entry that left, but may not know that it is committed. Were the old voters switched off
@@ -103,7 +103,7 @@ def _seal(state: RaftState, leadership: Leadership) -> None:
     """
     seal = state.log.append_own(state.term, EntryKind.NOOP, b"")
     leadership.pending_change = seal.index
-    leadership.replication_wanted = True
+    leadership.replication_pending = True
     if state.node_id not in state.configuration.voters:
-        leadership.farewell = seal.index
+        leadership.step_down_index = seal.index
         leadership.transferee = NO_NODE

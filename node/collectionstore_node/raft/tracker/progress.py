@@ -63,7 +63,7 @@ class Progress:
     """Replication to one follower. The leader holds one for every member but itself."""
 
     __slots__ = (
-        "append_wanted",
+        "append_pending",
         "inflights",
         "last_heard_tick",
         "match_index",
@@ -82,7 +82,7 @@ class Progress:
         self.inflights = inflights
         self.paused = False
         """A probe is out, or the window is full. Cleared by replies and by signs of life."""
-        self.append_wanted = False
+        self.append_pending = False
         """Send an AppendEntries even if it has no entries: it carries the commit index or notices losses."""
         self.pending_snapshot = Index(0)
         self.sent_commit = Index(0)
@@ -139,7 +139,7 @@ class Progress:
             self.inflights.add(Index(self.next_index - 1), size_bytes)
         self.paused = self.inflights.full()
 
-    def commit_is_news(self, commit: Index) -> bool:
+    def can_bump_commit(self, commit: Index) -> bool:
         """Whether telling `commit` could let the follower apply more than what it was told last."""
         return self.sent_commit < commit and self.sent_commit < self.next_index - 1
 

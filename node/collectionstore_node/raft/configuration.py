@@ -16,14 +16,14 @@ from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange, Configuration, NodeId
 
 
-def changed(configuration: Configuration, change: ConfigChange) -> Configuration:
+def next_configuration(configuration: Configuration, change: ConfigChange) -> Configuration:
     """Return what `change` makes of `configuration`.
 
     Raises `InvalidRequest` with code `not_joint`, `already_joint`, `no_voters`, `duplicate_node` or `invalid_node`.
     The first voters of an empty configuration are taken as they are: there is nobody to agree with.
     """
     if not change.changes:
-        return _left(configuration)
+        return _leave_joint(configuration)
     if configuration.joint:
         raise InvalidRequest("already_joint", "the joint configuration has to be left before the next change")
     _check_nodes(change.changes)
@@ -51,7 +51,7 @@ def changed(configuration: Configuration, change: ConfigChange) -> Configuration
     )
 
 
-def _left(configuration: Configuration) -> Configuration:
+def _leave_joint(configuration: Configuration) -> Configuration:
     """Return `configuration` after leaving its joint phase: `voters` decide alone, `learners_next` are learners."""
     if not configuration.joint:
         raise InvalidRequest("not_joint", "there is no joint configuration to leave")
@@ -67,7 +67,7 @@ def _check_nodes(changes: tuple[Change, ...]) -> None:
         raise InvalidRequest("duplicate_node", "a change names each node once")
 
 
-def check(configuration: Configuration) -> str | None:
+def find_violation(configuration: Configuration) -> str | None:
     """Return which invariant `configuration` breaks, or None."""
     voters, outgoing = set(configuration.voters), set(configuration.outgoing)
     learners, learners_next = set(configuration.learners), set(configuration.learners_next)

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft.log_reader import Compacted, Unavailable
 from collectionstore_node.raft.messages import Entry, Index, SnapshotMetadata, Term
-from collectionstore_node.raft.reader import Compacted, Unavailable
 
 ENTRY_OVERHEAD_BYTES: Final = 64
 """What an entry costs besides its data: key, fields, chain."""
 
 
-class Tail:
+class LogCache:
     """The in-memory picture of the stored log."""
 
     __slots__ = (

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from collectionstore_node.raft.messages import NO_NODE, Configuration, Index, NodeId
-from collectionstore_node.raft.quorum import committed_index
+from collectionstore_node.raft.tracker.quorum import committed_index
 
 
 class ReadRequest(NamedTuple):
@@ -48,7 +48,7 @@ class ReadQueue:
         """Whether a round is out."""
         return bool(self._rounds)
 
-    def ask(self, request: ReadRequest) -> None:
+    def add(self, request: ReadRequest) -> None:
         """Queue a read for the next round."""
         self.waiting.append(request)
 

@@ -1,0 +1,29 @@
+"""Files that a crash leaves whole: the old content or the new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace `path` with `data`, durably: a crash leaves the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(file, data) != len(data):
+            raise OSError(f"{temporary} could not be written in full; is the disk full?")
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make durable which files are in `path`."""
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
