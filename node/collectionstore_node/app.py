@@ -45,7 +45,7 @@ from collectionstore_node.metrics import (
 )
 from collectionstore_node.profiling import Profiler
 from collectionstore_node.replica import Driver, DriverSettings, MemberGauges, ProcessFacts, Replica
-from collectionstore_node.replica.ports import Storage
+from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.settings import Settings
 from collectionstore_node.storage import Database
 from collectionstore_node.tasks import cancelled

@@ -16,7 +16,7 @@ from collectionstore_node.api.requests import convert, read_object, read_request
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.replica import MemberChange, MembersRequest, NodeStatus
-from collectionstore_node.replica.status import ConfigurationStatus, LeaderStatus, MemberStatus
+from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 
 _NODE_ID: Final = re.compile(r"[0-9a-f]{16}")
 _encoder = msgspec.json.Encoder()

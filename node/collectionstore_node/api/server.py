@@ -37,7 +37,7 @@ from collectionstore_node.api.ports import (
 from collectionstore_node.api.problems import Problem, problem_of, render
 from collectionstore_node.api.routes import CLIENT, DEBUG, PAGES, PROBES, Entry, Route, Router
 from collectionstore_node.errors import Fatal, NodeError, NotLeader
-from collectionstore_node.replica.status import show_id
+from collectionstore_node.replica.node_ids import show_id
 
 log = structlog.get_logger()
 

@@ -22,13 +22,13 @@
 - `slow_entries.py`  where the time of entries goes
 """
 
-from collectionstore_node.replica.driver import Driver
-from collectionstore_node.replica.driver_settings import DriverSettings
-from collectionstore_node.replica.gauges import MemberGauges
-from collectionstore_node.replica.inspection import RaftReport
-from collectionstore_node.replica.members import MemberChange, MembersRequest
+from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.replica import ProcessFacts, Replica
-from collectionstore_node.replica.status import NodeStatus
+from collectionstore_node.replica.reporting.gauges import MemberGauges
+from collectionstore_node.replica.reporting.inspection import RaftReport
+from collectionstore_node.replica.reporting.status import NodeStatus
+from collectionstore_node.replica.settings import DriverSettings
 
 __all__ = [
     "Driver",

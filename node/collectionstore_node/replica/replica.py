@@ -25,12 +25,14 @@ from collectionstore_node.errors import (
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import NO_NODE, NodeId
 from collectionstore_node.raft.ready import Role
-from collectionstore_node.replica import calls, status
-from collectionstore_node.replica.driver import Driver
-from collectionstore_node.replica.forwarding import Forwarder
-from collectionstore_node.replica.inspection import RaftReport, inspect
-from collectionstore_node.replica.members import MembersRequest, check_epoch, check_quorum_after, plan_change
-from collectionstore_node.replica.proposal_spans import begin_forward, begin_propose
+from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica.membership.changes import MembersRequest, check_epoch, check_quorum_after, plan_change
+from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.observation.command_spans import begin_forward, begin_propose
+from collectionstore_node.replica.peers import calls
+from collectionstore_node.replica.peers.forwarding import Forwarder
+from collectionstore_node.replica.reporting import status
+from collectionstore_node.replica.reporting.inspection import RaftReport, inspect
 from collectionstore_node.statemachine.commands import Command, Outcome, decode_command, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
@@ -153,7 +155,7 @@ class Replica:
             http_address=self._facts.client_advertise,
         )
         self._driver.bootstrap(me, epoch or 0)
-        log.info("cluster.bootstrapped", node_id=status.show_id(me.node_id))
+        log.info("cluster.bootstrapped", node_id=show_id(me.node_id))
         await self._driver.until(self._leads_and_is_settled, self._loop.time() + BOOTSTRAP_WAIT_S)
         return self.status()
 
@@ -206,7 +208,7 @@ class Replica:
             self._data_bytes = (now, driver.data_bytes())
         return status.NodeStatus(
             cluster_id=self.identity.cluster_id,
-            node_id=status.show_id(self.identity.node_id),
+            node_id=show_id(self.identity.node_id),
             name=self.identity.name,
             version=facts.version,
             state=status.node_state(self.identity.node_id, raft, record),
@@ -224,7 +226,7 @@ class Replica:
                 raft, record, driver.settings.tick_s, driver.snapshot_receivers, driver.state_checks()
             ),
             peers=[status.peer_connection(peer) for peer in self._transport.peers()],
-            transferring_to=status.show_id(raft.transferring_to) if raft.transferring_to else None,
+            transferring_to=show_id(raft.transferring_to) if raft.transferring_to else None,
             fault_tolerance=status.fault_tolerance(raft.configuration),
             data_bytes=self._data_bytes[1],
             uptime_s=round(now - self._started, 3),
@@ -323,7 +325,7 @@ class Replica:
         finally:
             self._metrics.transferred("failed" if raft.is_leader else "done")
         if raft.is_leader:
-            raise ChangePending(f"{status.show_id(to)} did not take over in time; leadership stays here")
+            raise ChangePending(f"{show_id(to)} did not take over in time; leadership stays here")
 
     def _transfer_ended(self, term: int) -> Callable[[], bool]:
         def ended() -> bool:

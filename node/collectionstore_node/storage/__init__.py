@@ -25,8 +25,8 @@ What a crash may leave, in the order in which things happen, and what the next s
 | a loss of power | what was synced, then anything | at or behind that | what precedes the damage counts |
 
 A log behind its tail marker, a broken chain, a term or vote behind the tail marker, a write missing among later ones,
-or a part of another node is no crash: the node refuses to start, at this and every later try. A WAL that cannot be read to
-its end is left as it was found.
+or a part of another node is no crash: the node refuses to start, at this and every later try. A WAL that cannot be read
+to its end is left as it was found.
 """
 
 from collectionstore_node.storage.database import Database

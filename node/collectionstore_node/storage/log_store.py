@@ -183,7 +183,7 @@ class LogStore(LogReader):
             self.sync_entries()
 
     def sync_entries(self) -> None:
-        """Return when everything appended before the call is durable in the log; see `sync_marker` for the tail marker."""
+        """Return when everything appended before the call is durable; `sync_marker` is for the tail marker."""
         with self._syncing:
             with self._lock:
                 record, epoch = self._record(), self._tail_marker.epoch

@@ -10,8 +10,8 @@ Invariants:
 - it is lowered, durably, BEFORE a write that takes entries away;
 - so in every crash it is at or behind the log. A log behind its tail marker has lost data.
 
-Entries acknowledged since the newest write of the tail marker, 20 ms at most and one disk write, are not covered: losing
-exactly those, and nothing before them, goes unnoticed. Waiting would put a second disk flush into every write.
+Entries acknowledged since the newest write of the tail marker, 20 ms at most and one disk write, are not covered: the
+loss of exactly those, and nothing before them, goes unnoticed. Waiting would put a second disk flush into every write.
 """
 
 from __future__ import annotations

@@ -21,23 +21,18 @@ Each side of a pair dials for what it sends itself; requests are answered on the
 delivered is delivered at most once and in order per connection; everything may be lost, and Raft expects that.
 """
 
-from collectionstore_node.transport.dial import tcp_connector
-from collectionstore_node.transport.hello import PeerName, Refused
-from collectionstore_node.transport.ports import (
-    PeerAddress,
-    PeerMetrics,
-    PeerStatus,
-    PeerUnavailable,
-    RequestLost,
-    SnapshotFailed,
-    TransportHandler,
-    TransportMetrics,
-    TransportSettings,
-)
-from collectionstore_node.transport.routes import Routes, RoutesRefused
-from collectionstore_node.transport.security import PeerSecurity
-from collectionstore_node.transport.tls import TlsContexts, TlsFiles, TlsFilesRefused, identity_uri, peer_name
+from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
+from collectionstore_node.transport.addressing.route_overrides import Routes, RoutesRefused
+from collectionstore_node.transport.connection.dialer import tcp_connector
+from collectionstore_node.transport.failures import PeerUnavailable, RequestLost, SnapshotFailed
+from collectionstore_node.transport.handler import TransportHandler
+from collectionstore_node.transport.metrics_port import PeerMetrics, TransportMetrics
+from collectionstore_node.transport.security.peer_security import PeerSecurity
+from collectionstore_node.transport.security.tls import TlsContexts, TlsFiles, TlsFilesRefused, identity_uri, peer_name
+from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.transport import Transport
+from collectionstore_node.transport.wire.close_codes import Refused
+from collectionstore_node.transport.wire.handshake import PeerName
 
 __all__ = [
     "PeerAddress",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-from collectionstore_node.transport.ports import PeerMetrics
+from collectionstore_node.transport.metrics_port import PeerMetrics
 
 _ROUND_TRIPS_KEPT = 64
 

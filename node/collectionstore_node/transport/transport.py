@@ -13,27 +13,24 @@ import aiohttp
 import structlog
 
 from collectionstore_node.raft.messages import Message, NodeId
-from collectionstore_node.transport.connection import Connection, Remote
-from collectionstore_node.transport.dial import Dialer, Self, tcp_connector
-from collectionstore_node.transport.hello import CloseCode, PeerName
-from collectionstore_node.transport.peer import Peer
-from collectionstore_node.transport.ports import (
-    DEFAULT_SETTINGS,
-    PeerAddress,
-    PeerStatus,
-    PeerUnavailable,
-    TransportHandler,
-    TransportMetrics,
-    TransportSettings,
-)
-from collectionstore_node.transport.receiver import Receiver
-from collectionstore_node.transport.routes import NO_ROUTES, Routes, RoutesRefused
-from collectionstore_node.transport.security import PeerSecurity
-from collectionstore_node.transport.snapshot_receiver import SnapshotReceiver
-from collectionstore_node.transport.snapshot_sender import SnapshotSender
-from collectionstore_node.transport.spool import Spool
-from collectionstore_node.transport.tls import TlsFilesRefused
+from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
+from collectionstore_node.transport.addressing.route_overrides import NO_ROUTES, Routes, RoutesRefused
+from collectionstore_node.transport.connection.connection import Connection, Remote
+from collectionstore_node.transport.connection.dialer import Dialer, Self, tcp_connector
+from collectionstore_node.transport.failures import PeerUnavailable
+from collectionstore_node.transport.handler import TransportHandler
+from collectionstore_node.transport.listener import Receiver
+from collectionstore_node.transport.metrics_port import TransportMetrics
+from collectionstore_node.transport.peers.peer import Peer
+from collectionstore_node.transport.security.peer_security import PeerSecurity
+from collectionstore_node.transport.security.tls import TlsFilesRefused
+from collectionstore_node.transport.settings import DEFAULT_SETTINGS, TransportSettings
+from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
+from collectionstore_node.transport.snapshots.sender import SnapshotSender
+from collectionstore_node.transport.snapshots.spool import Spool
 from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.wire.close_codes import CloseCode
+from collectionstore_node.transport.wire.handshake import PeerName
 
 log = structlog.get_logger()
 

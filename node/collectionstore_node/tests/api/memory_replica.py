@@ -11,8 +11,9 @@ from aiohttp import web
 from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
-from collectionstore_node.replica.inspection import Queues
-from collectionstore_node.replica.status import ConfigurationStatus, LeaderStatus, MemberStatus, show_id
+from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.reporting.inspection import Queues
+from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
 from collectionstore_node.statemachine.members import MemberInfo

@@ -8,7 +8,7 @@ from structlog.typing import EventDict
 from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.logs.slow import LINES_MAX, OFF, WINDOW_S
 from collectionstore_node.raft.messages import Index
-from collectionstore_node.replica.slow_entries import SlowEntries
+from collectionstore_node.replica.observation.slow_entries import SlowEntries
 
 
 class Clock:

@@ -12,9 +12,9 @@ from collectionstore_node.errors import LeadershipTransferring, NodeError, NotLe
 from collectionstore_node.metrics import Metrics, ProposalSeries, ReadSeries
 from collectionstore_node.raft.messages import Configuration, Index, NodeId, Term
 from collectionstore_node.raft.ready import ReadState
-from collectionstore_node.replica.gauges import tolerated_failures
-from collectionstore_node.replica.proposals import Proposals
-from collectionstore_node.replica.reads import Reads
+from collectionstore_node.replica.consensus.proposals import Proposals
+from collectionstore_node.replica.consensus.reads import Reads
+from collectionstore_node.replica.reporting.gauges import tolerated_failures
 from collectionstore_node.statemachine.commands import Code, Outcome
 from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.replica.group import group

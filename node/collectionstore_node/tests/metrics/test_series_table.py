@@ -10,7 +10,7 @@ from collectionstore_node.api.routes import CLIENT, PROBES
 from collectionstore_node.metrics import SERIES, Metrics, Undeclared
 from collectionstore_node.metrics.series import Kind, Series
 from collectionstore_node.raft.ready import ProgressState, Role
-from collectionstore_node.replica.watchdog import Stall
+from collectionstore_node.replica.health.watchdog import Stall
 from collectionstore_node.statemachine.commands import Code
 
 CHILDREN_MAX = 1_000

@@ -36,8 +36,8 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.raft.term_gate import TERM_JUMP_MAX
 from collectionstore_node.raft.validation import TERM_MAX
-from collectionstore_node.replica.attribution import attribute, vitals
-from collectionstore_node.replica.digests import compare
+from collectionstore_node.replica.comparison.digests import compare
+from collectionstore_node.replica.peers.attribution import attribute, vitals
 from collectionstore_node.tests.raft.byzantine import FORGERIES, Forgery, Liar, Verdict
 from collectionstore_node.tests.raft.chaos import Chaos
 from collectionstore_node.tests.raft.cluster import Cluster

@@ -35,9 +35,11 @@ from collectionstore_node.raft.messages import (
     decode_messages,
     encode,
 )
-from collectionstore_node.replica.calls import decode_call, decode_checkpoints, decode_results
+from collectionstore_node.replica.peers.calls import decode_call, decode_checkpoints, decode_results
 from collectionstore_node.tests.raft.solo import Solo, make_entries, voters
-from collectionstore_node.transport.frames import (
+from collectionstore_node.transport.snapshots.snapshot_frames import decode_answer, decode_begin, decode_chunk
+from collectionstore_node.transport.wire.close_codes import Refused
+from collectionstore_node.transport.wire.frames import (
     PAYLOAD_BYTES_MAX,
     FrameKind,
     FrameRejected,
@@ -45,8 +47,7 @@ from collectionstore_node.transport.frames import (
     decode_frame,
     encode_frame,
 )
-from collectionstore_node.transport.hello import Refused, decode_hello, decode_welcome
-from collectionstore_node.transport.snapshot_frames import decode_answer, decode_begin, decode_chunk
+from collectionstore_node.transport.wire.handshake import decode_hello, decode_welcome
 
 ONE, TWO = NodeId(1), NodeId(2)
 LOG = make_entries([1, 1, 2, 2])

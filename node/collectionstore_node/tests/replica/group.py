@@ -18,9 +18,9 @@ from collectionstore_node.errors import StorageFailed
 from collectionstore_node.metrics import Metrics, ReplicaMetrics
 from collectionstore_node.raft.messages import Message, NodeId
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
-from collectionstore_node.replica.gauges import MemberGauges
-from collectionstore_node.replica.members import MemberChange, MembersRequest
-from collectionstore_node.replica.ports import Storage
+from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
+from collectionstore_node.replica.reporting.gauges import MemberGauges
+from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage import Database

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from collectionstore_node.metrics import DiskSeries, Metrics
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Entry, EntryKind, Index, Term, chain_hash
-from collectionstore_node.replica.applying import Applier
+from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.statemachine.commands import Command, Idempotency, KeyRef, Put, encode_batch
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.storage import Database

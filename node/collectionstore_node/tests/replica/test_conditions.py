@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from collectionstore_node.errors import OutcomeUnknown
-from collectionstore_node.replica.conditions import Conditions
+from collectionstore_node.replica.consensus.conditions import Conditions
 
 
 async def test_condition_that_holds_already_does_not_wait() -> None:

@@ -9,16 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.raft.messages import Configuration, Index, NodeId
-from collectionstore_node.replica.digests import (
+from collectionstore_node.replica.comparison.digests import INCONCLUSIVE_S, Patience, Verdict, by_index, compare
+from collectionstore_node.replica.persistence.checkpoints import (
     CHECKPOINT_ENTRIES,
     CHECKPOINTS_MAX,
-    INCONCLUSIVE_S,
     Checkpoint,
     Checkpoints,
-    Patience,
-    Verdict,
-    by_index,
-    compare,
 )
 
 GOOD, BAD, WORSE = b"g" * 32, b"b" * 32, b"w" * 32

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from collectionstore_node.errors import InvalidRequest
-from collectionstore_node.replica.members import MemberChange, MembersRequest
+from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group
 
 OLD, NEW = 6, 7

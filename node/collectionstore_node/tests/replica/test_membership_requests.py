@@ -6,7 +6,7 @@ import pytest
 
 from collectionstore_node.errors import ChangePending, InvalidRequest
 from collectionstore_node.raft.messages import Change, ChangeKind, Configuration, Index, NodeId
-from collectionstore_node.replica.members import (
+from collectionstore_node.replica.membership.changes import (
     PROMOTION_LAG_MAX,
     MemberChange,
     MembersRequest,

@@ -9,7 +9,7 @@ import pytest
 from collectionstore_node.errors import NotLeader, NotNow, OutcomeUnknown, Overloaded
 from collectionstore_node.metrics import Metrics, ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
-from collectionstore_node.replica.proposals import ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Proposals
+from collectionstore_node.replica.consensus.proposals import ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Proposals
 from collectionstore_node.statemachine.commands import Code, Outcome
 
 COMMAND = b"one encoded command"

@@ -10,7 +10,7 @@ from collectionstore_node.errors import NotLeader, NotNow, ReadTimedOut
 from collectionstore_node.metrics import Metrics, ReadSeries
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.raft.ready import ReadState
-from collectionstore_node.replica.reads import Reads
+from collectionstore_node.replica.consensus.reads import Reads
 
 
 def reads() -> Reads:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from collectionstore_node.errors import OutcomeUnknown, Overloaded
 from collectionstore_node.raft.messages import Entry, EntryKind, Index
-from collectionstore_node.replica.proposal_spans import begin_propose
+from collectionstore_node.replica.observation.command_spans import begin_propose
 from collectionstore_node.statemachine.commands import (
     Command,
     CreateCollection,

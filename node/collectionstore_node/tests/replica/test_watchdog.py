@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectionstore_node.replica.watchdog import Finding, Stall, Verdict, Watchdog
+from collectionstore_node.replica.health.watchdog import Finding, Stall, Verdict, Watchdog
 
 
 def watchdog(*, ticked: float | None = 100.0) -> Watchdog:

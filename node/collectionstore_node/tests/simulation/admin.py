@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica.status import show_id
+from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.tests.simulation.connector import MemoryConnector
 from collectionstore_node.tests.simulation.events import Trace
 from collectionstore_node.tests.simulation.hosts import Host

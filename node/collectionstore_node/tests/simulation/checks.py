@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import Index, NodeId, Term
-from collectionstore_node.replica.driver import Driver
-from collectionstore_node.replica.status import show_id
+from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.tests.simulation.hosts import Host
 from collectionstore_node.tests.simulation.memory_storage import MemoryDatabase
 

@@ -18,7 +18,7 @@ import msgspec
 
 from collectionstore_node.metrics import DiskSeries, Metrics
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Entry, EntryKind, Index, Term, chain_hash
-from collectionstore_node.replica.applying import Applier
+from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, KeyRef, Outcome, Put, encode_batch
 from collectionstore_node.statemachine.digest import update_digest

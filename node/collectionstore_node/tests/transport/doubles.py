@@ -37,7 +37,7 @@ from collectionstore_node.transport import (
     Transport,
     TransportSettings,
 )
-from collectionstore_node.transport.routes import NO_ROUTES
+from collectionstore_node.transport.addressing.route_overrides import NO_ROUTES
 
 CLUSTER = "demo"
 DEADLINE_S = 10.0

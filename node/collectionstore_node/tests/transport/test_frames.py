@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.transport.frames import (
+from collectionstore_node.transport.wire.frames import (
     FORMAT,
     HEADER_BYTES,
     PAYLOAD_BYTES_MAX,

@@ -10,9 +10,15 @@ import pytest
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport import TransportSettings
-from collectionstore_node.transport.frames import decode_frame
-from collectionstore_node.transport.snapshot_frames import Begin, Chunk, SnapshotRefusal, decode_chunk, encode_chunk
-from collectionstore_node.transport.spool import Part, PartRefused, Spool
+from collectionstore_node.transport.snapshots.snapshot_frames import (
+    Begin,
+    Chunk,
+    SnapshotRefusal,
+    decode_chunk,
+    encode_chunk,
+)
+from collectionstore_node.transport.snapshots.spool import Part, PartRefused, Spool
+from collectionstore_node.transport.wire.frames import decode_frame
 
 SENDER, OTHER, THIRD = NodeId(1), NodeId(2), NodeId(3)
 DATA = bytes(range(256)) * 8

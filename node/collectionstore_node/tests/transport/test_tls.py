@@ -9,8 +9,8 @@ import pytest
 
 from collectionstore_node.tests.transport.doubles import Authority
 from collectionstore_node.transport import Refused, TlsFilesRefused, peer_name
-from collectionstore_node.transport.hello import PeerName
-from collectionstore_node.transport.tls import TlsContexts
+from collectionstore_node.transport.security.tls import TlsContexts
+from collectionstore_node.transport.wire.handshake import PeerName
 
 OWN = PeerName("demo", "n1")
 

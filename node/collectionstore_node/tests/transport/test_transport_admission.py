@@ -14,7 +14,7 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.conftest import MakeNode
 from collectionstore_node.tests.transport.doubles import Authority, Node, eventually, heartbeat
 from collectionstore_node.tests.transport.visitor import visit
-from collectionstore_node.transport.dial import DialFailed
+from collectionstore_node.transport.connection.dialer import DialFailed
 
 
 async def test_certificate_of_another_authority_gets_nowhere(

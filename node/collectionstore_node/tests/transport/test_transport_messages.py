@@ -24,9 +24,10 @@ from collectionstore_node.tests.transport.doubles import (
 )
 from collectionstore_node.tests.transport.visitor import visit
 from collectionstore_node.transport import PeerAddress
-from collectionstore_node.transport.connection import WEBSOCKET_BYTES_MAX
-from collectionstore_node.transport.frames import FrameKind, encode_frame
-from collectionstore_node.transport.hello import CloseCode, Hello, Purpose, encode_greeting
+from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX
+from collectionstore_node.transport.wire.close_codes import CloseCode
+from collectionstore_node.transport.wire.frames import FrameKind, encode_frame
+from collectionstore_node.transport.wire.handshake import Hello, Purpose, encode_greeting
 
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 

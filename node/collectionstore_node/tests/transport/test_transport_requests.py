@@ -13,7 +13,7 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.conftest import MakeNode
 from collectionstore_node.tests.transport.doubles import QUICK, Node, Proxy, eventually
 from collectionstore_node.transport import PeerAddress, PeerUnavailable, RequestLost
-from collectionstore_node.transport.lanes import ITEM_BYTES_MAX
+from collectionstore_node.transport.wire.send_queue import ITEM_BYTES_MAX
 
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 

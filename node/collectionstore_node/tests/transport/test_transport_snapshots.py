@@ -16,10 +16,8 @@ from collectionstore_node.tests.transport.conftest import MakeNode
 from collectionstore_node.tests.transport.doubles import QUICK, Authority, Node, Proxy, eventually, heartbeat
 from collectionstore_node.tests.transport.visitor import Visit, visit
 from collectionstore_node.transport import PeerAddress, SnapshotFailed, TlsFiles
-from collectionstore_node.transport.frames import FrameKind, encode_frame
-from collectionstore_node.transport.hello import CloseCode, Purpose
-from collectionstore_node.transport.inbox import ConnectionGone
-from collectionstore_node.transport.snapshot_frames import (
+from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone
+from collectionstore_node.transport.snapshots.snapshot_frames import (
     Ack,
     Begin,
     Refusal,
@@ -28,6 +26,9 @@ from collectionstore_node.transport.snapshot_frames import (
     encode_begin,
     encode_chunk,
 )
+from collectionstore_node.transport.wire.close_codes import CloseCode
+from collectionstore_node.transport.wire.frames import FrameKind, encode_frame
+from collectionstore_node.transport.wire.handshake import Purpose
 
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 

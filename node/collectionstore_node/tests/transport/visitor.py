@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.doubles import CLUSTER, QUICK, Node, RecordedPeer
 from collectionstore_node.transport import PeerAddress, TlsFiles
-from collectionstore_node.transport.connection import Connection
-from collectionstore_node.transport.dial import Dialer, Self, tcp_connector
-from collectionstore_node.transport.endings import Ending, ending_of
-from collectionstore_node.transport.frames import Frame
-from collectionstore_node.transport.hello import PeerName, Purpose
-from collectionstore_node.transport.inbox import Inbox
-from collectionstore_node.transport.tls import TlsContexts
+from collectionstore_node.transport.connection.close_reason import Ending, ending_of
+from collectionstore_node.transport.connection.connection import Connection
+from collectionstore_node.transport.connection.dialer import Dialer, Self, tcp_connector
+from collectionstore_node.transport.security.tls import TlsContexts
+from collectionstore_node.transport.snapshots.frame_inbox import Inbox
 from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.wire.frames import Frame
+from collectionstore_node.transport.wire.handshake import PeerName, Purpose
 
 
 class Visit:

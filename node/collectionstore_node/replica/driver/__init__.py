@@ -1,0 +1,1 @@
+"""The loop that executes a `Ready`: persist, send, apply, answer, in that order."""

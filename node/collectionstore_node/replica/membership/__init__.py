@@ -1,0 +1,1 @@
+"""Membership changes, leadership transfer and bootstrap, as the leader executes them."""

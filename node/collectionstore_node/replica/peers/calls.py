@@ -1,0 +1,138 @@
+"""What one node asks of another on a client's behalf, and the answers; msgpack inside a transport request.
+
+Errors cross the wire as their class name, so that the caller raises what the callee raised.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from collectionstore_node.errors import (
+    ChangePending,
+    InvalidRequest,
+    LeadershipTransferring,
+    NodeError,
+    NotLeader,
+    NotNow,
+    OutcomeUnknown,
+    Overloaded,
+)
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica.membership.changes import MembersRequest
+from collectionstore_node.replica.persistence.checkpoints import Checkpoint
+from collectionstore_node.statemachine.codec import decode
+from collectionstore_node.statemachine.commands import Outcome
+
+
+class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1, omit_defaults=True):
+    """Commands of several clients that arrived in one loop turn; answered with one `Result` each."""
+
+    commands: tuple[msgspec.Raw, ...]
+    """As `encode_command` made them; not decoded yet."""
+    timeout_s: float
+    contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
+    """Trace contexts of sampled commands, by position; as `commands.SpanContext`."""
+
+
+class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A membership request; answered with one `Result`."""
+
+    request: MembersRequest
+    timeout_s: float
+
+
+class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A leadership transfer, to the best follower when `to` is 0; answered with one `Result`."""
+
+    to: NodeId
+    timeout_s: float
+    epoch: int | None = None
+
+
+class TellDigests(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """What the asked member knows of its own state; answered with a list of `Checkpoint`."""
+
+
+class CompareYourself(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """A member that compared digests suspects the one it asks, which had better ask everybody too; one `Result`."""
+
+
+Call: TypeAlias = Propose | ChangeMembers | Transfer | TellDigests | CompareYourself
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """An outcome, or the error that stands in its place; both None for a call that returns nothing."""
+
+    outcome: Outcome | None = None
+    error: str | None = None
+    code: str = ""
+    detail: str = ""
+    leader: NodeId = NodeId(0)
+
+
+_REMOTE: dict[str, type[NodeError]] = {
+    kind.__name__: kind for kind in (Overloaded, ChangePending, LeadershipTransferring, OutcomeUnknown, NotNow)
+}
+
+_encoder = msgspec.msgpack.Encoder()
+_call_decoder: msgspec.msgpack.Decoder[Call] = msgspec.msgpack.Decoder(
+    Propose | ChangeMembers | Transfer | TellDigests | CompareYourself
+)
+_results_decoder = msgspec.msgpack.Decoder(tuple[Result, ...])
+_checkpoints_decoder = msgspec.msgpack.Decoder(tuple[Checkpoint, ...])
+
+
+def encode_call(call: Call) -> bytes:
+    """Return the payload of a transport request."""
+    return _encoder.encode(call)
+
+
+def decode_call(payload: bytes) -> Call:
+    """Decode a transport request. Raises `msgspec.DecodeError` on anything else."""
+    return decode(_call_decoder, payload)
+
+
+def encode_results(results: list[Result]) -> bytes:
+    """Return the payload of a transport reply."""
+    return _encoder.encode(results)
+
+
+def decode_results(payload: bytes) -> tuple[Result, ...]:
+    """Decode a transport reply. Raises `msgspec.DecodeError` on anything else."""
+    return decode(_results_decoder, payload)
+
+
+def encode_checkpoints(checkpoints: tuple[Checkpoint, ...]) -> bytes:
+    """Return the payload of the answer to `TellDigests`."""
+    return _encoder.encode(checkpoints)
+
+
+def decode_checkpoints(payload: bytes) -> tuple[Checkpoint, ...]:
+    """Decode the answer to `TellDigests`. Raises `msgspec.DecodeError` on anything else."""
+    return decode(_checkpoints_decoder, payload)
+
+
+def failure(error: NodeError) -> Result:
+    """Return the wire form of an error."""
+    match error:
+        case InvalidRequest():
+            return Result(error="InvalidRequest", code=error.code, detail=error.detail)
+        case NotLeader():
+            return Result(error="NotLeader", leader=NodeId(error.leader))
+        case _:
+            return Result(error=type(error).__name__, detail=str(error))
+
+
+def raised(result: Result) -> NodeError | None:
+    """Return the error a result stands for, or None. An unknown class is an unknown outcome."""
+    match result.error:
+        case None:
+            return None
+        case "InvalidRequest":
+            return InvalidRequest(result.code, result.detail)
+        case "NotLeader":
+            return NotLeader(result.leader)
+        case name:
+            return _REMOTE.get(name, OutcomeUnknown)(result.detail)

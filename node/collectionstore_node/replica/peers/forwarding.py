@@ -1,0 +1,102 @@
+"""Commands that a follower hands to the leader: those of one loop turn travel in one request.
+
+A command whose request certainly did not arrive is "not applied"; one whose answer was lost is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collectionstore_node.errors import InvariantViolated, NodeError, NotLeader, OutcomeUnknown
+from collectionstore_node.metrics import ForwardingSeries
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica.consensus.proposals import Waiting
+from collectionstore_node.replica.observation.command_spans import end_with
+from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, raised
+from collectionstore_node.statemachine.commands import Outcome
+from collectionstore_node.transport import PeerUnavailable, RequestLost
+
+if TYPE_CHECKING:
+    from collectionstore_node.tracing.spans import Span
+    from collectionstore_node.transport import Transport
+
+
+class Forwarder:
+    """Groups commands by leader and loop turn. Belongs to the event loop."""
+
+    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop, series: ForwardingSeries) -> None:
+        self._transport = transport
+        self._series = series
+        self._loop = loop
+        self._groups: dict[NodeId, list[Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def propose(
+        self, leader: NodeId, command: bytes, deadline: float, span: Span | None = None
+    ) -> asyncio.Future[Outcome]:
+        """Send an encoded command to `leader`; the future has the outcome, or raises what the leader raised.
+
+        `span` ends with the future, and is the parent of what the leader does.
+        """
+        group = self._groups.get(leader)
+        if group is None:
+            group = self._groups[leader] = []
+            self._loop.call_soon(self._flush, leader)
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._series.sent.inc()
+        group.append(Waiting(command, deadline, future, span=span))
+        if span is not None:
+            end_with(span, future)
+        return future
+
+    async def close(self) -> None:
+        """Stop waiting for answers; what was sent is unknown."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _flush(self, leader: NodeId) -> None:
+        task = self._loop.create_task(self._send(leader, self._groups.pop(leader)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, leader: NodeId, group: list[Waiting]) -> None:
+        timeout_s = max(waiting.deadline for waiting in group) - self._loop.time()
+        contexts = tuple((at, one.span.carried) for at, one in enumerate(group) if one.span is not None)
+        payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts))
+        error: NodeError
+        try:
+            results = decode_results(await self._transport.request(leader, payload, timeout_s))
+            if len(results) != len(group):
+                raise InvariantViolated(f"{len(results)} results for {len(group)} commands")
+        except PeerUnavailable:
+            error = NotLeader()
+            self._series.not_applied.inc(len(group))
+        except (RequestLost, InvariantViolated, ValueError) as reason:
+            error = OutcomeUnknown(f"the leader's answer was lost: {reason}")
+            self._series.unknown.inc(len(group))
+        except asyncio.CancelledError:
+            self._series.unknown.inc(len(group))
+            _fail(group, OutcomeUnknown("the node is stopping"))
+            raise
+        else:
+            for waiting, result in zip(group, results, strict=True):
+                if waiting.future.done():
+                    continue
+                if (problem := raised(result)) is not None:
+                    waiting.future.set_exception(problem)
+                elif result.outcome is not None:
+                    waiting.future.set_result(result.outcome)
+                else:
+                    waiting.future.set_exception(OutcomeUnknown("the leader answered without an outcome"))
+            return
+        _fail(group, error)
+
+
+def _fail(group: list[Waiting], error: NodeError) -> None:
+    for waiting in group:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)

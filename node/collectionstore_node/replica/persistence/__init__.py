@@ -1,0 +1,1 @@
+"""Log writes and syncs, applying committed entries, compaction of the log."""

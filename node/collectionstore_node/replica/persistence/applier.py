@@ -1,0 +1,101 @@
+"""Committed entries become state: one batch of writes, stored together with how far they are applied.
+
+The log was checked when it was received and when it was read from disk. It is checked once more here, where it takes
+effect: an entry that does not continue the history of the state, byte by byte, is not applied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.metrics import DiskSeries
+from collectionstore_node.raft.messages import Configuration, Entry, EntryKind, chain_hash, decode_change
+from collectionstore_node.replica.persistence.checkpoints import CHECKPOINT_ENTRIES, Checkpoint, Checkpoints
+from collectionstore_node.replica.storage_port import State
+from collectionstore_node.statemachine.apply import apply_batch
+from collectionstore_node.statemachine.commands import Outcome
+from collectionstore_node.statemachine.digest import read_digest, update_digest
+from collectionstore_node.statemachine.header import read_header
+from collectionstore_node.statemachine.members import MembershipRecord, apply_membership, read_membership
+from collectionstore_node.statemachine.reads import read_revision
+from collectionstore_node.statemachine.view import Overlay, Writes
+from collectionstore_node.storage import Applied
+
+
+class Result(NamedTuple):
+    """What came of one entry; `outcomes` is empty unless it held commands."""
+
+    entry: Entry
+    outcomes: list[Outcome]
+
+
+class Applier:
+    """Applies entries to the state, in their order. Belongs to the event loop."""
+
+    def __init__(self, state: State, series: DiskSeries) -> None:
+        self._state = state
+        self._series = series
+        self.reload()
+
+    def reload(self) -> None:
+        """Read anew what is kept in memory: the state was replaced by a snapshot."""
+        self.record: MembershipRecord = read_membership(self._state)
+        self.revision: int = read_revision(self._state)
+        self._checkpoints = Checkpoints()
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the digests of the state that are known, with the one it has now."""
+        return self._checkpoints.with_head(self._state.applied.index, read_digest(self._state))
+
+    def apply(self, committed: tuple[Entry, ...], activate: Callable[[Entry], Configuration]) -> list[Result]:
+        """Apply and store `committed`, not empty, and return what came of each, in order.
+
+        `activate` makes a membership change effective and returns the configuration. Raises `InvariantViolated` and
+        `StorageFailed`; nothing was stored then.
+        """
+        _check_history(self._state.applied, committed)
+        overlay = Overlay(self._state)
+        configuration, record = self._state.applied.configuration, self.record
+        results, passed = [], []
+        for entry in committed:
+            outcomes: list[Outcome] = []
+            if entry.kind is EntryKind.COMMANDS:
+                outcomes = apply_batch(overlay, entry.data, entry.chain)
+            elif entry.kind is EntryKind.CHANGE:
+                configuration = activate(entry)
+                record = apply_membership(overlay, entry.index, decode_change(entry.data).context, configuration)
+                update_digest(overlay, read_header(overlay), entry.chain, configuration)
+            results.append(Result(entry, outcomes))
+            if entry.index % CHECKPOINT_ENTRIES == 0:
+                passed.append(Checkpoint(entry.index, read_digest(overlay)))
+        last = committed[-1]
+        applied = Applied(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
+        self._commit(overlay.writes, applied)
+        self.record = record
+        for one in passed:
+            self._checkpoints.passed(one.index, one.digest)
+        # Not the last outcome's: a repeated request is answered with the revision of its first time.
+        self.revision = read_revision(overlay)
+        return results
+
+    def _commit(self, writes: Writes, applied: Applied) -> None:
+        started = time.perf_counter()
+        self._state.commit(writes, applied)
+        self._series.state_seconds.observe(time.perf_counter() - started)
+        self._series.state_bytes.observe(sum(len(key) + len(value or b"") for key, value in writes.values.items()))
+
+
+def _check_history(applied: Applied, entries: tuple[Entry, ...]) -> None:
+    """Raise `InvariantViolated` unless `entries` continue what was applied. Costs one hash of their data."""
+    index, chain = applied.index, applied.chain
+    for entry in entries:
+        chain = chain_hash(chain, entry.index, entry.term, entry.kind, entry.data)
+        if entry.index != index + 1 or chain != entry.chain:
+            raise InvariantViolated(
+                f"entry {entry.index} does not continue the history of the state, which ends at {index}: "
+                "it was damaged in memory, or belongs to another log"
+            )
+        index = entry.index

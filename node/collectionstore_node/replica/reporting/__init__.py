@@ -1,0 +1,1 @@
+"""What a member reports on request: `/status`, `/debug/raft`, gauges."""

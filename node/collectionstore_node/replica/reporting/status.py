@@ -1,0 +1,210 @@
+"""What a node says of itself: the JSON of `/status` and `/api/v1/cluster`.
+
+Ids are 16 hexadecimal digits. Replication progress is known to the leader alone and null elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from collectionstore_node.raft.messages import Configuration, NodeId
+from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
+from collectionstore_node.replica.comparison.state_check import StateCheck
+from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.persistence.checkpoints import Checkpoint
+from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
+from collectionstore_node.transport import PeerStatus
+
+
+class LeaderStatus(msgspec.Struct, frozen=True):
+    """Who leads, as far as this node knows."""
+
+    node_id: str
+    name: str
+    http_address: str
+
+
+class ConfigurationStatus(msgspec.Struct, frozen=True):
+    """The configuration applied at `index` of the log."""
+
+    index: int
+    voters: list[str]
+    outgoing: list[str]
+    learners: list[str]
+    learners_next: list[str]
+    joint: bool
+
+
+class MemberStatus(msgspec.Struct, frozen=True):
+    """A member; `lag` in entries, `silent_ms` since the leader last heard from it."""
+
+    node_id: str
+    name: str
+    address: str
+    http_address: str
+    role: str
+    match_index: int | None = None
+    lag: int | None = None
+    active: bool | None = None
+    silent_ms: int | None = None
+    snapshot: bool = False
+    state_check: StateCheck | None = None
+    """Null as long as nothing is known, and for the leader while nothing is wrong with it."""
+
+
+class PeerConnection(msgspec.Struct, frozen=True):
+    """This node's connection to another."""
+
+    node_id: str
+    name: str
+    connected: bool
+    round_trip_ms: float | None
+    round_trip_p50_ms: float | None
+    handshake_ms: float | None
+    problem: str | None = None
+    """Why it is not connected, in the other side's words when it gave any."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """Everything an operator needs to know of a node."""
+
+    cluster_id: str
+    node_id: str
+    name: str
+    version: str
+    state: str
+    """Uninitialized, Joining, Member or Removed."""
+    role: str
+    term: int
+    leader: LeaderStatus | None
+    commit_index: int
+    applied_index: int
+    first_index: int
+    last_index: int
+    revision: int
+    epoch: int
+    configuration: ConfigurationStatus
+    members: list[MemberStatus]
+    peers: list[PeerConnection]
+    transferring_to: str | None
+    fault_tolerance: int
+    """How many voters may be lost from the present configuration before it stops; counts all, alive or not."""
+    data_bytes: int
+    uptime_s: float
+    pid: int
+    client_address: str
+    peer_address: str
+    metrics_address: str
+    state_digest: str = ""
+    """Hash of everything that was done to the state up to `applied_index`: equal on members that have applied as much.
+    Empty while the state is being replaced by a snapshot."""
+
+
+def fault_tolerance(configuration: Configuration) -> int:
+    """Return how many voters the configuration can lose and still have a majority in both halves."""
+    halves = [half for half in (configuration.voters, configuration.outgoing) if half]
+    return min(((len(half) - 1) // 2 for half in halves), default=0)
+
+
+def node_state(node_id: NodeId, raft: RaftStatus, record: MembershipRecord) -> str:
+    """Return where a node stands in its life, from its own log."""
+    if node_id in record.removed:
+        return "Removed"
+    if node_id in raft.configuration.members():
+        return "Member"
+    if raft.last_index == 0 and raft.term == 0:
+        return "Uninitialized"
+    return "Joining"
+
+
+def configuration_status(record: MembershipRecord, configuration: Configuration) -> ConfigurationStatus:
+    """Return the JSON form of a configuration."""
+    return ConfigurationStatus(
+        index=record.index,
+        voters=[show_id(one) for one in configuration.voters],
+        outgoing=[show_id(one) for one in configuration.outgoing],
+        learners=[show_id(one) for one in configuration.learners],
+        learners_next=[show_id(one) for one in configuration.learners_next],
+        joint=configuration.joint,
+    )
+
+
+def member_statuses(
+    raft: RaftStatus,
+    record: MembershipRecord,
+    tick_s: float,
+    receiving: frozenset[NodeId],
+    checks: Mapping[NodeId, StateCheck],
+) -> list[MemberStatus]:
+    """Return the members of the configuration, by name."""
+    infos = {info.node_id: info for info in record.members}
+    progress = {one.node_id: one for one in raft.progress}
+    result = []
+    for node_id in sorted(raft.configuration.members(), key=lambda one: (_name(infos.get(one)), one)):
+        info = infos.get(node_id)
+        base = MemberStatus(
+            node_id=show_id(node_id),
+            name=_name(info),
+            address=info.address if info else "",
+            http_address=info.http_address if info else "",
+            role=_member_role(node_id, raft.configuration),
+            state_check=checks.get(node_id),
+        )
+        known = progress.get(node_id)
+        if raft.role is Role.LEADER and node_id == raft.node_id:
+            base = msgspec.structs.replace(base, match_index=raft.last_index, lag=0, active=True, silent_ms=0)
+        elif raft.role is Role.LEADER and known is not None:
+            base = msgspec.structs.replace(
+                base,
+                match_index=known.match_index,
+                lag=max(0, raft.commit_index - known.match_index),
+                active=known.recent_active,
+                silent_ms=round(known.silent_ticks * tick_s * 1000),
+                snapshot=known.state is ProgressState.SNAPSHOT or node_id in receiving,
+            )
+        result.append(base)
+    return result
+
+
+def leader_status(leader: NodeId, members: Iterable[MemberInfo]) -> LeaderStatus | None:
+    """Return who leads; without name and address while the membership record does not know it yet."""
+    if not leader:
+        return None
+    for info in members:
+        if info.node_id == leader:
+            return LeaderStatus(show_id(leader), info.name, info.http_address)
+    return LeaderStatus(show_id(leader), "", "")
+
+
+def peer_connection(peer: PeerStatus) -> PeerConnection:
+    """Return the JSON form of a connection."""
+    return PeerConnection(
+        node_id=show_id(peer.node_id),
+        name=peer.name,
+        connected=peer.connected,
+        round_trip_ms=_milliseconds(peer.round_trip_s),
+        round_trip_p50_ms=_milliseconds(peer.round_trip_p50_s),
+        handshake_ms=_milliseconds(peer.handshake_s),
+        problem=peer.problem,
+    )
+
+
+def digest_at(index: int, checkpoints: Iterable[Checkpoint]) -> str:
+    """Return the digest at `index` in hexadecimal, empty when it is not known."""
+    return next((one.digest.hex() for one in checkpoints if one.index == index), "")
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def _name(info: MemberInfo | None) -> str:
+    return info.name if info else ""
+
+
+def _member_role(node_id: NodeId, configuration: Configuration) -> str:
+    if node_id in configuration.voters:
+        return "Voter" if not configuration.joint or node_id in configuration.outgoing else "Incoming"
+    return "Outgoing" if node_id in configuration.outgoing else "Learner"

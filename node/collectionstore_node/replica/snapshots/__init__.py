@@ -1,0 +1,1 @@
+"""Snapshots of the state machine: sending to lagging followers, receiving, installing."""

@@ -1,0 +1,1 @@
+"""Where to dial a member: name resolution with learned addresses, and overrides for fault injection."""

@@ -1,0 +1,1 @@
+"""One authenticated WebSocket: dialing, handshake, reading, writing, pings, closing."""

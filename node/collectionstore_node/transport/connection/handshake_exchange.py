@@ -1,0 +1,71 @@
+"""The greeting over a real socket: hello one way, welcome or a close code the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import WSMsgType
+
+from collectionstore_node.transport.connection.close_reason import Ending, WebSocket
+from collectionstore_node.transport.security.tls import peer_name
+from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
+from collectionstore_node.transport.wire.frames import FrameKind, FrameRejected, decode_frame, encode_frame
+from collectionstore_node.transport.wire.handshake import (
+    Hello,
+    PeerName,
+    Welcome,
+    decode_hello,
+    decode_welcome,
+    encode_greeting,
+)
+
+
+class Turned(Exception):
+    """The other side closed instead of greeting; `ending` says with which code."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(str(ending))
+        self.ending = ending
+
+
+def certificate_name(socket: WebSocket) -> PeerName:
+    """Return the identity that the other side's certificate proves. Raises `Refused`."""
+    certificate: Mapping[str, Any] | None = socket.get_extra_info("peercert")
+    return peer_name(certificate)
+
+
+async def send_hello(socket: WebSocket, hello: Hello, timeout_s: float) -> Welcome:
+    """Say who dials and return the answer. Raises `Turned`, `Refused`, or `OSError`."""
+    await socket.send_bytes(encode_frame(FrameKind.HELLO, encode_greeting(hello)))
+    return decode_welcome(await _receive(socket, FrameKind.WELCOME, timeout_s))
+
+
+async def receive_hello(socket: WebSocket, timeout_s: float) -> Hello:
+    """Return what the dialer says of itself. Raises `Turned` or `Refused`."""
+    return decode_hello(await _receive(socket, FrameKind.HELLO, timeout_s))
+
+
+async def send_welcome(socket: WebSocket, welcome: Welcome) -> None:
+    """Let the dialer in. Raises `OSError` when it is gone."""
+    await socket.send_bytes(encode_frame(FrameKind.WELCOME, encode_greeting(welcome)))
+
+
+async def _receive(socket: WebSocket, kind: FrameKind, timeout_s: float) -> memoryview:
+    try:
+        async with asyncio.timeout(timeout_s):
+            message = await socket.receive()
+    except TimeoutError as error:
+        raise Refused(CloseCode.SILENT, f"no {kind.name.lower()} within {timeout_s:g} s") from error
+    if message.type is WSMsgType.CLOSE:
+        raise Turned(Ending(message.data, message.extra or "", by_peer=True))
+    if message.type is not WSMsgType.BINARY:
+        raise Turned(Ending(None, f"connection lost before its {kind.name.lower()}", by_peer=True))
+    try:
+        frame = decode_frame(message.data)
+    except FrameRejected as error:
+        raise Refused(CloseCode.PROTOCOL, str(error)) from error
+    if frame.kind is not kind:
+        raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} in place of {kind.name.lower()}")
+    return frame.payload

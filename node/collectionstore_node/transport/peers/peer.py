@@ -1,0 +1,295 @@
+"""This node's own connection to one member: dialled, kept up, renewed, and fed from one bounded queue.
+
+States: dialling (messages queue up), pausing after a failed dial (messages are dropped at once: when the peer is back,
+Raft sends what it needs then, not what it needed before), connected.
+
+Invariants:
+- messages of one connection arrive in the order of `send`; nothing is sent twice;
+- the replica learns of every possible loss through `on_unreachable`, so that it falls back to probing;
+- a connection is renewed by opening the next one first: requests that wait on the old one are still answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from collectionstore_node.raft.messages import Message
+from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
+from collectionstore_node.transport.backoff import Backoff
+from collectionstore_node.transport.connection.close_reason import ending_of
+from collectionstore_node.transport.connection.connection import Connection
+from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
+from collectionstore_node.transport.failures import PeerUnavailable
+from collectionstore_node.transport.handler import TransportHandler
+from collectionstore_node.transport.log_once import Reported
+from collectionstore_node.transport.peers.link import Link
+from collectionstore_node.transport.settings import OVERAGE, TransportSettings
+from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.wire.close_codes import CloseCode
+from collectionstore_node.transport.wire.frames import FrameKind
+from collectionstore_node.transport.wire.handshake import Purpose
+from collectionstore_node.transport.wire.send_queue import Lane
+
+log = structlog.get_logger()
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Peer:
+    """One member to which this node sends."""
+
+    def __init__(
+        self,
+        address: PeerAddress,
+        dialer: Dialer,
+        handler: TransportHandler,
+        traffic: Traffic,
+        settings: TransportSettings,
+        random: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        """Start dialling at once; `close` ends it. `clock` is monotonic, in seconds."""
+        self.address = address
+        self.traffic = traffic
+        self._dialer = dialer
+        self._handler = handler
+        self._settings = settings
+        self._random = random
+        self._clock = clock
+        self._queue = Lane(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
+        self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random)
+        self._link: Link | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+        self._accepting = True
+        self._closed = False
+        self._problem: str | None = None
+        self._reported = Reported()
+        self._telling = False
+        self._rotate_at = float("inf")
+        self._nudged = asyncio.Event()
+        traffic.metrics.connected(0)
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._keep_connected(), name=f"peer-{address.name}")
+
+    def send(self, message: Message) -> None:
+        """Queue a message, or drop and count it; never blocks."""
+        if not self._accepting or not self._queue.put(_encode(message)):
+            self._dropped(1)
+        elif self._link is not None:
+            self._link.connection.wake()
+
+    async def request(self, payload: bytes, timeout_s: float) -> bytes:
+        """Ask and return the answer. Raises `PeerUnavailable` or `RequestLost`."""
+        if self._link is None:
+            raise PeerUnavailable(f"{self.address.name} is not connected: {self._problem or 'dialling'}")
+        return await self._link.calls.call(payload, timeout_s)
+
+    def move(self, address: PeerAddress) -> None:
+        """Dial another address, or expect another name, from now on; the present connection stays until then."""
+        if address != self.address:
+            self.address = address
+            self._nudged.set()
+
+    def nudge(self) -> None:
+        """Dial without waiting for the pause to end: the peer has just been heard of."""
+        self._nudged.set()
+
+    def rotate(self, within_s: float) -> None:
+        """Renew the connection at a random moment within `within_s`, for instance after a reload of certificates."""
+        self._rotate_at = min(self._rotate_at, self._clock() + self._random() * within_s)
+        self._nudged.set()
+
+    async def close(self, code: CloseCode) -> None:
+        """Send what is queued, for at most `close_timeout_s`, and close with `code`."""
+        self._closed = True
+        self._accepting = False
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close(code)
+            # Without one it is told already, and by now the member's successor may have the name, and a connection.
+            self.traffic.metrics.connected(0)
+        await asyncio.gather(*self._retired)
+        self._dropped(self._queue.clear())
+
+    def status(self, now: float) -> PeerStatus:
+        """Return what is known at monotonic time `now`."""
+        traffic, link = self.traffic, self._link
+        return PeerStatus(
+            node_id=self.address.node_id,
+            name=self.address.name,
+            address=self.address.address,
+            connected=link is not None,
+            round_trip_s=traffic.round_trip_s,
+            round_trip_p50_s=traffic.round_trip_p50_s,
+            handshake_s=traffic.handshake_s,
+            queued_messages=len(self._queue),
+            queued_bytes=self._queue.size_bytes,
+            outstanding_requests=len(link.calls) if link is not None else 0,
+            sent_bytes=traffic.sent_bytes,
+            received_bytes=traffic.received_bytes,
+            sent_messages=traffic.sent_messages,
+            received_messages=traffic.received_messages,
+            dropped_messages=traffic.dropped_messages,
+            last_heard_age_s=None if traffic.heard_at is None else now - traffic.heard_at,
+            problem=None if link is not None else self._problem,
+        )
+
+    async def _keep_connected(self) -> None:
+        while True:
+            self._nudged.clear()
+            address = self.address
+            # Certificates reloaded from here on are not yet those of this dial: `rotate` must outlast it.
+            self._rotate_at = float("inf")
+            try:
+                connection = await self._dialer.dial(address, Purpose.MESSAGES)
+            except DialFailed as error:
+                self._failed(error)
+                await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
+                continue
+            except Exception:
+                # One odd failure must not end the dialling for good: nothing else would notice.
+                log.exception("peer.failed", peer=self._name, node_id=self._id)
+                await self._pause(None)
+                continue
+            self._connected(connection, address)
+            await self._until_renewal()
+            if self._link is None and not self._settled(connection):
+                # It greets and then closes: not to be dialled in a tight loop.
+                self._nudged.clear()
+                await self._pause(None)
+
+    def _failed(self, error: DialFailed) -> None:
+        self.traffic.metrics.send_failed()
+        if self._link is None:
+            self._problem = str(error)
+            self._tell_failure(error)
+            self._dropped(self._queue.clear())
+            return
+        if self._reported.first("peer.not_renewed", reason := str(error)):
+            log.warning("peer.not_renewed", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+        age_s = self._clock() - self._link.connection.opened_at
+        if age_s > self._settings.connection_age_max_s * OVERAGE:
+            self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
+
+    async def _pause(self, hi_s: float | None) -> None:
+        """Wait before the next dial, or until nudged; messages are dropped meanwhile unless a connection lives."""
+        self._accepting = self._link is not None
+        try:
+            async with asyncio.timeout(self._backoff.next_delay_s(hi_s)):
+                await self._nudged.wait()
+        except TimeoutError:
+            pass  # the pause is over
+        self._accepting = True
+
+    def _connected(self, connection: Connection, address: PeerAddress) -> None:
+        """Take a new connection into use and retire the one before, if that still lives."""
+        previous = self._link
+        if previous is not None:
+            self._backoff.reset()
+            self._retire(previous)
+        self._link = link = Link(connection, address, self._queue, self._settings, self._renew)
+        link.task.add_done_callback(lambda _: self._ended(link))
+        self._problem = None
+        age_s = self._settings.connection_age_max_s * (0.9 + 0.1 * self._random())
+        self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
+        if previous is None:
+            self.traffic.metrics.connected(1)
+            if self._reported.first("peer.connected", "dialled"):
+                log.info("peer.connected", peer=self._name, node_id=self._id, address=self._at)
+
+    async def _until_renewal(self) -> None:
+        """Return when there is no connection, or a new one is due: age, reload, another address."""
+        while (link := self._link) is not None and link.address == self.address:
+            left_s = self._rotate_at - self._clock()
+            if left_s <= 0:
+                return
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._nudged.wait()
+            except TimeoutError:
+                return
+
+    def _ended(self, link: Link) -> None:
+        link.calls.lost()
+        if self._link is not link:
+            return
+        self._link = None
+        ending = ending_of(link.task)
+        self.traffic.metrics.connected(0)
+        if not ending.orderly:
+            self.traffic.metrics.send_failed()
+        if self._settled(link.connection):
+            self._backoff.reset()
+            self._reported = Reported()
+        self._problem = str(ending)
+        self._tell_ending(self._problem, orderly=ending.orderly)
+        self._dropped(self._queue.clear())
+        self._tell_unreachable()
+        self._nudged.set()
+
+    def _settled(self, connection: Connection) -> bool:
+        """Return whether a connection has lasted long enough to count as a success."""
+        return self._clock() - connection.opened_at > self._settings.backoff_max_s
+
+    def _renew(self) -> None:
+        """Follow the other side's wish for a new connection, unless this one is new: nobody can make it a loop."""
+        if self._link is not None and self._settled(self._link.connection):
+            self.rotate(self._settings.rotation_s)
+
+    def _retire(self, link: Link) -> None:
+        link.detach()
+        task = self._loop.create_task(link.retire(), name=f"retire-{link.address.name}")
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    # What is logged: once until a connection has lasted
+
+    @property
+    def _name(self) -> str:
+        return self.address.name
+
+    @property
+    def _id(self) -> str:
+        return f"{self.address.node_id:016x}"
+
+    @property
+    def _at(self) -> str:
+        return self.address.address
+
+    def _tell_failure(self, error: DialFailed) -> None:
+        reason = str(error)
+        if error.refused:
+            if self._reported.first("peer.refused", reason):
+                log.warning("peer.refused", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+        elif self._reported.first("peer.unreachable", reason):
+            log.warning("peer.unreachable", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+
+    def _tell_ending(self, reason: str, *, orderly: bool) -> None:
+        if not self._reported.first("peer.disconnected", reason):
+            return
+        if orderly:
+            log.info("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+        else:
+            log.warning("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+
+    def _dropped(self, count: int) -> None:
+        if count:
+            self.traffic.dropped(count)
+            self._tell_unreachable()
+
+    def _tell_unreachable(self) -> None:
+        """Tell the replica, once per turn of the loop and never from inside its own call of `send`."""
+        if not self._telling and not self._closed:
+            self._telling = True
+            self._loop.call_soon(self._unreachable_now)
+
+    def _unreachable_now(self) -> None:
+        self._telling = False
+        self._handler.on_unreachable(self.address.node_id)

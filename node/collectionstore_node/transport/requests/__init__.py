@@ -1,0 +1,1 @@
+"""Requests and replies over a connection: client side and server side."""

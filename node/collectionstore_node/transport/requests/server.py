@@ -1,0 +1,86 @@
+"""Requests of a peer over one connection, from the answerer's side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from collectionstore_node.errors import NotNow
+from collectionstore_node.transport.connection.connection import Remote
+from collectionstore_node.transport.handler import TransportHandler
+from collectionstore_node.transport.requests.client import Reply, ReplyStatus, Request
+from collectionstore_node.transport.settings import TransportSettings
+from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
+from collectionstore_node.transport.wire.frames import UNREADABLE, FrameKind
+from collectionstore_node.transport.wire.send_queue import Lane
+
+log = structlog.get_logger()
+
+_encoder = msgspec.msgpack.Encoder()
+_requests_decoder = msgspec.msgpack.Decoder(tuple[Request, ...])
+
+
+class Serving:
+    """Runs the handler once per request, a bounded number at a time, and queues the answers in `replies`."""
+
+    def __init__(
+        self, remote: Remote, handler: TransportHandler, settings: TransportSettings, wake: Callable[[], None]
+    ) -> None:
+        """`wake` makes the connection's writer empty `replies`."""
+        self.replies = Lane(FrameKind.REPLIES, 2 * settings.requests_max, settings.requests_bytes_max)
+        self._remote = remote
+        self._handler = handler
+        self._running_max = settings.requests_max
+        self._wake = wake
+        self._running: dict[asyncio.Task[None], None] = {}
+        self._open = True
+
+    def on_requests(self, payload: memoryview) -> None:
+        """Start the handler for each request. Raises `Refused` for what is no list of requests."""
+        try:
+            requests = _requests_decoder.decode(payload)
+        except UNREADABLE as error:
+            raise Refused(CloseCode.PROTOCOL, f"requests: {error}") from error
+        for request in requests:
+            if len(self._running) >= self._running_max:
+                self._reply(request, ReplyStatus.NOT_HANDLED, b"too many requests at once")
+                continue
+            task = asyncio.create_task(self._serve(request))
+            self._running[task] = None
+            task.add_done_callback(self._running.pop)
+
+    async def cancel(self) -> None:
+        """Stop what still runs: nobody can receive the answers."""
+        self._open = False
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            async with asyncio.timeout(request.timeout_ms / 1000):
+                answer = await self._handler.on_request(self._remote.node_id, request.payload)
+        except NotNow as error:
+            self._reply(request, ReplyStatus.NOT_HANDLED, str(error).encode())
+        except TimeoutError:
+            self._reply(request, ReplyStatus.FAILED, b"timed out")
+        except Exception:
+            # The handler answers its own failures in the payload; this one is a bug, and the asker must not wait.
+            log.exception("request.failed", peer=self._remote.name, node_id=f"{self._remote.node_id:016x}")
+            self._reply(request, ReplyStatus.FAILED, b"internal error")
+        else:
+            self._reply(request, ReplyStatus.OK, answer)
+
+    def _reply(self, request: Request, status: ReplyStatus, payload: bytes) -> None:
+        if not self._open:
+            return
+        if not self.replies.put(_encoder.encode(Reply(request.id, status, payload))) and not self.replies.put(
+            _encoder.encode(Reply(request.id, ReplyStatus.FAILED, b"no room for the answer"))
+        ):
+            # The asker reads nothing at all; its requests end as lost by their own deadlines.
+            log.warning("reply.dropped", peer=self._remote.name, node_id=f"{self._remote.node_id:016x}")
+        self._wake()

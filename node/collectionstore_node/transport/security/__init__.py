@@ -1,0 +1,1 @@
+"""Mutual TLS between members: the port, and contexts from reloadable files."""

@@ -1,0 +1,64 @@
+"""Limits and timeouts of the transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Bounds and times; the defaults are for nodes that share a region."""
+
+    queue_messages_max: int = 4096
+    """Raft messages that wait for one peer ..."""
+    queue_bytes_max: int = 64 << 20
+    """... and their bytes; a message over either bound is dropped and counted."""
+    frame_bytes_target: int = 1 << 20
+    """Queued items are put into one frame up to this size, so that a ping waits behind at most one such frame."""
+    requests_max: int = 4096
+    """Requests outstanding on one connection, on either side."""
+    requests_bytes_max: int = 64 << 20
+    """Bytes of requests, and of replies, that wait to be sent on one connection."""
+    ping_interval_s: float = 0.5
+    silence_max_s: float = 2.0
+    """A connection on which nothing was heard for this long is closed; one frame must pass in this time."""
+    dial_timeout_s: float = 2.0
+    """For TCP, TLS and upgrade together, and again for the greeting."""
+    greeting_timeout_s: float = 5.0
+    """For an accepted connection: for TLS, and again for its hello."""
+    close_timeout_s: float = 0.5
+    drain_timeout_s: float = 5.0
+    """A connection that is being renewed waits this long for the answers it is owed."""
+    backoff_min_s: float = 0.05
+    backoff_max_s: float = 1.0
+    refused_backoff_max_s: float = 5.0
+    """Longest pause before dialling a peer again that answered, but refused."""
+    connection_age_max_s: float = 3600.0
+    """Connections are renewed before this age, without a gap, so that certificates are checked again; those that
+    cannot be renewed end at OVERAGE times this."""
+    rotation_s: float = 10.0
+    """After a reload of the certificates all own connections are renewed within this time."""
+    inbound_max: int = 4
+    """Message connections accepted of one member; more than one only while it renews its own."""
+    greeting_max: int = 64
+    """Connections that may be in their greeting at once."""
+    snapshot_chunk_bytes: int = 256 << 10
+    snapshot_window_bytes: int = 1 << 20
+    """Snapshot bytes sent and not yet acknowledged; this paces the sender to what the receiver can store."""
+    snapshots_max: int = 2
+    """Snapshots received at once."""
+    snapshot_bytes_max: int = 64 << 30
+    """Sum of the sizes of the snapshots being received or kept to be resumed."""
+    snapshot_resume_s: float = 60.0
+    """A partly received snapshot is kept for this long after its connection was lost."""
+    snapshot_attempts: int = 8
+    """Dials in a row without a single new byte acknowledged before `send_snapshot` gives up."""
+    snapshot_stall_s: float = 30.0
+    """An acknowledgement that takes longer counts as a lost connection."""
+
+
+OVERAGE: Final = 1.25
+
+
+DEFAULT_SETTINGS: Final = TransportSettings()

@@ -1,0 +1,1 @@
+"""Resumable transfer of one snapshot file over a connection of its own."""

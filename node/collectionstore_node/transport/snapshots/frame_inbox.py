@@ -1,0 +1,57 @@
+"""The frames of a snapshot connection, between its reader and the coroutine that works on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
+from collectionstore_node.transport.wire.frames import Frame
+
+
+class ConnectionGone(Exception):
+    """The connection ended before the frame that was waited for came."""
+
+
+class Inbox:
+    """A bounded FIFO with one consumer, so that pings are answered while a chunk is being stored.
+
+    The bound is on bytes: the other side keeps to the window it was told, or its connection ends.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._frames: deque[Frame] = deque()
+        self._size_bytes = 0
+        self._ending: Ending | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, frame: Frame) -> int:
+        """Queue a frame, which holds no Raft messages (0). Raises `Refused` when it passes the other side's window."""
+        self._size_bytes += len(frame.payload)
+        if self._size_bytes > self._bytes_max:
+            raise Refused(CloseCode.PROTOCOL, "more unacknowledged snapshot bytes than the window allows")
+        self._frames.append(frame)
+        self._wake()
+        return 0
+
+    def close(self, ending: Ending) -> None:
+        """Let the consumer finish what came and then see `ConnectionGone`."""
+        self._ending = ending
+        self._wake()
+
+    async def get(self) -> Frame:
+        """Return the next frame. Raises `ConnectionGone`."""
+        while not self._frames:
+            if self._ending is not None:
+                raise ConnectionGone(str(self._ending))
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        frame = self._frames.popleft()
+        self._size_bytes -= len(frame.payload)
+        return frame
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

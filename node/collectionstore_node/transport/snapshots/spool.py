@@ -1,0 +1,132 @@
+"""Files of snapshots being received: bounded, verified chunk by chunk and as a whole, and always cleaned up.
+
+A part is kept for a while after its connection was lost, so that the transfer goes on where it stopped. Nothing
+survives a restart of the process: what was acknowledged is known in memory only, and an unsynced file proves nothing.
+
+The methods of `Part` that touch the file block and belong into a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.transport.settings import TransportSettings
+from collectionstore_node.transport.snapshots.snapshot_frames import Begin, Chunk, Refusal, SnapshotRefusal
+
+_PREFIX: Final = "inbound-"
+
+
+class PartRefused(Exception):
+    """The part, or this chunk of it, is not taken."""
+
+    def __init__(self, code: SnapshotRefusal, detail: str) -> None:
+        super().__init__(detail)
+        self.refusal = Refusal(code, detail)
+
+
+class Part:
+    """The received beginning of one snapshot file: the first `stored` bytes are verified and written."""
+
+    def __init__(self, path: Path, sender: NodeId, begin: Begin) -> None:
+        self.path = path
+        self.sender = sender
+        self.size_bytes = begin.size_bytes
+        self.sha256 = begin.sha256
+        self.stored = 0
+        self.began_at: float | None = None
+        """Monotonic time at which its first connection began to feed it."""
+        self.released_at: float | None = None
+        """Monotonic time since which no connection feeds it; None while one does."""
+
+    def create(self) -> None:
+        """Make the empty file; blocks. Raises `PartRefused`."""
+        try:
+            self.path.touch(mode=0o600, exist_ok=False)
+        except OSError as error:
+            raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
+
+    def store(self, chunk: Chunk) -> int:
+        """Verify and write the chunk at its place and return the end of it; blocks. Raises `PartRefused`.
+
+        The caller sets `stored`, in its own thread, so that a write that outlives its connection changes nothing.
+        """
+        if hashlib.sha256(chunk.data).digest() != chunk.sha256:
+            raise PartRefused(SnapshotRefusal.CHUNK_CORRUPT, f"chunk at {chunk.offset}")
+        try:
+            with self.path.open("r+b") as file:
+                file.seek(chunk.offset)
+                file.write(chunk.data)
+        except OSError as error:
+            raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
+        return chunk.offset + len(chunk.data)
+
+    def verify(self) -> None:
+        """Compare the whole file with the hash announced; blocks. Raises `PartRefused`."""
+        try:
+            with self.path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
+        if found != self.sha256:
+            raise PartRefused(SnapshotRefusal.HASH_MISMATCH, f"announced {self.sha256.hex()}, received {found.hex()}")
+
+
+class Spool:
+    """All parts of this node, within `snapshots_max` and `snapshot_bytes_max`."""
+
+    def __init__(self, directory: Path, settings: TransportSettings) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._parts: list[Part] = []
+        self._made = 0
+
+    def clear(self) -> None:
+        """Delete what an earlier process left behind; blocks. Call BEFORE the first `claim`."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for path in self._directory.glob(f"{_PREFIX}*"):
+            path.unlink()
+
+    def claim(self, sender: NodeId, begin: Begin) -> Part:
+        """Return the part to go on with, a kept or a new one, for one connection alone. Raises `PartRefused`."""
+        for part in [one for one in self._parts if one.sender == sender and one.released_at is not None]:
+            if part.sha256 == begin.sha256 and part.size_bytes == begin.size_bytes:
+                part.released_at = None
+                return part
+            # The sender has a newer snapshot; it will not come back for this one.
+            self.discard(part)
+        if sum(part.released_at is None for part in self._parts) >= self._settings.snapshots_max:
+            raise PartRefused(SnapshotRefusal.BUSY, f"{self._settings.snapshots_max} snapshots are being received")
+        reserved = sum(part.size_bytes for part in self._parts)
+        if reserved + begin.size_bytes > self._settings.snapshot_bytes_max:
+            raise PartRefused(
+                SnapshotRefusal.TOO_LARGE,
+                f"{begin.size_bytes} bytes and {reserved} reserved pass {self._settings.snapshot_bytes_max}",
+            )
+        return self._make(sender, begin)
+
+    def release(self, part: Part, now: float) -> None:
+        """Keep the part for a while: its connection was lost."""
+        part.released_at = now
+
+    def discard(self, part: Part) -> None:
+        """Forget the part and delete its file, if the replica has not moved it away."""
+        if part in self._parts:
+            self._parts.remove(part)
+        part.path.unlink(missing_ok=True)
+
+    def sweep(self, now: float) -> None:
+        """Delete parts to which nobody came back."""
+        for part in tuple(self._parts):
+            if part.released_at is not None and now - part.released_at > self._settings.snapshot_resume_s:
+                self.discard(part)
+
+    def _make(self, sender: NodeId, begin: Begin) -> Part:
+        self._made += 1
+        path = self._directory / f"{_PREFIX}{sender:016x}-{begin.sha256.hex()[:16]}-{self._made}"
+        part = Part(path, sender, begin)
+        part.create()
+        self._parts.append(part)
+        return part

@@ -1,0 +1,1 @@
+"""Wire format, pure: frames, handshake messages and their checks, send queues."""

@@ -1,0 +1,137 @@
+"""Who is on the other end: the first frame each way, and the checks that decide whether to go on. Pure.
+
+The dialer sends `Hello`, the receiver answers `Welcome` or closes with a `CloseCode`. Three things name a node and
+must agree: the certificate (cluster and name, proven by TLS), the hello (cluster, name, node id, claimed), and what
+this side expects (name and node id, from the membership). A node id is an incarnation: a member that lost its disk
+comes back under its old name with another node id, and is then not the member that was dialled.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+
+from collectionstore_node.raft.messages import NO_NODE, NodeId
+from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
+from collectionstore_node.transport.wire.frames import UNREADABLE
+
+PROTOCOL_MIN: Final = 1
+PROTOCOL_MAX: Final = 1
+"""Protocol versions spoken, inclusive. A rolling upgrade needs two neighbouring releases to share one."""
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:[0-9]{1,5}")
+
+
+class Purpose(enum.IntEnum):
+    """What the dialer wants the connection for. A snapshot has its own, so that bulk data never delays heartbeats."""
+
+    MESSAGES = 0
+    SNAPSHOT = 1
+
+
+class PeerName(NamedTuple):
+    """The identity that a certificate proves."""
+
+    cluster_id: str
+    name: str
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """The dialer's first frame. New fields go at the end with a default; older nodes ignore them."""
+
+    protocol_min: int
+    protocol_max: int
+    cluster_id: str
+    node_id: NodeId
+    name: str
+    address: str
+    """`host:port` under which the dialer itself can be reached."""
+    expects: NodeId
+    """The node id dialled; NO_NODE accepts whoever has the name."""
+    purpose: Purpose
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True):
+    """The receiver's answer; `protocol` is the version both use from here on."""
+
+    protocol: int
+    cluster_id: str
+    node_id: NodeId
+    name: str
+    address: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_hello_decoder = msgspec.msgpack.Decoder(Hello)
+_welcome_decoder = msgspec.msgpack.Decoder(Welcome)
+
+
+def encode_greeting(greeting: Hello | Welcome) -> bytes:
+    """Return the payload of a HELLO or WELCOME frame."""
+    return _encoder.encode(greeting)
+
+
+def decode_hello(payload: bytes | memoryview) -> Hello:
+    """Decode the payload of a HELLO frame. Raises `Refused` on anything else."""
+    try:
+        return _hello_decoder.decode(payload)
+    except UNREADABLE as error:
+        raise Refused(CloseCode.PROTOCOL, f"no hello: {error}") from error
+
+
+def decode_welcome(payload: bytes | memoryview) -> Welcome:
+    """Decode the payload of a WELCOME frame. Raises `Refused` on anything else."""
+    try:
+        return _welcome_decoder.decode(payload)
+    except UNREADABLE as error:
+        raise Refused(CloseCode.PROTOCOL, f"no welcome: {error}") from error
+
+
+def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: NodeId) -> int:
+    """Return the protocol version to speak with the dialer. Raises `Refused`.
+
+    Versions come first: of a hello from the future only the version range can be trusted to mean what it says.
+    """
+    protocol = min(hello.protocol_max, PROTOCOL_MAX)
+    if protocol < max(hello.protocol_min, PROTOCOL_MIN):
+        raise Refused(
+            CloseCode.VERSION,
+            f"spoken here: {PROTOCOL_MIN}-{PROTOCOL_MAX}, offered: {hello.protocol_min}-{hello.protocol_max}",
+        )
+    _check_names(hello.cluster_id, hello.name, certificate, own)
+    if hello.node_id == NO_NODE or hello.node_id == node_id:
+        raise Refused(CloseCode.WRONG_NODE, f"node id {hello.node_id:016x} cannot dial this node")
+    if not _ADDRESS.fullmatch(hello.address):
+        raise Refused(CloseCode.PROTOCOL, f"address {hello.address!r} is not host:port")
+    if hello.expects not in (NO_NODE, node_id):
+        raise Refused(CloseCode.WRONG_NODE, f"dialled {hello.expects:016x}, but this node is {node_id:016x}")
+    return protocol
+
+
+def check_certificate(certificate: PeerName, *, own: PeerName, name: str) -> None:
+    """Check who answered BEFORE anything is said to it: the member dialled, of this cluster. Raises `Refused`."""
+    if certificate.cluster_id != own.cluster_id:
+        raise Refused(CloseCode.WRONG_CLUSTER, f"its certificate is of cluster {certificate.cluster_id!r}")
+    if certificate.name != name:
+        raise Refused(CloseCode.WRONG_NAME, f"dialled {name!r}, its certificate says {certificate.name!r}")
+
+
+def check_welcome(welcome: Welcome, certificate: PeerName, *, own: PeerName, expects: NodeId) -> None:
+    """Check the receiver's answer against its certificate and against the node dialled. Raises `Refused`."""
+    if not PROTOCOL_MIN <= welcome.protocol <= PROTOCOL_MAX:
+        raise Refused(CloseCode.VERSION, f"chose {welcome.protocol}, offered {PROTOCOL_MIN}-{PROTOCOL_MAX}")
+    _check_names(welcome.cluster_id, welcome.name, certificate, own)
+    if welcome.node_id != expects:
+        raise Refused(CloseCode.WRONG_NODE, f"dialled {expects:016x}, answered {welcome.node_id:016x}")
+
+
+def _check_names(cluster_id: str, name: str, certificate: PeerName, own: PeerName) -> None:
+    if cluster_id != own.cluster_id or certificate.cluster_id != own.cluster_id:
+        raise Refused(
+            CloseCode.WRONG_CLUSTER,
+            f"this is cluster {own.cluster_id!r}; claimed {cluster_id!r}, certificate {certificate.cluster_id!r}",
+        )
+    if name != certificate.name:
+        raise Refused(CloseCode.WRONG_NAME, f"claimed {name!r}, certificate {certificate.name!r}")
