@@ -1,4 +1,4 @@
-"""Writes the tables of docs/logs.md from the vocabularies of node and operator; `--check` changes nothing."""
+"""Writes the tables of docs/logs.md from the vocabularies of the programs; `--check` changes nothing."""
 
 from __future__ import annotations
 
@@ -6,47 +6,37 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
+from collectionstore_local import log_vocabulary as local
 from collectionstore_node.logs import vocabulary as node
 from collectionstore_operator.observability.logs import vocabulary as operator
+from collectionstore_telemetry.logs import LogEvent
+from collectionstore_telemetry.logs import vocabulary as shared
 
 PAGE = Path(__file__).with_name("logs.md")
 
+ALSO = "On every line, besides those of every program:"
 MARK = "<!-- From here on: made by docs/generate_logs.py. -->\n"
 
 
-class Event(Protocol):
-    """A row of either vocabulary."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def levels(self) -> tuple[str, ...]: ...
-    @property
-    def meaning(self) -> str: ...
-    @property
-    def fields(self) -> tuple[str, ...]: ...
-    @property
-    def error(self) -> bool: ...
-
-
 def page(written: str) -> str:
-    """Return the text of docs/logs.md: what is written by hand in front of the mark, and both tables after it."""
+    """Return the text of docs/logs.md: what is written by hand in front of the mark, and the tables after it."""
     tables = [
-        *_program("Of a node", node.FIELDS, node.EVENTS),
-        *_program("Of the operator and of csctl's supervisor", operator.FIELDS, operator.EVENTS),
+        *_program("Every program", "On every line, the last three where they apply:", shared.FIELDS, shared.EVENTS),
+        *_program("Node", ALSO, node.FIELDS, node.EVENTS),
+        *_program("Operator, and supervisor of a local cluster", ALSO, operator.FIELDS, operator.EVENTS),
+        *_program("Supervisor and fault proxy of a local cluster", ALSO, local.FIELDS, local.EVENTS),
     ]
     return written.partition(MARK)[0] + MARK + "\n" + "\n".join(tables)
 
 
-def _program(title: str, fields: Mapping[str, str], events: Iterable[Event]) -> list[str]:
+def _program(title: str, lead: str, fields: Mapping[str, str], events: Iterable[LogEvent]) -> list[str]:
     rows = [f"| `{name}` | {meaning} |" for name, meaning in fields.items()]
-    lines = [f"## {title}", "", "On every line:", "", "| field | meaning |", "| --- | --- |", *rows, ""]
+    lines = [f"## {title}", "", lead, "", "| field | meaning |", "| --- | --- |", *rows, ""]
     return [*lines, "| event | level | meaning | fields |", "| --- | --- | --- | --- |", *map(_row, events), ""]
 
 
-def _row(event: Event) -> str:
+def _row(event: LogEvent) -> str:
     names = [f"`{name}`" for name in (*event.fields, *(("exception",) if event.error else ()))]
     return f"| `{event.name}` | {', '.join(event.levels)} | {event.meaning} | {' '.join(names)} |"
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 from collectionstore_node.metrics import CHAPTERS as NODE
-from collectionstore_node.metrics.series import Label as NodeLabel
-from collectionstore_node.metrics.series import Series as NodeSeries
 from collectionstore_operator.observability.metrics import CHAPTERS as OPERATOR
-from collectionstore_operator.observability.metrics.series import Label as OperatorLabel
-from collectionstore_operator.observability.metrics.series import Series as OperatorSeries
+from collectionstore_telemetry.metrics import Chapters, Label, Series
 
 PAGE = Path(__file__).with_name("metrics.md")
 COMMAND = "python docs/generate_metrics.py --write"
@@ -53,17 +49,13 @@ and 1.00, for a read 1.00 and 1.06. Under full load a scrape of 70 kB takes 21 t
 """
 
 
-Series: TypeAlias = NodeSeries | OperatorSeries
-Label: TypeAlias = NodeLabel | OperatorLabel
-
-
 def page() -> str:
     """Return the page."""
     parts = [HEAD, "## A member", *_chapters(NODE), "## The operator", *_chapters(OPERATOR)]
     return "\n".join(parts)
 
 
-def _chapters(chapters: Iterable[tuple[str, Sequence[Series]]]) -> Iterable[str]:
+def _chapters(chapters: Chapters) -> Iterable[str]:
     for title, series in chapters:
         yield f"\n### {title}\n"
         yield "| series | kind | unit | what | labels |\n| --- | --- | --- | --- | --- |"

@@ -23,8 +23,10 @@ from typing import Any
 
 import pytest
 
-from collectionstore_node.logs import vocabulary as node_vocabulary
-from collectionstore_operator.observability.logs import vocabulary as operator_vocabulary
+from collectionstore_local import log_vocabulary as local
+from collectionstore_node.logs import vocabulary as node
+from collectionstore_operator.observability.logs import vocabulary as operator
+from collectionstore_telemetry.logs import vocabulary as shared
 
 pytestmark = pytest.mark.xdist_group("nothing_secret_is_logged")
 
@@ -187,13 +189,14 @@ def test_no_log_holds_a_key(cluster: Cluster) -> None:
 def test_every_line_is_an_event_with_its_fields(cluster: Cluster) -> None:
     seen = set()
     for name, text in cluster.logs().items():
-        vocabulary = node_vocabulary if name.startswith("nodes") else operator_vocabulary
-        events = {event.name: event for event in vocabulary.EVENTS}
+        vocabularies = (shared, node) if name.startswith("nodes") else (shared, operator, local)
+        events = {event.name: event for vocabulary in vocabularies for event in vocabulary.EVENTS}
+        common = {field for vocabulary in vocabularies for field in vocabulary.FIELDS}
         for line in text.splitlines():
             fields = json.loads(line)
             event = events[fields["event"]]
             assert fields["level"] in event.levels, line
-            assert set(fields) <= {*vocabulary.FIELDS, *event.fields}, line
+            assert set(fields) <= {*common, *event.fields}, line
             seen.add((event.name, fields.get("kind")))
     # What the run was for is there.
     assert {("operation.slow", "http"), ("operation.slow", "write"), ("node.ended", None)} <= seen

@@ -9,14 +9,14 @@ import sys
 import structlog
 import uvloop
 
-from collectionstore_node import __version__, logs
+from collectionstore_node import __version__
 from collectionstore_node.app import run
 from collectionstore_node.enrolment import CredentialsUnusable
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
 from collectionstore_node.listening import AddressTaken
-from collectionstore_node.logs import LogLevels
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
-from collectionstore_node.tracing.active import add_ids
+from collectionstore_telemetry import logs
+from collectionstore_telemetry.logs import LogLevels
 
 EXIT_USAGE = 64
 EXIT_DATA_REFUSED = 65
@@ -47,9 +47,7 @@ def main() -> None:
     except InvalidSetting as error:
         sys.stderr.write(f"collectionstore-node: {error}\n(collectionstore-node --help lists all settings)\n")
         sys.exit(EXIT_USAGE)
-    levels = logs.configure(
-        format_=settings.log_format, level=settings.log_level, further=(add_ids,), member=settings.name
-    )
+    levels = logs.configure(format_=settings.log_format, level=settings.log_level, member=settings.name)
     sys.exit(_run(settings, levels))
 
 

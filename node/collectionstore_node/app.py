@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
@@ -31,19 +30,16 @@ from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.credentials import keep_certificate
 from collectionstore_node.errors import NodeError
 from collectionstore_node.listening import listening, start_server
-from collectionstore_node.logs import LogLevels, SlowLog, Thresholds
+from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.logs.slow import OFF
-from collectionstore_node.logs.uncaught import in_loop
 from collectionstore_node.metrics import (
-    Exposition,
     HttpSeries,
-    Metrics,
     ReplicaMetrics,
     TracingSeries,
     TransportSeries,
+    member_metrics,
     stored_series,
 )
-from collectionstore_node.profiling import Profiler
 from collectionstore_node.replica import Driver, DriverSettings, MemberGauges, ProcessFacts, Replica
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.settings import Settings
@@ -58,6 +54,10 @@ from collectionstore_node.transport import (
     Transport,
     tcp_connector,
 )
+from collectionstore_telemetry.logs import LogLevels, attach_to_loop
+from collectionstore_telemetry.metrics import Exposition, Metrics, process_collectors
+from collectionstore_telemetry.profiling import Profiler
+from collectionstore_telemetry.tracing.lifecycle import exporting
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.exporting import Exporting
@@ -103,8 +103,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(in_loop)
-    _listen_for_levels(loop, levels)
+    attach_to_loop(loop, levels)
     async with AsyncExitStack() as stack:
         database = await loop.run_in_executor(
             None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
@@ -148,10 +147,12 @@ async def start(
     loop = asyncio.get_running_loop()
     # What was written before a crash may still be in memory only; from here on it counts as durable.
     await loop.run_in_executor(None, storage.log.sync)
-    metrics = Metrics(enabled=settings.metrics == "Enabled")
-    metrics.tell("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
+    metrics = member_metrics(enabled=settings.metrics == "Enabled")
+    metrics.set_info("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
     counted = ReplicaMetrics(metrics)
-    tracing = await _open_tracing(stack, settings, metrics)
+    open_traces = partial(_open_exporting, settings, TracingSeries(metrics))
+    exported = await stack.enter_async_context(exporting(settings.traces, open_traces))
+    tracing = exported.tracing if exported is not None else None
     driver = Driver(
         storage,
         _driver_settings(settings),
@@ -188,19 +189,13 @@ async def start(
     stack.push_async_callback(cancelled, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
     _show_certificates(metrics, transport, tls)
-    exposition = Exposition(metrics, stored=stored_series(storage), process=_process_series())
+    exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(surroundings.levels, driver.slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
     return Member(driving, driver, replica, transport)
-
-
-def _listen_for_levels(loop: asyncio.AbstractEventLoop, levels: LogLevels) -> None:
-    """Log everything after SIGUSR1, and as configured after SIGUSR2."""
-    loop.add_signal_handler(signal.SIGUSR1, partial(levels.change, "debug", reason="SIGUSR1"))
-    loop.add_signal_handler(signal.SIGUSR2, partial(levels.change, levels.configured, reason="SIGUSR2"))
 
 
 def _this_machine(levels: LogLevels) -> Surroundings:
@@ -224,19 +219,11 @@ async def hand_over(replica: Replica) -> None:
         log.info("leadership.kept", reason=str(error))
 
 
-def _process_series() -> CollectorRegistry:
-    """Return what prometheus-client tells of any process; it reads /proc, which blocks."""
-    registry = CollectorRegistry()
-    for kind in (ProcessCollector, PlatformCollector, GCCollector):
-        kind(registry=registry)
-    return registry
-
-
 def _show_certificates(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:
     name = "tls_certificate_expiry_timestamp_seconds"
-    metrics.gauge(name, "peers").follow(lambda: transport.certificate_not_after.timestamp())
+    metrics.gauge(name, "peers").set_function(lambda: transport.certificate_not_after.timestamp())
     if clients is not None:
-        metrics.gauge(name, "clients").follow(lambda: clients.not_after.timestamp())
+        metrics.gauge(name, "clients").set_function(lambda: clients.not_after.timestamp())
 
 
 def _driver_settings(settings: Settings) -> DriverSettings:
@@ -296,29 +283,8 @@ def _facts(settings: Settings, pid: int) -> ProcessFacts:
     )
 
 
-async def _open_tracing(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Tracing | None:
-    """Start to export spans when the environment names a receiver; `stack` ends it after all that makes spans."""
-    if settings.traces.refused:
-        log.warning("tracing.refused", reason=settings.traces.refused)
-    if not settings.traces.endpoint:
-        return None
-    loop = asyncio.get_running_loop()
-    try:
-        exporting = await loop.run_in_executor(None, _exporting, settings, TracingSeries(metrics))
-    except ValueError as error:
-        log.warning("tracing.refused", reason=str(error))
-        return None
-
-    async def close() -> None:
-        await loop.run_in_executor(None, exporting.close)
-
-    stack.push_async_callback(close)
-    log.info("tracing.started", endpoint=settings.traces.endpoint)
-    return exporting.tracing
-
-
-def _exporting(settings: Settings, series: TracingSeries) -> Exporting:
-    # Here, in a thread: what is not wanted is not imported, and what is takes half a second.
+def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:
+    # Imported here, in a thread: half a second that a node without traces does not spend.
     from collectionstore_node.tracing.exporting import SERVICE_NAME, open_exporting
 
     resource = {
@@ -327,7 +293,7 @@ def _exporting(settings: Settings, series: TracingSeries) -> Exporting:
         "service.instance.id": settings.name,
         "service.version": __version__,
     }
-    return open_exporting(resource, series.count, spans_max=settings.traces.spans_max)
+    return open_exporting(resource, series.count, spans_max=settings.traces.queue_spans_max)
 
 
 def _request_spans(tracing: Tracing | None) -> TraceRequest | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from collectionstore_node.tracing.wanted import NOT_WANTED, Wanted, wanted
+from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings, read_trace_settings
 
 PREFIX: Final = "COLLECTIONSTORE_"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -100,7 +100,7 @@ class Settings:
     slow_http_ms: int
     profiling: Literal["Enabled", "Disabled"]
     """Whether operators may take profiles of the process."""
-    traces: Wanted = NOT_WANTED
+    traces: TraceSettings = TRACES_OFF
     """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
 
     @classmethod
@@ -175,7 +175,7 @@ class Settings:
             profiling=cast(
                 Literal["Enabled", "Disabled"], read.choice("PROFILING", "Disabled", ("Enabled", "Disabled"))
             ),
-            traces=wanted(environment),
+            traces=read_trace_settings(environment),
         )
 
 

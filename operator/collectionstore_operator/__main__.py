@@ -28,9 +28,9 @@ from collectionstore_operator.observability import logs
 from collectionstore_operator.observability.debugging import Pages
 from collectionstore_operator.observability.health import Health, application
 from collectionstore_operator.observability.metrics import OperatorMetrics, process_metrics
-from collectionstore_operator.observability.tracing.active import add_ids
 from collectionstore_operator.observability.tracing.starting import TraceRounds, traced
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+from collectionstore_telemetry.logs import LogLevels, attach_to_loop
 
 EXIT_UNAVAILABLE: Final = 69
 EXIT_REPLACED: Final = 75
@@ -78,16 +78,16 @@ def main() -> None:
     except InvalidSetting as error:
         click.echo(f"collectionstore-operator: {error}", err=True)
         sys.exit(EXIT_CONFIGURATION)
-    levels = logs.configure(level=chosen.log_level, style="auto", further=(add_ids,))
+    levels = logs.configure(level=chosen.log_level, format_="auto")
     sys.exit(asyncio.run(run(chosen, levels)))
 
 
-async def run(chosen: OperatorSettings, levels: logs.LogLevels) -> int:
+async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
     """Run until a signal comes or the Lease is lost; return the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    logs.listen(asyncio.get_running_loop(), levels)
+    attach_to_loop(asyncio.get_running_loop(), levels)
     health, registry = Health(), CollectorRegistry()
     pages = Pages(levels, profiling_allowed=chosen.profiling)
     metrics = process_metrics(registry)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from collectionstore_operator.observability.tracing.wanted import Wanted, wanted
+from collectionstore_telemetry.tracing.settings import TraceSettings, read_trace_settings
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -39,7 +39,7 @@ class Settings:
     node_command: tuple[str, ...]
     """The program of a storage node, started without a shell; the node of this installation unless told otherwise."""
     log_level: Level
-    traces: Wanted
+    traces: TraceSettings
     """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
 
     @classmethod
@@ -47,7 +47,7 @@ class Settings:
         """Read the variables. Raises InvalidSetting."""
         command = shlex.split(environment.get(NODE_COMMAND, ""))
         program = tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node")
-        return cls(program, _log_level(environment), wanted(environment))
+        return cls(program, _log_level(environment), read_trace_settings(environment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class OperatorSettings:
     kubeconfig: str | None
     """None inside a cluster, where the pod's account is used."""
     log_level: Level
-    traces: Wanted
+    traces: TraceSettings
     """As for a supervisor."""
     profiling: bool
     """Whether profiles may be taken."""
@@ -86,7 +86,7 @@ class OperatorSettings:
             health_port=int(port),
             kubeconfig=environment.get(KUBECONFIG) or None,
             log_level=_log_level(environment),
-            traces=wanted(environment),
+            traces=read_trace_settings(environment),
             profiling=_enabled(PROFILING, environment),
         )
 

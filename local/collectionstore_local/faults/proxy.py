@@ -130,8 +130,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m collectionstore_local.faults.proxy CLUSTER_DIRECTORY")
     directory = ClusterDirectory(Path(sys.argv[1]).absolute())
-    logs.configure(level="info")
-    logs.bind(cluster=directory.name)
+    logs.configure(cluster=directory.name)
     with open(directory.proxy_lock, "ab") as file:
         if not try_lock(file):
             log.info("proxy.unneeded", reason="another one stands already")

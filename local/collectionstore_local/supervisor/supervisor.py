@@ -28,11 +28,11 @@ from collectionstore_local.supervisor.runtime import LocalRuntime
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.observability import logs
 from collectionstore_operator.observability.metrics import add_metrics, process_metrics
-from collectionstore_operator.observability.tracing.active import add_ids
 from collectionstore_operator.observability.tracing.starting import traced
 from collectionstore_operator.reconcile.loop import Reconciler
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.settings import InvalidSetting, Settings
+from collectionstore_telemetry.logs import LogLevels, attach_to_loop
 
 NAMESPACE: Final = "local"
 """What stands for the namespace of local clusters in their series."""
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 class Supervisor:
     """Runs the loop of one cluster until it is told to end."""
 
-    def __init__(self, directory: ClusterDirectory, settings: Settings, levels: logs.LogLevels) -> None:
+    def __init__(self, directory: ClusterDirectory, settings: Settings, levels: LogLevels) -> None:
         self._directory = directory
         self._settings = settings
         self._levels = levels
@@ -54,7 +54,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
-        logs.listen(loop, self._levels)
+        attach_to_loop(loop, self._levels)
         async with NodeClient() as client, contextlib.AsyncExitStack() as traces:
             runtime = LocalRuntime(
                 self._directory, client, node_command=self._settings.node_command, changed=self._on_change
@@ -148,8 +148,7 @@ def main() -> None:
         settings = Settings.from_environment(os.environ)
     except InvalidSetting as error:
         sys.exit(str(error))
-    levels = logs.configure(level=settings.log_level, further=(add_ids,))
-    logs.bind(cluster=directory.name)
+    levels = logs.configure(level=settings.log_level, cluster=directory.name)
     try:
         charge = take_charge(directory)
     except AlreadySupervised as error:

@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_node import profiling
 from collectionstore_node.api.answers import JSON, Answer
 from collectionstore_node.api.ports import Call, Handler
 from collectionstore_node.api.problems import Problem
 from collectionstore_node.api.requests import read_request
-from collectionstore_node.logs import Level
+from collectionstore_telemetry import profiling
+from collectionstore_telemetry.logs import Level
 
 LEVEL_SECONDS_MAX: Final = 86_400
 
@@ -29,14 +29,6 @@ class WantedLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     level: Level
     seconds: int | None = None
-
-
-class LevelReport(msgspec.Struct, frozen=True):
-    """What is logged, what was configured, and in how many seconds that is back."""
-
-    level: Level
-    configured: Level
-    reverts_in_s: float | None
 
 
 def for_operators(handler: Handler) -> Handler:
@@ -87,6 +79,4 @@ async def set_log_level(call: Call) -> Answer:
 
 
 def _level_answer(call: Call) -> Answer:
-    levels = call.api.diagnostics.levels
-    reverts_in_s = None if levels.reverts_in_s is None else round(levels.reverts_in_s, 1)
-    return Answer(200, JSON + _NO_STORE, _encoder.encode(LevelReport(levels.current, levels.configured, reverts_in_s)))
+    return Answer(200, JSON + _NO_STORE, _encoder.encode(call.api.diagnostics.levels.report()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from collectionstore_node.profiling import SECONDS_MAX
+from collectionstore_telemetry.profiling import SECONDS_MAX
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,13 +14,14 @@ from collectionstore_node.api.answers import Answer
 from collectionstore_node.api.bodies import Arrivals, body_at_hand, receive_body
 from collectionstore_node.api.limits import Limits
 from collectionstore_node.api.options import TIMEOUT_MIN_S, Options
-from collectionstore_node.logs import LogLevels, SlowLog, Thresholds
-from collectionstore_node.profiling import Profiler
+from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
 from collectionstore_node.statemachine.commands import Command, Outcome
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
+from collectionstore_telemetry.logs import LogLevels
+from collectionstore_telemetry.profiling import Profiler
 
 
 class ReplicaPort(Protocol):

@@ -10,7 +10,7 @@ from collectionstore_node.api.idempotency import REPLAYED, command_for
 from collectionstore_node.api.ports import Call
 from collectionstore_node.api.problems import Problem
 from collectionstore_node.statemachine.commands import Action, Code, Outcome
-from collectionstore_node.tracing.active import active
+from collectionstore_telemetry.tracing.active import active
 
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),

@@ -1,40 +1,17 @@
-"""Every event that a node logs: its name, its level, its fields and what it means. docs/logs.md is made from it.
+"""The events that a node logs besides those of every program. docs/logs.md is generated from this table.
 
-A test walks the code and finds each call in here, and each line of here in a call. Fields hold names, numbers and the
-reasons of refusals; never a document, a key, a value, a filter or a secret.
+A test walks the code and finds each call in the table, and each row in a call. Fields hold names, numbers and reasons;
+never a document, a key, a value, a filter or a secret.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-Level = Literal["debug", "info", "warning", "error"]
-LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
+from collectionstore_telemetry.logs import LogEvent
 
-FIELDS: Final[dict[str, str]] = {
-    "timestamp": "when, in UTC (RFC 3339)",
-    "level": "debug, info, warning or error",
-    "event": "what happened; one of the events below",
-    "member": "this member's name",
-    "trace_id": "the trace of the request or round that is being served, when it is sampled",
-    "span_id": "its span",
-    "exception": "the error behind it: type, text and frames, the cause last; texts that may quote data are left out",
-}
-"""On every line, `exception` where there is one."""
-
-
-class LogEvent(NamedTuple):
-    """One event; `levels` has more than one where it depends on the case. `fields` may be missing where they are empty.
-
-    `error` says that the exception behind it is on the line.
-    """
-
-    name: str
-    levels: tuple[Level, ...]
-    meaning: str
-    fields: tuple[str, ...] = ()
-    error: bool = False
-
+FIELDS: Final[dict[str, str]] = {"member": "name of this member"}
+"""Fields of every line, besides those that every program has."""
 
 _PEER: Final = ("peer", "node_id")
 _LINK: Final = (*_PEER, "address", "reason")
@@ -50,15 +27,6 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("node.refused", ("error",), "It cannot start as it is set up; the reason says what to do.", ("reason",)),
     LogEvent("node.failed", ("error",), "A bug ended the process.", ("reason",), error=True),
     LogEvent("disk.failed", ("error",), "The disk reported an error and the process ended; a restart verifies the log.", ("reason",)),
-    LogEvent("level.changed", ("info",), "The log level was changed at run time.", ("now", "was", "reason", "seconds")),
-    LogEvent("library.logged", ("debug", "info", "warning", "error"), "A library said something, through the standard library's logging or warnings.", ("logger", "text"), error=True),
-    LogEvent("callback.failed", ("error",), "An exception reached the event loop, which nobody else had caught.", ("text", "task"), error=True),
-    LogEvent("exception.uncaught", ("error",), "An exception ended the process or a thread, or came up where none can be raised.", ("place",), error=True),
-    # Traces
-    LogEvent("tracing.started", ("info",), "Spans of sampled requests go to this endpoint.", ("endpoint",)),
-    LogEvent("tracing.refused", ("warning",), "Traces are asked for in a way that cannot be; there are none.", ("reason",)),
-    LogEvent("tracing.export_failed", ("warning",), "Spans could not be delivered and are lost; told once until it works again.", ("spans",)),
-    LogEvent("tracing.export_recovered", ("info",), "Spans arrive again.", ()),
     # Leadership and the log
     LogEvent("leader.elected", ("info",), "Another leader is known, or this member is it; `elected_by` lists its voters then.", ("leader", "role", "term", "elected_by")),
     LogEvent("leader.lost", ("info",), "No leader is known any more.", ("role", "term")),

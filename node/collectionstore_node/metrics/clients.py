@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collectionstore_node.metrics.recorders import Counter
-from collectionstore_node.metrics.registry import Metrics
 from collectionstore_node.metrics.table.raft import BRANCHES
+from collectionstore_telemetry.metrics.recorders import Counter
+from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class RouteSeries:
@@ -70,4 +70,4 @@ class HttpSeries:
     def _follow(self, name: str, read: Callable[[], int]) -> None:
         readers = self._readers.setdefault(name, [])
         readers.append(read)
-        self._metrics.gauge(name).follow(lambda: sum(one() for one in readers))
+        self._metrics.gauge(name).set_function(lambda: sum(one() for one in readers))

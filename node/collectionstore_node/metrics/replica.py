@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from collectionstore_node.metrics.recorders import Counter, Gauge
-from collectionstore_node.metrics.registry import Metrics
 from collectionstore_node.metrics.table.process import STALLS
 from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, RESULTS, ROLES
 from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.statemachine.commands import Code, Outcome
+from collectionstore_telemetry.metrics.recorders import Counter, Gauge
+from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class ReplicaMetrics:
@@ -164,7 +164,7 @@ class WatchdogSeries:
 
     def show_sync_age(self, read: Callable[[], float]) -> None:
         """Let the gauge ask `read` at every scrape."""
-        self._sync_age.follow(read)
+        self._sync_age.set_function(read)
 
 
 class DigestSeries:

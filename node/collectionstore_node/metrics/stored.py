@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from collectionstore_node.metrics.registry import Metrics
 from collectionstore_node.metrics.table.storage import STORED
+from collectionstore_telemetry.metrics.registry import Metrics
 
 OF_A_FAMILY: Final[Mapping[str, str]] = {
     "estimate-num-keys": "rocksdb_estimated_keys",
@@ -53,7 +53,7 @@ class DataDirectory(Protocol):
 
 def stored_series(directory: DataDirectory) -> Metrics:
     """Return metrics that ask `directory` whenever they are rendered, which blocks for a millisecond or so."""
-    metrics = Metrics(series=STORED)
+    metrics = Metrics(STORED)
     metrics.before_scrape(lambda: _ask(directory, metrics))
     return metrics
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collectionstore_node.metrics.registry import Metrics
 from collectionstore_node.metrics.table.process import SPANS
+from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class TracingSeries:

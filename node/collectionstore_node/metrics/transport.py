@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collectionstore_node.metrics.registry import Metrics
 from collectionstore_node.metrics.replica import SnapshotSeries
+from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class PeerSeries:
@@ -69,7 +69,7 @@ class TransportSeries:
     def forget(self, name: str) -> None:
         """Drop the series of a peer that is no longer a member."""
         if self._peers.pop(name, None) is not None:
-            self._metrics.drop("peer", name)
+            self._metrics.forget("peer", name)
 
     def rejected(self, reason: str) -> None:
         """Count a connection refused or ended by this node."""

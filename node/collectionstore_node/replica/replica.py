@@ -36,8 +36,8 @@ from collectionstore_node.replica.reporting.inspection import RaftReport, inspec
 from collectionstore_node.statemachine.commands import Command, Outcome, decode_command, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
-from collectionstore_node.tracing.active import active
 from collectionstore_node.transport import PeerUnavailable, RequestLost
+from collectionstore_telemetry.tracing.active import active
 
 if TYPE_CHECKING:
     from collectionstore_node.transport import Transport

@@ -19,8 +19,8 @@ from opentelemetry.semconv.attributes.http_attributes import (
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_VERSION
 from opentelemetry.semconv.attributes.url_attributes import URL_SCHEME
 
-from collectionstore_node.tracing.active import Active, active
 from collectionstore_node.tracing.spans import Span, Tracing
+from collectionstore_telemetry.tracing.active import ActiveSpan, active
 
 
 class RequestSpan:
@@ -31,8 +31,8 @@ class RequestSpan:
     def __init__(self, tracing: Tracing, span: Span) -> None:
         self._tracing = tracing
         self._span = span
-        self._active = Active(span.carried)
-        self._token: Token[Active | None] = active.set(self._active)
+        self._active = ActiveSpan(span.carried)
+        self._token: Token[ActiveSpan | None] = active.set(self._active)
         self.trace_id = span.trace_id
 
     def answered(self, status: int) -> None:

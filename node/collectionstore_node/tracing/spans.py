@@ -28,7 +28,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from collectionstore_node.tracing.active import TRACE_ID_BYTES
+from collectionstore_telemetry.tracing.active import TRACE_ID_BYTES, carry
 
 Attributes: TypeAlias = Mapping[str, str | int | bool]
 Stage: TypeAlias = tuple[str, float, float]
@@ -53,7 +53,7 @@ class Span:
         self._span = span
         self.began = began
         context = span.get_span_context()
-        self.carried = context.trace_id.to_bytes(TRACE_ID_BYTES, "big") + context.span_id.to_bytes(8, "big")
+        self.carried = carry(context.trace_id, context.span_id)
 
     @property
     def trace_id(self) -> str:

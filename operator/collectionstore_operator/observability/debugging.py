@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from collectionstore_operator.observability import profiling
-from collectionstore_operator.observability.logs import Level, LogLevels
+from collectionstore_telemetry import profiling
+from collectionstore_telemetry.logs import Level, LogLevels
 
 BODY_BYTES_MAX: Final = 4096
 SECONDS: Final = "10"

@@ -23,7 +23,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from collectionstore_operator.model.observed import NodeId, NodeStatus, Unknown
-from collectionstore_operator.observability.tracing.active import traceparent
+from collectionstore_telemetry.tracing.active import active
 
 STATUS_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 10.0
@@ -183,9 +183,9 @@ class NodeClient:
         if self._session is None:
             raise RuntimeError("NodeClient is used outside its async with block")
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        context = traceparent.get()
-        if context is not None:
-            headers["traceparent"] = context
+        span = active.get()
+        if span is not None:
+            headers["traceparent"] = span.traceparent
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._session.request(

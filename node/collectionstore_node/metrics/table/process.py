@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_node.metrics.series import LAG_SECONDS, Label, counter, gauge, histogram, info
+from collectionstore_node.metrics.table.buckets import LAG_SECONDS
+from collectionstore_telemetry.metrics.series import Label, counter, gauge, histogram, info
 
 STALLS: Final = ("event_loop", "fsync", "apply")
 SPANS: Final = ("exported", "failed", "dropped")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_node.metrics.series import BYTES, COMMANDS, Label, Series, counter, gauge, histogram
+from collectionstore_node.metrics.table.buckets import BYTES, COMMANDS, SECONDS
 from collectionstore_node.raft.ready import ProgressState, Role
 from collectionstore_node.statemachine.commands import Code
+from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
 PEER: Final = Label("peer", bound="names of the other members")
 ROLES: Final = tuple(role.value for role in Role)
@@ -59,9 +60,19 @@ _PROPOSALS: Final = (
     gauge("raft_proposals_waiting", "Commands in the queue, not proposed yet"),
     gauge("raft_proposals_waiting_max", "Bound of that queue"),
     gauge("raft_proposals_pending", "Entries proposed whose outcome somebody waits for"),
-    histogram("raft_proposal_duration_seconds", "Time of a command on the leader: from the queue until it is applied"),
-    histogram("raft_commit_duration_seconds", "Time of an entry on the leader: from its proposal until it is applied"),
-    histogram("raft_apply_duration_seconds", "Time to apply committed entries and store what they did"),
+    histogram(
+        "raft_proposal_duration_seconds",
+        "Time of a command on the leader: from the queue until it is applied",
+        buckets=SECONDS,
+    ),
+    histogram(
+        "raft_commit_duration_seconds",
+        "Time of an entry on the leader: from its proposal until it is applied",
+        buckets=SECONDS,
+    ),
+    histogram(
+        "raft_apply_duration_seconds", "Time to apply committed entries and store what they did", buckets=SECONDS
+    ),
     histogram("raft_entry_commands", "Commands coalesced into one entry", buckets=COMMANDS),
     histogram("raft_entry_size_bytes", "Size of a proposed entry", buckets=BYTES),
     counter("raft_forwarded_commands_total", "Commands that this node handed to the leader"),
@@ -90,7 +101,7 @@ _LOG: Final = (
 _READS: Final = (
     counter("raft_reads_total", "Linearizable reads begun here; what an election interrupts begins again"),
     gauge("raft_reads_waiting", "Reads that wait for a round, or for its index to be applied"),
-    histogram("raft_read_index_duration_seconds", "Time until a quorum confirmed a round of reads"),
+    histogram("raft_read_index_duration_seconds", "Time until a quorum confirmed a round of reads", buckets=SECONDS),
     counter(
         "raft_reads_failed_total",
         "Reads that were not confirmed, among them those that an election interrupted",
@@ -137,7 +148,7 @@ _STATE: Final = (
     ),
 )
 
-RAFT: Final[tuple[tuple[str, tuple[Series, ...]], ...]] = (
+RAFT: Final[Chapters] = (
     ("Leadership and membership", _LEADERSHIP),
     ("Proposals", _PROPOSALS),
     ("Log", _LOG),

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_node.metrics.series import BYTES, LONG_SECONDS, Label, Series, counter, gauge, histogram
+from collectionstore_node.metrics.table.buckets import BYTES, LONG_SECONDS, SECONDS
+from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
 BATCHES: Final = ("log", "state")
 OPERATIONS: Final = ("export", "send", "receive", "install")
 FAMILY: Final = Label("family", ("log", "node", "state"))
 
 _DISK: Final = (
-    histogram("storage_wal_fsync_duration_seconds", "Time to make appended entries and the witness durable"),
+    histogram(
+        "storage_wal_fsync_duration_seconds", "Time to make appended entries and the witness durable", buckets=SECONDS
+    ),
     gauge(
         "storage_wal_fsync_age_seconds",
         "For how long the sync has been running that runs now; 0 when none does",
     ),
-    histogram("storage_witness_sync_duration_seconds", "Time to let the witness catch up with the log"),
+    histogram(
+        "storage_witness_sync_duration_seconds", "Time to let the witness catch up with the log", buckets=SECONDS
+    ),
     histogram(
         "storage_write_batch_duration_seconds",
         "Time to hand a batch to RocksDB, without a sync",
         Label("batch", BATCHES),
+        buckets=SECONDS,
     ),
     histogram(
         "storage_write_batch_size_bytes",
@@ -72,7 +78,7 @@ STORED: Final = (
 )
 """What `metrics.stored` asks the data directory for, in a thread."""
 
-STORAGE: Final[tuple[tuple[str, tuple[Series, ...]], ...]] = (
+STORAGE: Final[Chapters] = (
     ("Disk", _DISK),
     ("Snapshots", _SNAPSHOTS),
     ("Sizes and RocksDB, read at every scrape", STORED),

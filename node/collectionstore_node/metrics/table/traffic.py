@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_node.metrics.series import Label, Series, counter, gauge, histogram
+from collectionstore_node.metrics.table.buckets import SECONDS
 from collectionstore_node.metrics.table.raft import PEER
+from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
 _ROUTE: Final = Label("route", bound="patterns of the table of routes, never a path")
 _METHOD: Final = Label("method", bound="methods of that table")
@@ -18,8 +19,8 @@ _PEERS: Final = (
     counter("peer_received_bytes_total", "Bytes received, frames of every kind", PEER),
     counter("peer_dropped_messages_total", "Messages not sent: queue full or not connected", PEER),
     counter("peer_send_failures_total", "Dials that failed and connections that broke", PEER),
-    histogram("peer_round_trip_seconds", "Ping to pong", PEER),
-    histogram("peer_handshake_seconds", "TCP, TLS and WebSocket handshake of a dial", PEER),
+    histogram("peer_round_trip_seconds", "Ping to pong", PEER, buckets=SECONDS),
+    histogram("peer_handshake_seconds", "TCP, TLS and WebSocket handshake of a dial", PEER, buckets=SECONDS),
     gauge("peer_queued_messages", "Raft messages that wait to be sent", PEER),
     gauge("peer_queued_bytes", "Bytes that wait to be sent", PEER),
     gauge("peer_outstanding_requests", "Requests to the peer that are not answered yet", PEER),
@@ -38,7 +39,9 @@ _HTTP: Final = (
         _METHOD,
         Label("code", bound="statuses of docs/api.md"),
     ),
-    histogram("http_request_duration_seconds", "Time from the parsed request to its answer", _ROUTE, _METHOD),
+    histogram(
+        "http_request_duration_seconds", "Time from the parsed request to its answer", _ROUTE, _METHOD, buckets=SECONDS
+    ),
     counter(
         "http_problems_total",
         "Requests that ended in a problem",
@@ -50,7 +53,7 @@ _HTTP: Final = (
     gauge("http_arriving_bytes", "Size of request bodies that are still arriving"),
 )
 
-TRAFFIC: Final[tuple[tuple[str, tuple[Series, ...]], ...]] = (
+TRAFFIC: Final[Chapters] = (
     ("Peers", _PEERS),
     ("HTTP", _HTTP),
 )

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from collectionstore_node.metrics import Counter
 from collectionstore_node.raft.messages import Index, Message, NodeId, RequestVote, Term, VoteReply
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_telemetry.metrics import Counter
 
 log = structlog.get_logger()
 

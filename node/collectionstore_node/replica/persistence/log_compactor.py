@@ -9,10 +9,10 @@ from typing import Final
 
 import structlog
 
-from collectionstore_node.metrics import Counter
 from collectionstore_node.raft.messages import SnapshotMetadata
 from collectionstore_node.replica.persistence.compaction_policy import Compaction
 from collectionstore_node.replica.storage_port import Log
+from collectionstore_telemetry.metrics import Counter
 
 log = structlog.get_logger()
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from collectionstore_node.metrics import Metrics
 from collectionstore_node.raft.messages import Configuration, NodeId
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
 from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collectionstore_node.transport import Transport

@@ -13,10 +13,11 @@ from structlog.testing import capture_logs
 
 from collectionstore_node.api import Limits, make_client_server, make_probe_server
 from collectionstore_node.api.ports import Diagnostics
-from collectionstore_node.logs import LogLevels, SlowLog, Thresholds
-from collectionstore_node.profiling import Profiler
+from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
+from collectionstore_telemetry.logs import LogLevels
+from collectionstore_telemetry.profiling.profiler import Profiler
 
 PAGES = ["/debug/raft", "/debug/tasks", "/debug/profile", "/debug/log-level"]
 Serve = Callable[[Diagnostics], Awaitable[Client]]

@@ -22,8 +22,8 @@ from collectionstore_node.tests.api.http_clients import JSON, Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
 from collectionstore_node.tests.tracing.recorded import CLIENT as CARRIED
 from collectionstore_node.tests.tracing.recorded import CLIENT_TRACE, Recorded
-from collectionstore_node.tracing.active import add_ids, trace_id
 from collectionstore_node.tracing.requests import serve
+from collectionstore_telemetry.tracing.active import add_trace_ids, trace_id
 
 TRACEPARENT = {"traceparent": f"00-{CARRIED[:16].hex()}-{CARRIED[16:].hex()}-01"}
 DOCUMENT = "/api/v1/collections/people/documents/secret-id"
@@ -168,7 +168,7 @@ async def test_log_lines_and_exemplars_have_the_ids_while_the_request_is_served_
     apply = replica.propose
 
     async def note(*arguments: object, **options: object) -> object:
-        seen.append((trace_id(), dict(add_ids(None, "info", {"event": "x"}))))
+        seen.append((trace_id(), dict(add_trace_ids(None, "info", {"event": "x"}))))
         return await apply(*arguments, **options)  # type: ignore[arg-type]
 
     replica.propose = note  # type: ignore[method-assign, assignment]

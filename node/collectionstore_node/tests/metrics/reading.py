@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collectionstore_node.metrics import Metrics
+from collectionstore_telemetry.metrics import Metrics
 
 
 def told(metrics: Metrics, name: str, **labels: str) -> float | None:

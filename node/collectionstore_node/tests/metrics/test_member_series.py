@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collectionstore_node.errors import LeadershipTransferring, NodeError, NotLeader, NotNow, Overloaded
-from collectionstore_node.metrics import Metrics, ProposalSeries, ReadSeries
+from collectionstore_node.metrics import ProposalSeries, ReadSeries, member_metrics
 from collectionstore_node.raft.messages import Configuration, Index, NodeId, Term
 from collectionstore_node.raft.ready import ReadState
 from collectionstore_node.replica.consensus.proposals import Proposals
@@ -26,7 +26,7 @@ class Queue(Proposals):
     """A queue of one, and what it counted."""
 
     def __init__(self) -> None:
-        self.metrics = Metrics()
+        self.metrics = member_metrics()
         super().__init__(waiting_max=1, loop=asyncio.get_running_loop(), series=ProposalSeries(self.metrics))
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -103,7 +103,7 @@ async def test_proposal_whose_fate_was_not_learnt_is_unknown_and_one_that_lost_i
 
 
 async def test_reads_are_counted_by_caller_and_rounds_are_timed() -> None:
-    metrics = Metrics()
+    metrics = member_metrics()
     reads = Reads(asyncio.get_running_loop(), ReadSeries(metrics))
     callers = [reads.join(10.0), reads.join(10.0)]
     reads.confirmed([ReadState(reads.start(), Index(3))])

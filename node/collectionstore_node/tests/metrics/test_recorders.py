@@ -10,16 +10,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectionstore_node.metrics import (
-    Exposition,
-    HttpSeries,
-    Metrics,
-    ReplicaMetrics,
-    SnapshotSeries,
-    TransportSeries,
-)
+from collectionstore_node.metrics import HttpSeries, ReplicaMetrics, SnapshotSeries, TransportSeries, member_metrics
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.statemachine.commands import Code, Outcome
+from collectionstore_telemetry.metrics import Exposition
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -34,7 +28,7 @@ class Told:
     """Metrics, and what they tell."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self.metrics = Metrics(enabled=enabled)
+        self.metrics = member_metrics(enabled=enabled)
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return a sample as Prometheus reads it, or None."""
@@ -136,7 +130,7 @@ async def test_traced_observation_is_the_example_of_its_bucket(told: Told) -> No
     route.finished(200, 0.0004, "f" * 32)
     route.finished(200, 0.0003, TRACE)
     route.finished(200, 0.2)
-    exposition = Exposition(told.metrics, stored=Metrics(series=()), process=CollectorRegistry())
+    exposition = Exposition(told.metrics, process=CollectorRegistry())
     plain, plain_type = await exposition.render("")
     text, content_type = await exposition.render(OPENMETRICS)
     exposition.close()
@@ -156,7 +150,7 @@ async def test_traced_observation_is_the_example_of_its_bucket(told: Told) -> No
 
 async def test_both_formats_tell_the_same_series(told: Told) -> None:
     ReplicaMetrics(told.metrics)
-    exposition = Exposition(told.metrics, stored=Metrics(series=()), process=CollectorRegistry())
+    exposition = Exposition(told.metrics, process=CollectorRegistry())
     plain, _ = await exposition.render("text/plain")
     text, _ = await exposition.render(OPENMETRICS)
     exposition.close()
@@ -168,7 +162,7 @@ def test_disabled_metrics_count_nothing_and_still_tell_what_is_read() -> None:
     told = Told(enabled=False)
     told.metrics.counter("raft_proposals_total").inc()
     told.metrics.histogram("raft_entry_commands").observe(1)
-    told.metrics.gauge("raft_term").follow(lambda: 7)
+    told.metrics.gauge("raft_term").set_function(lambda: 7)
     assert told.metrics.counter("raft_proposals_total").value == 0
     assert told.value("raft_proposals_total") is None
     assert told.value("raft_entry_commands_count") is None

@@ -7,11 +7,12 @@ import re
 import pytest
 
 from collectionstore_node.api.routes import CLIENT, PROBES
-from collectionstore_node.metrics import SERIES, Metrics, Undeclared
-from collectionstore_node.metrics.series import Kind, Series
+from collectionstore_node.metrics import SERIES, member_metrics
 from collectionstore_node.raft.ready import ProgressState, Role
 from collectionstore_node.replica.health.watchdog import Stall
 from collectionstore_node.statemachine.commands import Code
+from collectionstore_telemetry.metrics import Undeclared
+from collectionstore_telemetry.metrics.series import Kind, Series
 
 CHILDREN_MAX = 1_000
 """Label values of one series, at most, with a cluster of the largest size and every route asked for."""
@@ -69,15 +70,15 @@ def test_closed_sets_are_those_of_the_program() -> None:
 
 
 def test_nothing_is_counted_that_is_not_declared() -> None:
-    metrics = Metrics()
+    metrics = member_metrics()
     for wrong in (
         lambda: metrics.counter("nobody_knows_this_total"),
         lambda: metrics.gauge("raft_proposals_total"),
         lambda: metrics.counter("raft_proposals_total", "surplus"),
         lambda: metrics.counter("raft_reads_failed_total"),
         lambda: metrics.counter("raft_reads_failed_total", "of a kind that the table does not have"),
-        lambda: metrics.tell("build", version="1"),
-        lambda: metrics.tell("nobody_knows_this"),
+        lambda: metrics.set_info("build", version="1"),
+        lambda: metrics.set_info("nobody_knows_this"),
     ):
         with pytest.raises(Undeclared):
             wrong()

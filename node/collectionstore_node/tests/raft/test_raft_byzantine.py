@@ -15,7 +15,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from collectionstore_node.errors import MessageRejected
-from collectionstore_node.metrics import Counter
 from collectionstore_node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -43,6 +42,7 @@ from collectionstore_node.tests.raft.chaos import Chaos
 from collectionstore_node.tests.raft.cluster import Cluster
 from collectionstore_node.tests.raft.solo import Solo, make_entries, voters
 from collectionstore_node.tests.raft.world import Action, World
+from collectionstore_telemetry.metrics import Counter
 
 ONE, TWO, LIAR = NodeId(1), NodeId(2), NodeId(3)
 LOG = make_entries([1, 1, 2, 2])

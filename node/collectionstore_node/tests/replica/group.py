@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Final, cast
 
 from collectionstore_node.errors import StorageFailed
-from collectionstore_node.metrics import Metrics, ReplicaMetrics
+from collectionstore_node.metrics import ReplicaMetrics, member_metrics
 from collectionstore_node.raft.messages import Message, NodeId
 from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
@@ -138,7 +138,7 @@ class Member:
 
     def __init__(self, name: str, path: Path, wires: Wires, seed: int, tracing: Tracing | None = None) -> None:
         self.database = Database.open(path, cluster_id="test", name=name, tuning=SMALL)
-        self.metrics = Metrics()
+        self.metrics = member_metrics()
         counted = ReplicaMetrics(self.metrics)
         self.now = 0.0
         """What the clock shows that tells pauses."""

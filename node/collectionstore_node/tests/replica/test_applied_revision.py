@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collectionstore_node.metrics import DiskSeries, Metrics
+from collectionstore_node.metrics import DiskSeries, member_metrics
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Entry, EntryKind, Index, Term, chain_hash
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.statemachine.commands import Command, Idempotency, KeyRef, Put, encode_batch
@@ -19,7 +19,7 @@ def no_change(_: Entry) -> Configuration:
 def test_repeated_request_does_not_take_the_revision_back(tmp_path: Path) -> None:
     """Its answer carries the revision of its first time; what reads tell of the store is the newest all the same."""
     database = Database.open(tmp_path / "data", cluster_id="c", name="n-0")
-    applier = Applier(database.state, DiskSeries(Metrics()))
+    applier = Applier(database.state, DiskSeries(member_metrics()))
     once = Command(Put(KeyRef("b", "k"), b"1"), Idempotency("key", bytes(32)))
     other = Command(Put(KeyRef("b", "other"), b"2"))
     chain = GENESIS_CHAIN

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from collectionstore_node.errors import InvariantViolated, MessageRejected
-from collectionstore_node.metrics import DiskSeries, Metrics
+from collectionstore_node.metrics import DiskSeries, member_metrics
 from collectionstore_node.raft.messages import (
     GENESIS_CHAIN,
     Configuration,
@@ -67,7 +67,7 @@ def database(tmp_path: Path) -> Database:
 def test_entry_that_was_damaged_in_memory_is_not_applied(database: Database, damage: object, at: int) -> None:
     """It was whole when it was received and stored; here it would take effect."""
     assert callable(damage)
-    applier, entries = Applier(database.state, DiskSeries(Metrics())), list(history(5))
+    applier, entries = Applier(database.state, DiskSeries(member_metrics())), list(history(5))
     applier.apply(tuple(entries[:2]), no_change)
     rest = entries[2:]
     rest[at] = damage(rest[at])
@@ -78,7 +78,7 @@ def test_entry_that_was_damaged_in_memory_is_not_applied(database: Database, dam
 
 
 def test_entry_that_was_left_out_or_repeated_is_noticed(database: Database) -> None:
-    applier, entries = Applier(database.state, DiskSeries(Metrics())), history(5)
+    applier, entries = Applier(database.state, DiskSeries(member_metrics())), history(5)
     applier.apply(entries[:2], no_change)
     for wrong in (entries[3:], entries[1:]):
         with pytest.raises(InvariantViolated, match="does not continue"):
@@ -94,25 +94,25 @@ def test_checkpoints_do_not_depend_on_batches_restarts_or_snapshots(tmp_path: Pa
         Database.open(tmp_path / name, cluster_id="test", name=name, tuning=SMALL)
         for name in ("slow", "fast", "restarted", "late")
     )
-    applier = Applier(slow.state, DiskSeries(Metrics()))
+    applier = Applier(slow.state, DiskSeries(member_metrics()))
     for entry in entries:
         applier.apply((entry,), no_change)
     slow_told = {one.index: one.digest for one in applier.checkpoints()}
-    applier = Applier(fast.state, DiskSeries(Metrics()))
+    applier = Applier(fast.state, DiskSeries(member_metrics()))
     for start in range(0, len(entries), 97):
         applier.apply(entries[start : start + 97], no_change)
     assert {one.index: one.digest for one in applier.checkpoints()} == slow_told
     assert list(slow_told) == [CHECKPOINT_ENTRIES, 2 * CHECKPOINT_ENTRIES, 3 * CHECKPOINT_ENTRIES, len(entries)]
 
-    Applier(restarted.state, DiskSeries(Metrics())).apply(entries[:600], no_change)
-    applier = Applier(restarted.state, DiskSeries(Metrics()))
+    Applier(restarted.state, DiskSeries(member_metrics())).apply(entries[:600], no_change)
+    applier = Applier(restarted.state, DiskSeries(member_metrics()))
     applier.apply(entries[600:], no_change)
     told = {one.index: one.digest for one in applier.checkpoints()}
     assert told == {index: slow_told[index] for index in (Index(3 * CHECKPOINT_ENTRIES), Index(len(entries)))}
 
     exported = slow.export_snapshot(slow.spool)
     late.install_snapshot(exported.path)
-    applier = Applier(late.state, DiskSeries(Metrics()))
+    applier = Applier(late.state, DiskSeries(member_metrics()))
     assert [one.digest for one in applier.checkpoints()] == [slow_told[Index(len(entries))]]
     assert read_digest(late.state) == read_digest(slow.state)
     for database in (slow, fast, restarted, late):
@@ -121,7 +121,7 @@ def test_checkpoints_do_not_depend_on_batches_restarts_or_snapshots(tmp_path: Pa
 
 def test_snapshot_is_refused_unless_it_is_whole_and_what_was_announced(database: Database) -> None:
     """In the file's hashes: entry, chain and configuration in its header, the state's digest in its records."""
-    Applier(database.state, DiskSeries(Metrics())).apply(history(5), no_change)
+    Applier(database.state, DiskSeries(member_metrics())).apply(history(5), no_change)
     exported = database.export_snapshot(database.spool)
     check_snapshot(exported.path, exported.metadata)
     for announced in (

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from collectionstore_node.errors import NotLeader, NotNow, OutcomeUnknown, Overloaded
-from collectionstore_node.metrics import Metrics, ProposalSeries
+from collectionstore_node.metrics import ProposalSeries, member_metrics
 from collectionstore_node.raft.messages import Index, Term
 from collectionstore_node.replica.consensus.proposals import ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Proposals
 from collectionstore_node.statemachine.commands import Code, Outcome
@@ -16,7 +16,7 @@ COMMAND = b"one encoded command"
 
 
 def proposals(waiting_max: int = 10_000) -> Proposals:
-    return Proposals(waiting_max=waiting_max, loop=asyncio.get_running_loop(), series=ProposalSeries(Metrics()))
+    return Proposals(waiting_max=waiting_max, loop=asyncio.get_running_loop(), series=ProposalSeries(member_metrics()))
 
 
 def outcome(revision: int) -> Outcome:

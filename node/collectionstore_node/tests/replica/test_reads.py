@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from collectionstore_node.errors import NotLeader, NotNow, ReadTimedOut
-from collectionstore_node.metrics import Metrics, ReadSeries
+from collectionstore_node.metrics import ReadSeries, member_metrics
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.raft.ready import ReadState
 from collectionstore_node.replica.consensus.reads import Reads
 
 
 def reads() -> Reads:
-    return Reads(asyncio.get_running_loop(), ReadSeries(Metrics()))
+    return Reads(asyncio.get_running_loop(), ReadSeries(member_metrics()))
 
 
 async def test_all_that_arrive_together_share_a_round() -> None:

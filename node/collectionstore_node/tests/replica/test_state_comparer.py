@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from collectionstore_node.errors import DataDirectoryRefused
-from collectionstore_node.metrics import DigestSeries, Metrics
+from collectionstore_node.metrics import DigestSeries, member_metrics
 from collectionstore_node.raft.messages import Configuration, Index, NodeId, Term
 from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Role
 from collectionstore_node.replica.comparison.comparer import ANSWER_S, Comparing
@@ -222,7 +222,7 @@ USELESS = [
 @pytest.mark.parametrize("useless", USELESS, ids=["silent", "garbage", "nothing", "nothing common", "two", "other"])
 async def test_what_cannot_be_compared_is_an_alarm_and_never_a_pass(useless: bytes | Exception) -> None:
     """S22: heard all the time, and yet nobody knows what state it holds."""
-    transport, leader, metrics, failures = Asked(), Leader(), Metrics(), list[BaseException]()
+    transport, leader, metrics, failures = Asked(), Leader(), member_metrics(), list[BaseException]()
     now = [0.0]
     transport.answers = {NodeId(2): useless, NodeId(3): GOOD_ANSWER}
     comparing = Comparing(

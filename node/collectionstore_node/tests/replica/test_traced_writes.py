@@ -23,8 +23,8 @@ from collectionstore_node.statemachine.commands import (
 )
 from collectionstore_node.tests.replica.group import Member, Wires, group
 from collectionstore_node.tests.tracing.recorded import CLIENT, CLIENT_TRACE, Recorded, sampled
-from collectionstore_node.tracing.active import active
 from collectionstore_node.tracing.spans import Tracing
+from collectionstore_telemetry.tracing.active import active
 
 STAGES = ["append", "fsync", "quorum", "apply"]
 
@@ -189,5 +189,5 @@ async def test_the_time_of_a_sampled_write_shows_its_trace(tmp_path: Path, recor
     """As an exemplar of the histogram, on the leader."""
     async with group(tmp_path, 1, recorded.tracing) as (_, (member,)):
         await member.put("key", b"value")
-        examples = member.metrics.histogram("raft_proposal_duration_seconds").examples
+        examples = member.metrics.histogram("raft_proposal_duration_seconds").exemplars
         assert [one.trace_id for one in examples.values()] == [f"{CLIENT_TRACE:032x}"]

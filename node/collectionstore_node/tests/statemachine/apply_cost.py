@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from collectionstore_node.metrics import DiskSeries, Metrics
+from collectionstore_node.metrics import DiskSeries, member_metrics
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Entry, EntryKind, Index, Term, chain_hash
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.statemachine.apply import apply_batch
@@ -60,7 +60,7 @@ def measure(directory: Path, puts: int, size: int) -> tuple[float, float, float,
     per_round = max(1, PUTS // puts)
     entries = history(per_round * ROUNDS, puts, size)
     database = Database.open(directory, cluster_id="cost", name="cost")
-    applier = Applier(database.state, DiskSeries(Metrics()))
+    applier = Applier(database.state, DiskSeries(member_metrics()))
 
     def apply(number: int) -> None:
         for entry in entries[number * per_round : (number + 1) * per_round]:

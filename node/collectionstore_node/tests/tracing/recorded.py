@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from collectionstore_node.tracing.active import Active
 from collectionstore_node.tracing.exporting import Exporting
 from collectionstore_node.tracing.spans import Tracing
+from collectionstore_telemetry.tracing.active import ActiveSpan
 
 CLIENT_TRACE = 0x4BF92F3577B34DA6A3CE929D0E0E4736
 CLIENT = CLIENT_TRACE.to_bytes(16, "big") + 0xF067AA0BA902B7.to_bytes(8, "big")
@@ -56,6 +56,6 @@ class Recorded:
         self.counts[result] += spans
 
 
-def sampled() -> Active:
+def sampled() -> ActiveSpan:
     """Return what is active while a request of that client is served."""
-    return Active(CLIENT)
+    return ActiveSpan(CLIENT)

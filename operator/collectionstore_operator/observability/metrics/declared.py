@@ -8,14 +8,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from collectionstore_operator.observability.metrics.series import PREFIX, Kind, Series
 from collectionstore_operator.observability.metrics.table import SERIES
+from collectionstore_telemetry.metrics import Kind, Series, Undeclared
+from collectionstore_telemetry.metrics.series import PREFIX
 
 _BY_NAME: Final = {series.name: series for series in SERIES}
-
-
-class Undeclared(Exception):
-    """A bug: a series, or its kind, that the table does not have."""
 
 
 class Declared:

@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 
 from collectionstore_operator.observability.metrics.counting import OperatorMetrics
 
-DISTRIBUTION = "collectionstore"
+DISTRIBUTION = "collectionstore-operator"
 
 
 def process_metrics(registry: CollectorRegistry) -> OperatorMetrics:

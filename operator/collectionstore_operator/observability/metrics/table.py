@@ -9,20 +9,14 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from collectionstore_operator.model.actions import Action
-from collectionstore_operator.observability.metrics.series import (
-    CALL_S,
-    ROUND_S,
-    Label,
-    Series,
-    counter,
-    gauge,
-    histogram,
-    info,
-)
+from collectionstore_telemetry.metrics.series import Chapters, Label, Series, counter, gauge, histogram, info
+
+ROUND_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 RESULTS: Final = ("Acted", "Waiting", "Settled", "Failed", "Refused", "Gone")
 ACTIONS: Final = tuple(sorted(kind.__name__ for kind in get_args(Action)))
-SPANS: Final = ("exported", "failed")
+SPANS: Final = ("exported", "failed", "dropped")
 OUTCOMES: Final = ("Done", "Refused", "Unfinished")
 ROLES: Final = ("Leader", "Voter", "Incoming", "Outgoing", "Learner", "None", "Unknown")
 STATUSES: Final = ("True", "False", "Unknown")
@@ -117,7 +111,7 @@ CLUSTERS: Final = (
     gauge("cluster_certificate_expiry_timestamp_seconds", "When the first certificate expires", *_CLUSTER),
 )
 
-CHAPTERS: Final[tuple[tuple[str, tuple[Series, ...]], ...]] = (
+CHAPTERS: Final[Chapters] = (
     ("Process", _PROCESS),
     ("Rounds and actions", _ROUNDS),
     ("Calls to the API server", _API),

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from collectionstore_operator.model.actions import Plan, Step
-from collectionstore_operator.observability.tracing.active import traceparent
+from collectionstore_telemetry.tracing.active import ActiveSpan, active, carry
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
@@ -119,14 +119,14 @@ class TracedRounds:
         facts = {"collectionstore.action.subject": subject, "collectionstore.action.reason": reason}
         span = self._child(name, facts)
         self._acting = span
-        token = traceparent.set(_header(span))
+        token = active.set(_active(span))
         try:
             yield
         except BaseException as raised:
             _fail(span, type(raised).__name__)
             raise
         finally:
-            traceparent.reset(token)
+            active.reset(token)
             self._acting = None
             span.end()
 
@@ -175,9 +175,9 @@ def _told(step: Step) -> str:
     return f"{f'{step.name} {step.subject}'.strip()}: {step.reason}{waits}"
 
 
-def _header(span: Span) -> str | None:
+def _active(span: Span) -> ActiveSpan | None:
     context = span.get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01" if context.trace_flags.sampled else None
+    return ActiveSpan(carry(context.trace_id, context.span_id)) if context.trace_flags.sampled else None
 
 
 def _fail(span: Span, error: str) -> None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from collectionstore_operator.observability.tracing.rounds import NoTrace, RoundTrace
-from collectionstore_operator.observability.tracing.wanted import Wanted
+from collectionstore_telemetry.tracing.lifecycle import exporting
+from collectionstore_telemetry.tracing.settings import TraceSettings
 
 if TYPE_CHECKING:
-    from collectionstore_operator.observability.tracing.exporting import Count, Exporting
+    from collectionstore_operator.observability.tracing.exporting import Exporting
+    from collectionstore_telemetry.tracing.export import Count
 
 SERVICE_NAME: Final = "collectionstore-operator"
-
-log = structlog.get_logger(__name__)
+"""Also the name of the distribution."""
 
 TraceRounds = Callable[[str, str], RoundTrace]
-"""Takes namespace and name of a cluster and returns what traces its loop."""
+"""Takes namespace and name of a cluster and returns the trace of its loop."""
 
 
 def untraced(_namespace: str, _name: str) -> RoundTrace:
@@ -30,44 +29,22 @@ def untraced(_namespace: str, _name: str) -> RoundTrace:
 
 
 @asynccontextmanager
-async def traced(wanted: Wanted, *, identity: str, count: Count) -> AsyncIterator[TraceRounds]:
-    """Provide what traces loops, for as long as the process runs; what is not wanted, or cannot be, traces nothing."""
-    exporting = None
-    if wanted.refused:
-        log.warning("tracing.refused", reason=wanted.refused)
-    if wanted.endpoint:
-        exporting = await _open(wanted, identity, count)
-    if exporting is None:
-        yield untraced
-        return
-    opened = exporting
-
-    def trace(namespace: str, name: str) -> RoundTrace:
-        return opened.rounds(namespace=namespace, name=name)
-
-    try:
-        yield trace
-    finally:
-        await asyncio.get_running_loop().run_in_executor(None, opened.close)
+async def traced(settings: TraceSettings, *, identity: str, count: Count) -> AsyncIterator[TraceRounds]:
+    """Provide what traces loops while the process runs; it traces nothing if traces are off or refused."""
+    async with exporting(settings, partial(_open, settings, identity, count)) as export:
+        if export is None:
+            yield untraced
+        else:
+            yield lambda namespace, name: export.rounds(namespace=namespace, name=name)
 
 
-async def _open(wanted: Wanted, identity: str, count: Count) -> Exporting | None:
-    try:
-        # In a thread: it imports what takes half a second.
-        exporting = await asyncio.get_running_loop().run_in_executor(None, _exporting, identity, count)
-    except ValueError as error:
-        log.warning("tracing.refused", reason=str(error))
-        return None
-    log.info("tracing.started", endpoint=wanted.endpoint)
-    return exporting
-
-
-def _exporting(identity: str, count: Count) -> Exporting:
+def _open(settings: TraceSettings, identity: str, count: Count) -> Exporting:
+    # Imported here, in a thread: half a second that an operator without traces does not spend.
     from collectionstore_operator.observability.tracing.exporting import open_exporting
 
     resource = {
         "service.name": SERVICE_NAME,
         "service.instance.id": identity,
-        "service.version": version("collectionstore"),
+        "service.version": version(SERVICE_NAME),
     }
-    return open_exporting(resource, count)
+    return open_exporting(resource, count, spans_max=settings.queue_spans_max)

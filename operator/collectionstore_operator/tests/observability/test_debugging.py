@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from collectionstore_operator.observability.debugging import LoopReport, Pages
 from collectionstore_operator.observability.health import Health, application
-from collectionstore_operator.observability.logs import LogLevels
+from collectionstore_telemetry.logs import LogLevels
 
 Client = TestClient[web.Request, web.Application]
 Start = Callable[[Pages, str], Awaitable[Client]]

@@ -14,8 +14,10 @@ import pytest
 import structlog
 
 from collectionstore_operator.observability import logs
-from collectionstore_operator.observability.logs import LogLevels, exceptions
 from collectionstore_operator.observability.logs.vocabulary import EVENTS
+from collectionstore_telemetry.logs import LogLevels
+from collectionstore_telemetry.logs.exceptions import LEFT_OUT, ExceptionFormatter
+from collectionstore_telemetry.logs.vocabulary import EVENTS as SHARED
 
 SECRET = "hunter2-correct-horse"
 
@@ -37,7 +39,7 @@ def output() -> Iterator[Output]:
     kept, root, made = structlog.get_config(), logging.getLogger(), Output()
     before = {name: logging.getLogger(name).level for name in ("", "collectionstore", "kopf", "kubernetes")}
     handlers, hooks = root.handlers[:], (sys.excepthook, threading.excepthook, sys.unraisablehook)
-    made.levels = logs.configure(output=made.stream, style="auto")
+    made.levels = logs.configure(output=made.stream, format_="auto")
     structlog.configure(cache_logger_on_first_use=False)
     yield made
     structlog.configure(**kept)
@@ -58,7 +60,7 @@ def test_kopf_speaks_our_format(output: Output) -> None:
         "Daemon 'tend' failed",
     )
     assert (ours["event"], ours["level"]) == ("lease.released", "info")
-    assert {"library.logged", "lease.released"} <= {event.name for event in EVENTS}
+    assert {"library.logged", "lease.released"} <= {event.name for event in (*SHARED, *EVENTS)}
 
 
 def test_libraries_that_see_secrets_stay_quiet_at_every_level(output: Output) -> None:
@@ -77,9 +79,10 @@ def test_answers_of_the_api_server_are_not_quoted() -> None:
         pass
 
     ApiException.__module__ = "kubernetes.aio.client.exceptions"
-    (described,) = exceptions.describe(ApiException(f'HTTP response body: {{"data": "{SECRET}"}}'))
-    assert described["exc_value"] == exceptions.LEFT_OUT
-    (quoting,) = exceptions.describe(KeyError(SECRET))
+    formatter = ExceptionFormatter(logs.QUOTING_PACKAGES)
+    (described,) = formatter.describe(ApiException(f'HTTP response body: {{"data": "{SECRET}"}}'))
+    assert described["exc_value"] == LEFT_OUT
+    (quoting,) = formatter.describe(KeyError(SECRET))
     assert SECRET not in str(quoting)
 
 

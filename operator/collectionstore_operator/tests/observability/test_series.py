@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from collectionstore_operator.model.actions import Action
 from collectionstore_operator.observability.metrics import SERIES, OperatorMetrics
-from collectionstore_operator.observability.metrics.declared import Declared, Undeclared
-from collectionstore_operator.observability.metrics.series import Kind, Series
+from collectionstore_operator.observability.metrics.declared import Declared
 from collectionstore_operator.reconcile.loop import Round
 from collectionstore_operator.status.conditions import EVALUATORS
+from collectionstore_telemetry.metrics import Kind, Series, Undeclared
 
 OPEN_BOUNDS = {
     "namespace": 1,

@@ -14,13 +14,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from collectionstore_operator.errors import ActionRefused, FieldError, InvalidResource
-from collectionstore_operator.observability.tracing.active import add_ids, trace_id, traceparent
 from collectionstore_operator.observability.tracing.exporting import Exporting
 from collectionstore_operator.observability.tracing.starting import traced
-from collectionstore_operator.observability.tracing.wanted import NOT_WANTED, Wanted, wanted
 from collectionstore_operator.reconcile.loop import Pace, Reconciler, Round
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.tests.reconcile.test_loop import MemoryRuntime
+from collectionstore_telemetry.tracing.active import active, add_trace_ids, trace_id
+from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings
 
 AT_ONCE = Pace(busy_s=0.0, idle_s=0.0, trouble_max_s=0.0)
 
@@ -31,7 +31,7 @@ class Traced:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._spans = InMemorySpanExporter()
-        self.exporting = Exporting(self._spans, {"service.name": "test"}, self._count)
+        self.exporting = Exporting(self._spans, {"service.name": "test"}, self._count, spans_max=600)
         self.runtime = MemoryRuntime()
 
     async def rounds(self, count: int) -> list[list[ReadableSpan]]:
@@ -138,11 +138,11 @@ async def test_requests_to_nodes_are_children_of_the_action(loop: Traced) -> Non
     trace = loop.exporting.rounds(namespace="shop", name="demo")
     async with NodeClient() as client:
         with trace.action("Bootstrap", "demo-0", "nobody is there"):
-            inside, ids = trace_id(), add_ids(None, "info", {})
+            inside, ids = trace_id(), add_trace_ids(None, "info", {})
             await client.bootstrap(url, epoch=1)
         await client.bootstrap(url, epoch=1)
     await runner.cleanup()
-    assert traceparent.get() is None
+    assert active.get() is None
     assert seen == [f"00-{ids['trace_id']}-{ids['span_id']}-01", None]
     assert ids["trace_id"] == inside
 
@@ -151,39 +151,18 @@ async def test_what_is_not_sampled_is_not_carried(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     loop = Traced()
     with loop.exporting.rounds(namespace="", name="demo").action("Bootstrap", "demo-0", "nobody is there"):
-        assert traceparent.get() is None
-        assert add_ids(None, "info", {}) == {}
+        assert active.get() is None
+        assert add_trace_ids(None, "info", {}) == {}
     assert await loop.rounds(1) == [[]]
     loop.exporting.close()
 
 
 async def test_nothing_is_traced_unless_it_is_wanted_and_can_be() -> None:
-    for unwanted in (NOT_WANTED, Wanted(refused="the endpoint is not a URL")):
+    for unwanted in (TRACES_OFF, TraceSettings(refused="the endpoint is not a URL")):
         async with traced(unwanted, identity="one", count=lambda result, spans: None) as trace:
             one = trace("shop", "demo")
             with one.action("Bootstrap", "demo-0", "nobody is there"):
-                assert traceparent.get() is None
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        pytest.param({}, NOT_WANTED, id="nothing-said"),
-        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, Wanted(endpoint="c:4318"), id="endpoint"),
-        pytest.param(
-            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://user:secret@c/x"}, Wanted(endpoint="c"), id="own-endpoint"
-        ),
-        pytest.param(
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, NOT_WANTED, id="none"
-        ),
-    ],
-)
-def test_an_endpoint_turns_traces_on(environment: dict[str, str], expected: Wanted) -> None:
-    assert wanted(environment) == expected
-
-
-def test_what_cannot_be_done_is_refused_with_a_reason() -> None:
-    assert wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}).refused
+                assert active.get() is None
 
 
 def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:

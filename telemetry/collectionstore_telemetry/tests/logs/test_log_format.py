@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import threading
 import warnings
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 import structlog
 
-from collectionstore_node.errors import InvariantViolated
-from collectionstore_node.logs import LogLevels, exceptions, uncaught
-from collectionstore_node.logs.vocabulary import EVENTS, FIELDS
+from collectionstore_telemetry.logs import LogLevels, uncaught
+from collectionstore_telemetry.logs.exceptions import LEFT_OUT, ExceptionFormatter
+from collectionstore_telemetry.logs.vocabulary import EVENTS, FIELDS
+from collectionstore_telemetry.tracing.active import ActiveSpan, active, carry
 
 Lines = Callable[[], list[dict[str, Any]]]
 SECRET = "hunter2"
@@ -34,7 +36,7 @@ def test_a_line_has_what_every_line_has(lines: Lines) -> None:
     structlog.get_logger().info("node.stopping")
     (line,) = lines()
     assert line["event"] == "node.stopping"
-    assert set(line) == set(FIELDS) - {"exception"} - TRACED
+    assert set(line) == {*FIELDS, "member"} - {"exception"} - TRACED
     assert line["member"] == "shop-0"
 
 
@@ -47,25 +49,36 @@ def test_libraries_and_warnings_speak_the_same_format(lines: Lines) -> None:
     declared = next(event for event in EVENTS if event.name == "library.logged")
     assert (library["event"], library["logger"], library["text"]) == (declared.name, "aiohttp.server", "it broke")
     assert library["exception"][0]["exc_type"] == "OSError"
-    assert set(library) == {*FIELDS, *declared.fields} - TRACED
+    assert set(library) == {*FIELDS, "member", *declared.fields} - TRACED
     assert (warning["logger"], warning["level"]) == ("py.warnings", "warning")
     assert "this is old" in warning["text"]
 
 
-def test_further_processors_see_every_line(stream: io.StringIO, configure: Callable[..., LogLevels]) -> None:
-    """The seam where the trace of the running task is put in."""
-
-    def trace(_logger: object, _method: str, event: Any) -> Any:
-        return {**event, "trace_id": "4bf9"}
-
-    configure("json", [trace])
+def test_every_line_of_a_sampled_span_has_its_ids(lines: Lines) -> None:
+    """Lines of libraries too: the trace leads to all that was logged on its way."""
+    token = active.set(ActiveSpan(carry(0x4BF92F3577B34DA6A3CE929D0E0E4736, 0xF067AA0BA902B7)))
     structlog.get_logger().info("node.stopping")
     logging.getLogger("aiohttp.access").warning("from outside")
-    assert stream.getvalue().count('"trace_id": "4bf9"') == 2
+    active.reset(token)
+    structlog.get_logger().info("node.stopping")
+    *traced, untraced = lines()
+    ids = [(line["trace_id"], line["span_id"]) for line in traced]
+    assert ids == [("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")] * 2
+    assert not TRACED & set(untraced)
+
+
+def test_quiet_loggers_write_warnings_only(stream: io.StringIO, configure: Callable[..., LogLevels]) -> None:
+    """At every level of ours: what they log at info may hold secrets."""
+    levels = configure("json", quiet_loggers=("talkative",))
+    levels.change("debug", reason="SIGUSR1")
+    logging.getLogger("talkative.objects").info("patching with %s", SECRET)
+    logging.getLogger("talkative.objects").warning("the patch failed")
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [event.get("text", event["event"]) for event in events] == ["level.changed", "the patch failed"]
 
 
 def test_console_is_for_people(stream: io.StringIO, configure: Callable[..., LogLevels]) -> None:
-    configure("console", [])
+    configure("console")
     structlog.get_logger().error("node.failed", reason="a bug", exc_info=raised(KeyError(SECRET)))
     text = stream.getvalue()
     assert "node.failed" in text
@@ -80,23 +93,37 @@ def test_what_an_exception_quotes_is_left_out(lines: Lines, kind: type[Exception
     structlog.get_logger().error("node.failed", reason="a bug", exc_info=error)
     (line,) = lines()
     (described,) = line["exception"]
-    assert (described["exc_type"], described["exc_value"]) == (kind.__name__, exceptions.LEFT_OUT)
+    assert (described["exc_type"], described["exc_value"]) == (kind.__name__, LEFT_OUT)
     assert described["frames"][-1]["name"] == "raised"
     assert SECRET not in str(line)
 
 
 def test_causes_follow_and_ours_keep_their_text() -> None:
-    ours = InvariantViolated("two leaders")
+    class OurError(ValueError):  # as a program's own, which words its text without the value
+        pass
+
+    OurError.__module__ = "collectionstore_node.errors"
+    ours = OurError("two leaders")
     ours.__cause__ = raised(OSError(5, "I/O error"))
-    outer, cause = exceptions.describe(raised(ours))
+    outer, cause = ExceptionFormatter().describe(raised(ours))
     assert outer["exc_value"] == "two leaders"
     assert (cause["exc_type"], cause["exc_value"]) == ("OSError", "[Errno 5] I/O error")
+
+
+def test_exceptions_of_quoting_packages_have_no_text() -> None:
+    class ApiException(Exception):  # as a client's, which shows the server's answer
+        pass
+
+    ApiException.__module__ = "kubernetes.aio.client.exceptions"
+    error = ApiException(f'HTTP response body: {{"data": "{SECRET}"}}')
+    assert ExceptionFormatter(["kubernetes"]).text_of(error) == LEFT_OUT
+    assert SECRET in ExceptionFormatter(["kube"]).text_of(error)
 
 
 def test_groups_are_described_and_circles_end() -> None:
     first, second = OSError("one"), OSError("two")
     first.__cause__, second.__cause__ = second, first
-    (group,) = exceptions.describe(ExceptionGroup("both", [first]))
+    (group,) = ExceptionFormatter().describe(ExceptionGroup("both", [first]))
     assert [one["exc_value"] for one in group["exceptions"][0]] == ["one", "two"]
 
 

@@ -1,6 +1,7 @@
-"""What nobody catches is logged like everything else: by the interpreter, in threads, and in the event loop.
+"""Uncaught exceptions as log lines: of the main thread, of other threads, of finalizers and of the event loop.
 
-The event loop's own words are not used: they show arguments of callbacks and results of tasks, which may be documents.
+Of the event loop's own message only the constant part is logged: the rest shows arguments of callbacks and results of
+tasks, which may be documents or Secrets.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ import structlog
 log = structlog.get_logger()
 
 _CONSTANT: Final = re.compile(r"[A-Za-z' ,-]+")
-"""The part of the event loop's message before anything that it shows."""
+"""The part of the event loop's message in front of the first value."""
 
 
 def install() -> None:
-    """Have uncaught exceptions of the main thread, other threads and finalisers logged."""
+    """Log uncaught exceptions of the main thread, other threads and finalizers."""
     sys.excepthook = _uncaught
     threading.excepthook = _in_thread
     sys.unraisablehook = _unraisable
 
 
 def in_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what came up in the event loop: its exception handler."""
+    """Log what an event loop reports; its exception handler."""
     task = context.get("task") or context.get("future")
     found = _CONSTANT.match(str(context.get("message", "")))
     log.error(
@@ -40,6 +41,7 @@ def in_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # Ctrl-C is no failure: Python's own hook makes it the exit status that shells expect.
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return

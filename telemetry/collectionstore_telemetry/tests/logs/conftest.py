@@ -7,14 +7,14 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 import structlog
 
-from collectionstore_node import logs
-from collectionstore_node.logs import LogLevels
+from collectionstore_telemetry import logs
+from collectionstore_telemetry.logs import LogLevels
 
 Lines = Callable[[], list[dict[str, Any]]]
 Configure = Callable[..., LogLevels]
@@ -33,8 +33,8 @@ def configure(stream: io.StringIO) -> Iterator[Configure]:
     handlers, level, ours = root.handlers[:], root.level, logging.getLogger("collectionstore")
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
 
-    def begin(format_: logs.Format, further: list[structlog.typing.Processor], **bound: str) -> LogLevels:
-        levels = logs.configure(format_=format_, level="info", output=stream, further=further, **bound)
+    def begin(format_: logs.Format, *, quiet_loggers: Sequence[str] = (), **bound: str) -> LogLevels:
+        levels = logs.configure(format_=format_, level="info", output=stream, quiet_loggers=quiet_loggers, **bound)
         structlog.configure(cache_logger_on_first_use=False)
         return levels
 
@@ -50,7 +50,7 @@ def configure(stream: io.StringIO) -> Iterator[Configure]:
 
 @pytest.fixture
 def levels(configure: Configure) -> LogLevels:
-    return configure("auto", [], member="shop-0")
+    return configure("auto", member="shop-0")
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""What the hot path counts with: plain numbers, made text only when somebody asks.
+"""Recorders for the hot path: plain numbers, rendered as text only at a scrape.
 
-prometheus-client's own counters take a lock, and cost 0.8 us an observation where these cost a quarter of that; a write
-is observed some ten times on its way. Each recorder has ONE writer at a time, a thread or the event loop; whoever
-reads sees some recent state of it.
+prometheus-client's own counters take a lock and cost 0.8 us an observation, where these cost a quarter of that; a write
+is observed some ten times on its way. Each recorder has ONE writer at a time, a thread or the event loop; a scrape
+reads a recent state of it.
 
-Silent ones stand in where metrics are disabled: the same calls, nothing counted.
+No-op recorders replace them where metrics are disabled: the same calls, nothing counted.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
-class Example(NamedTuple):
-    """An observation that was traced, to be shown with its bucket."""
+class Exemplar(NamedTuple):
+    """A traced observation, exposed with its bucket; `wall_s` are seconds since 1970 UTC."""
 
     trace_id: str
     value: float
@@ -37,7 +37,7 @@ class Counter:
 
 
 class Gauge:
-    """A number as it is now; None while there is nothing to tell."""
+    """A number that goes up and down; None while there is no value, which exposes no sample."""
 
     __slots__ = ("_read", "_value")
 
@@ -47,36 +47,36 @@ class Gauge:
 
     @property
     def value(self) -> float | None:
-        """What is told now."""
+        """The current value."""
         return self._value if self._read is None else self._read()
 
     def set(self, value: float | None) -> None:
-        """Tell `value` from now on."""
+        """Set the value."""
         self._value = value
 
-    def follow(self, read: Callable[[], float | None]) -> None:
-        """Ask `read` at every scrape, on the event loop."""
+    def set_function(self, read: Callable[[], float | None]) -> None:
+        """Call `read` for the value at every scrape, on the event loop."""
         self._read = read
 
 
 class Histogram:
-    """Observations by bucket, their sum, and for each bucket the last one that was traced."""
+    """Observations by bucket, their sum, and the last traced observation of each bucket."""
 
-    __slots__ = ("_edges", "_examples", "_in_bucket", "_sum")
+    __slots__ = ("_edges", "_exemplars", "_in_bucket", "_sum")
 
     def __init__(self, edges: tuple[float, ...]) -> None:
         self._edges = edges
         self._in_bucket = [0] * (len(edges) + 1)
         self._sum = 0.0
-        self._examples: dict[int, Example] = {}
+        self._exemplars: dict[int, Exemplar] = {}
 
     def observe(self, value: float, trace_id: str | None = None) -> None:
-        """Count `value`; `trace_id`, 32 hexadecimal digits, only of a trace that is recorded."""
+        """Count `value`; `trace_id`, 32 hexadecimal digits, only of a sampled trace."""
         at = bisect_left(self._edges, value)
         self._in_bucket[at] += 1
         self._sum += value
         if trace_id:
-            self._examples[at] = Example(trace_id, value, time.time())
+            self._exemplars[at] = Exemplar(trace_id, value, time.time())
 
     @property
     def sum(self) -> float:
@@ -85,16 +85,16 @@ class Histogram:
 
     @property
     def in_bucket(self) -> list[int]:
-        """How many observations there were in each bucket, the one without a bound last."""
+        """Number of observations in each bucket, not cumulated; the bucket without a bound last."""
         return list(self._in_bucket)
 
     @property
-    def examples(self) -> Mapping[int, Example]:
-        """By place of the bucket."""
-        return dict(self._examples)
+    def exemplars(self) -> Mapping[int, Exemplar]:
+        """Exemplars by position of the bucket."""
+        return dict(self._exemplars)
 
 
-class SilentCounter(Counter):
+class NoopCounter(Counter):
     """Counts nothing."""
 
     __slots__ = ()
@@ -103,7 +103,7 @@ class SilentCounter(Counter):
         """Do nothing."""
 
 
-class SilentHistogram(Histogram):
+class NoopHistogram(Histogram):
     """Observes nothing."""
 
     __slots__ = ()

@@ -1,17 +1,14 @@
-"""What is declared of a series: the form of the one table of this program, which is data.
+"""The form in which series are declared; the tables of each program are data.
 
-Source of the rules for names and units: prometheus.io/docs/practices/naming and `promtool check metrics`.
+Rules for names and units: prometheus.io/docs/practices/naming and `promtool check metrics`.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 PREFIX: Final = "collectionstore_"
-
-ROUND_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Kind(enum.Enum):
@@ -24,28 +21,33 @@ class Kind(enum.Enum):
 
 
 class Label(NamedTuple):
-    """A label and what bounds its values: the closed set of them, or what they are taken from."""
+    """A label and the bound of its values: a closed set, or what they are taken from."""
 
     name: str
     values: tuple[str, ...] = ()
     bound: str = ""
-    """Why there cannot be many; empty exactly when `values` says it."""
+    """What limits the number of values; empty exactly if `values` lists them."""
 
 
 class Series(NamedTuple):
-    """One series as it is exposed, but for the suffixes that a histogram and an info add to its name."""
+    """One series, named as it is exposed, without the suffixes of a histogram and of an info."""
 
     name: str
     kind: Kind
     help: str
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
+    """Upper bounds, without +Inf; empty unless it is a histogram."""
 
     @property
     def unit(self) -> str:
-        """Base unit, which the name ends with; empty for plain numbers."""
+        """Base unit, with which the name ends; empty for plain numbers."""
         stem = self.name.removesuffix("_total")
         return next((unit for unit in ("seconds", "bytes") if stem.endswith(f"_{unit}")), "")
+
+
+Chapters: TypeAlias = tuple[tuple[str, tuple[Series, ...]], ...]
+"""Title and series, in the order of docs/metrics.md."""
 
 
 def counter(name: str, text: str, *labels: Label) -> Series:
@@ -59,10 +61,10 @@ def gauge(name: str, text: str, *labels: Label) -> Series:
 
 
 def histogram(name: str, text: str, *labels: Label, buckets: tuple[float, ...]) -> Series:
-    """Declare a histogram; `buckets` are upper bounds, +Inf comes by itself."""
+    """Declare a histogram; `buckets` are upper bounds, +Inf is added."""
     return Series(PREFIX + name, Kind.HISTOGRAM, text, labels, buckets)
 
 
 def info(name: str, text: str, *labels: Label) -> Series:
-    """Declare facts of this process, told as labels of a 1; `_info` is added to the name."""
+    """Declare constant facts of the process, exposed as labels of the value 1; `_info` is appended to the name."""
     return Series(PREFIX + name, Kind.INFO, text, labels)

@@ -1,4 +1,4 @@
-"""Whether spans are wanted, by the standard variables."""
+"""Whether spans are exported, and where, by the standard variables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from collectionstore_node.tracing.wanted import NOT_WANTED, Wanted, wanted
+from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings, read_trace_settings
 
 BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OWN = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -24,7 +24,7 @@ OWN = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
     ],
 )
 def test_nothing_is_traced_unless_an_endpoint_is_configured(environment: dict[str, str]) -> None:
-    assert wanted(environment) == NOT_WANTED
+    assert read_trace_settings(environment) == TRACES_OFF
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_nothing_is_traced_unless_an_endpoint_is_configured(environment: dict[st
     ],
 )
 def test_an_endpoint_turns_traces_on(environment: dict[str, str], endpoint: str) -> None:
-    assert wanted(environment) == Wanted(endpoint=endpoint)
+    assert read_trace_settings(environment) == TraceSettings(endpoint=endpoint)
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,20 @@ def test_an_endpoint_turns_traces_on(environment: dict[str, str], endpoint: str)
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_reason_and_not_an_error(environment: dict[str, str]) -> None:
-    """The variables are often set for all pods of a cluster: a node must start all the same."""
-    answer = wanted(environment)
+    """The variables are often set for all pods of a cluster: a program must start without traces too."""
+    answer = read_trace_settings(environment)
     assert answer.refused
     assert not answer.endpoint
 
 
 def test_the_queue_has_the_standard_bound() -> None:
-    assert wanted({BASE: "http://c:4318", "OTEL_BSP_MAX_QUEUE_SIZE": "600"}).spans_max == 600
+    assert read_trace_settings({BASE: "http://c:4318", "OTEL_BSP_MAX_QUEUE_SIZE": "600"}).queue_spans_max == 600
 
 
-def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
+def test_nothing_of_opentelemetry_is_imported_but_by_the_exporter() -> None:
     code = (
-        "import sys, collectionstore_node.app, collectionstore_node.__main__;"
+        "import sys, collectionstore_telemetry.logs, collectionstore_telemetry.metrics,"
+        " collectionstore_telemetry.profiling, collectionstore_telemetry.tracing.lifecycle;"
         "print(sorted(name for name in sys.modules if name.startswith('opentelemetry')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
