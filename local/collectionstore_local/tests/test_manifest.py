@@ -38,7 +38,7 @@ def test_good_manifest_is_read(tmp_path: Path) -> None:
     ("old", "new", "line", "expected"),
     [
         ("replicas: 3", "replicsa: 3", 6, ("spec.replicsa", "did you mean replicas?")),
-        ("replicas: 3", "replicas: three", 6, ("spec.replicas", "'three'", "a whole number from 1 to 9")),
+        ("replicas: 3", "replicas: three", 6, ("spec.replicas", "'three'", "an integer from 1 to 9")),
         ("replicas: 3", "replicas: 4", 6, ("spec.replicas", "3, 5, 7 or 9")),
         ("replicas: 3", "replicas: 3\n  replicas: 5", 6, ("spec.replicas", "lines 6 and 7")),
         ("name: demo", f"name: {'d' * 41}", 4, ("metadata.name", "at most 40 of a-z")),

@@ -14,7 +14,7 @@ from msgspec import inspect
 
 from collectionstore_operator.crd.transitions import TRANSITIONS
 from collectionstore_operator.resource.fields import Part, rendered
-from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES, Fault, quoted
+from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES, Violation, quoted
 from collectionstore_operator.resource.spec import Local
 
 Schema: TypeAlias = dict[str, Any]
@@ -139,7 +139,7 @@ def _map(kind: inspect.DictType) -> Schema:
     if key.pattern is not None:
         title = (kind.key_type.extra_json_schema or {}) if isinstance(kind.key_type, inspect.Metadata) else {}
         rule = f"self.all(key, key.size() <= {key.max_length} && key.matches({quoted(key.pattern)}))"
-        message = f"a name is not allowed; allowed: {title.get('title', key.pattern)}"
+        message = f"a key is not allowed; allowed: {title.get('title', key.pattern)}"
         schema["x-kubernetes-validations"] = [{"rule": rule, "message": message}]
     return schema
 
@@ -163,7 +163,9 @@ def _rules(struct: type) -> list[Schema]:
     found = []
     for rule in (*RULES.get(struct, ()), *KUBERNETES_RULES.get(struct, ())):
         said = (
-            {"message": str(rule.message)} if isinstance(rule.message, Fault) else {"messageExpression": rule.message}
+            {"message": str(rule.message)}
+            if isinstance(rule.message, Violation)
+            else {"messageExpression": rule.message}
         )
         found.append({"rule": rule.cel, **said, "fieldPath": f".{rule.field}"})
     for transition in TRANSITIONS.get(struct, ()):

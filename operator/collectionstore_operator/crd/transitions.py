@@ -1,6 +1,6 @@
-"""What may not change once it is set. Only the API server can know: it alone sees the old object beside the new one.
+"""Transition rules: fields that are immutable or may only increase. Only the API server sees the old and new object.
 
-A rule that compares with `oldSelf` is not asked on creation, so that a cluster made anew begins with what it likes.
+The API server does not evaluate a rule with `oldSelf` on creation, so a new cluster may start with any valid value.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collectionstore_operator.resource.spec import Storage
 
 
 class Transition(NamedTuple):
-    """A rule about a change; CEL, with what is said when it is broken."""
+    """A CEL transition rule and the message for a violation."""
 
     field: str
     cel: str
@@ -24,12 +24,12 @@ TRANSITIONS: Final[Mapping[type, tuple[Transition, ...]]] = {
         Transition(
             "class",
             "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
-            "the volumes that exist cannot move to another class; allowed: the value it has",
+            "class is immutable: existing volumes cannot move to another StorageClass; allowed: the current value",
         ),
         Transition(
             "size",
             "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-            "a volume cannot shrink; allowed: the size it has, or more",
+            "a volume cannot shrink; allowed: the current size, or more",
         ),
     ),
 }
@@ -39,13 +39,13 @@ IDENTITY: Final = (
         "status",
         "!has(oldSelf.status) || !has(oldSelf.status.clusterID) || oldSelf.status.clusterID == '' || "
         "(has(self.status) && has(self.status.clusterID) && self.status.clusterID == oldSelf.status.clusterID)",
-        "status.clusterID never changes: every disk and every certificate carries it",
+        "status.clusterID is immutable: volumes and certificates are stamped with it",
     ),
     Transition(
         "status",
         "!has(oldSelf.status) || !has(oldSelf.status.initialized) || !oldSelf.status.initialized || "
         "(has(self.status) && has(self.status.initialized) && self.status.initialized)",
-        "status.initialized is never cleared: a cluster that had data is never formed anew",
+        "status.initialized cannot be reset: an initialized cluster is never bootstrapped again",
     ),
 )
-"""Of the whole object; a status that is taken away as a whole would slip through rules inside it."""
+"""Rules on the root object: rules inside the status are not evaluated when the whole status is removed."""

@@ -122,7 +122,7 @@ def fenced_reason(observed: Observed) -> str:
     """Return why this operator must not act at all, empty when it may: another one, with a higher epoch, has acted."""
     for node in observed.nodes():
         if node.epoch > observed.epoch and node.cluster_id == observed.cluster_id:
-            return f"another operator took over: {node.name} has seen epoch {node.epoch}, ours is {observed.epoch}"
+            return f"another operator has taken over: {node.name} has seen epoch {node.epoch}, ours is {observed.epoch}"
     return ""
 
 
@@ -152,9 +152,9 @@ def change_blocked_by(assessment: Assessment) -> str:
     if view.untrusted_reason:
         return view.untrusted_reason
     if view.configuration.joint:
-        return "a joint configuration is in force, and the leader leaves it by itself"
+        return "a joint configuration is active until the leader leaves it"
     if view.leader is not None and view.leader.transferring_to:
-        return "leadership is being handed over"
+        return "a leadership transfer is in progress"
     return ""
 
 
@@ -191,18 +191,18 @@ def unhealthy_reason(slot: Slot, name: str, cluster_id: str) -> str:
     """Return in one clause why a member is not there, empty when its node answers and it is ready."""
     pod = slot.pod
     if isinstance(pod, Unknown):
-        return f"{name} cannot be seen: {pod.reason}"
+        return f"the pod {name} cannot be observed: {pod.reason}"
     if isinstance(pod, Absent):
         return f"{name} has not been started" + (f": {slot.pending_reason}" if slot.pending_reason else "")
     if pod.terminating:
-        return f"{name} is stopping"
+        return f"{name} is terminating"
     if not pod.running:
         why = "; ".join(filter(None, (_because(pod), slot.pending_reason)))
         return f"{name} is not running" + (f": {why}" if why else "")
     if isinstance(slot.node, Unknown):
-        return f"{name} does not answer: {slot.node.reason}"
+        return f"{name} does not respond: {slot.node.reason}"
     if slot.node.cluster_id != cluster_id:
-        return f"{name} runs on a disk of the cluster {slot.node.cluster_id}"
+        return f"{name} runs on a volume of another cluster, {slot.node.cluster_id}"
     if pod.ready:
         return ""
     return f"{name} is not ready" + (f": {why}" if (why := _because(pod)) else "")
@@ -274,11 +274,11 @@ def _untrusted_reason(view: ClusterView, nodes: Iterable[NodeStatus], observed: 
         return "no leader is known"
     for node in nodes:
         if node.term > leader.term:
-            return f"{node.name} is in term {node.term}, the leader {leader.name} in {leader.term}"
+            return f"{node.name} is in term {node.term}, the leader {leader.name} in term {leader.term}"
         if node.configuration.index > configuration.index:
-            return f"{node.name} knows a newer configuration than the leader {leader.name}"
+            return f"{node.name} has a newer configuration than the leader {leader.name}"
     if leader.node_id not in configuration.voters and leader.node_id not in configuration.outgoing:
-        return f"the leader {leader.name} does not vote in its own configuration"
+        return f"the leader {leader.name} is not a voter in its own configuration"
     if not quorum.has_quorum(configuration, view.in_sync_voters):
-        return f"the leader {leader.name} hears too few voters for a quorum"
+        return f"the leader {leader.name} has no quorum of in-sync voters"
     return ""

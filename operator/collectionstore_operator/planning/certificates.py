@@ -101,14 +101,14 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
     for request in observed.requests:
         ordinal = desired.ordinal(request.member)
         if ordinal is None or ordinal not in ordinals:
-            reason = f"{request.member or 'who asked'} is no member of {desired.name}"
+            reason = f"{request.member or 'the requester'} is not a member of {desired.name}"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
         pod = observed.slot(ordinal).pod
         if not isinstance(pod, Pod):
             continue
         if pod.uid != request.pod_uid:
-            reason = f"the pod {request.member} is another one now"
+            reason = f"the pod {request.member} was replaced after the request"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
         subject = member(desired, observed.cluster_id, ordinal)
@@ -119,7 +119,7 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
                 uid=pod.uid,
                 names=subject.names,
                 lifetime_s=subject.lifetime_s,
-                reason="its pod made a key and asks for a certificate",
+                reason="its pod generated a key and requests a certificate",
             )
         )
     return tuple(answers)
@@ -150,12 +150,12 @@ def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float
     if found.not_after <= now:
         return "it has expired"
     if renew_at(found) <= now:
-        return f"two thirds of its life are over, {max(0, int((found.not_after - now) // DAY_S))} days remain"
+        return f"two thirds of its lifetime have passed, {max(0, int((found.not_after - now) // DAY_S))} days remain"
     if subject.kind is CertificateKind.AUTHORITY:
         return ""
     if found.authority != key:
-        return "it was signed by another authority"
-    return "" if found.names == subject.names else "the names it must carry have changed"
+        return "it was signed by another CA"
+    return "" if found.names == subject.names else "its subject alternative names have changed"
 
 
 def _find(certificates: Sequence[Certificate], subject: Subject) -> Certificate | None:

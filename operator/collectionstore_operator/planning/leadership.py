@@ -14,7 +14,7 @@ def transfer_leadership(assessment: Assessment, candidates: Iterable[MemberView]
     to = successor(assessment, candidates)
     if leader is None or to is None:
         subject = leader.name if leader else ""
-        blocked_by = "no other voter is ready to lead"
+        blocked_by = "no other voter is eligible to become leader"
         return postpone("TransferLeadership", reason=reason, blocked_by=blocked_by, subject=subject)
     action = TransferLeadership(leader=MemberRef(node_id=leader.node_id, name=leader.name), to=to.ref(), reason=reason)
     return propose(action, subject=leader.name)

@@ -45,12 +45,12 @@ def bootstrap(assessment: Assessment) -> tuple[Proposal, ...]:
     observed = assessment.observed
     if assessment.view.initialized or not observed.cluster_id:
         return ()
-    reason = "the cluster is new: its first member forms it alone, the others join it"
+    reason = "the cluster is new: the first member bootstraps it, the others join"
     slot, name = observed.slot(0), assessment.name(0)
     node = responding_node(slot, observed.cluster_id)
     blocker = _possible_history(assessment) or _lost_attempt(assessment, node)
     if blocker or node is None:
-        blocked_by = blocker or unhealthy_reason(slot, name, observed.cluster_id) or f"{name} has not answered"
+        blocked_by = blocker or unhealthy_reason(slot, name, observed.cluster_id) or f"{name} has not responded"
         return (postpone("Bootstrap", reason=reason, blocked_by=blocked_by, subject=name),)
     return (propose(Bootstrap(ordinal=0, node_id=node.node_id, reason=reason), subject=name),)
 
@@ -64,7 +64,7 @@ def _possible_history(assessment: Assessment) -> str:
             if slot.node.cluster_id != cluster_id:
                 return unhealthy_reason(slot, name, cluster_id) or f"{name} belongs to another cluster"
         elif not _surely_empty(slot):
-            return unhealthy_reason(slot, name, cluster_id) or f"the disk of {name} may hold data"
+            return unhealthy_reason(slot, name, cluster_id) or f"the volume of {name} may hold data"
     return ""
 
 
@@ -79,8 +79,8 @@ def _lost_attempt(assessment: Assessment, node: NodeStatus | None) -> str:
     if not begun or node is None or node.node_id == begun:
         return ""
     return (
-        f"it was begun on a disk that is gone (node {begun}) and may have held data; "
-        "bring that disk back, or delete the resource and create it anew"
+        f"bootstrap was started on a volume that is lost (node {begun}) and may have held data; "
+        "restore that volume, or delete and recreate the resource"
     )
 
 
@@ -116,10 +116,10 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
         if not lost:
             continue
         name = assessment.name(ordinal)
-        reason = f"the disk of {name} is gone: its new incarnation takes the place of the old one"
+        reason = f"the volume of {name} was lost: its new incarnation replaces the old one"
         new = _current_member(assessment, ordinal)
         both_active = any(member.recently_active for member in lost)
-        blocker = f"two incarnations of {name} answer" if both_active else _unfit(new, name)
+        blocker = f"two incarnations of {name} are active" if both_active else _unfit(new, name)
         if blocker:
             waiting.append(postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=name))
             continue
@@ -128,7 +128,7 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
             add.append(new.ref())
     if not remove:
         return tuple(waiting)
-    reason = "new incarnations take the places of members whose disks are gone"
+    reason = "new incarnations replace members whose volumes were lost"
     return (_change(assessment, add=add, remove=remove, reason=reason), *waiting)
 
 
@@ -144,7 +144,11 @@ def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
             gone.append(member)
     if not surplus and not gone:
         return ()
-    reason = "fewer replicas are wanted, they never voted" if surplus else "their disks are gone, they never voted"
+    reason = (
+        "spec.replicas is lower, and learners have no vote"
+        if surplus
+        else "their volumes were lost, and learners have no vote"
+    )
     members = tuple(member.ref() for member in (*surplus, *gone))
     index = assessment.view.configuration.index
     return (propose(RemoveLearners(members=members, expected_index=index, reason=reason), subject=_subject(members)),)
@@ -154,14 +158,14 @@ def _add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose one call for all nodes that can join now, and announce those that cannot yet."""
     joining: list[MemberRef] = []
     waiting: list[Proposal] = []
-    reason = "they receive the log without a vote until they have caught up"
+    reason = "new members replicate the log as learners until they have caught up"
     for ordinal in assessment.desired_ordinals():
         slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
         node = responding_node(slot, assessment.observed.cluster_id)
         members = assessment.view.members_at(ordinal)
         if node is None:
             if not members:
-                blocked_by = unhealthy_reason(slot, name, assessment.observed.cluster_id) or f"{name} has not answered"
+                blocked_by = unhealthy_reason(slot, name, assessment.observed.cluster_id) or f"{name} has not responded"
                 waiting.append(postpone("AddLearners", reason=reason, blocked_by=blocked_by, subject=name))
         elif assessment.view.member(node.node_id) is None:
             blocker = _cannot_join(slot, node, members, name)
@@ -179,9 +183,9 @@ def _add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
 
 def _cannot_join(slot: Slot, node: NodeStatus, members: Sequence[MemberView], name: str) -> str:
     if node.has_history or (isinstance(slot.volume, Volume) and slot.volume.removed):
-        return f"the disk of {name} held a member that left: it needs an empty one"
+        return f"the volume of {name} belonged to a removed member: {name} needs an empty one"
     if any(member.recently_active for member in members):
-        return f"two incarnations of {name} answer"
+        return f"two incarnations of {name} are active"
     if not isinstance(slot.pod, Pod) or not slot.pod.peer_address:
         return f"the address of {name} is not known"
     return ""
@@ -194,7 +198,9 @@ def _promote(assessment: Assessment) -> tuple[Proposal, ...]:
     ]
     if not new:
         return ()
-    reason = f"all vote in one step, so that the cluster goes to {assessment.desired.spec.replicas} voters at once"
+    reason = (
+        f"all learners are promoted together, so that the cluster has {assessment.desired.spec.replicas} voters at once"
+    )
     names = ", ".join(assessment.name(ordinal) for ordinal in new)
     fit: list[MemberRef] = []
     for ordinal in new:
@@ -219,7 +225,7 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     if not leaving:
         return ()
     wanted = assessment.desired.spec.replicas
-    reason = f"{wanted} replicas are wanted; all others leave in one step"
+    reason = f"spec.replicas is {wanted}; all surplus voters are removed together"
     blocker = _unsafe_to_shrink(staying, wanted)
     if blocker:
         names = ", ".join(member.name for member in leaving)
@@ -227,9 +233,12 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     if view.leader is not None and any(view.is_leader(member.node_id) for member in leaving):
         names = ", ".join(member.name for member in leaving)
         then = postpone(
-            "ChangeVoters", reason=reason, blocked_by=f"{view.leader.name} must hand over first", subject=names
+            "ChangeVoters",
+            reason=reason,
+            blocked_by=f"{view.leader.name} must transfer leadership first",
+            subject=names,
         )
-        return (transfer_leadership(assessment, staying, reason="it leads and is about to leave"), then)
+        return (transfer_leadership(assessment, staying, reason="the leader is about to be removed"), then)
     return (_change(assessment, add=(), remove=[member.ref() for member in leaving], reason=reason),)
 
 
@@ -240,11 +249,11 @@ def _unsafe_to_shrink(staying: Sequence[MemberView], wanted: int) -> str:
     that is down would trade a tolerance that exists for one that does not.
     """
     needed = quorum.majority(len(staying)) + min(1, quorum.full_tolerance(wanted))
-    working = [member for member in staying if member.in_sync]
-    if len(working) >= needed:
+    in_sync = [member for member in staying if member.in_sync]
+    if len(in_sync) >= needed:
         return ""
     down = ", ".join(member.name for member in staying if not member.in_sync)
-    text = f"{needed} of the voters that stay must work, {len(working)} do"
+    text = f"{needed} of the remaining voters must be in sync, {len(in_sync)} are"
     return f"{text}: {down} must recover first" if down else f"{text}: others must join first"
 
 
@@ -258,7 +267,7 @@ def _change(assessment: Assessment, *, add: Sequence[MemberRef], remove: Sequenc
     way = quorum.joint(view.configuration, added, {member.node_id for member in remove})
     subject = _subject((*add, *remove))
     if not quorum.has_quorum(way, in_sync):
-        blocked_by = "too few of the voters on the way work for a quorum"
+        blocked_by = "the joint configuration would have no quorum of in-sync voters"
         return postpone("ChangeVoters", reason=reason, blocked_by=blocked_by, subject=subject)
     action = ChangeVoters(add=tuple(add), remove=tuple(remove), expected_index=view.configuration.index, reason=reason)
     return propose(action, subject=subject)
@@ -278,7 +287,7 @@ def _unfit(member: MemberView | None, name: str) -> str:
     if member is None:
         return f"{name} must join first"
     if not member.recently_active:
-        return f"the leader does not hear {name}"
+        return f"the leader has not heard from {name} recently"
     if not member.in_sync:
         behind = coarse_lag(member.lag)
         return f"{name} must catch up first" + (f": more than {behind:,} entries behind" if behind else "")

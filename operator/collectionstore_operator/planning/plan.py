@@ -58,7 +58,7 @@ def _leaving(desired: Desired, observed: Observed) -> str:
     """Return why nothing can be made any more; what is being taken down is taken down all the same."""
     if not observed.namespace_terminating or (desired.deleting and not desired.spec.deletion_protection):
         return ""
-    return f"the namespace {desired.namespace} is being deleted"
+    return f"the namespace {desired.namespace} is terminating"
 
 
 def _proposals(assessment: Assessment) -> Iterator[Proposal]:
@@ -71,7 +71,7 @@ def _proposals(assessment: Assessment) -> Iterator[Proposal]:
         reason = "the resource is being deleted"
         yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
     if not assessment.observed.cluster_id:
-        yield propose(EstablishIdentity(reason="every disk and certificate will carry the cluster's id"))
+        yield propose(EstablishIdentity(reason="volumes and certificates are stamped with the cluster ID"))
         return
     yield from _issue_certificates(assessment)
     yield from _apply_objects(assessment)
@@ -100,7 +100,7 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
     for proposal in proposals:
         if any(_exclusive(action) for action in proposal.actions):
             if first:
-                proposal = postponed(proposal, f"{first} comes first")
+                proposal = postponed(proposal, f"{first} must complete first")
             else:
                 first = f"{proposal.step.name} {proposal.step.subject}".strip()
         actions += proposal.actions
@@ -132,13 +132,13 @@ def _apply_objects(assessment: Assessment) -> Iterator[Proposal]:
     for manifest in wanted:
         found = applied.get((manifest.kind, manifest.name))
         if found != manifest.digest:
-            reason = "it does not exist" if found is None else "it differs from its manifest"
+            reason = "the object does not exist" if found is None else "the object differs from its manifest"
             action = ApplyObject(kind=manifest.kind, name=manifest.name, digest=manifest.digest, reason=reason)
             yield propose(action, subject=f"{manifest.kind} {manifest.name}")
     asked_for = {manifest.kind for manifest in wanted}
     for kind, name in applied:
         if kind in manifests.OPTIONAL and kind not in asked_for:
-            reason = "the resource does not ask for it any more"
+            reason = "the resource no longer requires it"
             yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
 
 
@@ -179,19 +179,21 @@ def _await_cluster(assessment: Assessment) -> Iterator[Proposal]:
     if not view.initialized or not blocker:
         return
     if view.untrusted_reason:
-        reason = "membership and restarts rest on a leader whose word nothing contradicts"
+        reason = "membership changes and restarts require a leader that no member contradicts"
         yield postpone("AwaitLeader", reason=reason, blocked_by=blocker)
     elif view.configuration.joint:
-        yield postpone("LeaveJoint", reason="a change of voters is under way", blocked_by=blocker)
+        yield postpone("LeaveJoint", reason="a change of voters is in progress", blocked_by=blocker)
     else:
-        yield postpone("AwaitLeader", reason="another member is about to lead", blocked_by=blocker)
+        yield postpone("AwaitLeader", reason="another member is about to become leader", blocked_by=blocker)
 
 
 def _tear_down(assessment: Assessment) -> Iterator[Proposal]:
     """Stop all pods, then discard the disks if the resource says so. No member leaves: they all go together."""
     observed, reason = assessment.observed, "the resource is being deleted"
     if isinstance(observed.workload, Unknown):
-        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"it cannot be seen: {observed.workload.reason}")
+        yield postpone(
+            "EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {observed.workload.reason}"
+        )
         return
     if isinstance(observed.workload, Workload) and observed.workload.replicas > 0:
         revision = observed.workload.revision
@@ -200,7 +202,7 @@ def _tear_down(assessment: Assessment) -> Iterator[Proposal]:
     remaining = [slot.ordinal for slot in observed.slots if not isinstance(slot.pod, Absent)]
     if remaining:
         names = ", ".join(assessment.name(ordinal) for ordinal in remaining)
-        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must stop first")
+        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must terminate first")
         return
     if assessment.desired.spec.storage.retention == "Delete":
         yield from _discard_all(assessment)
@@ -211,7 +213,7 @@ def _discard_all(assessment: Assessment) -> Iterator[Proposal]:
     for slot in assessment.observed.slots:
         name = assessment.name(slot.ordinal)
         if isinstance(slot.volume, Unknown):
-            blocked_by = f"the disk of {name} cannot be seen: {slot.volume.reason}"
+            blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
             yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)
         elif isinstance(slot.volume, Volume):
             action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=False, reason=reason)

@@ -33,7 +33,7 @@ SMALL: Final = 2
 def outdated(pod: Pod, wanted_revision: str) -> str:
     """Return why a pod must be restarted; empty when it need not be."""
     if pod.revision != wanted_revision:
-        return f"it runs with the settings of revision {pod.revision}, revision {wanted_revision} is wanted"
+        return f"it runs revision {pod.revision}, the desired revision is {wanted_revision}"
     return pod.restart_reason
 
 
@@ -52,11 +52,11 @@ def restart_working(assessment: Assessment) -> tuple[Proposal, ...]:
     proposals: list[Proposal] = []
     for slot, pod in sorted(working, key=lambda one: _order(assessment, *one)):
         first = proposals[0].step.subject if proposals else ""
-        blocker = f"one at a time: {first} comes first" if first else _unsafe(assessment, slot)
+        blocker = f"one at a time, after {first}" if first else _unsafe(assessment, slot)
         if not blocker and _leads(assessment, slot) and len(assessment.view.configuration.voters) > 1:
-            reason = f"it leads and is to be restarted: {outdated(pod, revision(assessment.desired))}"
+            reason = f"the leader must be restarted: {outdated(pod, revision(assessment.desired))}"
             proposals.append(transfer_leadership(assessment, _updated_voters(assessment, slot), reason=reason))
-            blocker = "it must hand over first"
+            blocker = "it must transfer leadership first"
         proposals.append(_restart(assessment, slot, pod, blocker))
     return tuple(proposals)
 
@@ -79,7 +79,7 @@ def _restart(assessment: Assessment, slot: Slot, pod: Pod, blocker: str) -> Prop
     name, wanted_revision = assessment.name(slot.ordinal), revision(assessment.desired)
     workload = assessment.observed.workload
     if isinstance(workload, Workload) and workload.revision != wanted_revision and pod.revision != wanted_revision:
-        blocker = blocker or "the workload must have the new settings first"
+        blocker = blocker or "the workload must be updated first"
     action = RestartPod(ordinal=slot.ordinal, name=name, uid=pod.uid, reason=outdated(pod, wanted_revision))
     proposal = propose(action, subject=name)
     return postponed(proposal, blocker) if blocker else proposal
@@ -98,7 +98,7 @@ def _too_early(assessment: Assessment, pod: Pod) -> str:
     if hidden or view.leader is not None:
         return view.untrusted_reason
     youngest_s = min((node.uptime_s for node in assessment.observed.nodes()), default=0.0)
-    return "" if min(pod.unready_s, youngest_s) >= SETTLE_S else "an election may be running"
+    return "" if min(pod.unready_s, youngest_s) >= SETTLE_S else "an election may be in progress"
 
 
 def _may_lead_unseen(slot: Slot) -> bool:
@@ -118,16 +118,16 @@ def _unsafe(assessment: Assessment, slot: Slot) -> str:
         return blocker
     voters = len(view.configuration.voters)
     if voters > SMALL or assessment.desired.spec.replicas > SMALL:
-        return "too few voters would be left for a quorum; more must join first"
+        return "a restart would lose the quorum; more members must join first"
     return ""
 
 
 def _ails(assessment: Assessment, member: MemberView) -> str:
     """Return why a voter cannot be relied on while another is restarted; empty when it can."""
     if not member.in_sync:
-        return f"{member.name or member.node_id} must work first"
+        return f"{member.name or member.node_id} must be in sync first"
     if member.ordinal is None:
-        return f"the member {member.node_id} has no known place"
+        return f"the pod of member {member.node_id} is not known"
     slot = assessment.observed.slot(member.ordinal)
     if is_serving(slot.pod):
         return ""

@@ -28,19 +28,19 @@ def grow(assessment: Assessment) -> Iterator[Proposal]:
             blocker = blocker or first
             yield postponed(proposal, blocker) if blocker else proposal
         elif 0 < volume.capacity_bytes < volume.size_bytes:
-            blocker = volume.resize_status or "the storage has not made it larger yet"
+            blocker = volume.resize_status or "the storage provider has not expanded it yet"
             yield postpone("GrowVolume", reason=reason, blocked_by=f"{volume.name}: {blocker}", subject=name)
         else:
             continue
         if not volume.not_expandable_reason:
-            first = first or f"one at a time: {name} comes first"
+            first = first or f"one at a time, after {name}"
 
 
 def _not_growing(volume: Volume) -> str:
     """Return why a disk cannot be asked to grow now; empty when it can."""
     if volume.not_expandable_reason:
         return f"{volume.name}: {volume.not_expandable_reason}"
-    return "" if volume.capacity_bytes else f"{volume.name} is not bound to a volume yet"
+    return "" if volume.capacity_bytes else f"{volume.name} is not bound yet"
 
 
 def renew_template(assessment: Assessment) -> Iterator[Proposal]:
@@ -53,7 +53,7 @@ def renew_template(assessment: Assessment) -> Iterator[Proposal]:
         return
     if workload.volume_bytes >= wanted.size_bytes:
         return
-    reason = f"new disks are to have {wanted.size}, and a StatefulSet keeps its claim templates for life"
+    reason = f"new volumes must have {wanted.size}, and the volumeClaimTemplates of a StatefulSet are immutable"
     proposal = propose(ReplaceWorkload(replicas=workload.replicas, reason=reason), subject=assessment.desired.name)
     blocker = _restless(assessment, workload)
     yield postponed(proposal, blocker) if blocker else proposal
@@ -63,7 +63,7 @@ def _restless(assessment: Assessment, workload: Workload) -> str:
     """Return why the pods should not be without their workload now; empty when they can be for a moment."""
     replicas = assessment.desired.spec.replicas
     if workload.replicas != replicas:
-        return f"{workload.replicas} pods are kept, {replicas} are wanted"
+        return f"the workload has {workload.replicas} pods, spec.replicas is {replicas}"
     ailing = (_ails(assessment, slot) for slot in assessment.slots() if slot.ordinal in assessment.desired_ordinals())
     return change_blocked_by(assessment) or next(filter(None, ailing), "")
 

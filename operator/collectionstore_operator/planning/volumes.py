@@ -47,9 +47,9 @@ def clear_stale(assessment: Assessment) -> tuple[Proposal, ...]:
         slot = assessment.observed.slot(ordinal)
         if not _stale(assessment, slot) or not isinstance(slot.pod, Pod):
             continue
-        reason = f"the disk of {assessment.name(ordinal)} held a member that left the cluster"
+        reason = f"the volume of {assessment.name(ordinal)} belonged to a removed member"
         old_enough = slot.pod.unready_s >= SETTLE_S
-        blocker = assessment.view.untrusted_reason or ("" if old_enough else "it was started just now")
+        blocker = assessment.view.untrusted_reason or ("" if old_enough else "the pod was started just now")
         proposals.append(_retire(assessment, slot, reason=reason, blocker=blocker))
     return tuple(proposals)
 
@@ -68,12 +68,12 @@ def clear_for_start(assessment: Assessment, slot: Slot) -> Proposal | None:
     """Return what must be done before a pod may be started at an ordinal; None when nothing must."""
     name = assessment.name(slot.ordinal)
     if isinstance(slot.volume, Unknown):
-        blocked_by = f"the disk of {name} cannot be seen: {slot.volume.reason}"
-        return postpone("EnsureWorkload", reason=f"{name} is to be started", blocked_by=blocked_by, subject=name)
+        blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
+        return postpone("EnsureWorkload", reason=f"{name} must be started", blocked_by=blocked_by, subject=name)
     if not isinstance(slot.volume, Volume) or not slot.volume.removed:
         return None
-    reason = f"{name} must start on an empty disk, this one held a member that left the cluster"
-    blocker = "" if isinstance(slot.pod, Absent) else f"{name} is still there"
+    reason = f"{name} must start on an empty volume, this one belonged to a removed member"
+    blocker = "" if isinstance(slot.pod, Absent) else f"the pod {name} still exists"
     return _retire(assessment, slot, reason=reason, blocker=blocker)
 
 
@@ -96,7 +96,7 @@ def replace_failed(assessment: Assessment) -> tuple[Proposal, ...]:
         blocker = _not_due(assessment, slot)
         if owner is not None and owner.voter:
             blocker = blocker or change_blocked_by(assessment) or busy or _needed(assessment, owner)
-            busy = busy or ("" if blocker else f"one at a time: {owner.name} comes first")
+            busy = busy or ("" if blocker else f"one at a time, after {owner.name}")
         proposals.append(_replace(assessment, slot, owner, blocker))
     return tuple(proposals)
 
@@ -140,21 +140,23 @@ def _owner(assessment: Assessment, slot: Slot) -> MemberView | None:
 def _not_due(assessment: Assessment, slot: Slot) -> str:
     """Return why the disk of a failed ordinal is not to be replaced now; empty when it is due."""
     pod, policy, name = slot.pod, assessment.desired.spec.failed_member, assessment.name(slot.ordinal)
-    illness = unhealthy_reason(slot, name, assessment.observed.cluster_id) or f"the leader does not hear {name}"
+    illness = (
+        unhealthy_reason(slot, name, assessment.observed.cluster_id) or f"the leader has not heard from {name} recently"
+    )
     if not isinstance(pod, Pod):
         return illness
     if pod.replace_requested:
         return ""
     if pod.ready:
-        return f"{illness}, yet it says that it serves"
+        return f"{illness}, but its pod is ready"
     if pod.failure in _NO_CURE:
-        return f"{illness}; a new disk would not help"
+        return f"{illness}; a new volume would not help"
     if policy.replacement == "Manual":
         return f"{illness}; spec.failedMember.replacement is Manual"
     if pod.unready_s < policy.grace_seconds:
-        return f"{illness}; it has {policy.grace_seconds} s to come back"
+        return f"{illness}; it has {policy.grace_seconds} s to recover"
     if pod.failure not in _CURED and not _proven(assessment, pod):
-        return f"{illness}; no other member works with the same settings, so they may be the cause"
+        return f"{illness}; no other member is ready at the same revision, so the settings may be the cause"
     return ""
 
 
@@ -167,11 +169,11 @@ def _proven(assessment: Assessment, pod: Pod) -> bool:
 def _replace(assessment: Assessment, slot: Slot, owner: MemberView | None, blocker: str) -> Proposal:
     name = assessment.name(slot.ordinal)
     asked = isinstance(slot.pod, Pod) and slot.pod.replace_requested
-    reason = f"{name} is to be replaced as asked" if asked else f"{name} has not come back in time"
+    reason = f"replacement of {name} was requested" if asked else f"{name} has not recovered in time"
     if isinstance(slot.volume, Unknown):
-        blocker = blocker or f"the disk of {name} cannot be seen: {slot.volume.reason}"
+        blocker = blocker or f"the volume of {name} cannot be observed: {slot.volume.reason}"
     if not blocker and owner is not None and assessment.view.is_leader(owner.node_id):
-        return transfer_leadership(assessment, assessment.view.members, reason=f"{name} leads and is to be replaced")
+        return transfer_leadership(assessment, assessment.view.members, reason=f"the leader {name} must be replaced")
     node_id = owner.node_id if owner else ""
     return _retire(assessment, slot, reason=reason, blocker=blocker, node_id=node_id, step="ReplaceMember")
 
@@ -194,7 +196,9 @@ def force_delete_stuck(assessment: Assessment) -> tuple[Proposal, ...]:
         if not isinstance(slot.pod, Pod) or not slot.pod.stuck_terminating:
             continue
         name = assessment.name(slot.ordinal)
-        reason = f"{name} cannot be heard to stop, its machine is lost; its disk was taken away"
+        reason = (
+            f"the termination of {name} cannot be confirmed: its Kubernetes node is lost; its volume is being deleted"
+        )
         action = RestartPod(ordinal=slot.ordinal, name=name, uid=slot.pod.uid, force=True, reason=reason)
         proposal, blocker = propose(action, subject=name, name="ReplaceMember"), _may_be_needed(assessment, slot)
         proposals.append(postponed(proposal, blocker) if blocker else proposal)
@@ -210,7 +214,7 @@ def _may_be_needed(assessment: Assessment, slot: Slot) -> str:
         return view.untrusted_reason
     voters = [member for member in view.members_at(slot.ordinal) if member.voter]
     if any(member.recently_active for member in voters):
-        return f"the leader still hears {assessment.name(slot.ordinal)}"
+        return f"the leader is still in contact with {assessment.name(slot.ordinal)}"
     return next(filter(None, (_needed(assessment, member) for member in voters)), "")
 
 
@@ -220,10 +224,10 @@ def mark_removed(assessment: Assessment, ordinals: range) -> tuple[tuple[MarkVol
     for ordinal in ordinals:
         slot = assessment.observed.slot(ordinal)
         if isinstance(slot.volume, Unknown):
-            return (), f"the disk of {assessment.name(ordinal)} cannot be seen: {slot.volume.reason}"
+            return (), f"the volume of {assessment.name(ordinal)} cannot be observed: {slot.volume.reason}"
         if isinstance(slot.volume, Volume) and not slot.volume.removed:
             node_id = _recorded(assessment, slot)
-            reason = f"{assessment.name(ordinal)} left the cluster"
+            reason = f"{assessment.name(ordinal)} was removed from the cluster"
             marks.append(MarkVolume(ordinal=ordinal, name=slot.volume.name, node_id=node_id, reason=reason))
     return tuple(marks), ""
 
@@ -237,12 +241,12 @@ def discard_removed(assessment: Assessment, workload: Workload) -> tuple[Proposa
         for slot in assessment.observed.slots
         if slot.ordinal >= workload.replicas and isinstance(slot.volume, Volume) and slot.volume.removed
     ]
-    reason = "spec.storage.retention is Delete, and its member left the cluster"
+    reason = "spec.storage.retention is Delete, and its member was removed"
     return tuple(_retire(assessment, slot, reason=reason, blocker=_in_use(assessment, slot)) for slot in idle)
 
 
 def _in_use(assessment: Assessment, slot: Slot) -> str:
-    return "" if isinstance(slot.pod, Absent) else f"{assessment.name(slot.ordinal)} must stop first"
+    return "" if isinstance(slot.pod, Absent) else f"{assessment.name(slot.ordinal)} must terminate first"
 
 
 def _retire(
@@ -250,7 +254,7 @@ def _retire(
 ) -> Proposal:
     name = assessment.name(slot.ordinal)
     if blocker or not isinstance(slot.volume, Volume):
-        return postpone(step, reason=reason, blocked_by=blocker or f"{name} has no disk", subject=name)
+        return postpone(step, reason=reason, blocked_by=blocker or f"{name} has no volume", subject=name)
     keep = assessment.desired.spec.storage.retention == "Retain"
     action = RetireVolume(
         ordinal=slot.ordinal,

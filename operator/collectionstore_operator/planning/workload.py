@@ -53,8 +53,10 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose to create the workload, to grow it, and to give it the current settings. Never to shrink it."""
     workload, wanted_revision = assessment.observed.workload, revision(assessment.desired)
     if isinstance(workload, Unknown):
-        reason = "its pods are to be kept running"
-        return (postpone("EnsureWorkload", reason=reason, blocked_by=f"it cannot be seen: {workload.reason}"),)
+        reason = "the workload must exist with the desired settings"
+        return (
+            postpone("EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {workload.reason}"),
+        )
     started = workload.replicas if isinstance(workload, Workload) else 0
     replicas, blockers = _startable(assessment, started)
     if isinstance(workload, Workload) and replicas == started and workload.revision == wanted_revision:
@@ -81,10 +83,10 @@ def _startable(assessment: Assessment, started: int) -> tuple[int, tuple[Proposa
 
 def _why(assessment: Assessment, workload: Workload | Absent, replicas: int, wanted_revision: str) -> str:
     if isinstance(workload, Absent):
-        return f"{replicas} pods are to be kept running"
+        return f"the workload does not exist, {replicas} pods are required"
     if replicas > workload.replicas:
-        return f"it grows from {workload.replicas} to {replicas} pods"
-    return f"pods started from now on have the settings of revision {wanted_revision}"
+        return f"scaling up from {workload.replicas} to {replicas} pods"
+    return f"new pods must start with revision {wanted_revision}"
 
 
 def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
@@ -95,7 +97,7 @@ def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
     if workload.replicas <= replicas:
         return (_still_needed(assessment, workload),)
     leaving = range(replicas, workload.replicas)
-    reason = f"{replicas} pods are needed, the members in the others have left"
+    reason = f"{replicas} pods are required, the members of the others were removed"
     names = ", ".join(assessment.name(ordinal) for ordinal in leaving)
     marks, blocker = mark_removed(assessment, leaving)
     blocker = blocker or change_blocked_by(assessment)
@@ -108,6 +110,6 @@ def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
 def _still_needed(assessment: Assessment, workload: Workload) -> Proposal:
     surplus = range(assessment.desired.spec.replicas, workload.replicas)
     names = ", ".join(assessment.name(ordinal) for ordinal in surplus)
-    reason = f"{assessment.desired.spec.replicas} replicas are wanted"
-    blocked_by = assessment.view.untrusted_reason or f"{names} must leave the cluster first"
+    reason = f"spec.replicas is {assessment.desired.spec.replicas}"
+    blocked_by = assessment.view.untrusted_reason or f"{names} must be removed from the cluster first"
     return postpone("EnsureWorkload", reason=reason, blocked_by=blocked_by, subject=names)

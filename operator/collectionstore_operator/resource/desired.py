@@ -150,7 +150,7 @@ def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired
     spec, spec_errors = schema.convert(_or_empty(resource, "spec"), Spec, "spec")
     errors += metadata_errors + spec_errors
     if spec is not None:
-        errors += [*rules.faults(spec, "spec"), *_runtime_errors(spec, runtime)]
+        errors += [*rules.violations(spec, "spec"), *_runtime_errors(spec, runtime)]
     if errors or metadata is None or spec is None:
         raise InvalidResource(errors, generation=_generation(resource))
     return Desired(
@@ -214,7 +214,7 @@ def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
 
 def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
     if runtime is Runtime.KUBERNETES:
-        return list(rules.faults(spec, "spec", rules.KUBERNETES_RULES))
+        return list(rules.violations(spec, "spec", rules.KUBERNETES_RULES))
     highest = spec.local.client_port(REPLICAS_MAX - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:
         message = f"with portStep {spec.local.port_step} the last member's port would be {highest}"

@@ -1,6 +1,7 @@
-"""What users may add to the pods of a cluster: labels, environment, scheduling. Nothing that would take safety away.
+"""Pod settings that users may configure: labels, environment variables, image pulls and scheduling.
 
-Security context, probes, volumes, update strategy and the node's settings are not among it: they are the operator's.
+Security context, probes, volumes, update strategy and node settings are not configurable: the operator owns them,
+because the safety of the cluster depends on them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from collectionstore_operator.resource.fields import (
 from collectionstore_operator.resource.scheduling import Affinity, Toleration
 
 RESERVED_VARIABLES: Final = "COLLECTIONSTORE_"
-"""Variables that begin so are a node's settings, which come from the resource."""
+"""Prefix of the node settings, which the operator derives from the resource."""
 
 AnnotationText: TypeAlias = Annotated[str, Meta(max_length=4_096, title="at most 4096 characters")]
 
 
 class EnvironmentVariable(Part, frozen=True):
-    """One variable of the node's process."""
+    """An environment variable of the node container."""
 
     name: Annotated[
         str,
@@ -36,42 +37,56 @@ class EnvironmentVariable(Part, frozen=True):
             pattern=VARIABLE_PATTERN,
             max_length=253,
             title="a name of letters, digits and '_', such as TZ",
-            description="The variable's name; COLLECTIONSTORE_ is the operator's.",
+            description="name is the name of the variable. The prefix COLLECTIONSTORE_ is reserved for the operator.",
         ),
     ]
-    value: Annotated[str, Meta(max_length=4_096, description="Its value; $(NAME) is not expanded.")] = ""
+    value: Annotated[
+        str, Meta(max_length=4_096, description="value is the literal value; $(NAME) is not expanded.")
+    ] = ""
 
 
 class PodTemplate(Part, frozen=True):
-    """What is added to every pod; a change restarts the members, one after the other. Ignored by csctl local."""
+    """PodTemplate configures the members' pods. A change restarts the members, one at a time.
 
-    labels: Annotated[Labels, Meta(description="Further labels.")] = field(default_factory=dict)
-    annotations: Annotated[dict[LabelKey, AnnotationText], Meta(max_length=32, description="Further annotations.")] = (
-        field(default_factory=dict)
-    )
+    Ignored by csctl local.
+    """
+
+    labels: Annotated[Labels, Meta(description="labels are added to the pods.")] = field(default_factory=dict)
+    annotations: Annotated[
+        dict[LabelKey, AnnotationText], Meta(max_length=32, description="annotations are added to the pods.")
+    ] = field(default_factory=dict)
     environment: Annotated[
         tuple[EnvironmentVariable, ...],
         Meta(
-            max_length=64, description="Further variables of the node's process.", extra_json_schema=unique_by("name")
+            max_length=64,
+            description="environment are additional environment variables of the node container.",
+            extra_json_schema=unique_by("name"),
         ),
     ] = ()
     image_pull_policy: Annotated[
-        Literal["Always", "IfNotPresent", "Never"], Meta(description="When the image is pulled.")
+        Literal["Always", "IfNotPresent", "Never"],
+        Meta(description="imagePullPolicy determines when the image is pulled. Defaults to IfNotPresent."),
     ] = "IfNotPresent"
     image_pull_secrets: Annotated[
         tuple[Name, ...],
         Meta(
             max_length=8,
-            description="Secrets of this namespace with which the image is pulled.",
+            description="imagePullSecrets are names of Secrets in the same namespace with registry credentials.",
             extra_json_schema=unique(),
         ),
     ] = ()
-    node_selector: Annotated[Labels, Meta(description="Labels that a node must have.")] = field(default_factory=dict)
+    node_selector: Annotated[Labels, Meta(description="nodeSelector is a set of labels that a node must have.")] = (
+        field(default_factory=dict)
+    )
     tolerations: Annotated[
         tuple[Toleration, ...],
-        Meta(max_length=32, description="Taints that do not keep the pods away.", extra_json_schema=atomic()),
+        Meta(
+            max_length=32, description="tolerations allow the pods to run on tainted nodes.", extra_json_schema=atomic()
+        ),
     ] = ()
     affinity: (
-        Annotated[Affinity, Meta(description="Which nodes and neighbours the pods need, want or avoid.")] | None
+        Annotated[Affinity, Meta(description="affinity is the affinity of the pods to nodes and to other pods.")] | None
     ) = None
-    priority_class_name: Annotated[Name, Meta(description="PriorityClass of the pods.")] | None = None
+    priority_class_name: (
+        Annotated[Name, Meta(description="priorityClassName is the PriorityClass of the pods.")] | None
+    ) = None

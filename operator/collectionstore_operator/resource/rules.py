@@ -1,8 +1,9 @@
-"""Rules between fields of the spec, each written twice side by side: in CEL for the API server, in Python for `parse`.
+"""Validation rules across fields, each in two forms side by side: CEL for the API server, Python for `parse`.
 
-The schema carries the CEL (`crd`), so that `kubectl apply` and `kubectl scale` are refused at once, and no webhook is
-needed. `parse` applies the Python, because csctl local has no API server, and because an object may be older than the
-rule. Both say the same sentence. CEL sees an object with all its defaults; a field without one may be absent.
+The CRD contains the CEL, so that the API server rejects `kubectl apply` and `kubectl scale` immediately, without a
+webhook. `parse` evaluates the Python, because csctl local has no API server, and because a stored object may be older
+than the rule. Both return the same message. CEL sees an object with all defaults applied; a field without a default may
+be absent.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ RESERVED_LABELS: Final = tuple(sorted({*labels.object_labels(""), labels.VERSION
 _RESERVED_PREFIX: Final = f"{labels.GROUP}/"
 
 
-class Fault(NamedTuple):
-    """What is wrong with a field, and what would be right; both may hold `%d` for numbers that are filled in."""
+class Violation(NamedTuple):
+    """Why a value is invalid and which values are allowed; both texts may contain `%d` placeholders."""
 
     message: str
     allowed: str
@@ -33,43 +34,44 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         return f"{self.message}; allowed: {self.allowed}"
 
-    def of(self, first: int, second: int) -> Fault:
-        """Return the fault with its two numbers filled in: one in each text, or both in the first."""
+    def of(self, first: int, second: int) -> Violation:
+        """Return the violation with its two placeholders filled in: one in each text, or both in the first."""
         if self.message.count("%d") == 2:
-            return Fault(self.message % (first, second), self.allowed)
-        return Fault(self.message % first, self.allowed % second)
+            return Violation(self.message % (first, second), self.allowed)
+        return Violation(self.message % first, self.allowed % second)
 
 
 class Rule(NamedTuple):
-    """One rule about a field of a struct."""
+    """A validation rule for a field of a struct."""
 
     field: str
-    """As users write it: `electionTimeoutMinMilliseconds`."""
+    """Name in the manifest, such as `electionTimeoutMinMilliseconds`."""
     cel: str
-    """True of a value that is right."""
-    message: Fault | str
-    """What is said otherwise; a CEL expression where the sentence depends on the value.
+    """CEL expression that is true for a valid value."""
+    message: Violation | str
+    """Message for an invalid value; a CEL expression if the message depends on the value.
 
-    Numbers are put in by `format`: a concatenation of texts whose length the API server cannot estimate is too dear.
+    Numbers are inserted with `format`: the API server limits the estimated cost of an expression, and cannot estimate
+    the length of concatenated strings.
     """
-    fault: Callable[[Any], Fault | None]
+    violation: Callable[[Any], Violation | None]
 
 
-def faults(
+def violations(
     value: object, path: str, rules: Mapping[type[Part], tuple[Rule, ...]] | None = None
 ) -> Iterator[FieldError]:
-    """Yield every rule of `rules`, or of RULES, that is broken in `value` or below it, in document order."""
+    """Yield every violation of `rules`, RULES by default, in `value` or below it, in document order."""
     rules = RULES if rules is None else rules
     if isinstance(value, Part):
         for rule in rules.get(type(value), ()):
-            fault = rule.fault(value)
-            if fault is not None:
-                yield FieldError(child(path, rule.field), *fault)
+            violation = rule.violation(value)
+            if violation is not None:
+                yield FieldError(child(path, rule.field), *violation)
         for field in msgspec.structs.fields(value):
-            yield from faults(getattr(value, field.name), child(path, field.encode_name), rules)
+            yield from violations(getattr(value, field.name), child(path, field.encode_name), rules)
     elif isinstance(value, tuple):
         for position, one in enumerate(value):
-            yield from faults(one, f"{path}[{position}]", rules)
+            yield from violations(one, f"{path}[{position}]", rules)
 
 
 def quoted(text: str) -> str:
@@ -77,59 +79,62 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-_SINGLE = Fault(
-    "one replica tolerates no failure and keeps no second copy",
+_SINGLE = Violation(
+    "a single replica tolerates no failure and has no second copy of the data",
     "3, 5, 7 or 9; 1 with spec.unsafe.allowSingleReplica: true",
 )
-_EVEN = Fault(
+_EVEN = Violation(
     "%d replicas tolerate no more failures than %d", "3, 5, 7 or 9; even with spec.unsafe.allowEvenReplicas: true"
 )
-_CLOSE = Fault(
-    "%d is too close to the heartbeat: one late heartbeat would cause an election",
+_CLOSE = Violation(
+    "%d is too close to the heartbeat interval: one delayed heartbeat would start an election",
     "at least %d, twice spec.raft.heartbeatMilliseconds",
 )
-_TIED = Fault(
-    "%d leaves no room to draw at random: members would tie",
+_TIED = Violation(
+    "%d leaves no range for randomized election timeouts: votes would split",
     "at least %d, electionTimeoutMinMilliseconds plus heartbeatMilliseconds",
 )
-_PLAIN_TEXT = Fault(
-    "clients would reach the members over the network in plain text", "Required; Disabled with csctl local, on loopback"
+_PLAIN_TEXT = Violation(
+    "client traffic would cross the network in plain text", "Required; Disabled only with csctl local"
 )
-_RESERVED_LABEL = Fault(
-    "it would replace a label or annotation that the operator sets",
-    f"any but {', '.join(RESERVED_LABELS)} and those that begin with {_RESERVED_PREFIX}",
+_RESERVED_LABEL = Violation(
+    "it would override a label or annotation set by the operator",
+    f"any key except {', '.join(RESERVED_LABELS)} and keys with the prefix {_RESERVED_PREFIX}",
 )
-_RESERVED_VARIABLE = Fault("it is a setting that follows from the resource", f"any but {RESERVED_VARIABLES}...")
-_EXISTS_VALUE = Fault("the operator Exists takes no value", "none with Exists; any with Equal")
-_NO_KEY = Fault("without a key every taint matches, whatever its value", "Exists; Equal with a key")
-_SECONDS = Fault("only an eviction can be put off, by the effect NoExecute", "none, or with effect NoExecute")
-_NO_VALUES = Fault("In and NotIn compare with values", "at least one; none with Exists and DoesNotExist")
-_VALUES = Fault("Exists and DoesNotExist compare with nothing", "none; at least one with In and NotIn")
-_ONE_NUMBER = Fault("Gt and Lt compare with one whole number", "one value of digits")
+_RESERVED_VARIABLE = Violation(
+    "the variable is a setting that the operator derives from the resource",
+    f"any name without the prefix {RESERVED_VARIABLES}",
+)
+_EXISTS_VALUE = Violation("the operator Exists takes no value", "no value with Exists; any value with Equal")
+_NO_KEY = Violation("an absent key matches every taint and requires the operator Exists", "Exists; Equal with a key")
+_SECONDS = Violation("tolerationSeconds requires the effect NoExecute", "absent; any with effect NoExecute")
+_NO_VALUES = Violation("In and NotIn require values", "at least one; none with Exists and DoesNotExist")
+_VALUES = Violation("Exists and DoesNotExist take no values", "none; at least one with In and NotIn")
+_ONE_NUMBER = Violation("Gt and Lt require one integer", "one value of digits")
 
 
-def _single(spec: Spec) -> Fault | None:
+def _single(spec: Spec) -> Violation | None:
     return _SINGLE if spec.replicas == 1 and not spec.unsafe.allow_single_replica else None
 
 
-def _even(spec: Spec) -> Fault | None:
+def _even(spec: Spec) -> Violation | None:
     if spec.replicas % 2 or spec.unsafe.allow_even_replicas:
         return None
     return _EVEN.of(spec.replicas, spec.replicas - 1)
 
 
-def _election_min(raft: Raft) -> Fault | None:
+def _election_min(raft: Raft) -> Violation | None:
     heartbeat, lowest, _ = raft.timings
     return None if lowest >= 2 * heartbeat else _CLOSE.of(lowest, 2 * heartbeat)
 
 
-def _election_max(raft: Raft) -> Fault | None:
+def _election_max(raft: Raft) -> Violation | None:
     heartbeat, lowest, highest = raft.timings
     return None if highest >= lowest + heartbeat else _TIED.of(highest, lowest + heartbeat)
 
 
 def _timing(field: str, position: int) -> str:
-    """Return a CEL expression for one of the timings: as given, or the profile's."""
+    """Return a CEL expression for one of the timings: the field if it is set, or the value of the profile."""
     by_profile = "0"
     for profile, timings in PROFILES.items():
         by_profile = f"(self.profile == {quoted(profile)} ? {timings[position]} : {by_profile})"
@@ -141,11 +146,11 @@ _LOWEST: Final = _timing("electionTimeoutMinMilliseconds", 1)
 _HIGHEST: Final = _timing("electionTimeoutMaxMilliseconds", 2)
 
 
-def _plain_text(tls: Tls) -> Fault | None:
+def _plain_text(tls: Tls) -> Violation | None:
     return _PLAIN_TEXT if tls.client == "Disabled" else None
 
 
-def _reserved(keys: Mapping[str, str]) -> Fault | None:
+def _reserved(keys: Mapping[str, str]) -> Violation | None:
     taken = any(key in RESERVED_LABELS or key.startswith(_RESERVED_PREFIX) for key in keys)
     return _RESERVED_LABEL if taken else None
 
@@ -156,7 +161,7 @@ def _reserved_cel(field: str) -> str:
     return f"!has(self.{field}) || !self.{field}.exists(key, {taken})"
 
 
-def _values(requirement: LabelRequirement | NodeRequirement) -> Fault | None:
+def _values(requirement: LabelRequirement | NodeRequirement) -> Violation | None:
     if requirement.operator in ("In", "NotIn"):
         return None if requirement.values else _NO_VALUES
     if requirement.operator in ("Exists", "DoesNotExist"):
@@ -235,9 +240,9 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     LabelRequirement: (Rule("values", _VALUES_CEL, _VALUES_MESSAGE, _values),),
     NodeRequirement: (Rule("values", _VALUES_CEL, _VALUES_MESSAGE, _values),),
 }
-"""The rules that hold wherever the cluster runs, by the struct they are about."""
+"""Rules for every runtime, by struct."""
 
 KUBERNETES_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     Tls: (Rule("client", "self.client != 'Disabled'", _PLAIN_TEXT, _plain_text),),
 }
-"""The rules that hold on Kubernetes only."""
+"""Additional rules on Kubernetes, by struct."""

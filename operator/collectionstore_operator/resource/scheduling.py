@@ -1,6 +1,6 @@
-"""Where pods may run, in the words of the pod API: spread, node selection, tolerations, affinity.
+"""Pod scheduling with the fields of the pod API: spread, node selection, tolerations, affinity.
 
-Field names, meanings and bounds are those of core/v1, so that what is known from a Deployment can be written here.
+Field names, meanings and bounds are those of core/v1, so that a user can write what they know from a Deployment.
 Source: Kubernetes API reference, PodSpec.
 """
 
@@ -12,43 +12,62 @@ from msgspec import Meta, field
 
 from collectionstore_operator.resource.fields import LabelKey, Labels, LabelValue, Name, Part, Policy, atomic, unique
 
-Weight: TypeAlias = Annotated[int, Meta(ge=1, le=100, description="How much it counts against other preferences.")]
+Weight: TypeAlias = Annotated[
+    int, Meta(ge=1, le=100, description="weight is added to the score of a node that matches the term, from 1 to 100.")
+]
 Values: TypeAlias = Annotated[
-    tuple[LabelValue, ...], Meta(max_length=64, description="Values to compare with.", extra_json_schema=atomic())
+    tuple[LabelValue, ...],
+    Meta(
+        max_length=64, description="values are the values that the operator compares with.", extra_json_schema=atomic()
+    ),
 ]
 TopologyKey: TypeAlias = Annotated[
-    LabelKey, Meta(description="Label of the nodes that makes a place, such as topology.kubernetes.io/zone.")
+    LabelKey,
+    Meta(
+        description="topologyKey is the node label that defines a topology domain, such as topology.kubernetes.io/zone."
+    ),
 ]
 
 
 class Spread(Part, frozen=True):
-    """How members are kept apart, so that the loss of one place takes as few voters as possible."""
+    """Spread configures how members are distributed, so that the loss of a domain affects few voters."""
 
     zones: Annotated[
         Policy,
         Meta(
-            description="Preferred: spread over zones where there is room. Required: a pod waits rather than share a "
-            "zone unevenly. Disabled: zones are ignored."
+            description="zones configures the distribution over zones (topology.kubernetes.io/zone). Preferred: the "
+            "scheduler spreads members if possible. Required: a pod stays Pending rather than be placed unevenly. "
+            "Disabled: no constraint. Defaults to Preferred."
         ),
     ] = "Preferred"
     nodes: Annotated[
         Policy,
-        Meta(description="The same for nodes. Required: a pod waits rather than share a node unevenly."),
+        Meta(
+            description="nodes configures the distribution over nodes (kubernetes.io/hostname), with the same values "
+            "as zones. Defaults to Preferred."
+        ),
     ] = "Preferred"
 
 
 class Toleration(Part, frozen=True):
-    """A taint that does not keep the pods away."""
+    """A toleration allows the pods to run on nodes with a matching taint."""
 
     key: (
-        Annotated[LabelKey, Meta(description="Key of the taint; every taint when absent, with operator Exists.")] | None
+        Annotated[
+            LabelKey,
+            Meta(description="key is the taint key. If absent, operator must be Exists and every taint matches."),
+        ]
+        | None
     ) = None
-    operator: Annotated[Literal["Equal", "Exists"], Meta(description="Exists matches any value.")] = "Equal"
-    value: Annotated[LabelValue, Meta(description="Value of the taint, with operator Equal.")] | None = None
+    operator: Annotated[
+        Literal["Equal", "Exists"],
+        Meta(description="operator is Equal or Exists. Exists matches any value. Defaults to Equal."),
+    ] = "Equal"
+    value: Annotated[LabelValue, Meta(description="value is the taint value; only with operator Equal.")] | None = None
     effect: (
         Annotated[
             Literal["NoSchedule", "PreferNoSchedule", "NoExecute"],
-            Meta(description="Effect of the taint; every effect when absent."),
+            Meta(description="effect is the taint effect. If absent, every effect matches."),
         ]
         | None
     ) = None
@@ -56,7 +75,10 @@ class Toleration(Part, frozen=True):
         Annotated[
             int,
             Meta(
-                ge=0, le=604_800, description="How long a taint with effect NoExecute is tolerated; for ever if absent."
+                ge=0,
+                le=604_800,
+                description="tolerationSeconds is the time before a pod is evicted by a taint with effect NoExecute, "
+                "in seconds. If absent, the pod is not evicted.",
             ),
         ]
         | None
@@ -64,34 +86,34 @@ class Toleration(Part, frozen=True):
 
 
 class LabelRequirement(Part, frozen=True):
-    """One condition on labels."""
+    """A requirement on one label."""
 
-    key: Annotated[LabelKey, Meta(description="The label's key.")]
+    key: Annotated[LabelKey, Meta(description="key is the label key.")]
     operator: Annotated[
-        Literal["In", "NotIn", "Exists", "DoesNotExist"], Meta(description="How the label is compared with the values.")
+        Literal["In", "NotIn", "Exists", "DoesNotExist"], Meta(description="operator relates the label to the values.")
     ]
     values: Values = ()
 
 
 class LabelSelector(Part, frozen=True):
-    """Objects by their labels; all conditions must hold."""
+    """Selects objects by label; all requirements must be satisfied."""
 
-    match_labels: Annotated[Labels, Meta(description="Labels with the values they must have.")] = field(
+    match_labels: Annotated[Labels, Meta(description="matchLabels are labels and their required values.")] = field(
         default_factory=dict
     )
     match_expressions: Annotated[
         tuple[LabelRequirement, ...],
-        Meta(max_length=16, description="Further conditions.", extra_json_schema=atomic()),
+        Meta(max_length=16, description="matchExpressions are further requirements.", extra_json_schema=atomic()),
     ] = ()
 
 
 class NodeRequirement(Part, frozen=True):
-    """One condition on a node's labels or fields."""
+    """A requirement on one label or field of a node."""
 
-    key: Annotated[LabelKey, Meta(description="The label's key, or the field's name.")]
+    key: Annotated[LabelKey, Meta(description="key is the label key or the field name.")]
     operator: Annotated[
         Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"],
-        Meta(description="How it is compared with the values; Gt and Lt take one whole number."),
+        Meta(description="operator relates the label or field to the values; Gt and Lt take one integer."),
     ]
     values: Values = ()
 
@@ -100,63 +122,86 @@ NodeRequirements: TypeAlias = Annotated[tuple[NodeRequirement, ...], Meta(max_le
 
 
 class NodeTerm(Part, frozen=True):
-    """Nodes for which all conditions hold."""
+    """Selects nodes that satisfy all requirements."""
 
-    match_expressions: Annotated[NodeRequirements, Meta(description="Conditions on the node's labels.")] = ()
-    match_fields: Annotated[NodeRequirements, Meta(description="Conditions on the node's fields: metadata.name.")] = ()
+    match_expressions: Annotated[
+        NodeRequirements, Meta(description="matchExpressions are requirements on node labels.")
+    ] = ()
+    match_fields: Annotated[
+        NodeRequirements, Meta(description="matchFields are requirements on node fields: metadata.name.")
+    ] = ()
 
 
 class NodeSelector(Part, frozen=True):
-    """Nodes for which any of the terms holds."""
+    """Selects nodes that match at least one term."""
 
     node_selector_terms: Annotated[
         tuple[NodeTerm, ...],
-        Meta(min_length=1, max_length=16, description="Terms, of which one must hold.", extra_json_schema=atomic()),
+        Meta(
+            min_length=1,
+            max_length=16,
+            description="nodeSelectorTerms are alternatives: a node must match one.",
+            extra_json_schema=atomic(),
+        ),
     ]
 
 
 class PreferredNodeTerm(Part, frozen=True):
-    """Nodes that are better than others."""
+    """A preferred node selector term with its weight."""
 
     weight: Weight
-    preference: Annotated[NodeTerm, Meta(description="Which nodes.")]
+    preference: Annotated[NodeTerm, Meta(description="preference selects the preferred nodes.")]
 
 
 class NodeAffinity(Part, frozen=True):
-    """Which nodes pods may or should run on."""
+    """NodeAffinity restricts the nodes on which pods are scheduled."""
 
     required_during_scheduling_ignored_during_execution: (
-        Annotated[NodeSelector, Meta(description="Nodes the pods may run on; a pod waits while there is none.")] | None
+        Annotated[
+            NodeSelector,
+            Meta(
+                description="requiredDuringSchedulingIgnoredDuringExecution "
+                "selects the nodes on which pods can be scheduled. Without a match a pod stays Pending."
+            ),
+        ]
+        | None
     ) = None
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredNodeTerm, ...],
-        Meta(max_length=16, description="Nodes that are better than others.", extra_json_schema=atomic()),
+        Meta(
+            max_length=16,
+            description="preferredDuringSchedulingIgnoredDuringExecution "
+            "selects nodes that the scheduler prefers, by weight.",
+            extra_json_schema=atomic(),
+        ),
     ] = ()
 
 
 class PodTerm(Part, frozen=True):
-    """Places where pods with certain labels run."""
+    """Selects the topology domains in which matching pods run."""
 
     topology_key: TopologyKey
-    label_selector: Annotated[LabelSelector, Meta(description="Which pods; none when absent.")] | None = None
+    label_selector: (
+        Annotated[LabelSelector, Meta(description="labelSelector selects the pods; none if absent.")] | None
+    ) = None
     namespaces: Annotated[
         tuple[Name, ...],
         Meta(
             max_length=16,
-            description="Namespaces of those pods; the cluster's when absent.",
+            description="namespaces are the namespaces of the pods; that of the cluster if absent.",
             extra_json_schema=unique(),
         ),
     ] = ()
     namespace_selector: (
-        Annotated[LabelSelector, Meta(description="Namespaces of those pods by label, beside those listed.")] | None
+        Annotated[LabelSelector, Meta(description="namespaceSelector selects further namespaces by label.")] | None
     ) = None
 
 
 class PreferredPodTerm(Part, frozen=True):
-    """Places that are better, or worse, than others."""
+    """A preferred pod affinity term with its weight."""
 
     weight: Weight
-    pod_affinity_term: Annotated[PodTerm, Meta(description="Which places.")]
+    pod_affinity_term: Annotated[PodTerm, Meta(description="podAffinityTerm selects the topology domains.")]
 
 
 PodTerms: TypeAlias = Annotated[tuple[PodTerm, ...], Meta(max_length=8, extra_json_schema=atomic())]
@@ -164,32 +209,51 @@ PreferredPodTerms: TypeAlias = Annotated[tuple[PreferredPodTerm, ...], Meta(max_
 
 
 class PodAffinity(Part, frozen=True):
-    """Places to look for: where certain pods run."""
+    """PodAffinity schedules the pods into topology domains in which matching pods run."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
-        PodTerms, Meta(description="Places the pods must be in; a pod waits while there is none.")
+        PodTerms,
+        Meta(
+            description="requiredDuringSchedulingIgnoredDuringExecution "
+            "selects the domains in which pods can be scheduled. Without a match a pod stays Pending."
+        ),
     ] = ()
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        PreferredPodTerms, Meta(description="Places that are better than others.")
+        PreferredPodTerms,
+        Meta(
+            description="preferredDuringSchedulingIgnoredDuringExecution "
+            "selects domains that the scheduler prefers, by weight."
+        ),
     ] = ()
 
 
 class PodAntiAffinity(Part, frozen=True):
-    """Places to keep away from: where certain pods run."""
+    """PodAntiAffinity keeps the pods out of topology domains in which matching pods run."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
-        PodTerms, Meta(description="Places the pods must not be in; a pod waits while there is no other.")
+        PodTerms,
+        Meta(
+            description="requiredDuringSchedulingIgnoredDuringExecution "
+            "selects the domains in which pods cannot be scheduled. Without another domain a pod stays Pending."
+        ),
     ] = ()
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        PreferredPodTerms, Meta(description="Places that are worse than others.")
+        PreferredPodTerms,
+        Meta(
+            description="preferredDuringSchedulingIgnoredDuringExecution "
+            "selects domains that the scheduler avoids, by weight."
+        ),
     ] = ()
 
 
 class Affinity(Part, frozen=True):
-    """Which nodes and which neighbours the pods need, want or avoid; the members' own spread is in spec.spread."""
+    """Affinity of the pods to nodes and to other pods; the distribution of the members is configured in spec.spread."""
 
-    node_affinity: Annotated[NodeAffinity, Meta(description="Which nodes pods may or should run on.")] | None = None
-    pod_affinity: Annotated[PodAffinity, Meta(description="Pods whose neighbourhood is looked for.")] | None = None
-    pod_anti_affinity: Annotated[PodAntiAffinity, Meta(description="Pods whose neighbourhood is avoided.")] | None = (
-        None
-    )
+    node_affinity: (
+        Annotated[NodeAffinity, Meta(description="nodeAffinity restricts the nodes on which pods are scheduled.")]
+        | None
+    ) = None
+    pod_affinity: Annotated[PodAffinity, Meta(description="podAffinity schedules pods near other pods.")] | None = None
+    pod_anti_affinity: (
+        Annotated[PodAntiAffinity, Meta(description="podAntiAffinity schedules pods away from other pods.")] | None
+    ) = None

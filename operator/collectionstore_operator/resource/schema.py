@@ -1,8 +1,8 @@
-"""Checks a YAML or JSON value against a tree of msgspec structs and reports every fault by path, not just the first.
+"""Validates a YAML or JSON value against a tree of msgspec structs and reports every error with its path.
 
-Knows types, bounds, enumerations and unknown fields; rules between fields are the caller's. Null counts as absent, as
-it does in an API server that prunes and defaults. The same tree later yields the OpenAPI schema, so nothing is
-checked here that a schema cannot say.
+Checks types, bounds, enumerations and unknown fields; rules between fields are in `rules`. Null counts as absent, as in
+an API server that prunes and applies defaults. The same structs generate the OpenAPI schema, so this module checks
+nothing that a structural schema cannot express.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def without_nulls(value: object) -> object:
 
 
 def check(value: object, kind: inspect.Type, path: str) -> list[FieldError]:
-    """Return what is wrong with `value` and everything below it, in document order."""
+    """Return the errors in `value` and below it, in document order."""
     kind = _present(kind)
     plain = _plain(kind)
     if isinstance(plain, inspect.StructType):
@@ -75,7 +75,7 @@ def _check_dict(value: object, kind: inspect.DictType, path: str) -> list[FieldE
     errors = []
     for key, one in value.items():
         if not _fits(key, _plain(kind.key_type)):
-            errors.append(FieldError(child(path, key), f"the name {shown(key)} is not allowed", allowed(kind.key_type)))
+            errors.append(FieldError(child(path, key), f"the key {shown(key)} is not allowed", allowed(kind.key_type)))
         elif one is not None:
             errors += check(one, kind.value_type, child(path, key))
     return errors or _check_length(sum(one is not None for one in value.values()), kind, path)
@@ -87,18 +87,18 @@ def _check_list(value: object, kind: inspect.Type, plain: _ListType, path: str) 
     errors = []
     for position, one in enumerate(value):
         errors += check(one, plain.item_type, f"{path}[{position}]")
-    return errors or _check_length(len(value), plain, path) or _check_unique(value, _words(kind), path)
+    return errors or _check_length(len(value), plain, path) or _check_unique(value, _keywords(kind), path)
 
 
 def _check_length(length: int, kind: inspect.DictType | _ListType, path: str) -> list[FieldError]:
     lowest, highest = kind.min_length or 0, kind.max_length
     if lowest <= length and (highest is None or length <= highest):
         return []
-    return [FieldError(path, f"{length} are not allowed", _count(lowest, highest))]
+    return [FieldError(path, f"{length} items are not allowed", _count(lowest, highest))]
 
 
 def _check_unique(value: Sequence[object], words: Mapping[str, object], path: str) -> list[FieldError]:
-    """Report values, or in a list of objects keys, that occur twice, where the schema says that none may."""
+    """Return an error for each duplicate in a list of type `set`, or of the keys in a list of type `map`."""
     keys = words.get("x-kubernetes-list-map-keys")
     if isinstance(keys, list):
         marks = [tuple(one.get(key) for key in keys) if isinstance(one, Mapping) else () for one in value]
@@ -108,14 +108,14 @@ def _check_unique(value: Sequence[object], words: Mapping[str, object], path: st
     else:
         return []
     return [
-        FieldError(f"{path}[{position}]", f"{what} {', '.join(map(shown, mark))} occurs twice", "each once")
+        FieldError(f"{path}[{position}]", f"{what} {', '.join(map(shown, mark))} is a duplicate", "unique values")
         for position, mark in enumerate(marks)
         if mark in marks[:position]
     ]
 
 
 def child(path: str, key: object) -> str:
-    """Return the path of a field below `path`; names that are not plain words are quoted in brackets."""
+    """Return the path of a field below `path`; keys that are not identifiers are quoted in brackets."""
     word = str(key)
     if not word.replace("-", "").replace("_", "").isalnum():
         return f"{path}[{word!r}]"
@@ -123,7 +123,7 @@ def child(path: str, key: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as its author wrote it, shortened; text in quotes, so that '3' and 3 look different."""
+    """Return a value for an error message, truncated; strings in quotes, so that '3' and 3 differ."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple):
@@ -135,7 +135,7 @@ def shown(value: object) -> str:
 
 
 def allowed(kind: inspect.Type) -> str:
-    """Return in words what a field of this type takes: its title where it has one, or its bounds."""
+    """Return the allowed values of a type for an error message: its title if it has one, or its bounds."""
     title = _title(kind)
     if title:
         return title
@@ -144,9 +144,9 @@ def allowed(kind: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():
-            return f"a whole number{_bounds(kind.ge, kind.le)}"
+            return f"an integer{_bounds(kind.ge, kind.le)}"
         case inspect.StrType():
-            return _extra(kind, "text")
+            return _extra(kind, "a string")
         case inspect.LiteralType():
             return " or ".join(str(one) for one in kind.values)
         case inspect.StructType():
@@ -162,20 +162,20 @@ def allowed(kind: inspect.Type) -> str:
 
 
 def _title(kind: inspect.Type) -> str:
-    """Return the words that stand for a pattern, at whichever depth they are noted; empty without any."""
+    """Return the title that explains a pattern, at any depth of the metadata; empty if there is none."""
     if not isinstance(kind, inspect.Metadata):
         return ""
     title = (kind.extra_json_schema or {}).get("title")
     return title if isinstance(title, str) else _title(kind.type)
 
 
-def _words(kind: inspect.Type) -> Mapping[str, object]:
-    """Return what is noted on a type beside its bounds."""
+def _keywords(kind: inspect.Type) -> Mapping[str, object]:
+    """Return the extra schema keywords of a type."""
     return (kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}
 
 
 def _present(kind: inspect.Type) -> inspect.Type:
-    """Return the type of a value that is there, of a field that may be absent."""
+    """Return the type of an optional field without None."""
     if not isinstance(kind, inspect.UnionType):
         return kind
     rest = tuple(one for one in kind.types if not isinstance(one, inspect.NoneType))
@@ -203,7 +203,7 @@ def _bounds(lowest: float | None, highest: float | None) -> str:
 
 
 def _fits(value: object, kind: inspect.Type) -> bool:
-    """Whether a leaf value is of the type and within bounds; no coercion: '3' is no number, true is none either."""
+    """Return whether a scalar has the type and is within its bounds. No coercion: '3' and true are no integers."""
     match kind:
         case inspect.UnionType():
             return any(_fits(value, _plain(one)) for one in kind.types)
@@ -236,7 +236,7 @@ def _fits_text(value: str, kind: inspect.StrType) -> bool:
 
 @functools.cache
 def _ends(pattern: str) -> re.Pattern[str]:
-    r"""Return a pattern in which `$` is the end of the text, as in an API server; Python's allows a last `\n`."""
+    r"""Return a pattern in which `$` matches only at the end, as in the API server; Python also allows a final `\n`."""
     return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
 
 

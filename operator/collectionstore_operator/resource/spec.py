@@ -1,7 +1,8 @@
 """The spec of a CollectionStoreCluster: every field with its default, its bounds and its description.
 
-The structs are the one source of the schema: `crds/` is generated from them. What a schema cannot say of one field
-alone is in `rules`.
+The structs are the only source of the schema: `crds/` is generated from them. Constraints that involve more than one
+field are in `rules`. Descriptions follow the Kubernetes API conventions: they begin with the name of the field, and
+state the unit, the default, and whether a change restarts members.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.scheduling import Spread
 
 DEFAULT_VERSION: Final = "0.1.0"
-"""Written out, not taken from the operator's own version: a new operator must not restart every cluster."""
+"""A literal, not the operator's own version: upgrading the operator must not restart every cluster."""
 IMAGE_REPOSITORY: Final = "collectionstore/node"
 VERSION_PATTERN: Final = r"^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$"
 REPLICAS_MAX: Final = 9
@@ -25,7 +26,7 @@ PORT_MAX: Final = 65_535
 
 
 class Storage(Part, frozen=True):
-    """The disk of every member."""
+    """Storage configures the persistent volume of each member."""
 
     size: Annotated[
         str,
@@ -33,18 +34,30 @@ class Storage(Part, frozen=True):
             pattern=SIZE_PATTERN,
             max_length=32,
             title="a whole size such as 10Gi",
-            description="Size of each member's volume, such as 10Gi; only grows.",
+            description="size is the requested capacity of each member's volume, such as 10Gi. It can be increased if "
+            "the StorageClass allows volume expansion, and cannot be decreased. Members are not restarted. Defaults "
+            "to 10Gi.",
         ),
     ] = "10Gi"
     class_: (
         Annotated[
-            str, Meta(min_length=1, max_length=253, description="StorageClass; the cluster's default when absent.")
+            str,
+            Meta(
+                min_length=1,
+                max_length=253,
+                description="class is the name of the StorageClass. If absent, the default StorageClass is used. "
+                "Immutable.",
+            ),
         ]
         | None
     ) = field(name="class", default=None)
     retention: Annotated[
         Literal["Retain", "Delete"],
-        Meta(description="What happens to the volume of a removed member, or of a deleted cluster."),
+        Meta(
+            description="retention determines what happens to the volume of a member that was removed or replaced, and "
+            "to all volumes when the cluster is deleted. Retain keeps the PersistentVolumeClaims; Delete deletes them "
+            "and their data. Defaults to Retain."
+        ),
     ] = "Retain"
 
     @property
@@ -54,20 +67,20 @@ class Storage(Part, frozen=True):
 
 
 class Resources(Part, frozen=True):
-    """CPU and memory of every member, as in a container."""
+    """Resources are the compute resources of each member's container."""
 
     requests: Annotated[
         dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity],
-        Meta(description="What the scheduler reserves for each member."),
+        Meta(description="requests is the amount of each resource that the scheduler reserves for a member."),
     ] = field(default_factory=dict)
     limits: Annotated[
         dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity],
-        Meta(description="What a member may not exceed."),
+        Meta(description="limits is the maximum amount of each resource that a member may use."),
     ] = field(default_factory=dict)
 
 
 class Timings(NamedTuple):
-    """How soon the members notice that a leader is gone, in milliseconds."""
+    """Heartbeat interval and the range of the election timeout, in milliseconds."""
 
     heartbeat_ms: int
     election_min_ms: int
@@ -75,27 +88,37 @@ class Timings(NamedTuple):
 
 
 PROFILES: Final[Mapping[str, Timings]] = {
-    # Two heartbeats: a lost one is survived. Bears networks of several zones, and disks that hesitate.
+    # An election timeout of two heartbeats: one lost heartbeat does not cause an election. Tolerates cross-zone latency
+    # and slow fsyncs.
     "default": Timings(150, 300, 600),
-    # Four, because a pause of a process or a disk is as long as before. Only for one quiet network.
+    # Four heartbeats, because pauses of the process and of the disk do not shrink with the interval. Only for one
+    # low-latency network.
     "fast": Timings(15, 60, 120),
 }
-"""What a profile stands for; node/README.md says what each costs and risks."""
+"""Timings of each profile; node/README.md describes their costs and risks."""
 
 
 class Raft(Part, frozen=True):
-    """Timings of the consensus protocol; changing one restarts the members, one after the other."""
+    """Raft configures the timings of leader election. A change restarts the members, one at a time."""
 
     profile: Annotated[
         Literal["default", "fast"],
         Meta(
-            description="Timings that fit together. fast notices a dead leader within 0.12 s and is for members in one "
-            "network whose disks sync within milliseconds."
+            description="profile selects a consistent set of timings. default (heartbeat 150 ms, election timeout "
+            "300-600 ms) tolerates cross-zone latency and slow fsyncs. fast (15 ms, 60-120 ms) detects a failed leader "
+            "within 0.12 s and requires a single low-latency network and disks that sync within milliseconds. Defaults "
+            "to default."
         ),
     ] = "default"
     heartbeat_milliseconds: (
         Annotated[
-            int, Meta(ge=5, le=10_000, description="How often the leader shows that it lives; the profile's if absent.")
+            int,
+            Meta(
+                ge=5,
+                le=10_000,
+                description="heartbeatMilliseconds is the interval between heartbeats of the leader, in milliseconds. "
+                "If absent, the value of the profile is used.",
+            ),
         ]
         | None
     ) = None
@@ -105,7 +128,9 @@ class Raft(Part, frozen=True):
             Meta(
                 ge=10,
                 le=100_000,
-                description="Shortest silence after which a follower campaigns; the profile's if absent.",
+                description="electionTimeoutMinMilliseconds is the lower bound of the election timeout, in "
+                "milliseconds: the time without heartbeats after which a follower starts an election. Must be at least "
+                "twice the heartbeat interval. If absent, the value of the profile is used.",
             ),
         ]
         | None
@@ -116,8 +141,10 @@ class Raft(Part, frozen=True):
             Meta(
                 ge=15,
                 le=200_000,
-                description="Longest such silence, each member drawing at random between the two; a leader that is "
-                "stuck for as long steps down. The profile's if absent.",
+                description="electionTimeoutMaxMilliseconds is the upper bound of the election timeout, in "
+                "milliseconds. Each member draws its timeout at random between the two bounds. A leader whose process "
+                "or disk is blocked for this long steps down. Must exceed the lower bound by at least one heartbeat "
+                "interval. If absent, the value of the profile is used.",
             ),
         ]
         | None
@@ -125,7 +152,7 @@ class Raft(Part, frozen=True):
 
     @property
     def timings(self) -> Timings:
-        """Return the profile's timings, with those that are given in their place."""
+        """Return the timings of the profile, overridden by the fields that are set."""
         profile = PROFILES[self.profile]
         return Timings(
             self.heartbeat_milliseconds or profile.heartbeat_ms,
@@ -135,96 +162,178 @@ class Raft(Part, frozen=True):
 
 
 class Snapshot(Part, frozen=True):
-    """When a member compacts its log: at whichever limit comes first."""
+    """Snapshot configures log compaction. A member takes a snapshot as soon as either limit is reached.
 
-    commands: Annotated[int, Meta(ge=1_000, le=100_000_000, description="Commands applied since the last.")] = 10_000
-    log_bytes: Annotated[int, Meta(ge=1 << 20, le=16 << 30, description="Bytes of log kept since the last.")] = 64 << 20
+    A change restarts the members, one at a time.
+    """
+
+    commands: Annotated[
+        int,
+        Meta(
+            ge=1_000,
+            le=100_000_000,
+            description="commands is the number of applied commands after which a member takes a snapshot. Defaults to "
+            "10000.",
+        ),
+    ] = 10_000
+    log_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            le=16 << 30,
+            description="logBytes is the size of the log, in bytes, at which a member takes a snapshot. Defaults to "
+            "67108864 (64 MiB).",
+        ),
+    ] = 64 << 20
 
 
 class Tls(Part, frozen=True):
-    """Encryption. Traffic between members is always mutual TLS; there is no setting for it."""
+    """Tls configures encryption of client traffic. Traffic between members always uses mutual TLS."""
 
     client: Annotated[
         Literal["Required", "Disabled"],
         Meta(
-            description="Whether clients must use TLS. Disabled is accepted on loopback only, that is by csctl local."
+            description="client determines whether clients must use TLS. Disabled is valid only for csctl local, where "
+            "members listen on loopback. Defaults to Required."
         ),
     ] = "Required"
 
 
 class FailedMember(Part, frozen=True):
-    """What happens to a member that does not come back."""
+    """FailedMember configures the replacement of members that do not recover."""
 
     replacement: Annotated[
         Literal["Automatic", "Manual"],
-        Meta(description="Automatic: replaced after the grace time. Manual: only when annotated for replacement."),
+        Meta(
+            description="replacement determines when a failed member is replaced by a new one with an empty volume. "
+            "Automatic: after graceSeconds. Manual: only if its pod is annotated with collectionstore.io/replace. "
+            "Defaults to Automatic."
+        ),
     ] = "Automatic"
     grace_seconds: Annotated[
-        int, Meta(ge=5, le=604_800, description="How long a member may be down before it is replaced.")
+        int,
+        Meta(
+            ge=5,
+            le=604_800,
+            description="graceSeconds is the time a member may be down before it is replaced, in seconds. Defaults to "
+            "300.",
+        ),
     ] = 300
 
 
 class Unsafe(Part, frozen=True):
-    """Named permissions for what is usually a mistake; each one set is shown in the status."""
+    """Unsafe permits configurations that are usually a mistake. Flags in use are shown in the condition Accepted."""
 
     allow_even_replicas: Annotated[
-        bool, Meta(description="Accept 2, 4, 6 or 8 replicas, which tolerate no more failures than one fewer would.")
+        bool,
+        Meta(
+            description="allowEvenReplicas permits 2, 4, 6 or 8 replicas, which tolerate no more failures than one "
+            "replica fewer. Defaults to false."
+        ),
     ] = False
     allow_single_replica: Annotated[
-        bool, Meta(description="Accept one replica: no failure is tolerated, and its disk is the only copy.")
+        bool,
+        Meta(
+            description="allowSingleReplica permits a single replica, which tolerates no failure: its volume is the "
+            "only copy of the data. Defaults to false."
+        ),
     ] = False
 
 
 class Monitoring(Part, frozen=True):
-    """How Prometheus finds the members; they serve their metrics in any case."""
+    """Monitoring configures discovery by Prometheus. Members serve their metrics regardless."""
 
     pod_monitor: Annotated[
         Literal["Enabled", "Disabled"],
-        Meta(description="Whether to make a PodMonitor, which the Prometheus operator reads."),
+        Meta(
+            description="podMonitor determines whether the operator creates a PodMonitor for the Prometheus Operator. "
+            "Defaults to Disabled."
+        ),
     ] = "Disabled"
-    labels: Annotated[Labels, Meta(description="Labels of the PodMonitor, by which a Prometheus selects it.")] = field(
-        default_factory=dict
-    )
-    interval_seconds: Annotated[int, Meta(ge=5, le=3_600, description="How often the members are asked.")] = 30
+    labels: Annotated[
+        Labels,
+        Meta(description="labels are added to the PodMonitor, so that a Prometheus instance can select it."),
+    ] = field(default_factory=dict)
+    interval_seconds: Annotated[
+        int,
+        Meta(ge=5, le=3_600, description="intervalSeconds is the scrape interval, in seconds. Defaults to 30."),
+    ] = 30
 
 
 SlowMilliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=600_000)]
 
 
 class SlowOperations(Part, frozen=True):
-    """From how many milliseconds on an operation is logged as slow; 0 never."""
+    """SlowOperations are the thresholds of the slow log, in milliseconds; 0 disables a threshold."""
 
-    write: Annotated[SlowMilliseconds, Meta(description="An entry, from its first command to its answer.")] = 500
-    read: Annotated[SlowMilliseconds, Meta(description="The confirmation of a linearizable read.")] = 300
-    fsync: Annotated[SlowMilliseconds, Meta(description="A sync of the log.")] = 100
-    apply: Annotated[SlowMilliseconds, Meta(description="Applying committed entries in one go.")] = 100
-    http: Annotated[SlowMilliseconds, Meta(description="A request of a client.")] = 1_000
+    write: Annotated[
+        SlowMilliseconds,
+        Meta(
+            description="write is the threshold for a log entry, from the proposal of its first command to its "
+            "response. Defaults to 500."
+        ),
+    ] = 500
+    read: Annotated[
+        SlowMilliseconds,
+        Meta(description="read is the threshold for confirming a linearizable read. Defaults to 300."),
+    ] = 300
+    fsync: Annotated[
+        SlowMilliseconds, Meta(description="fsync is the threshold for one sync of the log. Defaults to 100.")
+    ] = 100
+    apply: Annotated[
+        SlowMilliseconds,
+        Meta(description="apply is the threshold for applying one batch of committed entries. Defaults to 100."),
+    ] = 100
+    http: Annotated[
+        SlowMilliseconds, Meta(description="http is the threshold for one client request. Defaults to 1000.")
+    ] = 1_000
 
 
 class Diagnostics(Part, frozen=True):
-    """What members say of themselves; a change restarts them, one after the other."""
+    """Diagnostics configures logging and profiling. A change restarts the members, one at a time."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="What is logged from the start; it can be changed while a member runs."),
+        Meta(
+            description="logLevel is the log level at startup. The level of a running member can be changed without a "
+            "restart. Defaults to info."
+        ),
     ] = "info"
     profiling: Annotated[
         Literal["Enabled", "Disabled"],
-        Meta(description="Whether operators may take profiles of a member: GET /debug/profile."),
+        Meta(
+            description="profiling determines whether members serve profiles at GET /debug/profile. Defaults to "
+            "Disabled."
+        ),
     ] = "Disabled"
     slow_milliseconds: Annotated[
-        SlowOperations, Meta(description="From how many milliseconds on an operation is logged as slow; 0 never.")
+        SlowOperations,
+        Meta(
+            description="slowMilliseconds are the durations, in milliseconds, from which an operation is logged as "
+            "slow. 0 disables a threshold."
+        ),
     ] = SlowOperations()
 
 
 class Local(Part, frozen=True):
-    """Read by `csctl local` alone: where members listen on 127.0.0.1. Ignored on Kubernetes."""
+    """Local configures the ports on 127.0.0.1 used by csctl local. Ignored on Kubernetes."""
 
     base_port: Annotated[
-        int, Meta(ge=1_024, le=PORT_MAX, description="Client port of member 0; peers use the next, metrics the third.")
+        int,
+        Meta(
+            ge=1_024,
+            le=PORT_MAX,
+            description="basePort is the client port of member 0; the next two ports are its peer and metrics ports. "
+            "Defaults to 7400.",
+        ),
     ] = 7_400
     port_step: Annotated[
-        int, Meta(ge=PORTS_PER_NODE, le=1_000, description="Distance between the ports of one member and the next.")
+        int,
+        Meta(
+            ge=PORTS_PER_NODE,
+            le=1_000,
+            description="portStep is the difference between the client ports of consecutive members. Defaults to 10.",
+        ),
     ] = 10
 
     def client_port(self, ordinal: int) -> int:
@@ -233,10 +342,17 @@ class Local(Part, frozen=True):
 
 
 class Spec(Part, frozen=True):
-    """What the user wants."""
+    """Desired state of the cluster."""
 
     replicas: Annotated[
-        int, Meta(ge=1, le=REPLICAS_MAX, description="Number of members; odd unless an unsafe flag allows otherwise.")
+        int,
+        Meta(
+            ge=1,
+            le=REPLICAS_MAX,
+            description="replicas is the number of voting members. Must be odd: a cluster of 2n+1 members tolerates n "
+            "failures. spec.unsafe permits other numbers. Scaling changes all voters in one joint configuration "
+            "change. Defaults to 3.",
+        ),
     ] = 3
     version: Annotated[
         str,
@@ -244,40 +360,94 @@ class Spec(Part, frozen=True):
             pattern=VERSION_PATTERN,
             max_length=128,
             title="a version such as 0.1.0",
-            description="Version of the storage node, and tag of the default image.",
+            description="version is the version of the storage node and the tag of the default image. A change "
+            f"restarts the members, one at a time, the leader last. Defaults to {DEFAULT_VERSION}.",
         ),
     ] = DEFAULT_VERSION
     image: (
         Annotated[
             str,
-            Meta(min_length=1, max_length=512, description="Image of the storage node; made from version if absent."),
+            Meta(
+                min_length=1,
+                max_length=512,
+                description="image is the container image of the storage node. A change restarts the members, one at a "
+                f"time, the leader last. If absent, {IMAGE_REPOSITORY}:<version> is used.",
+            ),
         ]
         | None
     ) = None
-    storage: Annotated[Storage, Meta(description="The disk of every member.")] = Storage()
-    resources: Annotated[Resources, Meta(description="CPU and memory of every member.")] = field(
-        default_factory=Resources
+    storage: Annotated[Storage, Meta(description="storage configures the persistent volume of each member.")] = (
+        Storage()
     )
-    raft: Annotated[Raft, Meta(description="Timings of the consensus protocol.")] = Raft()
-    snapshot: Annotated[Snapshot, Meta(description="When members compact their logs.")] = Snapshot()
-    tls: Annotated[Tls, Meta(description="Encryption of client traffic.")] = Tls()
-    failed_member: Annotated[FailedMember, Meta(description="Replacement of members that do not come back.")] = (
-        FailedMember()
-    )
-    spread: Annotated[Spread, Meta(description="How members are kept apart, over zones and nodes.")] = Spread()
+    resources: Annotated[
+        Resources,
+        Meta(
+            description="resources are the compute resources of each member's container. A change restarts the "
+            "members, one at a time."
+        ),
+    ] = field(default_factory=Resources)
+    raft: Annotated[
+        Raft,
+        Meta(
+            description="raft configures the timings of leader election. A change restarts the members, one at a time."
+        ),
+    ] = Raft()
+    snapshot: Annotated[
+        Snapshot,
+        Meta(
+            description="snapshot configures log compaction: a member takes a snapshot as soon as either limit is "
+            "reached. A change restarts the members, one at a time."
+        ),
+    ] = Snapshot()
+    tls: Annotated[
+        Tls,
+        Meta(
+            description="tls configures encryption of client traffic. Traffic between members always uses mutual TLS."
+        ),
+    ] = Tls()
+    failed_member: Annotated[
+        FailedMember,
+        Meta(description="failedMember configures the replacement of members that do not recover."),
+    ] = FailedMember()
+    spread: Annotated[
+        Spread,
+        Meta(
+            description="spread configures how members are distributed over zones and nodes. A change restarts the "
+            "members, one at a time."
+        ),
+    ] = Spread()
     pod: Annotated[
-        PodTemplate, Meta(description="What is added to every pod; a change restarts the members. Not by csctl local.")
+        PodTemplate,
+        Meta(
+            description="pod configures the members' pods: labels, environment variables, scheduling. A change "
+            "restarts the members, one at a time. Ignored by csctl local."
+        ),
     ] = field(default_factory=PodTemplate)
-    monitoring: Annotated[Monitoring, Meta(description="How Prometheus finds the members.")] = field(
+    monitoring: Annotated[Monitoring, Meta(description="monitoring configures discovery by Prometheus.")] = field(
         default_factory=Monitoring
     )
     diagnostics: Annotated[
-        Diagnostics, Meta(description="What members log, and whether they may be profiled; a change restarts them.")
+        Diagnostics,
+        Meta(description="diagnostics configures logging and profiling. A change restarts the members, one at a time."),
     ] = Diagnostics()
-    paused: Annotated[bool, Meta(description="Change nothing, and keep the status fresh.")] = False
-    deletion_protection: Annotated[bool, Meta(description="Refuse to take the cluster down on deletion.")] = False
-    unsafe: Annotated[Unsafe, Meta(description="Named permissions for what is usually a mistake.")] = Unsafe()
-    local: Annotated[Local, Meta(description="Settings of csctl local; ignored on Kubernetes.")] = Local()
+    paused: Annotated[
+        bool,
+        Meta(
+            description="paused suspends reconciliation: the operator updates the status and makes no changes. "
+            "Defaults to false."
+        ),
+    ] = False
+    deletion_protection: Annotated[
+        bool,
+        Meta(
+            description="deletionProtection blocks deletion: the cluster keeps running after the resource is deleted "
+            "until this field is set to false. Defaults to false."
+        ),
+    ] = False
+    unsafe: Annotated[Unsafe, Meta(description="unsafe permits configurations that are usually a mistake.")] = Unsafe()
+    local: Annotated[
+        Local, Meta(description="local configures the ports used by csctl local. Ignored on Kubernetes.")
+    ] = Local()
 
     @property
     def effective_image(self) -> str:

@@ -48,25 +48,25 @@ def available(assessment: Assessment, _plan: Plan) -> ConditionState:
     view = assessment.view
     if view.trusted and view.leader is not None:
         voters = len(view.configuration.voters)
-        message = f"{view.leader.name} leads, {len(view.in_sync_voters)} of {voters} voters work"
+        message = f"{view.leader.name} is the leader, {len(view.in_sync_voters)} of {voters} voters are in sync"
         return ConditionState("True", "QuorumWorks", message)
     if not view.initialized:
-        return ConditionState("False", "NotInitialized", "the cluster has not been formed yet")
+        return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
     if not assessment.observed.nodes():
-        return ConditionState("Unknown", "NoAnswer", "no member answers the operator")
+        return ConditionState("Unknown", "NoAnswer", "no member responds to the operator")
     return ConditionState("False", "NoQuorum", view.untrusted_reason)
 
 
 def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
     """Judge whether the cluster is being changed; a change that waits counts, and says what for."""
     if assessment.desired.spec.paused:
-        return ConditionState("False", "Paused", "spec.paused is true, nothing is changed")
+        return ConditionState("False", "Paused", "spec.paused is true: reconciliation is suspended")
     running = [step for step in plan.steps if not step.blocked_by]
     if running:
         return ConditionState("True", running[0].name, _sentence(running[0]))
     if plan.steps:
-        return ConditionState("True", "Blocked", f"{_sentence(plan.steps[0])}; waits: {plan.steps[0].blocked_by}")
-    return ConditionState("False", "Settled", "the cluster is as the resource wants it")
+        return ConditionState("True", "Blocked", f"{_sentence(plan.steps[0])}; blocked: {plan.steps[0].blocked_by}")
+    return ConditionState("False", "Settled", "the cluster is in the desired state")
 
 
 def degraded(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -76,8 +76,8 @@ def degraded(assessment: Assessment, _plan: Plan) -> ConditionState:
         restarting = all(_restarting(assessment.observed.slot(ordinal)) for ordinal in ailing)
         return ConditionState("True", "MembersRestarting" if restarting else "MembersDown", "; ".join(ailing.values()))
     if not assessment.view.initialized:
-        return ConditionState("False", "NotInitialized", "the cluster has not been formed yet")
-    return ConditionState("False", "AllMembersWork", "every member does its part")
+        return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
+    return ConditionState("False", "AllMembersWork", "all members are healthy")
 
 
 def _ails(assessment: Assessment, ordinal: int) -> str:
@@ -91,7 +91,7 @@ def _ails(assessment: Assessment, ordinal: int) -> str:
     illness = unhealthy_reason(slot, name, assessment.observed.cluster_id)
     if illness or not assessment.view.trusted or any(member.in_sync for member in members):
         return illness
-    return f"{name} has not joined yet" if not members else f"{name} has not caught up yet"
+    return f"{name} has not joined the cluster yet" if not members else f"{name} has not caught up yet"
 
 
 def _starting(assessment: Assessment, slot: Slot) -> bool:
@@ -115,15 +115,15 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether one more voter may be lost now."""
     view = assessment.view
     if not view.initialized:
-        return ConditionState("False", "NotInitialized", "the cluster has not been formed yet")
+        return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
     if not view.trusted:
         return ConditionState("Unknown", "NoLeader", view.untrusted_reason)
     if view.fault_tolerance > 0:
-        return ConditionState("True", "CanLose", f"can lose {view.fault_tolerance}")
+        return ConditionState("True", "CanLose", _tolerance(view.fault_tolerance))
     if quorum.full_tolerance(assessment.desired.spec.replicas) == 0:
-        message = f"{assessment.desired.spec.replicas} replicas tolerate no failure, as spec.unsafe accepts"
+        message = f"{assessment.desired.spec.replicas} replicas tolerate no failure; spec.unsafe permits it"
         return ConditionState("False", "TooFewReplicas", message)
-    return ConditionState("False", "NoTolerance", "can lose none: the loss of one more voter would stop the cluster")
+    return ConditionState("False", "NoTolerance", "no voter can fail without losing the quorum")
 
 
 def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -133,37 +133,41 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
     for ordinal in assessment.desired_ordinals():
         pod = assessment.observed.slot(ordinal).pod
         if isinstance(pod, Unknown):
-            return ConditionState("Unknown", "PodUnknown", f"{assessment.name(ordinal)} cannot be seen: {pod.reason}")
+            return ConditionState(
+                "Unknown", "PodUnknown", f"the pod {assessment.name(ordinal)} cannot be observed: {pod.reason}"
+            )
         if not isinstance(pod, Pod) or rollout.outdated(pod, wanted_revision):
             behind.append(assessment.name(ordinal))
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {wanted_revision}: {', '.join(behind)}")
-    return ConditionState("True", "AllUpdated", f"every member is at revision {wanted_revision}")
+    return ConditionState("True", "AllUpdated", f"all members run revision {wanted_revision}")
 
 
 def certificates_ready(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether every certificate exists and is far from its end."""
     observed = assessment.observed
     if observed.certificates is None:
-        return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates itself")
+        return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates")
     missing = certificates.to_issue(assessment.desired, observed, assessment.desired_ordinals())
     if missing:
         return ConditionState("False", "IssuePending", "; ".join(f"{one.name}: {one.reason}" for one in missing))
     late = certificates.overdue(observed.certificates, observed.now)
     if late:
-        told = "; ".join(f"{one.name} shows one that expires on {rfc3339(one.not_after)}" for one in late)
-        return ConditionState("False", "RenewalOverdue", f"a node renews its certificate by itself, but {told}")
+        overdue = ", ".join(f"{one.name} (expires on {rfc3339(one.not_after)})" for one in late)
+        return ConditionState("False", "RenewalOverdue", f"members have not renewed their certificates: {overdue}")
     first = certificates.first_expiry(observed.certificates)
     if first is None:
         return ConditionState("False", "IssuePending", "no certificate exists yet")
-    return ConditionState("True", "AllValid", f"the first to expire is {first.name}, on {rfc3339(first.not_after)}")
+    return ConditionState("True", "AllValid", f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})")
 
 
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Judge whether the user has asked that nothing be changed."""
     if assessment.desired.spec.paused:
-        return ConditionState("True", "Paused", "spec.paused is true: the status is kept fresh, nothing is changed")
-    return ConditionState("False", "NotPaused", "changes are made as needed")
+        return ConditionState(
+            "True", "Paused", "spec.paused is true: the operator updates the status and makes no changes"
+        )
+    return ConditionState("False", "NotPaused", "spec.paused is false")
 
 
 def ready(assessment: Assessment, plan: Plan) -> ConditionState:
@@ -178,7 +182,7 @@ def ready(assessment: Assessment, plan: Plan) -> ConditionState:
         if state.status != good:
             return ConditionState("False", state.reason, state.message)
     members = assessment.desired.spec.replicas
-    return ConditionState("True", "AllMembersWork", f"{members} of {members} members work")
+    return ConditionState("True", "AllMembersWork", f"{members} of {members} members are ready")
 
 
 EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
@@ -193,6 +197,10 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "Paused": paused,
 }
 """Every condition there is, in the order of reading."""
+
+
+def _tolerance(voters: int) -> str:
+    return f"{voters} {'voter' if voters == 1 else 'voters'} can fail without losing the quorum"
 
 
 def _sentence(step: Step) -> str:

@@ -1,7 +1,7 @@
-"""What is reported of a cluster: conditions, members, fault tolerance and the plan. Pure: the time comes in.
+"""The status of a cluster: conditions, members, fault tolerance and the plan. Pure: the time is an argument.
 
-Two statuses of an unchanged cluster are equal, so that nothing is written while nothing happens: times move only when
-what they belong to changes, and a lag is reported only once it matters, and then roughly.
+Two statuses of an unchanged cluster are equal, so that an idle cluster causes no writes to the API server: timestamps
+change only together with their subject, and a lag is reported only above a threshold and rounded.
 """
 
 from __future__ import annotations
@@ -33,125 +33,189 @@ from collectionstore_operator.status.timestamps import rfc3339
 
 STEPS_MAX: Final = 32
 MEMBERS_MAX: Final = 32
-"""More than can ever be wanted; so many pods exist only where somebody scaled the StatefulSet by hand."""
+"""More than spec.replicas allows; more pods exist only if the StatefulSet was scaled manually."""
 MESSAGE_LENGTH_MAX: Final = 1_024
 
 Text: TypeAlias = Annotated[str, Meta(max_length=MESSAGE_LENGTH_MAX)]
 Word: TypeAlias = Annotated[str, Meta(max_length=253, title="a name or a word")]
-Moment: TypeAlias = Annotated[str, Meta(max_length=32)]
-"""RFC 3339; empty where there is none."""
+Timestamp: TypeAlias = Annotated[str, Meta(max_length=32)]
+"""RFC 3339; empty if not applicable."""
 MemberNames: TypeAlias = Annotated[tuple[Word, ...], Meta(max_length=MEMBERS_MAX, extra_json_schema=atomic())]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A piece of the status, camelCase in JSON."""
+    """A part of the status, camelCase in JSON."""
 
 
 class Condition(_Part, frozen=True):
-    """A judgement and since when it holds."""
+    """A condition as in the Kubernetes API conventions."""
 
-    type: Annotated[Word, Meta(description="Which judgement: Ready, Available, Degraded and others.")]
-    status: Annotated[ConditionStatus, Meta(description="Whether it holds; Unknown when nobody can tell.")]
-    reason: Annotated[Word, Meta(description="Why, in one CamelCase word.")]
-    message: Annotated[Text, Meta(description="Why, in a sentence.")]
-    observed_generation: Annotated[int, Meta(ge=0, description="Generation of the spec that was order.")]
-    last_transition_time: Annotated[Moment, Meta(description="Since when it has this status; moves only with it.")]
+    type: Annotated[Word, Meta(description="type is the type of the condition, such as Ready, Available or Degraded.")]
+    status: Annotated[ConditionStatus, Meta(description="status is True, False, or Unknown.")]
+    reason: Annotated[Word, Meta(description="reason is a CamelCase identifier for the cause of the status.")]
+    message: Annotated[Text, Meta(description="message is a human-readable explanation.")]
+    observed_generation: Annotated[
+        int,
+        Meta(ge=0, description="observedGeneration is the metadata.generation that the condition was computed from."),
+    ]
+    last_transition_time: Annotated[
+        Timestamp, Meta(description="lastTransitionTime is the time when the status last changed.")
+    ]
 
 
 class MemberStatus(_Part, frozen=True):
-    """One member, or what remains of one."""
+    """A member, or a pod or volume of a former member."""
 
-    name: Annotated[Word, Meta(description="Name of the member and of its pod.")]
-    ordinal: Annotated[int, Meta(ge=0, description="Its number.")]
-    pod_uid: Annotated[Word, Meta(description="Uid of its pod; empty while there is none.")] = field(
+    name: Annotated[Word, Meta(description="name is the name of the member and of its pod.")]
+    ordinal: Annotated[int, Meta(ge=0, description="ordinal is the ordinal index of the pod in the StatefulSet.")]
+    pod_uid: Annotated[Word, Meta(description="podUID is the UID of the pod; empty if there is no pod.")] = field(
         name="podUID", default=""
     )
-    node_id: Annotated[Word, Meta(description="Its incarnation: another one after its disk was lost.")] = field(
-        name="nodeID", default=""
-    )
+    node_id: Annotated[
+        Word,
+        Meta(description="nodeID identifies the data directory of the member. A replaced member has a new nodeID."),
+    ] = field(name="nodeID", default="")
     role: Annotated[
         Word,
         Meta(
-            description="Leader, Voter, Incoming, Outgoing or Learner; None when it has no part; Unknown when nobody "
-            "can tell."
+            description="role is Leader, Voter or Learner; Incoming or Outgoing in a joint configuration; None if the "
+            "member is not in the configuration; Unknown if the configuration is not known."
         ),
     ] = ""
-    ready: Annotated[bool, Meta(description="It answered a linearizable read lately.")] = False
+    ready: Annotated[
+        bool, Meta(description="ready is true if the member passed its readiness probe, a linearizable read.")
+    ] = False
     lag: Annotated[
-        int, Meta(ge=0, description="Entries behind; 0 while it has caught up, rounded to one digit otherwise.")
+        int,
+        Meta(
+            ge=0,
+            description="lag is the number of log entries the member is behind the leader: 0 if it has caught up, "
+            "rounded down to one significant digit otherwise.",
+        ),
     ] = 0
-    version: Annotated[Word, Meta(description="Version that it runs.")] = ""
-    updated: Annotated[bool, Meta(description="It runs with the current settings.")] = False
-    restarts: Annotated[int, Meta(ge=0, description="How often its process was started again.")] = 0
-    volume: Annotated[Word, Meta(description="Its volume.")] = ""
-    capacity: Annotated[int, Meta(ge=0, description="Bytes its volume has; 0 while unknown.")] = 0
+    version: Annotated[Word, Meta(description="version is the version of the storage node that the member runs.")] = ""
+    updated: Annotated[bool, Meta(description="updated is true if the member runs with the current revision.")] = False
+    restarts: Annotated[int, Meta(ge=0, description="restarts is the number of container restarts.")] = 0
+    volume: Annotated[Word, Meta(description="volume is the name of the PersistentVolumeClaim of the member.")] = ""
+    capacity: Annotated[
+        int, Meta(ge=0, description="capacity is the capacity of the volume, in bytes; 0 if unknown.")
+    ] = 0
     certificate_expires: Annotated[
-        Moment, Meta(description="When the certificate expires that it shows; empty while it shows none.")
+        Timestamp,
+        Meta(
+            description="certificateExpires is the expiry of the certificate that the member presents; empty if none."
+        ),
     ] = ""
-    address: Annotated[Text, Meta(description="Base URL at which clients reach it.")] = ""
-    message: Annotated[Text, Meta(description="What ails it; empty when nothing does.")] = ""
+    address: Annotated[Text, Meta(description="address is the base URL of the member for clients.")] = ""
+    message: Annotated[
+        Text, Meta(description="message explains why the member is unhealthy; empty if it is healthy.")
+    ] = ""
 
 
 class ConfigurationStatus(_Part, frozen=True):
-    """Who votes, by name. Joint while a change of voters is under way: both lists then need a majority."""
+    """The Raft membership configuration, by member name. While joint, voters and outgoing each need a majority."""
 
-    index: Annotated[int, Meta(ge=0, description="Place of the configuration in the log.")] = 0
-    joint: Annotated[bool, Meta(description="A change of voters is under way.")] = False
-    voters: Annotated[MemberNames, Meta(description="Who votes, or is about to while the configuration is joint.")] = ()
-    outgoing: Annotated[MemberNames, Meta(description="Who voted until now, while the configuration is joint.")] = ()
-    learners: Annotated[MemberNames, Meta(description="Who receives the log without a vote.")] = ()
+    index: Annotated[int, Meta(ge=0, description="index is the log index of the configuration.")] = 0
+    joint: Annotated[bool, Meta(description="joint is true while a change of voters is in progress.")] = False
+    voters: Annotated[
+        MemberNames, Meta(description="voters are the voting members; while joint, those of the new configuration.")
+    ] = ()
+    outgoing: Annotated[
+        MemberNames, Meta(description="outgoing are the voters of the old configuration; empty unless joint.")
+    ] = ()
+    learners: Annotated[
+        MemberNames, Meta(description="learners are the members that replicate the log and do not vote.")
+    ] = ()
 
 
 class PlannedStep(_Part, frozen=True):
-    """A step that remains."""
+    """A step of the plan."""
 
-    step: Annotated[Word, Meta(description="What will be done.")]
-    reason: Annotated[Text, Meta(description="Why.")]
-    since: Annotated[Moment, Meta(description="Since when it is in this state.")]
-    subject: Annotated[Text, Meta(description="What it is about.")] = ""
-    blocked_by: Annotated[Text, Meta(description="What must happen first; empty while it is being done.")] = ""
+    step: Annotated[Word, Meta(description="step is the name of the action, in CamelCase.")]
+    reason: Annotated[Text, Meta(description="reason explains why the step is necessary.")]
+    since: Annotated[Timestamp, Meta(description="since is the time since when the step has been in this state.")]
+    subject: Annotated[Text, Meta(description="subject is the object of the step, such as a member.")] = ""
+    blocked_by: Annotated[
+        Text, Meta(description="blockedBy is the reason why the step has to wait; empty if it is in progress.")
+    ] = ""
 
 
 class Status(_Part, frozen=True):
-    """The whole status. `replicas` and `selector` serve the scale subresource."""
+    """The status of the resource. `replicas` and `selector` serve the scale subresource."""
 
-    observed_generation: Annotated[int, Meta(ge=0, description="Generation of the spec this status is about.")] = 0
+    observed_generation: Annotated[
+        int, Meta(ge=0, description="observedGeneration is the metadata.generation that the status was computed from.")
+    ] = 0
     conditions: Annotated[
         tuple[Condition, ...],
-        Meta(max_length=16, description="What can be said of the cluster.", extra_json_schema=unique_by("type")),
+        Meta(
+            max_length=16,
+            description="conditions are the current conditions of the cluster.",
+            extra_json_schema=unique_by("type"),
+        ),
     ] = ()
-    replicas: Annotated[int, Meta(ge=0, description="Pods that exist.")] = 0
-    ready_members: Annotated[int, Meta(ge=0, description="Members that vote, have caught up and serve.")] = 0
-    members_summary: Annotated[Word, Meta(description="The same for people, of those wanted: 3/3.")] = ""
-    selector: Annotated[Text, Meta(description="Selects the cluster's pods; for the scale subresource.")] = ""
+    replicas: Annotated[int, Meta(ge=0, description="replicas is the number of existing pods.")] = 0
+    ready_members: Annotated[
+        int,
+        Meta(
+            ge=0, description="readyMembers is the number of voters that are ready and have caught up with the leader."
+        ),
+    ] = 0
+    members_summary: Annotated[
+        Word, Meta(description="membersSummary shows readyMembers of spec.replicas, such as 3/3.")
+    ] = ""
+    selector: Annotated[
+        Text, Meta(description="selector is the label selector of the pods, for the scale subresource.")
+    ] = ""
     cluster_id: Annotated[
-        Word, Meta(description="Identity of the cluster, on every disk and in every certificate; never changes.")
+        Word,
+        Meta(
+            description="clusterID identifies the cluster in its volumes and certificates. It never changes once set."
+        ),
     ] = field(name="clusterID", default="")
     initialized: Annotated[
-        bool, Meta(description="The cluster has had data. Never cleared: it is never bootstrapped again.")
+        bool,
+        Meta(
+            description="initialized is true once the cluster was bootstrapped. It is never reset: no second bootstrap."
+        ),
     ] = False
-    bootstrap_node: Annotated[Word, Meta(description="The incarnation that was chosen to form the cluster.")] = ""
-    leader: Annotated[Word, Meta(description="Member that leads; empty while none is known.")] = ""
-    term: Annotated[int, Meta(ge=0, description="Term of that leader.")] = 0
-    fault_tolerance: Annotated[int, Meta(ge=0, description="How many more voters may fail now.")] = 0
-    configuration: Annotated[ConfigurationStatus, Meta(description="Who votes.")] = ConfigurationStatus()
-    revision: Annotated[Word, Meta(description="Of the settings that every member should run with.")] = ""
-    version: Annotated[Text, Meta(description="Version the members run; several during an upgrade.")] = ""
+    bootstrap_node: Annotated[
+        Word, Meta(description="bootstrapNode is the nodeID that was chosen to bootstrap the cluster.")
+    ] = ""
+    leader: Annotated[Word, Meta(description="leader is the name of the Raft leader; empty if none is known.")] = ""
+    term: Annotated[int, Meta(ge=0, description="term is the Raft term of the leader.")] = 0
+    fault_tolerance: Annotated[
+        int,
+        Meta(
+            ge=0, description="faultTolerance is the number of further voters that can fail without losing the quorum."
+        ),
+    ] = 0
+    configuration: Annotated[
+        ConfigurationStatus, Meta(description="configuration is the Raft membership configuration.")
+    ] = ConfigurationStatus()
+    revision: Annotated[Word, Meta(description="revision is the desired revision of the members' settings.")] = ""
+    version: Annotated[Text, Meta(description="version is the version of the members; several during an upgrade.")] = ""
     members: Annotated[
         tuple[MemberStatus, ...],
         Meta(
             max_length=MEMBERS_MAX,
-            description="Every member, and every pod and volume that is left of one.",
+            description="members are all members, and the pods and volumes of former members.",
             extra_json_schema=unique_by("name"),
         ),
     ] = ()
     plan: Annotated[
         tuple[PlannedStep, ...],
-        Meta(max_length=STEPS_MAX, description="What remains to be done, in order.", extra_json_schema=atomic()),
+        Meta(
+            max_length=STEPS_MAX,
+            description="plan lists the remaining steps, in order; empty if the cluster is in the desired state.",
+            extra_json_schema=atomic(),
+        ),
     ] = ()
-    steps_omitted: Annotated[int, Meta(ge=0, description="Steps beyond those that are listed.")] = 0
+    steps_omitted: Annotated[
+        int, Meta(ge=0, description="stepsOmitted is the number of steps that plan does not list.")
+    ] = 0
     certificates_expire: Annotated[
-        Moment, Meta(description="When the first certificate expires, if none is renewed.")
+        Timestamp, Meta(description="certificatesExpire is the earliest expiry of a certificate.")
     ] = ""
 
     def condition(self, kind: str) -> Condition | None:
@@ -162,14 +226,14 @@ class Status(_Part, frozen=True):
 def report(desired: Desired, observed: Observed, plan: Plan, previous: Status | None) -> Status:
     """Return the status of an accepted resource; `previous` is the one published last."""
     assessment = assess(desired, observed)
-    view, moment = assessment.view, rfc3339(observed.now)
+    view, now = assessment.view, rfc3339(observed.now)
     before = previous or Status()
     working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
     expiry = certificates.first_expiry(observed.certificates or ())
     states = {kind: evaluate(assessment, plan) for kind, evaluate in EVALUATORS.items()}
     return Status(
         observed_generation=desired.generation,
-        conditions=_conditions(states, before, desired.generation, moment),
+        conditions=_conditions(states, before, desired.generation, now),
         replicas=sum(isinstance(slot.pod, Pod) for slot in observed.slots),
         ready_members=working,
         members_summary=f"{working}/{desired.spec.replicas}",
@@ -184,33 +248,33 @@ def report(desired: Desired, observed: Observed, plan: Plan, previous: Status | 
         revision=revision(desired),
         version=_version(observed),
         members=tuple(_member(assessment, slot) for slot in assessment.slots()[:MEMBERS_MAX]),
-        plan=tuple(_planned(step, before, moment) for step in plan.steps[:STEPS_MAX]),
+        plan=tuple(_planned(step, before, now) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
     )
 
 
 def refused(error: InvalidResource, previous: Status | None, now: float) -> Status:
-    """Return the status of a resource that cannot be accepted: what was known stays, and the errors are told."""
+    """Return the status of an invalid resource: the last known status, with the errors in the condition Accepted."""
     before = previous or Status()
     known = {one.type: ConditionState(one.status, one.reason, one.message) for one in before.conditions}
-    unseen = ConditionState("Unknown", "NotAccepted", "nothing is looked at until the resource is valid")
+    unseen = ConditionState("Unknown", "NotAccepted", "the cluster is not observed until the resource is valid")
     states = {kind: known.get(kind, unseen) for kind in EVALUATORS}
     message = "; ".join(str(one) for one in error.errors)
     states["Accepted"] = ConditionState("False", "InvalidSpec", message)
-    states["Ready"] = ConditionState("False", "NotAccepted", "the resource is not valid, see condition Accepted")
+    states["Ready"] = ConditionState("False", "NotAccepted", "the resource is invalid, see condition Accepted")
     generation = error.generation or before.observed_generation
     conditions = _conditions(states, before, generation, rfc3339(now))
     return msgspec.structs.replace(before, observed_generation=generation, conditions=conditions)
 
 
 def _conditions(
-    states: Mapping[str, ConditionState], before: Status, generation: int, moment: str
+    states: Mapping[str, ConditionState], before: Status, generation: int, now: str
 ) -> tuple[Condition, ...]:
     conditions = []
     for kind, state in states.items():
         old = before.condition(kind)
-        since = old.last_transition_time if old is not None and old.status == state.status else moment
+        since = old.last_transition_time if old is not None and old.status == state.status else now
         conditions.append(
             Condition(
                 type=kind,
@@ -224,8 +288,8 @@ def _conditions(
     return tuple(conditions)
 
 
-def _planned(step: Step, before: Status, moment: str) -> PlannedStep:
-    since = moment
+def _planned(step: Step, before: Status, now: str) -> PlannedStep:
+    since = now
     for old in before.plan:
         if (old.step, old.subject, old.blocked_by) == (
             step.name,
@@ -305,8 +369,12 @@ def _message(assessment: Assessment, slot: Slot, name: str) -> str:
     if slot.ordinal in assessment.desired_ordinals():
         return unhealthy_reason(slot, name, assessment.observed.cluster_id)
     if isinstance(slot.pod, Pod | Unknown):
-        return "not wanted any more"
-    return "its disk is kept, marked as removed" if isinstance(slot.volume, Volume) and slot.volume.removed else ""
+        return "no longer part of the desired state"
+    return (
+        "removed from the cluster, its volume is retained"
+        if isinstance(slot.volume, Volume) and slot.volume.removed
+        else ""
+    )
 
 
 def _shortened(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +23,7 @@ from collectionstore_operator.resource import schema
 from collectionstore_operator.resource.desired import parse
 from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES
-from collectionstore_operator.resource.spec import Spec
+from collectionstore_operator.resource.spec import Local, Spec
 from collectionstore_operator.status.report import Status, report
 from collectionstore_operator.tests.crd.structural import admitted
 from collectionstore_operator.tests.planning.pictures import draw, wanted
@@ -72,6 +74,37 @@ def test_every_field_is_described_and_bounded() -> None:
             assert "maxProperties" in found, path
         if found.get("type") == "integer" and path.startswith(".spec"):
             assert {"minimum", "maximum"} <= found.keys(), path
+
+
+def _properties(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every field below a schema with its name."""
+    for name, one in found.get("properties", {}).items():
+        yield name, one
+        yield from _properties(one)
+    if "items" in found:
+        yield from _properties(found["items"])
+
+
+def test_descriptions_begin_with_the_name_of_the_field() -> None:
+    """As the Kubernetes API conventions have it, so that `kubectl explain` reads as sentences."""
+    resources = {"cpu", "memory", "ephemeral-storage"}
+    for part in ("spec", "status"):
+        for name, one in _properties(root()["properties"][part]):
+            assert name in resources or one["description"].startswith(f"{name} "), f"{part}: {name}"
+
+
+def test_descriptions_state_the_default_that_the_schema_applies() -> None:
+    """Every scalar default is stated, and no other value is."""
+    for name, one in _properties(root()["properties"]["spec"]):
+        found = re.search(r"Defaults to (\S+?)(?: \(.*\))?\.(?:$| )", one.get("description", ""))
+        default = one.get("default")
+        if isinstance(default, str | int | bool):
+            assert found, f"{name}: the default {default} is not stated"
+            assert found[1] == (json.dumps(default) if isinstance(default, bool) else str(default)), name
+        elif found:
+            # Not applied by the schema, so that it is not written into every object: spec.local.
+            local = msgspec.to_builtins(Local())
+            assert found[1] == str(local[name]), name
 
 
 def test_defaults_are_those_of_the_parser() -> None:

@@ -196,4 +196,4 @@ async def test_operator_that_was_replaced_is_refused_by_the_members() -> None:
         assert outcome.actions == 0
         assert life.world.cluster.configuration.index == index
         planned = life.world.server.objects[CLUSTER]["status"]["plan"]
-        assert any("another operator took over" in step["blockedBy"] for step in planned)
+        assert any("another operator has taken over" in step["blockedBy"] for step in planned)

@@ -77,7 +77,7 @@ async def test_larger_size_reaches_the_claim_and_its_pod_stays(world: World) -> 
     assert not [path for method, path in world.server.requests if method == "DELETE"]
     await world.rounds(1)
     plans = world.server.objects[CLUSTER]["status"]["plan"]
-    assert "the storage has not made it larger yet" in "".join(one.get("blockedBy", "") for one in plans)
+    assert "the storage provider has not expanded it yet" in "".join(one.get("blockedBy", "") for one in plans)
     claim(world, size="20Gi", capacity="20Gi")
     await world.rounds(1)
     plans = world.server.objects[CLUSTER]["status"]["plan"]
@@ -232,7 +232,7 @@ async def test_nothing_is_made_in_a_namespace_that_goes_away(world: World) -> No
     assert set(world.server.objects) == before
     written = {path for method, path in world.server.requests if method != "GET"}
     assert written <= {f"{CLUSTER}/status"}
-    assert "the namespace shop is being deleted" in condition(world, "Progressing")[1]
+    assert "the namespace shop is terminating" in condition(world, "Progressing")[1]
 
 
 async def test_what_a_namespace_takes_along_during_a_look_is_not_missing(world: World) -> None:

@@ -71,7 +71,7 @@ def test_leader_that_does_not_vote_is_doubted() -> None:
     leader = _node(observed, 0)
     removed = msgspec.structs.replace(leader.configuration, voters=("old-1", "old-2"))
     observed = _with_node(observed, 0, msgspec.structs.replace(leader, configuration=removed))
-    assert "does not vote" in assess(DESIRED, observed).view.untrusted_reason
+    assert "is not a voter in its own configuration" in assess(DESIRED, observed).view.untrusted_reason
 
 
 def test_leader_of_the_highest_term_counts() -> None:
@@ -114,8 +114,8 @@ def test_member_counts_when_heard_and_caught_up(reported: dict[str, object], exp
 @pytest.mark.parametrize(
     ("changed", "untrusted_reason"),
     [
-        ({"term": 8}, "demo-1 is in term 8, the leader demo-0 in 7"),
-        ({"configuration": Configuration(index=13)}, "demo-1 knows a newer configuration than the leader demo-0"),
+        ({"term": 8}, "demo-1 is in term 8, the leader demo-0 in term 7"),
+        ({"configuration": Configuration(index=13)}, "demo-1 has a newer configuration than the leader demo-0"),
         ({"term": 6}, ""),
         ({"term": 8, "cluster_id": "another"}, ""),
     ],
@@ -130,7 +130,7 @@ def test_leader_is_doubted_when_another_node_knows_better(changed: dict[str, obj
 def test_leader_is_doubted_when_it_hears_no_quorum() -> None:
     """It says that it leads, and cannot commit anything."""
     observed = draw("0: leader\n1: voter down=2\n2: voter silent", DESIRED)
-    assert assess(DESIRED, observed).view.untrusted_reason == "the leader demo-0 hears too few voters for a quorum"
+    assert assess(DESIRED, observed).view.untrusted_reason == "the leader demo-0 has no quorum of in-sync voters"
 
 
 def test_member_without_a_record_is_named_by_its_place() -> None:

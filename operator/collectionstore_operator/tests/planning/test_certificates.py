@@ -71,7 +71,7 @@ def test_leaves_are_renewed_at_two_thirds_of_their_life() -> None:
     """Thirty days remain for whatever goes wrong."""
     renewals = due(all_issued(), NOW + 60 * DAY_S)
     assert [name for name, _ in renewals] == ["operator", "demo-0", "demo-1", "demo-2"]
-    assert renewals[0][1] == "two thirds of its life are over, 30 days remain"
+    assert renewals[0][1] == "two thirds of its lifetime have passed, 30 days remain"
 
 
 def test_authority_is_renewed_years_ahead() -> None:
@@ -93,7 +93,7 @@ def test_new_authority_signs_all_again() -> None:
         msgspec.structs.replace(one, authority="other") if one.kind is CertificateKind.AUTHORITY else one
         for one in all_issued()
     )
-    assert {reason for _, reason in due(found)} == {"it was signed by another authority"}
+    assert {reason for _, reason in due(found)} == {"it was signed by another CA"}
     assert len(due(found)) == 4
 
 
@@ -102,7 +102,7 @@ def test_changed_names_are_issued_again() -> None:
     found = tuple(
         msgspec.structs.replace(one, names=("DNS:old",)) if one.name == "demo-1" else one for one in all_issued()
     )
-    assert due(found) == [("demo-1", "the names it must carry have changed")]
+    assert due(found) == [("demo-1", "its subject alternative names have changed")]
 
 
 def test_new_member_needs_its_own() -> None:
@@ -258,10 +258,12 @@ def test_where_nodes_make_their_keys_only_the_authority_and_the_operator_get_the
     ("member", "uid", "picture", "answer"),
     [
         pytest.param("demo-1", "{uid}", HEALTHY, "sign demo-1", id="of-a-member"),
-        pytest.param("demo-1", "earlier", HEALTHY, "the pod demo-1 is another one now", id="of-an-earlier-pod"),
-        pytest.param("demo-9", "{uid}", HEALTHY, "demo-9 is no member of demo", id="of-an-unwanted-ordinal"),
-        pytest.param("other-1", "{uid}", HEALTHY, "other-1 is no member of demo", id="of-another-cluster"),
-        pytest.param("", "", HEALTHY, "who asked is no member of demo", id="of-no-pod"),
+        pytest.param(
+            "demo-1", "earlier", HEALTHY, "the pod demo-1 was replaced after the request", id="of-an-earlier-pod"
+        ),
+        pytest.param("demo-9", "{uid}", HEALTHY, "demo-9 is not a member of demo", id="of-an-unwanted-ordinal"),
+        pytest.param("other-1", "{uid}", HEALTHY, "other-1 is not a member of demo", id="of-another-cluster"),
+        pytest.param("", "", HEALTHY, "the requester is not a member of demo", id="of-no-pod"),
         pytest.param("demo-1", "{uid}", "0: leader\n1: voter hidden\n2: voter", "", id="of-a-pod-that-cannot-be-seen"),
         pytest.param("demo-1", "{uid}", "0: leader\n1: free\n2: voter", "", id="of-a-pod-that-is-not-there-yet"),
     ],

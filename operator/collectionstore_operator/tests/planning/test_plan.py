@@ -99,7 +99,7 @@ def test_plan_draws_the_identity_before_anything_else() -> None:
 
 
 def test_plan_issues_certificates_before_pods_start() -> None:
-    """The authority signs, so it comes first; members cannot start without theirs."""
+    """The authority signs, so it must complete first; members cannot start without theirs."""
     desired = wanted(3)
     new = Observed(now=NOW, cluster_id=CLUSTER_ID, workload=ABSENT, certificates=())
     made = plan(desired, new)
@@ -113,7 +113,7 @@ def test_plan_does_not_bootstrap_again_on_another_disk() -> None:
     desired = wanted(3)
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="f00")
     assert told(plan(desired, observed)) == []
-    assert "it was begun on a disk that is gone (node f00)" in waiting(plan(desired, observed))[0]
+    assert "bootstrap was started on a volume that is lost (node f00)" in waiting(plan(desired, observed))[0]
 
 
 def test_plan_repeats_a_bootstrap_whose_answer_was_lost() -> None:
@@ -136,7 +136,7 @@ def test_plan_does_not_bootstrap_beside_a_foreign_disk() -> None:
     foreign = msgspec.structs.replace(_node(observed, 2), cluster_id="another")
     observed = _with_node(observed, 2, foreign)
     assert told(plan(desired, observed)) == []
-    assert waiting(plan(desired, observed)) == ["Bootstrap demo-0: demo-2 runs on a disk of the cluster another"]
+    assert waiting(plan(desired, observed)) == ["Bootstrap demo-0: demo-2 runs on a volume of another cluster, another"]
 
 
 @pytest.mark.parametrize("changed", [{"term": 8}, {"configuration": Configuration(index=13, voters=("old-1",))}])
@@ -156,7 +156,7 @@ def test_plan_stops_when_another_operator_took_over() -> None:
     made = plan(desired, observed)
     assert not made.actions
     assert waiting(made) == [
-        "EnsureWorkload demo: another operator took over: demo-1 has seen epoch 2, ours is 1",
+        "EnsureWorkload demo: another operator has taken over: demo-1 has seen epoch 2, ours is 1",
         "AddLearners demo-3: demo-3 has not been started",
         "AddLearners demo-4: demo-4 has not been started",
         "ChangeVoters demo-3, demo-4: demo-3 must join first",
@@ -184,7 +184,9 @@ def test_plan_does_not_touch_a_workload_it_cannot_see() -> None:
     desired = wanted(5)
     observed = draw(HEALTHY, desired, workload=Unknown("the API server timed out"))
     assert told(plan(desired, observed)) == []
-    assert "EnsureWorkload: it cannot be seen: the API server timed out" in waiting(plan(desired, observed))
+    assert "EnsureWorkload: the workload cannot be observed: the API server timed out" in waiting(
+        plan(desired, observed)
+    )
 
 
 def test_plan_gives_the_workload_new_settings_before_it_restarts_pods() -> None:
@@ -194,7 +196,7 @@ def test_plan_gives_the_workload_new_settings_before_it_restarts_pods() -> None:
     observed = msgspec.structs.replace(observed, workload=Workload(replicas=3, revision="earlier"))
     made = plan(desired, observed)
     assert told(made) == ["EnsureWorkload 3"]
-    assert "RestartPod demo-2: the workload must have the new settings first" in waiting(made)
+    assert "RestartPod demo-2: the workload must be updated first" in waiting(made)
 
 
 def test_plan_applies_objects_that_are_missing_or_differ() -> None:
@@ -245,7 +247,7 @@ def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
     observed = draw("0: free\n1: voter stopping", desired, workload=Workload(replicas=0, revision=""))
     made = plan(desired, observed)
     assert not made.actions
-    assert waiting(made) == ["EnsureWorkload: demo-1 must stop first"]
+    assert waiting(made) == ["EnsureWorkload: demo-1 must terminate first"]
 
 
 def test_settled_plan_has_nothing_left() -> None:

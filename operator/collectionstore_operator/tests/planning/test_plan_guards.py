@@ -24,7 +24,7 @@ def with_leader(observed: Observed, **fields: object) -> Observed:
 def test_nothing_begins_while_leadership_moves() -> None:
     """Who leads next decides what is possible next."""
     observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
-    assert change_blocked_by(assess(DESIRED, observed)) == "leadership is being handed over"
+    assert change_blocked_by(assess(DESIRED, observed)) == "a leadership transfer is in progress"
     assert not plan(DESIRED, observed).actions
 
 
@@ -45,14 +45,14 @@ def test_member_that_lives_is_not_swapped_out_for_another_of_its_name() -> None:
     )
     made = plan(DESIRED, with_leader(observed, members=members))
     assert not [one for one in made.actions if isinstance(one, ChangeVoters)]
-    assert "ChangeVoters demo-2: two incarnations of demo-2 answer" in waiting(made)
+    assert "ChangeVoters demo-2: two incarnations of demo-2 are active" in waiting(made)
 
 
 def test_voter_that_works_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:
     """It votes, whatever its probe says: with the other one down, its restart would cost the quorum."""
     made = plan(DESIRED, draw("0: leader\n1: voter down=30\n2: voter old unready=60", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod) and one.name == "demo-2"]
-    assert "RestartPod demo-2: demo-1 must work first" in waiting(made)
+    assert "RestartPod demo-2: demo-1 must be in sync first" in waiting(made)
 
 
 def test_learner_that_lives_is_not_taken_out_though_another_incarnation_answers() -> None:

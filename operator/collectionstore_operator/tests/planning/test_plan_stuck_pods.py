@@ -40,8 +40,8 @@ def test_stuck_pod_is_forgotten_and_the_plan_says_so() -> None:
     ("picture", "blocker"),
     [
         ("0: voter\n1: voter\n2: voter down=60 failure=Machine", "no leader is known"),
-        ("0: leader\n1: voter down=60\n2: voter down=60 failure=Machine", "hears too few voters for a quorum"),
-        ("0: leader\n1: voter\n2: voter failure=Machine", "the leader still hears demo-2"),
+        ("0: leader\n1: voter down=60\n2: voter down=60 failure=Machine", "has no quorum of in-sync voters"),
+        ("0: leader\n1: voter\n2: voter failure=Machine", "the leader is still in contact with demo-2"),
     ],
 )
 def test_stuck_pod_stays_while_its_member_may_be_needed(picture: str, blocker: str) -> None:

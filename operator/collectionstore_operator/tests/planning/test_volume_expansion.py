@@ -41,8 +41,8 @@ def test_disks_grow_one_at_a_time() -> None:
     made = plan(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10))
     assert made.actions == (GrowVolume(ordinal=0, name="data-demo-0", size="20Gi", reason="spec.storage.size is 20Gi"),)
     assert waiting(made) == [
-        "GrowVolume demo-1: one at a time: demo-0 comes first",
-        "GrowVolume demo-2: one at a time: demo-0 comes first",
+        "GrowVolume demo-1: one at a time, after demo-0",
+        "GrowVolume demo-2: one at a time, after demo-0",
     ]
     assert grown(plan(DESIRED, sized(draw(HEALTHY, DESIRED), 20, 10, 10))) == ["data-demo-1"]
 
@@ -56,7 +56,7 @@ def test_disk_that_is_growing_is_waited_for_and_says_how_far_it_is() -> None:
     made = plan(DESIRED, msgspec.structs.replace(observed, slots=slots))
     assert not made.actions
     assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0: Resizing: half-way"
-    assert waiting(made)[1] == "GrowVolume demo-1: one at a time: demo-0 comes first"
+    assert waiting(made)[1] == "GrowVolume demo-1: one at a time, after demo-0"
 
 
 def test_disk_that_cannot_grow_is_left_and_the_condition_says_why() -> None:
@@ -76,7 +76,7 @@ def test_disk_that_is_not_bound_is_not_asked() -> None:
     """The API server would refuse it; the one that is made gets its size."""
     made = plan(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10, capacity_bytes=0))
     assert not grown(made)
-    assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0 is not bound to a volume yet"
+    assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0 is not bound yet"
 
 
 @pytest.mark.parametrize("sizes", [(20, 20, 20), (30, 20, 40)])
@@ -114,7 +114,7 @@ def test_workload_is_made_anew_for_larger_disks_and_its_pods_stay() -> None:
         ("0: leader\n1: voter\n2: voter down=5", "demo-2 is not running"),
         ("0: voter\n1: voter\n2: voter", "no leader is known"),
         ("0: leader\n1: voter\n2: voter unready=5", "demo-2 is not ready"),
-        ("0: leader\n1: voter\n2: voter\n3: voter", "4 pods are kept, 3 are wanted"),
+        ("0: leader\n1: voter\n2: voter\n3: voter", "the workload has 4 pods, spec.replicas is 3"),
     ],
 )
 def test_workload_is_not_taken_away_while_a_pod_may_need_it(picture: str, blocker: str) -> None:
@@ -144,4 +144,4 @@ def test_workload_is_not_made_anew_over_a_gap_that_may_not_be_filled() -> None:
     slots[2] = msgspec.structs.replace(slots[2], volume=Unknown("it is being deleted"))
     made = plan(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
     assert not [one for one in made.actions if isinstance(one, EnsureWorkload)]
-    assert "EnsureWorkload demo-2: the disk of demo-2 cannot be seen: it is being deleted" in waiting(made)
+    assert "EnsureWorkload demo-2: the volume of demo-2 cannot be observed: it is being deleted" in waiting(made)

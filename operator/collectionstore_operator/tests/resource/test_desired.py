@@ -125,18 +125,18 @@ def test_null_counts_as_absent() -> None:
         ({"raft": {"profile": "Fast"}}, "spec.raft.profile: 'Fast' is not allowed; allowed: default or fast"),
         (
             {"raft": {"heartbeatMilliseconds": 4}},
-            "spec.raft.heartbeatMilliseconds: 4 is not allowed; allowed: a whole number from 5 to 10000",
+            "spec.raft.heartbeatMilliseconds: 4 is not allowed; allowed: an integer from 5 to 10000",
         ),
         (
             {"raft": {"profile": "fast", "heartbeatMilliseconds": 31}},
-            "spec.raft.electionTimeoutMinMilliseconds: 60 is too close to the heartbeat: one late heartbeat would "
-            "cause an election; allowed: at least 62, twice spec.raft.heartbeatMilliseconds",
+            "spec.raft.electionTimeoutMinMilliseconds: 60 is too close to the heartbeat interval: one delayed "
+            "heartbeat would start an election; allowed: at least 62, twice spec.raft.heartbeatMilliseconds",
         ),
-        ({"replicas": "3"}, "spec.replicas: '3' is not allowed; allowed: a whole number from 1 to 9"),
-        ({"replicas": True}, "spec.replicas: true is not allowed; allowed: a whole number from 1 to 9"),
-        ({"replicas": 3.0}, "spec.replicas: 3.0 is not allowed; allowed: a whole number from 1 to 9"),
-        ({"replicas": 0}, "spec.replicas: 0 is not allowed; allowed: a whole number from 1 to 9"),
-        ({"replicas": 11}, "spec.replicas: 11 is not allowed; allowed: a whole number from 1 to 9"),
+        ({"replicas": "3"}, "spec.replicas: '3' is not allowed; allowed: an integer from 1 to 9"),
+        ({"replicas": True}, "spec.replicas: true is not allowed; allowed: an integer from 1 to 9"),
+        ({"replicas": 3.0}, "spec.replicas: 3.0 is not allowed; allowed: an integer from 1 to 9"),
+        ({"replicas": 0}, "spec.replicas: 0 is not allowed; allowed: an integer from 1 to 9"),
+        ({"replicas": 11}, "spec.replicas: 11 is not allowed; allowed: an integer from 1 to 9"),
         ({"paused": "yes"}, "spec.paused: 'yes' is not allowed; allowed: true or false"),
         ({"storage": "10Gi"}, "spec.storage: '10Gi' is not an object; allowed: an object with size, class, retention"),
         ({"storage": {"size": "ten"}}, "spec.storage.size: 'ten' is not allowed; allowed: a whole size such as 10Gi"),
@@ -144,16 +144,16 @@ def test_null_counts_as_absent() -> None:
         ({"tls": {"client": "Off"}}, "spec.tls.client: 'Off' is not allowed; allowed: Disabled or Required"),
         (
             {"snapshot": {"commands": 999}},
-            "spec.snapshot.commands: 999 is not allowed; allowed: a whole number from 1000 to 100000000",
+            "spec.snapshot.commands: 999 is not allowed; allowed: an integer from 1000 to 100000000",
         ),
         (
             {"resources": {"limits": {"cpu": []}}},
             "spec.resources.limits.cpu: a list is not allowed; "
-            "allowed: a quantity such as 500m or 2Gi or a whole number from 0 to 1125899906842624",
+            "allowed: a quantity such as 500m or 2Gi or an integer from 0 to 1125899906842624",
         ),
         (
             {"resources": {"limits": {"gpu": 1}}},
-            "spec.resources.limits.gpu: the name 'gpu' is not allowed; allowed: cpu or ephemeral-storage or memory",
+            "spec.resources.limits.gpu: the key 'gpu' is not allowed; allowed: cpu or ephemeral-storage or memory",
         ),
         (
             {"replicas": 4},
@@ -162,67 +162,69 @@ def test_null_counts_as_absent() -> None:
         ),
         (
             {"replicas": 1},
-            "spec.replicas: one replica tolerates no failure and keeps no second copy; "
+            "spec.replicas: a single replica tolerates no failure and has no second copy of the data; "
             "allowed: 3, 5, 7 or 9; 1 with spec.unsafe.allowSingleReplica: true",
         ),
         (
             {"raft": {"heartbeatMilliseconds": 151}},
-            "spec.raft.electionTimeoutMinMilliseconds: 300 is too close to the heartbeat: one late heartbeat would "
-            "cause an election; allowed: at least 302, twice spec.raft.heartbeatMilliseconds",
+            "spec.raft.electionTimeoutMinMilliseconds: 300 is too close to the heartbeat interval: one delayed "
+            "heartbeat would start an election; allowed: at least 302, twice spec.raft.heartbeatMilliseconds",
         ),
         (
             {"raft": {"electionTimeoutMaxMilliseconds": 449}},
-            "spec.raft.electionTimeoutMaxMilliseconds: 449 leaves no room to draw at random: members would tie; "
+            "spec.raft.electionTimeoutMaxMilliseconds: 449 leaves no range for randomized election timeouts: "
+            "votes would split; "
             "allowed: at least 450, electionTimeoutMinMilliseconds plus heartbeatMilliseconds",
         ),
         (
             {"pod": {"labels": {"app.kubernetes.io/name": "x"}}},
-            "spec.pod.labels: it would replace a label or annotation that the operator sets; allowed: any but "
+            "spec.pod.labels: it would override a label or annotation set by the operator; allowed: any key except "
             "app.kubernetes.io/component, app.kubernetes.io/instance, app.kubernetes.io/managed-by, "
-            "app.kubernetes.io/name, app.kubernetes.io/version, collectionstore.io/cluster and those that begin with "
+            "app.kubernetes.io/name, app.kubernetes.io/version, collectionstore.io/cluster and keys with the prefix "
             "collectionstore.io/",
         ),
         (
             {"pod": {"labels": {"a b": "x"}}},
-            "spec.pod.labels['a b']: the name 'a b' is not allowed; allowed: a key such as example.com/team",
+            "spec.pod.labels['a b']: the key 'a b' is not allowed; allowed: a key such as example.com/team",
         ),
         (
             {"pod": {"labels": {f"k{number}": "" for number in range(33)}}},
-            "spec.pod.labels: 33 are not allowed; allowed: at most 32",
+            "spec.pod.labels: 33 items are not allowed; allowed: at most 32",
         ),
         (
             {"pod": {"environment": [{"name": "COLLECTIONSTORE_NAME", "value": "x"}]}},
-            "spec.pod.environment[0].name: it is a setting that follows from the resource; "
-            "allowed: any but COLLECTIONSTORE_...",
+            "spec.pod.environment[0].name: the variable is a setting that the operator derives from the resource; "
+            "allowed: any name without the prefix COLLECTIONSTORE_",
         ),
         (
             {"pod": {"environment": [{"name": "TZ"}, {"name": "A"}, {"name": "TZ"}]}},
-            "spec.pod.environment[2]: the name 'TZ' occurs twice; allowed: each once",
+            "spec.pod.environment[2]: the name 'TZ' is a duplicate; allowed: unique values",
         ),
         (
             {"pod": {"tolerations": [{"operator": "Exists", "value": "x"}]}},
             "spec.pod.tolerations[0].value: the operator Exists takes no value; "
-            "allowed: none with Exists; any with Equal",
+            "allowed: no value with Exists; any value with Equal",
         ),
         (
             {"pod": {"tolerations": [{"value": "x"}]}},
-            "spec.pod.tolerations[0].operator: without a key every taint matches, whatever its value; "
+            "spec.pod.tolerations[0].operator: an absent key matches every taint and requires the operator "
+            "Exists; "
             "allowed: Exists; Equal with a key",
         ),
         (
             {"pod": {"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}]}},
-            "spec.pod.tolerations[0].tolerationSeconds: only an eviction can be put off, by the effect NoExecute; "
-            "allowed: none, or with effect NoExecute",
+            "spec.pod.tolerations[0].tolerationSeconds: tolerationSeconds requires the effect NoExecute; "
+            "allowed: absent; any with effect NoExecute",
         ),
         ({"spread": {"zones": "Always"}}, "spec.spread.zones: 'Always' is not allowed; allowed: " + POLICIES),
         (
             {"monitoring": {"intervalSeconds": 4}},
-            "spec.monitoring.intervalSeconds: 4 is not allowed; allowed: a whole number from 5 to 3600",
+            "spec.monitoring.intervalSeconds: 4 is not allowed; allowed: an integer from 5 to 3600",
         ),
         (
             {"tls": {"client": "Disabled"}},
-            "spec.tls.client: clients would reach the members over the network in plain text; "
-            "allowed: Required; Disabled with csctl local, on loopback",
+            "spec.tls.client: client traffic would cross the network in plain text; "
+            "allowed: Required; Disabled only with csctl local",
         ),
         ([], "spec: a list is not an object; allowed: an object with " + ", ".join(msgspec.to_builtins(Spec()))),
     ],
@@ -235,13 +237,13 @@ def test_fault_is_told_with_path_and_what_is_allowed(spec: object, message: str)
 @pytest.mark.parametrize(
     ("operator", "values", "fault"),
     [
-        ("In", [], "In and NotIn compare with values"),
+        ("In", [], "In and NotIn require values"),
         ("NotIn", ["a"], ""),
-        ("Exists", ["a"], "Exists and DoesNotExist compare with nothing"),
+        ("Exists", ["a"], "Exists and DoesNotExist take no values"),
         ("DoesNotExist", [], ""),
         ("Gt", ["3"], ""),
-        ("Lt", ["x"], "Gt and Lt compare with one whole number"),
-        ("Gt", ["1", "2"], "Gt and Lt compare with one whole number"),
+        ("Lt", ["x"], "Gt and Lt require one integer"),
+        ("Gt", ["1", "2"], "Gt and Lt require one integer"),
     ],
 )
 def test_node_condition_must_fit_its_operator(operator: str, values: list[str], fault: str) -> None:

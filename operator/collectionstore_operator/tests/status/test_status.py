@@ -111,7 +111,7 @@ def test_conditions_name_the_pod_and_its_trouble() -> None:
     assert message(status, "Degraded") == "demo-2 is not running: Image"
     assert status.members[2].message == "demo-2 is not running: Image"
     assert message(status, "Progressing") == (
-        "demo-2: demo-2 has not come back in time; waits: demo-2 is not running: Image; a new disk would not help"
+        "demo-2: demo-2 has not recovered in time; blocked: demo-2 is not running: Image; a new volume would not help"
     )
 
 
@@ -151,7 +151,10 @@ def test_replaced_member_shows_its_new_incarnation() -> None:
 def test_members_beyond_the_wanted_ones_say_what_they_are() -> None:
     """Pods about to go, and disks that are kept."""
     status = tell(f"{HEALTHY}\n3: stale\n4: left", wanted(3))
-    assert [one.message for one in status.members[3:]] == ["not wanted any more", "its disk is kept, marked as removed"]
+    assert [one.message for one in status.members[3:]] == [
+        "no longer part of the desired state",
+        "removed from the cluster, its volume is retained",
+    ]
     assert [one.role for one in status.members[3:]] == ["None", "None"]
 
 
@@ -266,7 +269,7 @@ def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in
         later = msgspec.structs.replace(observed, now=NOW + days * day_s)
         status = report(desired, later, plan(desired, later), None)
         assert states_of(status)["CertificatesReady"] == expected
-    assert "demo-1 shows one that expires on" in message(status, "CertificatesReady")
+    assert "members have not renewed their certificates: demo-1 (expires on" in message(status, "CertificatesReady")
 
 
 def test_status_is_json_in_the_words_of_kubernetes() -> None:
