@@ -1,7 +1,8 @@
-"""The algebra of configurations: what a change makes of the one in force. Pure values, no log, no roles.
+"""The algebra of configurations: current configuration and change -> next configuration. Knows no log and no roles.
 
-Every change of voters goes through a joint configuration, in which both the old and the new voters must agree, and
-which the leader leaves by itself (thesis 4.3). Learners come and go in one step: they decide nothing.
+Every change of voters goes through a joint configuration, in which majorities of both the old and the new voters must
+agree, and which the leader leaves automatically (thesis 4.3). Learners are added and removed in one step: they have no
+vote.
 
 Invariants of every configuration (`check`):
 - each list is sorted and names a node once;
@@ -17,15 +18,17 @@ from collectionstore_node.raft.messages import Change, ChangeKind, ConfigChange,
 
 
 def next_configuration(configuration: Configuration, change: ConfigChange) -> Configuration:
-    """Return what `change` makes of `configuration`.
+    """Return the configuration that `change` leads to from `configuration`.
 
     Raises `InvalidRequest` with code `not_joint`, `already_joint`, `no_voters`, `duplicate_node` or `invalid_node`.
-    The first voters of an empty configuration are taken as they are: there is nobody to agree with.
+    The first voters of an empty configuration need no joint phase: there is no other quorum to overlap with.
     """
     if not change.changes:
         return _leave_joint(configuration)
     if configuration.joint:
-        raise InvalidRequest("already_joint", "the joint configuration has to be left before the next change")
+        raise InvalidRequest(
+            "already_joint", "a joint configuration is active; the next change is allowed once the leader has left it"
+        )
     _check_nodes(change.changes)
     voters, learners = set(configuration.voters), set(configuration.learners)
     demoted: set[NodeId] = set()
@@ -36,10 +39,13 @@ def next_configuration(configuration: Configuration, change: ConfigChange) -> Co
         if step.kind is ChangeKind.ADD_VOTER:
             voters.add(step.node_id)
         elif step.kind is ChangeKind.ADD_LEARNER:
-            # Still a voter of the outgoing set, hence a learner only once that is left.
+            # Still a voter of the outgoing set: it becomes a learner when the joint configuration is left, or one node
+            # would be voter and learner at once.
             (demoted if was_voter else learners).add(step.node_id)
     if not voters:
-        raise InvalidRequest("no_voters", "the change would leave no voter")
+        raise InvalidRequest(
+            "no_voters", "the change would leave the cluster without a voter; at least one is required"
+        )
     if not configuration.voters or voters == set(configuration.voters):
         return Configuration(voters=_sorted(voters), learners=_sorted(learners))
     return Configuration(
@@ -52,9 +58,9 @@ def next_configuration(configuration: Configuration, change: ConfigChange) -> Co
 
 
 def _leave_joint(configuration: Configuration) -> Configuration:
-    """Return `configuration` after leaving its joint phase: `voters` decide alone, `learners_next` are learners."""
+    """Return `configuration` after leaving the joint phase: `voters` decide alone, `learners_next` become learners."""
     if not configuration.joint:
-        raise InvalidRequest("not_joint", "there is no joint configuration to leave")
+        raise InvalidRequest("not_joint", "no joint configuration is active, so there is none to leave")
     learners = set(configuration.learners) | set(configuration.learners_next)
     return Configuration(voters=configuration.voters, learners=_sorted(learners))
 
@@ -62,18 +68,18 @@ def _leave_joint(configuration: Configuration) -> Configuration:
 def _check_nodes(changes: tuple[Change, ...]) -> None:
     nodes = [step.node_id for step in changes]
     if min(nodes) < 1:
-        raise InvalidRequest("invalid_node", "node ids are at least 1")
+        raise InvalidRequest("invalid_node", "a node id in the change is below 1; node IDs are at least 1")
     if len(set(nodes)) < len(nodes):
-        raise InvalidRequest("duplicate_node", "a change names each node once")
+        raise InvalidRequest("duplicate_node", "a node appears twice in the change; each may appear once")
 
 
 def find_violation(configuration: Configuration) -> str | None:
-    """Return which invariant `configuration` breaks, or None."""
+    """Return the invariant that `configuration` violates, or None."""
     voters, outgoing = set(configuration.voters), set(configuration.outgoing)
     learners, learners_next = set(configuration.learners), set(configuration.learners_next)
     lists = (configuration.voters, configuration.outgoing, configuration.learners, configuration.learners_next)
     if any(list(nodes) != sorted(set(nodes)) for nodes in lists):
-        return "a list is not sorted or names a node twice"
+        return "a list is not sorted or contains a node twice"
     if any(nodes and nodes[0] < 1 for nodes in lists):
         return "a node id is below 1"
     if learners & (voters | outgoing):
@@ -81,7 +87,7 @@ def find_violation(configuration: Configuration) -> str | None:
     if not learners_next <= outgoing - voters:
         return "a learner of the next configuration is not an outgoing voter"
     if not outgoing and (learners_next or configuration.auto_leave):
-        return "leftovers of a joint configuration"
+        return "learners_next or auto_leave outside a joint configuration"
     if not voters and (outgoing or learners):
         return "members but no voters"
     return None

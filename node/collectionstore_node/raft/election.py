@@ -1,10 +1,10 @@
 """Elections: who may campaign, who gets a vote, and every change of role (Raft 5.2, 5.4.1; thesis 3.10, 4.2.3, 9.6).
 
 Invariants:
-- at most one vote per term, and it leaves only AFTER it is durable, the candidate's own included;
-- nobody campaigns while a committed membership change is unapplied or a snapshot is being installed, whatever asks
-  for the campaign (etcd-io/etcd#7625, tikv/raft-rs#221);
-- stepping down within a term keeps the vote: clearing it would allow two leaders in one term.
+- a node casts at most one vote per term, and the vote is sent only AFTER it is durable, the candidate's own included;
+- no node campaigns with a committed, unapplied membership change or a pending snapshot, whatever triggers the campaign
+  (etcd-io/etcd#7625, tikv/raft-rs#221);
+- stepping down within a term keeps the vote; clearing it would allow two leaders in one term.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from collectionstore_node.raft.tracker.quorum import VoteResult, vote_result
 
 
 def become_follower(state: RaftState, term: Term, leader: NodeId) -> None:
-    """Follow `leader` (or nobody, NO_NODE) in `term`, which is the present term or a later one."""
+    """Become a follower of `leader`, NO_NODE if unknown, in `term`, which is the current term or a later one."""
     if term < state.term:
-        raise InvariantViolated(f"the term would fall from {state.term} to {term}")
+        raise InvariantViolated(f"the term would decrease from {state.term} to {term}")
     _drop_leadership(state)
+    # The vote belongs to the term, not to the role: it is cleared when the term advances and never on a step-down
+    # within it. CCF's `pre_vote_double_leader` scenario elects two leaders in one term the other way.
     if term > state.term:
         _enter_term(state, term, vote=NO_NODE)
     state.role = Role.FOLLOWER
@@ -44,28 +46,33 @@ def _enter_term(state: RaftState, term: Term, vote: NodeId) -> None:
     state.term = term
     state.vote = vote
     state.leader_of_term = NO_NODE
-    # Nobody waits for acknowledgements of an earlier term, and the entries they speak of may be replaced before they
-    # are ever stored.
+    # Drop acknowledgements queued in the old term. They wait for a sync, and the new leader may replace the entries
+    # that they acknowledge BEFORE that sync. No leader of the old term is left to use them anyway.
     state.messages_after_append = [m for m in state.messages_after_append if type(m) is not AppendReply]
 
 
 def _drop_leadership(state: RaftState) -> None:
     if state.leadership is not None:
+        # Reads of other nodes are not failed here: they expire there, or fail as soon as the new leader is heard.
         state.failed_reads.extend(state.leadership.reads.own_requests())
+        # Progress, transfer, uncommitted size and read rounds go as one object, so none can outlive the leadership: a
+        # transfer that does blocks all writes of the next one (databendlabs/openraft#1747, hashicorp/raft#581).
         state.leadership = None
 
 
 def may_campaign(state: RaftState) -> bool:
-    """Whether this node could lead, as far as it knows."""
+    """Whether this node is promotable: a voter, not the leader, with no pending snapshot or unapplied change."""
     log = state.log
     if state.role is Role.LEADER or not state.is_voter() or log.pending_snapshot is not None:
         return False
-    # The changes may take the vote away from this node, or from those that it would ask.
+    # Configurations take effect when applied. With a committed change unapplied this node would count votes by a
+    # configuration that the cluster has left: {1,2,3} and {1,..,5} have disjoint majorities, hence two leaders
+    # (etcd-io/etcd#7625, etcd-io/etcd#11284).
     return not log.has_change(Index(log.applied + 1), Index(log.commit + 1))
 
 
 def campaign(state: RaftState, *, transfer: bool = False) -> None:
-    """Stand for election, if this node may: first ask whether it could win, unless the leader ordered it to run."""
+    """Start an election if this node may campaign; with a pre-vote, unless the leader requested it (`transfer`)."""
     if not may_campaign(state):
         return
     if state.settings.pre_vote and not transfer:
@@ -76,11 +83,14 @@ def campaign(state: RaftState, *, transfer: bool = False) -> None:
 
 def _become_pre_candidate(state: RaftState) -> None:
     state.role = Role.PRE_CANDIDATE
+    # No leader from here on, or this node would reject its own pre-vote round, and those of others, out of loyalty to
+    # a leader that it just gave up on (hashicorp/raft#605).
     state.follow(NO_NODE)
     state.reset_election_timeout()
+    # The term is NOT incremented: a partitioned node must not come back with a term that deposes the leader.
     for voter in _other_voters(state):
         state.send(_vote_request(state, voter, Term(state.term + 1), pre_vote=True))
-    # A pre-vote binds nobody, so one's own counts at once.
+    # A pre-vote commits a node to nothing, so nothing has to be durable before its own counts.
     state.votes = {state.node_id: True}
     _count_votes(state)
 
@@ -90,10 +100,11 @@ def _become_candidate(state: RaftState, *, transfer: bool) -> None:
     state.role = Role.CANDIDATE
     state.follow(NO_NODE)
     state.reset_election_timeout()
+    # Empty: the own vote counts once it is durable, see `count_own_vote`.
     state.votes = {}
     for voter in _other_voters(state):
-        # AFTER the own vote is durable: a node that won without it could crash, win the same term again from the
-        # same voters, and write other entries under the same term.
+        # AFTER the own vote is durable (thesis 3.8). A candidate that won without it could crash, restart in the old
+        # term, win the same term again, and append different entries under the same index and term.
         state.send_after_append(_vote_request(state, voter, state.term, transfer=transfer))
 
 
@@ -120,7 +131,7 @@ def _other_voters(state: RaftState) -> list[NodeId]:
 
 
 def count_own_vote(state: RaftState) -> None:
-    """Count the candidate's vote for itself once it is durable."""
+    """Count the candidate's vote for itself, AFTER it is durable."""
     if state.role is Role.CANDIDATE and state.durable.term == state.term and state.durable.vote == state.node_id:
         state.votes[state.node_id] = True
         _count_votes(state)
@@ -133,64 +144,75 @@ def _count_votes(state: RaftState) -> None:
     elif result is VoteResult.WON and state.role is Role.PRE_CANDIDATE:
         _become_candidate(state, transfer=False)
     elif result is VoteResult.WON and state.votes.get(state.node_id):
+        # A majority of others is not enough: the own vote must be durable before this node acts as leader.
         _become_leader(state)
 
 
 def _become_leader(state: RaftState) -> None:
-    """Lead the term: know nothing of the followers, and open the term with a no-op (Raft 8, thesis 6.4)."""
+    """Become the leader of the term, with no knowledge of the followers, and append the term's no-op entry."""
     state.elected_by = frozenset(voter for voter, granted in state.votes.items() if granted)
     log = state.log
     if log.count_changes(Index(log.commit + 1), Index(log.last_index + 1), at_most=2) > 1:
         raise InvariantViolated("two membership changes are uncommitted in one log")
     others = sorted(state.configuration.members() - {state.node_id})
     progress = {member: state.new_progress(recent_active=False) for member in others}
+    # Entries of earlier terms commit only through an entry of this term (Raft 5.4.2), and reads wait for one (Raft 8).
+    # Without the no-op a leader that receives no writes would serve no reads (etcd-io/etcd#7331).
     no_op = log.append_own(state.term, EntryKind.NOOP, b"")
     state.role = Role.LEADER
     state.votes.clear()
     state.reset_election_timeout()
+    # `pending_change` starts at the no-op: no membership change before an entry of this term is applied. It rules out
+    # Ongaro's single-server bug and covers a change that an earlier leader left in the log, without a scan.
     state.leadership = Leadership(term_start=no_op.index, pending_change=no_op.index, progress=progress)
     state.follow(state.node_id)
 
 
 def on_request_vote(state: RaftState, message: RequestVote) -> None:
-    """Vote for a candidate whose log is at least as good, once per term.
+    """Grant the vote if it is free in this term and the candidate's log is at least as up to date (Raft 5.4.1).
 
-    Learners and strangers vote too: they may have been promoted without having learnt it, and only the candidate's
-    configuration says whose vote counts.
+    Learners and removed nodes vote too: this node may have been promoted by a change that it has not received, and a
+    cluster of which only such voters are left could never elect a leader. Whose vote counts is decided by the
+    candidate's configuration (etcd-io/raft `raft.Step`).
     """
     may_vote = (
+        # Repeating a vote is safe and needed: the first reply may be lost.
         state.vote == message.sender
         or (state.vote == NO_NODE and state.leader == NO_NODE)
+        # A pre-vote for a later term conflicts with no vote of this one.
         or (message.pre_vote and message.term > state.term)
     )
     granted = may_vote and state.log.is_up_to_date(message.last_log_index, message.last_log_term)
     if granted and not message.pre_vote:
+        # Only a real vote is recorded and resets the timer: pre-votes could otherwise keep every follower quiet.
         state.vote = message.sender
         state.election_ticks = 0
-    # A grant carries the candidate's term: ours may be lower, and lower terms are ignored. A refusal carries ours.
     reply_vote(state, message, granted=granted)
 
 
 def maybe_commit_by_vote(state: RaftState, message: RequestVote | VoteReply) -> None:
-    """Commit what a peer knows to be committed and this log holds too.
+    """Commit up to an entry that a peer knows to be committed, if this log contains it (tikv/raft-rs does the same).
 
-    A configuration is active when applied, so the last voters of a change may hold the entry that ended it without
-    knowing that it is committed, and would ask for votes of those who left. Those know, and say so, whatever the terms
-    are: what is committed is so in every term. A campaign in the old configuration is over then.
+    Configurations take effect when applied. The remaining voters of a change may hold the entry that completed it
+    without knowing that it is committed; they then need votes of nodes that have left. Those nodes know, and say so
+    here. A committed entry is committed in every term, so this runs whatever the message's term is.
     """
     log = state.log
     if state.leadership is not None or not log.match_term(message.commit_index, message.commit_term):
         return
+    # The commit may reveal an unapplied change, which ends a campaign under the old configuration.
     if log.commit_to(message.commit_index) and state.role is not Role.FOLLOWER and not may_campaign(state):
         become_follower(state, state.term, NO_NODE)
 
 
 def reply_vote(state: RaftState, message: RequestVote, *, granted: bool) -> None:
-    """Queue the answer to a vote request."""
+    """Queue the reply to a vote request; sent AFTER term and vote are durable, rejections too (thesis 3.8)."""
     state.send_after_append(
         VoteReply(
             sender=state.node_id,
             to=message.sender,
+            # A granted pre-vote carries the candidate's future term: with ours it would be ignored as stale. A
+            # rejection carries ours, so that the candidate can adopt a higher term (databendlabs/openraft#1796).
             term=message.term if granted else state.term,
             granted=granted,
             pre_vote=message.pre_vote,
@@ -201,25 +223,29 @@ def reply_vote(state: RaftState, message: RequestVote, *, granted: bool) -> None
 
 
 def on_vote_reply(state: RaftState, message: VoteReply) -> None:
-    """Count a vote, if it answers the present campaign."""
-    wanted = Role.PRE_CANDIDATE if message.pre_vote else Role.CANDIDATE
-    if state.role is not wanted:
+    """Count a vote if it answers the current campaign."""
+    expected = Role.PRE_CANDIDATE if message.pre_vote else Role.CANDIDATE
+    if state.role is not expected:
         return
+    # A pre-vote granted for an earlier campaign says nothing about this one.
     if message.pre_vote and message.granted and message.term != state.term + 1:
         return
-    # The first answer counts: a repeated or reordered one must not turn it.
+    # The first reply counts: a duplicate or a reordered one must not change it.
     state.votes.setdefault(message.sender, message.granted)
     _count_votes(state)
 
 
 def on_timeout_now(state: RaftState, message: TimeoutNow) -> None:
-    """Campaign at once because the leader asks for it (thesis 3.10), and nobody else: it overrides the leases."""
+    """Campaign immediately at the leader's request (thesis 3.10).
+
+    Accepted from the current leader only: the resulting vote requests bypass the voters' leader lease.
+    """
     if state.role is Role.FOLLOWER and message.sender == state.leader:
         campaign(state, transfer=True)
 
 
 def tick(state: RaftState) -> None:
-    """Let time pass for a node that does not lead."""
+    """Advance the clock of a follower or candidate by one tick."""
     state.election_ticks += 1
     if state.forwarded:
         state.failed_reads.extend(state.forwarded.expired(state.tick - state.settings.election_ticks))
@@ -230,11 +256,14 @@ def tick(state: RaftState) -> None:
         return
     state.reset_election_timeout()
     if not state.is_voter():
-        # Cannot campaign, but should not go on naming a leader that is gone.
+        # A learner never campaigns, but must not keep reporting a leader that is gone.
         state.follow(NO_NODE)
 
 
 def _may_campaign_at_once(state: RaftState) -> bool:
-    """Whether there is nobody to wait for: the only voter, unless it led this term and stepped down from it."""
+    """Whether to skip the election timeout: the only voter waits for no other node.
+
+    Not after it led this term: it stepped down because its disk or event loop is stuck, and would do so again.
+    """
     alone = state.configuration.voters == (state.node_id,) and not state.configuration.joint
     return alone and state.role is Role.FOLLOWER and state.leader_of_term != state.node_id

@@ -1,17 +1,18 @@
-"""The log as the algorithm sees it: what is stored, followed by what is only in memory yet.
+"""The log as the algorithm sees it: the stored entries, followed by those that are only in memory yet.
 
 ```
   compacted | stored, read through LogReader | tail: in memory, partly stored
             ^first_index                     ^          ^stable      ^last_index
 ```
 The newest entries stay in memory for a while after they are stored, because they are about to be replicated and
-applied. What is compacted is gone for every reader, even while the tail still remembers it.
+applied. A compacted entry is gone for every reader, even while the tail still holds it.
 
 Invariants:
-- applied <= commit <= last_index, stable <= last_index, and none of applied and commit ever falls;
+- applied <= commit <= last_index, stable <= last_index; applied and commit never decrease;
 - an entry at or below commit is never replaced;
 - `stable` covers an entry only after the driver stored exactly that entry: completions are matched by term, because
   the index may have been overwritten meanwhile (etcd-io/raft, `async_storage_writes_append_aba_race.txt`).
+Names follow etcd-io/raft `log.go`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TAIL_ENTRIES_MAX: Final = 4096
 
 
 class RaftLog:
-    """The log of one node. Plain attributes are for reading; only the methods change them."""
+    """The log of one node. Attributes are read-only outside this class."""
 
     __slots__ = (
         "_reader",
@@ -45,25 +46,27 @@ class RaftLog:
     )
 
     def __init__(self, reader: LogReader, commit: Index, applied: Index) -> None:
-        """Open the stored log. Raises `InvariantViolated` when the parts of the stored state contradict each other."""
+        """Open the stored log. Raises `InvariantViolated` if `commit` or `applied` lies outside of it."""
         snapshot = reader.snapshot()
         last_index = reader.last_index()
         if not snapshot.index <= applied <= last_index:
-            raise InvariantViolated(f"applied {applied} lies outside the log [{snapshot.index}, {last_index}]")
+            raise InvariantViolated(f"applied index {applied} lies outside the log [{snapshot.index}, {last_index}]")
         if commit > last_index:
-            raise InvariantViolated(f"commit {commit} lies beyond the log's end {last_index}: entries were lost")
+            # Committed entries are missing. To wait for them would be a deadlock (bakwc/PySyncObj#197), and to go on
+            # would let this node vote for a leader without them.
+            raise InvariantViolated(f"commit {commit} is beyond the last index {last_index}: entries were lost")
         self._reader = reader
         self._tail: list[Entry] = []
         self._tail_first = last_index + 1
         self._tail_bytes = 0
         self.applied = applied
-        # The stored commit is a hint and may be old; what was applied was committed.
+        # The stored commit index is not synced for its own sake and may be old; an applied entry was committed.
         self.commit = max(commit, applied)
         self.last_index = last_index
         self.last_term = reader.term(last_index)
         self.stable = last_index
         self.pending_snapshot: SnapshotMetadata | None = None
-        """Received and accepted, not yet installed by the driver."""
+        """Accepted from the leader, not yet installed by the driver."""
 
     # Reading
 
@@ -85,6 +88,8 @@ class RaftLog:
                 raise Compacted(index)
             return pending.term
         if index >= self._tail_first:
+            # The tail may reach below the compaction. Its terms must not be used: they would let an append match at an
+            # entry that can no longer be compared by any other path.
             if index < self._reader.first_index() - 1:
                 raise Compacted(index)
             return self._tail[index - self._tail_first].term
@@ -108,24 +113,26 @@ class RaftLog:
         return self._reader.snapshot()
 
     def can_serve_after(self, index: Index) -> bool:
-        """Whether what follows on `index` can still be served from the log."""
+        """Whether the entries after `index` can be served from the log, without a snapshot."""
         return self.first_index() - 1 <= index <= self.last_index
 
     def match_term(self, index: Index, term: Term) -> bool:
-        """Whether the entry at `index` is known and of `term`; by the Log Matching Property all before it match."""
+        """Whether the entry at `index` has `term`; by the Log Matching Property all entries before it match too."""
         try:
             return self.term(index) == term
         except (Compacted, Unavailable):
+            # No match, and never term 0, which would equal the 0 that a message carries before the first entry
+            # (etcd-io/raft 76f1249).
             return False
 
     def is_up_to_date(self, last_index: Index, last_term: Term) -> bool:
-        """Whether a log ending in (`last_index`, `last_term`) is at least as good as this one (Raft 5.4.1)."""
+        """Whether a log ending in (`last_index`, `last_term`) is at least as up to date as this one (Raft 5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
     def find_conflict_by_term(self, index: Index, term: Term) -> tuple[Index, Term]:
         """Return the last (index, term) at or below `index` whose term is at most `term`.
 
-        Terms in a log never fall, so bisection finds it. Below what is known the term is given as 0.
+        Terms never decrease along a log, so bisection finds it. Below the first known entry the term is given as 0.
         """
         lo = self.first_index() - 1
         if index < lo:
@@ -139,7 +146,7 @@ class RaftLog:
     def entries(self, lo: Index, hi: Index, bytes_max: int) -> tuple[Entry, ...]:
         """Return entries `[lo, hi)`, cut after `bytes_max` of data but never empty when `lo < hi`.
 
-        Raises `Compacted`, `Unavailable`, and whatever the reader raises: an unreadable log is never an empty one.
+        Raises `Compacted`, `Unavailable` and the reader's I/O errors: an unreadable log is never an empty one.
         """
         if lo >= hi:
             return ()
@@ -153,6 +160,7 @@ class RaftLog:
         stored = self._reader.entries(lo, Index(min(hi, first)), bytes_max)
         if not stored or stored[0].index != lo:
             raise InvariantViolated(f"the stored log has no entry {lo}")
+        # The reader cut the page short: adding the tail would leave a hole between them.
         if hi <= first or stored[-1].index + 1 < first:
             return stored
         rest = bytes_max - sum([len(entry.data) for entry in stored])
@@ -174,7 +182,7 @@ class RaftLog:
         return min(count, at_most)
 
     def find_conflict(self, entries: Sequence[Entry]) -> int:
-        """Return the position of the first of `entries` that the log lacks or contradicts; their number if none.
+        """Return the position of the first of `entries` that is missing or in conflict; their number if none.
 
         The caller has checked that the entry before them matches.
         """
@@ -185,16 +193,18 @@ class RaftLog:
                 return position
         return len(entries)
 
-    # For the next Ready
+    # Work for the next Ready
 
     def unstable(self) -> tuple[Entry, ...]:
-        """Return the entries that the driver has not stored yet."""
+        """Return the entries that are not durable yet."""
         if self.stable == self.last_index:
             return ()
         return tuple(self._tail[self.stable + 1 - self._tail_first :])
 
     def has_next_committed(self) -> bool:
         """Whether there are committed entries that are durable here and not applied."""
+        # min(commit, stable): an entry may be committed by the others before it is durable here. Applied first and then
+        # lost in a crash, it would leave a state machine ahead of its log.
         return self.applied < min(self.commit, self.stable) and self.pending_snapshot is None
 
     def next_committed(self, bytes_max: int) -> tuple[Entry, ...]:
@@ -203,23 +213,23 @@ class RaftLog:
             return ()
         return self.entries(Index(self.applied + 1), Index(min(self.commit, self.stable) + 1), bytes_max)
 
-    # Changing
+    # Updates
 
     def append_own(self, term: Term, kind: EntryKind, data: bytes) -> Entry:
-        """Append what this node proposes as the leader of `term`, and return the entry."""
+        """Append an entry proposed by this node as the leader of `term`, and return it."""
         index = Index(self.last_index + 1)
         entry = Entry(index, term, kind, data, chain_hash(self.chain(self.last_index), index, term, kind, data))
         self._push((entry,))
         return entry
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Append `entries`, replacing whatever the log holds from the first of them on.
+        """Append `entries`, replacing the log's suffix from the first of them on.
 
-        Raises `InvariantViolated` for a gap, or when a committed entry would be replaced.
+        Raises `InvariantViolated` for a gap, or if a committed entry would be replaced.
         """
         first = entries[0].index
         if first > self.last_index + 1:
-            raise InvariantViolated(f"entry {first} does not follow on {self.last_index}")
+            raise InvariantViolated(f"entry {first} leaves a gap after the last index {self.last_index}")
         if first <= self.last_index:
             self._truncate(first)
         self._push(entries)
@@ -232,7 +242,7 @@ class RaftLog:
 
     def _truncate(self, first: Index) -> None:
         if first <= self.commit:
-            raise InvariantViolated(f"entry {first} would be replaced, but {self.commit} is committed")
+            raise InvariantViolated(f"entry {first} would be replaced, but the commit index is {self.commit}")
         if first <= self._tail_first:
             self._tail.clear()
             self._tail_first = first
@@ -240,19 +250,21 @@ class RaftLog:
         else:
             del self._tail[first - self._tail_first :]
             self._tail_bytes = sum([len(entry.data) for entry in self._tail])
+        # The stored suffix is being replaced: what comes in its place is not durable, whatever its index.
         self.stable = Index(min(self.stable, first - 1))
 
     def commit_to(self, index: Index) -> bool:
-        """Raise commit to `index` and return whether it rose. Raises `InvariantViolated` beyond the log's end."""
+        """Advance commit to `index`; return whether it advanced. Raises `InvariantViolated` beyond the last index."""
+        # A delayed message carries an old commit index; commit never decreases (bakwc/PySyncObj#166).
         if index <= self.commit:
             return False
         if index > self.last_index:
-            raise InvariantViolated(f"commit {index} lies beyond the log's end {self.last_index}: entries were lost")
+            raise InvariantViolated(f"commit {index} is beyond the last index {self.last_index}: entries were lost")
         self.commit = index
         return True
 
     def restore(self, snapshot: SnapshotMetadata) -> None:
-        """Replace the whole log by `snapshot`, which the driver is about to install."""
+        """Replace the whole log by `snapshot`, which the driver installs with the next Ready."""
         self.pending_snapshot = snapshot
         self._tail.clear()
         self._tail_first = snapshot.index + 1
@@ -262,16 +274,19 @@ class RaftLog:
         self.commit = snapshot.index
         self.stable = snapshot.index
 
-    # What the driver has done
+    # Completions by the driver
 
     def stable_snapshot_to(self, snapshot: SnapshotMetadata) -> None:
-        """Record that the driver installed `snapshot`; a newer one may have been accepted meanwhile."""
+        """Record that the driver installed `snapshot`."""
+        # A newer one may have been accepted meanwhile and is still to be installed (etcd-io/etcd#18055).
         if self.pending_snapshot is not None and self.pending_snapshot.index == snapshot.index:
             self.pending_snapshot = None
         self.applied_to(snapshot.index)
 
     def stable_to(self, entries: Sequence[Entry]) -> None:
-        """Record that the driver made `entries` durable, so far as they are still part of this log."""
+        """Record that the driver made `entries` durable, as far as they are still part of this log."""
+        # Backwards to the newest one that is still here. Index AND term: while the write was running, a new leader may
+        # have replaced the suffix, and the old write must not make the new entries count as durable (ABA race).
         for entry in reversed(entries):
             if entry.index <= self.stable:
                 return
@@ -283,11 +298,13 @@ class RaftLog:
     def applied_to(self, index: Index) -> None:
         """Record that the driver applied everything up to `index`."""
         if not self.applied <= index <= self.commit:
-            raise InvariantViolated(f"applied cannot go from {self.applied} to {index} with commit at {self.commit}")
+            raise InvariantViolated(
+                f"applied index cannot move from {self.applied} to {index} with commit {self.commit}"
+            )
         self.applied = index
 
     def _shrink_tail(self) -> None:
-        """Bound the memory of the tail: drop its oldest half once it is too large, but nothing that is not stored."""
+        """Bound the tail: once it is too large, drop its oldest half, but only entries that are durable."""
         if self._tail_bytes <= TAIL_BYTES_MAX and len(self._tail) <= TAIL_ENTRIES_MAX:
             return
         count = 0

@@ -1,7 +1,7 @@
-"""The port through which the core reads the stored part of the log; `memory_log` is its in-memory double.
+"""The port through which the core reads the stored part of the log (etcd-io/raft `Storage`).
 
-Reads are synchronous and must be quick: the adapter keeps the recent tail in memory. Writes never pass through here;
-they are effects in `Ready`.
+Reads are synchronous and must be fast: the adapter caches the recent entries. There are no writes here; they are
+effects in `Ready`.
 """
 
 from __future__ import annotations

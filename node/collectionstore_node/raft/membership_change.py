@@ -1,10 +1,11 @@
-"""Membership changes in the log: when one may be proposed, what applying it does, and how a joint phase ends.
+"""Membership changes in the log: when one may be proposed, how it is applied, and how a joint configuration is left.
 
-A configuration is active when its entry is applied. That is safe because of three rules (etcd-io/etcd#7625):
-1. a leader appends a change only after it applied every earlier one, and an entry of its own term: `propose`;
-2. nobody campaigns with a committed change unapplied: `election.may_campaign`;
-3. who holds a change in its log knows durably that every earlier one is committed: a message that would break this is
-   rejected by `validation`, and `Ready` stores the commit index in the batch of the entries.
+A configuration takes effect when its entry is APPLIED, as in etcd-io/raft and tikv/raft-rs, not when it is appended as
+in the thesis. Three rules make that safe (etcd-io/etcd#7625):
+1. a leader appends a change only after it has applied every earlier one and an entry of its own term: `propose`;
+2. a node with a committed, unapplied change does not campaign: `election.may_campaign`;
+3. a node that holds a change in its log knows durably that every earlier one is committed: `validation` rejects a
+   message that would break this, and `Ready` stores the commit index in the same batch as the entries.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ from collectionstore_node.raft.state import Leadership, RaftState
 
 
 def propose(state: RaftState, leadership: Leadership, change: ConfigChange) -> Entry:
-    """Append `change`. Raises `ChangePending` while another one runs, `InvalidRequest` for one that cannot work."""
+    """Append `change`. Raises `ChangePending` while another one is in progress, `InvalidRequest` if it is invalid."""
+    # Two changes in the log at once could lead from {1,2,3} to {1,..,5} with disjoint majorities in between. On a new
+    # leader `pending_change` is its own no-op, so a change of an earlier leader, committed or not, is covered too.
     if leadership.pending_change > state.log.applied:
         raise ChangePending(
-            f"index {leadership.pending_change} may hold a membership change and is not applied yet "
-            f"(applied: {state.log.applied})"
+            f"the last membership change may be at index {leadership.pending_change}, and only "
+            f"{state.log.applied} is applied; retry when it is"
         )
     if state.configuration.joint and change.changes:
-        raise ChangePending("the joint configuration of the last change is not left yet")
+        raise ChangePending(
+            "the cluster is still in the joint configuration of the last change; retry when the leader has left it"
+        )
     next_configuration(state.configuration, change)
     return _append(state, leadership, change)
 
@@ -47,26 +52,27 @@ def _append(state: RaftState, leadership: Leadership, change: ConfigChange) -> E
 
 
 def maybe_leave_joint(state: RaftState) -> None:
-    """Propose to leave the joint configuration once the change that entered it is applied.
-
-    Asked after every applied entry, so that a lost proposal, an aborted transfer or a new leader cannot leave the
-    cluster joint (etcd-io/etcd#12136). The proposal moves `pending_change`, so there is never a second one
-    (etcd-io/etcd#12582).
-    """
+    """Propose to leave the joint configuration once the change that entered it is applied."""
     leadership = state.leadership
     if leadership is None or not state.configuration.auto_leave:
         return
+    # Evaluated after every apply and every tick: a lost proposal, an aborted transfer or a new leader must not leave
+    # the cluster joint forever (etcd-io/etcd#12136). Only AFTER the entry that entered it is applied, hence committed:
+    # a recovered leader that left earlier broke the overlap of the quorums (camunda/camunda#60086). The proposal moves
+    # `pending_change`, so there is no second one, whose apply would be a violation (etcd-io/etcd#12582).
     if leadership.pending_change <= state.log.applied and not leadership.transferee:
         _append(state, leadership, ConfigChange())
 
 
 def apply(state: RaftState, entry: Entry) -> Configuration:
-    """Activate the change in a committed `entry` and return the configuration now in force."""
+    """Apply the change in a committed `entry` and return the configuration that is now active."""
     was_joint = state.configuration.joint
     try:
         configuration = next_configuration(state.configuration, decode_change(entry.data))
     except (InvalidRequest, msgspec.DecodeError) as error:
-        raise InvariantViolated(f"entry {entry.index} holds a change that cannot be applied: {error}") from error
+        raise InvariantViolated(
+            f"entry {entry.index} holds a membership change that cannot be applied: {error}"
+        ) from error
     activate(state, configuration)
     if was_joint and not configuration.joint and state.leadership is not None:
         _append_barrier(state, state.leadership)
@@ -74,7 +80,7 @@ def apply(state: RaftState, entry: Entry) -> Configuration:
 
 
 def activate(state: RaftState, configuration: Configuration) -> None:
-    """Put `configuration` in force. A leader adapts its followers, its quorum and a running transfer."""
+    """Switch to `configuration`; a leader updates its followers, its quorum and a running transfer."""
     state.configuration = configuration
     leadership = state.leadership
     if leadership is None:
@@ -83,27 +89,29 @@ def activate(state: RaftState, configuration: Configuration) -> None:
     for node_id in [node_id for node_id in leadership.progress if node_id not in members]:
         del leadership.progress[node_id]
     for node_id in sorted(members - leadership.progress.keys() - {state.node_id}):
-        # Counts as heard, or check-quorum could fire before the new member had a chance to answer.
+        # Counts as active: check-quorum could otherwise depose the leader before a new member had time to reply.
         leadership.progress[node_id] = progress = state.new_progress(recent_active=True)
         progress.append_pending = True
     if leadership.transferee not in configuration.voters:
         leadership.transferee = NO_NODE
     leadership.replication_pending = True
+    # A smaller quorum may already be reached, and no further acknowledgement may come to notice it.
     maybe_commit(state)
     confirm_reads(state)
 
 
 def _append_barrier(state: RaftState, leadership: Leadership) -> None:
-    """Append one more entry behind the one that left the joint configuration; its commit completes the change.
+    """Append a barrier, a no-op entry after the one that left the joint configuration.
 
-    The new voters hold the entry that left, but may not know that it is committed. Were the old voters switched off
-    now and the leader lost, the rest would wait for the old voters for ever. Who acknowledges the seal has stored a
-    commit index beyond the change with it. So nothing is over before the seal is applied: no new change is taken
-    until then, and a leader that led itself out of the voters stays as long.
+    The new voters hold the entry that left, but may not know that it is committed. If the operator deleted the removed
+    members now and the leader failed, the rest would still be in the joint configuration and wait for their votes
+    forever. A voter that acknowledges the barrier has stored, in the same batch, a commit index at or beyond the
+    change. So the change is complete when the barrier is applied: no other one is accepted before that, and a leader
+    that is no longer a voter stays until then.
     """
-    seal = state.log.append_own(state.term, EntryKind.NOOP, b"")
-    leadership.pending_change = seal.index
+    barrier = state.log.append_own(state.term, EntryKind.NOOP, b"")
+    leadership.pending_change = barrier.index
     leadership.replication_pending = True
     if state.node_id not in state.configuration.voters:
-        leadership.step_down_index = seal.index
+        leadership.step_down_index = barrier.index
         leadership.transferee = NO_NODE

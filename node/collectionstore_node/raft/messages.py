@@ -1,12 +1,12 @@
-"""The values that Raft exchanges and stores: entries, hard state, configurations and the RPCs.
+"""The values that Raft stores and sends: entries, hard state, configurations and the RPCs.
 
-Field names follow Figure 2 of the Raft paper. Every struct is frozen and encodes to a msgpack array, so the
-same value goes to a peer and to disk. Knows nothing of sockets, files or time.
+Field names follow Figure 2 of the Raft paper. Every struct is frozen and encodes to a msgpack array, the same on the
+wire and on disk. No sockets, files or time in here.
 
 Invariants:
 - indexes start at 1, terms at 1; 0 means "none"; ranges are half-open `[lo, hi)`;
 - `Entry.chain` covers every entry up to and including this one, so equal chains at an index mean equal logs;
-- a `NodeId` is an incarnation: drawn once per data directory, never used again after removal.
+- a `NodeId` is an incarnation: generated once per data directory, never reused after removal.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _CHAIN_HEAD = struct.Struct(">QQB")
 
 
 class EntryKind(enum.IntEnum):
-    """What an entry means to the driver."""
+    """How the driver handles an entry."""
 
     COMMANDS = 0
     """Opaque bytes for the state machine."""
     CHANGE = 1
     """An encoded `ConfigChange`; becomes active when applied."""
     NOOP = 2
-    """The first entry of a leader's term, and what a refused change turns into."""
+    """The first entry of a leader's term, and the barrier after a membership change."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -60,9 +60,9 @@ def chain_hash(previous: bytes, index: Index, term: Term, kind: EntryKind, data:
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What must be durable before any message that rests on it leaves the node (Figure 2, persistent state).
+    """State that must be durable BEFORE any message that depends on it is sent (Figure 2, persistent state).
 
-    `commit` is a hint that speeds up restarts; losing its latest value is harmless.
+    `commit` only speeds up restarts; losing its latest value is harmless.
     """
 
     term: Term = Term(0)
@@ -71,7 +71,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
-    """Who takes part. Joint while `outgoing` is not empty (thesis 4.3); all tuples are sorted.
+    """Voters and learners. Joint while `outgoing` is not empty (thesis 4.3); all tuples are sorted.
 
     `learners_next` are voters of `outgoing` that become learners when the joint configuration is left.
     """
@@ -112,7 +112,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
 class ConfigChange(msgspec.Struct, frozen=True, array_like=True):
     """An atomic change of membership.
 
-    Any change of voters goes through a joint configuration that the leader leaves by itself. Empty `changes` mean
+    Any change of voters goes through a joint configuration that the leader leaves automatically. Empty `changes` mean
     "leave the joint configuration". `context` is opaque to Raft: names, addresses and fencing for the state machine.
     """
 
@@ -121,7 +121,7 @@ class ConfigChange(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SnapshotMetadata(msgspec.Struct, frozen=True, array_like=True):
-    """Where a snapshot stands in the log: the last entry it covers, and the configuration applied there."""
+    """Position of a snapshot: the last entry that it covers, and the configuration applied there."""
 
     index: Index = Index(0)
     term: Term = Term(0)
@@ -132,7 +132,7 @@ class SnapshotMetadata(msgspec.Struct, frozen=True, array_like=True):
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """RequestVote, and PreVote when `pre_vote` (thesis 9.6): `term` is then the term it would campaign in.
 
-    `transfer` marks a campaign ordered by the leader (thesis 3.10), which overrides the voters' lease.
+    `transfer` marks a campaign requested by the leader (thesis 3.10), which bypasses the voters' leader lease.
     (`commit_index`, `commit_term`) is the last entry the sender knows to be committed, as in `VoteReply`.
     """
 
@@ -148,10 +148,10 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Answer to `RequestVote`. A granted pre-vote carries the term asked for, a refused one the voter's own.
+    """Reply to `RequestVote`. A granted pre-vote carries the requested term, a rejected one the voter's own.
 
-    (`commit_index`, `commit_term`) is the last entry the sender knows to be committed. A candidate that holds it learns
-    so that a membership change is over, which it may need in order to win at all (tikv/raft-rs does the same).
+    (`commit_index`, `commit_term`) is the last entry that the sender knows to be committed. It tells a candidate that a
+    membership change is complete, without which it may be unable to win (tikv/raft-rs does the same).
     """
 
     sender: NodeId
@@ -164,7 +164,7 @@ class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Replicate `entries`, which follow directly on (`prev_log_index`, `prev_log_term`)."""
+    """Replicate `entries`, which directly follow (`prev_log_index`, `prev_log_term`)."""
 
     sender: NodeId
     to: NodeId
@@ -176,11 +176,10 @@ class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Answer to `AppendEntries` and to a finished `InstallSnapshot`.
+    """Reply to `AppendEntries` and to a completed `InstallSnapshot`.
 
-    Accepted: `index` is the highest index known to match, durable on the sender. Rejected: `index` is the
-    `prev_log_index` refused, and (`hint_index`, `hint_term`) the last entry that could still match (etcd's fast
-    backtracking).
+    Accepted: `index` is the highest index known to match, durable on the sender. Rejected: `index` is the rejected
+    `prev_log_index`, and (`hint_index`, `hint_term`) the last entry that can match (etcd's fast backtracking).
     """
 
     sender: NodeId
@@ -193,9 +192,10 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Leader's sign of life. `leader_commit` never exceeds what `to` is known to hold.
+    """Leader's heartbeat. `leader_commit` never exceeds the index at which `to` is known to match.
 
-    `read_sequence` is an internal counter, never a caller's id (etcd-io/raft#397).
+    `read_sequence` is an internal counter, never a caller's ID: with a reused ID an old reply confirms a new read
+    (etcd-io/raft#397).
     """
 
     sender: NodeId
@@ -206,7 +206,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """Answer to `Heartbeat`, echoing its `read_sequence`."""
+    """Reply to `Heartbeat`, with the same `read_sequence`."""
 
     sender: NodeId
     to: NodeId
@@ -217,8 +217,8 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
 class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """The follower needs entries that the leader has compacted away.
 
-    The bytes travel beside the protocol: the driver moves them first and steps this message at the follower when
-    they are there and verified.
+    The content is transferred outside of the protocol: the driver steps this message at the follower once the file is
+    received and verified.
     """
 
     sender: NodeId
@@ -245,7 +245,7 @@ class ReadIndexRequest(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
 
 class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """The leader's answer: a state applied up to `index` may serve the read."""
+    """The leader's reply: a state machine that has applied `index` may serve the read."""
 
     sender: NodeId
     to: NodeId
@@ -285,7 +285,7 @@ def decode_messages(data: bytes | memoryview) -> tuple[Message, ...]:
     try:
         return _messages_decoder.decode(data)
     except RecursionError as error:
-        # Arrays in arrays in arrays, in a field that would be skipped: no DecodeError for msgspec.
+        # msgspec raises RecursionError, not DecodeError, for deeply nested arrays, even in a field that it skips.
         raise msgspec.DecodeError(str(error)) from error
 
 

@@ -1,7 +1,7 @@
-"""`RaftNode`: the one entrance to the core. Events in, `Ready` out; see the package docstring for a driver's duties.
+"""`RaftNode`: the API of the core. Events in, `Ready` out; see the package docstring for the duties of a driver.
 
-This module holds the gate of terms, the order of a Ready and of its completion; what the events mean is in
-`election`, `follower`, `leader`, `replication` and `changes`.
+This module builds a Ready and processes its completion. The handlers of the events are in `election`, `follower`,
+`leader`, `replication` and `membership_change`; `term_gate` runs before them.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ _HANDLERS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
 
 
 class RaftNode:
-    """One member of a Raft group, without clock, disk or network. Not thread-safe, and never blocks.
+    """One member of a Raft group, without clock, disk or network. Not thread-safe, never blocks.
 
-    Raises `InvariantViolated` when the stored state contradicts itself, when the driver breaks the order of
-    `Ready`, or when the algorithm meets what it excludes: the process must stop then.
+    Raises `InvariantViolated` if the stored state contradicts itself, if the driver breaks the Ready protocol, or if
+    an invariant of the algorithm fails: the process must stop.
     """
 
     def __init__(
@@ -75,15 +75,17 @@ class RaftNode:
         applied: Index,
         random_ticks: Callable[[int, int], int],
     ) -> None:
-        """Start from what the disk holds.
+        """Start from the durable state.
 
         `configuration` and `applied` are those of the state machine; `random_ticks(lo, hi)` returns an int in
-        `[lo, hi)` and is the only source of chance.
+        `[lo, hi)` and is the only source of randomness.
         """
         broken = find_violation(configuration)
         if broken is not None:
-            raise InvariantViolated(f"the stored configuration cannot be: {broken}")
+            raise InvariantViolated(f"the stored configuration is invalid: {broken}")
         log = RaftLog(reader, hard_state.commit, applied)
+        # The term is stored no later than the first entry of it. A log from the future means that term and vote were
+        # lost, and with them a vote that may have been counted (bakwc/PySyncObj#84).
         if log.last_term > hard_state.term:
             raise InvariantViolated(f"the log ends in term {log.last_term}, but the stored term is {hard_state.term}")
         self._state = RaftState(
@@ -103,7 +105,7 @@ class RaftNode:
         self._last_change_applied = applied
         self._soft_state = SoftState(self._state.leader, self._state.reported_role())
 
-    # What the driver asks about
+    # Queries
 
     @property
     def node_id(self) -> NodeId:
@@ -115,12 +117,12 @@ class RaftNode:
 
     @property
     def leader(self) -> NodeId:
-        """The leader this node follows, itself included; NO_NODE when it knows none."""
+        """The leader of the current term, possibly this node; NO_NODE if unknown."""
         return self._state.leader
 
     @property
     def vote(self) -> NodeId:
-        """Whom this node voted for in its term; NO_NODE for nobody yet."""
+        """The candidate that received this node's vote in the current term; NO_NODE if none did."""
         return self._state.vote
 
     @property
@@ -145,30 +147,32 @@ class RaftNode:
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration in force, which is the applied one."""
+        """The active configuration: the one applied last."""
         return self._state.configuration
 
     def status(self) -> RaftStatus:
-        """Return a view of everything, for status pages, metrics and tests."""
+        """Return a read-only view, for status pages, metrics and tests."""
         return read_status(self._state)
 
     # Events
 
     def tick(self) -> None:
-        """Let one unit of time pass."""
+        """Advance the logical clock by one tick."""
         state = self._state
         state.tick += 1
         if state.leadership is not None:
             leader.tick(state, state.leadership)
-            # An aborted transfer may have held back the end of a joint phase.
+            # A transfer holds back the entry that leaves a joint configuration; the tick may have aborted one.
             membership_change.maybe_leave_joint(state)
         else:
             election.tick(state)
 
     def step(self, message: Message) -> None:
-        """Take a message from a peer. Raises `MessageRejected`, having changed nothing, for an impossible one."""
+        """Process a message from a peer. Raises `MessageRejected`, with no state changed, if it is invalid."""
         state = self._state
+        # BEFORE anything else, the term included: an invalid message must leave no trace.
         validate(state, message)
+        # BEFORE the term gate: a committed entry is committed in every term, and the sender may be in a lower one.
         if isinstance(message, RequestVote | VoteReply):
             election.maybe_commit_by_vote(state, message)
         if message.term != state.term and not term_gate.admit(state, message):
@@ -176,15 +180,19 @@ class RaftNode:
         _HANDLERS[type(message)](state, message)
 
     def propose(self, data: bytes) -> tuple[Index, Term]:
-        """Append commands and return where; they are committed only when they come back in `Ready.committed`.
+        """Append a COMMANDS entry and return its index and term; it is committed once it is in `Ready.committed`.
 
-        Raises `NotLeader`, `LeadershipTransferring` or `Overloaded`; nothing was appended then.
+        Raises `NotLeader`, `LeadershipTransferring` or `Overloaded`, with nothing appended.
         """
         state = self._state
         leadership = self._leadership_for_proposals()
         uncommitted = leadership.uncommitted
+        # Without a limit the log of a leader that cannot commit grows until memory ends. One entry always passes, or an
+        # entry above the limit could never be proposed; empty entries always pass (etcd-io/raft a370b6f).
         if data and uncommitted.total and uncommitted.total + len(data) > state.settings.uncommitted_bytes_max:
-            raise Overloaded(f"{uncommitted.total} bytes are waiting to be committed")
+            raise Overloaded(
+                f"{uncommitted.total} bytes are uncommitted; the limit is {state.settings.uncommitted_bytes_max}"
+            )
         entry = state.log.append_own(state.term, EntryKind.COMMANDS, data)
         uncommitted.add(entry.index, len(data))
         leadership.replication_pending = True
@@ -200,13 +208,14 @@ class RaftNode:
         if leadership is None:
             raise NotLeader(self._state.leader)
         if leadership.step_down_index is not None:
-            raise LeadershipTransferring("this leader was removed and is about to hand over")
+            raise LeadershipTransferring("this leader was removed from the voters and is stepping down")
         if leadership.transferee:
-            raise LeadershipTransferring(f"handing over to {leadership.transferee:016x}")
+            # A proposal would move the end of the log away from the transferee, which has to reach it.
+            raise LeadershipTransferring(f"leadership is being transferred to {leadership.transferee:016x}")
         return leadership
 
     def read_index(self, request_id: int) -> None:
-        """Ask for a linearizable read; the answer is in `Ready.read_states` or `Ready.failed_reads`."""
+        """Request a linearizable read; the result is in `Ready.read_states` or `Ready.failed_reads`."""
         state = self._state
         if state.leadership is not None:
             state.leadership.reads.add(ReadRequest(NO_NODE, request_id))
@@ -214,58 +223,61 @@ class RaftNode:
             follower.forward_read(state, request_id)
 
     def transfer_leadership(self, to: NodeId) -> None:
-        """Hand leadership to the voter `to`; proposals are refused until it leads or `election_ticks` have passed.
+        """Transfer leadership to the voter `to`; proposals are refused until it leads or `election_ticks` have passed.
 
-        Raises `NotLeader`, `InvalidRequest` with code `not_a_voter`, or `LeadershipTransferring` when this leader
-        was removed. A transfer to itself does nothing; one to another node replaces a running one.
+        Raises `NotLeader`, `InvalidRequest` with code `not_a_voter`, or `LeadershipTransferring` if this leader was
+        removed. A transfer to this node is a no-op; one to another node replaces a running one.
         """
         state = self._state
         if state.leadership is None:
             raise NotLeader(state.leader)
         if state.leadership.step_down_index is not None:
-            raise LeadershipTransferring("this leader was removed and is about to hand over")
+            raise LeadershipTransferring("this leader was removed from the voters and is stepping down")
         if to not in state.configuration.voters:
-            raise InvalidRequest("not_a_voter", f"{to:016x} is not a voter, so it cannot lead")
+            raise InvalidRequest(
+                "not_a_voter", f"{to:016x} is not a voter; leadership can be transferred to voters only"
+            )
         if to != state.node_id:
             leader.transfer(state, state.leadership, to)
 
     def step_down(self) -> None:
-        """Give up leadership within the term, because this process cannot fulfil it; no-op when not leading.
+        """Step down within the term; no-op unless this node is the leader.
 
-        For a driver whose disk, state machine or event loop is stuck: such a leader's heartbeats would keep the others
-        from electing one that works (etcd-io/etcd#15247). The vote stays, the reads it was asked fail, and it does not
-        campaign before an election timeout has passed. What it proposed may still commit.
+        For a driver whose disk, state machine or event loop is stuck: the heartbeats of such a leader would prevent
+        the others from electing a healthy one (etcd-io/etcd#15247). The vote is kept, pending reads fail, and the node
+        does not campaign before an election timeout has passed. Its proposals may still commit.
         """
         if self._state.leadership is not None:
             election.become_follower(self._state, self._state.term, NO_NODE)
 
     def campaign(self) -> None:
-        """Stand for election without waiting for the timeout, if this node may."""
+        """Start an election without waiting for the timeout, if this node may campaign."""
         election.campaign(self._state)
 
     def report_unreachable(self, node_id: NodeId) -> None:
-        """Tell that messages to `node_id` were probably lost; the leader goes back to probing it."""
+        """Report that messages to `node_id` were probably lost; the leader probes it again."""
         leadership = self._state.leadership
         progress = leadership.progress.get(node_id) if leadership else None
         if progress is not None and progress.state is ProgressState.REPLICATE:
             progress.become_probe()
 
     def report_snapshot(self, node_id: NodeId, *, delivered: bool) -> None:
-        """Tell how sending a snapshot to `node_id` ended. Every InstallSnapshot taken from a Ready needs its report."""
+        """Report the end of a snapshot transfer to `node_id`; due for every InstallSnapshot taken from a Ready."""
         leadership = self._state.leadership
         progress = leadership.progress.get(node_id) if leadership else None
         if progress is None or progress.state is not ProgressState.SNAPSHOT:
             return
         if not delivered:
+            # BEFORE `become_probe`, which resumes after the pending snapshot.
             progress.pending_snapshot = Index(0)
         progress.become_probe()
-        # Delivered: its AppendReply comes next. Failed: the next sign of life is early enough to try again.
+        # Delivered: the follower's AppendReply comes next. Failed: retry at its next heartbeat reply, not in a loop.
         progress.paused = True
 
     # Effects
 
     def has_ready(self) -> bool:
-        """Whether `ready` would return something to do. False while a Ready is outstanding."""
+        """Whether `ready` would return any work. False while a Ready is outstanding."""
         if self._outstanding is not None:
             return False
         self._prepare()
@@ -283,7 +295,7 @@ class RaftNode:
         )
 
     def _prepare(self) -> None:
-        """Turn what was only marked since the last Ready into messages."""
+        """Turn pending reads and pending replication into messages."""
         state = self._state
         leadership = state.leadership
         if leadership is None:
@@ -303,15 +315,18 @@ class RaftNode:
         return state.leader != known.leader or state.reported_role() is not known.role
 
     def ready(self) -> Ready:
-        """Return everything there is to do. Raises `InvariantViolated` while an earlier Ready is not advanced."""
+        """Return all work there is. Raises `InvariantViolated` while an earlier Ready is outstanding."""
         if self._outstanding is not None:
-            raise InvariantViolated("a Ready was asked for before the last one was advanced")
+            raise InvariantViolated("ready was called before advance for the last Ready")
         self._prepare()
         state, log = self._state, self._state.log
         entries = log.unstable()
         hard_state, must_sync = None, bool(entries)
         if self._hard_state_changed():
+            # `log.commit`, never the index of the page of committed entries below: a page that ended before the stored
+            # commit index moved it back in etcd (etcd-io/raft 8ecce32).
             hard_state = HardState(state.term, state.vote, log.commit)
+            # A commit index alone needs no sync: losing it costs nothing, see `HardState`.
             must_sync = must_sync or state.term != state.emitted.term or state.vote != state.emitted.vote
             state.emitted = hard_state
         soft_state = None
@@ -325,6 +340,8 @@ class RaftNode:
             hard_state=hard_state,
             must_sync=must_sync,
             messages_after_append=tuple(state.messages_after_append),
+            # Durable entries only, so never those in `entries` above: a single voter commits what it has just appended,
+            # and applying it BEFORE its sync answered clients too early (etcd-io/etcd#14370).
             committed=log.next_committed(state.settings.apply_bytes_max),
             read_states=tuple(state.read_states),
             failed_reads=tuple(state.failed_reads),
@@ -334,41 +351,45 @@ class RaftNode:
         return ready
 
     def apply_change(self, entry: Entry) -> Configuration:
-        """Activate a committed CHANGE entry, in its place in the order of `Ready.committed`.
+        """Apply a committed CHANGE entry, in its position in `Ready.committed`.
 
         Returns the configuration to persist together with the applied index.
         """
         outstanding = self._outstanding
         if outstanding is None or entry.kind is not EntryKind.CHANGE or entry not in outstanding.committed:
-            raise InvariantViolated(f"entry {entry.index} is not a membership change that is to be applied now")
+            raise InvariantViolated(f"entry {entry.index} is not a membership change of the outstanding Ready")
         if entry.index <= self._last_change_applied:
-            raise InvariantViolated(f"the membership change at {entry.index} was applied already")
+            raise InvariantViolated(f"the membership change at index {entry.index} is already applied")
         self._last_change_applied = entry.index
         return membership_change.apply(self._state, entry)
 
     def next_configuration(self, change: ConfigChange) -> Configuration:
-        """Return what `change` would make of the configuration in force. Raises `InvalidRequest`."""
+        """Return the configuration that `change` would lead to. Raises `InvalidRequest`."""
         return next_configuration(self._state.configuration, change)
 
     def advance(self, ready: Ready) -> None:
-        """Learn that the driver has done everything in `ready`: stored, synced, sent and applied it."""
+        """Acknowledge that all of `ready` is done: stored, synced, sent and applied."""
         if ready is not self._outstanding:
-            raise InvariantViolated("advance needs the Ready that is outstanding")
+            raise InvariantViolated("advance was called with a Ready that is not the outstanding one")
         self._outstanding = None
         state, log = self._state, self._state.log
         if ready.hard_state is not None:
             state.durable = ready.hard_state
+        # BEFORE the entries, as the driver did it: they follow the snapshot.
         if ready.snapshot is not None:
             log.stable_snapshot_to(ready.snapshot)
             self._last_change_applied = ready.snapshot.index
+            # A snapshot replaces the configuration, also one that was entered by an uncommitted change: keeping that
+            # one led to disjoint quorums (databendlabs/openraft#1808).
             membership_change.activate(state, ready.snapshot.configuration)
         if ready.entries:
             log.stable_to(ready.entries)
         if ready.committed:
             self._applied(ready.committed)
         if state.leadership is not None:
-            # The node's own disk is one of the quorum.
+            # `log.stable` may have advanced, and this node's own disk is part of the quorum.
             leader.maybe_commit(state)
+            # Again after every apply, not once: the leader that proposed to leave may have lost that entry.
             membership_change.maybe_leave_joint(state)
         elif ready.hard_state is not None:
             election.count_own_vote(state)
@@ -376,5 +397,5 @@ class RaftNode:
     def _applied(self, committed: tuple[Entry, ...]) -> None:
         for entry in committed:
             if entry.kind is EntryKind.CHANGE and entry.index > self._last_change_applied:
-                raise InvariantViolated(f"the membership change at {entry.index} was not applied")
+                raise InvariantViolated(f"the membership change at index {entry.index} was not applied")
         self._state.log.applied_to(committed[-1].index)

@@ -1,7 +1,7 @@
-"""What the core asks its driver to do, and in which order: the durability contract, written on the data.
+"""The effects that the driver must perform, and their order: the durability contract, written on the data.
 
-The driver takes one `Ready`, does everything in it in the order of the fields, calls `RaftNode.advance`, and only
-then takes the next. Messages may be stepped, ticked and proposed into the core meanwhile.
+The driver takes one `Ready`, performs it in the order of the fields, calls `RaftNode.advance`, and only then takes the
+next one. It may step, tick and propose meanwhile.
 Source: etcd-io/raft `Ready`; Raft 5.3; thesis 3.8 and 10.2.1.
 """
 
@@ -25,7 +25,7 @@ from collectionstore_node.raft.messages import (
 
 
 class Role(enum.Enum):
-    """Part a node plays; `LEARNER` is a follower that does not vote."""
+    """Role of a node; `LEARNER` is a follower without a vote."""
 
     FOLLOWER = "Follower"
     PRE_CANDIDATE = "PreCandidate"
@@ -35,7 +35,7 @@ class Role(enum.Enum):
 
 
 class ProgressState(enum.Enum):
-    """How the leader replicates to a follower."""
+    """State of the replication to a follower; see `tracker.progress`."""
 
     PROBE = "Probe"
     REPLICATE = "Replicate"
@@ -43,14 +43,14 @@ class ProgressState(enum.Enum):
 
 
 class SoftState(msgspec.Struct, frozen=True):
-    """Volatile facts that the driver reports; not persisted."""
+    """Volatile state, for logging and routing; never persisted."""
 
     leader: NodeId
     role: Role
 
 
 class ReadState(msgspec.Struct, frozen=True, gc=False):
-    """A read asked for by `request_id` may be served once `index` is applied (thesis 6.4)."""
+    """The read `request_id` may be served once `index` is applied (thesis 6.4)."""
 
     request_id: int
     index: Index
@@ -63,17 +63,17 @@ class Ready(msgspec.Struct, frozen=True):
     """Set when the leader or the role changed since the last `Ready`."""
 
     messages: tuple[Message, ...]
-    """Send at once; a leader's AppendEntries may leave BEFORE its own disk is done (thesis 10.2.1)."""
+    """Send immediately; a leader's AppendEntries may be sent BEFORE its own sync (thesis 10.2.1)."""
 
     snapshot: SnapshotMetadata | None
     """Install the received state BEFORE storing `entries`; replaces the whole log and state machine."""
 
     entries: tuple[Entry, ...]
-    """Append to the log. When the first index is not past the stored last index, the stored suffix from there on
+    """Append to the log. If the first index is not past the stored last index, the stored suffix from there on
     conflicts and is replaced."""
 
     hard_state: HardState | None
-    """Store in the same batch as `entries`."""
+    """Store in the same batch as `entries`: a membership change and the commit index that permits it must not part."""
 
     must_sync: bool
     """Whether `entries` and `hard_state` need an fsync: true iff there are entries, or term or vote changed."""
@@ -83,18 +83,18 @@ class Ready(msgspec.Struct, frozen=True):
 
     committed: tuple[Entry, ...]
     """Apply in order, AFTER the append. All of them are durable here. For every CHANGE entry the driver calls
-    `RaftNode.apply_change` in its place in the order."""
+    `RaftNode.apply_change`, in its position in the order."""
 
     read_states: tuple[ReadState, ...]
     """Reads confirmed since the last `Ready`; serve each AFTER its index is applied."""
 
     failed_reads: tuple[int, ...] = ()
-    """Request ids of reads given up because leadership or the leader was lost; nothing was read."""
+    """Request IDs of reads that failed because leadership, or the leader, was lost; nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressStatus:
-    """A follower as the leader sees it, for status and metrics."""
+    """Progress of a follower on the leader, for status and metrics."""
 
     node_id: NodeId
     state: ProgressState
@@ -104,7 +104,7 @@ class ProgressStatus:
     inflight: int
     pending_snapshot: Index
     silent_ticks: int
-    """Ticks since the leader last heard from it."""
+    """Ticks since its last message to the leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,6 @@ class RaftStatus:
     pending_change_index: Index
     transferring_to: NodeId
     progress: tuple[ProgressStatus, ...]
-    """Empty unless this node leads."""
+    """Empty unless this node is the leader."""
     elected_by: frozenset[NodeId] = frozenset()
-    """Whose votes made this node the leader; empty unless it leads."""
+    """The voters that elected this leader; empty unless this node is the leader."""

@@ -1,7 +1,7 @@
 """The leader's sending side: appends, snapshots and heartbeats, as fast as each follower's progress allows.
 
-Causes (a proposal, an acknowledgement, a commit) only mark that there may be something to send; `send_appends` runs
-once per Ready, so that all that happened since the last one shares a message.
+Proposals, acknowledgements and commits only set `replication_pending`; `send_appends` runs once per Ready, so that all
+changes since the last one share a message.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from collectionstore_node.raft.state import Leadership, RaftState
 from collectionstore_node.raft.tracker.progress import Progress
 
 MESSAGE_ENTRIES_MAX: Final = 1024
-"""`message_bytes_max` counts data only; this bounds what the entries themselves add to a message."""
+"""`message_bytes_max` counts entry data only; this bounds the overhead of many small or empty entries."""
 
 
 def send_appends(state: RaftState, leadership: Leadership) -> None:
-    """Send every follower what its progress allows."""
+    """Send each follower the appends that its progress allows."""
     leadership.replication_pending = False
     last_index = state.log.last_index
     for node_id, progress in leadership.progress.items():
@@ -42,7 +42,7 @@ def _send_to(state: RaftState, node_id: NodeId, progress: Progress) -> None:
 
 
 def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty_too: bool) -> bool:
-    """Send one AppendEntries, or a snapshot if what it needs is compacted; return whether more may follow."""
+    """Send one AppendEntries, or a snapshot if the next entry is compacted; return whether to try another."""
     log = state.log
     prev_log_index = Index(progress.next_index - 1)
     try:
@@ -52,9 +52,11 @@ def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty
         return False
     entries: tuple[Entry, ...] = ()
     if progress.next_index <= log.last_index and progress.has_room():
-        # An unreadable log raises here. It must never look like "no entries" (databendlabs/openraft#1795).
+        # An unreadable log raises here and stops the process. It must never look like "no entries": an empty append
+        # after index 0 matches every log, and the follower would acknowledge it (databendlabs/openraft#1795).
         hi = Index(min(log.last_index, progress.next_index + MESSAGE_ENTRIES_MAX - 1) + 1)
         entries = log.entries(progress.next_index, hi, state.settings.message_bytes_max)
+    # Empty appends are worth a message only if asked for: they carry the commit index, or detect a lost window.
     if not entries and not empty_too:
         return False
     state.messages.append(
@@ -65,10 +67,13 @@ def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty
 
 
 def _send_snapshot(state: RaftState, node_id: NodeId, progress: Progress) -> None:
-    """Tell the driver to bring a snapshot to a follower that is alive."""
+    """Request a snapshot transfer from the driver, if the follower is active."""
     if not progress.recent_active:
+        # A node that is down would hold the export for nothing. It is tried again when it is heard.
         return
     snapshot = state.log.snapshot()
+    # Sent even when the log is compacted to its very end; a leader that looked for an entry first never sent one
+    # (databendlabs/openraft#1828).
     if snapshot.index == 0:
         raise InvariantViolated("entries are missing from the log, but nothing was compacted")
     progress.become_snapshot(snapshot.index)
@@ -76,13 +81,14 @@ def _send_snapshot(state: RaftState, node_id: NodeId, progress: Progress) -> Non
 
 
 def send_heartbeats(state: RaftState, leadership: Leadership, *, voters_only: bool = False) -> None:
-    """Send a sign of life with the newest read sequence."""
+    """Send a heartbeat with the current read sequence to every member, or to the voters only."""
     commit, sequence = state.log.commit, leadership.reads.sequence
     configuration = state.configuration
     for node_id, progress in leadership.progress.items():
         if voters_only and node_id not in configuration.voters and node_id not in configuration.outgoing:
             continue
-        # Never beyond what the follower is known to hold: its log may still differ there.
+        # min(match, commit): beyond `match_index` the follower's log may hold other entries, and a heartbeat has no
+        # previous entry to check against. It would commit them.
         known = min(progress.match_index, commit)
         progress.sent_commit = max(progress.sent_commit, known)
         state.messages.append(Heartbeat(state.node_id, node_id, state.term, known, sequence))

@@ -1,8 +1,7 @@
-"""Everything one node knows, in two values: `RaftState`, and `Leadership` while it leads.
+"""The state of a node: `RaftState`, and `Leadership` while it is the leader (Raft Figure 2, "State").
 
-Figure 2 of the Raft paper calls this the server's state. Only the modules of this package change it. What belongs to
-one leadership lives in one object that is dropped as a whole when it ends, so that no transfer, counter or queued
-read can outlive it.
+Only modules of this package modify it. All leader state is one object that is dropped as a whole at the end of the
+leadership, so that no transfer, counter or queued read outlives it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadQue
 class UncommittedBytes:
     """Bytes of this leader's own proposals that are not committed yet.
 
-    Sizes are kept per entry and leave together with it, so the sum cannot drift (etcd-io/raft a370b6f).
+    The size of each entry is kept and subtracted when it commits, so the sum cannot drift: a leak would refuse all
+    proposals in the end (etcd-io/raft a370b6f).
     """
 
     __slots__ = ("_sizes", "total")
@@ -44,17 +44,17 @@ class UncommittedBytes:
 
 @dataclass(slots=True, eq=False)
 class Leadership:
-    """What a leader knows beyond its log. Made when an election is won, dropped when the node steps down."""
+    """Leader state. Created when an election is won, dropped when the node steps down."""
 
     term_start: Index
-    """The no-op that opened the term. What is committed from here on is of this term (Raft 5.4.2)."""
+    """Index of the no-op that opened the term. An entry committed at or after it is of this term (Raft 5.4.2)."""
     pending_change: Index
-    """No membership change is proposed before this index is applied. Starts at `term_start`: the log may contain a
-    change of an earlier leader, and scanning for it would be dear."""
+    """No membership change may be proposed until this index is applied. Starts at `term_start`: the log may contain a
+    change of an earlier leader, and scanning for it would be expensive (etcd `pendingConfIndex`)."""
     progress: dict[NodeId, Progress]
-    """Every member of the configuration but this node."""
+    """Progress of every member of the configuration except this node."""
     replication_pending: bool = True
-    """Something changed that may let a follower be sent more; looked at once per Ready, not once per cause."""
+    """Some follower may be sent more entries; evaluated once per Ready, not once per cause."""
     uncommitted: UncommittedBytes = field(default_factory=UncommittedBytes)
     reads: ReadQueue = field(default_factory=ReadQueue)
     transferee: NodeId = NO_NODE
@@ -62,38 +62,39 @@ class Leadership:
     heartbeat_ticks: int = 0
     quorum_ticks: int = 0
     step_down_index: Index | None = None
-    """Set when this node led itself out of the voters: the entry whose commit ends the leadership."""
+    """Set when this leader was removed from the voters: it steps down when the entry at this index commits."""
 
 
 @dataclass(slots=True, eq=False)
 class RaftState:
-    """What a node knows in any role, and what it wants to tell its driver."""
+    """The state of a node in any role, and its pending output to the driver."""
 
     node_id: NodeId
     settings: RaftSettings
     log: RaftLog
     configuration: Configuration
-    """The applied one: a configuration is active when its entry is applied, not before."""
+    """The active configuration: it changes when its entry is applied, not when it is appended."""
     random_ticks: Callable[[int, int], int]
     forwarded: ForwardedReads
     term: Term
     vote: NodeId
     durable: HardState
-    """The hard state last confirmed by `advance`; a candidate counts itself only once its own vote is in it."""
+    """The hard state that is durable, by the last `advance`; a candidate's own vote counts once it is in here."""
     emitted: HardState
-    """The hard state last given to the driver."""
+    """The hard state last handed to the driver."""
 
     role: Role = Role.FOLLOWER
     leader: NodeId = NO_NODE
     leader_of_term: NodeId = NO_NODE
-    """Who was seen to lead the current term, even if it is not followed any more. A second one is an alarm."""
+    """The node seen as leader of the current term, even if it is no longer followed. A second one violates Election
+    Safety; its messages are rejected."""
     tick: int = 0
     election_ticks: int = 0
-    """Ticks since a leader was heard, a vote was given or a campaign begun."""
+    """Ticks since the last message of the leader, the last vote granted or the start of the campaign."""
     election_timeout: int = 0
     votes: dict[NodeId, bool] = field(default_factory=dict)
     elected_by: frozenset[NodeId] = frozenset()
-    """Whose votes won the last election of this node. Who stands behind two leaders of one term has voted twice."""
+    """The voters that elected this node. A voter in the sets of two leaders of one term has voted twice."""
     leadership: Leadership | None = None
 
     messages: list[Message] = field(default_factory=list)
@@ -102,15 +103,15 @@ class RaftState:
     failed_reads: list[int] = field(default_factory=list)
 
     def send(self, message: Message) -> None:
-        """Queue a message that rests on nothing unsaved."""
+        """Queue a message that depends on no unsynced state."""
         self.messages.append(message)
 
     def send_after_append(self, message: Message) -> None:
-        """Queue a message that may leave only AFTER the present term, vote and log are durable (thesis 3.8)."""
+        """Queue a message to send AFTER the current term, vote and log are durable (thesis 3.8)."""
         self.messages_after_append.append(message)
 
     def follow(self, leader: NodeId) -> None:
-        """Take `leader` for the leader of this term; NO_NODE forgets the present one and the reads it was asked."""
+        """Set the known leader of this term; NO_NODE if unknown. Fails the reads forwarded to the previous one."""
         if leader == self.leader:
             return
         self.leader = leader
@@ -120,28 +121,30 @@ class RaftState:
             self.failed_reads.extend(self.forwarded.abandon())
 
     def is_voter(self) -> bool:
-        """Whether this node may campaign: in either half of a joint configuration."""
+        """Whether this node is a voter, in either half of a joint configuration."""
         return self.node_id in self.configuration.voters or self.node_id in self.configuration.outgoing
 
     def in_lease(self) -> bool:
-        """Whether vote requests are to be ignored, as a leader was heard within the least election timeout."""
+        """Whether vote requests are ignored, as a leader was heard within the minimum election timeout."""
+        # Only with check-quorum. Without it a leader never steps down by itself, and followers that ignore candidates
+        # because of a leader that can no longer commit would wait forever.
         return (
             self.settings.check_quorum and self.leader != NO_NODE and self.election_ticks < self.settings.election_ticks
         )
 
     def reset_election_timeout(self) -> None:
-        """Restart the election timer with a new random timeout (Raft 5.2)."""
+        """Reset the election timer with a new random timeout (Raft 5.2)."""
         self.election_ticks = 0
         lo = self.settings.election_ticks
         self.election_timeout = self.random_ticks(lo, self.settings.election_ticks_max or 2 * lo)
 
     def new_progress(self, *, recent_active: bool) -> Progress:
-        """Return the progress of a follower of which nothing is known: probe at the end of the log."""
+        """Return the initial progress of a follower: PROBE from the end of the log."""
         window = Inflights(self.settings.inflight_messages_max, self.settings.inflight_bytes_max)
         return Progress(Index(self.log.last_index + 1), window, recent_active=recent_active, tick=self.tick)
 
     def reported_role(self) -> Role:
-        """Return the role as the outside sees it: a follower that has no vote is a learner."""
+        """Return the role to report: a follower without a vote is a learner."""
         if self.role is Role.FOLLOWER and self.node_id in self.configuration.learners:
             return Role.LEARNER
         return self.role

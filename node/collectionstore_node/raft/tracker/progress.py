@@ -1,4 +1,4 @@
-"""A follower as the leader sees it: what it holds, what is on its way, and how fast to send more.
+"""Replication progress of one follower: what it stores, what is in flight, and how fast to send more.
 
 ```
             accepted reply                       rejected reply, report_unreachable
@@ -6,10 +6,10 @@
     │ next entry compacted                                                               ^
     └────────────────────────> SNAPSHOT ── reply that reconnects to the log, report ─────┘
 ```
-PROBE sends one message and waits for its reply or for a sign of life. REPLICATE sends optimistically, bounded by the
-window in messages and bytes. SNAPSHOT sends nothing.
+PROBE sends one message and waits for its reply or for a heartbeat reply. REPLICATE sends optimistically, limited by the
+inflight window in messages and bytes. SNAPSHOT sends nothing.
 
-Invariants: `match_index < next_index`; `match_index` never falls while one node leads.
+Invariants: `match_index < next_index`; `match_index` never decreases during a leadership.
 Source: etcd-io/raft `tracker`; Raft 5.3; etcd-io/etcd#14633 for the full window.
 """
 
@@ -37,7 +37,7 @@ class Inflights:
         return len(self._window)
 
     def full(self) -> bool:
-        """Whether no further message may be sent. The last one may have gone over the bytes."""
+        """Whether the window is full. The last message may have exceeded the bytes."""
         return len(self._window) >= self._count_max or self._bytes >= self._bytes_max
 
     def add(self, last_index: Index, size_bytes: int) -> None:
@@ -81,42 +81,43 @@ class Progress:
         self.next_index = next_index
         self.inflights = inflights
         self.paused = False
-        """A probe is out, or the window is full. Cleared by replies and by signs of life."""
+        """A probe is in flight, or the window is full. Cleared by append and heartbeat replies."""
         self.append_pending = False
-        """Send an AppendEntries even if it has no entries: it carries the commit index or notices losses."""
+        """Send an AppendEntries even without entries: it carries the commit index, or detects lost messages."""
         self.pending_snapshot = Index(0)
         self.sent_commit = Index(0)
-        """Commit index of the last message to it."""
+        """Commit index in the last message to it."""
         self.recent_active = recent_active
-        """Heard from since the last check-quorum."""
+        """Active since the last check-quorum."""
         self.last_heard_tick = tick
 
     def heard(self, tick: int) -> None:
-        """Record a sign of life."""
+        """Record a message from the follower."""
         self.recent_active = True
         self.last_heard_tick = tick
 
     def may_send(self) -> bool:
-        """Whether an AppendEntries may go out now."""
+        """Whether an AppendEntries may be sent now."""
         return not self.paused and self.state is not ProgressState.SNAPSHOT
 
     def has_room(self) -> bool:
-        """Whether that message may carry entries. A full window still lets empty ones out, so losses are noticed."""
+        """Whether that message may carry entries. A full window still lets empty ones through, to detect losses."""
         return self.state is ProgressState.PROBE or not self.inflights.full()
 
     def become_probe(self) -> None:
-        """Send one message at a time, from the first entry that it may lack."""
+        """Probe from the first entry that the follower may not have."""
         next_index = self.match_index + 1
         if self.state is ProgressState.SNAPSHOT:
+            # Resume after the snapshot; `report_snapshot` clears `pending_snapshot` if the transfer failed.
             next_index = max(next_index, self.pending_snapshot + 1)
         self._enter(ProgressState.PROBE, Index(next_index))
 
     def become_replicate(self) -> None:
-        """Stream entries from the first one not known to match."""
+        """Pipeline entries from the first one that is not known to match."""
         self._enter(ProgressState.REPLICATE, Index(self.match_index + 1))
 
     def become_snapshot(self, index: Index) -> None:
-        """Wait until a snapshot at `index` arrived, or failed to."""
+        """Pause until the snapshot at `index` is delivered or has failed."""
         self._enter(ProgressState.SNAPSHOT, Index(index + 1))
         self.pending_snapshot = index
 
@@ -125,6 +126,8 @@ class Progress:
         self.next_index = next_index
         self.paused = False
         self.pending_snapshot = Index(0)
+        # The window belongs to the state that is left. Bytes that stay counted would stall replication in the end
+        # (etcd-io/raft e419ba5).
         self.inflights.clear()
         self.sent_commit = Index(min(self.sent_commit, next_index - 1))
 
@@ -140,11 +143,12 @@ class Progress:
         self.paused = self.inflights.full()
 
     def can_bump_commit(self, commit: Index) -> bool:
-        """Whether telling `commit` could let the follower apply more than what it was told last."""
+        """Whether sending `commit` could advance the follower's commit index."""
         return self.sent_commit < commit and self.sent_commit < self.next_index - 1
 
     def maybe_update(self, index: Index) -> bool:
-        """Raise `match_index` to an acknowledged `index`; return whether it rose."""
+        """Advance `match_index` to an acknowledged `index`; return whether it advanced."""
+        # Acknowledgements may be reordered; a lower one is stale.
         if index <= self.match_index:
             return False
         self.match_index = index
@@ -153,10 +157,11 @@ class Progress:
         return True
 
     def maybe_decrease(self, rejected: Index, hint: Index) -> bool:
-        """Lower `next_index` after the rejection of prev_log_index `rejected`; return False when it is stale.
+        """Decrease `next_index` after the rejection of prev_log_index `rejected`; return False if it is stale.
 
-        `hint` is the last index that could match. Replies may be late, repeated or out of order: one is genuine only
-        if it answers the probe that is out, or rejects more than what is known to match.
+        `hint` is the last index that can match. Replies may be delayed, duplicated or reordered: a rejection is current
+        only if it answers the probe in flight, or is above the index known to match. Acting on a stale one would look
+        like a follower whose log has shrunk (databendlabs/openraft#1500).
         """
         if self.state is ProgressState.REPLICATE:
             if rejected <= self.match_index:
@@ -171,7 +176,7 @@ class Progress:
         return True
 
     def status(self, node_id: NodeId, tick: int) -> ProgressStatus:
-        """Return what a status page shows."""
+        """Return the progress for status and metrics."""
         return ProgressStatus(
             node_id=node_id,
             state=self.state,

@@ -1,7 +1,7 @@
-"""Majorities, simple and joint: which index is committed, and who won a vote.
+"""Majorities, simple and joint: which index is committed, and how a vote ended.
 
-Knows only sets of node ids; terms, logs and roles are the caller's. A joint decision needs a majority of both sets
-(thesis 4.3). An empty set decides nothing and has no veto, so a configuration that is not joint passes `()`.
+Works on sets of node IDs only; terms, logs and roles are up to the caller. A joint decision needs a majority of both
+sets (thesis 4.3). An empty set has no veto, so a configuration that is not joint passes `()`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from collectionstore_node.raft.messages import Index, NodeId
 
 MAX_INDEX: Final = Index(2**63 - 1)
-"""What an empty set of voters commits: above every real index, hence no veto."""
+"""The committed index of an empty set of voters: above every real index, so that the other set decides."""
 
 
 class VoteResult(enum.Enum):
@@ -39,17 +39,19 @@ def committed_index(
 def _majority_index(match_index: Mapping[NodeId, Index], voters: Collection[NodeId]) -> Index:
     if not voters:
         return MAX_INDEX
+    # Sorting is the whole point: the middle of an unsorted list committed without a quorum
+    # (databendlabs/openraft#1802).
     indexes = sorted([match_index.get(voter, Index(0)) for voter in voters])
-    # Ascending: everything from here on is stored by a majority, by 2 of 3 and by 3 of 4.
+    # Ascending, so this one and all after it, 2 of 3 or 3 of 4, are a majority that stores at least this index.
     return indexes[(len(indexes) - 1) // 2]
 
 
 def vote_result(
     votes: Mapping[NodeId, bool], voters: Collection[NodeId], outgoing: Collection[NodeId] = ()
 ) -> VoteResult:
-    """Return the state of a vote in which `votes` were cast; votes of strangers do not count.
+    """Return the result of a vote so far; votes of nodes that are not voters do not count.
 
-    Lost as soon as one of the two sets cannot reach a majority any more. No voters at all have "won".
+    LOST as soon as one of the two sets can no longer reach a majority. WON without any voters.
     """
     results = (_majority_vote(votes, voters), _majority_vote(votes, outgoing))
     if VoteResult.LOST in results:

@@ -1,4 +1,4 @@
-"""A disk that obeys until it is told to fail: writes reach it in order, a crash keeps a prefix of the unsynced ones.
+"""A simulated disk with fault injection: writes reach it in order, a crash keeps a prefix of the unsynced ones.
 
 What the storage adapter adds to a plain log is modelled as far as it decides: the chain of hashes is checked when the
 log is opened and when it is read, and the tail marker (`storage.tail_marker`) tells a log that lost its end, or a term

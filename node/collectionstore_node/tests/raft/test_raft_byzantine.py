@@ -174,7 +174,7 @@ def test_acknowledgement_of_what_is_not_held_shows_when_the_next_leader_contradi
     assert second.node.is_leader
     (no_op,) = second.log.entries(Index(6), Index(7), 1000)
     (fifth,) = second.log.entries(Index(5), Index(6), 1000)
-    assert rejection(first, append(TWO, ONE, 5, fifth, (no_op,), 6)) == "it contradicts entry 6, which is committed"
+    assert rejection(first, append(TWO, ONE, 5, fifth, (no_op,), 6)) == "it conflicts with entry 6, which is committed"
     assert second.node.status().elected_by - {TWO} == {LIAR}
 
 
@@ -185,7 +185,7 @@ def test_candidate_with_a_longer_log_than_it_has_is_named_when_it_overwrites() -
     assert vote.granted
     other = make_entries([4], after=LOG[1])
     message = append(LIAR, ONE, 4, LOG[1], other, 3)
-    assert rejection(solo, message) == "it contradicts entry 3, which is committed"
+    assert rejection(solo, message) == "it conflicts with entry 3, which is committed"
     assert message.sender == LIAR
 
 
@@ -215,7 +215,7 @@ def test_commit_of_what_no_majority_holds_shows_when_the_next_leader_contradicts
     solo.step(append(LIAR, ONE, 4, LOG[-1], (mine,), 5))
     assert solo.node.applied == 5
     other = make_entries([5], after=LOG[-1])
-    assert rejection(solo, append(TWO, ONE, 5, LOG[-1], other, 5)) == "it contradicts entry 5, which is committed"
+    assert rejection(solo, append(TWO, ONE, 5, LOG[-1], other, 5)) == "it conflicts with entry 5, which is committed"
 
 
 def test_commit_learnt_from_a_voter_is_written_down_with_its_name() -> None:
@@ -225,7 +225,7 @@ def test_commit_learnt_from_a_voter_is_written_down_with_its_name() -> None:
     (line,) = written_down(solo, lie)
     assert (line["event"], line["sender"], line["index"]) == ("commit.learnt", f"{LIAR:016x}", 4)
     other = make_entries([4], after=LOG[1])
-    assert rejection(solo, append(TWO, ONE, 4, LOG[1], other, 3)) == "it contradicts entry 3, which is committed"
+    assert rejection(solo, append(TWO, ONE, 4, LOG[1], other, 3)) == "it conflicts with entry 3, which is committed"
 
 
 def test_invented_snapshot_is_written_down_and_its_victim_is_refused_by_the_leader() -> None:
@@ -238,7 +238,7 @@ def test_invented_snapshot_is_written_down_and_its_victim_is_refused_by_the_lead
     leader.tick(30)
     leader.elect()
     (reply,) = victim.step(append(TWO, ONE, leader.node.term, LOG[-1], (), 4)).of(AppendReply)
-    assert rejection(leader, reply) == "it speaks of entry 100, but this term's log ends at 5"
+    assert rejection(leader, reply) == "it acknowledges entry 100, but the last index is 5"
 
 
 def test_inflated_term_is_bounded_and_written_down() -> None:

@@ -131,7 +131,7 @@ def test_order_of_steps_does_not_matter(steps: list[tuple[ChangeKind, int]]) -> 
         (config("1", "12", "2"), "also a voter"),
         (config("12", "1", "", "1"), "outgoing voter"),
         (config("1", "", "", "2"), "outgoing voter"),
-        (config("1", auto_leave=True), "leftovers"),
+        (config("1", auto_leave=True), "outside a joint"),
         (config("", "1"), "no voters"),
         (config("", "", "1"), "no voters"),
     ],

@@ -115,7 +115,7 @@ def test_append_replaces_a_conflicting_suffix() -> None:
     assert reader.entries(Index(1), Index(5), 100) == old[:2] + new
 
 
-def test_first_unknown_skips_what_is_already_here() -> None:
+def test_find_conflict_skips_what_is_already_here() -> None:
     old = make_entries([1, 1, 2])
     log, _ = open_log(old)
     assert log.find_conflict(old) == 3
@@ -126,14 +126,14 @@ def test_first_unknown_skips_what_is_already_here() -> None:
 
 def test_append_refuses_a_gap() -> None:
     log, _ = open_log()
-    with pytest.raises(InvariantViolated, match="does not follow"):
+    with pytest.raises(InvariantViolated, match="leaves a gap"):
         log.append(make_entries([1, 1])[1:])
 
 
 def test_committed_entry_is_never_replaced() -> None:
     old = make_entries([1, 1])
     log, _ = open_log(old, commit=2)
-    with pytest.raises(InvariantViolated, match="is committed"):
+    with pytest.raises(InvariantViolated, match="commit index"):
         log.append(make_entries([2], after=old[0]))
 
 

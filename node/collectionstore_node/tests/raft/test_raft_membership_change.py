@@ -480,7 +480,7 @@ def test_changes_are_applied_in_order_and_once() -> None:
     solo.node.propose_change(change(learn(4)))
     ready = solo.node.ready()
     solo.log.append(ready.entries)
-    with pytest.raises(InvariantViolated, match="not a membership change that is to be applied"):
+    with pytest.raises(InvariantViolated, match="not a membership change of the outstanding Ready"):
         solo.node.apply_change(entry)
     solo.node.advance(ready)
     solo.node.step(solo_ack(solo, 2))

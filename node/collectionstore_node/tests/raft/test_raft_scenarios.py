@@ -87,7 +87,7 @@ def test_member_that_lost_its_disk_under_its_old_id_is_noticed() -> None:
     cluster.observer.excuse(NodeId(3))
     cluster.add(3, Image())
     cluster.tick(5)
-    assert any("believes that this node holds" in text for text in cluster.rejected)
+    assert any("is beyond the last index" in text for text in cluster.rejected)
 
 
 def test_partial_connectivity_keeps_a_stable_leader() -> None:

@@ -112,7 +112,7 @@ def write(stage: Stage, command: Command) -> Lines:
         lines.append(f"writes {wording.entries(ready.entries)}")
     if ready.hard_state is not None:
         state = ready.hard_state
-        lines.append(f"writes term {state.term}, voted {state.vote or 'nobody'}, commit {state.commit}")
+        lines.append(f"writes term {state.term}, voted {state.vote or 'none'}, commit {state.commit}")
     lines += [f"holds back {wording.message(message)}" for message in ready.messages_after_append]
     if ready.committed:
         lines.append(f"has to apply {wording.entries(ready.committed)}")

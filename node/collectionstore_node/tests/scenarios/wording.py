@@ -56,14 +56,14 @@ def entries(values: Iterable[Entry]) -> str:
 
 
 def configuration(value: Configuration) -> str:
-    """Return who votes; in a joint configuration the old voters follow `and`."""
+    """Return the voters; in a joint configuration the old voters follow `and`."""
     parts = [f"voters {nodes(value.voters)}" if value.voters else "no voters"]
     if value.joint:
         parts[0] += f" and {nodes(value.outgoing)}"
     if value.learners:
         parts.append(f"learners {nodes(value.learners)}")
     if value.learners_next:
-        parts.append(f"soon learners {nodes(value.learners_next)}")
+        parts.append(f"next learners {nodes(value.learners_next)}")
     return ", ".join(parts)
 
 
@@ -81,13 +81,13 @@ def type_of(value: Message) -> str:
 
 def _append_reply(value: AppendReply) -> str:
     if value.rejected:
-        return f": refuses after {value.index}, try {value.hint_index}@{value.hint_term}"
-    return f": holds {value.index}"
+        return f": rejects after {value.index}, hint {value.hint_index}@{value.hint_term}"
+    return f": match {value.index}"
 
 
 _SAID: Final[dict[type, Callable[[Any], str]]] = {
-    RequestVote: lambda it: f": log ends {it.last_log_index}@{it.last_log_term}{', ordered' if it.transfer else ''}",
-    VoteReply: lambda it: f": {'granted' if it.granted else 'refused'}",
+    RequestVote: lambda it: f": log ends {it.last_log_index}@{it.last_log_term}{', transfer' if it.transfer else ''}",
+    VoteReply: lambda it: f": {'granted' if it.granted else 'rejected'}",
     AppendEntries: lambda it: (
         f": after {it.prev_log_index}@{it.prev_log_term} {entries(it.entries)}, commit {it.leader_commit}"
     ),
@@ -108,14 +108,14 @@ def _round(value: Heartbeat | HeartbeatReply) -> str:
 
 
 def role(node: RaftNode) -> str:
-    """Return what a node takes itself for."""
+    """Return the role that a node reports."""
     status = node.status()
     if status.role is Role.LEADER:
         return f"leads term {status.term}"
     if status.role in (Role.CANDIDATE, Role.PRE_CANDIDATE):
         return f"{status.role.value} in term {status.term}"
     verb = "learns from" if status.role is Role.LEARNER else "follows"
-    return f"{verb} {status.leader or 'nobody'} in term {status.term}"
+    return f"{verb} {status.leader or 'no leader'} in term {status.term}"
 
 
 def server(value: Server) -> str:
@@ -125,13 +125,13 @@ def server(value: Server) -> str:
     status = value.core.status()
     parts = [
         role(value.core),
-        f"voted {status.vote or 'nobody'}",
+        f"voted {status.vote or 'none'}",
         f"commit {status.commit_index}",
         f"applied {value.applied.index}",
         configuration(status.configuration),
     ]
     if status.transferring_to:
-        parts.append(f"handing over to {status.transferring_to}")
+        parts.append(f"transferring to {status.transferring_to}")
     return f"{value.node_id}: {', '.join(parts)}"
 
 
@@ -161,7 +161,7 @@ def disk(value: Server) -> str:
     image = value.disk.durable
     state = image.hard_state
     return (
-        f"{value.node_id}: term {state.term}, voted {state.vote or 'nobody'}, commit {state.commit}, "
+        f"{value.node_id}: term {state.term}, voted {state.vote or 'none'}, commit {state.commit}, "
         f"log to {last_index(image)}, applied {image.applied.index}; {value.disk.unsynced} writes unsynced"
     )
 
@@ -177,5 +177,5 @@ def progress(value: Server) -> list[str]:
             line += f" inflight {status.inflight}"
         if status.pending_snapshot:
             line += f" snapshot {status.pending_snapshot}"
-        lines.append(line + ("" if status.recent_active else " silent"))
+        lines.append(line + ("" if status.recent_active else " inactive"))
     return lines
