@@ -65,10 +65,10 @@ format: $(SYNCED) ## Format the code and sort imports
 	@.venv/bin/ruff format .
 
 bench: $(SYNCED) ## Measure writes and reads per second on three local nodes
-	@.venv/bin/python bench/load.py
+	@.venv/bin/python -m collectionstore_bench.load
 
 measure: $(SYNCED) ## Measure joins, failures and healing on real local processes
-	@.venv/bin/python bench/lifecycle.py
+	@.venv/bin/python -m collectionstore_bench.lifecycle
 
 mutants: $(SYNCED) ## Bring known bugs of other Raft stores back, one at a time, and see what notices
 	@.venv/bin/python -m collectionstore_node.tests.mutants.run
@@ -84,27 +84,27 @@ soak: $(SYNCED) ## Run any number of simulated clusters on all cores: make soak 
 	@.venv/bin/python -m collectionstore_node.tests.soak.run --layer $(LAYER) --seeds $(SEEDS)
 
 chaos: $(SYNCED) ## Break a cluster of real processes for MINUTES=5 and check what its clients saw
-	@.venv/bin/python chaos/run.py --minutes $(MINUTES)
+	@.venv/bin/python -m collectionstore_chaos --minutes $(MINUTES)
 
 observe: $(SYNCED) ## Scrape a local cluster, ask every panel, see alerts fire and clear, draw the dashboards
-	@.venv/bin/python observe/run.py
+	@.venv/bin/python -m collectionstore_observe
 
 kube-up: $(SYNCED) ## Start a real Kubernetes with three nodes on this machine (root; builds it the first time)
-	@.venv/bin/python e2e/kube.py up
+	@.venv/bin/python -m collectionstore_e2e.kube up
 
 kube-down: $(SYNCED) ## Stop it and leave nothing behind
-	@.venv/bin/python e2e/kube.py down
+	@.venv/bin/python -m collectionstore_e2e.kube down
 
 e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make e2e SCENARIO=name
-	@.venv/bin/python e2e/run.py $(SCENARIO)
+	@.venv/bin/python -m collectionstore_e2e $(SCENARIO)
 
 generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, install/operator.yaml, dashboards, alerts
-	@PYTHONPATH=dashboards .venv/bin/python -W ignore::DeprecationWarning dashboards/generate.py
-	@.venv/bin/python alerts/generate.py
+	@.venv/bin/python -W ignore::DeprecationWarning -m collectionstore_dashboards
+	@.venv/bin/python -m collectionstore_alerts
 	@.venv/bin/python -m collectionstore_operator.crd --write
-	@.venv/bin/python charts/generate.py
+	@.venv/bin/python -m collectionstore_charts
 	@.venv/bin/python docs/generate_metrics.py --write
 	@.venv/bin/python docs/generate_logs.py
 
 images: $(SYNCED) ## Build the images with buildah, podman or docker: make images [IMAGES_OPTIONS="--help"]
-	@.venv/bin/python images/build.py $(IMAGES_OPTIONS)
+	@.venv/bin/python -m collectionstore_images $(IMAGES_OPTIONS)

@@ -36,11 +36,11 @@ set tells all of them from the start, so that the first failure is an increase.
 `COLLECTIONSTORE_METRICS=Disabled` turns off a member's counters and histograms. What a scrape reads by itself stays:
 gauges, RocksDB, the process.
 
-`bench/metrics_cost.py` measures it, two clusters side by side in one run, 64 connections (AMD EPYC, 2 cores for all of
-it, commits 127bedc and 7e788aa; medians): throughput with metrics is 1.01 and 1.03 of that without for writes, 1.03 and
-0.94 for reads, so nothing that the noise of such a machine lets be seen; processor time of the leader for a write 0.99
-and 1.00, for a read 1.00 and 1.06. Under full load a scrape of 70 kB takes 21 to 25 ms (worst of 127: 69 ms), `/health`
-2 to 4 ms (worst: 22 ms); under reads 8 to 11 ms and 2 ms (worst: 38 and 9 ms).
+`python -m collectionstore_bench.comparison.metrics` measures it on two clusters side by side in one run, with 64
+connections (AMD EPYC, 2 cores for all processes, commits 127bedc and 7e788aa; medians). Throughput with metrics is 1.01
+and 1.03 of that without for writes, 1.03 and 0.94 for reads: below the noise of such a machine. The leader's processor
+time is 0.99 and 1.00 for a write, 1.00 and 1.06 for a read. Under full write load a scrape of 70 kB takes 21 to 25 ms
+(maximum of 127: 69 ms), `/health` 2 to 4 ms (maximum: 22 ms); under reads 8 to 11 ms and 2 ms (maximum: 38 and 9 ms).
 
 **Of any process.** Both programs tell `process_*` (CPU, memory, file descriptors, start), `python_gc_*` and
 `python_info` as well. Those are the Python client library's.

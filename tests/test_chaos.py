@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.xdist_group("chaos")
 
-PROGRAM = Path(__file__).parents[1] / "chaos" / "run.py"
+COMMAND = (sys.executable, "-m", "collectionstore_chaos")
 KINDS = "kill-leader,isolate,corrupt,wal-flip"
 DEADLINE_S = 420
 
@@ -39,7 +39,7 @@ def test_short_storm_breaks_no_promise(tmp_path: Path) -> None:
     """Faults were made, operations succeeded, the verdict is good, and nothing is left of the cluster."""
     arguments = ["--minutes", "0.25", "--seed", "1", "--only", KINDS, "--base-port", str(free_base_port())]
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), *arguments, "--folder", str(tmp_path), "-o", "json"],
+        [*COMMAND, *arguments, "--folder", str(tmp_path), "-o", "json"],
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
@@ -56,8 +56,6 @@ def test_short_storm_breaks_no_promise(tmp_path: Path) -> None:
 
 
 def test_unknown_kind_of_fault_is_named_with_those_there_are() -> None:
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), "--only", "kill,earthquake"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*COMMAND, "--only", "kill,earthquake"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "earthquake; allowed: kill, kill-leader, kill-all" in done.stderr

@@ -31,10 +31,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 from collectionstore_node import metrics as node_metrics
-from collectionstore_node.tests.histories.checker import check
-from collectionstore_node.tests.histories.workload import Workload, WorkloadSettings
-from collectionstore_observe.binaries import promtool
 from collectionstore_operator.observability import metrics as operator_metrics
+from collectionstore_testkit.histories.checker import check
+from collectionstore_testkit.histories.workload import Workload, WorkloadSettings
+from collectionstore_testkit.tools.prometheus import promtool
 
 pytestmark = pytest.mark.xdist_group("real_cluster")
 

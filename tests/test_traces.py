@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectionstore_node.tests.tracing.otlp_receiver import OtlpReceiver, ReceivedSpan, tree
+from collectionstore_testkit.otlp_receiver import OtlpReceiver, ReceivedSpan, tree
 
 CSCTL = str(Path(sys.executable).with_name("csctl"))
 DEADLINE_S = 120

@@ -16,7 +16,7 @@ from collectionstore_alerts import catalogue, objectives
 from collectionstore_alerts.cases import CASES, Case, Series
 from collectionstore_alerts.rules import Alert, Recording, alerts
 from collectionstore_dashboards import promql
-from collectionstore_observe.binaries import promtool
+from collectionstore_testkit.tools.prometheus import promtool
 
 ALERTS = alerts(catalogue.GROUPS)
 REPOSITORY = catalogue.FILE.parents[1]
@@ -53,7 +53,7 @@ def judged(folder: Path, case: Case, parts: list[dict[str, Any]]) -> subprocess.
 
 
 def test_the_committed_file_is_current() -> None:
-    command = [sys.executable, str(catalogue.FILE.parent / "generate.py"), "--check"]
+    command = [sys.executable, "-m", "collectionstore_alerts", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -149,7 +149,7 @@ def test_failures_and_slowness_use_the_budget_and_nothing_else_does(tmp_path: Pa
 
 
 def test_a_trial_can_shorten_all_waiting_and_an_installation_place_the_runbooks() -> None:
-    command = [sys.executable, str(catalogue.FILE.parent / "generate.py"), "--print", "--hold", "0s"]
+    command = [sys.executable, "-m", "collectionstore_alerts", "--print", "--hold", "0s"]
     done = subprocess.run([*command, "--runbooks", "https://a.example/b"], capture_output=True, text=True, check=True)
     rules = [rule for group in yaml.safe_load(done.stdout)["groups"] for rule in group["rules"] if "alert" in rule]
     assert {rule["for"] for rule in rules} == {"0s"}

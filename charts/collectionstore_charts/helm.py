@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -12,9 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from collectionstore_e2e.kube import binaries
-from collectionstore_e2e.kube.places import CACHE
-from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit.tools import go_programs
 
 CHARTS: Final = Path(__file__).resolve().parents[1]
 OPERATOR: Final = CHARTS / "collectionstore-operator"
@@ -26,20 +23,11 @@ class HelmFailed(Exception):
     """Helm ended with an error; the text is what it said."""
 
 
-def program() -> Path:
-    """Return the program; the first time it is built, which takes a minute and needs Go."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "helm.lock").open("w") as lock:
-        # Tests run in several processes, and all of them want it at once.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return binaries.build_one("helm", Progress()) / "helm"
-
-
 def helm(*arguments: str | Path) -> str:
     """Run Helm and return what it printed. Raises HelmFailed."""
     # No cluster is asked, whatever the environment names.
     environment = {**os.environ, "KUBECONFIG": os.devnull}
-    command = [str(program()), *map(str, arguments)]
+    command = [str(go_programs.helm()), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         raise HelmFailed(done.stderr.strip() or done.stdout.strip())

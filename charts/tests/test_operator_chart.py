@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from collectionstore_charts.helm import CHARTS, OPERATOR, template
-from collectionstore_observe.binaries import promtool
 from collectionstore_operator import settings
 from collectionstore_operator.kubernetes.api.permissions import NODES, OWN, PERMISSIONS, Permission
+from collectionstore_testkit.tools.prometheus import promtool
 
 Render = Callable[..., Any]
 RULES = CHARTS.parent / "alerts" / "rules.yaml"

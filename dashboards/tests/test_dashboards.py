@@ -19,7 +19,7 @@ BOARDS = {page.name: json.loads(frame.text(page)) for page in catalogue.PAGES}
 
 
 def test_committed_files_are_current() -> None:
-    command = [sys.executable, str(catalogue.FOLDER / "generate.py"), "--check"]
+    command = [sys.executable, "-m", "collectionstore_dashboards", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -3,9 +3,3 @@
 `kube/` builds, starts and stops the cluster; `harness/` gives scenarios a client, a namespace, waits and evidence;
 `scenarios/` are the tests. `harness` knows of `kube` only what scenarios do to machines; `kube` knows nothing above it.
 """
-
-import sys
-from pathlib import Path
-
-# The Prometheus that scrapes the pods is found as everywhere in this repository, which is no part of the distribution.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "observe"))

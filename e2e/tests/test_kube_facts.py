@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from collectionstore_e2e.kube import binaries, cgroups, places, python_layers, rootfs
+from collectionstore_e2e.kube import cgroups, places, python_layers, rootfs
 
 HYBRID = """\
 24 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -30,13 +30,6 @@ def test_mirror_is_the_one_apt_uses_for_the_release() -> None:
     )
     assert rootfs.debian_mirror(targets) == "http://mirror/debian/"
     assert rootfs.debian_mirror("Packages trixie http://mirror/debian/\n") is None
-
-
-def test_cache_key_of_a_module_changes_with_its_flags() -> None:
-    """Programs linked with another version in them are other programs."""
-    plain, flagged = binaries.Module("etcd", ""), binaries.Module("etcd", "", linker_flags="-X main.version=1")
-    assert plain.key() == binaries.Module("etcd", "another text").key()
-    assert plain.key() != flagged.key()
 
 
 def test_pinned_version_of_kubernetes_is_the_one_it_calls_itself() -> None:

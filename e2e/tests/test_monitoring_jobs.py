@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 
 from collectionstore_e2e.product.monitoring import discovered, scrape_configs
-from collectionstore_observe.binaries import promtool
 from collectionstore_operator.manifests import podmonitor
 from collectionstore_operator.resource.desired import Desired
+from collectionstore_testkit.tools.prometheus import promtool
 
 
 def test_a_pod_monitor_becomes_a_job_that_prometheus_understands(tmp_path: Path) -> None:

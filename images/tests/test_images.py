@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +10,13 @@ from typing import Any
 
 import pytest
 
-from collectionstore_testkit import wheels
+from collectionstore_images import build, contents
+from collectionstore_testkit.tools import wheels
 
 pytestmark = pytest.mark.xdist_group("images")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = ("node", "operator")
-
-
-@pytest.fixture(scope="module")
-def script() -> dict[str, Any]:
-    return runpy.run_path(str(REPOSITORY / "images" / "build.py"))
 
 
 def dockerfile(kind: str) -> str:
@@ -67,9 +62,9 @@ def test_its_uv_is_the_one_that_the_checkout_is_installed_with(kind: str) -> Non
 
 
 @pytest.mark.parametrize(("engine", "layers"), [("buildah", True), ("podman", True), ("docker", False)])
-def test_every_engine_gets_the_same_arguments(script: dict[str, Any], engine: str, layers: bool) -> None:  # noqa: FBT001
+def test_every_engine_gets_the_same_arguments(engine: str, layers: bool) -> None:  # noqa: FBT001
     arguments = {"VERSION": "1", "BASE_IMAGE": "b"}
-    command = script["Engine"](engine).build_command("node", "t:1", arguments, certificates="/ca.crt")
+    command = build.Engine(engine).build_command("node", "t:1", arguments, certificates="/ca.crt")
     assert command[:2] == [engine, "build"]
     assert command[-1] == "."
     assert ("--layers" in command) == layers
@@ -79,30 +74,28 @@ def test_every_engine_gets_the_same_arguments(script: dict[str, Any], engine: st
     assert "--secret id=ca-certificates,src=/ca.crt" in text
 
 
-def test_without_an_engine_it_says_which_were_looked_for(
-    script: dict[str, Any], tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_without_an_engine_it_says_which_were_looked_for(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(script["BuildError"], match="buildah is not installed, podman is not installed, docker is not"):
-        script["find_engine"](None)
+    with pytest.raises(build.BuildError, match="buildah is not installed, podman is not installed, docker is not"):
+        build.find_engine(None)
 
 
-def test_an_engine_that_does_not_work_is_passed_over(script: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_engine_that_does_not_work_is_passed_over(tmp_path: Path, monkeypatch: Any) -> None:
     for name, code in (("buildah", 1), ("docker", 0)):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\nexit {code}\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert script["find_engine"](None).program == "docker"
-    with pytest.raises(script["BuildError"], match="`buildah info` fails"):
-        script["find_engine"]("buildah")
+    assert build.find_engine(None).program == "docker"
+    with pytest.raises(build.BuildError, match="`buildah info` fails"):
+        build.find_engine("buildah")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_dependency_layer_has_every_member_that_the_image_installs(kind: str) -> None:
     """uv reads the pyproject.toml of each installed member; a missing one would fail the build, not this test."""
-    build = dockerfile(kind).partition("COPY . .")[0]
-    copied = re.findall(r"^COPY (\w+)/pyproject\.toml \1/$", build, re.MULTILINE)
+    first_layer = dockerfile(kind).partition("COPY . .")[0]
+    copied = re.findall(r"^COPY (\w+)/pyproject\.toml \1/$", first_layer, re.MULTILINE)
     assert sorted(copied) == wheels.members(f"collectionstore-{kind}")
 
 
@@ -114,8 +107,21 @@ def test_the_build_context_has_every_member_that_the_image_installs(kind: str) -
     assert "**/tests" in allowed
 
 
-def test_the_version_is_the_one_of_the_file(script: dict[str, Any]) -> None:
+def test_the_version_is_the_one_of_the_file() -> None:
     version = (REPOSITORY / "VERSION").read_text().strip()
-    assert script["version"]() == version == wheels.version()
+    assert wheels.version() == version
     for kind in KINDS:
         assert f"ARG VERSION={version}\n" in dockerfile(kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_contains_its_own_package_and_telemetry_and_no_program_of_the_repository(kind: str) -> None:
+    found = contents.of(kind)
+    assert [part.name.split()[0] for part in found.own] == sorted(
+        [f"collectionstore_{kind}", "collectionstore_telemetry"]
+    )
+    assert not [part.name for part in found.dependencies if part.name.startswith("collectionstore")]
+    names = {part.name.split()[0] for part in found.dependencies}
+    assert ("kopf" in names) == ("kubernetes" in names) == (kind == "operator")
+    assert ("rocksdict" in names) == (kind == "node")
+    assert all(part.files and part.installed_bytes for part in (*found.own, *found.dependencies))

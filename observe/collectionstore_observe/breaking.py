@@ -13,7 +13,8 @@ from typing import Final
 
 from collectionstore_observe.api import PrometheusApi
 from collectionstore_observe.errors import ObserveFailed
-from local_cluster import LocalCluster, Nodes
+from collectionstore_testkit.clusters.local import LocalCluster
+from collectionstore_testkit.clusters.node_status import Nodes
 
 FIRES_TIMEOUT_S: Final = 60.0
 CLEARS_TIMEOUT_S: Final = 150.0

@@ -11,9 +11,9 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _EXAMPLES: Final = """examples:
   make observe                                              everything, about five minutes
-  .venv/bin/python observe/run.py --no-alerts               panels and series alone, about two minutes
-  .venv/bin/python observe/run.py --pictures docs/pictures  ... and draw the dashboards there
-  .venv/bin/python observe/run.py --stay                    keep cluster and Prometheus running until Ctrl-C
+  .venv/bin/python -m collectionstore_observe --no-alerts               panels and series alone, about two minutes
+  .venv/bin/python -m collectionstore_observe --pictures docs/pictures  ... and draw the dashboards there
+  .venv/bin/python -m collectionstore_observe --stay                    keep cluster and Prometheus running until Ctrl-C
 
 What the lines of the result mean: observe/README.md."""
 
@@ -41,7 +41,7 @@ class Options:
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="observe/run.py",
+        prog="python -m collectionstore_observe",
         description=description,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from collectionstore_observe import binaries
 from collectionstore_observe.api import PrometheusApi
 from collectionstore_observe.errors import ObserveFailed
+from collectionstore_testkit.tools import prometheus
 
 HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 60.0
@@ -51,14 +51,14 @@ def configuration(jobs: Iterable[Job], rule_files: Sequence[Path], interval_s: f
 
 
 @asynccontextmanager
-async def prometheus(
+async def running_prometheus(
     folder: Path, port: int, settings: Mapping[str, Any], session: aiohttp.ClientSession
 ) -> AsyncIterator[PrometheusApi]:
     """Start a server, wait until it answers, and stop it at the end. Raises `ObserveFailed`."""
     file, log = folder / "prometheus.json", folder / "prometheus.log"
     file.write_text(json.dumps(settings, indent=2))  # JSON is YAML
     command = [
-        str(await asyncio.to_thread(binaries.prometheus)),
+        str(await asyncio.to_thread(prometheus.server)),
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={HOST}:{port}",

@@ -19,9 +19,10 @@ from collectionstore_observe.errors import ObserveFailed
 from collectionstore_observe.findings import Findings
 from collectionstore_observe.options import Options
 from collectionstore_observe.preview import browser, page
-from collectionstore_observe.server import Job, configuration, prometheus
+from collectionstore_observe.server import Job, configuration, running_prometheus
 from collectionstore_observe.workload import Workload
-from local_cluster import HOST, Nodes, local_cluster
+from collectionstore_testkit.clusters.local import HOST, local_cluster
+from collectionstore_testkit.clusters.node_status import Nodes
 
 NAME: Final = "demo"
 SIZE: Final = 3
@@ -124,7 +125,7 @@ async def _started(options: Options, files: dict[str, dict[str, Any]]) -> AsyncI
         say(f"`for` of every alert is at most {rules.HELD_S} s in this run; expressions are as they are")
         hurried = rules.write(rules.hurried(files, options.scrape_s), folder / "rules")
         settings = configuration(jobs, hurried, options.scrape_s)
-        async with prometheus(folder, options.prometheus_port, settings, http) as api:
+        async with running_prometheus(folder, options.prometheus_port, settings, http) as api:
             started = time.time()
             await _scraped(api, SIZE + 1)
             exposed = [*members, operator]

@@ -19,7 +19,7 @@ from collectionstore_observe.allowed import Silence
 from collectionstore_observe.api import PrometheusApi, QueryFailed, Window
 from collectionstore_observe.breaking import firing
 from collectionstore_observe.errors import ObserveFailed
-from collectionstore_observe.server import Job, configuration, prometheus
+from collectionstore_observe.server import Job, configuration, running_prometheus
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("prometheus")]
 
@@ -100,7 +100,7 @@ async def api(
     files = rules.write(rules.hurried(RULES, SCRAPE_S), folder / "rules")
     jobs = [Job("page", {exposed.address: {"cluster": "demo", "instance": "demo-0"}})]
     settings = configuration(jobs, files, SCRAPE_S)
-    async with prometheus(folder, free_port(), settings, session) as made:
+    async with running_prometheus(folder, free_port(), settings, session) as made:
         await exposed.until(lambda: made.query("twice"))
         yield made
 
@@ -187,5 +187,5 @@ async def test_what_prometheus_refuses_is_an_error_with_its_words(api: Prometheu
 
 async def test_a_configuration_it_does_not_understand_is_told(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     with pytest.raises(ObserveFailed, match=r"(?s)ended with exit code.*nonsense"):
-        async with prometheus(tmp_path, free_port(), {"nonsense": 1}, session):
+        async with running_prometheus(tmp_path, free_port(), {"nonsense": 1}, session):
             pytest.fail("it runs")

@@ -3,5 +3,13 @@
 from __future__ import annotations
 
 
-class ToolUnavailable(Exception):
-    """A program that the tests need is missing or failed; the text names it, what it printed and how to get it."""
+class ToolError(Exception):
+    """A program that the tests use is missing or failed; shown as one text, without a traceback."""
+
+
+class ToolUnavailable(ToolError):
+    """A program is missing and cannot be obtained here; the text says how to get it."""
+
+
+class CommandFailed(ToolError):
+    """A program exited with an error; the text holds the command and the end of its output."""

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 import aiohttp
 
-from collectionstore_e2e.clients import program
-from collectionstore_e2e.clients.recorded import Recorded, summary
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.errors import DeadlinePassed, Refused
 from collectionstore_e2e.harness.kinds import CONFIG_MAP, POD, Object
 from collectionstore_e2e.harness.objects import container, pod, pod_spec
-from collectionstore_node.tests.histories import http_store, operations, workload
+from collectionstore_testkit.clients.archive import client_archive
+from collectionstore_testkit.clients.recorded import Recorded, summary
 
 NAME: Final = "clients"
-FOLDER: Final = "/clients"
+PROGRAM: Final = "/clients/clients.pyz"
 TRUST: Final = "/trust/ca.crt"
-MODULES: Final = (http_store, operations, workload)
-"""Of the node's tests, which no image has."""
-# A regular package looks for its parts in its own path alone, so that is where the mounted ones are added.
-START: Final = (
-    f"import sys, collectionstore_node as node; node.__path__.append('{FOLDER}/node');"
-    f"sys.path.append('{FOLDER}'); import program; program.main()"
-)
 AGAIN_S: Final = 0.5
 START_S: Final = 90.0
 END_S: Final = 90.0
@@ -142,28 +133,25 @@ async def clients(
 
 
 def _program() -> Object:
-    """Return the program and what it needs of the node's tests, as files."""
-    data = {f"{module.__name__.rpartition('.')[2]}.py": _source(module) for module in (program, *MODULES)}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": data}
-
-
-def _source(module: ModuleType) -> str:
-    return Path(inspect.getfile(module)).read_text()
+    """Return the archive of the client program, which no image contains."""
+    archive = base64.b64encode(client_archive()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": NAME},
+        "binaryData": {Path(PROGRAM).name: archive},
+    }
 
 
 def _pod(context: Context, cluster: str, record: str, *, node: str, rate: float) -> Object:
     url = f"https://{cluster}.{context.namespace}.svc:7400"
     arguments = [url, "--trust", TRUST, "--rate", f"{rate:g}"]
-    items = [{"key": "program.py", "path": "program.py"}]
-    for module in MODULES:
-        package, _, name = module.__name__.removeprefix("collectionstore_node.").rpartition(".")
-        items.append({"key": f"{name}.py", "path": f"node/{package.replace('.', '/')}/{name}.py"})
     main = container(
         "clients",
         context.images.node,
-        ["python3", "-P", "-c", START, *arguments],
+        ["python3", "-P", PROGRAM, *arguments],
         volumeMounts=[
-            {"name": "program", "mountPath": FOLDER, "readOnly": True},
+            {"name": "program", "mountPath": str(Path(PROGRAM).parent), "readOnly": True},
             {"name": "trust", "mountPath": "/trust", "readOnly": True},
         ],
     )
@@ -171,7 +159,7 @@ def _pod(context: Context, cluster: str, record: str, *, node: str, rate: float)
         main,
         restartPolicy="Never",
         volumes=[
-            {"name": "program", "configMap": {"name": NAME, "items": items}},
+            {"name": "program", "configMap": {"name": NAME}},
             {"name": "trust", "configMap": {"name": record, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         ],
         **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),

@@ -24,7 +24,7 @@ from collectionstore_e2e.harness.kinds import NAMESPACE
 from collectionstore_e2e.harness.kubectl import Kubectl, find_kubectl
 from collectionstore_e2e.harness.machines import Machines, find_machines
 from collectionstore_e2e.harness.scenario import Scenario, find_scenarios
-from collectionstore_e2e.kube.places import REPOSITORY
+from collectionstore_testkit.places import REPOSITORY
 
 EVIDENCE: Final = REPOSITORY / "build" / "e2e"
 NAMESPACE_GONE_S: Final = 120.0
@@ -159,7 +159,9 @@ async def _run(names: Sequence[str], *, keep: bool) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the scenarios that are named, or all."""
-    parser = argparse.ArgumentParser(prog="e2e/run.py", description="Run end-to-end scenarios on a Kubernetes cluster.")
+    parser = argparse.ArgumentParser(
+        prog="python -m collectionstore_e2e", description="Run end-to-end scenarios on a Kubernetes cluster."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios to run; all without any")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--keep", action="store_true", help="do not delete the namespaces")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from collectionstore_e2e.kube import control_plane, images
-from collectionstore_e2e.kube.commands import run
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import CONTROL_ADDRESS, DNS_ADDRESS, KUBECONFIG
+from collectionstore_testkit.commands import run
 
 FOLDER: Final = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""The commands of `e2e/kube.py`; `--help` lists them."""
+"""The commands of `python -m collectionstore_e2e.kube`; `--help` lists them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collectionstore_e2e.kube import binaries, cluster, images, network, prerequ
 from collectionstore_e2e.kube.errors import KubeError
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import CACHE, KUBECONFIG, MACHINES, NODES, STATE
-from collectionstore_e2e.kube.progress import Progress
-from collectionstore_testkit.errors import ToolUnavailable
+from collectionstore_testkit.errors import ToolError
+from collectionstore_testkit.progress import Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return Machine(options.machine).shell()
         with cluster.locked():
             _change(options)
-    except (KubeError, ToolUnavailable) as error:
+    except (KubeError, ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -77,7 +77,9 @@ def _status() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="e2e/kube.py", description="A Kubernetes of three nodes on this computer.")
+    parser = argparse.ArgumentParser(
+        prog="python -m collectionstore_e2e.kube", description="A Kubernetes of three nodes on this computer."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="build what is missing, start the cluster, load this checkout's images")
     commands.add_parser("down", help="take everything away but the cache")

@@ -19,7 +19,6 @@ from collectionstore_e2e.kube import (
     addons,
     binaries,
     cgroups,
-    commands,
     control_plane,
     images,
     machine,
@@ -29,11 +28,12 @@ from collectionstore_e2e.kube import (
     prerequisites,
     python_layers,
     store,
+    waiting,
 )
 from collectionstore_e2e.kube.errors import KubeError
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import BUILDER, CACHE, CONTROL, HOST_INTERFACE, KUBECONFIG, MACHINES, NODES, STATE
-from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit.progress import Progress
 
 COMPLETE: Final = STATE / "complete"
 """Written last; says which programs and which images' base the cluster was started with."""
@@ -123,7 +123,7 @@ def _wait_for_nodes(programs: Path, names: tuple[str, ...]) -> None:
         found = addons.kubectl(programs, "get", "nodes", "--output=name").split()
         return {f"node/{name}" for name in names} <= set(found)
 
-    commands.wait_until(registered, what=f"{', '.join(names)} to register", timeout_s=READY_S)
+    waiting.wait_until(registered, what=f"{', '.join(names)} to register", timeout_s=READY_S)
     ready = ["wait", "--for=condition=Ready", f"--timeout={READY_S}s", *(f"node/{name}" for name in names)]
     addons.kubectl(programs, *ready, timeout_s=READY_S + 10)
 
@@ -176,7 +176,7 @@ def restart_node(name: str) -> None:
     node.boot(one, programs, SHARED.resolve(strict=True))
     before = _renewed(programs, name)
     node.join(one)
-    commands.wait_until(
+    waiting.wait_until(
         lambda: _renewed(programs, name) != before,
         what=f"the kubelet of {name} to report",
         timeout_s=READY_S,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_e2e.kube import commands
-from collectionstore_e2e.kube.errors import CommandFailed
+from collectionstore_e2e.kube import waiting
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.prerequisites import cni_folder
+from collectionstore_testkit.errors import CommandFailed
 
 PAUSE: Final = "localhost/pause:3"
 """The image that holds a pod's namespaces."""
@@ -62,6 +62,6 @@ def start(machine: Machine, *, root: str = "/var/lib/containerd") -> None:
             return False
         return True
 
-    commands.wait_until(
+    waiting.wait_until(
         answers, what=f"containerd on {machine.name}", timeout_s=READY_S, clue=lambda: machine.tail("containerd")
     )

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from typing import Final
 
-from collectionstore_e2e.kube import commands
+from collectionstore_e2e.kube import waiting
 from collectionstore_e2e.kube.errors import ComponentFailed
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.pki import Authority, service_account_keys, write_secret
@@ -118,7 +118,7 @@ def start(machine: Machine, authority: Authority) -> None:
     _write_credentials(machine, authority)
     machine.spawn(ETCD)
     machine.spawn(API)
-    commands.wait_until(
+    waiting.wait_until(
         lambda: _runs(machine) and answers(),
         what="the API server to become ready",
         timeout_s=READY_S,

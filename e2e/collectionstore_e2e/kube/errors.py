@@ -1,4 +1,4 @@
-"""What can go wrong while the cluster is built, started or stopped; every text says what to do next."""
+"""Errors of building, starting and stopping the cluster; every text says what to do next."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ class KubeError(Exception):
 
 
 class PrerequisiteMissing(KubeError):
-    """This computer lacks something that must be installed or allowed first."""
-
-
-class CommandFailed(KubeError):
-    """A program that was run to its end failed; the text holds the end of what it printed."""
+    """Something must be installed or allowed on this machine first."""
 
 
 class ComponentFailed(KubeError):
-    """A component stopped or did not become ready; the text names its log."""
+    """A component exited or did not become ready; the text names its log."""

@@ -15,8 +15,8 @@ from typing import Final
 from collectionstore_e2e.kube import containerd, oci, python_layers, rootfs
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import NODES, STATE
-from collectionstore_e2e.kube.progress import Progress
-from collectionstore_testkit import wheels
+from collectionstore_testkit.progress import Progress
+from collectionstore_testkit.tools import wheels
 
 TOOLBOX: Final = "localhost/toolbox:1"
 NODE: Final = "localhost/collectionstore-node:dev"
@@ -61,7 +61,7 @@ def build(progress: Progress) -> Built:
             _image(NODE, [*node, node_project], NODE_PACKAGE, version),
             _image(NODE_NEXT, [*node, node_project], NODE_PACKAGE, f"{version}-next"),
             _image(OPERATOR, [*operator, operator_project], OPERATOR_PACKAGE, version),
-            prometheus([base, python_layers.prometheus()]),
+            prometheus([base, python_layers.prometheus_layer()]),
         ),
     )
 

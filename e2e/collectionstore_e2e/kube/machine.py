@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from collectionstore_e2e.kube import cgroups, commands
+from collectionstore_e2e.kube import cgroups, waiting
 from collectionstore_e2e.kube.errors import ComponentFailed
 from collectionstore_e2e.kube.places import MARK, STATE
+from collectionstore_testkit import commands
 
 BINARIES: Final = Path("/run/kube")
 PATH: Final = f"{BINARIES}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -117,7 +118,7 @@ class Machine:
                 process.wait()
                 raise ComponentFailed(f"{self.name} did not start: {errors.read_text().strip()}")
         # While the kernel puts another program in a process's place, nobody can read its environment, and so its mark.
-        commands.wait_until(
+        waiting.wait_until(
             lambda: self._settled() or process.poll() is not None, what=f"{self.name} to start", timeout_s=START_S
         )
         pid = self.first_pid()
@@ -149,7 +150,7 @@ class Machine:
             environment={**self._environment(), "CGROUPS": groups},
         )
         # On a busy computer the shell in between may still be about to become the program.
-        commands.wait_until(
+        waiting.wait_until(
             lambda: program in self.programs(),
             what=f"{program} to run on {self.name}",
             timeout_s=START_S,
@@ -235,7 +236,7 @@ def kill(machines: Sequence[str]) -> None:
             _kill(one.pid)
         return not left
 
-    commands.wait_until(gone, what=f"the end of {', '.join(machines)}", timeout_s=END_S)
+    waiting.wait_until(gone, what=f"the end of {', '.join(machines)}", timeout_s=END_S)
 
 
 def kill_strays() -> None:
@@ -247,7 +248,7 @@ def kill_strays() -> None:
             _kill(pid)
         return not left
 
-    commands.wait_until(gone, what="the end of the processes in the cluster's cgroups", timeout_s=END_S)
+    waiting.wait_until(gone, what="the end of the processes in the cluster's cgroups", timeout_s=END_S)
 
 
 def _kill(pid: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube.commands import run
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import (
     CONTROL,
@@ -24,6 +23,7 @@ from collectionstore_e2e.kube.places import (
     node_address,
     pod_subnet,
 )
+from collectionstore_testkit.commands import run
 
 BRIDGE: Final = "machines"
 

@@ -5,14 +5,14 @@ What is expensive to make is in CACHE and survives; what a running cluster needs
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
-REPOSITORY: Final = Path(__file__).resolve().parents[3]
+from collectionstore_testkit.places import KUBE_CACHE, REPOSITORY
+
 GO_MODULES: Final = REPOSITORY / "e2e" / "go"
 
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "collectionstore-kube"
+CACHE: Final = KUBE_CACHE
 STATE: Final = Path("/var/lib/collectionstore-kube")
 KUBECONFIG: Final = STATE / "kubeconfig"
 """The administrator's access; the default of `run.py` while KUBECONFIG is not set."""

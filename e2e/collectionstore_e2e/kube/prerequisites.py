@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube.commands import run
 from collectionstore_e2e.kube.errors import PrerequisiteMissing
-from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit.commands import run
+from collectionstore_testkit.progress import Progress
 
 PACKAGES: Final = {
     "containerd": "containerd",

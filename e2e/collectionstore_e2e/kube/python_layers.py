@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import hashlib
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -17,11 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from collectionstore_e2e.kube import oci, rootfs
-from collectionstore_e2e.kube.commands import run
 from collectionstore_e2e.kube.places import CACHE
-from collectionstore_e2e.kube.progress import Progress
-from collectionstore_observe import binaries
-from collectionstore_testkit import wheels
+from collectionstore_testkit.progress import Progress
+from collectionstore_testkit.tools import prometheus, wheels
 
 DEPENDENCIES: Final = "/opt/collectionstore/dependencies"
 PROJECT: Final = "/opt/collectionstore/lib"
@@ -47,22 +44,18 @@ def dependencies(package: str, progress: Progress) -> oci.Layer:
     target = CACHE / "layers" / f"dependencies-{package}-{key}.tar"
     if not target.exists():
         with progress.step(f"install the dependencies of {package}"), _scratch() as scratch:
-            listed = scratch / "requirements.txt"
-            listed.write_text(requirements)
-            _install(listed, scratch / "site")
+            wheels.install(package, scratch / "site", python_version=BASE_PYTHON)
+            _remove_scripts(scratch / "site")
             rootfs.compile_python(scratch / "site", DEPENDENCIES)
             oci.write_layer(target, scratch / "site", prefix=f"{DEPENDENCIES.lstrip('/')}/")
     return oci.Layer.of(target)
 
 
-def _install(requirements: Path, target: Path) -> None:
-    command = [wheels.uv(), "pip", "install", "--quiet", "--python", sys.executable, "--python-version", BASE_PYTHON]
-    command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy"]
-    run([*command, "--target", target, "--requirements", requirements])
-    # Start scripts name the interpreter of this computer, and nobody calls them.
-    shutil.rmtree(target / "bin", ignore_errors=True)
-    (target / ".lock").unlink(missing_ok=True)
-    for record in target.glob("*.dist-info/RECORD"):
+def _remove_scripts(site: Path) -> None:
+    # Start scripts contain the interpreter's path on this machine, and the image does not use them.
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    (site / ".lock").unlink(missing_ok=True)
+    for record in site.glob("*.dist-info/RECORD"):
         record.unlink()  # it lists those scripts
 
 
@@ -100,9 +93,9 @@ def write_scripts(installed: Path, folder: Path) -> None:
             (folder / name).write_text(SCRIPT.format(python=rootfs.PYTHON, module=module, function=function))
 
 
-def prometheus() -> oci.Layer:
+def prometheus_layer() -> oci.Layer:
     """Return the layer with a Prometheus server."""
-    program = binaries.prometheus()
+    program = prometheus.server()
     # Debian's needs the C library alone, which the base has.
     target = CACHE / "layers" / f"prometheus-{hashlib.sha256(program.read_bytes()).hexdigest()[:12]}.tar"
     if not target.exists():

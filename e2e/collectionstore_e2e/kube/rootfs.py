@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from collectionstore_e2e.kube import oci
-from collectionstore_e2e.kube.commands import run
 from collectionstore_e2e.kube.places import CACHE, DEBIAN_RELEASE
-from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit.commands import run
+from collectionstore_testkit.progress import Progress
 
 VERSION: Final = "1"
 """Raised when what is done below changes, so that caches are made anew."""

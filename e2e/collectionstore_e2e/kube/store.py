@@ -17,7 +17,7 @@ from typing import Final
 from collectionstore_e2e.kube import containerd, oci
 from collectionstore_e2e.kube.machine import Machine
 from collectionstore_e2e.kube.places import BUILDER, CACHE, STATE
-from collectionstore_e2e.kube.progress import Progress
+from collectionstore_testkit.progress import Progress
 
 FOLDER: Final = CACHE / "stores"
 MOUNTED: Final = "/run/store"

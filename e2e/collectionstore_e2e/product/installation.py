@@ -9,8 +9,8 @@ from typing import Final
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.errors import CommandRefused
 from collectionstore_e2e.harness.kinds import CLUSTER, POD, Object, is_ready
-from collectionstore_e2e.kube.places import REPOSITORY
 from collectionstore_e2e.product.helm import helm
+from collectionstore_testkit.places import REPOSITORY
 
 RELEASE: Final = "op"
 NAME: Final = f"{RELEASE}-collectionstore-operator"

@@ -15,10 +15,10 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.errors import command_refusal
 from collectionstore_e2e.harness.kinds import CERTIFICATE_REQUEST, LEASE, Object
 from collectionstore_e2e.harness.scenario import scenario
-from collectionstore_e2e.kube.places import REPOSITORY
 from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import LEASE_NAME, Operator, operator
 from collectionstore_e2e.product.store import READY_S, Store
+from collectionstore_testkit.places import REPOSITORY
 
 EXAMPLE: Final = REPOSITORY / "examples" / "kubernetes" / "small.yaml"
 CLUSTER_CHART: Final = REPOSITORY / "charts" / "collectionstore-cluster"

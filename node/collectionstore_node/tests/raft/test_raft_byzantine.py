@@ -278,7 +278,8 @@ def test_order_to_campaign_counts_only_from_the_leader_followed() -> None:
 def test_voter_that_confirms_a_deposed_leader_is_not_noticed_here() -> None:
     """The empty cell: its answer is true in form, so an old leader serves a stale read, and no member can tell.
 
-    A client's history shows it (`tests/histories`); the read is stale only while the two leaders cannot talk.
+    The clients' history shows it (`collectionstore_testkit.histories`); the read is stale only while the two leaders
+    cannot communicate.
     """
     solo = follower()
     solo.elect()

@@ -13,9 +13,6 @@ from typing import Final, TypeVar
 
 import aiohttp
 
-from collectionstore_node.tests.histories.checker import check
-from collectionstore_node.tests.histories.operations import Operation
-from collectionstore_node.tests.histories.workload import BrokenPromise, Workload, WorkloadSettings
 from collectionstore_node.tests.simulation.admin import Admin
 from collectionstore_node.tests.simulation.checks import Invariants, check_states, converged, describe
 from collectionstore_node.tests.simulation.connector import MemoryConnector
@@ -28,6 +25,9 @@ from collectionstore_node.tests.simulation.member import CLIENT_PORT
 from collectionstore_node.tests.simulation.network import Network
 from collectionstore_node.tests.simulation.process import Process
 from collectionstore_node.tests.soak.report import Report
+from collectionstore_testkit.histories.checker import check
+from collectionstore_testkit.histories.operations import Operation
+from collectionstore_testkit.histories.workload import BrokenPromise, Workload, WorkloadSettings
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,1 @@
+"""Measures Collection Store on local clusters: load, lifecycle, and the cost of single features."""

@@ -1,0 +1,1 @@
+"""The cost of a feature, measured on two clusters in turns: `metrics` and `tracing` are the commands."""

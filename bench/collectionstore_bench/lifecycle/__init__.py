@@ -1,0 +1,1 @@
+"""Joins, failovers and restarts against stated bounds: `python -m collectionstore_bench.lifecycle`."""

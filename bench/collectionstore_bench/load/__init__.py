@@ -1,0 +1,1 @@
+"""Writes and reads per second, and their latency: `python -m collectionstore_bench.load`."""

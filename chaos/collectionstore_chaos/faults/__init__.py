@@ -1,0 +1,1 @@
+"""The kinds of faults: processes, links, disks, membership."""

@@ -1,0 +1,1 @@
+"""Builds the container images of node and operator, and lists their contents."""

@@ -1,0 +1,108 @@
+"""What the clients' pod has printed so far, and what it says about the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Standing, Started, Unreached
+from collectionstore_testkit.histories.checker import check
+from collectionstore_testkit.histories.operations import Operation
+
+OTHER_LINES_MAX: Final = 40
+UNAVAILABLE_S: Final = 1.0
+"""A longer pause of all writes counts as unavailability."""
+
+_decoder: Final = msgspec.json.Decoder(Line)
+
+
+@dataclass(slots=True)
+class Recorded:
+    """Takes lines in the order in which they were printed; after a broken connection the log may begin anew."""
+
+    operations: dict[int, Operation] = field(default_factory=dict)
+    standing: Standing = field(default_factory=lambda: Standing(0.0, 0, 0, 0, 0, 0))
+    started: Started | None = None
+    ended: Ended | None = None
+    broken: str = ""
+    unreached: str = ""
+    other: list[str] = field(default_factory=list)
+    """What is none of our lines, such as a traceback."""
+
+    def take(self, text: str) -> None:
+        """Take one line."""
+        try:
+            line = _decoder.decode(text)
+        except msgspec.DecodeError:
+            if len(self.other) < OTHER_LINES_MAX:
+                self.other.append(text)
+            return
+        match line:
+            case Done(operation):
+                self.operations[operation.id] = operation
+            case Standing() if line.at >= self.standing.at:
+                self.standing = line
+            case Standing():
+                pass  # told before
+            case Started():
+                self.started = line
+            case Unreached(reason):
+                self.unreached = reason
+            case Broken(reason):
+                self.broken = reason
+            case Ended():
+                self.ended = line
+
+    @property
+    def history(self) -> list[Operation]:
+        """Every operation, in the order in which they began."""
+        return sorted(self.operations.values(), key=lambda one: one.invoked)
+
+    def ailment(self) -> str:
+        """Return what has gone wrong with the clients themselves, or with an answer; empty when nothing has."""
+        if self.broken:
+            return f"an answer that the API does not allow: {self.broken}"
+        return "the clients' program failed:\n" + "\n".join(self.other) if self.other else ""
+
+    def faults(self) -> list[str]:
+        """Return everything that is wrong with the whole history; empty when every promise was kept."""
+        found = [self.ailment()] if self.ailment() else []
+        if self.ended is None:
+            return [*found, f"the clients did not end; {self.unreached or 'they said nothing of why'}"]
+        if self.ended.operations != len(self.operations):
+            found.append(f"the clients printed {self.ended.operations} operations, {len(self.operations)} were read")
+        verdict = check(self.history)
+        if not verdict.ok:
+            found.append(f"the history is {verdict.linearizable.value}:\n{verdict.explanation}")
+        return found
+
+    def pauses(self, since: float, until: float | None = None) -> list[float]:
+        """Return the times, in seconds, between acknowledged writes, from `since` to `until` of the clients' clock.
+
+        Without `until` the last pause ends with the last write.
+        """
+        return write_pauses(self.history, since, until)
+
+
+def write_pauses(history: Sequence[Operation], since: float, until: float | None = None) -> list[float]:
+    """Return the times, in seconds, between acknowledged writes in [since, until)."""
+    times = sorted(
+        one.returned
+        for one in history
+        if one.outcome == "ok"
+        and one.writes
+        and one.returned is not None
+        and since <= one.returned
+        and (until is None or one.returned < until)
+    )
+    return [after - before for before, after in pairwise([since, *times, *([] if until is None else [until])])]
+
+
+def summary(pauses: Sequence[float]) -> str:
+    """Return in a few words how long no write was acknowledged."""
+    longest, unavailable = max(pauses, default=0.0), sum(pause for pause in pauses if pause > UNAVAILABLE_S)
+    return f"longest time without a write {longest:.2f} s, unavailable (over {UNAVAILABLE_S:g} s) {unavailable:.1f} s"

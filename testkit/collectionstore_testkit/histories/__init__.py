@@ -1,0 +1,1 @@
+"""Recorded client operations and the linearizability check; needs only aiohttp, msgspec and orjson."""
