@@ -2,7 +2,7 @@
 
 import sys
 
-from collectionstore_e2e.harness.runner import main
+from collectionstore_e2e.runner import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from collectionstore_e2e.kube import cgroups, places, python_layers, rootfs
+from collectionstore_e2e.kube import places
+from collectionstore_e2e.kube.images import python_layers, rootfs
+from collectionstore_e2e.kube.machines import cgroups
 
 HYBRID = """\
 24 1 254:0 / / rw,relatime - ext4 /dev/vda rw

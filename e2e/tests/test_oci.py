@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collectionstore_e2e.kube import oci
+from collectionstore_e2e.kube.images import oci
 
 
 def _tree(folder: Path, *, when: int) -> Path:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from collectionstore_e2e.harness import runner as module
+from collectionstore_e2e import runner as module
 from collectionstore_e2e.harness.context import Context
-from collectionstore_e2e.harness.runner import Runner
 from collectionstore_e2e.harness.scenario import Body, Scenario
 from collectionstore_e2e.kube.errors import ComponentFailed
+from collectionstore_e2e.runner import Runner
 
 
 class FakeClient:

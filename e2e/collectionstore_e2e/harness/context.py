@@ -13,14 +13,15 @@ from collectionstore_e2e.harness.client import Client
 from collectionstore_e2e.harness.errors import NoCluster
 from collectionstore_e2e.harness.kubectl import Kubectl
 from collectionstore_e2e.harness.machines import Machines
-from collectionstore_e2e.kube import images, places
+from collectionstore_e2e.kube import places
+from collectionstore_e2e.kube.images import cluster_images
 
 VARIABLES: Final = {
-    "E2E_NODE_IMAGE": images.NODE,
-    "E2E_NODE_NEXT_IMAGE": images.NODE_NEXT,
-    "E2E_OPERATOR_IMAGE": images.OPERATOR,
-    "E2E_TOOLBOX_IMAGE": images.TOOLBOX,
-    "E2E_PROMETHEUS_IMAGE": images.PROMETHEUS,
+    "E2E_NODE_IMAGE": cluster_images.NODE,
+    "E2E_NODE_NEXT_IMAGE": cluster_images.NODE_NEXT,
+    "E2E_OPERATOR_IMAGE": cluster_images.OPERATOR,
+    "E2E_TOOLBOX_IMAGE": cluster_images.TOOLBOX,
+    "E2E_PROMETHEUS_IMAGE": cluster_images.PROMETHEUS,
 }
 """For clusters that pull their images: variable -> what is used on the cluster of `kube.py`."""
 
@@ -47,7 +48,7 @@ class Context:
     namespace: str
     client: Client
     kubectl: Kubectl
-    images: Images
+    cluster_images: Images
     machines: Machines | None
     say: Callable[[str], None]
     """Prints a line below the scenario's name: what was measured."""

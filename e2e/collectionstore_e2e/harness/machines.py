@@ -11,8 +11,9 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import cluster, network
-from collectionstore_e2e.kube.machine import Machine, processes
+from collectionstore_e2e.kube import cluster
+from collectionstore_e2e.kube.machines import network
+from collectionstore_e2e.kube.machines.machine import Machine, processes
 from collectionstore_e2e.kube.places import API_SERVER, CONTROL, KUBECONFIG, MACHINES, NODES
 
 API_PROGRAM: Final = "kube-apiserver"

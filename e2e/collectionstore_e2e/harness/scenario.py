@@ -1,14 +1,11 @@
-"""How a scenario is declared and found."""
+"""How a scenario is declared."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from collectionstore_e2e import scenarios
 from collectionstore_e2e.harness.context import Context
 
 Body: TypeAlias = Callable[[Context], Awaitable[None]]
@@ -39,7 +36,7 @@ def scenario(
 ) -> Callable[[Body], Body]:
     """Declare a function of `scenarios/` as a scenario; its name, with hyphens, is what `make e2e SCENARIO=` takes.
 
-    `needs_machines`: it kills or cuts off nodes, so it runs only on the cluster of `kube.py`.
+    `needs_machines`: it kills or isolates nodes, so it runs only on the cluster of `make kube-up`.
     """
 
     def declare(body: Body) -> Body:
@@ -50,8 +47,6 @@ def scenario(
     return declare
 
 
-def find_scenarios() -> dict[str, Scenario]:
-    """Import everything in `scenarios/` and return what was declared there, in alphabetical order of the modules."""
-    for module in sorted(one.name for one in pkgutil.iter_modules(scenarios.__path__)):
-        importlib.import_module(f"{scenarios.__name__}.{module}")
+def declared() -> dict[str, Scenario]:
+    """Return all scenarios that were declared so far, by name."""
     return dict(_declared)

@@ -5,6 +5,7 @@ volume provisioner; `node-1` to `node-3` run containerd, kubelet and kube-proxy.
 machine's PID namespace ends everything in it, and the kernel takes its mounts and interfaces back: so stopping the
 cluster works from any state, and a node can die as by a power cut.
 
-    cli -> cluster -> addons | control_plane | node -> machine -> network | cgroups
-                   -> binaries | images -> oci | rootfs | python_layers -> places, progress, errors
+    cli -> cluster -> addons | node -> images -> containerd | control_plane -> binaries | machines -> places, errors
+
+`machines` are the namespaces, cgroups and networks; `images` are the images that run on the cluster.
 """

@@ -6,8 +6,9 @@ import string
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import control_plane, images
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube import control_plane
+from collectionstore_e2e.kube.images import cluster_images
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import CONTROL_ADDRESS, DNS_ADDRESS, KUBECONFIG
 from collectionstore_testkit.commands import run
 
@@ -28,5 +29,5 @@ def kubectl(binaries: Path, *arguments: str, stdin: bytes | None = None, timeout
 
 
 def _filled(name: str) -> str:
-    values = {"DNS_ADDRESS": DNS_ADDRESS, "CONTROL_ADDRESS": CONTROL_ADDRESS, "TOOLBOX": images.TOOLBOX}
+    values = {"DNS_ADDRESS": DNS_ADDRESS, "CONTROL_ADDRESS": CONTROL_ADDRESS, "TOOLBOX": cluster_images.TOOLBOX}
     return string.Template((FOLDER / name).read_text().replace("$VOL_DIR", "$$VOL_DIR")).substitute(values)

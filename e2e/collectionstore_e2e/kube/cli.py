@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from collectionstore_e2e.kube import binaries, cluster, images, network, prerequisites
+from collectionstore_e2e.kube import binaries, cluster, prerequisites
 from collectionstore_e2e.kube.errors import KubeError
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.images import cluster_images
+from collectionstore_e2e.kube.machines import network
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import CACHE, KUBECONFIG, MACHINES, NODES, STATE
 from collectionstore_testkit.errors import ToolError
 from collectionstore_testkit.progress import Progress
@@ -45,7 +47,7 @@ def _change(options: argparse.Namespace) -> None:
             progress.say("nothing of the cluster is left; what was built is kept in the cache")
         case "load":
             with progress.step(f"load {options.archive} into the nodes"):
-                images.load_archive(options.archive)
+                cluster_images.load_archive(options.archive)
         case "kill-node":
             with progress.step(f"kill {options.node}"):
                 Machine(options.node).kill()

@@ -15,23 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import (
-    addons,
-    binaries,
-    cgroups,
-    control_plane,
-    images,
-    machine,
-    network,
-    node,
-    pki,
-    prerequisites,
-    python_layers,
-    store,
-    waiting,
-)
+from collectionstore_e2e.kube import addons, binaries, control_plane, node, pki, prerequisites
 from collectionstore_e2e.kube.errors import KubeError
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.images import cluster_images, python_layers, store
+from collectionstore_e2e.kube.machines import cgroups, machine, network, waiting
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import BUILDER, CACHE, CONTROL, HOST_INTERFACE, KUBECONFIG, MACHINES, NODES, STATE
 from collectionstore_testkit.progress import Progress
 
@@ -82,10 +70,10 @@ def up(progress: Progress) -> None:
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     python_layers.clear_scratch()
     programs = binaries.build(progress)
-    built = images.build(progress)
+    built = cluster_images.build(progress)
     made_of = f"{programs.name} {store.key(built.base)}"
     if _complete(made_of):
-        images.load(built, progress)
+        cluster_images.load(built, progress)
         progress.say(f"the cluster runs already; its images are those of this checkout now. KUBECONFIG={KUBECONFIG}")
         return
     if COMPLETE.exists() and COMPLETE.read_text() != made_of:
@@ -93,7 +81,7 @@ def up(progress: Progress) -> None:
     down(progress)
     STATE.mkdir(mode=0o711, parents=True)
     _start(programs, store.build(built.base, programs, progress), progress)
-    images.load(built, progress)
+    cluster_images.load(built, progress)
     COMPLETE.write_text(made_of)
     progress.say(f"three nodes in three zones are ready. KUBECONFIG={KUBECONFIG}")
 

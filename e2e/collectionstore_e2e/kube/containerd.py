@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_e2e.kube import waiting
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.machines import waiting
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.prerequisites import cni_folder
 from collectionstore_testkit.errors import CommandFailed
 

@@ -11,9 +11,9 @@ import urllib.error
 import urllib.request
 from typing import Final
 
-from collectionstore_e2e.kube import waiting
 from collectionstore_e2e.kube.errors import ComponentFailed
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.machines import waiting
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.pki import Authority, service_account_keys, write_secret
 from collectionstore_e2e.kube.places import (
     API_SERVER,

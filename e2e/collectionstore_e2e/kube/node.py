@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import containerd, network, store
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube import containerd
+from collectionstore_e2e.kube.images import store
+from collectionstore_e2e.kube.machines import network
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.pki import Authority, write_secret
 from collectionstore_e2e.kube.places import CGROUP, DNS_ADDRESS, POD_NETWORK, node_address, pod_subnet, zone
 

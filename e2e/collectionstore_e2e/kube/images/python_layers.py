@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import oci, rootfs
+from collectionstore_e2e.kube.images import oci, rootfs
 from collectionstore_e2e.kube.places import CACHE
 from collectionstore_testkit.progress import Progress
 from collectionstore_testkit.tools import prometheus, wheels

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import containerd, oci
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube import containerd
+from collectionstore_e2e.kube.images import oci
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import BUILDER, CACHE, STATE
 from collectionstore_testkit.progress import Progress
 

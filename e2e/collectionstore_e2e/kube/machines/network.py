@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import (
     CONTROL,
     CONTROL_ADDRESS,

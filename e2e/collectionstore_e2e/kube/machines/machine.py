@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from collectionstore_e2e.kube import cgroups, waiting
 from collectionstore_e2e.kube.errors import ComponentFailed
+from collectionstore_e2e.kube.machines import cgroups, waiting
 from collectionstore_e2e.kube.places import MARK, STATE
 from collectionstore_testkit import commands
 

@@ -23,7 +23,8 @@ from collectionstore_e2e.harness.evidence import Evidence
 from collectionstore_e2e.harness.kinds import NAMESPACE
 from collectionstore_e2e.harness.kubectl import Kubectl, find_kubectl
 from collectionstore_e2e.harness.machines import Machines, find_machines
-from collectionstore_e2e.harness.scenario import Scenario, find_scenarios
+from collectionstore_e2e.harness.scenario import Scenario
+from collectionstore_e2e.scenarios import find_scenarios
 from collectionstore_testkit.places import REPOSITORY
 
 EVIDENCE: Final = REPOSITORY / "build" / "e2e"

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import oci
+from collectionstore_e2e.kube.images import oci
 from collectionstore_e2e.kube.places import CACHE, DEBIAN_RELEASE
 from collectionstore_testkit.commands import run
 from collectionstore_testkit.progress import Progress

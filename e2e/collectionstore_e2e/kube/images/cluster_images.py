@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube import containerd, oci, python_layers, rootfs
-from collectionstore_e2e.kube.machine import Machine
+from collectionstore_e2e.kube import containerd
+from collectionstore_e2e.kube.images import oci, python_layers, rootfs
+from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import NODES, STATE
 from collectionstore_testkit.progress import Progress
 from collectionstore_testkit.tools import wheels

@@ -1,0 +1,1 @@
+"""Machines as sets of Linux namespaces: processes, cgroups and networks."""
