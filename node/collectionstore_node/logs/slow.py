@@ -1,7 +1,7 @@
 """The slow log: operations that took longer than their threshold, and the time of each phase.
 
-At most LINES_MAX lines of a kind are written in WINDOW_S, so that a slow disk is not filled with lines about
-itself; the next line says how many were omitted. No line names a document, a key or a collection: a route is its pattern.
+At most LINES_MAX lines of a kind are written in WINDOW_S, so that a slow disk is not filled with lines about itself;
+the next line says how many were omitted. No line names a document, a key or a collection: a route is its pattern.
 """
 
 from __future__ import annotations
