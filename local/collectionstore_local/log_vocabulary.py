@@ -17,22 +17,22 @@ FIELDS: Final[dict[str, str]] = {"cluster": "name of the cluster"}
 # fmt: off
 EVENTS: Final[tuple[LogEvent, ...]] = (
     # Metrics of a local cluster
-    LogEvent("metrics.served", ("info",), "The supervisor serves the operator's metrics here.", ("address",)),
-    LogEvent("metrics.not_served", ("warning",), "It cannot; the cluster is looked after all the same.", ("address", "reason")),
+    LogEvent("metrics.served", ("info",), "The supervisor serves the operator's metrics at this address.", ("address",)),
+    LogEvent("metrics.not_served", ("warning",), "The supervisor cannot serve metrics; it reconciles without them.", ("address", "reason")),
     # Local clusters
-    LogEvent("supervisor.started", ("info",), "The supervisor of a local cluster begins.", ("pid", "node_command")),
-    LogEvent("supervisor.unneeded", ("info",), "Another one is in charge.", ("reason",)),
-    LogEvent("supervisor.failed", ("error",), "It cannot go on.", ("reason",)),
-    LogEvent("supervisor.ended", ("info",), "It ended."),
-    LogEvent("node.started", ("info",), "A member's process was started.", ("node", "pid", "revision")),
-    LogEvent("node.adopted", ("info",), "A member's process ran already.", ("node", "pid", "reason")),
-    LogEvent("node.ended", ("info",), "A member's process ended; `wanted` says whether it is started again.", ("node", "code", "reason", "wanted")),
-    LogEvent("node.killed", ("warning",), "A member's process did not stop when asked to.", ("node", "reason")),
+    LogEvent("supervisor.started", ("info",), "The supervisor of a local cluster started.", ("pid", "node_command")),
+    LogEvent("supervisor.unneeded", ("info",), "Another supervisor holds the lock of this cluster; this one exits.", ("reason",)),
+    LogEvent("supervisor.failed", ("error",), "The supervisor failed and exits.", ("reason",)),
+    LogEvent("supervisor.ended", ("info",), "The supervisor ended."),
+    LogEvent("node.started", ("info",), "The process of a member was started.", ("node", "pid", "revision")),
+    LogEvent("node.adopted", ("info",), "The process of a member was already running and was adopted.", ("node", "pid", "reason")),
+    LogEvent("node.ended", ("info",), "The process of a member exited; `wanted` says whether it is restarted.", ("node", "code", "reason", "wanted")),
+    LogEvent("node.killed", ("warning",), "The process of a member did not exit after SIGTERM and was killed.", ("node", "reason")),
     LogEvent("nodes.stopped", ("info",), "All processes of the cluster were stopped.", ("reason",)),
-    LogEvent("proxy.started", ("info",), "The process that makes faults between members begins."),
-    LogEvent("proxy.unneeded", ("info",), "Another one stands already.", ("reason",)),
-    LogEvent("proxy.ended", ("info",), "It ended."),
-    LogEvent("faults.changed", ("info",), "Other faults are in force.", ("generation", "faults")),
-    LogEvent("folder.deleted", ("info",), "The cluster's folder is gone.", ("file",)),
+    LogEvent("proxy.started", ("info",), "The fault proxy between members started."),
+    LogEvent("proxy.unneeded", ("info",), "Another fault proxy of this cluster is running; this one exits.", ("reason",)),
+    LogEvent("proxy.ended", ("info",), "The fault proxy ended."),
+    LogEvent("faults.changed", ("info",), "The injected faults changed.", ("generation", "faults")),
+    LogEvent("folder.deleted", ("info",), "The directory of the cluster was deleted.", ("file",)),
 )
 # fmt: on

@@ -15,9 +15,7 @@ from collectionstore_node.api.ports import Call, Handler
 from collectionstore_node.api.problems import Problem
 from collectionstore_node.api.requests import read_request
 from collectionstore_telemetry import profiling
-from collectionstore_telemetry.logs import Level
-
-LEVEL_SECONDS_MAX: Final = 86_400
+from collectionstore_telemetry.logs import CHANGE_SECONDS_MAX, Level
 
 _NO_STORE: Final = b"Cache-Control: no-store\r\n"
 _TEXT: Final = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -72,8 +70,8 @@ async def log_level(call: Call) -> Answer:
 async def set_log_level(call: Call) -> Answer:
     """Change what is logged, until the process ends or for some seconds."""
     wanted = await read_request(call, WantedLevel)
-    if wanted.seconds is not None and not 1 <= wanted.seconds <= LEVEL_SECONDS_MAX:
-        raise Problem("invalid_body", f"seconds must be from 1 to {LEVEL_SECONDS_MAX}, or left out")
+    if wanted.seconds is not None and not 1 <= wanted.seconds <= CHANGE_SECONDS_MAX:
+        raise Problem("invalid_body", f"seconds must be from 1 to {CHANGE_SECONDS_MAX}, or left out")
     call.api.diagnostics.levels.change(wanted.level, reason="an operator asked for it", seconds=wanted.seconds)
     return _level_answer(call)
 

@@ -1,7 +1,7 @@
-"""The log of slow operations: what took longer than its threshold, and in which phase the time went.
+"""The slow log: operations that took longer than their threshold, and the time of each phase.
 
-At most LINES_MAX lines of a kind in WINDOW_S, so that a slow disk does not fill itself with lines about it; the next
-line says how many were left out. Nothing names a document, a key or a collection: a route is its pattern.
+At most LINES_MAX lines of a kind are written in WINDOW_S, so that a slow disk is not filled with lines about itself;
+the next line says how many were omitted. No line names a document, a key or a collection: a route is its pattern.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ OFF: Final = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From how many seconds on an operation counts as slow; OFF never."""
+    """Seconds from which an operation counts as slow; OFF disables a kind."""
 
     write_s: float = 0.5
-    """An entry, from the arrival of its first command until it is applied, on the leader."""
+    """An entry on the leader, from the arrival of its first command until it is applied."""
     read_s: float = 0.3
     """The confirmation of a linearizable read."""
     fsync_s: float = 0.1
-    """A sync of the log, with the wait for its thread."""
+    """An fsync of the log, including the wait for its thread."""
     apply_s: float = 0.1
-    """Applying committed entries in one go; clients and peers wait for their turn meanwhile."""
+    """Applying a batch of committed entries; it occupies the event loop, so clients and peers wait meanwhile."""
     http_s: float = 1.0
-    """A request of a client, from its parsed head to its answer, with the arrival of its body."""
+    """A client request, from its parsed head to its response, including the arrival of its body."""
 
 
 class _Budget:
-    """How many lines of one kind may still be written, and how many were not."""
+    """Rate limit of the lines of one kind: how many are left in this window, and how many were omitted."""
 
     __slots__ = ("_began", "_clock", "_left", "_omitted")
 
@@ -47,7 +47,7 @@ class _Budget:
         self._omitted = 0
 
     def take(self) -> int | None:
-        """Return how many lines were left out before this one, None when this one is to be left out too."""
+        """Return how many lines were omitted since the last one; None if this line must be omitted too."""
         now = self._clock()
         if now - self._began >= WINDOW_S:
             self._began, self._left = now, LINES_MAX
@@ -60,15 +60,15 @@ class _Budget:
 
 
 class SlowLog:
-    """Tells what was slow. Belongs to the event loop; every method takes seconds and is cheap for what is not slow."""
+    """Logs slow operations. Belongs to the event loop; a call for an operation that is not slow is one comparison."""
 
     def __init__(self, thresholds: Thresholds, clock: Callable[[], float]) -> None:
-        """`clock` is monotonic, in seconds; it paces the lines."""
+        """`clock` is monotonic, in seconds; it limits the rate of lines."""
         self.thresholds: Final = thresholds
         self._budgets = {kind: _Budget(clock) for kind in ("write", "read", "fsync", "apply", "http")}
 
     def write(self, seconds: float, phases: Mapping[str, float], *, index: int, commands: int) -> None:
-        """Tell of an entry that was slow from its first command to its answer."""
+        """Log an entry that was slow from its first command to its outcome."""
         limit = self.thresholds.write_s
         if seconds >= limit and (omitted := self._budgets["write"].take()) is not None:
             log.warning(
@@ -83,7 +83,7 @@ class SlowLog:
             )
 
     def read(self, seconds: float, phases: Mapping[str, float]) -> None:
-        """Tell of a linearizable read whose confirmation was slow."""
+        """Log a linearizable read whose confirmation was slow."""
         limit = self.thresholds.read_s
         if seconds >= limit and (omitted := self._budgets["read"].take()) is not None:
             log.warning(
@@ -96,13 +96,13 @@ class SlowLog:
             )
 
     def fsync(self, seconds: float) -> None:
-        """Tell of a slow sync."""
+        """Log a slow fsync."""
         limit = self.thresholds.fsync_s
         if seconds >= limit and (omitted := self._budgets["fsync"].take()) is not None:
             log.warning("operation.slow", kind="fsync", seconds=_shown(seconds), threshold_s=limit, omitted=omitted)
 
     def apply(self, seconds: float, *, entries: int, index: int) -> None:
-        """Tell of entries that were slow to apply, the last of them at `index`."""
+        """Log entries that were slow to apply, the last of them at `index`."""
         limit = self.thresholds.apply_s
         if seconds >= limit and (omitted := self._budgets["apply"].take()) is not None:
             log.warning(
@@ -118,7 +118,7 @@ class SlowLog:
     def http(
         self, seconds: float, phases: Mapping[str, float], *, route: str, method: str, code: int, request_id: str
     ) -> None:
-        """Tell of a slow request; `route` is the pattern, never the path."""
+        """Log a slow request; `route` is the pattern, never the path."""
         limit = self.thresholds.http_s
         if seconds >= limit and (omitted := self._budgets["http"].take()) is not None:
             log.warning(

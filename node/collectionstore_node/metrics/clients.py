@@ -1,4 +1,4 @@
-"""What the client API counts; `route` is the pattern, never the path. An `api.HttpMetrics`."""
+"""Series of the client API; `route` is the pattern, never the path. Implements `api.HttpMetrics`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class RouteSeries:
 
     def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
         """Count a request."""
+        # Resolved at the first response with this status: most statuses never occur on a route.
         counter = self._by_status.get(status)
         if counter is None:
             counter = self._metrics.counter("http_requests_total", *self._labels, str(status))
@@ -41,30 +42,30 @@ class HttpSeries:
         metrics.gauge("http_inflight_requests_max").set(inflight_max)
 
     def route(self, route: str, method: str) -> RouteSeries:
-        """Return the counters of a route."""
+        """Return the recorders of a route."""
         key = (route, method)
         if key not in self._routes:
             self._routes[key] = RouteSeries(self._metrics, route, method)
         return self._routes[key]
 
     def problem(self, code: str) -> None:
-        """Count a request that ended in a problem."""
+        """Count a request that was answered with a problem."""
         self._metrics.counter("http_problems_total", code).inc()
 
     def transaction(self, result: str) -> None:
-        """Count a transaction by the branch that ran, or by what it failed for."""
+        """Count a transaction by the branch that was executed, or by its failure."""
         self._transactions[result].inc()
 
     def inflight(self, read: Callable[[], int]) -> None:
-        """Add a reader of the number of requests being served; the gauge shows their sum, as do the next two."""
+        """Add a source of the requests in flight; the gauge is the sum of all sources, as for the next two."""
         self._follow("http_inflight_requests", read)
 
     def connections(self, read: Callable[[], int]) -> None:
-        """Add a reader of the number of open connections."""
+        """Add a source of the number of open connections."""
         self._follow("http_connections", read)
 
     def arriving(self, read: Callable[[], int]) -> None:
-        """Add a reader of the size of the bodies that are still arriving."""
+        """Add a source of the size of the bodies being received."""
         self._follow("http_arriving_bytes", read)
 
     def _follow(self, name: str, read: Callable[[], int]) -> None:

@@ -1,4 +1,4 @@
-"""What the replica counts, part by part; every recorder is resolved once, here."""
+"""Series of the replica, one class for each of its parts; every recorder is resolved once, here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class ReplicaMetrics:
-    """What the driver counts, and the parts for what it drives."""
+    """Series of the driver, and of the parts that it drives."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.registry = metrics
@@ -43,7 +43,7 @@ class ReplicaMetrics:
         self.role_changed(Role.FOLLOWER, leader=0)
 
     def role_changed(self, role: Role, *, leader: int) -> None:
-        """Note who leads now."""
+        """Record the role of this member and the leader that it knows, 0 if none."""
         self._is_leader.set(role is Role.LEADER)
         self._has_leader.set(bool(leader))
         for name, gauge in self._roles.items():
@@ -57,7 +57,7 @@ class ReplicaMetrics:
         self._campaigning = campaigning
 
     def applied(self, outcomes: Sequence[Sequence[Outcome]], seconds: float) -> None:
-        """Count what came of the commands of some entries, applied in one go."""
+        """Count the outcomes of the commands of a batch of applied entries."""
         self._apply_seconds.observe(seconds)
         good = replayed = 0
         for outcome in chain.from_iterable(outcomes):
@@ -70,7 +70,7 @@ class ReplicaMetrics:
         self._replayed.inc(replayed)
 
     def transferred(self, result: str) -> None:
-        """Count a transfer of leadership that was asked for here: done or failed."""
+        """Count a leadership transfer requested of this leader: done or failed."""
         self._transfers[result].inc()
 
 
@@ -78,7 +78,7 @@ _TRANSFERS = ("done", "failed")
 
 
 class ProposalSeries:
-    """What becomes of commands on the leader."""
+    """Commands on the leader."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.proposed = metrics.counter("raft_proposals_total")
@@ -91,7 +91,7 @@ class ProposalSeries:
 
 
 class ReadSeries:
-    """What becomes of linearizable reads."""
+    """Linearizable reads."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.asked = metrics.counter("raft_reads_total")
@@ -100,7 +100,7 @@ class ReadSeries:
 
 
 class ForwardingSeries:
-    """Commands handed to the leader."""
+    """Commands forwarded to the leader."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.sent = metrics.counter("raft_forwarded_commands_total")
@@ -109,7 +109,7 @@ class ForwardingSeries:
 
 
 class DiskSeries:
-    """Syncs and batches. Syncs are observed by the thread that makes them."""
+    """Syncs and write batches. Syncs are observed by the thread that performs them."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.fsync_seconds = metrics.histogram("storage_wal_fsync_duration_seconds")
@@ -123,7 +123,7 @@ class DiskSeries:
 
 
 class SnapshotSeries:
-    """Snapshots made, sent, received and installed."""
+    """Snapshots exported, sent, received and installed."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._seconds = {one: metrics.histogram("snapshot_duration_seconds", one) for one in OPERATIONS}
@@ -132,19 +132,19 @@ class SnapshotSeries:
         self._last_size = metrics.gauge("snapshot_last_size_bytes")
 
     def done(self, operation: str, *, size_bytes: int, seconds: float) -> None:
-        """Count an operation that succeeded."""
+        """Count a successful operation."""
         self._seconds[operation].observe(seconds)
         self._bytes[operation].inc(size_bytes)
         if operation in ("export", "install"):
             self._last_size.set(size_bytes)
 
     def failed(self, operation: str) -> None:
-        """Count a delivery that failed, or a transfer to this node that was refused or broke off."""
+        """Count a failed delivery, or a transfer to this member that was rejected or interrupted."""
         self._failures[operation].inc()
 
 
 class WatchdogSeries:
-    """What is, or was, stuck in this process."""
+    """Stalls of this process."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._stalls = {kind: metrics.counter("watchdog_stalls_total", kind) for kind in STALLS}
@@ -153,22 +153,22 @@ class WatchdogSeries:
         self._sync_age = metrics.gauge("storage_wal_fsync_age_seconds")
 
     def stalled(self, kind: str, *, stepped_down: bool) -> None:
-        """Count a stall, and whether it ended a leadership."""
+        """Count a stall, and whether the leader resigned because of it."""
         self._stalls[kind].inc()
         if stepped_down:
             self._step_downs[kind].inc()
 
     def lag(self, seconds: float) -> None:
-        """Observe how late a tick is."""
+        """Observe the delay of a tick."""
         self._lag.observe(seconds)
 
     def show_sync_age(self, read: Callable[[], float]) -> None:
-        """Let the gauge ask `read` at every scrape."""
+        """Call `read` for the gauge at every scrape."""
         self._sync_age.set_function(read)
 
 
 class DigestSeries:
-    """Whether the members hold the same state, as the leader sees it; all 0 on the others."""
+    """Whether the members have the same state, as the leader sees it; all 0 on other members."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._differing: Gauge = metrics.gauge("digest_mismatch")
@@ -177,7 +177,7 @@ class DigestSeries:
         self.compared(index=None, differing=0, inconclusive=0)
 
     def compared(self, *, index: int | None, differing: int, inconclusive: int) -> None:
-        """Note the result of a comparison; `index` is None when there was nothing to compare with."""
+        """Record the result of a comparison; `index` is None if no other member could be compared."""
         self._differing.set(differing)
         self._inconclusive.set(inconclusive)
         self._index.set(index or 0)

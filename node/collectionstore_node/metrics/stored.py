@@ -1,4 +1,4 @@
-"""What a data directory says of itself when it is asked: RocksDB's properties, sizes, and the room that is left."""
+"""Series that are read from a data directory at a scrape: RocksDB properties, sizes, and available space."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ ERRORS: Final = "background-errors"
 
 
 class DataDirectory(Protocol):
-    """What is asked of a data directory, in a thread."""
+    """The data directory, as it is read in a thread."""
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the directory."""
 
     def disk_bytes(self) -> int:
-        """Return the bytes of all files."""
+        """Return the size of all files in bytes."""
 
     def family_property(self, name: str) -> Mapping[str, int]:
         """Return a property of each kind of family: log, node and state. Raises `StorageFailed`."""
@@ -52,13 +52,13 @@ class DataDirectory(Protocol):
 
 
 def stored_series(directory: DataDirectory) -> Metrics:
-    """Return metrics that ask `directory` whenever they are rendered, which blocks for a millisecond or so."""
+    """Return metrics that read `directory` whenever they are rendered, which blocks for about a millisecond."""
     metrics = Metrics(STORED)
-    metrics.before_scrape(lambda: _ask(directory, metrics))
+    metrics.before_scrape(lambda: _read(directory, metrics))
     return metrics
 
 
-def _ask(directory: DataDirectory, metrics: Metrics) -> None:
+def _read(directory: DataDirectory, metrics: Metrics) -> None:
     for rocks_name, name in OF_A_FAMILY.items():
         for family, value in directory.family_property(rocks_name).items():
             metrics.gauge(name, family).set(value)

@@ -1,4 +1,4 @@
-"""What became of spans. Those that were dropped are counted by the event loop, the rest by the thread that exports."""
+"""Spans by export result. Dropped spans are counted by the event loop, the others by the exporting thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class TracingSeries:
-    """The counters of spans, by result."""
+    """Counters of spans by result; each result has one writer, as recorders demand."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._spans = {result: metrics.counter("tracing_spans_total", result) for result in SPANS}

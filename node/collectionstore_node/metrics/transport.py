@@ -1,4 +1,4 @@
-"""What the transport counts, by the name of the peer. A `transport.TransportMetrics`."""
+"""Series of the transport, by the name of the peer. Implements `transport.TransportMetrics`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collectionstore_telemetry.metrics.registry import Metrics
 
 
 class PeerSeries:
-    """The series of one peer, as the transport reports them per frame."""
+    """Series of one peer, reported by the transport once per frame."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._sent_messages = metrics.counter("peer_sent_messages_total", name)
@@ -32,7 +32,7 @@ class PeerSeries:
         self._received_bytes.inc(size_bytes)
 
     def dropped(self, messages: int) -> None:
-        """Count messages that were not sent."""
+        """Count messages that were dropped."""
         self._dropped.inc(messages)
 
     def send_failed(self) -> None:
@@ -40,20 +40,20 @@ class PeerSeries:
         self._send_failures.inc()
 
     def round_trip(self, seconds: float) -> None:
-        """Observe a ping."""
+        """Observe the round trip of a ping."""
         self._round_trip.observe(seconds)
 
     def handshake(self, seconds: float) -> None:
-        """Observe a dial."""
+        """Observe the handshake of a dial."""
         self._handshake.observe(seconds)
 
     def connected(self, count: int) -> None:
-        """Set whether the connection is up."""
+        """Set the number of established connections, 0 or 1."""
         self._connected.set(count)
 
 
 class TransportSeries:
-    """Traffic between nodes; `peer` is the member's name."""
+    """Traffic between members; `peer` is a member's name."""
 
     def __init__(self, metrics: Metrics, snapshots: SnapshotSeries) -> None:
         self._metrics = metrics
@@ -61,24 +61,24 @@ class TransportSeries:
         self._peers: dict[str, PeerSeries] = {}
 
     def peer(self, name: str) -> PeerSeries:
-        """Return the series of a peer, made at the first call."""
+        """Return the series of a peer, created at the first call."""
         if name not in self._peers:
             self._peers[name] = PeerSeries(self._metrics, name)
         return self._peers[name]
 
     def forget(self, name: str) -> None:
-        """Drop the series of a peer that is no longer a member."""
+        """Drop the series of a removed member."""
         if self._peers.pop(name, None) is not None:
             self._metrics.forget("peer", name)
 
     def rejected(self, reason: str) -> None:
-        """Count a connection refused or ended by this node."""
+        """Count a connection rejected or closed by this member."""
         self._metrics.counter("peer_rejected_connections_total", reason).inc()
 
     def snapshot_received(self, size_bytes: int, seconds: float) -> None:
-        """Count a snapshot that arrived whole."""
+        """Count a snapshot that was received completely."""
         self._snapshots.done("receive", size_bytes=size_bytes, seconds=seconds)
 
     def snapshot_failed(self) -> None:
-        """Count a transfer to this node that was refused or broke off."""
+        """Count a transfer to this member that was rejected or interrupted."""
         self._snapshots.failed("receive")

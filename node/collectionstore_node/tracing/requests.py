@@ -1,7 +1,7 @@
-"""The span of a client's request, from the moment its route is known until its answer is made.
+"""The span of a client request, from the resolved route to the response.
 
 Attributes are the stable ones of OpenTelemetry's HTTP conventions. `url.path`, `url.query` and headers are left out:
-they carry keys, ids and filters. The route says which kind of request it was.
+they contain keys, IDs and filters. The route identifies the kind of request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collectionstore_telemetry.tracing.active import ActiveSpan, active
 
 
 class RequestSpan:
-    """A sampled request while it is served; ended by `answered` or `abandoned`, whatever happens."""
+    """A sampled request while it is served. Its owner calls `answered` or `abandoned` on every path."""
 
     __slots__ = ("_active", "_span", "_token", "_tracing", "trace_id")
 
@@ -36,7 +36,7 @@ class RequestSpan:
         self.trace_id = span.trace_id
 
     def answered(self, status: int) -> None:
-        """End with an answer; what came after the outcome is a span of its own. Only 5xx are errors of the server."""
+        """End with a response; the time after the outcome is a span of its own. Only 5xx are errors of the server."""
         decided = self._active.decided
         if decided is not None:
             self._tracing.record("answer", self._span.carried, decided, time.perf_counter())
@@ -44,17 +44,17 @@ class RequestSpan:
         self._ended(str(status) if status >= 500 else None)
 
     def abandoned(self) -> None:
-        """End without an answer: the client has gone, or the node stops."""
+        """End without a response: the client disconnected, or the node stops."""
         self._ended("cancelled")
 
     def _ended(self, error: str | None) -> None:
-        # Whoever serves another request in this task must not inherit it.
+        # A keep-alive connection serves its next request in the same task, which must not inherit this span.
         active.reset(self._token)
         self._span.end(error)
 
 
 def serve(tracing: Tracing, request: web.BaseRequest, method: str, route: str) -> RequestSpan | None:
-    """Start the span of a request to `route`; None unless it is sampled."""
+    """Start the span of a request to `route`; None if it is not sampled."""
     span = tracing.serve(f"{method} {route}", request.headers)
     if span is None:
         return None

@@ -1,7 +1,7 @@
 """Spans, made with the OpenTelemetry SDK: started and ended, or recorded after the fact from two times.
 
-Times are `time.perf_counter` seconds of this process. A span that was started has one owner, who ends it on every
-path; what waits for a fate that may never be learnt is recorded afterwards, so that nothing is left open.
+Times are `time.perf_counter` seconds of this process. A started span has one owner, which ends it on every path. Work
+whose outcome may never be known, such as a proposal, is recorded afterwards, so that no span is left open.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from collectionstore_telemetry.tracing.active import TRACE_ID_BYTES, carry
 
 Attributes: TypeAlias = Mapping[str, str | int | bool]
 Stage: TypeAlias = tuple[str, float, float]
-"""Name, beginning and end of a part of what a span is about; as an event it costs a fraction of a span of its own."""
+"""Name, start and end of a phase of a span; recorded as an event, which costs a fraction of a span of its own."""
 
 SCOPE: Final = "collectionstore_node"
 NOWHERE: Final = Context()
-"""No parent; the context variable of the API is not asked."""
+"""No parent; without it the SDK would look up its own context variable."""
 LINKS_MAX: Final = 32
 STAGE_SECONDS: Final = "collectionstore.stage.duration"
 _KINDS: Final = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
@@ -65,12 +65,12 @@ class Span:
         self._span.set_attributes(attributes)
 
     def add(self, stage: Stage) -> None:
-        """Add an event at its end, which tells how long it took."""
+        """Add an event at the end of a phase, with its duration."""
         name, began, ended = stage
         self._span.add_event(name, {STAGE_SECONDS: ended - began}, self._tracing.wall_ns(ended))
 
     def end(self, error: str | None = None) -> None:
-        """End it now; `error` is the name of what went wrong."""
+        """End it now; `error` is the name of the error, if any."""
         if error is not None:
             self._span.set_attribute(ERROR_TYPE, error)
             self._span.set_status(Status(StatusCode.ERROR))
@@ -82,7 +82,7 @@ class Span:
 
 
 class ChosenIds(RandomIdGenerator):
-    """Random ids, but for the trace id that the sampler was asked about before there was a span."""
+    """Random ids, except for the trace id that the sampler decided about before the span existed."""
 
     def __init__(self) -> None:
         self.chosen: int | None = None
@@ -94,15 +94,15 @@ class ChosenIds(RandomIdGenerator):
 
 
 class Tracing:
-    """Makes spans. Belongs to the event loop; never waits for the exporter."""
+    """Makes spans. Belongs to the event loop; never blocks on the exporter."""
 
     def __init__(self, provider: TracerProvider, ids: ChosenIds) -> None:
-        """`ids` is the provider's id generator."""
+        """`ids` is the id generator of `provider`."""
         self._tracer = provider.get_tracer(SCOPE)
         self._sampler = provider.sampler
         self._ids = ids
         self._propagator = TraceContextTextMapPropagator()
-        # One anchor for all spans of a process: spans keep their order even when the wall clock is set.
+        # One anchor for all spans of a process: they keep their order when the wall clock is adjusted.
         self._anchor_ns = time.time_ns() - time.perf_counter_ns()
 
     def wall_ns(self, at: float) -> int:
@@ -110,10 +110,9 @@ class Tracing:
         return self._anchor_ns + int(at * 1e9)
 
     def serve(self, name: str, headers: Mapping[str, str]) -> Span | None:
-        """Start the span of a request from outside, under its W3C trace context; None unless it is sampled.
+        """Start the span of an incoming request as a child of its W3C trace context; None if it is not sampled.
 
-        Without a context the sampler is asked before anything else is made: that is a third of what a span costs that
-        is then not recorded.
+        Without a context the sampler decides before anything is allocated: a third of the cost of an unrecorded span.
         """
         parent = NOWHERE
         if "traceparent" in headers:
@@ -129,13 +128,13 @@ class Tracing:
     def start(
         self, name: str, parent: bytes, kind: Literal["client", "server", "internal"], attributes: Attributes
     ) -> Span | None:
-        """Start a child of the span carried as `parent`; None when the sampler does not want it."""
+        """Start a child of the span carried as `parent`; None if it is not sampled."""
         return self._started(name, _inside(parent), _KINDS[kind], attributes, ())
 
     def record(
         self, name: str, parent: bytes, began: float, ended: float, attributes: Attributes | None = None
     ) -> None:
-        """Record a child of the span carried as `parent`, from what was noted."""
+        """Record a child of the span carried as `parent`, with times in the past."""
         span = self._tracer.start_span(name, _inside(parent), attributes=attributes, start_time=self.wall_ns(began))
         span.end(self.wall_ns(ended))
 
@@ -148,7 +147,7 @@ class Tracing:
         attributes: Attributes,
         stages: Sequence[Stage] = (),
     ) -> None:
-        """Record a span in a trace of its own, linked to the spans carried as `linked`, if the sampler wants it.
+        """Record a span in a trace of its own, linked to the spans carried as `linked`, if it is sampled.
 
         Links beyond LINKS_MAX are left out.
         """

@@ -1,8 +1,8 @@
-"""Pages of the operator for people who look for the cause of trouble, beside its probes and metrics.
+"""Debug pages of the operator, beside its probes and metrics.
 
-What only shows (`/debug/tasks`, `/debug/clusters`) is there for whoever gets to the port, as the metrics are. What acts
-(`/debug/profile`, `/debug/log-level`) answers on loopback alone: that is `kubectl port-forward`, which needs the right
-to it. Nothing here shows a Secret.
+Read-only pages (`/debug/tasks`, `/debug/clusters`) answer every client that reaches the port, as /metrics does. Pages
+with an effect (`/debug/profile`, `/debug/log-level`) answer on loopback only: through `kubectl port-forward`, which is
+protected by RBAC. No page shows a Secret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from collectionstore_telemetry import profiling
-from collectionstore_telemetry.logs import Level, LogLevels
+from collectionstore_telemetry.logs import CHANGE_SECONDS_MAX, Level, LogLevels
 
 BODY_BYTES_MAX: Final = 4096
 SECONDS: Final = "10"
@@ -24,7 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The loop of one resource; `silent_s` since a round came to an end."""
+    """The reconcile loop of one resource; `silent_s` is the time since its last round ended."""
 
     namespace: str
     name: str
@@ -37,14 +37,15 @@ class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
     last_s: float | None
 
 
-class WantedLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to log from now on."""
+class LevelChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The level to set; with `seconds` the configured one is restored after that time."""
 
     level: Level
+    seconds: int | None = None
 
 
 class Pages:
-    """What the pages show; `loops` is replaced when this operator begins to act."""
+    """The pages and what they read; `loops` is replaced when this operator acquires the Lease."""
 
     def __init__(self, levels: LogLevels, *, profiling_allowed: bool) -> None:
         self.loops: Callable[[], Sequence[LoopReport]] = tuple
@@ -66,34 +67,37 @@ class Pages:
     async def _profile(self, request: web.Request) -> web.Response:
         if self._profiler is None:
             detail = "set COLLECTIONSTORE_PROFILING=Enabled and restart the operator"
-            return _problem(403, "profiling_disabled", "Profiles are not allowed", detail)
+            return _problem(403, "profiling_disabled", "Profiling is disabled", detail)
         seconds = request.query.get("seconds", SECONDS)
         if not (seconds.isascii() and seconds.isdigit() and 1 <= int(seconds[:4]) <= profiling.SECONDS_MAX):
-            detail = f"seconds: allowed are 1 to {profiling.SECONDS_MAX}"
+            detail = f"seconds must be from 1 to {profiling.SECONDS_MAX}"
             return _problem(400, "invalid_parameter", "A query parameter has an invalid value", detail)
         try:
             stacks = await self._profiler.collapsed(int(seconds))
         except profiling.ProfileRunning:
-            return _problem(409, "profile_running", "A profile is being taken already", "one at a time")
+            return _problem(409, "profile_running", "Another profile is being taken", "one at a time")
         return web.Response(body=stacks, content_type="text/plain", charset="utf-8")
 
     async def _level(self, _request: web.Request) -> web.Response:
-        return _json({"level": self._levels.current, "configured": self._levels.configured})
+        return _json(self._levels.report())
 
     async def _change_level(self, request: web.Request) -> web.Response:
         try:
-            wanted = msgspec.json.decode((await request.content.read(BODY_BYTES_MAX)), type=WantedLevel)
+            change = msgspec.json.decode((await request.content.read(BODY_BYTES_MAX)), type=LevelChange)
         except msgspec.DecodeError as error:
             detail = str(error).replace("`", "'")
             return _problem(400, "invalid_body", "The body does not have the expected fields", detail)
-        self._levels.change(wanted.level, reason="an operator asked for it")
+        if change.seconds is not None and not 1 <= change.seconds <= CHANGE_SECONDS_MAX:
+            detail = f"seconds must be from 1 to {CHANGE_SECONDS_MAX}, or left out"
+            return _problem(400, "invalid_body", "The body does not have the expected fields", detail)
+        self._levels.change(change.level, reason="PUT /debug/log-level", seconds=change.seconds)
         return await self._level(request)
 
 
 def _on_loopback(handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         if request.remote is None or not ipaddress.ip_address(request.remote).is_loopback:
-            detail = "it answers on loopback alone: kubectl port-forward"
+            detail = "this page answers on loopback only: use kubectl port-forward"
             return _problem(403, "forbidden", "Not allowed", detail)
         return await handler(request)
 
@@ -110,7 +114,7 @@ def _json(value: Any) -> web.Response:
 
 
 def _problem(status: int, code: str, title: str, detail: str) -> web.Response:
-    """Return a refusal as the nodes word theirs (RFC 9457)."""
+    """Return a problem in the form that the nodes use (RFC 9457)."""
     fields = {
         "type": f"urn:collectionstore:problem:{code}",
         "title": title,

@@ -1,6 +1,6 @@
-"""The operator's own health over HTTP: that its loops come round and its Lease is renewed, not just that it answers.
+"""Probes of the operator: whether its loops make progress and its Lease is renewed, not just whether it responds.
 
-Its metrics are served beside it.
+/metrics is served beside them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from prometheus_client import CollectorRegistry
 from collectionstore_operator.observability.metrics import add_metrics
 
 STUCK_S: Final = 300.0
-"""Longer than any round can take: a call to the API server ends after 20 s, one to a node after 10 s."""
+"""Longer than any round can take: a request to the API server times out after 20 s, one to a node after 10 s."""
 
 
 class Health:
-    """What is known of the process; its parts say how long ago they last gave a sign of life, in seconds."""
+    """Sources of the probes; loops and Lease report the seconds since they last made progress."""
 
     def __init__(self) -> None:
         self.slowest_loop_s: Callable[[], float] = lambda: 0.0
         self.lease_s: Callable[[], float] | None = None
-        """None while another operator has the Lease, and this one waits."""
+        """None while another operator holds the Lease."""
         self.ready: Callable[[], bool] = lambda: False
 
     def report(self) -> dict[str, object]:
-        """Return the state for people; `stuck` is what a liveness probe is about."""
+        """Return the state as JSON values; the liveness probe fails while `stuck`."""
         loop_s, lease_s = self.slowest_loop_s(), self.lease_s() if self.lease_s is not None else None
         return {
             "leading": lease_s is not None,
@@ -39,7 +39,7 @@ class Health:
 
 
 def application(health: Health, registry: CollectorRegistry | None = None) -> web.Application:
-    """Return the server's routes: /livez fails while a loop is stuck, /readyz before the first watch is there."""
+    """Return the server's routes: /livez fails while a loop is stuck, /readyz before the first watch is established."""
 
     async def livez(_request: web.Request) -> web.Response:
         found = health.report()

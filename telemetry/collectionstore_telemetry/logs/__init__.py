@@ -8,7 +8,16 @@ exceptions are written in the same format.
 from __future__ import annotations
 
 from collectionstore_telemetry.logs.configuration import Format, attach_to_loop, configure
-from collectionstore_telemetry.logs.levels import LevelReport, LogLevels
+from collectionstore_telemetry.logs.levels import CHANGE_SECONDS_MAX, LevelReport, LogLevels
 from collectionstore_telemetry.logs.vocabulary import Level, LogEvent
 
-__all__ = ["Format", "Level", "LevelReport", "LogEvent", "LogLevels", "attach_to_loop", "configure"]
+__all__ = [
+    "CHANGE_SECONDS_MAX",
+    "Format",
+    "Level",
+    "LevelReport",
+    "LogEvent",
+    "LogLevels",
+    "attach_to_loop",
+    "configure",
+]

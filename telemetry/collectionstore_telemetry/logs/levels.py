@@ -17,6 +17,9 @@ from collectionstore_telemetry.logs.vocabulary import LEVELS, Level
 LOGGER: Final = "collectionstore"
 """The standard library's logger that all our lines pass through."""
 
+CHANGE_SECONDS_MAX: Final = 86_400
+"""Bound of `seconds` where a debug page accepts them."""
+
 log = structlog.get_logger()
 
 

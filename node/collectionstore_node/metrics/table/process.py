@@ -18,33 +18,31 @@ PROCESS: Final = (
         (
             info(
                 "build",
-                "Which build runs as which member",
+                "Version, cluster ID and member name of this process",
                 Label("version", bound=_ONE),
                 Label("cluster_id", bound=_ONE),
                 Label("member", bound=_ONE),
             ),
             histogram(
                 "event_loop_lag_seconds",
-                "How late ticks are; a stall shorter than the time between two of them may hide",
+                "Delay of event loop ticks; a stall shorter than the tick interval may be missed",
                 buckets=LAG_SECONDS,
             ),
-            gauge("event_loop_tasks", "Tasks of the event loop that are not done"),
+            gauge("event_loop_tasks", "Unfinished tasks of the event loop"),
             counter(
                 "watchdog_stalls_total",
-                "Times that something was stuck for longer than the longest election timeout",
+                "Stalls longer than the longest election timeout",
                 Label("kind", STALLS),
             ),
             counter(
                 "watchdog_step_downs_total",
-                "Times that this leader stepped down because something in it was stuck",
+                "Times that this member resigned leadership because of a stall",
                 Label("reason", STALLS),
             ),
-            counter(
-                "tracing_spans_total", "Spans by what became of them; 0 while traces are off", Label("result", SPANS)
-            ),
+            counter("tracing_spans_total", "Spans by export result; 0 while traces are off", Label("result", SPANS)),
             gauge(
                 "tls_certificate_expiry_timestamp_seconds",
-                "When the certificate expires that this node shows; none for clients without TLS",
+                "Expiry of the certificate in use; absent for clients without TLS",
                 Label("purpose", PURPOSES),
             ),
         ),

@@ -13,7 +13,7 @@ PEER: Final = Label("peer", bound="names of the other members")
 ROLES: Final = tuple(role.value for role in Role)
 REPLICATION: Final = tuple(state.value for state in ProgressState)
 RESULTS: Final = tuple(code.name.lower() for code in Code)
-"""What a command may come to, in the order of `Code`."""
+"""Results of a command, in the order of `Code`."""
 FAILED_PROPOSALS: Final = (
     "overloaded",
     "expired",
@@ -27,61 +27,63 @@ FAILED_READS: Final = ("not_leader", "timeout", "stopping")
 BRANCHES: Final = ("then", "else", "conflict", "refused")
 
 _LEADERSHIP: Final = (
-    gauge("raft_is_leader", "1 while this node leads"),
-    gauge("raft_has_leader", "1 while a leader is known"),
-    gauge("raft_role", "1 for the role that this node has", Label("role", ROLES)),
+    gauge("raft_is_leader", "1 while this member is leader"),
+    gauge("raft_has_leader", "1 while this member knows a leader"),
+    gauge("raft_role", "1 for the current Raft role of this member", Label("role", ROLES)),
     gauge("raft_term", "Current term"),
-    counter("raft_leader_changes_total", "Times that another leader was seen"),
-    counter("raft_campaigns_total", "Times that this node began to campaign, asking first included"),
+    counter("raft_leader_changes_total", "Leader changes seen by this member"),
+    counter("raft_campaigns_total", "Election campaigns started by this member, pre-vote included"),
     counter(
         "raft_leadership_transfers_total",
-        "Times that this leader was asked to hand over",
+        "Leadership transfers requested of this leader",
         Label("result", ("done", "failed")),
     ),
-    gauge("raft_voters", "Voters of the applied configuration, the incoming ones while it is joint"),
-    gauge("raft_learners", "Members that receive the log without a vote"),
-    gauge("raft_joint", "1 while a change of voters is under way"),
+    gauge("raft_voters", "Voters of the applied configuration; the incoming voters while it is joint"),
+    gauge("raft_learners", "Learners of the applied configuration: members without a vote"),
+    gauge("raft_joint", "1 while the applied configuration is joint"),
     gauge(
         "raft_tolerated_failures",
-        "How many more voters may fail, counting those that the leader heard within an election timeout; "
-        "-1 without a majority; told by the leader alone",
+        "Further voter failures that keep a quorum, counting voters heard within an election timeout; "
+        "-1 without quorum; leader only",
     ),
     gauge("raft_configuration_index", "Log index of the applied configuration"),
 )
 
 _PROPOSALS: Final = (
-    counter("raft_proposals_total", "Commands proposed by this node as leader"),
-    counter("raft_proposals_committed_total", "Commands proposed by this node that were committed and applied"),
+    counter("raft_proposals_total", "Commands proposed by this member as leader"),
+    counter("raft_proposals_committed_total", "Commands proposed by this member that were committed and applied"),
     counter(
         "raft_proposals_failed_total",
-        "Commands given to this leader that were not applied, or not known to be",
+        "Commands submitted to this leader that were not applied, or whose outcome is unknown",
         Label("reason", FAILED_PROPOSALS),
     ),
-    gauge("raft_proposals_waiting", "Commands in the queue, not proposed yet"),
-    gauge("raft_proposals_waiting_max", "Bound of that queue"),
-    gauge("raft_proposals_pending", "Entries proposed whose outcome somebody waits for"),
+    gauge("raft_proposals_waiting", "Commands in the proposal queue"),
+    gauge("raft_proposals_waiting_max", "Bound of the proposal queue"),
+    gauge("raft_proposals_pending", "Proposed entries with a pending waiter"),
     histogram(
         "raft_proposal_duration_seconds",
-        "Time of a command on the leader: from the queue until it is applied",
+        "Time of a command on the leader, from the queue until it is applied",
         buckets=SECONDS,
     ),
     histogram(
         "raft_commit_duration_seconds",
-        "Time of an entry on the leader: from its proposal until it is applied",
+        "Time of an entry on the leader, from its proposal until it is applied",
         buckets=SECONDS,
     ),
     histogram(
-        "raft_apply_duration_seconds", "Time to apply committed entries and store what they did", buckets=SECONDS
+        "raft_apply_duration_seconds",
+        "Time to apply a batch of committed entries and store the result",
+        buckets=SECONDS,
     ),
-    histogram("raft_entry_commands", "Commands coalesced into one entry", buckets=COMMANDS),
+    histogram("raft_entry_commands", "Commands per proposed entry", buckets=COMMANDS),
     histogram("raft_entry_size_bytes", "Size of a proposed entry", buckets=BYTES),
-    counter("raft_forwarded_commands_total", "Commands that this node handed to the leader"),
+    counter("raft_forwarded_commands_total", "Commands forwarded to the leader by this member"),
     counter(
         "raft_forward_failures_total",
-        "Commands handed to the leader without an answer",
+        "Forwarded commands without a reply, by what is known of their outcome",
         Label("outcome", ("not_applied", "unknown")),
     ),
-    counter("raft_rejected_messages_total", "Peer messages refused as impossible"),
+    counter("raft_rejected_messages_total", "Peer messages rejected as invalid"),
     counter(
         "raft_term_jumps_total",
         "Peer messages that raised the term by more than elections explain",
@@ -89,33 +91,35 @@ _PROPOSALS: Final = (
 )
 
 _LOG: Final = (
-    gauge("raft_commit_index", "Last log index known to be committed"),
+    gauge("raft_commit_index", "Commit index"),
     gauge("raft_applied_index", "Last applied log index"),
     gauge("raft_first_index", "First log index that is kept"),
     gauge("raft_last_index", "Last log index"),
     gauge("raft_log_size_bytes", "Approximate size of the entries that are kept"),
-    gauge("raft_log_reclaimable_bytes", "Approximate size of entries compacted away that still lie on the disk"),
-    counter("raft_log_compactions_total", "Times that the log was cut"),
+    gauge("raft_log_reclaimable_bytes", "Approximate size of compacted entries that still take up disk space"),
+    counter("raft_log_compactions_total", "Log compactions"),
 )
 
 _READS: Final = (
-    counter("raft_reads_total", "Linearizable reads begun here; what an election interrupts begins again"),
-    gauge("raft_reads_waiting", "Reads that wait for a round, or for its index to be applied"),
-    histogram("raft_read_index_duration_seconds", "Time until a quorum confirmed a round of reads", buckets=SECONDS),
+    counter(
+        "raft_reads_total", "Linearizable reads started by this member; a read interrupted by an election starts again"
+    ),
+    gauge("raft_reads_waiting", "Linearizable reads waiting for confirmation, or for their read index to be applied"),
+    histogram("raft_read_index_duration_seconds", "Time until a quorum confirmed a read index", buckets=SECONDS),
     counter(
         "raft_reads_failed_total",
-        "Reads that were not confirmed, among them those that an election interrupted",
+        "Linearizable reads that were not confirmed, including those interrupted by an election",
         Label("reason", FAILED_READS),
     ),
 )
 
 _REPLICATION: Final = (
-    gauge("raft_peer_lag_entries", "Committed entries that the peer has not acknowledged; told by the leader", PEER),
-    gauge("raft_peer_silence_seconds", "For how long the leader has not heard the peer; told by the leader", PEER),
-    gauge("raft_peer_inflight_messages", "Appends sent to the peer and not acknowledged; told by the leader", PEER),
+    gauge("raft_peer_lag_entries", "Committed entries that the peer has not acknowledged; leader only", PEER),
+    gauge("raft_peer_silence_seconds", "Time since the leader last heard from the peer; leader only", PEER),
+    gauge("raft_peer_inflight_messages", "AppendEntries sent to the peer and not acknowledged; leader only", PEER),
     gauge(
         "raft_peer_replication",
-        "1 for the state of replication to the peer; told by the leader",
+        "1 for the current state of replication to the peer; leader only",
         PEER,
         Label("state", REPLICATION),
     ),
@@ -124,27 +128,29 @@ _REPLICATION: Final = (
 _STATE: Final = (
     counter(
         "commands_applied_total",
-        "Commands applied, by what came of them",
+        "Applied commands by result",
         Label("result", RESULTS),
     ),
-    counter("commands_replayed_total", "Commands whose outcome was that of an earlier one with their idempotency key"),
+    counter(
+        "commands_replayed_total", "Commands answered with the outcome of an earlier one with the same idempotency key"
+    ),
     counter(
         "transactions_total",
-        "Transactions answered by this node: which branch ran, or what it failed for",
+        "Transactions answered by this member, by executed branch or failure",
         Label("result", BRANCHES),
     ),
     gauge("revision", "Revision of the last applied command"),
     gauge(
         "digest_mismatch",
-        "Members whose state was found to differ from the others' and that were not replaced yet; told by the leader",
+        "Members whose state differs from the majority and that were not replaced yet; leader only",
     ),
     gauge(
         "digest_inconclusive",
-        "Members that are heard, but whose state could not be compared for a minute; told by the leader",
+        "Connected members whose state could not be compared for a minute; leader only",
     ),
     gauge(
         "digest_compared_index",
-        "Log index up to which all members that could be compared last held the same state; told by the leader",
+        "Log index of the last comparison in which all comparable members had the same state; leader only",
     ),
 )
 

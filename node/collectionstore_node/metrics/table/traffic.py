@@ -8,25 +8,29 @@ from collectionstore_node.metrics.table.buckets import SECONDS
 from collectionstore_node.metrics.table.raft import PEER
 from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
-_ROUTE: Final = Label("route", bound="patterns of the table of routes, never a path")
-_METHOD: Final = Label("method", bound="methods of that table")
+_ROUTE: Final = Label("route", bound="route patterns of the API, never a path")
+_METHOD: Final = Label("method", bound="methods of the API")
 
 _PEERS: Final = (
-    gauge("peer_connected", "1 while this node's connection to the peer is up", PEER),
+    gauge("peer_connected", "1 while this member's connection to the peer is established", PEER),
     counter("peer_sent_messages_total", "Raft messages sent", PEER),
-    counter("peer_sent_bytes_total", "Bytes sent, frames of every kind", PEER),
+    counter("peer_sent_bytes_total", "Bytes sent, in frames of every kind", PEER),
     counter("peer_received_messages_total", "Raft messages received", PEER),
-    counter("peer_received_bytes_total", "Bytes received, frames of every kind", PEER),
-    counter("peer_dropped_messages_total", "Messages not sent: queue full or not connected", PEER),
-    counter("peer_send_failures_total", "Dials that failed and connections that broke", PEER),
-    histogram("peer_round_trip_seconds", "Ping to pong", PEER, buckets=SECONDS),
-    histogram("peer_handshake_seconds", "TCP, TLS and WebSocket handshake of a dial", PEER, buckets=SECONDS),
-    gauge("peer_queued_messages", "Raft messages that wait to be sent", PEER),
-    gauge("peer_queued_bytes", "Bytes that wait to be sent", PEER),
-    gauge("peer_outstanding_requests", "Requests to the peer that are not answered yet", PEER),
+    counter("peer_received_bytes_total", "Bytes received, in frames of every kind", PEER),
+    counter(
+        "peer_dropped_messages_total", "Messages dropped because the queue was full or the peer not connected", PEER
+    ),
+    counter("peer_send_failures_total", "Failed dials and broken connections", PEER),
+    histogram("peer_round_trip_seconds", "Round-trip time of a ping", PEER, buckets=SECONDS),
+    histogram(
+        "peer_handshake_seconds", "Time of the TCP, TLS and WebSocket handshake of a dial", PEER, buckets=SECONDS
+    ),
+    gauge("peer_queued_messages", "Raft messages in the send queue", PEER),
+    gauge("peer_queued_bytes", "Bytes in the send queue", PEER),
+    gauge("peer_outstanding_requests", "Requests to the peer without a reply yet", PEER),
     counter(
         "peer_rejected_connections_total",
-        "Connections refused or ended by this node",
+        "Connections rejected or closed by this member",
         Label("reason", bound="close codes of the protocol between members, and WebSocket's own"),
     ),
 )
@@ -40,17 +44,21 @@ _HTTP: Final = (
         Label("code", bound="statuses of docs/api.md"),
     ),
     histogram(
-        "http_request_duration_seconds", "Time from the parsed request to its answer", _ROUTE, _METHOD, buckets=SECONDS
+        "http_request_duration_seconds",
+        "Time from the parsed request to its response",
+        _ROUTE,
+        _METHOD,
+        buckets=SECONDS,
     ),
     counter(
         "http_problems_total",
-        "Requests that ended in a problem",
+        "Requests answered with a problem",
         Label("problem", bound="codes of docs/api.md"),
     ),
-    gauge("http_inflight_requests", "Requests being served"),
-    gauge("http_inflight_requests_max", "Bound of requests being served, probes not counted"),
+    gauge("http_inflight_requests", "Requests in flight"),
+    gauge("http_inflight_requests_max", "Bound of requests in flight; probes are not counted"),
     gauge("http_connections", "Open connections of clients and probes"),
-    gauge("http_arriving_bytes", "Size of request bodies that are still arriving"),
+    gauge("http_arriving_bytes", "Size of request bodies being received"),
 )
 
 TRAFFIC: Final[Chapters] = (

@@ -1,4 +1,4 @@
-"""What is counted, and how it is told: by bucket, by label, with examples, and not at all where it is disabled."""
+"""What the parts of a member count, and what of it is exposed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from collectionstore_node.raft.ready import Role
 from collectionstore_node.statemachine.commands import Code, Outcome
 from collectionstore_telemetry.metrics import Exposition
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -27,8 +26,8 @@ def parse(text: str, read: Callable[..., Iterable[Metric]]) -> list[Metric]:
 class Told:
     """Metrics, and what they tell."""
 
-    def __init__(self, *, enabled: bool = True) -> None:
-        self.metrics = member_metrics(enabled=enabled)
+    def __init__(self) -> None:
+        self.metrics = member_metrics()
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return a sample as Prometheus reads it, or None."""
@@ -45,39 +44,12 @@ def told() -> Told:
     return Told()
 
 
-def test_observations_fall_into_the_bucket_whose_bound_they_do_not_pass(told: Told) -> None:
-    histogram = told.metrics.histogram("raft_entry_commands")
-    for commands in (1, 2, 2, 3, 5_000):
-        histogram.observe(commands)
-    assert told.value("raft_entry_commands_bucket", le="1.0") == 1
-    assert told.value("raft_entry_commands_bucket", le="2.0") == 3
-    assert told.value("raft_entry_commands_bucket", le="4.0") == 4
-    assert told.value("raft_entry_commands_bucket", le="1024.0") == 4
-    assert told.value("raft_entry_commands_bucket", le="+Inf") == told.value("raft_entry_commands_count") == 5
-    assert told.value("raft_entry_commands_sum") == 5_008
-
-
-def test_asking_again_gives_the_same_recorder(told: Told) -> None:
-    told.metrics.counter("peer_sent_bytes_total", "demo-1").inc(3)
-    told.metrics.counter("peer_sent_bytes_total", "demo-1").inc(4)
-    assert told.value("peer_sent_bytes_total", peer="demo-1") == 7
-
-
 def test_closed_sets_are_told_as_zero_from_the_start(told: Told) -> None:
     """Otherwise the first failure would be no increase."""
     assert told.value("raft_proposals_failed_total", reason="overloaded") == 0
     assert told.value("transactions_total", result="conflict") == 0
     assert told.value("raft_leader_changes_total") == 0
     assert told.value("peer_sent_bytes_total", peer="demo-1") is None
-
-
-def test_gauge_without_a_value_is_not_told(told: Told) -> None:
-    gauge = told.metrics.gauge("raft_tolerated_failures")
-    assert told.value("raft_tolerated_failures") is None
-    gauge.set(0)
-    assert told.value("raft_tolerated_failures") == 0
-    gauge.set(None)
-    assert told.value("raft_tolerated_failures") is None
 
 
 def test_peer_that_is_gone_leaves_nothing_behind(told: Told) -> None:
@@ -125,29 +97,6 @@ def test_requests_are_counted_by_route_and_the_gauges_are_sums(told: Told) -> No
     assert told.value("http_inflight_requests") == 5
 
 
-async def test_traced_observation_is_the_example_of_its_bucket(told: Told) -> None:
-    route = HttpSeries(told.metrics, inflight_max=8).route("/livez", "GET")
-    route.finished(200, 0.0004, "f" * 32)
-    route.finished(200, 0.0003, TRACE)
-    route.finished(200, 0.2)
-    exposition = Exposition(told.metrics, process=CollectorRegistry())
-    plain, plain_type = await exposition.render("")
-    text, content_type = await exposition.render(OPENMETRICS)
-    exposition.close()
-    assert plain_type.startswith("text/plain")
-    assert content_type.startswith("application/openmetrics-text")
-    assert TRACE.encode() not in plain
-    families = {family.name: family for family in parse(text.decode(), read_openmetrics)}
-    buckets = [
-        sample
-        for sample in families["collectionstore_http_request_duration_seconds"].samples
-        if sample.name.endswith("_bucket")
-    ]
-    traced = {sample.labels["le"]: sample.exemplar for sample in buckets if sample.exemplar is not None}
-    assert list(traced) == ["0.0005"]
-    assert (traced["0.0005"].labels, traced["0.0005"].value) == ({"trace_id": TRACE}, 0.0003)
-
-
 async def test_both_formats_tell_the_same_series(told: Told) -> None:
     ReplicaMetrics(told.metrics)
     exposition = Exposition(told.metrics, process=CollectorRegistry())
@@ -156,14 +105,3 @@ async def test_both_formats_tell_the_same_series(told: Told) -> None:
     exposition.close()
     names = {family.name.removesuffix("_info") for family in parse(plain.decode(), text_string_to_metric_families)}
     assert names == {family.name for family in parse(text.decode(), read_openmetrics)}
-
-
-def test_disabled_metrics_count_nothing_and_still_tell_what_is_read() -> None:
-    told = Told(enabled=False)
-    told.metrics.counter("raft_proposals_total").inc()
-    told.metrics.histogram("raft_entry_commands").observe(1)
-    told.metrics.gauge("raft_term").set_function(lambda: 7)
-    assert told.metrics.counter("raft_proposals_total").value == 0
-    assert told.value("raft_proposals_total") is None
-    assert told.value("raft_entry_commands_count") is None
-    assert told.value("raft_term") == 7

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from collectionstore_node.api.routes import CLIENT, PROBES
@@ -12,7 +10,12 @@ from collectionstore_node.raft.ready import ProgressState, Role
 from collectionstore_node.replica.health.watchdog import Stall
 from collectionstore_node.statemachine.commands import Code
 from collectionstore_telemetry.metrics import Undeclared
-from collectionstore_telemetry.metrics.series import Kind, Series
+from collectionstore_telemetry.metrics.series import Series
+from collectionstore_telemetry.tests.metrics.series_rules import (
+    SCRAPE_LABELS,
+    assert_follows_conventions,
+    assert_names_are_unique,
+)
 
 CHILDREN_MAX = 1_000
 """Label values of one series, at most, with a cluster of the largest size and every route asked for."""
@@ -33,28 +36,18 @@ by_name = pytest.mark.parametrize("series", SERIES, ids=lambda series: series.na
 
 
 def test_every_name_is_declared_once() -> None:
-    names = [series.name for series in SERIES]
-    assert len(set(names)) == len(names)
+    assert_names_are_unique(SERIES)
 
 
 @by_name
-def test_names_and_texts_follow_the_rules(series: Series) -> None:
-    """Source: prometheus.io/docs/practices/naming; the rest is for promtool, over a real scrape."""
-    assert re.fullmatch(r"collectionstore_[a-z0-9]+(_[a-z0-9]+)*", series.name)
-    assert series.name.endswith("_total") == (series.kind is Kind.COUNTER)
-    assert series.help[0].isupper() or series.help[0].isdigit()
-    assert not series.help.endswith(".")
-    assert not set(series.help) & set('\\\n"'), "it is told as it is"
-    assert (series.kind is Kind.HISTOGRAM) == bool(series.buckets)
-    assert list(series.buckets) == sorted(set(series.buckets))
-    assert not {label.name for label in series.labels} & {"le", "job", "instance", "namespace", "cluster", "pod"}
+def test_names_texts_and_labels_follow_the_rules(series: Series) -> None:
+    assert_follows_conventions(series, parts=r"[a-z0-9]+", reserved={*SCRAPE_LABELS, "namespace", "cluster"})
 
 
 @by_name
 def test_labels_are_bounded(series: Series) -> None:
     children = 1
     for label in series.labels:
-        assert bool(label.values) != bool(label.bound), f"{label.name}: a closed set, or what bounds it"
         children *= len(label.values) or OPEN_BOUNDS[label.name]
     if {label.name for label in series.labels} >= {"route", "method"}:
         children //= OPEN_BOUNDS["method"] // 2  # a route has two or three

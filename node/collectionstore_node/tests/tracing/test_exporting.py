@@ -1,50 +1,13 @@
-"""Spans on their way out: bounded, counted, and never waited for."""
+"""Which spans of a member are sampled, and in which trace."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from collectionstore_node.tests.tracing.recorded import CLIENT, Recorded
-from collectionstore_node.tracing.exporting import Exporting
 from collectionstore_node.tracing.spans import STAGE_SECONDS
-
-SPANS_MAX = 600
-"""More than a batch of the SDK, which are 512."""
-
-
-class StuckReceiver(SpanExporter):
-    """Takes a batch and does not answer until it is told how it ended, or shut down."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.answer = threading.Event()
-        self.result = SpanExportResult.FAILURE
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.asked.set()
-        self.answer.wait()
-        return self.result
-
-    def shutdown(self) -> None:
-        self.answer.set()
-
-
-class BrokenReceiver(SpanExporter):
-    """Raises what nobody expected."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        raise RuntimeError("a bug of the exporter")
-
-
-@pytest.fixture
-def counts() -> Counter[str]:
-    return Counter()
 
 
 @pytest.fixture
@@ -52,53 +15,6 @@ def recorded() -> Iterator[Recorded]:
     one = Recorded()
     yield one
     one.close()
-
-
-def exporting(exporter: SpanExporter, counts: Counter[str]) -> Exporting:
-    def count(result: str, spans: int) -> None:
-        counts[result] += spans
-
-    return Exporting(exporter, {"service.name": "test"}, count, spans_max=SPANS_MAX)
-
-
-def test_a_receiver_that_hangs_costs_spans_and_no_time(counts: Counter[str]) -> None:
-    """The bound holds with the batch that is on its way; whatever ends beyond it is dropped at once."""
-    receiver = StuckReceiver()
-    one = exporting(receiver, counts)
-    for _ in range(SPANS_MAX + 50):
-        one.tracing.record("work", CLIENT, 1.0, 2.0)
-    assert receiver.asked.wait(60)
-    assert counts == {"dropped": 50}
-    receiver.answer.set()
-    one.close()
-    assert counts == {"dropped": 50, "failed": SPANS_MAX}
-
-
-def test_the_end_does_not_wait_for_a_receiver_that_hangs(counts: Counter[str]) -> None:
-    receiver = StuckReceiver()
-    one = exporting(receiver, counts)
-    one.tracing.record("work", CLIENT, 1.0, 2.0)
-    one.close()
-    assert receiver.answer.is_set()
-
-
-def test_whatever_an_exporter_raises_is_a_failure_and_the_next_batch_is_tried(counts: Counter[str]) -> None:
-    one = exporting(BrokenReceiver(), counts)
-    for _ in range(2):
-        one.tracing.record("work", CLIENT, 1.0, 2.0)
-        one.flush()
-    one.close()
-    assert counts == {"failed": 2}
-
-
-def test_a_closed_port_only_counts(counts: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    one = exporting(OTLPSpanExporter("http://127.0.0.1:1/v1/traces", timeout=0.1), counts)
-    one.tracing.record("work", CLIENT, 1.0, 2.0)
-    one.flush()
-    one.close()
-    assert counts == {"failed": 1}
 
 
 def test_a_linked_span_follows_the_decision_of_what_it_links_to(

@@ -1,6 +1,6 @@
-"""What the operator tells Prometheus. `table` declares every series, `declared` makes them, `counting` counts.
+"""The series of the operator: `table` declares them, `declared` makes them, `counting` and `clusters` record them.
 
-Names are `collectionstore_operator_<noun>_<unit>`; what is told of a cluster is `collectionstore_cluster_<noun>`.
+Names are `collectionstore_operator_<noun>_<unit>`; series of a cluster are `collectionstore_cluster_<noun>`.
 """
 
 from __future__ import annotations

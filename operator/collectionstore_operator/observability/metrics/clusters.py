@@ -1,4 +1,4 @@
-"""The series of the clusters, made from what was last said of each when they are asked for."""
+"""The series of clusters, collected at a scrape from the last status of each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(slots=True)
 class Known:
-    """What is known of a cluster; each is None before it is."""
+    """The last state of a cluster; a field is None until it is known."""
 
     status: Status | None = None
     desired_members: int | None = None
     last_round: float | None = None
     """Unix seconds."""
     actions: Counter[str] = field(default_factory=Counter)
-    """How often each kind of action was done."""
+    """Number of performed actions by kind."""
 
 
 Read: TypeAlias = Callable[[Status], float | None]
@@ -52,25 +52,25 @@ FROM_STATUS: Final[Mapping[str, Read]] = {
         lambda status: _seconds(status.certificates_expire) if status.certificates_expire else None
     ),
 }
-"""What is told of every cluster as one number, and how it is read."""
+"""Gauges with one value per cluster, and how each is read from the status."""
 
 
 class Clusters(Collector):
-    """What is known of each cluster that this operator looks after."""
+    """The last state of each cluster that this operator reconciles."""
 
     def __init__(self) -> None:
         self._known: dict[Key, Known] = {}
 
     def of(self, key: Key) -> Known:
-        """Return what is known of a cluster, to be changed."""
+        """Return the state of a cluster, for its owner to update."""
         return self._known.setdefault(key, Known())
 
     def forget(self, key: Key) -> None:
-        """Say nothing more of a cluster that is gone."""
+        """Drop the series of a deleted cluster."""
         self._known.pop(key, None)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what is known."""
+        """Yield all families."""
         yield self._conditions()
         yield self._members()
         yield self._actions()
@@ -80,36 +80,36 @@ class Clusters(Collector):
             yield self._gauge(name, _of_status(read))
 
     def _conditions(self) -> Metric:
-        told = family("cluster_condition")
+        metric = family("cluster_condition")
         for key, status in self._statuses():
             for one in status.conditions:
                 for value in STATUSES:
-                    told.add_metric([*key, one.type, value], float(one.status == value))
-        return told
+                    metric.add_metric([*key, one.type, value], float(one.status == value))
+        return metric
 
     def _members(self) -> Metric:
-        told = family("cluster_members")
+        metric = family("cluster_members")
         for key, status in self._statuses():
             count = Counter((member.role, member.ready) for member in status.members)
             for role in ROLES:
                 for ready in (True, False):
-                    told.add_metric([*key, role, str(ready).lower()], count[role, ready])
-        return told
+                    metric.add_metric([*key, role, str(ready).lower()], count[role, ready])
+        return metric
 
     def _actions(self) -> Metric:
-        told = counted_family("cluster_actions_total")
+        metric = counted_family("cluster_actions_total")
         for key, known in sorted(self._known.items(), key=lambda item: item[0]):
             for action in ACTIONS:
-                told.add_metric([*key, action], known.actions[action])
-        return told
+                metric.add_metric([*key, action], known.actions[action])
+        return metric
 
     def _gauge(self, name: str, read: Callable[[Known], float | None]) -> Metric:
-        told = family(name)
+        metric = family(name)
         for key, known in sorted(self._known.items()):
             value = read(known)
             if value is not None:
-                told.add_metric(list(key), value)
-        return told
+                metric.add_metric(list(key), value)
+        return metric
 
     def _statuses(self) -> Iterator[tuple[Key, Status]]:
         for key, known in sorted(self._known.items(), key=lambda item: item[0]):

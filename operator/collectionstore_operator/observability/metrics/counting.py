@@ -1,4 +1,4 @@
-"""What the loops, the Lease and the client of the API server count."""
+"""Series of the reconcile loops, the Lease and the API client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collectionstore_operator.status.report import Status
 
 
 class OperatorMetrics:
-    """Everything that one operator counts."""
+    """All series of one operator."""
 
     def __init__(
         self, registry: CollectorRegistry, *, version: str = "", wall: Callable[[], float] = time.time
@@ -42,43 +42,43 @@ class OperatorMetrics:
         registry.register(self._clusters)
 
     def loop(self, namespace: str, name: str) -> LoopSeries:
-        """Return what the loop of a cluster counts with."""
+        """Return the series of the loop of a cluster."""
         return LoopSeries(self, (namespace, name))
 
     def called(self, method: str, resource: str, code: int, seconds: float) -> None:
-        """Count one try of a request; `code` is 0 when no answer came."""
+        """Count one attempt of a request; `code` is 0 without a response."""
         self._calls.labels(method, resource, str(code)).inc()
         self._call_seconds.labels(method).observe(seconds)
 
     def repeated(self) -> None:
-        """Count a try that is made again."""
+        """Count a retry."""
         self._retries.inc()
 
     def leads(self, epoch: int, lease_age: Callable[[], float] | None = None) -> None:
-        """Note that this operator acts now; `lease_age` tells since when its Lease was not renewed, in seconds."""
+        """Record that this operator leads; `lease_age` returns the seconds since its Lease was last renewed."""
         self._is_leader.set(1)
         self._epoch.set(epoch)
         self._lease.age = lease_age
 
     def stands_by(self) -> None:
-        """Note that it does not act any more."""
+        """Record that it no longer leads."""
         self._is_leader.set(0)
         self._lease.age = None
 
     def not_renewed(self) -> None:
-        """Count a renewal of the Lease that failed."""
+        """Count a failed renewal of the Lease."""
         self._renew_failures.inc()
 
     def spans_ended(self, result: str, spans: int) -> None:
-        """Count spans that were exported or failed to be; from any thread."""
+        """Count spans by export result; called from any thread."""
         self._spans.labels(result).inc(spans)
 
     def show_loops(self, read: Callable[[], int]) -> None:
-        """Ask `read` at every scrape how many loops run."""
+        """Call `read` for the number of running loops at every scrape."""
         self._loops.set_function(read)
 
     def round_finished(self, key: Key, result: str, seconds: float, *, trouble: str) -> None:
-        """Count a round of a cluster's loop; what is told of the cluster goes with its last round."""
+        """Count a round of a cluster's loop; the result Gone drops the series of the cluster."""
         self._reconciles.labels(result).inc()
         self._reconcile_seconds.observe(seconds)
         if trouble:
@@ -95,7 +95,7 @@ class OperatorMetrics:
         self._action_seconds.labels(action).observe(seconds)
 
     def reported(self, key: Key, status: Status, desired_members: int | None) -> None:
-        """Keep what was last said of a cluster."""
+        """Record the last status of a cluster."""
         known = self._clusters.of(key)
         known.status = status
         if desired_members is not None:
@@ -103,14 +103,14 @@ class OperatorMetrics:
 
 
 class LoopSeries:
-    """What the loop of one cluster counts."""
+    """Series of the loop of one cluster."""
 
     def __init__(self, metrics: OperatorMetrics, key: Key) -> None:
         self._metrics = metrics
         self._key = key
 
     def round_finished(self, result: str, seconds: float, *, trouble: str) -> None:
-        """Count a round; `trouble` is the name of the error that ended it, empty if none did."""
+        """Count a round; `trouble` is the name of the error that ended it, or empty."""
         self._metrics.round_finished(self._key, result, seconds, trouble=trouble)
 
     def acted(self, action: str, outcome: str, seconds: float) -> None:
@@ -118,18 +118,18 @@ class LoopSeries:
         self._metrics.acted(self._key, action, outcome, seconds)
 
     def reported(self, status: Status, *, desired_members: int | None) -> None:
-        """Keep what was last said of the cluster; `desired_members` is None when nobody can tell."""
+        """Record the last status; `desired_members` is None if it is unknown, which keeps the last value."""
         self._metrics.reported(self._key, status, desired_members)
 
 
 class _LeaseAge(Collector):
-    """How old the Lease is, while there is one."""
+    """Age of the Lease, exposed only while it is held."""
 
     def __init__(self) -> None:
         self.age: Callable[[], float] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        told = family("operator_lease_age_seconds")
+        metric = family("operator_lease_age_seconds")
         if self.age is not None:
-            told.add_metric([], self.age())
-        yield told
+            metric.add_metric([], self.age())
+        yield metric

@@ -1,4 +1,4 @@
-"""Makes prometheus-client's objects of what the table declares: nothing else can be counted."""
+"""Makes prometheus-client's metrics from the declarations of the table; nothing else can be counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Declared:
         self._registry = registry
 
     def counter(self, name: str) -> Counter:
-        """Return a counter, named without the prefix; where all label values are known, they are 0 from the start."""
+        """Return a counter, named without the prefix; a closed set of label values is exposed as 0 from the start."""
         series = find(name, Kind.COUNTER)
         made = Counter(series.name, series.help, _labels(series), registry=self._registry)
         if series.labels and all(label.values for label in series.labels):
@@ -41,25 +41,25 @@ class Declared:
         return Histogram(series.name, series.help, _labels(series), buckets=series.buckets, registry=self._registry)
 
     def info(self, name: str) -> Info:
-        """Return facts to be told as labels."""
+        """Return constant facts, exposed as labels."""
         series = find(name, Kind.INFO)
         return Info(series.name, series.help, registry=self._registry)
 
 
 def family(name: str) -> GaugeMetricFamily:
-    """Return an empty family of a gauge, for what is made when it is asked for."""
+    """Return an empty family of a gauge, for collectors that fill it at a scrape."""
     series = find(name, Kind.GAUGE)
     return GaugeMetricFamily(series.name, series.help, labels=_labels(series))
 
 
 def counted_family(name: str) -> CounterMetricFamily:
-    """Return an empty family of a counter, for what is made when it is asked for."""
+    """Return an empty family of a counter, for collectors that fill it at a scrape."""
     series = find(name, Kind.COUNTER)
     return CounterMetricFamily(series.name, series.help, labels=_labels(series))
 
 
 def find(name: str, kind: Kind) -> Series:
-    """Return what is declared. Raises `Undeclared`."""
+    """Return the declaration of a series. Raises `Undeclared`."""
     series = _BY_NAME.get(PREFIX + name)
     if series is None or series.kind is not kind:
         raise Undeclared(f"{PREFIX}{name} is no {kind.value} in the table")

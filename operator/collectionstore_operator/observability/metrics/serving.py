@@ -1,4 +1,4 @@
-"""How a process of this program serves its metrics: its own series beside those that any process has."""
+"""Serves the metrics of a process: its own series and those of any Python process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DISTRIBUTION = "collectionstore-operator"
 
 
 def process_metrics(registry: CollectorRegistry) -> OperatorMetrics:
-    """Return the metrics of this process, which `registry` tells."""
-    # When each child of a counter was made: a second line for each, which nobody asks for.
+    """Return the metrics of this process, registered in `registry`."""
+    # `_created` would add a second line for each child of a counter, and no dashboard or alert reads it.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     for kind in (ProcessCollector, PlatformCollector, GCCollector):
         kind(registry=registry)
@@ -29,7 +29,7 @@ def process_metrics(registry: CollectorRegistry) -> OperatorMetrics:
 
 
 def add_metrics(app: web.Application, registry: CollectorRegistry) -> None:
-    """Serve /metrics: the Prometheus text format, or OpenMetrics where that is asked for."""
+    """Serve /metrics: the Prometheus text format, or OpenMetrics if the Accept header asks for it."""
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

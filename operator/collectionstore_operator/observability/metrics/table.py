@@ -1,7 +1,7 @@
-"""The one table of every series that the operator has of its own. docs/metrics.md is made from it.
+"""All series that the operator declares. docs/metrics.md is generated from this table.
 
-What is told of a cluster goes with it. Two operators are told apart by Prometheus' own labels; only the one that leads
-has clusters to tell of.
+The series of a cluster disappear with it. Prometheus' own labels distinguish several operators; only the leader exposes
+clusters.
 """
 
 from __future__ import annotations
@@ -23,37 +23,41 @@ STATUSES: Final = ("True", "False", "Unknown")
 
 _CLUSTER: Final = (
     Label("namespace", bound="namespaces with a cluster"),
-    Label("cluster", bound="resources there are"),
+    Label("cluster", bound="number of CollectionStoreCluster resources"),
 )
-_METHOD: Final = Label("method", bound="methods of HTTP that the API server knows")
+_METHOD: Final = Label("method", bound="HTTP methods of the Kubernetes API")
 
 _PROCESS: Final = (
-    info("operator_build", "Which build of the operator runs", Label("version", bound="one value for each process")),
-    gauge("operator_is_leader", "1 while this operator acts: it holds the Lease, or looks after a local cluster"),
+    info("operator_build", "Version of the operator", Label("version", bound="one value for each process")),
+    gauge("operator_is_leader", "1 while this operator holds the Lease, or reconciles a local cluster"),
     gauge("operator_epoch", "Fencing epoch of this operator"),
-    gauge("operator_lease_age_seconds", "Since when the Lease was not renewed; told while it is held"),
-    counter("operator_lease_renew_failures_total", "Times that the Lease could not be renewed"),
-    gauge("operator_loops", "Clusters whose loop runs"),
-    counter("tracing_spans_total", "Spans by what became of them; none while traces are off", Label("result", SPANS)),
+    gauge("operator_lease_age_seconds", "Time since the Lease was last renewed; absent unless it is held"),
+    counter("operator_lease_renew_failures_total", "Failed renewals of the Lease"),
+    gauge("operator_loops", "Running reconcile loops, one per cluster"),
+    counter("tracing_spans_total", "Spans by export result; 0 while traces are off", Label("result", SPANS)),
 )
 
 _ROUNDS: Final = (
-    counter("operator_reconciles_total", "Rounds, by what came of them", Label("result", RESULTS)),
-    histogram("operator_reconcile_duration_seconds", "Time of a round: look, plan, report, act", buckets=ROUND_S),
+    counter("operator_reconciles_total", "Reconcile rounds by result", Label("result", RESULTS)),
+    histogram(
+        "operator_reconcile_duration_seconds",
+        "Time of a reconcile round: observe, plan, update status, act",
+        buckets=ROUND_S,
+    ),
     counter(
         "operator_errors_total",
-        "Troubles that ended a round",
-        Label("kind", bound="classes of errors of the operator"),
+        "Errors that ended a reconcile round",
+        Label("kind", bound="error classes of the operator"),
     ),
     counter(
         "operator_actions_total",
-        "Actions, by what came of them",
+        "Actions by outcome",
         Label("action", ACTIONS),
         Label("outcome", OUTCOMES),
     ),
     histogram(
         "operator_action_duration_seconds",
-        "Time of an action, whatever came of it",
+        "Time of an action, whatever its outcome",
         Label("action", ACTIONS),
         buckets=ROUND_S,
     ),
@@ -62,60 +66,60 @@ _ROUNDS: Final = (
 _API: Final = (
     counter(
         "operator_api_requests_total",
-        "Tries of requests to the API server; code 0 is no answer",
+        "Attempts of requests to the API server; code 0 means no response",
         _METHOD,
-        Label("resource", bound="kinds that the operator deals with"),
-        Label("code", bound="statuses of the API server"),
+        Label("resource", bound="kinds that the operator uses"),
+        Label("code", bound="status codes of the API server"),
     ),
     histogram(
         "operator_api_request_duration_seconds",
-        "Time of one try of a request to the API server",
+        "Time of one attempt of a request to the API server",
         _METHOD,
         buckets=CALL_S,
     ),
-    counter("operator_api_retries_total", "Tries of requests that were repeated"),
+    counter("operator_api_retries_total", "Retried requests to the API server"),
 )
 
 CLUSTERS: Final = (
     gauge(
         "cluster_condition",
-        "1 for the status that a condition of a cluster has",
+        "1 for the current status of a condition of the cluster",
         *_CLUSTER,
         Label("condition", bound="conditions of the resource"),
         Label("status", STATUSES),
     ),
-    gauge("cluster_desired_members", "Members that are wanted", *_CLUSTER),
-    gauge("cluster_ready_members", "Members that vote, have caught up and serve", *_CLUSTER),
+    gauge("cluster_desired_members", "Desired number of members", *_CLUSTER),
+    gauge("cluster_ready_members", "Voters that are caught up and serve requests", *_CLUSTER),
     gauge(
         "cluster_members",
-        "Members, and pods and volumes left of them, by the part they play and whether they are ready",
+        "Members, and remaining pods and volumes of former members, by role and readiness",
         *_CLUSTER,
         Label("role", ROLES),
         Label("ready", ("true", "false")),
     ),
-    gauge("cluster_fault_tolerance", "How many more voters may fail now", *_CLUSTER),
+    gauge("cluster_fault_tolerance", "Further voter failures that keep a quorum", *_CLUSTER),
     counter(
         "cluster_actions_total",
-        "Actions that were done for a cluster; since its loop began",
+        "Actions performed for the cluster since its loop started",
         *_CLUSTER,
         Label("action", ACTIONS),
     ),
-    gauge("cluster_plan_steps", "Steps that remain to be done", *_CLUSTER),
-    gauge("cluster_blocked_steps", "Steps among these that wait for something", *_CLUSTER),
+    gauge("cluster_plan_steps", "Remaining steps of the plan", *_CLUSTER),
+    gauge("cluster_blocked_steps", "Steps of the plan that are blocked", *_CLUSTER),
     gauge(
         "cluster_blocked_since_timestamp_seconds",
-        "Since when the step waits that has waited longest; not told while none does",
+        "Since when the longest blocked step has been blocked; absent if no step is",
         *_CLUSTER,
     ),
-    gauge("cluster_last_round_timestamp_seconds", "When the last round ended, whatever came of it", *_CLUSTER),
-    gauge("cluster_certificate_expiry_timestamp_seconds", "When the first certificate expires", *_CLUSTER),
+    gauge("cluster_last_round_timestamp_seconds", "End of the last reconcile round, whatever its result", *_CLUSTER),
+    gauge("cluster_certificate_expiry_timestamp_seconds", "Earliest expiry of the cluster's certificates", *_CLUSTER),
 )
 
 CHAPTERS: Final[Chapters] = (
     ("Process", _PROCESS),
     ("Rounds and actions", _ROUNDS),
-    ("Calls to the API server", _API),
-    ("Clusters, told by the operator that leads", CLUSTERS),
+    ("Requests to the API server", _API),
+    ("Clusters, exposed by the leading operator", CLUSTERS),
 )
 """Title and series, in the order of the page."""
 

@@ -1,8 +1,8 @@
-"""The spans of a round: what was looked at, what was planned, and what was done about it.
+"""The spans of a reconcile round: observation, plan and actions.
 
-Most rounds find nothing to do, twice a second while something is waited for. They leave no trace: a round is recorded
-when it acts, or plans or ends otherwise than the round recorded before it. Until that is known its steps are noted;
-from its first action on its spans are live, so that requests to nodes become their children.
+Most rounds find nothing to do, two a second while a step is blocked. They leave no trace: a round is recorded if it
+acts, or if its plan or its result differs from those of the round recorded last. Until that is known its steps are
+buffered; from the first action on its spans are live, so that requests to nodes become their children.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 STEPS_MAX: Final = 32
-"""Steps of a plan that a span tells; the status has them all."""
+"""Steps of a plan in the attributes of a span; `status.plan` has them all."""
 
 
 class RoundTrace(Protocol):
-    """What the loop tells of its rounds. Belongs to one loop."""
+    """Receives the progress of rounds. Belongs to one loop."""
 
     def begin(self) -> None:
-        """A round begins."""
+        """Start a round."""
 
     def step(self, name: str) -> AbstractContextManager[None]:
-        """Note how long a step of the round takes, and whether it raised."""
+        """Record the duration of a step of the round, and whether it raised."""
 
     def planned(self, generation: int, plan: Plan) -> None:
-        """Note what came of the look."""
+        """Record the plan of the round."""
 
     def action(self, name: str, subject: str, reason: str) -> AbstractContextManager[None]:
-        """Perform an action within this."""
+        """Record the action performed within this context; its requests become children of it."""
 
     def failed(self, trouble: str) -> None:
-        """The action that is being performed did not succeed."""
+        """Mark the running action as failed."""
 
     def end(self, result: str, trouble: str) -> None:
-        """The round is over."""
+        """End the round."""
 
 
 class NoTrace:
-    """A `RoundTrace` of a loop that is not traced."""
+    """The `RoundTrace` of a loop without traces."""
 
     def begin(self) -> None:
         """Do nothing."""
@@ -68,7 +68,7 @@ class NoTrace:
         """Do nothing."""
 
 
-class _Noted(NamedTuple):
+class _Buffered(NamedTuple):
     name: str
     began: int
     ended: int
@@ -76,7 +76,7 @@ class _Noted(NamedTuple):
 
 
 class TracedRounds:
-    """A `RoundTrace` that makes spans, for the cluster of this name; `namespace` is empty on one machine."""
+    """A `RoundTrace` that makes spans for the named cluster; `namespace` is empty for a local cluster."""
 
     def __init__(self, tracer: Tracer, *, namespace: str, name: str) -> None:
         self._tracer = tracer
@@ -89,16 +89,16 @@ class TracedRounds:
         self.begin()
 
     def begin(self) -> None:
-        """A round begins."""
+        """Start a round."""
         self._began = time.time_ns()
-        self._noted: list[_Noted] = []
+        self._buffered: list[_Buffered] = []
         self._root: Span | None = None
         self._acting: Span | None = None
         self._plan, self._generation = (), 0
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Note how long a step of the round takes, and whether it raised."""
+        """Record the duration of a step of the round, and whether it raised."""
         began, error = time.time_ns(), ""
         try:
             yield
@@ -106,16 +106,16 @@ class TracedRounds:
             error = type(raised).__name__
             raise
         finally:
-            self._noted.append(_Noted(name, began, time.time_ns(), error))
+            self._buffered.append(_Buffered(name, began, time.time_ns(), error))
 
     def planned(self, generation: int, plan: Plan) -> None:
-        """Note what came of the look."""
+        """Record the plan of the round."""
         self._generation = generation
-        self._plan = tuple(map(_told, plan.steps))
+        self._plan = tuple(map(_step_text, plan.steps))
 
     @contextmanager
     def action(self, name: str, subject: str, reason: str) -> Iterator[None]:
-        """Perform an action within this."""
+        """Record the action performed within this context; its requests become children of it."""
         facts = {"collectionstore.action.subject": subject, "collectionstore.action.reason": reason}
         span = self._child(name, facts)
         self._acting = span
@@ -131,21 +131,21 @@ class TracedRounds:
             span.end()
 
     def failed(self, trouble: str) -> None:
-        """The action that is being performed did not succeed."""
+        """Mark the running action as failed."""
         if self._acting is not None:
             _fail(self._acting, trouble)
 
     def end(self, result: str, trouble: str) -> None:
-        """Record the round if it is news: it acted, or planned or ended otherwise than the last one."""
+        """Record the round if it acted, or if its plan or result differs from the round recorded last."""
         if self._root is None and (trouble, self._plan) == self._last:
             return
         self._last = (trouble, self._plan)
         root = self._started()
-        for noted in self._noted:
-            span = self._child(noted.name, {}, began=noted.began)
-            if noted.error:
-                _fail(span, noted.error)
-            span.end(noted.ended)
+        for step in self._buffered:
+            span = self._child(step.name, {}, began=step.began)
+            if step.error:
+                _fail(span, step.error)
+            span.end(step.ended)
         plan: Sequence[str] = self._plan[:STEPS_MAX]
         root.set_attribute("collectionstore.reconcile.result", result)
         root.set_attribute("collectionstore.generation", self._generation)
@@ -170,7 +170,7 @@ class TracedRounds:
         return self._tracer.start_span(name, set_span_in_context(self._started()), attributes=facts, start_time=began)
 
 
-def _told(step: Step) -> str:
+def _step_text(step: Step) -> str:
     waits = f" (waits for {step.blocked_by})" if step.blocked_by else ""
     return f"{f'{step.name} {step.subject}'.strip()}: {step.reason}{waits}"
 

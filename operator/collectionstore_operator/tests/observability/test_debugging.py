@@ -76,12 +76,19 @@ async def test_level_is_changed(start: Start) -> None:
     client = await start(Pages(LogLevels(), profiling_allowed=False), "::1")
     with capture_logs() as lines:
         async with client.put("/debug/log-level", json={"level": "debug"}) as answer:
-            assert await answer.json() == {"level": "debug", "configured": "info"}
+            assert await answer.json() == {"level": "debug", "configured": "info", "reverts_in_s": None}
+        async with client.put("/debug/log-level", json={"level": "warning", "seconds": 600}) as answer:
+            report = await answer.json()
+            assert (report["level"], report["configured"]) == ("warning", "info")
+            assert 590 < report["reverts_in_s"] <= 600
+        for seconds in (0, 86_401):
+            async with client.put("/debug/log-level", json={"level": "debug", "seconds": seconds}) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (400, "invalid_body")
         async with client.put("/debug/log-level", json={"level": "all"}) as answer:
             assert (await answer.json())["code"] == "invalid_body"
         async with client.put("/debug/log-level", json={"level": "info"}) as answer:
             assert answer.status == 200
-    assert [line["now"] for line in lines] == ["debug", "info"]
+    assert [line["now"] for line in lines] == ["debug", "warning", "info"]
 
 
 async def test_profiles_are_off_bounded_and_one_at_a_time(start: Start) -> None:
