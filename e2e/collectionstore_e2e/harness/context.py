@@ -48,7 +48,7 @@ class Context:
     namespace: str
     client: Client
     kubectl: Kubectl
-    cluster_images: Images
+    images: Images
     machines: Machines | None
     say: Callable[[str], None]
     """Prints a line below the scenario's name: what was measured."""
