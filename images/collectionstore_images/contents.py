@@ -39,7 +39,7 @@ def of(kind: str) -> Contents:
     with tempfile.TemporaryDirectory() as folder:
         own = [_wheel(path) for path in wheels.build(package, Path(folder) / "dist")]
         site = Path(folder) / "site"
-        wheels.install(package, site)
+        wheels.install(wheels.requirements(package), site)
         return Contents(kind, own, [_installed(record) for record in sorted(site.glob("*.dist-info/RECORD"))])
 
 

@@ -19,7 +19,9 @@ from collectionstore_e2e.kube.images import cluster_images
 VARIABLES: Final = {
     "E2E_NODE_IMAGE": cluster_images.NODE,
     "E2E_NODE_NEXT_IMAGE": cluster_images.NODE_NEXT,
+    "E2E_NODE_OLDER_IMAGE": cluster_images.NODE_OLDER,
     "E2E_OPERATOR_IMAGE": cluster_images.OPERATOR,
+    "E2E_OPERATOR_OLDER_IMAGE": cluster_images.OPERATOR_OLDER,
     "E2E_TOOLBOX_IMAGE": cluster_images.TOOLBOX,
     "E2E_PROMETHEUS_IMAGE": cluster_images.PROMETHEUS,
 }
@@ -32,7 +34,9 @@ class Images:
 
     node: str
     node_next: str
+    node_older: str
     operator: str
+    operator_older: str
     toolbox: str
     prometheus: str
 

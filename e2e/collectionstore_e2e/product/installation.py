@@ -43,6 +43,11 @@ class Operator:
         for one in await self.pods():
             await self._context.client.delete(POD, one["metadata"]["name"], grace_s=0)
 
+    async def upgrade(self, image: str) -> None:
+        """Bring it to another image, as `helm upgrade` does, and wait until that one runs."""
+        settings = ["--reuse-values", *image_settings(image), "--wait", f"--timeout={START_S:.0f}s"]
+        await helm(self._context)("upgrade", RELEASE, str(CHART), *settings)
+
     async def until_ready(self) -> Object:
         """Wait until a pod of it is Ready, and return that."""
         pods = await self._context.client.until(
@@ -56,8 +61,12 @@ class Operator:
 
 
 @asynccontextmanager
-async def operator(context: Context, *settings: str, watched: Sequence[str] = ()) -> AsyncIterator[Operator]:
+async def operator(
+    context: Context, *settings: str, watched: Sequence[str] = (), image: str = ""
+) -> AsyncIterator[Operator]:
     """Have the operator installed for the time of the block; `settings` are further arguments of Helm.
+
+    `image` is another one than this checkout's.
 
     The custom resource's definition is brought up to this checkout's; it is everybody's, so it stays. At the end all
     clusters of the operator's namespaces are deleted, which it has to finish before it is uninstalled.
@@ -66,7 +75,8 @@ async def operator(context: Context, *settings: str, watched: Sequence[str] = ()
     await context.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
     watching = f"--set=watchNamespaces={{{','.join(namespaces)}}}"
     try:
-        await install(context, watching, "--set=crds.install=false", *settings)
+        chosen = image_settings(image or context.images.operator)
+        await install(context, watching, "--set=crds.install=false", *chosen, *settings)
         yield Operator(context)
     except BaseException:
         # Not before the evidence is collected: it is in what would be gone.

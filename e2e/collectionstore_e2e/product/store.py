@@ -122,6 +122,16 @@ def is_settled(found: Object, replicas: int) -> bool:
     )
 
 
+def container_image(pod: Object) -> str:
+    """Return the image of a member's pod."""
+    return str(pod["spec"]["containers"][0]["image"])
+
+
+def container_images(pods: Mapping[str, Object]) -> set[str]:
+    """Return the images that pods run."""
+    return {container_image(pod) for pod in pods.values()}
+
+
 def member_ids(found: Object) -> dict[str, str]:
     """Return the ids of the members that vote or learn, by name, as the status tells them."""
     members = found.get("status", {}).get("members", ())

@@ -11,7 +11,7 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store, told
+from collectionstore_e2e.product.store import READY_S, Store, container_image, container_images, told
 
 HAND_OVER_S: Final = 8.0
 TOLD_S: Final = 30.0
@@ -36,7 +36,7 @@ async def an_upgrade_fails_no_request(context: Context) -> None:
             context.say(f"leader {leader}; upgraded: {', '.join(replaced)}")
             assert replaced[-1] == leader, f"{leader} led and was not the last: {replaced}"
             assert await store.members() == members, "a member became another one"
-            images = {_image(one) for one in (await store.pods()).values()}
+            images = container_images(await store.pods())
             assert images == {context.images.node_next}, images
         standing = load.recorded.standing
         assert (standing.failed, standing.unknown) == (0, 0), standing
@@ -48,16 +48,12 @@ async def _order(store: Store, image: str) -> list[str]:
 
     def all_replaced(pods: Mapping[str, Object]) -> bool:
         for name in sorted(pods):
-            if _image(pods[name]) == image and name not in replaced:
+            if container_image(pods[name]) == image and name not in replaced:
                 replaced.append(name)
         return len(replaced) == 3
 
     await store.until_pods(all_replaced, what="three pods of the new image")
     return replaced
-
-
-def _image(pod: Object) -> str:
-    return str(pod["spec"]["containers"][0]["image"])
 
 
 @scenario(timeout_s=420)
@@ -75,7 +71,7 @@ async def a_broken_image_is_told_and_taken_back(context: Context) -> None:
             found = await store.until(_names_image, what="a condition that names the pod", timeout_s=TOLD_S)
             context.say(f"told after {loop.time() - asked:.1f} s: Degraded={told(found, 'Degraded')}")
             await load.working(writes=100)
-            broken = [name for name, one in (await store.pods()).items() if _image(one) == BROKEN_IMAGE]
+            broken = [name for name, one in (await store.pods()).items() if container_image(one) == BROKEN_IMAGE]
             assert len(broken) == 1, f"pods with the broken image: {broken}"
             await store.apply()
             await store.until_settled(3)

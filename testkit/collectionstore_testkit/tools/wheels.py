@@ -30,38 +30,38 @@ def version() -> str:
     return (REPOSITORY / "VERSION").read_text().strip()
 
 
-def members(package: str) -> list[str]:
+def members(package: str, repository: Path = REPOSITORY) -> list[str]:
     """Return the folders of the workspace members that `package` consists of, itself included: `["node", ...]`.
 
     Raises ToolError.
     """
-    lines = _export(package, "--no-hashes", "--no-annotate", "--no-editable").splitlines()
+    lines = export(repository, "--no-hashes", "--no-editable", "--package", package).splitlines()
     return sorted(line.removeprefix(_MEMBER).split()[0] for line in lines if line.startswith(_MEMBER))
 
 
-def requirements(package: str) -> str:
+def requirements(package: str, repository: Path = REPOSITORY) -> str:
     """Return the third-party dependencies of `package`, pinned and with hashes, as a requirements file.
 
     Raises ToolError.
     """
-    return _export(package, "--no-emit-workspace")
+    return export(repository, "--no-emit-workspace", "--package", package)
 
 
-def build(package: str, folder: Path) -> list[Path]:
+def build(package: str, folder: Path, repository: Path = REPOSITORY) -> list[Path]:
     """Build the wheels of `package` and of the members it depends on into `folder`. Raises ToolError."""
-    for member in members(package):
-        run_uv("build", "--quiet", "--wheel", "--out-dir", str(folder), str(REPOSITORY / member))
+    for member in members(package, repository):
+        run_uv("build", "--quiet", "--wheel", "--out-dir", str(folder), str(repository / member))
     return sorted(folder.glob("*.whl"))
 
 
-def install(package: str, target: Path, *, python_version: str | None = None) -> None:
-    """Install the third-party dependencies of `package` into the folder `target`, from wheels only.
+def install(requirements: str, target: Path, *, python_version: str | None = None) -> None:
+    """Install what a requirements file names into the folder `target`, from wheels only.
 
     `python_version`, such as `3.11`, selects wheels for another Python than the running one. Raises ToolError.
     """
     target.mkdir(parents=True)
     listed = target.parent / "requirements.txt"
-    listed.write_text(requirements(package))
+    listed.write_text(requirements)
     command = ["pip", "install", "--quiet", "--python", sys.executable]
     command += ["--python-version", python_version] if python_version else []
     command += ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy"]
@@ -73,6 +73,9 @@ def run_uv(*arguments: str) -> str:
     return run([uv(), *arguments], cwd=REPOSITORY)
 
 
-def _export(package: str, *options: str) -> str:
-    # --frozen: this reads the lock; whether it is current is checked by `make install`.
-    return run_uv("export", "--quiet", "--frozen", "--no-dev", "--no-header", "--package", package, *options)
+def export(repository: Path, *options: str) -> str:
+    """Return what the lock of a checkout says, as a requirements file. Raises ToolError."""
+    # --frozen: this reads the lock; whether it is current is checked by `make install`. Without annotations two locks
+    # that name the same versions give the same text, and so the same cached layer.
+    common = ["export", "--quiet", "--frozen", "--no-dev", "--no-header", "--no-annotate"]
+    return run_uv("--directory", str(repository), *common, *options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +18,18 @@ from collectionstore_e2e.kube.images import oci, python_layers, rootfs
 from collectionstore_e2e.kube.machines.machine import Machine
 from collectionstore_e2e.kube.places import NODES, STATE
 from collectionstore_testkit.progress import Progress
-from collectionstore_testkit.tools import wheels
+from collectionstore_testkit.tools import older_version, wheels
+from collectionstore_testkit.tools.older_version import OlderVersion
 
 TOOLBOX: Final = "localhost/toolbox:1"
 NODE: Final = "localhost/collectionstore-node:dev"
 NODE_NEXT: Final = "localhost/collectionstore-node:dev-next"
 """The same program in an image of another digest: something to upgrade to."""
+NODE_OLDER: Final = "localhost/collectionstore-node:older"
+"""The node of `older_version.FIRST`, which clusters are upgraded from."""
 OPERATOR: Final = "localhost/collectionstore-operator:dev"
+OPERATOR_OLDER: Final = "localhost/collectionstore-operator:older"
 PROMETHEUS: Final = "localhost/prometheus:dev"
-NODE_DEPENDENCIES: Final = "localhost/collectionstore-node-dependencies:dev"
-OPERATOR_DEPENDENCIES: Final = "localhost/collectionstore-operator-dependencies:dev"
 
 # The package is called like the program that it installs.
 NODE_PACKAGE: Final = "collectionstore-node"
@@ -44,27 +47,48 @@ class Built:
 
 
 def build(progress: Progress) -> Built:
-    """Build all images from this checkout; what did not change comes from the cache."""
+    """Build all images from this checkout and the older one; what did not change comes from the cache."""
     base = rootfs.build(progress)
-    node = [base, python_layers.dependencies(NODE_PACKAGE, progress)]
-    operator = [base, python_layers.dependencies(OPERATOR_PACKAGE, progress)]
-    node_project = python_layers.project(NODE_PACKAGE, progress)
-    operator_project = python_layers.project(OPERATOR_PACKAGE, progress)
-    version = wheels.version()
+    older = older_version.check_out()
+    node = _today(NODE_PACKAGE, base, progress)
+    operator = _today(OPERATOR_PACKAGE, base, progress)
+    node_older = _older(older, NODE_PACKAGE, base, progress)
+    operator_older = _older(older, OPERATOR_PACKAGE, base, progress)
+    version, version_older = wheels.version(), older.revision[:12]
     return Built(
         base=(
             oci.Image(containerd.PAUSE, [base], ["/bin/sleep", "infinity"]),
             oci.Image(TOOLBOX, [base], ["/bin/sh"]),
-            oci.Image(NODE_DEPENDENCIES, node, ["/bin/sh"]),
-            oci.Image(OPERATOR_DEPENDENCIES, operator, ["/bin/sh"]),
+            *(
+                oci.Image(f"localhost/{name}-dependencies:dev", layers[:-1], ["/bin/sh"])
+                for name, layers in (
+                    ("collectionstore-node", node),
+                    ("collectionstore-operator", operator),
+                    ("collectionstore-node-older", node_older),
+                    ("collectionstore-operator-older", operator_older),
+                )
+            ),
         ),
         project=(
-            _image(NODE, [*node, node_project], NODE_PACKAGE, version),
-            _image(NODE_NEXT, [*node, node_project], NODE_PACKAGE, f"{version}-next"),
-            _image(OPERATOR, [*operator, operator_project], OPERATOR_PACKAGE, version),
+            _image(NODE, node, NODE_PACKAGE, version),
+            _image(NODE_NEXT, node, NODE_PACKAGE, f"{version}-next"),
+            _image(NODE_OLDER, node_older, NODE_PACKAGE, version_older),
+            _image(OPERATOR, operator, OPERATOR_PACKAGE, version),
+            _image(OPERATOR_OLDER, operator_older, OPERATOR_PACKAGE, version_older),
             prometheus([base, python_layers.prometheus_layer()]),
         ),
     )
+
+
+def _today(package: str, base: oci.Layer, progress: Progress) -> list[oci.Layer]:
+    dependencies = python_layers.dependencies(package, wheels.requirements(package), progress)
+    return [base, dependencies, python_layers.project(package, partial(wheels.build, package), progress)]
+
+
+def _older(older: OlderVersion, package: str, base: oci.Layer, progress: Progress) -> list[oci.Layer]:
+    dependencies = python_layers.dependencies(package, older.requirements(package), progress)
+    project = python_layers.project(f"{package}-older", partial(older.build, package), progress)
+    return [base, dependencies, project]
 
 
 def prometheus(layers: Sequence[oci.Layer]) -> oci.Image:

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -37,14 +37,13 @@ sys.exit({function}())
 """
 
 
-def dependencies(package: str, progress: Progress) -> oci.Layer:
-    """Return the layer with the third-party dependencies that the lock names for one of the workspace's packages."""
-    requirements = wheels.requirements(package)
+def dependencies(package: str, requirements: str, progress: Progress) -> oci.Layer:
+    """Return the layer with the third-party dependencies of a package, as its requirements file names them."""
     key = hashlib.sha256(f"{FORMAT} {BASE_PYTHON} {requirements}".encode()).hexdigest()[:12]
     target = CACHE / "layers" / f"dependencies-{package}-{key}.tar"
     if not target.exists():
         with progress.step(f"install the dependencies of {package}"), _scratch() as scratch:
-            wheels.install(package, scratch / "site", python_version=BASE_PYTHON)
+            wheels.install(requirements, scratch / "site", python_version=BASE_PYTHON)
             _remove_scripts(scratch / "site")
             rootfs.compile_python(scratch / "site", DEPENDENCIES)
             oci.write_layer(target, scratch / "site", prefix=f"{DEPENDENCIES.lstrip('/')}/")
@@ -59,12 +58,12 @@ def _remove_scripts(site: Path) -> None:
         record.unlink()  # it lists those scripts
 
 
-def project(package: str, progress: Progress) -> oci.Layer:
-    """Return the layer with the wheels of a package and of the workspace members it needs, and its start scripts."""
+def project(package: str, build: Callable[[Path], list[Path]], progress: Progress) -> oci.Layer:
+    """Return the layer with the wheels that `build` makes in a folder, and their start scripts."""
     with progress.step(f"build the wheels of {package}"), _scratch() as scratch:
         root = scratch / "root"
         installed = root / PROJECT.lstrip("/")
-        for wheel in wheels.build(package, scratch / "dist"):
+        for wheel in build(scratch / "dist"):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(installed)
         write_scripts(installed, root / SCRIPTS)
@@ -115,7 +114,7 @@ def clear_scratch() -> None:
 
 
 def _delete_older_projects(package: str, kept: Path) -> None:
-    for path in kept.parent.glob(f"project-{package}-*.tar"):
+    for path in kept.parent.glob(f"project-{package}-{12 * '?'}.tar"):
         if path != kept:
             path.unlink()
 

@@ -1,0 +1,47 @@
+"""From the operator and the nodes of an older commit to today's; the nodes back as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from collectionstore_e2e.clients.pod import clients
+from collectionstore_e2e.harness.context import Context
+from collectionstore_e2e.harness.kinds import Object
+from collectionstore_e2e.harness.scenario import scenario
+from collectionstore_e2e.product.installation import operator
+from collectionstore_e2e.product.store import READY_S, Store, container_images
+from collectionstore_e2e.scenarios.rollouts import HAND_OVER_S
+
+
+@scenario(timeout_s=600)
+async def an_older_version_is_upgraded(context: Context) -> None:
+    """Operator first, which restarts nothing, then nodes to today's image and back: no request fails."""
+    older, today = context.images.node_older, context.images.node
+    async with operator(context, image=context.images.operator_older) as product:
+        store = Store(context)
+        await store.apply(image=older)
+        await store.until_settled(3, timeout_s=READY_S)
+        members, pods = await store.members(), _uids(await store.pods())
+        async with clients(context) as load:
+            began = load.now
+            await product.upgrade(context.images.operator)
+            # A change that needs no restart: the status of its generation comes from the new operator.
+            await store.change(paused=True)
+            await store.change(paused=False)
+            await store.until_settled(3)
+            assert _uids(await store.pods()) == pods, "the new operator restarted a member"
+            await load.say_pauses("operator upgraded", began, longest_s=HAND_OVER_S)
+            for image in (today, older):
+                began = load.now
+                await store.apply(image=image)
+                await store.until_settled(3)
+                await load.say_pauses(f"nodes to {image.rpartition(':')[2]}", began, longest_s=HAND_OVER_S)
+                assert container_images(await store.pods()) == {image}
+                assert await store.members() == members, "a member was replaced"
+                await load.working(writes=100)
+        standing = load.recorded.standing
+        assert (standing.failed, standing.unknown) == (0, 0), standing
+
+
+def _uids(pods: Mapping[str, Object]) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods.values()}
