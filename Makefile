@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format bench measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade bench measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images guards
 
 help: ## List the commands
@@ -40,7 +40,7 @@ clean: $(SYNCED) ## Stop the cluster and delete its data
 CLUSTER_TESTS := local/collectionstore_local/tests/clusters
 
 test: $(SYNCED) ## Run the tests of the code: no other programs, no clusters of processes
-	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit e2e/tests --ignore=$(CLUSTER_TESTS)
+	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit upgrade e2e/tests --ignore=$(CLUSTER_TESTS)
 
 test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS)
@@ -85,6 +85,9 @@ soak: $(SYNCED) ## Run any number of simulated clusters on all cores: make soak 
 
 chaos: $(SYNCED) ## Break a cluster of real processes for MINUTES=5 and check what its clients saw
 	@.venv/bin/python -m collectionstore_chaos --minutes $(MINUTES)
+
+test-upgrade: $(SYNCED) ## Upgrade a local cluster from an older commit to this checkout, member by member, and back
+	@.venv/bin/python -m collectionstore_upgrade $(UPGRADE_OPTIONS)
 
 observe: $(SYNCED) ## Scrape a local cluster, ask every panel, see alerts fire and clear, draw the dashboards
 	@.venv/bin/python -m collectionstore_observe

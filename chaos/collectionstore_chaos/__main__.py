@@ -18,7 +18,6 @@ from rich.console import Console
 from collectionstore_chaos.budget import Budget
 from collectionstore_chaos.cluster import NAME, Cluster
 from collectionstore_chaos.lab import Lab
-from collectionstore_chaos.load import Load, PromiseBroken
 from collectionstore_chaos.members import await_ready, compare
 from collectionstore_chaos.options import Options, parse_options
 from collectionstore_chaos.report import Faults, Result
@@ -32,6 +31,7 @@ from collectionstore_testkit.clusters.node_status import Nodes
 from collectionstore_testkit.faults.disks import SmallDisks
 from collectionstore_testkit.faults.links import Links
 from collectionstore_testkit.faults.shim import NoCompiler, Powerless, Shim
+from collectionstore_testkit.recorded_load import PromiseBroken, RecordedLoad
 
 ORDINALS_MAX = 9
 CALM_S = 2.0
@@ -68,7 +68,9 @@ class Run:
         async with aiohttp.ClientSession() as session:
             local = LocalCluster(folder, options.base_port, shim.environment, NAME)
             cluster = Cluster(local, Members(local), Nodes(session), options.nodes)
-            load = Load(cluster, seed=options.seed, clients=options.clients, rate=options.rate)
+            load = RecordedLoad(
+                lambda: cluster.local.urls(cluster.size), seed=options.seed, clients=options.clients, rate=options.rate
+            )
             links = Links(cluster.members)
             lab = Lab(cluster, links, shim, small, Budget(options.nodes), load.writes, self._screen.event)
             try:
@@ -92,7 +94,7 @@ class Run:
                     small.keep(folder)
                 small.close()
 
-    async def _break(self, lab: Lab, load: Load) -> None:
+    async def _break(self, lab: Lab, load: RecordedLoad) -> None:
         """Work on the cluster while it is broken, until it is whole again, and compare its members."""
         options = self.options
         lab.tell("run", f"seed {options.seed}: {', '.join(self.schedule.kinds)}; up to {self.schedule.at_once} at once")
@@ -132,7 +134,7 @@ class Run:
         else:
             self.result.disk_full_by = f"the shim's ENOSPC; no tmpfs can be mounted here ({lab.small.refusal})"
 
-    def _judge(self, lab: Lab, load: Load) -> None:
+    def _judge(self, lab: Lab, load: RecordedLoad) -> None:
         """Keep what was recorded, and have it checked. The cluster is stopped: the check needs the processor."""
         result, history = self.result, load.history
         result.faults = {kind: Faults(count, lab.seconds[kind]) for kind, count in lab.injected.items()}
@@ -143,7 +145,7 @@ class Run:
             keep(self.folder, history, lab.events)
             judge(result, history, lab.began, lab.began + 60 * self.options.minutes)
 
-    async def _beat(self, lab: Lab, load: Load, until: float) -> None:
+    async def _beat(self, lab: Lab, load: RecordedLoad, until: float) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
             elapsed_s = min(time.monotonic(), until) - lab.began

@@ -42,6 +42,8 @@ class LocalCluster:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Additional variables for all its processes."""
     name: str = NAME
+    program: Path = CSCTL
+    """The csctl that runs the cluster; its supervisor comes from the same installation."""
 
     @property
     def state(self) -> Path:
@@ -70,7 +72,7 @@ class LocalCluster:
 
         Raises ClusterFailed if the exit code is not `allowed`.
         """
-        words = [str(CSCTL), "local", command, "--state-dir", str(self.state), *arguments]
+        words = [str(self.program), "local", command, "--state-dir", str(self.state), *arguments]
         # Files, not pipes: background processes that csctl starts keep its output open after it exits.
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             # Its own session: Ctrl-C reaches only this program, which stops its parts in the right order.
@@ -101,8 +103,10 @@ class LocalCluster:
         self, replicas: int, spec: Mapping[str, object] | None = None, *, timeout_s: float = UP_TIMEOUT_S
     ) -> None:
         """Start the cluster and wait until it is Ready; `spec` is merged into the manifest's. Raises ClusterFailed."""
-        if not CSCTL.exists():
-            raise ClusterFailed(f"{CSCTL} is missing: run `make install`, then this program with .venv/bin/python")
+        if not self.program.exists():
+            raise ClusterFailed(
+                f"{self.program} is missing: run `make install`, then this program with .venv/bin/python"
+            )
         manifest = {
             "apiVersion": "collectionstore.io/v1alpha1",
             "kind": "CollectionStoreCluster",
@@ -121,6 +125,10 @@ class LocalCluster:
         manifest = json.loads(self.manifest.read_text())
         manifest["spec"] |= spec
         await self._reconcile("apply", manifest, UP_TIMEOUT_S)
+
+    async def resume(self) -> None:
+        """Start a supervisor if none runs; it adopts the members that run. Raises ClusterFailed."""
+        await self._reconcile("up", json.loads(self.manifest.read_text()), UP_TIMEOUT_S)
 
     async def _reconcile(self, command: str, manifest: Mapping[str, object], timeout_s: float) -> None:
         self.manifest.write_text(json.dumps(manifest, indent=2))  # JSON is YAML
@@ -184,12 +192,14 @@ async def local_cluster(
     keep: bool = False,
     environment: Mapping[str, str] | None = None,
     name: str = NAME,
+    program: Path = CSCTL,
 ) -> AsyncIterator[LocalCluster]:
     """Start a cluster, wait until it is Ready, and stop it at the end; with `keep` its files stay.
 
-    `spec` is merged into the manifest's, `environment` into that of this process. Raises ClusterFailed.
+    `spec` is merged into the manifest's, `environment` into that of this process, `program` is its csctl.
+    Raises ClusterFailed.
     """
-    cluster = LocalCluster(make_folder(name), base_port, environment or {}, name)
+    cluster = LocalCluster(make_folder(name), base_port, environment or {}, name, program)
     try:
         await cluster.start(replicas, spec)
         yield cluster

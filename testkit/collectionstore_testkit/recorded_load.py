@@ -1,4 +1,4 @@
-"""The workload: clients that use the cluster throughout the run and record every operation they complete."""
+"""Clients that use a local cluster throughout a run and record every operation that they complete."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import aiohttp
 import msgspec
 
-from collectionstore_chaos.cluster import Cluster
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.histories.operations import Operation
 from collectionstore_testkit.histories.workload import Workload, WorkloadSettings
@@ -31,12 +30,15 @@ class PromiseBroken(Exception):
     """The store answered what its API does not allow; the text says what."""
 
 
-class Load:
-    """Clients of one cluster, which has to have started."""
+class RecordedLoad:
+    """Clients of one cluster, which has started."""
 
-    def __init__(self, cluster: Cluster, *, seed: int, clients: int, rate: float) -> None:
-        """`rate` is in operations a second, by all clients together, when answers take no time."""
-        self._cluster = cluster
+    def __init__(self, urls: Callable[[], Sequence[str]], *, seed: int, clients: int, rate: float) -> None:
+        """`urls()` are the members to use, running or not.
+
+        `rate` is in operations per second, by all clients together, if responses took no time.
+        """
+        self._urls = urls
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._random = random.Random(f"load {seed}")
         self._settings = WorkloadSettings(
@@ -55,18 +57,23 @@ class Load:
         operations = sorted((one for watch in self._watches for one in watch.history), key=lambda one: one.invoked)
         return [msgspec.structs.replace(one, id=number) for number, one in enumerate(operations, 1)]
 
+    @staticmethod
+    def now() -> float:
+        """Return the time of the history, monotonic and in seconds."""
+        return time.monotonic()
+
     def writes(self) -> int:
-        """Return how many writes were acknowledged so far."""
+        """Return the number of writes acknowledged so far."""
         return sum(watch.progress.writes for watch in self._watches)
 
     def counts(self) -> str:
-        """Return in a few words what came of the operations so far."""
+        """Return the operations so far by outcome, as text."""
         outcomes = sum((watch.progress.outcomes for watch in self._watches), Counter())
         return ", ".join(f"{outcomes[name]:,} {name}" for name in ("ok", "failed", "unknown"))
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Have the clients at work for the time of the block; what they have begun by its end is finished.
+        """Run the clients for the time of the block; operations that are in flight at its end are finished.
 
         Raises PromiseBroken as soon as an answer is not allowed, ClusterFailed when none comes at the end.
         """
@@ -106,7 +113,7 @@ class Load:
         await self._session.close()
 
     async def _work(self) -> None:
-        """Relieve the clients by others, with other keys, again and again; those before finish what they have begun."""
+        """Replace the clients by others with other keys, every WATCH_S; the replaced ones finish their operations."""
         async with asyncio.TaskGroup() as group:
             while not self._over.is_set():
                 watch = self._watch()
@@ -122,17 +129,13 @@ class Load:
         watch = Workload(
             urls=self._urls,
             session=self._session,
-            now=time.monotonic,
+            now=self.now,
             random=random.Random(self._random.random()),
             settings=self._settings,
             name=f"w{len(self._watches)}",
         )
         self._watches.append(watch)
         return watch
-
-    def _urls(self) -> Sequence[str]:
-        """Return every member of the first size, running or not."""
-        return self._cluster.local.urls(self._cluster.size)
 
 
 def _raise(task: asyncio.Task[None]) -> None:
