@@ -19,14 +19,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from collectionstore.cli.exit_codes import ExitCode
 from collectionstore_local.commands.cli import local
-from collectionstore_local.commands.follow import read_observed, read_status
 from collectionstore_local.commands.lifecycle import supervisor_pid
-from collectionstore_local.errors import ExitCode
+from collectionstore_local.processes.node_records import running_process
 from collectionstore_local.processes.port_allocation import HOST, taken_ports
-from collectionstore_local.processes.process import name_process
-from collectionstore_local.processes.records import living_process
+from collectionstore_local.processes.process import identify_process
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
+from collectionstore_local.state.published_status import read_observed, read_status
 from collectionstore_operator.settings import NODE_COMMAND
 
 pytestmark = pytest.mark.xdist_group("local_cluster")
@@ -68,7 +68,7 @@ class Project:
 
     def pids(self) -> dict[str, int]:
         """Return the pid of every node that runs."""
-        found = {name: living_process(self.directory.node(name)) for name in self.directory.node_names()}
+        found = {name: running_process(self.directory.node(name)) for name in self.directory.node_names()}
         return {name: process.pid for name, process in found.items() if process is not None}
 
     def status(self) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def test_nodes_of_a_deleted_folder_are_stopped(project: Project) -> None:
         return not project.state.exists()
 
     until(deleted)
-    until(lambda: not any(name_process(pid) for pid in pids))
+    until(lambda: not any(identify_process(pid) for pid in pids))
 
 
 def test_node_that_refuses_its_disk_is_reported(project: Project) -> None:

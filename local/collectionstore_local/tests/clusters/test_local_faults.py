@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from collectionstore_local.errors import ExitCode
+from collectionstore.cli.exit_codes import ExitCode
 from collectionstore_local.faults import link_faults
-from collectionstore_local.faults.link_faults import LinkFault, Mode, Wanted
+from collectionstore_local.faults.link_faults import DesiredFaults, LinkFault, Mode
 from collectionstore_local.faults.proxy import FaultProxy
 from collectionstore_local.processes.port_allocation import HOST
-from collectionstore_local.processes.process import is_paused, name_process
+from collectionstore_local.processes.process import identify_process, is_paused
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory, read_json, write_json
 from collectionstore_local.tests.clusters.test_local_cluster import Project, make_project, until
 
@@ -83,7 +83,7 @@ def test_partition_stands_until_it_is_healed(running: Project) -> None:
     assert report is not None
     assert sorted(read_json(node.routes)) == ["demo-0", "demo-2"]
     assert "ended: demo-0 ↔ all others: partitioned" in running.csctl("heal")
-    until(lambda: name_process(report.process.pid) != report.process)
+    until(lambda: identify_process(report.process.pid) != report.process)
     assert not node.routes.exists()
 
 
@@ -103,7 +103,7 @@ def test_down_ends_every_fault_and_up_starts_without_any(running: Project) -> No
     assert "demo is down" in running.csctl("partition", "2", code=ExitCode.NOT_FOUND)
     assert "does not run" in running.csctl("pause", "2", code=ExitCode.NOT_FOUND)
     # As a machine that lost its power leaves it.
-    link_faults.write_wanted(running.directory, Wanted(generation=7, links=(drop("demo-0", "*"),)))
+    link_faults.write_desired_faults(running.directory, DesiredFaults(generation=7, links=(drop("demo-0", "*"),)))
     running.up()
     assert "Faults in force" not in running.csctl("status")
     assert not running.directory.faults.exists()
@@ -114,7 +114,7 @@ def test_proxy_that_was_killed_is_reported_and_cleared_away(running: Project) ->
     report = link_faults.read_report(running.directory)
     assert report is not None
     os.kill(report.process.pid, signal.SIGKILL)
-    until(lambda: name_process(report.process.pid) != report.process)
+    until(lambda: identify_process(report.process.pid) != report.process)
     assert "the fault proxy has ended unasked" in running.csctl("status")
     assert "ended: demo-0 ↔ demo-1: connections reset" in running.csctl("heal")
     assert not running.directory.node("demo-0").routes.exists()
@@ -168,7 +168,7 @@ def directory(tmp_path: Path) -> ClusterDirectory:
 @pytest.fixture
 async def proxy(directory: ClusterDirectory) -> AsyncIterator[asyncio.Task[None]]:
     """A proxy that passes everything on so far."""
-    link_faults.write_wanted(directory, Wanted(generation=1))
+    link_faults.write_desired_faults(directory, DesiredFaults(generation=1))
     task = asyncio.create_task(FaultProxy(directory, random.Random(1)).run())
     async with asyncio.timeout(DEADLINE_S):
         await done(directory, 1)
@@ -221,7 +221,7 @@ async def test_proxy_leads_members_to_each_other_and_meets_the_links_asked_for(
 
     servers = [await asyncio.start_server(serve, HOST, port) for port in (21381, 21386)]
     fault = LinkFault(member="demo-1", peer="demo-0", mode=Mode.RESET, one_way=True)
-    link_faults.write_wanted(directory, Wanted(generation=2, links=(fault,)))
+    link_faults.write_desired_faults(directory, DesiredFaults(generation=2, links=(fault,)))
     await done(directory, 2)
     with pytest.raises(ConnectionResetError):
         await ask(directory, "demo-1", "demo-0")
@@ -234,7 +234,7 @@ async def test_proxy_leads_members_to_each_other_and_meets_the_links_asked_for(
 
 
 async def test_member_that_joins_later_is_met_as_well(directory: ClusterDirectory, proxy: asyncio.Task[None]) -> None:
-    link_faults.write_wanted(directory, Wanted(generation=2, links=(drop("demo-0", "*"),)))
+    link_faults.write_desired_faults(directory, DesiredFaults(generation=2, links=(drop("demo-0", "*"),)))
     await done(directory, 2)
     directory.node("demo-2").path.mkdir()
     await eventually(directory.node("demo-2").routes.exists)
@@ -250,7 +250,7 @@ async def test_proxy_ends_with_its_reason_to_be(
     if end == "healed":
         directory.faults.unlink()
     elif end == "stopped":
-        write_json(directory.intent, {"run": "Stopped"})
+        write_json(directory.run_state, {"run": "Stopped"})
     else:
         directory.resource.unlink()
     await proxy
