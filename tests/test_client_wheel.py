@@ -1,4 +1,4 @@
-"""The client by itself: its wheel in an empty environment runs csctl, without the operator's and the node's libraries."""
+"""The client alone: its wheel in an empty environment runs csctl, without the libraries of operator and node."""
 
 from __future__ import annotations
 

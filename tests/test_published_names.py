@@ -9,7 +9,7 @@ from collectionstore.kubernetes.names import Resource
 from collectionstore_operator.kubernetes.api.kinds import Kind
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import METRICS_PORT
-from collectionstore_operator.settings import LEASE_NAME, Settings
+from collectionstore_operator.settings import LEASE_NAME, OperatorSettings
 
 RESOURCES = {name: value for name, value in vars(names).items() if isinstance(value, Resource)}
 KINDS = {kind.plural: kind for kind in Kind}
@@ -32,7 +32,7 @@ def test_labels_and_object_names() -> None:
 
 
 def test_ports_and_the_lease() -> None:
-    settings = Settings.from_environment({})
+    settings = OperatorSettings.from_environment({})
     assert names.METRICS_PORT == METRICS_PORT
     assert names.LEASE_VARIABLE == LEASE_NAME
     assert settings.lease == names.OPERATOR

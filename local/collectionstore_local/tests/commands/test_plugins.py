@@ -61,7 +61,9 @@ def test_report_of_a_stopped_cluster_has_its_files_and_no_key(tmp_path: Path) ->
     with tarfile.open(path) as tar:
         files = {member.name.partition("/")[2]: tar.extractfile(member) for member in tar}
         content = {name: file.read() for name, file in files.items() if file is not None}
-    assert {"cluster/resource.json", "cluster/manifest.json", "supervisor/supervisor.log", "machine.json"} <= set(content)
+    assert {"cluster/resource.json", "cluster/manifest.json", "supervisor/supervisor.log", "machine.json"} <= set(
+        content
+    )
     assert b"members/demo-0/status.json" in content["manifest.json"]
     assert KEY.encode() not in b"".join(content.values())
 
