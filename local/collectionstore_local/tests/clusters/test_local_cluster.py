@@ -37,7 +37,7 @@ PORTS = 27  # nine nodes
 
 
 class Project:
-    """A folder with a manifest, in which csctl is called."""
+    """A directory with a manifest, in which csctl runs."""
 
     def __init__(self, path: Path) -> None:
         self.file = path / "demo.yaml"
@@ -110,7 +110,7 @@ def make_project(path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A folder without a cluster."""
+    """A directory without a cluster."""
     yield from make_project(tmp_path)
 
 
@@ -155,7 +155,7 @@ def test_cluster_comes_up_stays_up_and_goes_down(project: Project) -> None:
 
 
 def test_cluster_grows_and_shrinks(project: Project) -> None:
-    """3 to 5, to 1 and back to 5; the disks of those who left are kept and marked, and nobody starts on them again."""
+    """3 to 5, to 1 and back to 5; volumes of removed members are kept and marked, and no member starts on them."""
     project.up()
     output = project.csctl("scale", "--replicas", "5")
     assert "spec.replicas: 3 → 5" in output
@@ -227,7 +227,7 @@ def test_nodes_of_a_deleted_folder_are_stopped(project: Project) -> None:
 
 
 def test_node_that_refuses_its_disk_is_reported(project: Project) -> None:
-    """`up` gives up after its timeout, the loop goes on, and the status says which node and why."""
+    """`up` times out, the reconcile loop continues, and the status names the node and the reason."""
     node = StateDirectory.at(project.state).create_cluster("demo").node("demo-1")
     node.data.mkdir(parents=True)
     (node.data / "IDENTITY").write_text(json.dumps({"cluster_id": "other", "name": "other-1", "node_id": "7" * 16}))
@@ -356,7 +356,7 @@ def test_taken_port_is_named_with_its_process_before_anything_starts(project: Pr
     ],
 )
 def test_bad_manifest_changes_nothing(project: Project, spec: dict[str, object], expected: str) -> None:
-    """File, path and what is allowed are told; not even a folder is made."""
+    """The message has file, field and what is allowed; not even a directory is created."""
     project.write(**spec)
     output = project.up(code=ExitCode.INVALID_RESOURCE)
     assert f"{project.file}:" in output

@@ -63,7 +63,7 @@ def test_pause_for_a_time_ends_by_itself(running: Project) -> None:
 
 
 def test_kill_tells_what_it_did_as_json_too(running: Project) -> None:
-    """CONT harms nobody; what KILL does is told elsewhere."""
+    """CONT is harmless; KILL is tested elsewhere."""
     told = json.loads(running.csctl("kill", "0", "--signal", "CONT", "-o", "json"))
     assert told == {"member": "demo-0", "signal": "SIGCONT", "pid": running.pids()["demo-0"]}
 
@@ -146,7 +146,7 @@ def drop(member: str, peer: str) -> LinkFault:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> ClusterDirectory:
-    """The folder of a cluster of two in which nothing runs."""
+    """The directory of a cluster of two without processes."""
     made = StateDirectory.at(tmp_path / "state").create_cluster("demo")
     resource = {
         "apiVersion": "collectionstore.io/v1alpha1",
@@ -246,7 +246,7 @@ async def test_member_that_joins_later_is_met_as_well(directory: ClusterDirector
 async def test_proxy_ends_with_its_reason_to_be(
     directory: ClusterDirectory, proxy: asyncio.Task[None], end: str
 ) -> None:
-    """No fault outlives the wish for it, the cluster's intent to run, or the cluster's folder."""
+    """No fault outlives faults.json, the run state Running, or the directory of the cluster."""
     if end == "healed":
         directory.faults.unlink()
     elif end == "stopped":

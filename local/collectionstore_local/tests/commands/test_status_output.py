@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from collectionstore.cli.exit_codes import ExitCode
-from collectionstore.cli.terminal import Progress
 from collectionstore_local.commands.cli import HELP, local
 from collectionstore_local.commands.member_rows import member_rows
 from collectionstore_local.commands.readiness import ready, waiting_for
@@ -121,27 +120,12 @@ def test_waiting_is_told_by_the_first_step_or_the_condition() -> None:
 
 
 def test_ready_counts_only_for_the_generation_asked_for() -> None:
-    """An older status says nothing about a newer wish, and a plan that is left means not done."""
+    """An older status does not count for a newer generation, and neither does one with a plan."""
     done = Status(conditions=(condition(),), observed_generation=2)
     step = PlannedStep(step="AddLearners", reason="", since="")
     assert ready(done, 2)
     assert not ready(done, 3)
     assert not ready(Status(conditions=(condition(),), observed_generation=2, plan=(step,)), 2)
-
-
-def test_progress_is_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing but text, on stderr, and a wait is not told the moment it begins."""
-    with Progress() as progress:
-        progress.event(Event(time=0.0, reason="Bootstrap", subject="[demo]-0", message="it is new", seconds=0.52))
-        progress.event(Event(time=0.0, kind="Warning", reason="AddLearnersRefused", message="stale"))
-        progress.waiting("something short")
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "✓ Bootstrap [demo]-0" in shown.err
-    assert "it is new (0.5 s)" in shown.err
-    assert "! AddLearnersRefused" in shown.err
-    assert "something short" not in shown.err
-    assert "\x1b" not in shown.err
 
 
 @pytest.mark.parametrize(

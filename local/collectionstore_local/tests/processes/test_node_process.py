@@ -72,7 +72,7 @@ def kill_and_reap(pid: int) -> None:
 
 
 async def test_wanted_node_is_started_on_its_volume(harness: Harness) -> None:
-    """Its data folder is made, and what was started is written down."""
+    """Its data directory is created, and the process is recorded."""
     node = harness.supervisor()
     assert node.ensure_running(harness.launch())
     assert node.running
@@ -114,7 +114,7 @@ async def test_stopped_node_stays_stopped(harness: Harness) -> None:
 
 
 async def test_next_supervisor_adopts_a_running_node(harness: Harness) -> None:
-    """The process goes on as it is, and is restarted when it ends later."""
+    """The process keeps running, and is restarted when it ends later."""
     first = harness.supervisor()
     first.ensure_running(harness.launch())
     pid = pid_of(first)

@@ -33,7 +33,7 @@ def test_each_node_has_three_ports_a_step_apart() -> None:
 
 
 def test_taken_port_is_found(listener: int) -> None:
-    """Only ports on which nobody else could listen are reported."""
+    """Only ports in use are reported."""
     assert taken_ports((free_port(), listener)) == (listener,)
 
 

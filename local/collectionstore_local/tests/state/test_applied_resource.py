@@ -52,7 +52,7 @@ def test_same_manifest_is_unchanged(directory: ClusterDirectory) -> None:
 
 
 def test_changed_spec_counts_as_a_generation_and_is_told(directory: ClusterDirectory) -> None:
-    """Also a default that is written out, since it is another wish."""
+    """Also a default that is set explicitly, since the spec differs."""
     uid = apply(directory).desired.uid
     change = apply(directory, replicas=5, raft={"heartbeatMilliseconds": 100})
     assert change.outcome == "configured"

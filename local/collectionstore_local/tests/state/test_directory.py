@@ -18,7 +18,7 @@ from collectionstore_local.state.directory import (
 
 
 def test_new_state_directory_is_private_and_marked(tmp_path: Path) -> None:
-    """Keys lie below it, so nobody else may look in."""
+    """It holds private keys: other users have no access."""
     state = StateDirectory.at(tmp_path / "state")
     directory = state.create_cluster("demo")
     assert [path.stat().st_mode & 0o777 for path in (state.path, directory.path, directory.nodes)] == [0o700] * 3

@@ -1,4 +1,4 @@
-"""Data folders are volumes: looked at, marked, and taken away without losing anything that was to be kept."""
+"""Data directories are volumes: read, marked and retired without losing what is to be kept."""
 
 from __future__ import annotations
 
