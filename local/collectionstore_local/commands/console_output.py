@@ -172,7 +172,7 @@ def _down_view(directory: ClusterDirectory) -> Text:
     text = Text(directory.name, style="bold")
     text.append("  Down", style="yellow")
     names = ", ".join(directory.node_names()) or "no node"
-    text.append(f"  data of {names} in {directory.path}\n")
+    text.append(f"  data of {names} kept in {directory.path}\n")
     text.append("Start it: csctl local up -f FILE", style="dim")
     return text
 

@@ -40,6 +40,9 @@ class FakeApiServer:
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self.requests: list[Request] = []
+        self.tokens: list[str | None] = []
+        """The Authorization header of every request."""
+        self.url = ""
         self.behave: Callable[[Request], Response | None] = lambda _request: None
         """Called first for every request; its response is sent, None is for the objects."""
 
@@ -51,6 +54,7 @@ class FakeApiServer:
                 url = urlsplit(self.path)
                 request = Request(url.path, dict(parse_qsl(url.query)))
                 fake.requests.append(request)
+                fake.tokens.append(self.headers.get("Authorization"))
                 response = fake.behave(request) or fake._serve(request)
                 body = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
                 self.send_response(response.status)
@@ -64,7 +68,8 @@ class FakeApiServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
-        self._client = ApiClient(Configuration(host=f"http://127.0.0.1:{self._server.server_port}"))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._client = ApiClient(Configuration(host=self.url))
         return ApiServer(self._client)
 
     def __exit__(self, *_error: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,22 @@ def test_unusable_kubeconfig_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nothing"
     with pytest.raises(KubernetesUnavailable, match=f"cannot use the kubeconfig {path}"), connect(str(path)):
         pass
+
+
+def test_requests_carry_the_credentials_of_the_kubeconfig(fake: FakeApiServer, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "config"
+    with fake:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "shop",
+            "contexts": [{"name": "shop", "context": {"cluster": "shop", "user": "ada"}}],
+            "clusters": [{"name": "shop", "cluster": {"server": fake.url}}],
+            "users": [{"name": "ada", "user": {"token": "t0k3n"}}],
+        }
+        kubeconfig.write_text(json.dumps(config))
+        put_pods(fake, "demo-0")
+        with connect(str(kubeconfig)) as server:
+            assert len(server.list_objects(names.PODS, "shop")) == 1
+            assert server.read(names.PODS.path("shop", "demo-0"), bytes_max=99)
+    assert fake.tokens == ["Bearer t0k3n", "Bearer t0k3n"]
