@@ -102,7 +102,7 @@ class FakeNode:
 
     def describe(self, state: dict[str, Any]) -> dict[str, Any]:
         member = self.node_id in state["voters"] or self.node_id in state["learners"]
-        role = "Leader" if state["leader"] == self.node_id else "ReadinessWatcher"
+        role = "Leader" if state["leader"] == self.node_id else "Follower"
         if self.node_id in state["learners"]:
             role = "Learner"
         leads = role == "Leader"
