@@ -147,7 +147,10 @@ def restart(state: StateDirectory, directory: ClusterDirectory, timeout_s: float
 @cluster_options
 @timeout_option(180)
 def replace(state: StateDirectory, directory: ClusterDirectory, member: str, timeout_s: float) -> None:
-    """Replace a member by a new one with an empty volume; the old volume is kept."""
+    """Replace a member by a new one with an empty volume.
+
+    The old volume is kept in the directory of the member, under retired/.
+    """
     lifecycle.replace(directory, member)
     console_output.watch_until_ready(directory, applied_resource.read_desired(directory).generation, timeout_s)
 
@@ -164,7 +167,7 @@ def replace(state: StateDirectory, directory: ClusterDirectory, member: str, tim
 )
 @click.option("-w", "--watch", is_flag=True, help="Refresh until Ctrl-C.")
 def status(state: StateDirectory, directory: ClusterDirectory, output: str, *, watch: bool) -> None:
-    """Show members, leader, conditions, fault tolerance and the plan."""
+    """Show members, leader, conditions and the plan."""
     if watch and output in ("json", "yaml"):
         raise click.UsageError("--watch requires -o table or -o wide")
     if watch:
@@ -194,7 +197,9 @@ def logs(
     follow: bool,
     raw: bool,
 ) -> None:
-    """Show the logs of members and of the reconcile loop, merged by time.
+    """Show the logs of members and the reconcile loop.
+
+    Lines are merged by time.
 
     MEMBER is a name or an ordinal, or "supervisor" for the reconcile loop; the default is all of them.
     """
@@ -233,7 +238,10 @@ def plan(file: Path, state_dir: Path) -> None:
 @local.command()
 @cluster_options
 def down(state: StateDirectory, directory: ClusterDirectory) -> None:
-    """Stop all members, the leader last, then the reconcile loop; keep the data."""
+    """Stop all members and the reconcile loop; keep the data.
+
+    The leader stops last, so that no member starts an election meanwhile.
+    """
     with Progress() as progress:
         stopped = lifecycle.down(directory, progress)
     what = "is already down" if stopped == 0 else f"is down, {stopped} {'node' if stopped == 1 else 'nodes'} stopped"

@@ -41,10 +41,10 @@ def partition(
     corrupt: bool,
     reset: bool,
 ) -> None:
-    """Partition a member from its peers, or degrade the links between them, until `heal`.
+    """Partition a member from its peers, or degrade its links.
 
-    Without PEER, all other members. Bytes are dropped while connections stay open, unless --delay, --slow, --corrupt or
-    --reset is set. Clients still reach every member.
+    Lasts until `heal`. Without PEER, applies to all other members. Bytes are dropped while connections stay open,
+    unless --delay, --slow, --corrupt or --reset is set. Clients still reach every member.
 
     Each member opens connections to its peers for its own requests; responses return on the same connection. --one-way
     applies to the requests of MEMBER to PEER with their responses, and not to the requests of PEER to MEMBER.
@@ -84,9 +84,10 @@ def partition(
 def pause(
     state: StateDirectory, directory: ClusterDirectory, member: str, duration_s: float | None, output: str
 ) -> None:
-    """Pause a member's process (SIGSTOP), like a stalled machine: connections stay open without responses.
+    """Pause a member's process (SIGSTOP).
 
-    The member resumes after --for, or with `heal`. The reconcile loop does not restart it, since it has not ended.
+    Like a stalled machine, it keeps its connections open and does not respond. The member resumes after --for, or with
+    `heal`. The reconcile loop does not restart it, since it has not ended.
 
     \b
     Examples:

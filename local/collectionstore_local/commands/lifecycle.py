@@ -43,8 +43,10 @@ def up(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, ResourceCha
     directory = cluster_directory(state, loaded.desired.name)
     running = is_running(directory)
     check_ports(state, directory, applied_resource.prepare_start(directory, loaded).desired)
+    # AFTER the checks: a manifest or port that is refused must leave no directory behind.
     state.create_cluster(directory.name)
     if not running:
+        # BEFORE the nodes start: routes that a killed proxy left would lead them nowhere.
         injection.heal(directory)
     with directory.edit_lock():
         # Prepared again: another csctl may have changed the resource since the check.

@@ -52,6 +52,7 @@ class ReadinessWatcher:
 
     def wake_or_start(self) -> None:
         """Make the reconcile loop run now; start a supervisor if none runs."""
+        # Both: a supervisor that has just started holds the lock, but does not read the pipe yet.
         if not wake_supervisor(self._directory) and not is_supervised(self._directory):
             start_supervisor(self._directory)
             self._starts += 1
