@@ -1,4 +1,4 @@
-"""Stories of a local cluster, told to csctl, with fake nodes as processes and the real supervisor between them."""
+"""Scenarios of a local cluster, run by csctl with the real supervisor and fake nodes as processes."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def running(started: Project) -> Project:
-    """A cluster of three that runs, shared by the tests that leave it as they found it."""
+    """A running cluster of three, shared by the tests that restore it."""
     started.write()
     assert "nothing to do" in started.up()
     return started
@@ -181,7 +181,7 @@ def test_cluster_grows_and_shrinks(project: Project) -> None:
 
 
 def test_supervisor_that_ends_disturbs_no_node(project: Project) -> None:
-    """After kill -9 the next one adopts what runs, starts what does not, in a higher epoch; SIGTERM is harmless."""
+    """After kill -9 the next one adopts running nodes and starts the others, in a higher epoch; SIGTERM is harmless."""
     project.up()
     pids, before = project.pids(), read_observed(project.directory)
     end_supervisor(project, signal.SIGKILL)
@@ -213,7 +213,7 @@ def end_supervisor(project: Project, number: signal.Signals) -> None:
 
 
 def test_nodes_of_a_deleted_folder_are_stopped(project: Project) -> None:
-    """Somebody who deletes the state by hand does not leave processes behind that hold ports for ever."""
+    """Deleting the state by hand leaves no processes behind that hold ports."""
     project.up("--timeout", "0.1", code=ExitCode.TIMED_OUT)
     until(lambda: len(project.pids()) == 3)
     pids = project.pids().values()
@@ -253,7 +253,7 @@ def test_killed_node_is_back_soon(running: Project) -> None:
 
 
 def test_restart_goes_through_all_members_one_after_the_other(running: Project) -> None:
-    """Every process is a new one in the end, and the leader handed over before its turn."""
+    """Every process is replaced, and the leader transfers leadership before its turn."""
     pids = running.pids()
     output = running.csctl("restart")
     assert output.count("✓ RestartPod") == 3
@@ -263,7 +263,7 @@ def test_restart_goes_through_all_members_one_after_the_other(running: Project) 
 
 
 def test_replaced_member_is_another_incarnation(running: Project) -> None:
-    """The old disk is kept aside, and one joint change swaps the two."""
+    """The old volume is kept, and one joint change swaps the two."""
     node_ids = running.node_ids()
     assert "RetireVolume demo-1" in running.csctl("replace", "demo-1")
     after = running.node_ids()
@@ -272,7 +272,7 @@ def test_replaced_member_is_another_incarnation(running: Project) -> None:
 
 
 def test_bad_manifest_leaves_a_running_cluster_alone(running: Project) -> None:
-    """Also what may not change on a living cluster is refused with nothing done."""
+    """A change of an immutable field is refused, and nothing changes."""
     resource, pids = running.directory.resource.read_bytes(), running.pids()
     running.write(replicas=2)
     running.csctl("apply", "-f", str(running.file), code=ExitCode.INVALID_RESOURCE)
@@ -284,7 +284,7 @@ def test_bad_manifest_leaves_a_running_cluster_alone(running: Project) -> None:
 
 
 def test_plan_shows_what_would_happen_and_does_nothing(running: Project) -> None:
-    """The same planner, on the last look."""
+    """The same planner, on the last observation."""
     resource = running.directory.resource.read_bytes()
     running.write(replicas=5)
     output = running.csctl("plan", "-f", str(running.file))
@@ -309,7 +309,7 @@ def test_status_is_the_same_in_every_form(running: Project) -> None:
 
 
 def test_logs_of_all_are_merged_and_of_one_are_alone(running: Project) -> None:
-    """Lines are readable, in order of time, and say whose they are."""
+    """Lines are readable, ordered by time, and have their source."""
     everything = running.csctl("logs", "--tail", "1000")
     assert "action.performed action=Bootstrap" in everything
     moments = [line[:12] for line in everything.splitlines() if line[:2].isdigit()]
@@ -321,7 +321,7 @@ def test_logs_of_all_are_merged_and_of_one_are_alone(running: Project) -> None:
 
 
 def test_port_held_by_another_local_cluster_is_named_as_such(running: Project) -> None:
-    """Two clusters with the same ports are a likely mistake; the way out is told."""
+    """Two clusters with the same ports are a likely mistake; the message has the remedy."""
     other = running.file.with_name("other.yaml")
     other.write_text(running.file.read_text().replace("name: demo", "name: other"))
     output = running.csctl("up", "-f", str(other), code=ExitCode.PORT_TAKEN)
@@ -337,7 +337,7 @@ def test_clean_asks_first(running: Project) -> None:
 
 
 def test_taken_port_is_named_with_its_process_before_anything_starts(project: Project) -> None:
-    """The user learns which port, and which process holds it."""
+    """The message has the port and the process that holds it."""
     with socket.socket() as server:
         server.bind((HOST, project.base_port + 4))
         server.listen()

@@ -69,7 +69,7 @@ def test_kill_tells_what_it_did_as_json_too(running: Project) -> None:
 
 
 def test_partition_stands_until_it_is_healed(running: Project) -> None:
-    """Both faults are told and shown; healing takes the routes back and ends the proxy."""
+    """Both faults are printed and shown; heal deletes the routes and stops the proxy."""
     node = running.directory.node("demo-1")
     assert "demo-0 ↔ all others: partitioned" in running.csctl("partition", "0")
     output = running.csctl("partition", "demo-1", "2", "--one-way", "--delay", "100ms", "-o", "json")
@@ -95,7 +95,7 @@ def test_later_fault_on_the_same_link_replaces_the_earlier_one(running: Project)
 
 
 def test_down_ends_every_fault_and_up_starts_without_any(running: Project) -> None:
-    """A paused node could not stop by itself; a partition would wait for the next start."""
+    """A paused node does not handle SIGTERM; a partition would persist until the next start."""
     running.csctl("partition", "2", "--corrupt")
     running.csctl("pause", "1")
     assert "3 nodes stopped" in running.csctl("down")
@@ -167,7 +167,7 @@ def directory(tmp_path: Path) -> ClusterDirectory:
 
 @pytest.fixture
 async def proxy(directory: ClusterDirectory) -> AsyncIterator[asyncio.Task[None]]:
-    """A proxy that passes everything on so far."""
+    """A proxy without faults."""
     link_faults.write_desired_faults(directory, DesiredFaults(generation=1))
     task = asyncio.create_task(FaultProxy(directory, random.Random(1)).run())
     async with asyncio.timeout(DEADLINE_S):
@@ -197,7 +197,7 @@ def open_links(directory: ClusterDirectory) -> set[str]:
 
 
 async def ask(directory: ClusterDirectory, source: str, target: str) -> bytes:
-    """Say hello on the way that a member takes to another, and return the answer, up to the end."""
+    """Send hello on the route of a member to another, and return the response up to the end."""
     host, _, port = read_json(directory.node(source).routes)[target].partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -211,7 +211,7 @@ async def ask(directory: ClusterDirectory, source: str, target: str) -> bytes:
 async def test_proxy_leads_members_to_each_other_and_meets_the_links_asked_for(
     directory: ClusterDirectory, proxy: asyncio.Task[None]
 ) -> None:
-    """demo-1 may not speak to demo-0 any more; the other way is open, and the report tells of its connection."""
+    """Requests of demo-1 to demo-0 are dropped; the other direction is open, and proxy.json has its connection."""
     counted = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -50,7 +50,7 @@ def condition(status: str = "True") -> Condition:
 
 
 def test_headline_answers_most_questions() -> None:
-    """Ready or not, how many, who leads, how many may be lost."""
+    """Ready or not, members, leader, fault tolerance."""
     status = Status(
         conditions=(condition(),), members_summary="3/3", leader="demo-0", term=2, fault_tolerance=1, replicas=3
     )
@@ -59,7 +59,7 @@ def test_headline_answers_most_questions() -> None:
 
 
 def test_joint_configuration_shows_both_halves() -> None:
-    """Each needs a majority while the change is under way."""
+    """Both need a majority during the change."""
     joint = ConfigurationStatus(
         index=9, joint=True, voters=("demo-0", "demo-1", "demo-2"), outgoing=("demo-0",), learners=("demo-3",)
     )

@@ -16,7 +16,7 @@ from collectionstore_local.faults.links import FLIP_EVERY_BYTES, Corruptor, Link
 
 HOST = "127.0.0.1"
 DEADLINE_S = 10.0
-"""No test waits longer for anything; reached only when something is broken."""
+"""Bound of every wait; reached only on failure."""
 
 
 def fault(mode: Mode, *, delay_s: float = 0.0, bytes_per_s: int = 0) -> LinkFault:
@@ -24,7 +24,7 @@ def fault(mode: Mode, *, delay_s: float = 0.0, bytes_per_s: int = 0) -> LinkFaul
 
 
 class Echo:
-    """A server that sends everything back, and knows what it got."""
+    """A server that echoes everything, and records what it received."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -91,7 +91,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 async def is_reset(reader: asyncio.StreamReader) -> bool:
-    """Read to the end, and tell whether that was a reset."""
+    """Read to the end; return whether it was a reset."""
     try:
         await reader.read()
     except ConnectionResetError:
@@ -100,7 +100,7 @@ async def is_reset(reader: asyncio.StreamReader) -> bool:
 
 
 async def test_without_a_fault_every_byte_and_the_end_arrive(bench: Bench) -> None:
-    """Far more than fits into any buffer on the way; the end of one direction leaves the other."""
+    """Far more than any buffer on the way; the end of one direction leaves the other open."""
     reader, writer = await bench.dial()
     data = random.Random(2).randbytes(5 << 20)
     writer.write(data)
@@ -111,7 +111,7 @@ async def test_without_a_fault_every_byte_and_the_end_arrive(bench: Bench) -> No
 
 
 async def test_partition_swallows_bytes_keeps_connections_and_ends_with_a_reset(bench: Bench) -> None:
-    """On both directions; a new connection is taken and never reaches the other side."""
+    """In both directions; a new connection is accepted and never reaches the other side."""
     reader, writer = await bench.dial()
     writer.write(b"before")
     assert await reader.readexactly(6) == b"before"
@@ -172,7 +172,7 @@ async def test_reset_ends_connections_and_refuses_new_ones(bench: Bench) -> None
 
 
 async def test_delayed_bytes_are_held_and_arrive_in_order(bench: Bench) -> None:
-    """Held as long as the delay lasts; when it is taken away they go on at once."""
+    """Held for the delay; forwarded at once when the fault ends."""
     reader, writer = await bench.dial()
     await eventually(lambda: len(bench.link) == 1)
     bench.link.set_fault(fault(Mode.DELAY, delay_s=3600.0))
@@ -195,7 +195,7 @@ async def test_delay_passes_bytes_on_when_their_time_has_come(bench: Bench) -> N
 
 
 async def test_slow_link_pushes_back_and_loses_nothing(bench: Bench) -> None:
-    """The sender notices, because little is buffered; healed, all of it arrives."""
+    """Back-pressure reaches the sender, because little is buffered; after heal, all of it arrives."""
     reader, writer = await bench.dial()
     await eventually(lambda: len(bench.link) == 1)
     bench.link.set_fault(fault(Mode.SLOW, bytes_per_s=100))
@@ -221,7 +221,7 @@ async def test_unreachable_target_looks_like_a_reset(bench: Bench) -> None:
 
 
 async def test_corruption_breaks_tls_and_delivers_nothing_wrong() -> None:
-    """Whatever arrives is a prefix of what was sent; the flip ends the connection on the spot."""
+    """What arrives is a prefix of what was sent; the flip ends the connection immediately."""
     authority = trustme.CA()
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(serving)

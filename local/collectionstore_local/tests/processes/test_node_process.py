@@ -28,7 +28,7 @@ DEADLINE_S = 10.0
 
 
 class Harness:
-    """A node directory, and the nodes that supervisors one after the other make of it."""
+    """A node directory, and its node under consecutive supervisors."""
 
     def __init__(self, path: Path) -> None:
         self.directory = NodeDirectory(path / "demo-0")
@@ -81,7 +81,7 @@ async def test_wanted_node_is_started_on_its_volume(harness: Harness) -> None:
 
 
 async def test_node_that_runs_is_not_started_again(harness: Harness) -> None:
-    """Other settings wait for its next start."""
+    """New settings take effect at the next start."""
     node = harness.supervisor()
     node.ensure_running(harness.launch())
     before = pid_of(node)
@@ -92,7 +92,7 @@ async def test_node_that_runs_is_not_started_again(harness: Harness) -> None:
 
 
 async def test_killed_node_is_started_again_at_once(harness: Harness) -> None:
-    """A first accident costs no waiting, and is counted."""
+    """The first restart has no delay, and is counted."""
     node = harness.supervisor()
     node.ensure_running(harness.launch())
     before = pid_of(node)
@@ -127,7 +127,7 @@ async def test_next_supervisor_adopts_a_running_node(harness: Harness) -> None:
 
 
 async def test_unrecorded_process_is_found_by_its_data_directory(harness: Harness) -> None:
-    """A supervisor killed right after a start leaves such a process; two on one disk would be a disaster."""
+    """A supervisor killed right after a start leaves such a process; two on one disk must never run."""
     first = harness.supervisor()
     first.ensure_running(harness.launch())
     pid = pid_of(first)
@@ -153,7 +153,7 @@ async def test_node_that_ended_unseen_is_started_by_the_next_supervisor(harness:
 
 
 async def test_node_is_not_started_when_the_cluster_is_being_stopped(harness: Harness) -> None:
-    """A supervisor that only comes to stop everything starts nothing first."""
+    """A supervisor that starts only to stop the cluster starts no node."""
     first = harness.supervisor()
     first.ensure_running(harness.launch())
     pid = pid_of(first)
@@ -165,7 +165,7 @@ async def test_node_is_not_started_when_the_cluster_is_being_stopped(harness: Ha
 
 
 async def test_restarted_node_has_the_new_settings(harness: Harness) -> None:
-    """A restart is how a node learns them."""
+    """A node gets new settings by a restart."""
     node = harness.supervisor()
     node.ensure_running(harness.launch())
     before = pid_of(node)
@@ -177,7 +177,7 @@ async def test_restarted_node_has_the_new_settings(harness: Harness) -> None:
 
 
 async def test_node_that_ends_at_once_is_tried_again_later(harness: Harness) -> None:
-    """Its exit code is kept, and the delays grow instead of burning the processor."""
+    """Its exit code is recorded, and the delays grow, which bounds the CPU time."""
     node = harness.supervisor()
     node.ensure_running(harness.launch("raise SystemExit(65)"))
     await harness.until(lambda: node.quick_exits >= 2)
@@ -214,5 +214,5 @@ def test_restart_delays_double_up_to_the_limit() -> None:
     ],
 )
 def test_exit_is_described(code: int | None, text: str) -> None:
-    """Every exit code of a node means something to people."""
+    """Every exit code of a node has a description."""
     assert text in describe_exit(code)

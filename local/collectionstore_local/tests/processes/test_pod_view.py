@@ -1,4 +1,4 @@
-"""A process is shown to the planner as a pod, with its trouble in the planner's words."""
+"""A process is a pod in the planner's model, with the kind of its failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SILENT = Unknown("connection refused")
 
 
 class Harness:
-    """One node, and the view on it."""
+    """One node, and its view as a pod."""
 
     def __init__(self, path: Path) -> None:
         directory = NodeDirectory(path / "demo-0")
@@ -65,7 +65,7 @@ async def test_node_that_was_never_wanted_has_no_pod(harness: Harness) -> None:
 
 
 async def test_running_pod_shows_what_was_started(harness: Harness) -> None:
-    """Its uid names the process, and changes with it."""
+    """Its uid identifies the process, and changes with it."""
     harness.run("import time; time.sleep(60)")
     pod = harness.pod(ready=True)
     assert (pod.running, pod.ready, pod.revision, pod.unready_s) == (True, True, "one", 0.0)
@@ -116,7 +116,7 @@ async def test_renewed_certificate_asks_for_a_restart(harness: Harness) -> None:
 
 
 async def test_silence_of_a_node_just_started_is_explained(harness: Harness) -> None:
-    """Connection refused is what everybody sees at first."""
+    """Every node refuses connections at first."""
     harness.run("import time; time.sleep(60)")
     assert explain(harness.node, SILENT) == Unknown("it is starting")
     answer = NodeStatus(cluster_id="c", node_id="a", name="demo-0")
@@ -124,7 +124,7 @@ async def test_silence_of_a_node_just_started_is_explained(harness: Harness) -> 
 
 
 async def test_requested_replacement_is_shown(harness: Harness) -> None:
-    """What the annotation is on a pod of Kubernetes."""
+    """The counterpart of the annotation on a pod."""
     harness.run("import time; time.sleep(60)")
     harness.node.directory.replace_request.touch()
     assert harness.pod().replace_requested

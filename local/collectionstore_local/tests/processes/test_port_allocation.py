@@ -1,4 +1,4 @@
-"""Taken ports are found, and the process that holds one is named."""
+"""Ports in use are found, with the process that holds each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_taken_port_is_found(listener: int) -> None:
 
 
 def test_holder_of_a_port_is_named_by_pid_and_command(listener: int) -> None:
-    """The user is told which process to stop."""
+    """The user sees which process to stop."""
     (holder,) = port_holders((listener,))
     assert holder.pid == os.getpid()
     own = Path(f"/proc/{os.getpid()}/cmdline").read_bytes().split(b"\0")
@@ -46,6 +46,6 @@ def test_holder_of_a_port_is_named_by_pid_and_command(listener: int) -> None:
 
 
 def test_port_that_was_let_go_meanwhile_has_a_holder_without_pid() -> None:
-    """Between finding a port taken and asking who holds it, the holder may end."""
+    """The holder may end between the check of the port and the search for it."""
     (holder,) = port_holders((free_port(),))
     assert holder.pid is None

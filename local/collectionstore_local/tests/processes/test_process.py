@@ -1,4 +1,4 @@
-"""A process is held by its full name, so that a reused pid is never mistaken for it."""
+"""A process is identified so that a reused pid is never mistaken for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def wait_for_end(process: Process) -> None:
 
 
 def test_started_process_has_a_session_of_its_own(sleeper: Process) -> None:
-    """It outlives the terminal and ctrl-c of the one who started it."""
+    """It outlives the terminal and Ctrl-C of its parent."""
     assert os.getsid(sleeper.identity.pid) == sleeper.identity.pid
 
 
@@ -54,7 +54,7 @@ def test_signal_to_an_ended_process_does_nothing(sleeper: Process) -> None:
 
 
 def test_adopted_process_is_the_same_and_its_end_is_seen(sleeper: Process) -> None:
-    """Another supervisor finds the process by its name; the exit code is not its to learn."""
+    """Another supervisor finds the process by its identity; the exit code is unknown to it."""
     adopted = adopt(sleeper.identity)
     assert adopted is not None
     assert adopted.adopted
@@ -67,13 +67,13 @@ def test_adopted_process_is_the_same_and_its_end_is_seen(sleeper: Process) -> No
 
 
 def test_process_with_reused_pid_is_not_adopted(sleeper: Process) -> None:
-    """The same pid with another start time, or from another boot, is a stranger."""
+    """The same pid with another start time or boot is another process."""
     assert adopt(dataclasses.replace(sleeper.identity, start_ticks=sleeper.identity.start_ticks - 1)) is None
     assert adopt(dataclasses.replace(sleeper.identity, boot_id="another")) is None
 
 
 def test_ended_process_has_no_name(sleeper: Process) -> None:
-    """A zombie, which is all that is left of it until it is reaped, does not count as running."""
+    """A zombie does not count as running."""
     sleeper.send(signal.SIGKILL)
     wait_for_end(sleeper)
     assert identify_process(sleeper.identity.pid) is None
@@ -81,17 +81,17 @@ def test_ended_process_has_no_name(sleeper: Process) -> None:
 
 
 def test_arguments_and_environment_are_read_from_the_process(sleeper: Process) -> None:
-    """What a process runs, and with which variables, is asked of the kernel."""
+    """Command and environment of a process are read from the kernel."""
     assert arguments(sleeper.identity.pid) == list(SLEEPER)
     assert environment(sleeper.identity.pid)["COLOUR"] == "green"
 
 
 def test_output_is_appended_to_a_private_file(sleeper: Process, tmp_path: Path) -> None:
-    """The log of a process can be read by its owner alone."""
+    """Only the owner can read the log of a process."""
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
 def test_missing_program_raises(tmp_path: Path) -> None:
-    """The caller learns at once that nothing was started."""
+    """The caller gets an error immediately."""
     with pytest.raises(FileNotFoundError):
         start(("/does/not/exist",), {}, output=tmp_path / "log")

@@ -1,4 +1,4 @@
-"""A manifest becomes the applied resource; what changes is told field by field."""
+"""A manifest becomes the applied resource; changes are listed field by field."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_annotation_is_no_generation(directory: ClusterDirectory) -> None:
 
 
 def test_scaling_keeps_the_rest_of_the_spec(directory: ClusterDirectory) -> None:
-    """Only replicas and the unsafe flags asked for are touched."""
+    """Only replicas and the given unsafe flags change."""
     apply(directory, replicas=3, snapshot={"commands": 1000})
     change = applied_resource.prepare_scale(directory, 1, unsafe={"allowSingleReplica": True})
     assert [str(one) for one in change.changes] == [
@@ -104,7 +104,7 @@ def test_scaling_to_what_is_not_allowed_is_refused(directory: ClusterDirectory) 
 
 
 def test_restart_outlives_the_next_application(directory: ClusterDirectory) -> None:
-    """Applying the same file again must not take the annotation away, which would be one more restart."""
+    """Applying the same file again must not remove the annotation: that would be another restart."""
     apply(directory)
     change = applied_resource.prepare_restart(directory)
     applied_resource.write(directory, change)

@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> ClusterDirectory:
 
 
 def wanted(credentials: Credentials) -> tuple[IssueCertificate, ...]:
-    """Return what the planner would have made, for a cluster of one."""
+    """Return the certificates that the planner would issue for a cluster of one."""
     observed = Observed(now=time.time(), cluster_id="c0ffee", certificates=credentials.look())
     return certificates.to_issue(DESIRED, observed, range(1))
 
@@ -38,7 +38,7 @@ def issue_all(credentials: Credentials) -> None:
 
 
 def test_everything_is_issued_and_then_nothing_remains(directory: ClusterDirectory) -> None:
-    """The authority, the operator's and the member's, with private keys that are private."""
+    """Of the authority, the operator and the member; only the owner can read the keys."""
     credentials = Credentials(directory)
     assert [action.name for action in wanted(credentials)] == ["demo", labels.ADMINISTRATOR, "demo-0"]
     issue_all(credentials)
@@ -52,7 +52,7 @@ def test_everything_is_issued_and_then_nothing_remains(directory: ClusterDirecto
 @pytest.mark.parametrize("file", ["tls.crt", "tls.key", "ca.crt"])
 @pytest.mark.parametrize("damage", [None, b"", b"-----BEGIN CERTIFICATE-----\n"])
 def test_incomplete_or_damaged_pair_is_made_again(directory: ClusterDirectory, file: str, damage: bytes | None) -> None:
-    """Whatever a crash between two writes left behind."""
+    """A pair that a crash between two writes left incomplete."""
     credentials = Credentials(directory)
     issue_all(credentials)
     broken = directory.node("demo-0").tls / file
@@ -89,7 +89,7 @@ def test_leaf_needs_an_authority(directory: ClusterDirectory) -> None:
 
 
 def test_client_context_changes_with_its_files(directory: ClusterDirectory) -> None:
-    """The operator shows its newest certificate."""
+    """The operator presents its newest certificate."""
     credentials = Credentials(directory)
     assert credentials.client_written() == ()
     issue_all(credentials)

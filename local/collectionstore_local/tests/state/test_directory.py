@@ -35,13 +35,13 @@ def test_folder_with_other_content_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_state_directory_says_how_to_begin(tmp_path: Path) -> None:
-    """The error teaches the first command."""
+    """The error has the command to start a cluster."""
     with pytest.raises(ClusterNotFound, match="csctl local up -f FILE"):
         StateDirectory.open(tmp_path / "none")
 
 
 def test_only_cluster_needs_no_name_and_of_several_one_must_be_named(tmp_path: Path) -> None:
-    """Commands guess only when there is nothing to guess."""
+    """Without a name, only a single cluster is selected."""
     state = StateDirectory.at(tmp_path / "state")
     for name in ("alpha", "beta"):
         write_json(state.create_cluster(name).resource, {})
@@ -77,7 +77,7 @@ def test_cluster_folder_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_json_is_written_privately_and_read_back(tmp_path: Path) -> None:
-    """Missing reads as None; damage says which file."""
+    """A missing file reads as None; a corrupt one is named."""
     file = tmp_path / "value.json"
     assert read_json(file) is None
     write_json(file, {"a": [1, 2]})

@@ -1,4 +1,4 @@
-"""A manifest that cannot be accepted is refused with file, line, field path and what is allowed."""
+"""An invalid manifest is refused with file, line, field path and what is allowed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_good_manifest_is_read(tmp_path: Path) -> None:
-    """What was written and what it means are both kept."""
+    """The content as written and as parsed are both kept."""
     manifest = load(write(tmp_path, GOOD))
     assert manifest.desired.name == "demo"
     assert manifest.desired.spec.replicas == 3
@@ -50,7 +50,7 @@ def test_good_manifest_is_read(tmp_path: Path) -> None:
 def test_fault_is_shown_with_its_place(
     tmp_path: Path, old: str, new: str, line: int, expected: tuple[str, ...]
 ) -> None:
-    """The user sees where it is, what is wrong and what would be right."""
+    """The message has the place, the error and what is allowed."""
     file = write(tmp_path, GOOD.replace(old, new))
     with pytest.raises(ManifestInvalid) as refused:
         load(file)
@@ -62,7 +62,7 @@ def test_fault_is_shown_with_its_place(
 
 
 def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
-    """Nobody wants to find them one by one."""
+    """All errors at once."""
     file = write(tmp_path, GOOD.replace("replicas: 3", "replicas: 4\n  colour: red"))
     with pytest.raises(ManifestInvalid) as refused:
         load(file)
@@ -81,7 +81,7 @@ def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_file_that_is_not_one_document_is_refused(tmp_path: Path, text: str, expected: str) -> None:
-    """Anything but one plain YAML document is a mistake."""
+    """Anything but one plain YAML document is an error."""
     with pytest.raises(ManifestInvalid, match=expected):
         load(write(tmp_path, text))
 

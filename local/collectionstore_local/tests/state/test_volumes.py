@@ -27,7 +27,7 @@ def fill(directory: NodeDirectory, node_id: str | int = NODE_ID) -> None:
 
 
 def test_missing_folder_is_absent_and_a_new_one_is_empty(directory: NodeDirectory) -> None:
-    """Absent and proved empty are different things to the planner."""
+    """The planner distinguishes an absent volume from an empty one."""
     assert volumes.look(directory) is ABSENT
     volumes.create(directory)
     assert volumes.look(directory) == Volume(name="demo-1", node_id=ABSENT)
@@ -43,7 +43,7 @@ def test_incarnation_is_read_from_the_disk(directory: NodeDirectory, written: st
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_unreadable_identity_is_unknown(directory: NodeDirectory, content: str) -> None:
-    """A damaged disk is not an empty one."""
+    """A corrupt disk is not an empty one."""
     fill(directory)
     (directory.data / volumes.IDENTITY).write_text(content)
     found = volumes.look(directory)
@@ -52,7 +52,7 @@ def test_unreadable_identity_is_unknown(directory: NodeDirectory, content: str) 
 
 
 def test_content_without_identity_is_unknown(directory: NodeDirectory) -> None:
-    """Somebody's data may be on it."""
+    """It may hold data."""
     volumes.create(directory)
     (directory.data / "000012.sst").touch()
     found = volumes.look(directory)
@@ -68,7 +68,7 @@ def test_mark_is_kept_on_the_volume(directory: NodeDirectory) -> None:
 
 
 def test_volume_of_another_incarnation_is_left_alone(directory: NodeDirectory) -> None:
-    """The world changed since the decision."""
+    """The state changed since the decision."""
     fill(directory)
     for act in (volumes.mark_removed, volumes.retire_and_keep, volumes.retire_and_delete):
         with pytest.raises(ActionRefused, match="not ffff"):
@@ -77,7 +77,7 @@ def test_volume_of_another_incarnation_is_left_alone(directory: NodeDirectory) -
 
 
 def test_retired_volume_is_kept_aside_with_its_mark(directory: NodeDirectory) -> None:
-    """One after the other, none overwrites an earlier one; the next start is on an empty disk."""
+    """No volume overwrites an earlier one; the next start is on an empty one."""
     for number in ("1", "2"):
         fill(directory)
         volumes.mark_removed(directory, NODE_ID)
@@ -90,7 +90,7 @@ def test_retired_volume_is_kept_aside_with_its_mark(directory: NodeDirectory) ->
 
 
 def test_retired_volume_is_deleted_when_nobody_wants_it(directory: NodeDirectory) -> None:
-    """As the resource's retention says."""
+    """For the reclaim policy Delete."""
     fill(directory)
     volumes.retire_and_delete(directory, NODE_ID)
     assert volumes.look(directory) is ABSENT
@@ -98,7 +98,7 @@ def test_retired_volume_is_deleted_when_nobody_wants_it(directory: NodeDirectory
 
 
 def test_retiring_twice_is_harmless(directory: NodeDirectory) -> None:
-    """A crash may come right after the first time; a mark that was left behind goes too."""
+    """After a crash the step is repeated; a mark left behind is deleted too."""
     fill(directory)
     volumes.retire_and_keep(directory, NODE_ID)
     volumes.mark_removed(directory, NODE_ID)
