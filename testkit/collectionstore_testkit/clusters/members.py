@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectionstore_local.commands import lifecycle
-from collectionstore_local.state.published_status import read_status
 from collectionstore_local.faults import injection
 from collectionstore_local.processes import node_records
 from collectionstore_local.processes.node_records import NodeExit
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
+from collectionstore_local.state.published_status import read_status
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, send_signal
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from collectionstore_local.faults import injection, link_faults
-from collectionstore_local.faults.link_faults import ALL, LinkFault, Mode, DesiredFaults
+from collectionstore_local.faults.link_faults import ALL, DesiredFaults, LinkFault, Mode
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.members import Members
 
