@@ -60,7 +60,10 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def arguments(pid: int) -> list[str]:
-    """Return the command of a process with its arguments; empty for a kernel thread, or if it has ended."""
+    """Return the command of a process with its arguments; empty for a kernel thread, or if it has ended.
+
+    Also empty for an instant after `start`: the kernel wakes the parent before it has set up the new program's stack.
+    """
     try:
         content = (PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
@@ -74,7 +77,10 @@ def command_line(pid: int) -> str:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """Return the environment a process was started with; empty if it has ended or belongs to another user."""
+    """Return the environment a process was started with; empty if it has ended or belongs to another user.
+
+    Empty for an instant after `start`, as `arguments` is.
+    """
     try:
         pairs = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:

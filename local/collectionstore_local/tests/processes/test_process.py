@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def sleeper(tmp_path: Path) -> Iterator[Process]:
     wait_for_end(process)
     process.is_running()
     process.close()
+
+
+def wait_for_output(log: Path) -> None:
+    """Wait until the program runs: the kernel shows its arguments and environment only then."""
+    deadline = time.monotonic() + 10
+    while log.read_text() != "up\n":
+        assert time.monotonic() < deadline, "the program did not start"
+        time.sleep(0.01)
 
 
 def wait_for_end(process: Process) -> None:
@@ -80,8 +89,9 @@ def test_ended_process_has_no_name(sleeper: Process) -> None:
     assert adopt(sleeper.identity) is None
 
 
-def test_arguments_and_environment_are_read_from_the_process(sleeper: Process) -> None:
+def test_arguments_and_environment_are_read_from_the_process(sleeper: Process, tmp_path: Path) -> None:
     """Command and environment of a process are read from the kernel."""
+    wait_for_output(tmp_path / "log")
     assert arguments(sleeper.identity.pid) == list(SLEEPER)
     assert environment(sleeper.identity.pid)["COLOUR"] == "green"
 
