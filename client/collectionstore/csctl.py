@@ -1,26 +1,34 @@
-"""csctl: the command line of Collection Store, put together from the command groups that are installed.
+"""csctl: the root command, with the commands of the client and those that installed packages add.
 
-A package adds a group by an entry point in `collectionstore.csctl`; the group is imported when it is used, so that
-`csctl --help` stays fast and a group whose dependencies are missing spoils only itself.
+A package adds commands by entry points in the group `collectionstore.csctl`. A command is imported when it is used, so
+that `csctl --help` stays fast and a command whose dependencies are missing does not affect the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points, version
+from typing import Final
 
 import click
 
-GROUP = "collectionstore.csctl"
+from collectionstore.report.command import report
 
-HELP = """Run and look after Collection Store clusters.
+GROUP: Final = "collectionstore.csctl"
+
+LOCAL_PACKAGE: Final = "collectionstore-local"
+KNOWN_COMMANDS: Final[Mapping[str, str]] = {"local": LOCAL_PACKAGE, "log-level": LOCAL_PACKAGE}
+"""Commands of other packages of this project, and the package to install for each."""
+
+HELP = """Run and inspect Collection Store clusters.
 
 \b
 Examples:
   csctl local up -f examples/local.yaml   start a cluster on this machine
-  csctl local status                      who leads, who lags, what is going on
-  csctl local --help                      everything about local clusters
-  csctl report                            everything for a bug report, redacted
-  csctl version                           what is installed
+  csctl local status                      members, leader, conditions and plan
+  csctl local --help                      all commands for local clusters
+  csctl report                            gather the data for a bug report, redacted
+  csctl version                           the installed version
 
 Shell completion, for bash: eval "$(_CSCTL_COMPLETE=bash_source csctl)"
 (zsh_source and fish_source for the other shells).
@@ -28,46 +36,49 @@ Shell completion, for bash: eval "$(_CSCTL_COMPLETE=bash_source csctl)"
 
 
 class EntryPointGroup(click.Group):
-    """A click group whose subcommands also come from installed entry points, imported on first use."""
+    """A click group that also has the commands of installed entry points, imported on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *(point.name for point in installed_groups())})
+        added = (point.name for point in installed_commands())
+        return sorted({*super().list_commands(ctx), *added, *KNOWN_COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             return command
-        for point in installed_groups():
+        for point in installed_commands():
             if point.name == cmd_name:
-                return load_group(point)
-        return None
+                return load_command(point)
+        package = KNOWN_COMMANDS.get(cmd_name)
+        return unavailable(cmd_name, missing=package, install=package) if package is not None else None
 
 
-def installed_groups() -> tuple[EntryPoint, ...]:
-    """Return the entry points that add a command group."""
+def installed_commands() -> tuple[EntryPoint, ...]:
+    """Return the entry points that add a command."""
     return tuple(entry_points(group=GROUP))
 
 
-def load_group(point: EntryPoint) -> click.Command:
-    """Import a command group; when something it needs is missing, return a command that says what to install."""
+def load_command(point: EntryPoint) -> click.Command:
+    """Import a command; if a dependency is missing, return a command that says what to install."""
     try:
         command = point.load()
     except ModuleNotFoundError as error:
-        return unavailable(point.name, error)
+        missing = (error.name or "a module").partition(".")[0]
+        # pip adds the missing dependencies of a package that is installed already.
+        package = KNOWN_COMMANDS.get(point.name) or (point.dist.name if point.dist is not None else missing)
+        return unavailable(point.name, missing=missing, install=package)
     if not isinstance(command, click.Command):
         raise click.ClickException(f"the entry point {point.value} is not a click command")
     return command
 
 
-def unavailable(name: str, error: ModuleNotFoundError) -> click.Command:
-    """Return a stand-in for a group that cannot be imported: it fails with the reason, whatever its arguments are."""
-    package = (error.name or "a module").partition(".")[0]
-    advice = "Install it: pip install 'collectionstore[operator,node]'"
-    reason = f"csctl {name} needs {package}, which is not installed. {advice}"
+def unavailable(name: str, *, missing: str, install: str) -> click.Command:
+    """Return a stand-in for a command that cannot be imported: it fails with the reason, whatever its arguments are."""
+    reason = f"csctl {name} needs {missing}, which is not installed. Install it: pip install {install}"
 
     @click.command(
         name,
-        short_help=f"(unavailable: {package} is not installed)",
+        short_help=f"(unavailable: {missing} is not installed)",
         add_help_option=False,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
@@ -80,10 +91,13 @@ def unavailable(name: str, error: ModuleNotFoundError) -> click.Command:
 @click.group(cls=EntryPointGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="collectionstore", prog_name="csctl")
 def main() -> None:
-    """Run the root of all commands; the groups do the work."""
+    """Run the root command; the subcommands do the work."""
 
 
 @main.command("version")
 def show_version() -> None:
-    """Show the version of what is installed."""
+    """Show the installed version."""
     click.echo(f"csctl {version('collectionstore')}")
+
+
+main.add_command(report)

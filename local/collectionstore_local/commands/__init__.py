@@ -1,1 +1,1 @@
-"""The `csctl local` commands."""
+"""The commands `csctl local` and `csctl log-level`, and what `csctl report` gathers of a local cluster."""

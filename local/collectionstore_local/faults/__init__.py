@@ -1,1 +1,1 @@
-"""Network partitions and process faults between the members of a local cluster."""
+"""Faults of a local cluster: partitions and bad links through a proxy, pauses and kills by signal."""

@@ -1,7 +1,7 @@
-"""Faults as csctl makes and ends them: links through the fault proxy, pauses and kills by signal.
+"""Injects and ends faults: on links through the fault proxy, pauses and kills by signal.
 
-Made for clusters of this machine alone: a fault is a file in the folder of a local cluster, a signal to a process of
-it, and a node takes routes on loopback only.
+For local clusters only: a fault is a file in the directory of the cluster or a signal to one of its processes, and a
+node follows routes only while it listens on loopback.
 """
 
 from __future__ import annotations
@@ -13,42 +13,43 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.errors import LocalError
 from collectionstore_local.faults.link_faults import (
+    DesiredFaults,
     LinkFault,
-    Wanted,
-    forget_routes,
+    delete_routes,
+    read_desired_faults,
     read_report,
-    read_wanted,
-    write_wanted,
+    write_desired_faults,
 )
-from collectionstore_local.processes import process, records
+from collectionstore_local.processes import node_records, process
 from collectionstore_local.processes.process import adopt, is_paused
-from collectionstore_local.processes.supervision import is_locked
+from collectionstore_local.processes.supervisor_process import is_locked
 from collectionstore_local.state.directory import ClusterDirectory
 
 MODULE = "collectionstore_local.faults.proxy"
-ANSWER_S = 10.0
-"""How long the proxy may take to do what it is asked for."""
-END_S = 5.0
-JOIN_S = 1.5
-"""How long members may take to connect through the proxy before a fault begins; those that do not are met later."""
+PROXY_TIMEOUT_S = 10.0
+"""For the proxy to start, or to put faults into force."""
+PROXY_STOP_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 1.5
+"""For members to connect through the proxy before a fault begins; it applies to later connections too."""
 POLL_S = 0.02
 
 
 class ClusterDown(LocalError):
-    """The command needs a running cluster, or a running member, and this one is stopped."""
+    """The command needs a running cluster or member, and this one is stopped."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class ProxyLost(LocalError):
-    """The fault proxy does not do what it is asked for; the message names its log."""
+    """The fault proxy did not start, respond or stop in time; the message names its log."""
 
 
 @dataclass(frozen=True, slots=True)
-class Active:
-    """The faults that are in force. `orphaned`: the proxy has ended, so that no member reaches another."""
+class ActiveFaults:
+    """The faults in force. `orphaned`: the proxy has ended unexpectedly, so that no member reaches another."""
 
     links: tuple[LinkFault, ...]
     paused: tuple[str, ...]
@@ -58,145 +59,149 @@ class Active:
         return bool(self.links or self.paused or self.orphaned)
 
     def lines(self) -> tuple[str, ...]:
-        """Return each fault in words."""
+        """Return a line for each fault, for messages."""
         lines = [str(link) for link in self.links] + [f"{name}: paused" for name in self.paused]
         if self.orphaned:
-            lines.append("the fault proxy has ended unasked: members cannot reach each other")
+            lines.append("the fault proxy has ended unexpectedly: members cannot reach each other")
         return tuple(lines)
 
 
-def active(directory: ClusterDirectory) -> Active:
-    """Return which faults are in force now."""
-    wanted = read_wanted(directory)
+def active_faults(directory: ClusterDirectory) -> ActiveFaults:
+    """Return the faults in force now."""
+    desired = read_desired_faults(directory)
     paused = tuple(
         name
         for name in directory.node_names()
-        if (one := records.living_process(directory.node(name))) is not None and is_paused(one.pid)
+        if (one := node_records.running_process(directory.node(name))) is not None and is_paused(one.pid)
     )
-    orphaned = wanted is not None and not is_locked(directory.proxy_lock)
-    return Active(wanted.links if wanted is not None else (), paused, orphaned)
+    orphaned = desired is not None and not is_locked(directory.proxy_lock)
+    return ActiveFaults(desired.links if desired is not None else (), paused, orphaned)
 
 
-def strain(directory: ClusterDirectory, faults: tuple[LinkFault, ...]) -> Active:
-    """Put faults on links, in place of earlier ones on the same links; they are in force when this returns.
+def inject(directory: ClusterDirectory, faults: tuple[LinkFault, ...]) -> ActiveFaults:
+    """Inject faults on links, superseding earlier ones on the same links; they are in force on return.
 
-    Connections are led through the proxy first and the fault begins on them, so that a partition is one in which
-    connections stay open. Raises ProxyLost.
+    Raises ProxyLost.
     """
-    with directory.edit():
-        wanted = stand_proxy(directory)
-        _await_connections(directory, wanted, faults)
-        ask(directory, wanted.adding(faults))
-    return active(directory)
+    with directory.edit_lock():
+        current = ensure_proxy(directory)
+        # Connections go through the proxy BEFORE the fault begins: in a partition they stay open, and members have to
+        # detect it by themselves.
+        _await_connections(directory, current, faults)
+        apply_faults(directory, current.with_faults(faults))
+    return active_faults(directory)
 
 
-def stand_proxy(directory: ClusterDirectory) -> Wanted:
-    """Have a fault proxy between all members, which passes everything on so far; return what is asked of it.
+def ensure_proxy(directory: ClusterDirectory) -> DesiredFaults:
+    """Start the fault proxy if it does not run, without faults of its own; return the desired faults.
 
-    The caller holds `directory.edit`. Raises ProxyLost.
+    The caller holds `directory.edit_lock`. Raises ProxyLost.
     """
-    wanted = read_wanted(directory)
-    if wanted is None:
-        wanted = Wanted(generation=1)
-        write_wanted(directory, wanted)
+    desired = read_desired_faults(directory)
+    if desired is None:
+        desired = DesiredFaults(generation=1)
+        write_desired_faults(directory, desired)
     started = 0.0
-    deadline = time.monotonic() + ANSWER_S
-    while not is_locked(directory.proxy_lock) or not _has_done(directory, wanted):
+    deadline = time.monotonic() + PROXY_TIMEOUT_S
+    while not is_locked(directory.proxy_lock) or not _is_in_force(directory, desired):
         now = time.monotonic()
         if now > deadline:
-            raise ProxyLost(f"the fault proxy does not start; see {directory.proxy_log}")
-        # One that is about to end may still hold the lock, so that a new one finds itself unneeded: once is not enough.
+            raise ProxyLost(f"the fault proxy did not start; see {directory.proxy_log}")
+        # A proxy that is about to end may still hold the lock, and a new one then exits: start it again each second.
         if not is_locked(directory.proxy_lock) and now - started > 1.0:
             directory.fault_report.unlink(missing_ok=True)
             command = (sys.executable, "-P", "-m", MODULE, str(directory.path))
             process.start(command, os.environ, output=directory.proxy_log).close()
             started = now
         time.sleep(POLL_S)
-    return wanted
+    return desired
 
 
-def ask(directory: ClusterDirectory, wanted: Wanted) -> None:
-    """Ask the proxy for faults and return when they are in force. The caller holds `directory.edit`."""
-    write_wanted(directory, wanted)
-    if not _wait(lambda: _has_done(directory, wanted), ANSWER_S):
-        raise ProxyLost(f"the fault proxy does not answer; see {directory.proxy_log}, end it: csctl local heal")
+def apply_faults(directory: ClusterDirectory, desired: DesiredFaults) -> None:
+    """Set the desired faults and return when they are in force. The caller holds `directory.edit_lock`."""
+    write_desired_faults(directory, desired)
+    if not _wait(lambda: _is_in_force(directory, desired), PROXY_TIMEOUT_S):
+        raise ProxyLost(f"the fault proxy does not respond; see {directory.proxy_log}, stop it: csctl local heal")
 
 
 def heal(directory: ClusterDirectory) -> tuple[str, ...]:
-    """End every fault: paused members go on, links are whole and direct again. Return what was ended, in words."""
-    ended = active(directory).lines()
+    """End every fault: resume paused members, stop the proxy. Return a line for each fault that was ended."""
+    ended = active_faults(directory).lines()
     for name in directory.node_names():
         resume(directory, name)
-    with directory.edit():
+    with directory.edit_lock():
         directory.faults.unlink(missing_ok=True)
-        if not _wait(lambda: not is_locked(directory.proxy_lock), END_S):
-            _end_proxy(directory)
-        forget_routes(directory)
+        if not _wait(lambda: not is_locked(directory.proxy_lock), PROXY_STOP_TIMEOUT_S):
+            _kill_proxy(directory)
+        # AFTER the proxy has stopped: it writes routes as long as it runs.
+        delete_routes(directory)
     return ended
 
 
-def _end_proxy(directory: ClusterDirectory) -> None:
-    """Kill a proxy that did not end by itself. Raises ProxyLost."""
+def _kill_proxy(directory: ClusterDirectory) -> None:
+    """Kill a proxy that did not stop by itself. Raises ProxyLost."""
     report = read_report(directory)
     held = adopt(report.process) if report is not None else None
     if held is not None:
         held.send(signal.SIGKILL)
         held.close()
-    if not _wait(lambda: not is_locked(directory.proxy_lock), END_S):
-        raise ProxyLost(f"the fault proxy does not end; see {directory.proxy_log}")
+    if not _wait(lambda: not is_locked(directory.proxy_lock), PROXY_STOP_TIMEOUT_S):
+        raise ProxyLost(f"the fault proxy does not stop; see {directory.proxy_log}")
 
 
 def signal_member(directory: ClusterDirectory, name: str, number: signal.Signals) -> int:
-    """Send a signal to the process of a member; return its pid. Raises ClusterDown when it does not run."""
-    recorded = records.load(directory.node(name)).process
+    """Send a signal to the process of a member; return its pid. Raises ClusterDown if it does not run."""
+    recorded = node_records.load(directory.node(name)).process
     held = adopt(recorded) if recorded is not None else None
     if held is None:
-        raise ClusterDown(f"{name} does not run; see csctl local status")
+        raise ClusterDown(f"{name} is not running; see csctl local status")
     held.send(number)
     held.close()
-    return held.name.pid
+    return held.identity.pid
 
 
 def pause(directory: ClusterDirectory, name: str) -> None:
-    """Hold the process of a member; it stands when this returns. Raises ClusterDown when it does not run."""
+    """Stop the process of a member with SIGSTOP; it is stopped on return. Raises ClusterDown if it does not run."""
     pid = signal_member(directory, name, signal.SIGSTOP)
-    _wait(lambda: is_paused(pid) or records.living_process(directory.node(name)) is None, ANSWER_S)
+    _wait(lambda: is_paused(pid) or node_records.running_process(directory.node(name)) is None, PROXY_TIMEOUT_S)
 
 
 def resume(directory: ClusterDirectory, name: str) -> None:
-    """Let a paused member go on; nothing happens when it is not paused, or has ended."""
-    living = records.living_process(directory.node(name))
-    if living is not None and is_paused(living.pid):
+    """Resume a paused member; does nothing if it is not paused, or has ended."""
+    running = node_records.running_process(directory.node(name))
+    if running is not None and is_paused(running.pid):
         try:
             signal_member(directory, name, signal.SIGCONT)
         except ClusterDown:
             pass  # it has ended meanwhile
 
 
-def _await_connections(directory: ClusterDirectory, wanted: Wanted, faults: Iterable[LinkFault]) -> None:
-    """Give the members that are about to be strained a moment to be connected through the proxy."""
-    able = []
+def _await_connections(directory: ClusterDirectory, current: DesiredFaults, faults: Iterable[LinkFault]) -> None:
+    """Wait until the links that the faults apply to are connected, CONNECT_TIMEOUT_S at most."""
+    responsive = []
     for name in directory.node_names():
-        living = records.living_process(directory.node(name))
-        if living is not None and not is_paused(living.pid):
-            able.append(name)
+        running = node_records.running_process(directory.node(name))
+        if running is not None and not is_paused(running.pid):
+            responsive.append(name)
     links = [
         (source, target)
-        for source in able
-        for target in able
-        if source != target and wanted.on(source, target) is None and any(one.meets(source, target) for one in faults)
+        for source in responsive
+        for target in responsive
+        if source != target
+        and current.fault_on(source, target) is None
+        and any(one.applies_to(source, target) for one in faults)
     ]
 
     def connected() -> bool:
         report = read_report(directory)
         return report is not None and all(report.connections.get(one, {}).get(other) for one, other in links)
 
-    _wait(connected, JOIN_S)
+    _wait(connected, CONNECT_TIMEOUT_S)
 
 
-def _has_done(directory: ClusterDirectory, wanted: Wanted) -> bool:
+def _is_in_force(directory: ClusterDirectory, desired: DesiredFaults) -> bool:
     report = read_report(directory)
-    return report is not None and report.generation >= wanted.generation
+    return report is not None and report.generation >= desired.generation
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -1,12 +1,11 @@
-"""Faults between the members of a local cluster, as values: what was asked for, which link it meets, how it is told.
+"""Network faults between members of a local cluster as values: which links a fault applies to, and their files.
 
-A link is directed: demo-0 -> demo-1 is the connections that demo-0 dials to demo-1. Everything that demo-0 has to say
-by itself travels there, and the answers to it come back on it; what demo-1 has to say travels on the other link. A
-fault on a link meets both directions of its bytes. So one-way from demo-0 to demo-1 means: no message or request of
-demo-0 reaches demo-1 and no answer to one comes back, while messages and requests of demo-1 reach demo-0 and are
-answered.
+A link is directed: demo-0 -> demo-1 is the connections that demo-0 opens to demo-1. Requests of demo-0 travel on it,
+and so do their responses; requests of demo-1 travel on the other link. A fault on a link applies to both directions of
+its bytes. So one-way from demo-0 to demo-1 means: no request of demo-0 reaches demo-1 and no response returns, while
+requests of demo-1 reach demo-0 and are answered.
 
-faults.json holds what is asked for, written by csctl; proxy.json holds what is done, written by the fault proxy.
+faults.json is the desired state, written by csctl; proxy.json is the current state, written by the fault proxy.
 """
 
 from __future__ import annotations
@@ -17,32 +16,32 @@ from typing import TypeVar
 
 import msgspec
 
-from collectionstore_local.processes.process import ProcessName
+from collectionstore_local.processes.process import ProcessIdentity
 from collectionstore_local.state.directory import ClusterDirectory, write_atomically
 
 ALL = "*"
-"""Stands for every other member, also for those that join later."""
+"""Every other member, including those that join later."""
 
 Decoded = TypeVar("Decoded")
 
 
 class Mode(enum.Enum):
-    """What happens to the bytes of a link."""
+    """The effect on the bytes of a link."""
 
     DROP = "drop"
-    """They vanish and connections stay open, as in a partition."""
+    """They are dropped and connections stay open, as in a partition."""
     DELAY = "delay"
-    """They arrive later."""
+    """They are delayed."""
     SLOW = "slow"
-    """Only so many a second get through."""
+    """Their rate is limited."""
     CORRUPT = "corrupt"
-    """A bit is flipped here and there."""
+    """Single bits are flipped."""
     RESET = "reset"
-    """Connections are reset, and new ones too."""
+    """Connections are reset, including new ones."""
 
 
 class LinkFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault between a member and a peer, or `ALL`; both ways unless `one_way`, which is from member to peer."""
+    """A fault between a member and a peer or `ALL`; in both directions unless `one_way`, from member to peer."""
 
     member: str
     peer: str
@@ -53,14 +52,14 @@ class LinkFault(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     """Unix seconds."""
 
-    def meets(self, source: str, target: str) -> bool:
-        """Return whether it applies to the link from `source` to `target`."""
+    def applies_to(self, source: str, target: str) -> bool:
+        """Return whether the fault applies to the link from `source` to `target`."""
         if source == self.member and self.peer in (target, ALL):
             return True
         return not self.one_way and target == self.member and self.peer in (source, ALL)
 
-    def replaces(self, other: LinkFault) -> bool:
-        """Return whether every link that `other` meets is met by this one."""
+    def supersedes(self, other: LinkFault) -> bool:
+        """Return whether this fault applies to every link that `other` applies to."""
         if self.one_way and not other.one_way:
             return False
         if other.member == self.member:
@@ -85,65 +84,65 @@ class LinkFault(msgspec.Struct, frozen=True, kw_only=True):
                 return "connections reset"
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What faults.json asks for. `generation` counts its changes; the file's absence means that faults are over."""
+class DesiredFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of faults.json. `generation` counts its changes; no file means that there are no faults."""
 
     generation: int
     links: tuple[LinkFault, ...] = ()
 
-    def on(self, source: str, target: str) -> LinkFault | None:
-        """Return the fault on a link: of several that meet it, the one asked for last."""
-        return next((fault for fault in reversed(self.links) if fault.meets(source, target)), None)
+    def fault_on(self, source: str, target: str) -> LinkFault | None:
+        """Return the fault on a link: the last one added of those that apply to it."""
+        return next((fault for fault in reversed(self.links) if fault.applies_to(source, target)), None)
 
-    def adding(self, faults: tuple[LinkFault, ...]) -> Wanted:
-        """Return this with more faults, without those that they replace wholly."""
-        kept = tuple(old for old in self.links if not any(new.replaces(old) for new in faults))
-        return Wanted(generation=self.generation + 1, links=kept + faults)
+    def with_faults(self, faults: tuple[LinkFault, ...]) -> DesiredFaults:
+        """Return the next generation with more faults, without those that they supersede."""
+        kept = tuple(old for old in self.links if not any(new.supersedes(old) for new in faults))
+        return DesiredFaults(generation=self.generation + 1, links=kept + faults)
 
 
 class ProxyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the fault proxy says of itself: the generation it has put into force, and each link's live connections."""
+    """The content of proxy.json: the generation in force, and the number of open connections per link."""
 
-    process: ProcessName
+    process: ProcessIdentity
     generation: int
     connections: dict[str, dict[str, int]]
-    """source -> target -> count"""
+    """By source, then by target."""
 
 
-def read_wanted(directory: ClusterDirectory) -> Wanted | None:
-    """Return what is asked for, None when nothing is."""
-    return _decode(directory.faults, Wanted)
+def read_desired_faults(directory: ClusterDirectory) -> DesiredFaults | None:
+    """Return the desired faults, None if there are none."""
+    return _read(directory.faults, DesiredFaults)
 
 
-def write_wanted(directory: ClusterDirectory, wanted: Wanted) -> None:
-    """Ask for faults; the proxy follows."""
-    _encode(directory.faults, wanted)
+def write_desired_faults(directory: ClusterDirectory, desired: DesiredFaults) -> None:
+    """Set the desired faults; the proxy follows them."""
+    _write(directory.faults, desired)
 
 
 def read_report(directory: ClusterDirectory) -> ProxyReport | None:
-    """Return what the proxy has put into force, None before it has."""
-    return _decode(directory.fault_report, ProxyReport)
+    """Return the state of the proxy, None before it has written any."""
+    return _read(directory.fault_report, ProxyReport)
 
 
 def write_report(directory: ClusterDirectory, report: ProxyReport) -> None:
-    """Say what is in force."""
-    _encode(directory.fault_report, report)
+    """Write the state of the proxy."""
+    _write(directory.fault_report, report)
 
 
-def forget_routes(directory: ClusterDirectory) -> None:
-    """Have every member dial the others directly again."""
+def delete_routes(directory: ClusterDirectory) -> None:
+    """Delete the routes of all members, so that they connect directly again."""
     for name in directory.node_names():
         directory.node(name).routes.unlink(missing_ok=True)
     directory.fault_report.unlink(missing_ok=True)
 
 
-def _encode(path: Path, value: msgspec.Struct) -> None:
-    # Not synced: after a power cut nothing is left that a fault could be between.
+def _write(path: Path, value: msgspec.Struct) -> None:
+    # Not synced: after a power failure no member is left that a fault could apply to.
     write_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n", durable=False)
 
 
-def _decode(path: Path, kind: type[Decoded]) -> Decoded | None:
-    """Return the content of a file; one that nobody can read, because another version wrote it, counts as none."""
+def _read(path: Path, kind: type[Decoded]) -> Decoded | None:
+    """Return the content of a file; a file of another version that cannot be decoded counts as missing."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, msgspec.DecodeError):

@@ -1,12 +1,12 @@
-"""One link between two members, as a TCP forwarder that can treat bytes badly.
+"""One link between two members: a TCP forwarder that can drop, delay, slow, corrupt or reset.
 
-Each connection has two streams, there and back, which the link's fault meets alike. Bytes are judged when they are
-passed on, so that a fault that begins or ends meets what is under way at that moment.
+Each connection has two streams, one per direction, and the link's fault applies to both. The fault is evaluated when
+bytes are forwarded, so that one that begins or ends applies to the bytes in flight.
 
 Invariants:
-- a stream that has lost bytes never carries any again: when the fault is over, its connection is reset;
+- a stream that has lost bytes never carries any again: when the fault ends, its connection is reset;
 - without a fault every byte arrives, in order, and an end of stream on one side becomes one on the other;
-- what is buffered here is bounded, so that a slow link pushes back.
+- buffers are bounded, so that a slow link applies back-pressure.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from collectionstore_local.faults.link_faults import LinkFault, Mode
 CHUNK_BYTES = 16 << 10
 BUFFER_BYTES = 64 << 10
 DELAY_BUFFER_BYTES = 4 << 20
-"""A delayed stream holds what was sent during the delay."""
+"""A delayed stream buffers what was sent during the delay."""
 FLIP_EVERY_BYTES = 8 << 10
-"""A corrupting stream flips one bit in so many bytes, on average."""
-PACE_S = 0.05
-"""A slow stream passes on pieces that take so long."""
+"""A corrupting stream flips one bit in this many bytes, on average."""
+SLOW_CHUNK_S = 0.05
+"""A slow stream forwards chunks that take this long at its rate."""
 CONNECT_TIMEOUT_S = 5.0
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time to linger: closing sends a reset."""
+"""SO_LINGER with a timeout of 0: a close sends a reset."""
 
 
 class Corruptor:
@@ -40,7 +40,7 @@ class Corruptor:
         self._distance = self._draw()
 
     def apply(self, data: bytes) -> bytes:
-        """Return `data` with a few bits flipped, mostly none."""
+        """Return `data` with a few bits flipped, often none."""
         if self._distance >= len(data):
             self._distance -= len(data)
             return data
@@ -61,10 +61,10 @@ class Link:
 
     def __init__(self, target: tuple[str, int], randomness: random.Random) -> None:
         self.port = 0
-        """Where to dial in place of the target, from `start` on."""
+        """Where to connect in place of the target, once started."""
         self.fault: LinkFault | None = None
-        self.altered = asyncio.Event()
-        """Set, and replaced by another one, whenever the fault changes."""
+        self.fault_changed = asyncio.Event()
+        """Set, and replaced by a new event, whenever the fault changes."""
         self.target = target
         self.randomness = randomness
         self._connections: set[_Connection] = set()
@@ -72,23 +72,23 @@ class Link:
 
     def __len__(self) -> int:
         """Return how many connections are open on both sides."""
-        return sum(connection.joined for connection in self._connections)
+        return sum(connection.established for connection in self._connections)
 
     async def start(self, host: str) -> None:
         """Listen on a free port."""
-        # Small, or the kernel would take in whatever a slow link holds up.
+        # Small, or the kernel would buffer what a slow link holds back.
         listener = socket.create_server((host, 0), backlog=64)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=CHUNK_BYTES)
         self.port = listener.getsockname()[1]
 
-    def use(self, fault: LinkFault | None) -> None:
-        """Have this fault from now on, or none."""
+    def set_fault(self, fault: LinkFault | None) -> None:
+        """Apply this fault from now on, or none."""
         if fault == self.fault:
             return
         self.fault = fault
-        self.altered.set()
-        self.altered = asyncio.Event()
+        self.fault_changed.set()
+        self.fault_changed = asyncio.Event()
         for connection in tuple(self._connections):
             if self.mode is Mode.RESET or (connection.damaged and self.mode is not Mode.DROP):
                 connection.reset()
@@ -115,16 +115,16 @@ class _Connection:
 
     def __init__(self, link: Link, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         """Start forwarding."""
-        self.joined = False
+        self.established = False
         self.damaged = False
-        """Whether bytes of it have vanished."""
+        """Whether bytes of it were dropped."""
         self._link = link
         self._reader = reader
         self._writers = [near]
         self.task = asyncio.create_task(self._run())
 
     def reset(self) -> None:
-        """End with a reset on both sides, without waiting."""
+        """Reset both sides, without waiting."""
         self.task.cancel()
 
     async def _run(self) -> None:
@@ -150,11 +150,11 @@ class _Connection:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 far_reader, far = await asyncio.open_connection(*self._link.target, limit=CHUNK_BYTES)
             self._writers.append(far)
-            self.joined = True
+            self.established = True
         streams = [_Stream(self._link, self, self._reader, far)]
         if far_reader is not None:
             streams.append(_Stream(self._link, self, far_reader, near))
-        # The first to break ends both; an orderly end of one leaves the other.
+        # An error on either stream ends both; an orderly end of one leaves the other open.
         async with asyncio.TaskGroup() as group:
             for stream in streams:
                 group.create_task(stream.run())
@@ -168,7 +168,7 @@ class _Connection:
 
 
 class _Stream:
-    """One direction of one connection; without a writer there is nobody to pass bytes on to."""
+    """One direction of one connection; without a writer, bytes are dropped."""
 
     def __init__(
         self,
@@ -182,13 +182,13 @@ class _Stream:
         self._reader = reader
         self._writer = writer
         self._corruptor = Corruptor(link.randomness)
-        self._held: deque[tuple[float, bytes]] = deque()
-        """What was read, with the moment from which it may be passed on; an empty one is the end of the stream."""
-        self._held_bytes = 0
+        self._buffer: deque[tuple[float, bytes]] = deque()
+        """Bytes with the loop time from which they may be forwarded; empty bytes are the end of the stream."""
+        self._buffered_bytes = 0
         self._moved = asyncio.Event()
 
     async def run(self) -> None:
-        """Return when the stream's end was passed on. Raises OSError when a side has broken."""
+        """Return once the end of the stream was forwarded. Raises OSError if a side has failed."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read())
             group.create_task(self._write())
@@ -196,20 +196,20 @@ class _Stream:
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            data = await self._take()
+            data = await self._receive()
             fault = self._link.fault
             delay_s = fault.delay_s if fault is not None and fault.mode is Mode.DELAY else 0.0
-            self._held.append((loop.time() + delay_s, data))
-            self._held_bytes += len(data)
+            self._buffer.append((loop.time() + delay_s, data))
+            self._buffered_bytes += len(data)
             self._moved.set()
             if not data:
                 return
-            while self._held_bytes > (DELAY_BUFFER_BYTES if delay_s else BUFFER_BYTES):
+            while self._buffered_bytes > (DELAY_BUFFER_BYTES if delay_s else BUFFER_BYTES):
                 self._moved.clear()
                 await self._moved.wait()
 
-    async def _take(self) -> bytes:
-        """Return the next bytes, none at the end. In a partition a reset does not get through either."""
+    async def _receive(self) -> bytes:
+        """Return the next bytes, none at the end. A partition hides a reset as well: it looks like the end."""
         try:
             return await self._reader.read(CHUNK_BYTES)
         except OSError:
@@ -219,25 +219,25 @@ class _Stream:
 
     async def _write(self) -> None:
         while True:
-            while not self._held:
+            while not self._buffer:
                 self._moved.clear()
                 await self._moved.wait()
-            due, data = self._held[0]
+            due, data = self._buffer[0]
             await self._until(due)
-            await self._pass_on(data)
-            self._held.popleft()
-            self._held_bytes -= len(data)
+            await self._forward_bytes(data)
+            self._buffer.popleft()
+            self._buffered_bytes -= len(data)
             self._moved.set()
             if not data:
                 return
 
-    async def _pass_on(self, data: bytes) -> None:
+    async def _forward_bytes(self, data: bytes) -> None:
         while True:
             if self._link.mode is Mode.DROP or self._writer is None:
                 self._connection.damaged = True
                 if not data:
-                    # Nor does the other side learn that this one has gone, until the fault is over.
-                    await self._link.altered.wait()
+                    # A partition hides the end of the stream too, until the fault changes.
+                    await self._link.fault_changed.wait()
                 return
             fault = self._link.fault
             if not data:
@@ -246,11 +246,11 @@ class _Stream:
             if fault is None or fault.mode is not Mode.SLOW:
                 await self._send(self._corruptor.apply(data) if self._link.mode is Mode.CORRUPT else data)
                 return
-            piece = data[: max(1, int(fault.bytes_per_s * PACE_S))]
-            await self._until(asyncio.get_running_loop().time() + len(piece) / fault.bytes_per_s)
+            chunk = data[: max(1, int(fault.bytes_per_s * SLOW_CHUNK_S))]
+            await self._until(asyncio.get_running_loop().time() + len(chunk) / fault.bytes_per_s)
             if self._link.fault is fault:
-                await self._send(piece)
-                data = data[len(piece) :]
+                await self._send(chunk)
+                data = data[len(chunk) :]
                 if not data:
                     return
 
@@ -259,12 +259,12 @@ class _Stream:
             self._writer.write(data)
             await self._writer.drain()
 
-    async def _until(self, moment: float) -> None:
-        """Wait until a moment of the loop's clock, or until the link's fault changes."""
-        left_s = moment - asyncio.get_running_loop().time()
+    async def _until(self, due: float) -> None:
+        """Wait until a time of the loop's clock, or until the link's fault changes."""
+        left_s = due - asyncio.get_running_loop().time()
         if left_s > 0:
             try:
                 async with asyncio.timeout(left_s):
-                    await self._link.altered.wait()
+                    await self._link.fault_changed.wait()
             except TimeoutError:
-                pass  # the time has come
+                pass  # it is due

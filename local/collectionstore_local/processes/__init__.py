@@ -1,1 +1,1 @@
-"""Processes in place of pods: members, their ports, and the supervisor."""
+"""The processes of a local cluster: nodes in place of pods, their ports and probes, and the start of a supervisor."""

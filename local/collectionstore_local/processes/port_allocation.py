@@ -1,7 +1,7 @@
-"""Which TCP ports a local node uses, and which process holds one that is taken.
+"""The TCP ports of local nodes, and the process that listens on a port already in use.
 
-A node has three ports in a row on 127.0.0.1: clients, peers, metrics and probes. The first of them follows from
-`spec.local`.
+A node has three consecutive ports on 127.0.0.1: clients, peers, and metrics with probes. `spec.local` determines the
+first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.errors import LocalError
 from collectionstore_local.processes.process import PROC, command_line, process_ids
 from collectionstore_operator.resource.desired import Local
 
@@ -36,7 +37,7 @@ class NodePorts:
 
 @dataclass(frozen=True, slots=True)
 class PortHolder:
-    """Who listens on a port; `pid` is None when the process belongs to another user and cannot be seen."""
+    """The process that listens on a port; `pid` is None if it belongs to another user and is not visible."""
 
     port: int
     pid: int | None
@@ -44,7 +45,7 @@ class PortHolder:
 
 
 class PortsTaken(LocalError):
-    """Ports that nodes need are taken by others; nothing was started."""
+    """Ports of nodes are in use by other processes; nothing was started."""
 
     exit_code = ExitCode.PORT_TAKEN
 
@@ -56,16 +57,16 @@ def node_ports(local: Local, ordinal: int) -> NodePorts:
 
 
 def taken_ports(ports: Iterable[int]) -> tuple[int, ...]:
-    """Return those of `ports` on which nobody could listen now, in the given order."""
+    """Return those of `ports` that are in use, in the given order."""
     return tuple(port for port in ports if not _can_listen(port))
 
 
-def holders(ports: Iterable[int]) -> tuple[PortHolder, ...]:
-    """Return who holds each of `ports`, in the given order; a port held by nobody visible has a holder without pid."""
-    wanted = tuple(ports)
-    inodes = _listening_inodes(set(wanted))
+def port_holders(ports: Iterable[int]) -> tuple[PortHolder, ...]:
+    """Return the process that holds each of `ports`, in the given order; without pid if it is not visible."""
+    requested = tuple(ports)
+    inodes = _listening_inodes(set(requested))
     pids = _socket_owners(set(inodes.values()))
-    return tuple(_holder(port, pids.get(inodes.get(port, 0))) for port in wanted)
+    return tuple(_holder(port, pids.get(inodes.get(port, 0))) for port in requested)
 
 
 def _holder(port: int, pid: int | None) -> PortHolder:
@@ -75,7 +76,7 @@ def _holder(port: int, pid: int | None) -> PortHolder:
 
 def _can_listen(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As a server does: connections of an earlier run in TIME_WAIT do not count as taken.
+        # As servers do: connections of an earlier run in TIME_WAIT do not count as in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -88,7 +89,7 @@ def _can_listen(port: int) -> bool:
 
 
 def _listening_inodes(ports: set[int]) -> dict[int, int]:
-    """Return the socket inode that listens on each port, from the kernel's tables."""
+    """Return the inode of the listening socket of each port, from the kernel's tables."""
     found: dict[int, int] = {}
     for table in ("net/tcp", "net/tcp6"):
         for line in _table_lines(PROC / table):
@@ -107,20 +108,20 @@ def _table_lines(path: Path) -> list[str]:
 
 
 def _socket_owners(inodes: set[int]) -> dict[int, int]:
-    """Return the pid that has each socket open, for processes this user may look into."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    """Return the pid that has each socket open, for processes that this user may inspect."""
+    targets = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[int, int] = {}
     for pid in process_ids():
-        if len(owners) == len(wanted):
+        if len(owners) == len(targets):
             break
         for target in _open_files(pid):
-            if target in wanted:
-                owners.setdefault(wanted[target], pid)
+            if target in targets:
+                owners.setdefault(targets[target], pid)
     return owners
 
 
 def _open_files(pid: int) -> Iterator[str]:
-    """Yield what each file descriptor of a process refers to; nothing when it has ended or is not ours to look into."""
+    """Yield the target of each descriptor of a process; nothing if it has ended or may not be inspected."""
     folder = PROC / str(pid) / "fd"
     try:
         descriptors = os.listdir(folder)
@@ -130,4 +131,4 @@ def _open_files(pid: int) -> Iterator[str]:
         try:
             yield os.readlink(folder / descriptor)
         except OSError:
-            continue  # closed since it was listed
+            continue  # closed since the listing

@@ -1,7 +1,6 @@
-"""Readiness probes: whether a linearizable read works on each node now, asked all the time and beside the loop.
+"""Readiness probes: polls whether each node can serve a linearizable read, as the kubelet does for pods.
 
-What the kubelet does for pods. A node that cannot answer lets a probe run into its timeout; here that holds up
-nobody's look.
+Runs beside the reconcile loop: a node that hangs makes its probe time out, which must not delay an observation.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ PERIOD_UNREADY_S = 0.2
 
 
 class Probes:
-    """One probing task per running node. `changed` is called when a node becomes ready or stops being so."""
+    """One probe task per running node. `changed` is called when a node becomes ready or unready."""
 
     def __init__(self, client: NodeClient, changed: Callable[[], None]) -> None:
         self._client = client
@@ -25,7 +24,7 @@ class Probes:
         self._ready: set[str] = set()
 
     def watch(self, metrics_urls: Mapping[str, str]) -> None:
-        """Probe exactly these: keys name a process, so that a new one begins as not ready."""
+        """Probe exactly these nodes. A key identifies a process, so that a restarted node begins as not ready."""
         for key in self._tasks.keys() - metrics_urls.keys():
             self._tasks.pop(key).cancel()
             self._ready.discard(key)
@@ -33,11 +32,11 @@ class Probes:
             self._tasks[key] = asyncio.create_task(self._probe(key, metrics_urls[key]))
 
     def is_ready(self, key: str) -> bool:
-        """Return the outcome of the last probe."""
+        """Return the result of the last probe."""
         return key in self._ready
 
     async def close(self) -> None:
-        """End all probing."""
+        """Stop all probes."""
         tasks = tuple(self._tasks.values())
         self.watch({})
         await asyncio.gather(*tasks, return_exceptions=True)

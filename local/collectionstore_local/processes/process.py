@@ -1,8 +1,8 @@
-"""One operating-system process, held in a way that can never hit a stranger.
+"""One operating-system process, identified so that a signal never reaches another process.
 
-A pid alone proves nothing: the kernel reuses it. A process is named by (boot id, pid, start time) from /proc, and
-every signal goes through a pidfd that was opened BEFORE that name was checked, so that the process checked is the
-process signalled.
+A pid is not enough: the kernel reuses it. A process is identified by boot ID, pid and start time from /proc, and every
+signal goes through a pidfd that was opened BEFORE that identity was checked, so that the process checked is the process
+signaled.
 Linux only. Knows nothing about clusters.
 """
 
@@ -18,8 +18,8 @@ PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessName:
-    """What tells one process from every other; `start_ticks` is in clock ticks since boot, field 22 of its stat."""
+class ProcessIdentity:
+    """Identifies one process across pid reuse and reboots; `start_ticks` in clock ticks since boot."""
 
     boot_id: str
     pid: int
@@ -27,40 +27,43 @@ class ProcessName:
 
 
 def boot_id() -> str:
-    """Return the identity of this boot of the machine."""
+    """Return the kernel's ID of the current boot."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
-def name_process(pid: int) -> ProcessName | None:
-    """Return the full name of the live process `pid`; None when there is none, or only its zombie."""
+def identify_process(pid: int) -> ProcessIdentity | None:
+    """Return the identity of the running process `pid`; None if there is none, or only its zombie."""
     fields = _stat_fields(pid)
     if not fields or fields[0] in "ZX":
         return None
-    return ProcessName(boot_id(), pid, int(fields[19]))
+    return ProcessIdentity(boot_id(), pid, int(fields[19]))
 
 
-def own_name() -> ProcessName:
-    """Return the full name of this process."""
-    return ProcessName(boot_id(), os.getpid(), int(_stat_fields(os.getpid())[19]))
+def own_identity() -> ProcessIdentity:
+    """Return the identity of this process."""
+    return ProcessIdentity(boot_id(), os.getpid(), int(_stat_fields(os.getpid())[19]))
 
 
 def is_paused(pid: int) -> bool:
-    """Return whether the process is stopped by a signal, as by SIGSTOP."""
+    """Return whether the process is stopped by a signal such as SIGSTOP."""
     return _stat_fields(pid)[:1] == ["T"]
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat from the third one, the state, on; none when there is no such process."""
+    """Return the fields of /proc/<pid>/stat from the third, the state, on; none if there is no such process."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return []
-    # The command in parentheses may itself hold spaces and parentheses: fields count from the last one.
+    # The command name in parentheses may contain spaces and parentheses: fields count from the last one.
     return stat[stat.rindex(")") + 2 :].split()
 
 
 def arguments(pid: int) -> list[str]:
-    """Return the command a process runs, with its arguments; empty for a kernel thread, or when it is gone."""
+    """Return the command of a process with its arguments; empty for a kernel thread, or if it has ended.
+
+    Also empty for an instant after `start`: the kernel wakes the parent before it has set up the new program's stack.
+    """
     try:
         content = (PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
@@ -69,12 +72,15 @@ def arguments(pid: int) -> list[str]:
 
 
 def command_line(pid: int) -> str:
-    """Return the command line of a process as one string for people, "?" when there is none to see."""
+    """Return the command line of a process for messages, "?" if it cannot be read."""
     return " ".join(arguments(pid)) or "?"
 
 
 def environment(pid: int) -> dict[str, str]:
-    """Return the environment a process was started with; empty when it is gone or not ours to read."""
+    """Return the environment a process was started with; empty if it has ended or belongs to another user.
+
+    Empty for an instant after `start`, as `arguments` is.
+    """
     try:
         pairs = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
@@ -83,44 +89,44 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def process_ids() -> Iterator[int]:
-    """Yield the pid of every process of the machine, in no order."""
+    """Yield the pid of every process of the machine, in no particular order."""
     return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
 
 
 class Process:
-    """A process that we started or adopted, held by its pidfd; `fileno` becomes readable when it ends."""
+    """A process that was started or adopted, held by its pidfd; `fileno` becomes readable when it ends."""
 
-    def __init__(self, name: ProcessName, pidfd: int, *, child: bool) -> None:
-        self.name = name
+    def __init__(self, identity: ProcessIdentity, pidfd: int, *, child: bool) -> None:
+        self.identity = identity
         self._pidfd = pidfd
         self._child = child
         self._exit_code: int | None = None
 
     @property
     def adopted(self) -> bool:
-        """Whether another process started it, so that its exit code cannot be learnt."""
+        """Return whether another process started it: its exit code cannot be known then."""
         return not self._child
 
     def fileno(self) -> int:
         return self._pidfd
 
     def is_running(self) -> bool:
-        """Return whether it has not ended yet; a child that has is reaped."""
-        return name_process(self.name.pid) == self.name if self.adopted else self._reap() is None
+        """Return whether it runs; a child that has ended is reaped."""
+        return identify_process(self.identity.pid) == self.identity if self.adopted else self._reap() is None
 
     def exit_code(self) -> int | None:
-        """Return the exit code of an ended child (negative: the signal that killed it), None when unknown."""
+        """Return the exit code of an ended child (negative: the signal that killed it), None if unknown."""
         return None if self.adopted else self._reap()
 
     def send(self, signal_number: signal.Signals) -> None:
-        """Send a signal; nothing happens when it has ended."""
+        """Send a signal; does nothing if the process has ended."""
         try:
             signal.pidfd_send_signal(self._pidfd, signal_number)
         except ProcessLookupError:
-            pass  # it ended on its own, which is what the pidfd reports
+            pass  # it has ended meanwhile, which the pidfd reports as well
 
     def close(self) -> None:
-        """Let go of the handle; the process goes on."""
+        """Close the handle; the process keeps running."""
         os.close(self._pidfd)
 
     def _reap(self) -> int | None:
@@ -133,7 +139,7 @@ class Process:
 
 
 def start(command: Sequence[str], variables: Mapping[str, str], *, output: Path) -> Process:
-    """Start `command` in a session of its own, so that it outlives us and our terminal; output is appended to a file.
+    """Start `command` in a new session, so that it outlives this process and its terminal; append its output to a file.
 
     Raises OSError when the program cannot be started.
     """
@@ -147,22 +153,22 @@ def start(command: Sequence[str], variables: Mapping[str, str], *, output: Path)
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
-                # What our own caller left open for its children is not for this one, which outlives the caller.
+                # Descriptors inherited from our caller: this process outlives it, and would keep its pipes open.
                 *((os.POSIX_SPAWN_CLOSE, file) for file in _inheritable_files()),
             ],
             setsid=True,
             setsigmask=(),
-            # Python ignores these two, and what is ignored stays so in the new program.
+            # Python ignores these two signals, and an ignored signal stays ignored across exec.
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
         )
     finally:
         os.close(log)
-    # A child that has ended keeps its pid until it is reaped, so neither call can hit another process.
-    return Process(name_process(pid) or ProcessName(boot_id(), pid, 0), os.pidfd_open(pid), child=True)
+    # A child that has ended keeps its pid until it is reaped, so neither call can reach another process.
+    return Process(identify_process(pid) or ProcessIdentity(boot_id(), pid, 0), os.pidfd_open(pid), child=True)
 
 
 def _inheritable_files() -> list[int]:
-    """Return the open files beyond standard error that a new program would get, besides those opened by Python."""
+    """Return the descriptors above 2 that a new program would inherit."""
     found = []
     for entry in (PROC / "self/fd").iterdir():
         file = int(entry.name)
@@ -170,17 +176,18 @@ def _inheritable_files() -> list[int]:
             if file > 2 and os.get_inheritable(file):
                 found.append(file)
         except OSError:
-            pass  # the listing's own descriptor, closed meanwhile
+            pass  # the descriptor of the listing itself, closed meanwhile
     return found
 
 
-def adopt(name: ProcessName) -> Process | None:
-    """Return a handle on the process of this name; None when it has ended, even if its pid is in use again."""
+def adopt(identity: ProcessIdentity) -> Process | None:
+    """Return a handle on this process; None if it has ended, even if its pid is in use again."""
     try:
-        pidfd = os.pidfd_open(name.pid)
+        pidfd = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return None
-    if name_process(name.pid) != name:
+    # AFTER the pidfd was opened: a check before it could be of an earlier process with this pid.
+    if identify_process(identity.pid) != identity:
         os.close(pidfd)
         return None
-    return Process(name, pidfd, child=False)
+    return Process(identity, pidfd, child=False)

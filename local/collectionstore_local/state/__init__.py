@@ -1,1 +1,1 @@
-"""The state folder of local clusters."""
+"""The state directory of local clusters: every file that csctl, the supervisor and the fault proxy share."""

@@ -1,11 +1,11 @@
-"""The keys and certificates of a local cluster, as files: which exist, and how one is made or renewed.
+"""Keys and certificates of a local cluster as files: reads, issues and renews them.
 
-    ca/{ca.crt,ca.key}                  the authority; its key never leaves this folder
-    operator/{ca.crt,tls.crt,tls.key}   the operator's own
-    nodes/<name>/tls/{...}              each member's; the same three names
+    ca/{ca.crt,ca.key}                  the certificate authority; its key never leaves this directory
+    operator/{ca.crt,tls.crt,tls.key}   of the operator
+    nodes/<name>/tls/{...}              of each member, with the same file names
 
-A pair counts as existing only when certificate, key and trusted authority fit each other, so that whatever a crash
-between two writes left behind is made again. Keys are 0600 from their first byte.
+A pair exists only if certificate, key and trusted authority match, so that one left incomplete by a crash between two
+writes is issued again. Keys have mode 0600 from their first byte.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CERTIFICATE, KEY = "tls.crt", "tls.key"
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """A pair that was read, with what its files looked like then: reading keys costs, and they seldom change."""
+class _Cached:
+    """A cached pair with the fingerprint of its files: parsing keys is slow, and they seldom change."""
 
     fingerprint: tuple[int, ...]
     certificate: Certificate | None
@@ -41,10 +41,10 @@ class Credentials:
 
     def __init__(self, directory: ClusterDirectory) -> None:
         self._directory = directory
-        self._read: dict[Path, _Read] = {}
+        self._cache: dict[Path, _Cached] = {}
 
     def look(self) -> tuple[Certificate, ...]:
-        """Return every certificate that is complete and usable."""
+        """Return every certificate that is complete and matches its key and authority."""
         directory = self._directory
         found = [
             self._look_at(directory.authority, CertificateKind.AUTHORITY, directory.name),
@@ -55,25 +55,25 @@ class Credentials:
         return tuple(certificate for certificate in found if certificate is not None)
 
     def issue(self, action: IssueCertificate, *, cluster_id: str, now: float) -> None:
-        """Make what the action asks for, or renew it. Raises ActionRefused when the authority is not there to sign."""
+        """Issue or renew a certificate. Raises ActionRefused if the authority is missing."""
         if action.kind is CertificateKind.AUTHORITY:
             self._issue_authority(action, cluster_id, now)
         else:
             self._issue_leaf(action, now)
 
     def issued_at(self, name: str) -> float:
-        """Return when a member's certificate was written, in Unix seconds; 0 when there is none."""
+        """Return when a member's certificate was written, in Unix seconds; 0 if there is none."""
         try:
             return (self._directory.node(name).tls / CERTIFICATE).stat().st_mtime
         except FileNotFoundError:
             return 0.0
 
     def client_written(self) -> tuple[int, ...]:
-        """Return what changes whenever `client_context` would; empty before the operator's certificate exists."""
+        """Return a fingerprint of the files of `client_context`; empty until the operator's certificate exists."""
         return _fingerprint((self._authority_file(), self._directory.credentials / CERTIFICATE)) or ()
 
     def client_context(self) -> ssl.SSLContext:
-        """Return how the operator calls nodes: it verifies them by the authority and shows its own certificate."""
+        """Return the TLS context for requests to nodes: trusts the authority, presents the operator's certificate."""
         folder = self._directory.credentials
         context = ssl.create_default_context(cafile=str(self._authority_file()))
         context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
@@ -90,7 +90,7 @@ class Credentials:
         pair = pki.make_authority(action.name, cluster_id, lifetime_s=action.lifetime_s, now=now, key_pem=old_key)
         write_atomically(key_file, pair.key_pem)
         write_atomically(folder / AUTHORITY_CERTIFICATE, pair.certificate_pem)
-        # Signed by the same key, so the leaves stay valid: only what they trust is replaced.
+        # The key is the same, so existing certificates stay valid: only the copies of ca.crt are replaced.
         members = (self._directory.node(name).tls for name in self._directory.node_names())
         for leaf_folder in (self._directory.credentials, *members):
             trusted = leaf_folder / AUTHORITY_CERTIFICATE
@@ -104,6 +104,7 @@ class Credentials:
         )
         folder = self._folder(action)
         folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        # The certificate last: until it matches the key, the pair does not exist and is issued again after a crash.
         write_atomically(folder / KEY, pair.key_pem)
         write_atomically(folder / AUTHORITY_CERTIFICATE, authority.certificate_pem)
         write_atomically(folder / CERTIFICATE, pair.certificate_pem)
@@ -118,7 +119,7 @@ class Credentials:
         try:
             return pki.KeyPair((folder / AUTHORITY_CERTIFICATE).read_bytes(), (folder / AUTHORITY_KEY).read_bytes())
         except FileNotFoundError as error:
-            raise ActionRefused(f"the authority is incomplete: {error.filename} is missing") from error
+            raise ActionRefused(f"the certificate authority is incomplete: {error.filename} is missing") from error
 
     def _look_at(self, folder: Path, kind: CertificateKind, name: str) -> Certificate | None:
         authority = kind is CertificateKind.AUTHORITY
@@ -128,15 +129,15 @@ class Credentials:
         fingerprint = _fingerprint(files)
         if fingerprint is None:
             return None
-        known = self._read.get(folder)
-        if known is None or known.fingerprint != fingerprint:
-            known = _Read(fingerprint, _read_pair(files, kind, name))
-            self._read[folder] = known
-        return known.certificate
+        cached = self._cache.get(folder)
+        if cached is None or cached.fingerprint != fingerprint:
+            cached = _Cached(fingerprint, _read_pair(files, kind, name))
+            self._cache[folder] = cached
+        return cached.certificate
 
 
 def _fingerprint(files: tuple[Path, ...]) -> tuple[int, ...] | None:
-    """Return what changes when one of the files is replaced, None when one is missing."""
+    """Return a value that changes if one of the files is replaced, None if one is missing."""
     try:
         return tuple(number for file in files for number in (file.stat().st_ino, file.stat().st_mtime_ns))
     except FileNotFoundError:
@@ -149,7 +150,7 @@ def _read_pair(files: tuple[Path, ...], kind: CertificateKind, name: str) -> Cer
         fits = trusted == authority and _public_key(certificate) == _public_half(key)
         return pki.read_certificate(certificate, kind, name) if fits else None
     except ValueError:
-        return None  # damaged: it is made again
+        return None  # corrupt: counts as missing, so that it is issued again
 
 
 def _public_key(certificate: bytes) -> bytes:

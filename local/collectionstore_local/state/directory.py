@@ -1,21 +1,21 @@
-"""The state directory: where a local cluster lives on disk, and what each file means.
+"""The state directory of local clusters: the files of each cluster and their meaning.
 
-    <state directory>/                    0700, marked as ours by the file MARK
+    <state directory>/                    0700, marked as a state directory by the file MARK
         <cluster>/                        0700, one per cluster name
             resource.json                 the applied resource with metadata.generation
-            manifest.json                 the manifest applied last, as it was written
-            intent.json                   Running or Stopped: what `up` and `down` asked for last
-            operator.json                 cluster id, fencing epoch and the like: the loop's own memory
-            status.json                   written by the loop, only when something changed
-            observed.json                 the last look, for csctl: how fresh the status is, and what to plan on
-            events.jsonl                  what the loop did and why, one event a line, bounded
-            ca/ operator/                 the cluster's certificate authority; the operator's own certificate
+            manifest.json                 the manifest applied last, as written by the user
+            intent.json                   desired run state: Running or Stopped, set by `up` and `down`
+            operator.json                 state of the reconcile loop: cluster ID, fencing epoch, workload
+            status.json                   written by the reconcile loop when it changes
+            observed.json                 the last observation, for csctl: age of the status, input of `plan`
+            events.jsonl                  events of the reconcile loop, one per line, bounded
+            ca/ operator/                 the cluster's certificate authority; the operator's certificate
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
             supervisor.{lock,pid,log,wake}
-            faults.json proxy.{json,lock,log}    faults between members, while there are any
+            faults.json proxy.{json,lock,log}    network faults between members, while there are any
 
-Every JSON file is replaced atomically, so a reader sees the old or the new content, never a mix.
-This module knows names and permissions; it does not know what the content decides.
+Every JSON file is replaced atomically: a reader sees the old or the new content, never a mix of both.
+This module knows names and permissions, not the meaning of the content.
 """
 
 from __future__ import annotations
@@ -31,33 +31,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.errors import LocalError
 
 MARK = "COLLECTIONSTORE_STATE"
-MARK_TEXT = "State of local Collection Store clusters, made by csctl. Delete it with `csctl local clean`.\n"
+MARK_TEXT = "State of local Collection Store clusters, created by csctl. Delete it with `csctl local clean`.\n"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
 
 class StateDirectoryRefused(LocalError):
-    """The folder is not a state directory of ours, or does not belong to this user: use another one."""
+    """The directory is not a state directory, or belongs to another user: choose another one."""
 
     exit_code = ExitCode.REFUSED
 
 
 class ClusterNotFound(LocalError):
-    """No such cluster here; the message names those that exist."""
+    """The cluster does not exist; the message names those that do."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True, mode: int = FILE_MODE) -> None:
-    """Replace `path` by `content` in one step; with `durable` the change survives a power cut."""
+    """Replace the content of `path` atomically; with `durable` the change survives a power failure."""
+    # In the same directory: a rename across file systems is not atomic.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             os.fchmod(file.fileno(), mode)
+            # BEFORE the rename: after a crash the new name must never point to content that was not written.
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -79,15 +82,15 @@ def sync_directory(path: Path) -> None:
 
 
 def write_json(path: Path, value: object, *, durable: bool = True) -> None:
-    """Replace a JSON file atomically; readable by people, since people look here when something is wrong."""
+    """Replace a JSON file atomically, indented for people who debug a cluster."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     write_atomically(path, text.encode() + b"\n", durable=durable)
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None when there is no such file.
+    """Return the content of a JSON file, None if it does not exist.
 
-    Raises LocalError when it is not JSON: our writes are atomic, so somebody edited it.
+    Raises LocalError for invalid JSON: writes are atomic, so the file was edited by hand.
     """
     try:
         return json.loads(path.read_bytes())
@@ -99,7 +102,7 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ClusterDirectory:
-    """The folder of one cluster; properties are paths, methods read and write its small files."""
+    """The directory of one cluster; properties are paths."""
 
     path: Path
 
@@ -116,11 +119,11 @@ class ClusterDirectory:
         return self.path / "manifest.json"
 
     @property
-    def intent(self) -> Path:
+    def run_state(self) -> Path:
         return self.path / "intent.json"
 
     @property
-    def facts(self) -> Path:
+    def operator_state(self) -> Path:
         return self.path / "operator.json"
 
     @property
@@ -180,18 +183,18 @@ class ClusterDirectory:
         return self.path / "proxy.log"
 
     def node(self, name: str) -> NodeDirectory:
-        """Return the folder of the node called `name`; it need not exist yet."""
+        """Return the directory of the node `name`, which need not exist."""
         return NodeDirectory(self.nodes / name)
 
     def node_names(self) -> tuple[str, ...]:
-        """Return the names of every node that has a folder here, in order of ordinal."""
+        """Return the names of all nodes that have a directory, in order of ordinal."""
         if not self.nodes.is_dir():
             return ()
         return tuple(sorted((entry.name for entry in self.nodes.iterdir() if entry.is_dir()), key=ordinal_key))
 
     @contextmanager
-    def edit(self) -> Iterator[None]:
-        """Hold the right to change resource.json and intent.json: one csctl at a time."""
+    def edit_lock(self) -> Iterator[None]:
+        """Hold the lock for changes of resource.json and intent.json: one csctl at a time."""
         with (self.path / "edit.lock").open("a") as file:
             os.fchmod(file.fileno(), FILE_MODE)
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -200,7 +203,7 @@ class ClusterDirectory:
 
 @dataclass(frozen=True, slots=True)
 class NodeDirectory:
-    """The folder of one node: its volume, its certificates, its log and what is known of its process."""
+    """The directory of one node: its volume, certificates, log and process record."""
 
     path: Path
 
@@ -230,67 +233,67 @@ class NodeDirectory:
 
     @property
     def routes(self) -> Path:
-        """Where this node dials others instead of their addresses, while there are faults between members."""
+        """Addresses at which this node reaches its peers through the fault proxy, while there are network faults."""
         return self.path / "routes.json"
 
     @property
     def replace_request(self) -> Path:
-        """Exists while a user wants this member replaced: what the annotation is on a pod."""
+        """Exists while a replacement of this member is requested, as the `replace` annotation on a pod does."""
         return self.path / "replace.requested"
 
 
 def ordinal_key(name: str) -> tuple[str, int]:
-    """Sort key that puts alpha-2 before alpha-10."""
+    """Return a sort key that puts alpha-2 before alpha-10; its second part is the ordinal, -1 if there is none."""
     stem, _, ordinal = name.rpartition("-")
     return (stem, int(ordinal)) if ordinal.isdigit() else (name, -1)
 
 
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
-    """The marked folder that holds every local cluster of a project."""
+    """The marked directory that holds all local clusters of a project."""
 
     path: Path
 
     @classmethod
     def at(cls, path: Path) -> StateDirectory:
-        """Name the state directory, which need not exist yet. A folder with other content is refused."""
+        """Return the state directory at `path`, which need not exist. Raises StateDirectoryRefused."""
         path = path.absolute()
         if path.exists():
             if not path.is_dir() or (not _is_marked(path) and any(path.iterdir())):
                 raise StateDirectoryRefused(
-                    f"{path} is not empty and was not made by csctl (no {MARK} in it). "
-                    "Choose another folder with --state-dir."
+                    f"{path} is not empty and not a state directory of csctl (it has no file {MARK}). "
+                    "Choose another directory with --state-dir."
                 )
             _check_owner(path)
         return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> StateDirectory:
-        """Open an existing state directory; ClusterNotFound when there is none, StateDirectoryRefused if not ours."""
+        """Return an existing state directory. Raises ClusterNotFound or StateDirectoryRefused."""
         state = cls.at(path)
         if not _is_marked(state.path):
             raise ClusterNotFound(f"no local cluster in {state.path}. Start one: csctl local up -f FILE")
         return state
 
     def cluster_names(self) -> tuple[str, ...]:
-        """Return the names of the clusters that have a resource here, sorted."""
+        """Return the names of all clusters that have an applied resource, sorted."""
         return tuple(sorted(entry.parent.name for entry in self.path.glob("*/resource.json")))
 
     def cluster(self, name: str | None) -> ClusterDirectory:
-        """Return the folder of the cluster `name`, or of the only one when `name` is None."""
+        """Return the directory of the cluster `name`, of the only one if `name` is None. Raises ClusterNotFound."""
         names = self.cluster_names()
         if name is None and len(names) > 1:
-            raise ClusterNotFound(f"several clusters in {self.path}: {', '.join(names)}. Say which: --cluster NAME")
+            raise ClusterNotFound(f"several clusters in {self.path}: {', '.join(names)}. Select one: --cluster NAME")
         if name is None and names:
             name = names[0]
         if name is None or name not in names:
             known = f"; there are: {', '.join(names)}" if names else ""
-            what = f"no cluster called {name!r}" if name else "no cluster"
+            what = f"no cluster named {name!r}" if name else "no cluster"
             raise ClusterNotFound(f"{what} in {self.path}{known}. Start one: csctl local up -f FILE")
         return ClusterDirectory(self.path / name)
 
     def create_cluster(self, name: str) -> ClusterDirectory:
-        """Return the folder of the cluster `name`; it and the state directory are made and marked when missing."""
+        """Return the directory of the cluster `name`; create it and the state directory if they are missing."""
         self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         if not _is_marked(self.path):
             write_atomically(self.path / MARK, MARK_TEXT.encode())
@@ -300,9 +303,11 @@ class StateDirectory:
         return directory
 
     def delete_cluster(self, directory: ClusterDirectory) -> None:
-        """Delete a cluster's folder with all its data, and the state directory too when nothing else is in it."""
+        """Delete a cluster's directory with all its data, and the state directory if no other cluster is in it."""
         if directory.path.parent != self.path or directory.path.is_symlink():
-            raise StateDirectoryRefused(f"{directory.path} is not a cluster folder of {self.path}; nothing deleted.")
+            raise StateDirectoryRefused(
+                f"{directory.path} is not a cluster directory of {self.path}; nothing was deleted."
+            )
         shutil.rmtree(directory.path)
         if {entry.name for entry in self.path.iterdir()} == {MARK}:
             (self.path / MARK).unlink()
@@ -318,5 +323,5 @@ def _check_owner(path: Path) -> None:
     if owner != os.geteuid():
         raise StateDirectoryRefused(
             f"{path} belongs to the user with uid {owner}, you are uid {os.geteuid()}. "
-            "Choose another folder with --state-dir."
+            "Choose another directory with --state-dir."
         )

@@ -1,7 +1,7 @@
-"""The events of a local cluster: what the loop did and why, one JSON object a line, oldest first.
+"""The events of a local cluster: the actions of the reconcile loop with their reasons, one JSON object per line.
 
-What `kubectl get events` is for a cluster in Kubernetes. Bounded: a file that grows past EVENT_BYTES_MAX is cut to
-its newer half. One writer, the supervisor; a reader follows by position.
+The counterpart of `kubectl get events`. Bounded: a file that grows past EVENT_BYTES_MAX is cut to its newer half. The
+supervisor is the only writer; readers follow by position.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ RECENT_BYTES = 1 << 14
 _decoder = msgspec.json.Decoder(Event)
 
 
-class EventFile:
-    """Appends events; the writing end."""
+class EventWriter:
+    """Appends events."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def record(self, event: Event) -> None:
-        """Append one event as one write, so that a reader never sees half of it without its newline."""
+        """Append one event."""
+        # One unbuffered write with the newline: a reader takes complete lines only, and never half an event.
         with open(self._path, "ab", buffering=0) as file:
             file.write(msgspec.json.encode(event) + b"\n")
             size = file.tell()
@@ -40,14 +41,14 @@ class EventFile:
 
 
 class EventReader:
-    """Follows the events of a cluster from a position on; the reading end."""
+    """Follows the events of a cluster from a position on."""
 
     def __init__(self, path: Path, *, from_end: bool) -> None:
         self._path = path
         self._position = path.stat().st_size if from_end and path.exists() else 0
 
     def read(self) -> list[Event]:
-        """Return the events since the last call; after the file was cut, those that are left."""
+        """Return the events since the last call; if the file was cut meanwhile, all that are left."""
         try:
             with open(self._path, "rb") as file:
                 if file.seek(0, 2) < self._position:

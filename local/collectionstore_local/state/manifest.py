@@ -1,7 +1,7 @@
-"""A manifest file: YAML read strictly, with the line of every field, so that an error says where and what is allowed.
+"""Strict reading of a manifest file: every error names file, line, field and the allowed values.
 
-YAML itself lets the last of two equal keys win in silence; here a duplicate is an error, as is anything but one
-document. What the fields mean is `resources`' business.
+YAML lets the last of two equal keys win silently; here a duplicate key is an error, and so is more than one document.
+The meaning of the fields is checked by `collectionstore_operator.resource`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.errors import LocalError
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.resource.desired import Desired, Runtime, parse
 from collectionstore_operator.resource.schema import child
@@ -21,21 +22,21 @@ MANIFEST_BYTES_MAX = 1 << 20
 
 
 class ManifestInvalid(LocalError):
-    """The manifest cannot be accepted; the text names every fault. Nothing was started or changed."""
+    """The manifest is invalid; the text lists every error. Nothing was started or changed."""
 
     exit_code = ExitCode.INVALID_RESOURCE
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that was accepted: its content as written and as understood."""
+    """A valid manifest: its content as written, and as parsed."""
 
     resource: dict[str, object]
     desired: Desired
 
 
 def load(file: Path) -> Manifest:
-    """Read and check a manifest. Raises ManifestInvalid with every fault, each with file and line."""
+    """Read and validate a manifest. Raises ManifestInvalid with every error, each with file and line."""
     root = _compose(file)
     lines: dict[str, int] = {}
     duplicates = _locate(root, "", lines)
@@ -49,7 +50,7 @@ def load(file: Path) -> Manifest:
 
 
 def describe(file: Path, errors: Sequence[FieldError], lines: dict[str, int]) -> str:
-    """Return the message for a refused manifest: one paragraph per fault, in the order of the file."""
+    """Return the message for an invalid manifest, one paragraph per error."""
     faults = []
     for error in errors:
         line = _line_of(error.path, lines)
@@ -66,7 +67,7 @@ def _compose(file: Path) -> yaml.Node:
     if len(content) > MANIFEST_BYTES_MAX:
         raise ManifestInvalid(f"{file} has {len(content)} bytes; allowed: up to {MANIFEST_BYTES_MAX}")
     try:
-        # An alias may repeat, nest and even contain itself: a manifest needs none, so none is followed.
+        # Aliases can nest, so that a few lines expand to gigabytes: a manifest needs none, so all are rejected.
         alias = next(
             (event for event in yaml.parse(content, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)), None
         )
@@ -95,7 +96,7 @@ def _describe_syntax(file: Path, error: yaml.MarkedYAMLError) -> str:
 
 
 def _locate(node: yaml.Node, path: str, lines: dict[str, int]) -> list[FieldError]:
-    """Note the line of every field at and below `node`; return the duplicates among them."""
+    """Record in `lines` the line of every field at and below `node`; return the duplicates among them."""
     lines.setdefault(path, node.start_mark.line + 1)
     faults: list[FieldError] = []
     if isinstance(node, yaml.SequenceNode):
@@ -107,9 +108,7 @@ def _locate(node: yaml.Node, path: str, lines: dict[str, int]) -> list[FieldErro
             place = child(path, key.value if isinstance(key, yaml.ScalarNode) else "?")
             line = key.start_mark.line + 1
             if place in seen:
-                faults.append(
-                    FieldError(place, f"is there twice, in lines {seen[place]} and {line}", "each field once")
-                )
+                faults.append(FieldError(place, f"is set twice, in lines {seen[place]} and {line}", "each field once"))
             else:
                 lines[place] = seen[place] = line
             faults += _locate(value, place, lines)
@@ -117,7 +116,7 @@ def _locate(node: yaml.Node, path: str, lines: dict[str, int]) -> list[FieldErro
 
 
 def _line_of(path: str, lines: dict[str, int]) -> int | None:
-    """Return the line of a field, or of the nearest field around it when it is not in the file."""
+    """Return the line of a field, or of the closest enclosing field if it is not in the file."""
     while path not in lines and path:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path)

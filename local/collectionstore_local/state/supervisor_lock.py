@@ -1,8 +1,8 @@
-"""The supervisor's side of being in charge of a cluster: the lock it holds, and the pipe it is woken by.
+"""The lock that makes one process the supervisor of a cluster, and the pipe that wakes it: the supervisor's side.
 
-- `supervisor.lock` is held by the one supervisor in charge; the kernel lets go of it however that process ends.
-- `supervisor.wake` is a named pipe: a byte in it means "look again now". Writing to it fails when nobody listens.
-- `supervisor.pid` is for people; nothing trusts it.
+- `supervisor.lock` is held by the supervisor; the kernel releases it however that process ends.
+- `supervisor.wake` is a named pipe: a byte in it means "reconcile now". A write fails while no supervisor reads it.
+- `supervisor.pid` is informational; no decision depends on it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from collectionstore_local.errors import LocalError
 from collectionstore_local.state.directory import FILE_MODE, ClusterDirectory, write_atomically
 
 LOCK_WAIT_S = 0.5
-"""A csctl that looks whether somebody is in charge holds a shared lock for an instant: do not give way to that."""
+"""csctl holds a shared lock for an instant to find out whether a supervisor runs: retry for longer than that."""
 
 
 class AlreadySupervised(LocalError):
-    """Another supervisor is in charge of this cluster: there is nothing to do."""
+    """Another process is the supervisor of this cluster."""
 
 
-def take_charge(directory: ClusterDirectory) -> IO[bytes]:
-    """Become the supervisor of a cluster, for as long as the returned file stays open. Raises AlreadySupervised."""
-    file = open(directory.lock, "ab")  # noqa: SIM115 -- open means in charge: it lives as long as the process
+def acquire_supervisor_lock(directory: ClusterDirectory) -> IO[bytes]:
+    """Become the supervisor of a cluster until the returned file is closed. Raises AlreadySupervised."""
+    file = open(directory.lock, "ab")  # noqa: SIM115 -- the open file holds the lock
     os.fchmod(file.fileno(), FILE_MODE)
     deadline = time.monotonic() + LOCK_WAIT_S
     while not try_lock(file):
         if time.monotonic() > deadline:
             file.close()
-            raise AlreadySupervised(f"another supervisor is in charge of {directory.name}")
+            raise AlreadySupervised(f"{directory.name} has another supervisor")
         time.sleep(0.02)
     write_atomically(directory.pid, f"{os.getpid()}\n".encode(), durable=False)
     return file
 
 
 def try_lock(file: IO[bytes]) -> bool:
-    """Take the lock on an open file, for as long as it stays open; return whether nobody else has it."""
+    """Lock an open file until it is closed; return False if another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -48,17 +48,17 @@ def try_lock(file: IO[bytes]) -> bool:
     return True
 
 
-def listen(directory: ClusterDirectory, woken: Callable[[], None]) -> Callable[[], None]:
-    """Call `woken` for every poke, on the running loop; return a function that ends it."""
+def listen_for_wakeups(directory: ClusterDirectory, on_wake_up: Callable[[], None]) -> Callable[[], None]:
+    """Call `on_wake_up` on the running loop whenever csctl writes to the pipe; return a function that ends it."""
     if not directory.wake.exists():
         os.mkfifo(directory.wake, FILE_MODE)
-    # Read and write: with a writer of our own the pipe never reports end of file.
+    # Opened for writing too: without any writer the pipe would report end of file, and be readable, all the time.
     descriptor = os.open(directory.wake, os.O_RDWR | os.O_NONBLOCK)
     loop = asyncio.get_running_loop()
 
     def on_readable() -> None:
         os.read(descriptor, 4096)
-        woken()
+        on_wake_up()
 
     def close() -> None:
         loop.remove_reader(descriptor)

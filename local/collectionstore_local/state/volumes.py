@@ -1,8 +1,8 @@
-"""Data folders as volumes: what is on them, which are marked as left, and how one is taken away.
+"""Data directories as volumes: reads, marks and retires them, as the operator does PersistentVolumeClaims.
 
-nodes/<name>/data          the node's data directory; IDENTITY in it names the incarnation
-nodes/<name>/volume.json   marks, as annotations are on a PersistentVolumeClaim
-nodes/<name>/retired/<n>/  volumes taken away but kept, each with its marks, numbered from 1
+nodes/<name>/data          the data directory of the node; the file IDENTITY in it holds the node ID
+nodes/<name>/volume.json   marks, the counterpart of annotations on a PersistentVolumeClaim
+nodes/<name>/retired/<n>/  retired volumes that are kept, each with its marks, numbered from 1
 """
 
 from __future__ import annotations
@@ -20,62 +20,62 @@ IDENTITY = "IDENTITY"
 
 
 def look(directory: NodeDirectory) -> Volume | Absent:
-    """Return the volume of a node, `ABSENT` when there is none."""
+    """Return the volume of a node, `ABSENT` if there is none."""
     if not directory.data.is_dir():
         return ABSENT
     mark = read_json(directory.volume_mark) or {}
-    return Volume(name=directory.name, node_id=_incarnation(directory), removed=bool(mark.get("removed")))
+    return Volume(name=directory.name, node_id=_node_id_on(directory), removed=bool(mark.get("removed")))
 
 
 def create(directory: NodeDirectory) -> None:
-    """Make an empty volume when there is none."""
+    """Create an empty volume if there is none."""
     for path in (directory.path, directory.data):
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
 def mark_removed(directory: NodeDirectory, node_id: NodeId) -> None:
-    """Record durably that the member on this volume left the cluster. Raises ActionRefused if another is on it."""
-    _check(directory, node_id)
+    """Record durably that the member was removed from the cluster. Raises ActionRefused for another node ID."""
+    _check_node_id(directory, node_id)
     write_json(directory.volume_mark, {"removed": True, "node_id": node_id, "since": _now()})
 
 
 def retire_and_keep(directory: NodeDirectory, node_id: NodeId) -> None:
-    """Put the volume aside, so that the next start is on an empty one; its process has ended.
+    """Move the volume to `retired/`, so that the next start is on an empty one; its process has ended.
 
-    Raises ActionRefused when another incarnation than `node_id` is on it. Safe to repeat after a crash at any point.
+    Raises ActionRefused if the volume holds another node ID. Safe to repeat after a crash at any point.
     """
-    _check(directory, node_id)
+    _check_node_id(directory, node_id)
     if directory.data.exists():
-        _put_aside(directory)
-    _forget_mark(directory)
+        _move_to_retired(directory)
+    _delete_mark(directory)
 
 
 def retire_and_delete(directory: NodeDirectory, node_id: NodeId) -> None:
-    """Delete the volume, so that the next start is on an empty one; otherwise as `retire_and_keep`."""
-    _check(directory, node_id)
+    """Delete the volume, so that the next start is on an empty one; otherwise like `retire_and_keep`."""
+    _check_node_id(directory, node_id)
     if directory.data.exists():
         shutil.rmtree(directory.data)
-    _forget_mark(directory)
+    _delete_mark(directory)
 
 
-def _forget_mark(directory: NodeDirectory) -> None:
-    # AFTER the data has gone: a crash in between leaves an empty volume that is marked, never a full one that is not.
+def _delete_mark(directory: NodeDirectory) -> None:
+    # AFTER the data: a crash in between leaves an empty volume that is marked, never a full one that is not.
     directory.volume_mark.unlink(missing_ok=True)
     sync_directory(directory.path)
 
 
-def _check(directory: NodeDirectory, node_id: NodeId) -> None:
-    found = _incarnation(directory)
+def _check_node_id(directory: NodeDirectory, node_id: NodeId) -> None:
+    found = _node_id_on(directory)
     if node_id and isinstance(found, str) and found != node_id:
         raise ActionRefused(f"the volume of {directory.name} holds {found}, not {node_id}")
 
 
-def _incarnation(directory: NodeDirectory) -> NodeId | Absent | Unknown:
+def _node_id_on(directory: NodeDirectory) -> NodeId | Absent | Unknown:
     try:
         identity = json.loads((directory.data / IDENTITY).read_bytes())
         node_id = identity["node_id"]
     except FileNotFoundError:
-        return ABSENT if _is_empty(directory) else Unknown(f"{directory.data} has content but no {IDENTITY}")
+        return ABSENT if _is_empty(directory) else Unknown(f"{directory.data} is not empty but has no {IDENTITY}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Unknown(f"{directory.data / IDENTITY} cannot be read: {error}")
     return node_id if isinstance(node_id, str) else f"{node_id:016x}"
@@ -85,7 +85,7 @@ def _is_empty(directory: NodeDirectory) -> bool:
     return not directory.data.is_dir() or not any(directory.data.iterdir())
 
 
-def _put_aside(directory: NodeDirectory) -> None:
+def _move_to_retired(directory: NodeDirectory) -> None:
     retired = directory.path / "retired"
     retired.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     number = 1 + max((int(entry.name) for entry in retired.iterdir() if entry.name.isdigit()), default=0)

@@ -1,1 +1,1 @@
-"""The reconcile loop of a local cluster."""
+"""The supervisor: the reconcile loop of a local cluster, in a background process."""

@@ -1,7 +1,6 @@
-"""The local side of the loop: processes for pods, folders for volumes and Secrets, one file for what it must remember.
+"""The runtime of the reconcile loop on one machine: processes as pods, directories as volumes and Secrets.
 
-Performs what the planner asks for and reports what it sees; it decides nothing. Every precondition of an action is
-checked again here, at the last moment.
+Observes and executes; decides nothing. Checks every precondition of an action again, immediately before it.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from collectionstore_local.processes.nodes import Node
-from collectionstore_local.processes.pods import PodView, explain
+from collectionstore_local.processes.node_process import Node
+from collectionstore_local.processes.node_records import Launch
+from collectionstore_local.processes.pod_view import PodView, explain
 from collectionstore_local.processes.port_allocation import HOST, node_ports
 from collectionstore_local.processes.probes import Probes
-from collectionstore_local.processes.records import Launch
 from collectionstore_local.state import volumes
 from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
-from collectionstore_local.state.event_journal import EventFile
-from collectionstore_local.state.facts import FactsFile, WorkloadFacts
+from collectionstore_local.state.event_journal import EventWriter
+from collectionstore_local.state.operator_state import OperatorStateFile, WorkloadState
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests.node_environment import PREFIX, Place, place_settings, spec_settings
 from collectionstore_operator.model.actions import (
@@ -65,22 +64,22 @@ class LocalRuntime:
         self._client = client
         self._node_command = node_command
         self._changed = changed
-        self._facts = FactsFile(directory.facts)
+        self._state = OperatorStateFile(directory.operator_state)
         self._credentials = Credentials(directory)
-        self._events = EventFile(directory.events)
+        self._events = EventWriter(directory.events)
         self._nodes: dict[int, Node] = {}
         self._pods = PodView()
         self._probes = Probes(client, changed)
         self._shown: tuple[int, ...] = ()
 
-    def take_over(self, *, start_wanted: bool) -> int:
-        """Begin a new epoch and adopt the nodes that run; start those that should when `start_wanted`.
+    def take_over(self, *, start_desired: bool) -> int:
+        """Begin a new epoch and adopt the nodes that run; start those that should when `start_desired`.
 
         Returns the epoch.
         """
-        facts = self._facts.change(epoch=self._facts.facts.epoch + 1)
+        facts = self._state.change(epoch=self._state.current.epoch + 1)
         for name in self._directory.node_names():
-            self._node(int(name.rpartition("-")[2])).recover(start_wanted=start_wanted)
+            self._node(int(name.rpartition("-")[2])).recover(start_desired=start_desired)
         return facts.epoch
 
     async def stop_nodes(self) -> None:
@@ -108,7 +107,7 @@ class LocalRuntime:
         """Look at processes, folders and nodes, after the workload has seen to its nodes."""
         self._keep_workload(desired)
         self._show_certificate()
-        facts = self._facts.facts
+        facts = self._state.current
         wanted = range(facts.workload.replicas) if facts.workload else ()
         ordinals = sorted({*self._nodes, *wanted, *self._ordinals_with_folder(desired)})
         urls = self._metrics_urls(desired)
@@ -116,7 +115,7 @@ class LocalRuntime:
         answers = await ask_nodes(self._client, urls)
         slots = tuple(self._slot(desired, ordinal, answers.get(ordinal, NOT_RUNNING)) for ordinal in ordinals)
         initialized = has_data((slot.node for slot in slots), recorded=facts.initialized)
-        facts = self._facts.change(initialized=initialized)
+        facts = self._state.change(initialized=initialized)
         workload = facts.workload
         return Observed(
             now=time.time(),
@@ -139,7 +138,7 @@ class LocalRuntime:
             case EnsureWorkload():
                 await self._ensure_workload(action, desired)
             case Bootstrap():
-                self._facts.change(bootstrap_node=action.node_id)
+                self._state.change(bootstrap_node=action.node_id)
                 await perform_on_nodes(action, observed, self._client)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._client)
@@ -207,22 +206,22 @@ class LocalRuntime:
         return Slot(ordinal=ordinal, pod=pod, node=explain(node, answer), volume=volumes.look(node.directory))
 
     def _establish_identity(self) -> None:
-        if not self._facts.facts.cluster_id:
-            self._facts.change(cluster_id=secrets.token_hex(8))
+        if not self._state.current.cluster_id:
+            self._state.change(cluster_id=secrets.token_hex(8))
 
     async def _ensure_workload(self, action: EnsureWorkload, desired: Desired) -> None:
-        workload = WorkloadFacts(replicas=action.replicas, revision=action.revision, settings=spec_settings(desired))
-        self._facts.change(workload=workload)
+        workload = WorkloadState(replicas=action.replicas, revision=action.revision, settings=spec_settings(desired))
+        self._state.change(workload=workload)
         self._keep_workload(desired)
         surplus = [node for ordinal, node in self._nodes.items() if ordinal >= action.replicas]
         await asyncio.gather(*(node.stop() for node in surplus))
 
     def _keep_workload(self, desired: Desired) -> None:
         """Have every node of the workload running, as a StatefulSet's controller does all by itself."""
-        workload = self._facts.facts.workload
+        workload = self._state.current.workload
         for ordinal in range(workload.replicas if workload is not None else 0):
-            if not self._node(ordinal).record.wanted:
-                self._node(ordinal).want(self._launch(desired, ordinal))
+            if not self._node(ordinal).record.should_run:
+                self._node(ordinal).ensure_running(self._launch(desired, ordinal))
 
     async def _retire_volume(self, action: RetireVolume, desired: Desired) -> None:
         node = self._node(action.ordinal)
@@ -239,7 +238,7 @@ class LocalRuntime:
             raise ActionRefused(f"the process of {self._node(ordinal).name} is not the one that was seen any more")
 
     def _launch(self, desired: Desired, ordinal: int) -> Launch:
-        facts = self._facts.facts
+        facts = self._state.current
         if facts.workload is None:
             raise InvariantViolated("a node is to be started before the workload is recorded")
         node = self._node(ordinal)

@@ -1,7 +1,7 @@
-"""The supervisor: the background process that keeps one local cluster as its resource says. Started by csctl.
+"""The supervisor: the background process that reconciles one local cluster with its resource. Started by csctl.
 
-It takes charge or ends at once, begins a new epoch, adopts the nodes that run, and goes round the loop. SIGTERM ends
-it and leaves the nodes running; the intent Stopped stops the nodes, the leader last, and then ends it.
+It acquires the supervisor lock or exits, begins a new epoch, adopts running nodes, and runs the reconcile loop. SIGTERM
+stops it and leaves the nodes running; the run state Stopped stops the nodes, the leader last, and then the supervisor.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from collectionstore_local.errors import ExitCode, LocalError
+from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.errors import LocalError
 from collectionstore_local.processes.port_allocation import HOST
 from collectionstore_local.state.directory import ClusterDirectory
-from collectionstore_local.state.intent import Intent, read_intent
-from collectionstore_local.state.supervisor_lock import AlreadySupervised, listen, take_charge
+from collectionstore_local.state.run_state import RunState, read_run_state
+from collectionstore_local.state.supervisor_lock import AlreadySupervised, acquire_supervisor_lock, listen_for_wakeups
 from collectionstore_local.supervisor.runtime import LocalRuntime
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.observability import logs
@@ -35,25 +36,25 @@ from collectionstore_operator.settings import InvalidSetting, Settings
 from collectionstore_telemetry.logs import LogLevels, attach_to_loop
 
 NAMESPACE: Final = "local"
-"""What stands for the namespace of local clusters in their series."""
+"""The namespace of local clusters in their metrics."""
 
 log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Runs the loop of one cluster until it is told to end."""
+    """Runs the reconcile loop of one cluster until it is stopped."""
 
     def __init__(self, directory: ClusterDirectory, settings: Settings, levels: LogLevels) -> None:
         self._directory = directory
         self._settings = settings
         self._levels = levels
-        self._ending = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Look after the cluster; returns after SIGTERM, or when the nodes were stopped as intended."""
+        """Reconcile the cluster; return after SIGTERM, or once the nodes are stopped for the run state Stopped."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ending.set)
+            loop.add_signal_handler(number, self._stopping.set)
         attach_to_loop(loop, self._levels)
         async with NodeClient() as client, contextlib.AsyncExitStack() as traces:
             runtime = LocalRuntime(
@@ -70,24 +71,24 @@ class Supervisor:
                 series=metrics.loop(NAMESPACE, self._directory.name),
                 trace=trace("", self._directory.name),
             )
-            stop_listening = listen(self._directory, self._on_poke)
+            stop_listening = listen_for_wakeups(self._directory, self._on_wake_up)
             try:
                 async with _served(registry, await _metrics_port(runtime)):
-                    metrics.leads(runtime.take_over(start_wanted=self._start_wanted()))
+                    metrics.leads(runtime.take_over(start_desired=self._should_start_nodes()))
                     metrics.show_loops(lambda: 1)
-                    await self._look_after(runtime)
+                    await self._run_until_stopped(runtime)
             finally:
                 stop_listening()
                 await runtime.release()
 
-    def _start_wanted(self) -> bool:
-        if read_intent(self._directory) is Intent.STOPPED:
-            self._ending.set()
-        return not self._ending.is_set()
+    def _should_start_nodes(self) -> bool:
+        if read_run_state(self._directory) is RunState.STOPPED:
+            self._stopping.set()
+        return not self._stopping.is_set()
 
-    async def _look_after(self, runtime: LocalRuntime) -> None:
+    async def _run_until_stopped(self, runtime: LocalRuntime) -> None:
         rounds = asyncio.create_task(self._reconciler.run())
-        ending = asyncio.create_task(self._ending.wait())
+        ending = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({rounds, ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -95,22 +96,23 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(rounds, ending, return_exceptions=True)
         gone = not self._directory.resource.exists()
-        if gone or read_intent(self._directory) is Intent.STOPPED:
-            # Nodes of a folder that somebody deleted must not run on, holding ports of a cluster that is no more.
+        if gone or read_run_state(self._directory) is RunState.STOPPED:
+            # Nodes of a directory that was deleted by hand must not keep running: they hold the ports of a cluster that
+            # no longer exists.
             await runtime.stop_nodes()
-            log.info("nodes.stopped", reason="the resource is gone" if gone else "asked to")
+            log.info("nodes.stopped", reason="the resource was deleted" if gone else "the run state is Stopped")
 
     def _on_change(self) -> None:
         self._reconciler.wake()
 
-    def _on_poke(self) -> None:
-        if read_intent(self._directory) is Intent.STOPPED:
-            self._ending.set()
+    def _on_wake_up(self) -> None:
+        if read_run_state(self._directory) is RunState.STOPPED:
+            self._stopping.set()
         self._reconciler.wake()
 
 
 async def _metrics_port(runtime: LocalRuntime) -> int | None:
-    """Return the port below the members' ports; None while the resource does not say which those are."""
+    """Return the port below the members' ports; None while the resource is missing or invalid."""
     try:
         desired = await runtime.desired()
     except InvalidResource:
@@ -120,7 +122,7 @@ async def _metrics_port(runtime: LocalRuntime) -> int | None:
 
 @contextlib.asynccontextmanager
 async def _served(registry: CollectorRegistry, port: int | None) -> AsyncIterator[None]:
-    """Serve /metrics meanwhile. The cluster is looked after without them too, when the port cannot be had."""
+    """Serve /metrics meanwhile. The cluster is reconciled without metrics if the port is in use."""
     app = web.Application()
     add_metrics(app, registry)
     runner = web.AppRunner(app, access_log=None)
@@ -150,7 +152,7 @@ def main() -> None:
         sys.exit(str(error))
     levels = logs.configure(level=settings.log_level, cluster=directory.name)
     try:
-        charge = take_charge(directory)
+        lock = acquire_supervisor_lock(directory)
     except AlreadySupervised as error:
         log.info("supervisor.unneeded", reason=str(error))
         return
@@ -161,7 +163,7 @@ def main() -> None:
         log.error("supervisor.failed", reason=str(error))
         sys.exit(int(ExitCode.FAILED))
     finally:
-        charge.close()
+        lock.close()
     log.info("supervisor.ended")
 
 

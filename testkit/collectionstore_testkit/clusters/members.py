@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectionstore_local.commands import lifecycle
-from collectionstore_local.commands.follow import read_status
 from collectionstore_local.faults import injection
-from collectionstore_local.processes import records
-from collectionstore_local.processes.records import NodeExit
+from collectionstore_local.processes import node_records
+from collectionstore_local.processes.node_records import NodeExit
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
+from collectionstore_local.state.published_status import read_status
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, send_signal
 
@@ -41,12 +41,12 @@ class Members:
 
     def running(self) -> list[str]:
         """Return the members whose process runs, paused ones included."""
-        return list(lifecycle.living_nodes(self.directory))
+        return list(lifecycle.running_nodes(self.directory))
 
     def last_exit(self, name: str) -> NodeExit | None:
         """Return how a member's process exited last; None if it runs or has never exited."""
-        record = records.load(self.directory.node(name))
-        return None if records.living_process(self.directory.node(name)) else record.last_exit
+        record = node_records.load(self.directory.node(name))
+        return None if node_records.running_process(self.directory.node(name)) else record.last_exit
 
     def is_ready(self) -> bool:
         """Return whether the reconcile loop reports condition Ready and an empty plan."""

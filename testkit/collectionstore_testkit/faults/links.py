@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from collectionstore_local.faults import injection, link_faults
-from collectionstore_local.faults.link_faults import ALL, LinkFault, Mode, Wanted
+from collectionstore_local.faults.link_faults import ALL, DesiredFaults, LinkFault, Mode
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.members import Members
 
@@ -23,13 +23,13 @@ class Links:
 
     def __init__(self, members: Members) -> None:
         self._directory = members.directory
-        self._wanted = Wanted(generation=0)
+        self._wanted = DesiredFaults(generation=0)
         self._changing = asyncio.Lock()
 
     def start_proxy(self) -> None:
         """Route all members through the proxy, which forwards everything. Blocks for a moment."""
-        with self._directory.edit():
-            self._wanted = injection.stand_proxy(self._directory)
+        with self._directory.edit_lock():
+            self._wanted = injection.ensure_proxy(self._directory)
 
     @asynccontextmanager
     async def faulty(self, *added: LinkFault) -> AsyncIterator[None]:
@@ -47,8 +47,8 @@ class Links:
     async def _change(self, change: Callable[[tuple[LinkFault, ...]], tuple[LinkFault, ...]]) -> None:
         async with self._changing:
             links = change(self._wanted.links)
-            self._wanted = Wanted(generation=self._wanted.generation + 1, links=links)
-            link_faults.write_wanted(self._directory, self._wanted)
+            self._wanted = DesiredFaults(generation=self._wanted.generation + 1, links=links)
+            link_faults.write_desired_faults(self._directory, self._wanted)
             try:
                 async with asyncio.timeout(PROXY_TIMEOUT_S):
                     while not self._in_force():  # noqa: ASYNC110 - the proxy answers by a file

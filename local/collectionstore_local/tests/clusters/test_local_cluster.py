@@ -1,4 +1,4 @@
-"""Stories of a local cluster, told to csctl, with fake nodes as processes and the real supervisor between them."""
+"""Scenarios of a local cluster, run by csctl with the real supervisor and fake nodes as processes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from collectionstore.cli.exit_codes import ExitCode
 from collectionstore_local.commands.cli import local
-from collectionstore_local.commands.follow import read_observed, read_status
 from collectionstore_local.commands.lifecycle import supervisor_pid
-from collectionstore_local.errors import ExitCode
+from collectionstore_local.processes.node_records import running_process
 from collectionstore_local.processes.port_allocation import HOST, taken_ports
-from collectionstore_local.processes.process import name_process
-from collectionstore_local.processes.records import living_process
+from collectionstore_local.processes.process import identify_process
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
+from collectionstore_local.state.published_status import read_observed, read_status
 from collectionstore_operator.settings import NODE_COMMAND
 
 pytestmark = pytest.mark.xdist_group("local_cluster")
@@ -37,7 +37,7 @@ PORTS = 27  # nine nodes
 
 
 class Project:
-    """A folder with a manifest, in which csctl is called."""
+    """A directory with a manifest, in which csctl runs."""
 
     def __init__(self, path: Path) -> None:
         self.file = path / "demo.yaml"
@@ -68,7 +68,7 @@ class Project:
 
     def pids(self) -> dict[str, int]:
         """Return the pid of every node that runs."""
-        found = {name: living_process(self.directory.node(name)) for name in self.directory.node_names()}
+        found = {name: running_process(self.directory.node(name)) for name in self.directory.node_names()}
         return {name: process.pid for name, process in found.items() if process is not None}
 
     def status(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def make_project(path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A folder without a cluster."""
+    """A directory without a cluster."""
     yield from make_project(tmp_path)
 
 
@@ -123,7 +123,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def running(started: Project) -> Project:
-    """A cluster of three that runs, shared by the tests that leave it as they found it."""
+    """A running cluster of three, shared by the tests that restore it."""
     started.write()
     assert "nothing to do" in started.up()
     return started
@@ -155,7 +155,7 @@ def test_cluster_comes_up_stays_up_and_goes_down(project: Project) -> None:
 
 
 def test_cluster_grows_and_shrinks(project: Project) -> None:
-    """3 to 5, to 1 and back to 5; the disks of those who left are kept and marked, and nobody starts on them again."""
+    """3 to 5, to 1 and back to 5; volumes of removed members are kept and marked, and no member starts on them."""
     project.up()
     output = project.csctl("scale", "--replicas", "5")
     assert "spec.replicas: 3 → 5" in output
@@ -181,7 +181,7 @@ def test_cluster_grows_and_shrinks(project: Project) -> None:
 
 
 def test_supervisor_that_ends_disturbs_no_node(project: Project) -> None:
-    """After kill -9 the next one adopts what runs, starts what does not, in a higher epoch; SIGTERM is harmless."""
+    """After kill -9 the next one adopts running nodes and starts the others, in a higher epoch; SIGTERM is harmless."""
     project.up()
     pids, before = project.pids(), read_observed(project.directory)
     end_supervisor(project, signal.SIGKILL)
@@ -213,7 +213,7 @@ def end_supervisor(project: Project, number: signal.Signals) -> None:
 
 
 def test_nodes_of_a_deleted_folder_are_stopped(project: Project) -> None:
-    """Somebody who deletes the state by hand does not leave processes behind that hold ports for ever."""
+    """Deleting the state by hand leaves no processes behind that hold ports."""
     project.up("--timeout", "0.1", code=ExitCode.TIMED_OUT)
     until(lambda: len(project.pids()) == 3)
     pids = project.pids().values()
@@ -223,11 +223,11 @@ def test_nodes_of_a_deleted_folder_are_stopped(project: Project) -> None:
         return not project.state.exists()
 
     until(deleted)
-    until(lambda: not any(name_process(pid) for pid in pids))
+    until(lambda: not any(identify_process(pid) for pid in pids))
 
 
 def test_node_that_refuses_its_disk_is_reported(project: Project) -> None:
-    """`up` gives up after its timeout, the loop goes on, and the status says which node and why."""
+    """`up` times out, the reconcile loop continues, and the status names the node and the reason."""
     node = StateDirectory.at(project.state).create_cluster("demo").node("demo-1")
     node.data.mkdir(parents=True)
     (node.data / "IDENTITY").write_text(json.dumps({"cluster_id": "other", "name": "other-1", "node_id": "7" * 16}))
@@ -253,7 +253,7 @@ def test_killed_node_is_back_soon(running: Project) -> None:
 
 
 def test_restart_goes_through_all_members_one_after_the_other(running: Project) -> None:
-    """Every process is a new one in the end, and the leader handed over before its turn."""
+    """Every process is replaced, and the leader transfers leadership before its turn."""
     pids = running.pids()
     output = running.csctl("restart")
     assert output.count("✓ RestartPod") == 3
@@ -263,7 +263,7 @@ def test_restart_goes_through_all_members_one_after_the_other(running: Project) 
 
 
 def test_replaced_member_is_another_incarnation(running: Project) -> None:
-    """The old disk is kept aside, and one joint change swaps the two."""
+    """The old volume is kept, and one joint change swaps the two."""
     node_ids = running.node_ids()
     assert "RetireVolume demo-1" in running.csctl("replace", "demo-1")
     after = running.node_ids()
@@ -272,7 +272,7 @@ def test_replaced_member_is_another_incarnation(running: Project) -> None:
 
 
 def test_bad_manifest_leaves_a_running_cluster_alone(running: Project) -> None:
-    """Also what may not change on a living cluster is refused with nothing done."""
+    """A change of an immutable field is refused, and nothing changes."""
     resource, pids = running.directory.resource.read_bytes(), running.pids()
     running.write(replicas=2)
     running.csctl("apply", "-f", str(running.file), code=ExitCode.INVALID_RESOURCE)
@@ -284,7 +284,7 @@ def test_bad_manifest_leaves_a_running_cluster_alone(running: Project) -> None:
 
 
 def test_plan_shows_what_would_happen_and_does_nothing(running: Project) -> None:
-    """The same planner, on the last look."""
+    """The same planner, on the last observation."""
     resource = running.directory.resource.read_bytes()
     running.write(replicas=5)
     output = running.csctl("plan", "-f", str(running.file))
@@ -309,7 +309,7 @@ def test_status_is_the_same_in_every_form(running: Project) -> None:
 
 
 def test_logs_of_all_are_merged_and_of_one_are_alone(running: Project) -> None:
-    """Lines are readable, in order of time, and say whose they are."""
+    """Lines are readable, ordered by time, and have their source."""
     everything = running.csctl("logs", "--tail", "1000")
     assert "action.performed action=Bootstrap" in everything
     moments = [line[:12] for line in everything.splitlines() if line[:2].isdigit()]
@@ -321,7 +321,7 @@ def test_logs_of_all_are_merged_and_of_one_are_alone(running: Project) -> None:
 
 
 def test_port_held_by_another_local_cluster_is_named_as_such(running: Project) -> None:
-    """Two clusters with the same ports are a likely mistake; the way out is told."""
+    """Two clusters with the same ports are a likely mistake; the message has the remedy."""
     other = running.file.with_name("other.yaml")
     other.write_text(running.file.read_text().replace("name: demo", "name: other"))
     output = running.csctl("up", "-f", str(other), code=ExitCode.PORT_TAKEN)
@@ -337,7 +337,7 @@ def test_clean_asks_first(running: Project) -> None:
 
 
 def test_taken_port_is_named_with_its_process_before_anything_starts(project: Project) -> None:
-    """The user learns which port, and which process holds it."""
+    """The message has the port and the process that holds it."""
     with socket.socket() as server:
         server.bind((HOST, project.base_port + 4))
         server.listen()
@@ -356,7 +356,7 @@ def test_taken_port_is_named_with_its_process_before_anything_starts(project: Pr
     ],
 )
 def test_bad_manifest_changes_nothing(project: Project, spec: dict[str, object], expected: str) -> None:
-    """File, path and what is allowed are told; not even a folder is made."""
+    """The message has file, field and what is allowed; not even a directory is created."""
     project.write(**spec)
     output = project.up(code=ExitCode.INVALID_RESOURCE)
     assert f"{project.file}:" in output

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from collectionstore_local.errors import ExitCode
+from collectionstore.cli.exit_codes import ExitCode
 from collectionstore_local.faults import link_faults
-from collectionstore_local.faults.link_faults import LinkFault, Mode, Wanted
+from collectionstore_local.faults.link_faults import DesiredFaults, LinkFault, Mode
 from collectionstore_local.faults.proxy import FaultProxy
 from collectionstore_local.processes.port_allocation import HOST
-from collectionstore_local.processes.process import is_paused, name_process
+from collectionstore_local.processes.process import identify_process, is_paused
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory, read_json, write_json
 from collectionstore_local.tests.clusters.test_local_cluster import Project, make_project, until
 
@@ -63,13 +63,13 @@ def test_pause_for_a_time_ends_by_itself(running: Project) -> None:
 
 
 def test_kill_tells_what_it_did_as_json_too(running: Project) -> None:
-    """CONT harms nobody; what KILL does is told elsewhere."""
+    """CONT is harmless; KILL is tested elsewhere."""
     told = json.loads(running.csctl("kill", "0", "--signal", "CONT", "-o", "json"))
     assert told == {"member": "demo-0", "signal": "SIGCONT", "pid": running.pids()["demo-0"]}
 
 
 def test_partition_stands_until_it_is_healed(running: Project) -> None:
-    """Both faults are told and shown; healing takes the routes back and ends the proxy."""
+    """Both faults are printed and shown; heal deletes the routes and stops the proxy."""
     node = running.directory.node("demo-1")
     assert "demo-0 ↔ all others: partitioned" in running.csctl("partition", "0")
     output = running.csctl("partition", "demo-1", "2", "--one-way", "--delay", "100ms", "-o", "json")
@@ -83,7 +83,7 @@ def test_partition_stands_until_it_is_healed(running: Project) -> None:
     assert report is not None
     assert sorted(read_json(node.routes)) == ["demo-0", "demo-2"]
     assert "ended: demo-0 ↔ all others: partitioned" in running.csctl("heal")
-    until(lambda: name_process(report.process.pid) != report.process)
+    until(lambda: identify_process(report.process.pid) != report.process)
     assert not node.routes.exists()
 
 
@@ -95,7 +95,7 @@ def test_later_fault_on_the_same_link_replaces_the_earlier_one(running: Project)
 
 
 def test_down_ends_every_fault_and_up_starts_without_any(running: Project) -> None:
-    """A paused node could not stop by itself; a partition would wait for the next start."""
+    """A paused node does not handle SIGTERM; a partition would persist until the next start."""
     running.csctl("partition", "2", "--corrupt")
     running.csctl("pause", "1")
     assert "3 nodes stopped" in running.csctl("down")
@@ -103,7 +103,7 @@ def test_down_ends_every_fault_and_up_starts_without_any(running: Project) -> No
     assert "demo is down" in running.csctl("partition", "2", code=ExitCode.NOT_FOUND)
     assert "does not run" in running.csctl("pause", "2", code=ExitCode.NOT_FOUND)
     # As a machine that lost its power leaves it.
-    link_faults.write_wanted(running.directory, Wanted(generation=7, links=(drop("demo-0", "*"),)))
+    link_faults.write_desired_faults(running.directory, DesiredFaults(generation=7, links=(drop("demo-0", "*"),)))
     running.up()
     assert "Faults in force" not in running.csctl("status")
     assert not running.directory.faults.exists()
@@ -114,7 +114,7 @@ def test_proxy_that_was_killed_is_reported_and_cleared_away(running: Project) ->
     report = link_faults.read_report(running.directory)
     assert report is not None
     os.kill(report.process.pid, signal.SIGKILL)
-    until(lambda: name_process(report.process.pid) != report.process)
+    until(lambda: identify_process(report.process.pid) != report.process)
     assert "the fault proxy has ended unasked" in running.csctl("status")
     assert "ended: demo-0 ↔ demo-1: connections reset" in running.csctl("heal")
     assert not running.directory.node("demo-0").routes.exists()
@@ -146,7 +146,7 @@ def drop(member: str, peer: str) -> LinkFault:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> ClusterDirectory:
-    """The folder of a cluster of two in which nothing runs."""
+    """The directory of a cluster of two without processes."""
     made = StateDirectory.at(tmp_path / "state").create_cluster("demo")
     resource = {
         "apiVersion": "collectionstore.io/v1alpha1",
@@ -167,8 +167,8 @@ def directory(tmp_path: Path) -> ClusterDirectory:
 
 @pytest.fixture
 async def proxy(directory: ClusterDirectory) -> AsyncIterator[asyncio.Task[None]]:
-    """A proxy that passes everything on so far."""
-    link_faults.write_wanted(directory, Wanted(generation=1))
+    """A proxy without faults."""
+    link_faults.write_desired_faults(directory, DesiredFaults(generation=1))
     task = asyncio.create_task(FaultProxy(directory, random.Random(1)).run())
     async with asyncio.timeout(DEADLINE_S):
         await done(directory, 1)
@@ -197,7 +197,7 @@ def open_links(directory: ClusterDirectory) -> set[str]:
 
 
 async def ask(directory: ClusterDirectory, source: str, target: str) -> bytes:
-    """Say hello on the way that a member takes to another, and return the answer, up to the end."""
+    """Send hello on the route of a member to another, and return the response up to the end."""
     host, _, port = read_json(directory.node(source).routes)[target].partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -211,7 +211,7 @@ async def ask(directory: ClusterDirectory, source: str, target: str) -> bytes:
 async def test_proxy_leads_members_to_each_other_and_meets_the_links_asked_for(
     directory: ClusterDirectory, proxy: asyncio.Task[None]
 ) -> None:
-    """demo-1 may not speak to demo-0 any more; the other way is open, and the report tells of its connection."""
+    """Requests of demo-1 to demo-0 are dropped; the other direction is open, and proxy.json has its connection."""
     counted = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -221,7 +221,7 @@ async def test_proxy_leads_members_to_each_other_and_meets_the_links_asked_for(
 
     servers = [await asyncio.start_server(serve, HOST, port) for port in (21381, 21386)]
     fault = LinkFault(member="demo-1", peer="demo-0", mode=Mode.RESET, one_way=True)
-    link_faults.write_wanted(directory, Wanted(generation=2, links=(fault,)))
+    link_faults.write_desired_faults(directory, DesiredFaults(generation=2, links=(fault,)))
     await done(directory, 2)
     with pytest.raises(ConnectionResetError):
         await ask(directory, "demo-1", "demo-0")
@@ -234,7 +234,7 @@ async def test_proxy_leads_members_to_each_other_and_meets_the_links_asked_for(
 
 
 async def test_member_that_joins_later_is_met_as_well(directory: ClusterDirectory, proxy: asyncio.Task[None]) -> None:
-    link_faults.write_wanted(directory, Wanted(generation=2, links=(drop("demo-0", "*"),)))
+    link_faults.write_desired_faults(directory, DesiredFaults(generation=2, links=(drop("demo-0", "*"),)))
     await done(directory, 2)
     directory.node("demo-2").path.mkdir()
     await eventually(directory.node("demo-2").routes.exists)
@@ -246,11 +246,11 @@ async def test_member_that_joins_later_is_met_as_well(directory: ClusterDirector
 async def test_proxy_ends_with_its_reason_to_be(
     directory: ClusterDirectory, proxy: asyncio.Task[None], end: str
 ) -> None:
-    """No fault outlives the wish for it, the cluster's intent to run, or the cluster's folder."""
+    """No fault outlives faults.json, the run state Running, or the directory of the cluster."""
     if end == "healed":
         directory.faults.unlink()
     elif end == "stopped":
-        write_json(directory.intent, {"run": "Stopped"})
+        write_json(directory.run_state, {"run": "Stopped"})
     else:
         directory.resource.unlink()
     await proxy

@@ -70,33 +70,6 @@ class Kube:
         """Return an object. Raises NotFound."""
         return await self._call("GET", kind, kind.path(namespace, name))
 
-    async def read(self, path: str, query: Mapping[str, str], *, bytes_max: int) -> bytes:
-        """Return what is at a path, whatever it is: a log, or what a pod answers. One try, for people who wait.
-
-        A pod's own refusals are its answer; those of the API server raise ApiError.
-        """
-        host = self._client.configuration.host
-        _, url, headers, _, _ = await self._client.param_serialize(
-            "GET", path, header_params={"Accept": "*/*"}, auth_settings=["BearerToken"], _host=host
-        )
-        url = f"{url}?{urlencode(query)}" if query else url
-        try:
-            response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
-                "GET", url, headers, None, _request_timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
-            )
-            async with response.response as answer:
-                content = bytearray()
-                async for chunk in answer.content.iter_any():
-                    content += chunk
-                    if len(content) >= bytes_max:
-                        break
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unavailable(f"GET {path}: {type(error).__name__}: {error}".rstrip(": ")) from error
-        refused = _status_in(bytes(content)) if response.status >= 300 else None
-        if refused is not None:
-            raise error_of(response.status, refused, f"GET {path}")
-        return bytes(content[:bytes_max])
-
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Body | None:
         """Return an object, None when there is none."""
         try:
@@ -278,15 +251,6 @@ def _decoded(content: bytes, status: int) -> Body:
     if status < 300:
         raise aiohttp.ClientPayloadError("the answer is no JSON object")
     return {"message": content[:200].decode(errors="replace")}
-
-
-def _status_in(content: bytes) -> Body | None:
-    """Return the API server's own refusal; None for what came from behind it."""
-    try:
-        decoded: Any = json.loads(content)
-    except ValueError:
-        return {"message": content[:200].decode(errors="replace")}
-    return decoded if isinstance(decoded, dict) and decoded.get("kind") == "Status" else None
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,1 @@
+"""What every csctl command shares: exit codes, error messages, options and terminal output."""

@@ -1,0 +1,98 @@
+"""A node's process in the planner's model: as a pod, with the kind of its failure."""
+
+from __future__ import annotations
+
+import time
+
+from collectionstore_local.processes.node_process import CANNOT_START, Node
+from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Unknown
+
+STARTING_S = 10.0
+"""For this long after its start, an unreachable node is reported as starting."""
+CRASHES = 3
+"""A process that ends this often in a row before it is stable counts as crashing; fewer may be an accident."""
+
+FAILURES = {
+    64: Failure.CONFIGURATION,
+    65: Failure.DISK,
+    69: Failure.CONFIGURATION,
+    74: Failure.DISK,
+    CANNOT_START: Failure.IMAGE,
+}
+
+
+class PodView:
+    """Turns nodes into pods, and records since when each is not ready.
+
+    Counted from the start of this supervisor at the earliest: a new one gives every node its grace time again.
+    """
+
+    def __init__(self) -> None:
+        self._unready_since: dict[str, float] = {}
+
+    def look(
+        self, node: Node, *, ready: bool, certificate_at: float, peer_address: str, http_address: str
+    ) -> Pod | Absent:
+        """Return the node's process as a pod; ABSENT for a node that neither runs nor should run."""
+        if not node.running and not node.record.should_run:
+            self._unready_since.pop(node.name, None)
+            return ABSENT
+        unready_s = self._unready_s(node.name, ready=ready)
+        failure = Failure.NONE if ready else failure_kind(node)
+        renewed = node.running and certificate_at > node.record.started_at
+        return Pod(
+            uid=self.uid(node),
+            running=node.running,
+            ready=ready,
+            revision=node.record.launch.revision if node.record.launch else "",
+            restarts=node.record.restarts,
+            unready_s=unready_s,
+            failure=failure,
+            detail="" if ready else failure_detail(node),
+            replace_requested=node.directory.replace_request.exists(),
+            restart_reason="its certificate was renewed after it started" if renewed else "",
+            peer_address=peer_address,
+            http_address=http_address,
+        )
+
+    def uid(self, node: Node) -> str:
+        """Return the uid of the process, a new one after each start; empty if none was started."""
+        process = node.record.process
+        if process is None or not (node.running or node.record.should_run):
+            return ""
+        return f"{process.boot_id[:8]}-{process.pid}-{process.start_ticks}"
+
+    def _unready_s(self, name: str, *, ready: bool) -> float:
+        if ready:
+            self._unready_since.pop(name, None)
+            return 0.0
+        now = time.monotonic()
+        return now - self._unready_since.setdefault(name, now)
+
+
+def explain(node: Node, answer: NodeStatus | Unknown) -> NodeStatus | Unknown:
+    """Return a node's response; if there is none because the node is starting, that reason."""
+    if isinstance(answer, NodeStatus) or not node.running:
+        return answer
+    if time.time() - node.record.started_at > STARTING_S:
+        return answer
+    last_exit = node.record.last_exit
+    return Unknown(f"it is starting again: {last_exit.reason}" if last_exit is not None else "it is starting")
+
+
+def failure_kind(node: Node) -> Failure:
+    """Return the kind of failure that the last exits of a node show."""
+    last_exit = node.record.last_exit
+    if last_exit is None or last_exit.code is None or node.quick_exits == 0:
+        return Failure.NONE
+    if last_exit.code in FAILURES:
+        return FAILURES[last_exit.code]
+    return Failure.CRASH if node.quick_exits >= CRASHES else Failure.NONE
+
+
+def failure_detail(node: Node) -> str:
+    """Return why a node ended last, and its log; empty if no failure is known."""
+    last_exit = node.record.last_exit
+    if last_exit is None or node.quick_exits == 0:
+        return ""
+    return f"{last_exit.reason}; see {node.directory.log}"

@@ -1,0 +1,61 @@
+"""The client alone: its wheel in an empty environment runs csctl, without the libraries of operator and node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+UNWANTED = {"kopf", "kubernetes", "rocksdict", "aiohttp", "collectionstore-operator", "collectionstore-node"}
+
+
+def uv() -> str:
+    """Return the uv that `make install` found or installed."""
+    found = shutil.which("uv") or shutil.which("uv", path=str(ROOT / ".venv-tools" / "bin"))
+    assert found is not None, "uv is missing: make install"
+    return found
+
+
+def run(*command: str | Path, allowed: int = 0) -> str:
+    """Run a program outside of the checkout's environment; return its output."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert done.returncode == allowed, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with only the client's wheel and what that depends on."""
+    folder = tmp_path_factory.mktemp("client")
+    run(uv(), "build", "--wheel", "--package", "collectionstore", "--out-dir", folder / "dist", ROOT)
+    (wheel,) = (folder / "dist").glob("collectionstore-*.whl")
+    run(uv(), "venv", folder / "venv")
+    run(uv(), "pip", "install", "--python", folder / "venv" / "bin" / "python", wheel)
+    return folder / "venv"
+
+
+def test_nothing_of_the_operator_or_the_node_is_installed(environment: Path) -> None:
+    lines = run(uv(), "pip", "list", "--python", environment / "bin" / "python", "--format", "freeze").splitlines()
+    installed = {line.partition("==")[0].lower() for line in lines}
+    assert "collectionstore" in installed
+    assert not installed & UNWANTED
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["report", "--help"]])
+def test_csctl_runs(environment: Path, arguments: list[str]) -> None:
+    assert "csctl" in run(environment / "bin" / "csctl", *arguments)
+
+
+def test_commands_of_other_packages_say_what_to_install(environment: Path) -> None:
+    csctl = environment / "bin" / "csctl"
+    assert "pip install collectionstore-local" in run(csctl, "local", "up", "-f", "x.yaml", allowed=1)
+    assert "pip install collectionstore-local" in run(csctl, "log-level", allowed=1)
+    assert "pip install collectionstore-local" in run(csctl, "report", allowed=1)
+    assert "pip install 'collectionstore[kubernetes]'" in run(csctl, "report", "demo", "-k", allowed=1)
