@@ -24,43 +24,59 @@ from aiohttp import web
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.ports import Diagnostics, TraceRequest
+from collectionstore_node.api.ports import Diagnostics
 from collectionstore_node.api.server import make_client_server, make_probe_server
 from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.credentials import keep_certificate
 from collectionstore_node.errors import NodeError
 from collectionstore_node.listening import listening, start_server
-from collectionstore_node.logs import SlowLog, Thresholds
-from collectionstore_node.logs.slow import OFF
+from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import (
     HttpSeries,
     ReplicaMetrics,
-    TracingSeries,
     TransportSeries,
     member_metrics,
     stored_series,
 )
-from collectionstore_node.replica import Driver, DriverSettings, MemberGauges, ProcessFacts, Replica
+from collectionstore_node.observability import (
+    export_certificate_expiry,
+    open_tracing,
+    request_tracing,
+    tracing_observer,
+)
+from collectionstore_node.part_settings import (
+    driver_settings,
+    peer_security,
+    process_facts,
+    slow_thresholds,
+    transport_identity,
+)
+from collectionstore_node.replica import (
+    Clocks,
+    Driver,
+    LocalMember,
+    MemberGauges,
+    PeerHandler,
+    RecordingObserver,
+    Replica,
+)
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.settings import Settings
 from collectionstore_node.storage import Database
 from collectionstore_node.tasks import cancelled
 from collectionstore_node.transport import (
-    PeerName,
     PeerSecurity,
-    Routes,
-    TlsContexts,
-    TlsFiles,
+    RouteOverrides,
     Transport,
+    TransportEnvironment,
+    TransportOptions,
     tcp_connector,
 )
 from collectionstore_telemetry.logs import LogLevels, attach_to_loop
 from collectionstore_telemetry.metrics import Exposition, Metrics, process_collectors
 from collectionstore_telemetry.profiling import Profiler
-from collectionstore_telemetry.tracing.lifecycle import exporting
 
 if TYPE_CHECKING:
-    from collectionstore_node.tracing.exporting import Exporting
     from collectionstore_node.tracing.spans import Tracing
 
 log = structlog.get_logger()
@@ -92,7 +108,7 @@ class Member(NamedTuple):
     """A member that was started: its parts, and the task that drives it until it fails or is cancelled."""
 
     driving: asyncio.Task[None]
-    driver: Driver
+    local: LocalMember
     replica: Replica
     transport: Transport
 
@@ -116,7 +132,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         gc.set_threshold(GC_THRESHOLD, 50, 100)
         if not await keep_certificate(stack, settings, stop):
             return
-        member = await start(stack, settings, database, _peer_security(settings), _this_machine(levels))
+        member = await start(stack, settings, database, peer_security(settings), _this_machine(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
             stack.push_async_callback(cancelled, routing)
@@ -150,52 +166,43 @@ async def start(
     metrics = member_metrics(enabled=settings.metrics == "Enabled")
     metrics.set_info("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
     counted = ReplicaMetrics(metrics)
-    open_traces = partial(_open_exporting, settings, TracingSeries(metrics))
-    exported = await stack.enter_async_context(exporting(settings.traces, open_traces))
-    tracing = exported.tracing if exported is not None else None
-    driver = Driver(
+    slow = SlowLog(slow_thresholds(settings), loop.time)
+    tracing = await open_tracing(stack, settings, metrics)
+    # From here on every object is complete when it is made, and knows only those made before it.
+    member = LocalMember(
         storage,
-        _driver_settings(settings),
+        driver_settings(settings),
         counted,
-        random=surroundings.random,
-        wall_ms=surroundings.wall_ms,
-        pause_clock=surroundings.clock,
-        tracing=tracing,
-        slow=SlowLog(_thresholds(settings), loop.time),
+        Clocks(surroundings.random, surroundings.wall_ms, surroundings.clock),
+        RecordingObserver(counted, slow, loop.time, tracing_observer(tracing)),
     )
+    stack.callback(member.close)
     transport = Transport(
-        cluster_id=settings.cluster_id,
-        node_id=storage.identity.node_id,
-        name=settings.name,
-        listen=(settings.peer_address.host, settings.peer_address.port),
-        advertise=settings.peer_advertise,
-        security=security,
-        spool=storage.spool,
-        handler=driver.inbound,
-        metrics=TransportSeries(metrics, counted.snapshots),
-        random=surroundings.random,
-        connector=surroundings.connector,
-        clock=surroundings.clock,
-        routes=Routes(settings.peer_routes),
+        transport_identity(settings, storage.identity.node_id),
+        PeerHandler(member),
+        security,
+        TransportSeries(metrics, counted.snapshots),
+        TransportOptions(storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportEnvironment(surroundings.random, surroundings.connector, surroundings.clock),
     )
-    driver.attach(transport)
+    driver = Driver(member, transport)
     stack.push_async_callback(driver.close)
-    replica = Replica(driver, transport, _facts(settings, surroundings.pid), counted)
-    MemberGauges(driver, transport, metrics)
+    replica = Replica(member, driver, transport, process_facts(settings, surroundings.pid))
+    MemberGauges(member, driver, transport, metrics)
     stack.push_async_callback(replica.close)
     stack.push_async_callback(transport.close)
     await listening(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
     stack.push_async_callback(cancelled, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
-    _show_certificates(metrics, transport, tls)
+    export_certificate_expiry(metrics, transport, tls)
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
-    diagnostics = Diagnostics(surroundings.levels, driver.slow, Profiler() if settings.profiling == "Enabled" else None)
+    diagnostics = Diagnostics(surroundings.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
-    return Member(driving, driver, replica, transport)
+    return Member(driving, member, replica, transport)
 
 
 def _this_machine(levels: LogLevels) -> Surroundings:
@@ -219,40 +226,6 @@ async def hand_over(replica: Replica) -> None:
         log.info("leadership.kept", reason=str(error))
 
 
-def _show_certificates(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:
-    name = "tls_certificate_expiry_timestamp_seconds"
-    metrics.gauge(name, "peers").set_function(lambda: transport.certificate_not_after.timestamp())
-    if clients is not None:
-        metrics.gauge(name, "clients").set_function(lambda: clients.not_after.timestamp())
-
-
-def _driver_settings(settings: Settings) -> DriverSettings:
-    tick_s = settings.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
-    return DriverSettings(
-        tick_s=tick_s,
-        heartbeat_ticks=TICKS_PER_HEARTBEAT,
-        election_ticks=round(settings.election_min_ms / 1000 / tick_s),
-        election_ticks_max=round(settings.election_max_ms / 1000 / tick_s),
-        snapshot_commands=settings.snapshot_commands,
-        snapshot_log_bytes=settings.snapshot_log_bytes,
-        pre_vote=settings.pre_vote == "Enabled",
-        check_quorum=settings.check_quorum == "Enabled",
-    )
-
-
-def _thresholds(settings: Settings) -> Thresholds:
-    def seconds(milliseconds: int) -> float:
-        return milliseconds / 1000 if milliseconds else OFF
-
-    return Thresholds(
-        write_s=seconds(settings.slow_write_ms),
-        read_s=seconds(settings.slow_read_ms),
-        fsync_s=seconds(settings.slow_fsync_ms),
-        apply_s=seconds(settings.slow_apply_ms),
-        http_s=seconds(settings.slow_http_ms),
-    )
-
-
 def _wakeful_clock() -> Callable[[], float]:
     """Return a monotonic clock that goes on while the machine sleeps, where there is one.
 
@@ -263,45 +236,6 @@ def _wakeful_clock() -> Callable[[], float]:
     if sys.platform == "linux":
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     return time.monotonic
-
-
-def _peer_security(settings: Settings) -> PeerSecurity:
-    directory = settings.tls_dir
-    files = TlsFiles(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
-    return TlsContexts(files, PeerName(settings.cluster_id, settings.name))
-
-
-def _facts(settings: Settings, pid: int) -> ProcessFacts:
-    return ProcessFacts(
-        version=__version__,
-        pid=pid,
-        peer_advertise=settings.peer_advertise,
-        client_advertise=settings.client_advertise,
-        client_address=str(settings.client_address),
-        peer_address=str(settings.peer_address),
-        metrics_address=str(settings.metrics_address),
-    )
-
-
-def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:
-    # Imported here, in a thread: half a second that a node without traces does not spend.
-    from collectionstore_node.tracing.exporting import SERVICE_NAME, open_exporting
-
-    resource = {
-        "service.name": SERVICE_NAME,
-        "service.namespace": settings.cluster_id,
-        "service.instance.id": settings.name,
-        "service.version": __version__,
-    }
-    return open_exporting(resource, series.count, spans_max=settings.traces.queue_spans_max)
-
-
-def _request_spans(tracing: Tracing | None) -> TraceRequest | None:
-    if tracing is None:
-        return None
-    from collectionstore_node.tracing.requests import serve
-
-    return partial(serve, tracing)
 
 
 async def _serve(
@@ -323,7 +257,7 @@ async def _serve(
         render_metrics=exposition.render,
         authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
         tls=tls is not None,
-        trace=_request_spans(tracing),
+        trace=request_tracing(tracing),
         diagnostics=diagnostics,
     )
     probes = make_probe_server(replica, limits, series, render_metrics=exposition.render)

@@ -1,4 +1,4 @@
-"""What the replica needs of a data directory. `storage.Database` has it; simulations put a faulty disk in its place."""
+"""The port to a data directory. `storage.Database` implements it; simulations put a faulty disk in its place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,40 @@ from pathlib import Path
 from typing import Protocol
 
 from collectionstore_node.raft.log_reader import LogReader
-from collectionstore_node.raft.messages import Entry, HardState, SnapshotMetadata
+from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata
 from collectionstore_node.statemachine.view import View, Writes
-from collectionstore_node.storage import Applied, Identity, SnapshotFile
+
+
+class MemberIdentity(Protocol):
+    """The member that a data directory belongs to."""
+
+    @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+
+    @property
+    def name(self) -> str:
+        """Name of the member; its certificate carries it."""
+
+    @property
+    def node_id(self) -> NodeId:
+        """The incarnation: drawn at random when the directory was created."""
+
+
+class ExportedSnapshot(Protocol):
+    """A finished snapshot file."""
+
+    @property
+    def path(self) -> Path:
+        """The file; the caller of `export_snapshot` deletes it."""
+
+    @property
+    def metadata(self) -> SnapshotMetadata:
+        """The last entry it covers, and the configuration applied there."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
 
 
 class Log(LogReader, Protocol):
@@ -53,10 +84,10 @@ class State(View, Protocol):
     """The state machine's data and how far it is applied, which change together."""
 
     @property
-    def applied(self) -> Applied:
+    def applied(self) -> SnapshotMetadata:
         """Where the state stands in the log."""
 
-    def commit(self, writes: Writes, applied: Applied) -> None:
+    def commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         """Store both in one batch, without a sync: the log can replay it."""
 
 
@@ -64,7 +95,7 @@ class Storage(Protocol):
     """A data directory."""
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> MemberIdentity:
         """Whose data this is."""
 
     @property
@@ -98,7 +129,7 @@ class Storage(Protocol):
     def whole_property(self, name: str) -> int:
         """Return a property of the whole RocksDB. For a thread."""
 
-    def export_snapshot(self, directory: Path) -> SnapshotFile:
+    def export_snapshot(self, directory: Path) -> ExportedSnapshot:
         """Write the state as of now to a file in `directory`. Blocks; for a thread."""
 
     def install_snapshot(self, path: Path) -> None:

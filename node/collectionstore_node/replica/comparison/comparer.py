@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -24,10 +24,8 @@ from collectionstore_node.replica.comparison.state_check import StateCheck
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
-from collectionstore_node.transport import PeerUnavailable, RequestLost
-
-if TYPE_CHECKING:
-    from collectionstore_node.transport import Transport
+from collectionstore_node.replica.transport_port import PeerTransport
+from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 log = structlog.get_logger()
 
@@ -37,7 +35,11 @@ ANSWER_S: Final = 1.0
 
 
 class Subject(Protocol):
-    """The member on whose behalf digests are compared: the driver."""
+    """The member on whose behalf digests are compared."""
+
+    @property
+    def suspicion(self) -> asyncio.Event:
+        """Set when another member says that the state of this one differs."""
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return what is known of the own state's digests; nothing while the state is being replaced."""
@@ -46,17 +48,17 @@ class Subject(Protocol):
         """Return a view of the core."""
 
     def quarantine(self, reason: str) -> None:
-        """Mark the data directory and end the member."""
+        """Fence the member: mark its data directory and end it."""
 
 
-class Comparing:
+class StateComparer:
     """The comparisons of one member. Belongs to the event loop; `failed` is told of bugs in here."""
 
     def __init__(
         self,
         own: NodeId,
         subject: Subject,
-        transport: Transport,
+        transport: PeerTransport,
         series: DigestSeries,
         *,
         silence_ticks_max: int,
@@ -78,11 +80,11 @@ class Comparing:
         self._patience = Patience()
         self._checks: dict[NodeId, StateCheck] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._examined_at = float("-inf")
 
     def start(self) -> None:
-        """Begin to compare whenever this member leads."""
-        self._spawn(self._lead(), "digests")
+        """Compare once a second while this member leads, and whenever another member suspects it."""
+        self._spawn(self._compare_while_leading(), "digests")
+        self._spawn(self._compare_when_suspected(), "digests of a suspect")
 
     async def close(self) -> None:
         """Stop."""
@@ -93,13 +95,6 @@ class Comparing:
     def checks(self) -> dict[NodeId, StateCheck]:
         """Return what the last comparisons showed of each member; empty unless this one leads."""
         return dict(self._checks)
-
-    def examine(self) -> None:
-        """Compare at once, because another member suspects this one; in the background, and at most once a second."""
-        now = self._clock()
-        if now - self._examined_at >= INTERVAL_S:
-            self._examined_at = now
-            self._spawn(self._examine(), "digests of a suspect")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -113,7 +108,7 @@ class Comparing:
 
     # Rounds
 
-    async def _lead(self) -> None:
+    async def _compare_while_leading(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
             if self._subject.raft_status().progress:
@@ -141,7 +136,18 @@ class Comparing:
             if node_id != self._own:
                 await self._tell(node_id)
 
-    async def _examine(self) -> None:
+    async def _compare_when_suspected(self) -> None:
+        """Compare at once when suspected; at most once a second, whatever other members claim."""
+        compared_at = float("-inf")
+        while True:
+            await self._subject.suspicion.wait()
+            self._subject.suspicion.clear()
+            now = self._clock()
+            if now - compared_at >= INTERVAL_S:
+                compared_at = now
+                await self._check_own_state()
+
+    async def _check_own_state(self) -> None:
         verdict = await self._compare()
         if self._own in verdict.diverged:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))

@@ -28,6 +28,7 @@ from collectionstore_node.errors import (
 )
 from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
+from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.statemachine.commands import Outcome
 
 if TYPE_CHECKING:
@@ -38,26 +39,11 @@ ENTRY_BYTES_MAX = 1 << 20
 
 
 @dataclass(slots=True)
-class Waiting:
-    """An encoded command and its caller. In seconds: `deadline` of the loop's time, `since` it came of `perf_counter`.
-
-    The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the
-    command is sampled.
-    """
-
-    command: bytes
-    deadline: float
-    future: asyncio.Future[Outcome]
-    since: float = 0.0
-    span: Span | None = None
-
-
-@dataclass(slots=True)
 class _Proposed:
     """An entry whose outcome is awaited, and when it was proposed."""
 
     term: Term
-    batch: list[Waiting]
+    batch: list[QueuedCommand]
     since: float
 
 
@@ -66,7 +52,7 @@ class Proposals:
 
     def __init__(self, *, waiting_max: int, loop: asyncio.AbstractEventLoop, series: ProposalSeries) -> None:
         self.waiting_max = waiting_max
-        self._waiting: list[Waiting] = []
+        self._waiting: list[QueuedCommand] = []
         self._proposed: dict[Index, _Proposed] = {}
         self._loop = loop
         self._series = series
@@ -91,15 +77,15 @@ class Proposals:
             self._series.failed["overloaded"].inc()
             raise Overloaded(f"{self.waiting_max} commands are waiting already")
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append(Waiting(command, deadline, future, perf_counter(), span))
+        self._waiting.append(QueuedCommand(command, deadline, future, perf_counter(), span))
         return future
 
-    def take(self) -> list[Waiting]:
+    def take(self) -> list[QueuedCommand]:
         """Return the commands of the next entry, in order of arrival, and forget them; empty when none wait.
 
         Commands whose caller has gone are dropped: they have not been proposed, so nothing is lost.
         """
-        batch: list[Waiting] = []
+        batch: list[QueuedCommand] = []
         size = taken = 0
         for waiting in self._waiting:
             if batch and (len(batch) >= ENTRY_COMMANDS_MAX or size + len(waiting.command) > ENTRY_BYTES_MAX):
@@ -111,7 +97,7 @@ class Proposals:
         del self._waiting[:taken]
         return batch
 
-    def proposed(self, index: Index, term: Term, batch: list[Waiting], size_bytes: int) -> None:
+    def proposed(self, index: Index, term: Term, batch: list[QueuedCommand], size_bytes: int) -> None:
         """Remember who waits for the entry at (`index`, `term`), of `size_bytes`."""
         self._series.proposed.inc(len(batch))
         self._series.entry_commands.observe(len(batch))
@@ -151,7 +137,7 @@ class Proposals:
         for one in waiting:
             self.refuse([one], error())
 
-    def refuse(self, batch: Sequence[Waiting], error: NotNow) -> None:
+    def refuse(self, batch: Sequence[QueuedCommand], error: NotNow) -> None:
         """Fail what was taken and could not be proposed."""
         self._fail(batch, _reason(error), error)
 
@@ -175,7 +161,7 @@ class Proposals:
             self._fail(proposed.batch, "unknown", OutcomeUnknown("the node is stopping"))
         self._proposed.clear()
 
-    def _fail(self, batch: Sequence[Waiting], reason: str, error: NodeError) -> None:
+    def _fail(self, batch: Sequence[QueuedCommand], reason: str, error: NodeError) -> None:
         failed = self._series.failed[reason]
         for waiting in batch:
             if not waiting.future.done():

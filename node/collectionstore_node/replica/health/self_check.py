@@ -14,7 +14,7 @@ import structlog
 
 from collectionstore_node.metrics import WatchdogSeries
 from collectionstore_node.replica.health.watchdog import Finding, Watchdog
-from collectionstore_node.replica.persistence.log_writer import Disk
+from collectionstore_node.replica.persistence.log_writer import LogWriter
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ class SelfCheck:
 
     def __init__(
         self,
-        disk: Disk,
+        log_writer: LogWriter,
         series: WatchdogSeries,
         *,
         limit_s: float,
@@ -35,7 +35,7 @@ class SelfCheck:
         clock: Callable[[], float],
         step_down: Callable[[], bool],
     ) -> None:
-        self._disk = disk
+        self._log_writer = log_writer
         self._series = series
         self._clock = clock
         self._step_down = step_down
@@ -72,7 +72,7 @@ class SelfCheck:
             self._tell(slow)
 
     def _sync_age_s(self) -> float | None:
-        since = self._disk.syncing_since
+        since = self._log_writer.syncing_since
         return None if since is None else self._loop.time() - since
 
     def _tell(self, finding: Finding) -> None:

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from collectionstore_node.raft.messages import Entry, EntryKind, Index, Term
-from collectionstore_node.replica.consensus.proposals import Waiting
+from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.statemachine.commands import SpanContext, span_contexts
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ class EntrySpans:
         return len(self._ways)
 
     @staticmethod
-    def contexts(batch: Sequence[Waiting]) -> list[SpanContext]:
+    def contexts(batch: Sequence[QueuedCommand]) -> list[SpanContext]:
         """Return what an entry made of `batch` must carry: nothing unless a command of it is sampled."""
         return [(at, waiting.span.carried) for at, waiting in enumerate(batch) if waiting.span is not None]
 
-    def proposed(self, index: Index, term: Term, batch: Sequence[Waiting]) -> None:
+    def proposed(self, index: Index, term: Term, batch: Sequence[QueuedCommand]) -> None:
         """Commands left the queue and are the entry at (`index`, `term`)."""
         now = perf_counter()
         spans = [waiting.span for waiting in batch if waiting.span is not None]

@@ -13,25 +13,25 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError, NotLeader, OutcomeUnknown
 from collectionstore_node.metrics import ForwardingSeries
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica.consensus.proposals import Waiting
+from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.replica.observation.command_spans import end_with
 from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, raised
+from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.statemachine.commands import Outcome
-from collectionstore_node.transport import PeerUnavailable, RequestLost
+from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
-    from collectionstore_node.transport import Transport
 
 
 class Forwarder:
     """Groups commands by leader and loop turn. Belongs to the event loop."""
 
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop, series: ForwardingSeries) -> None:
+    def __init__(self, transport: PeerTransport, loop: asyncio.AbstractEventLoop, series: ForwardingSeries) -> None:
         self._transport = transport
         self._series = series
         self._loop = loop
-        self._groups: dict[NodeId, list[Waiting]] = {}
+        self._groups: dict[NodeId, list[QueuedCommand]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def propose(
@@ -47,7 +47,7 @@ class Forwarder:
             self._loop.call_soon(self._flush, leader)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._series.sent.inc()
-        group.append(Waiting(command, deadline, future, span=span))
+        group.append(QueuedCommand(command, deadline, future, span=span))
         if span is not None:
             end_with(span, future)
         return future
@@ -63,7 +63,7 @@ class Forwarder:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, leader: NodeId, group: list[Waiting]) -> None:
+    async def _send(self, leader: NodeId, group: list[QueuedCommand]) -> None:
         timeout_s = max(waiting.deadline for waiting in group) - self._loop.time()
         contexts = tuple((at, one.span.carried) for at, one in enumerate(group) if one.span is not None)
         payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts))
@@ -96,7 +96,7 @@ class Forwarder:
         _fail(group, error)
 
 
-def _fail(group: list[Waiting], error: NodeError) -> None:
+def _fail(group: list[QueuedCommand], error: NodeError) -> None:
     for waiting in group:
         if not waiting.future.done():
             waiting.future.set_exception(error)

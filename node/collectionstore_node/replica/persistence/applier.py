@@ -12,7 +12,14 @@ from typing import NamedTuple
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.metrics import DiskSeries
-from collectionstore_node.raft.messages import Configuration, Entry, EntryKind, chain_hash, decode_change
+from collectionstore_node.raft.messages import (
+    Configuration,
+    Entry,
+    EntryKind,
+    SnapshotMetadata,
+    chain_hash,
+    decode_change,
+)
 from collectionstore_node.replica.persistence.checkpoints import CHECKPOINT_ENTRIES, Checkpoint, Checkpoints
 from collectionstore_node.replica.storage_port import State
 from collectionstore_node.statemachine.apply import apply_batch
@@ -22,7 +29,6 @@ from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.members import MembershipRecord, apply_membership, read_membership
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay, Writes
-from collectionstore_node.storage import Applied
 
 
 class Result(NamedTuple):
@@ -40,14 +46,26 @@ class Applier:
         self._series = series
         self.reload()
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the state is being replaced by a snapshot: it must not be read until `reload`."""
+        return self._suspended
+
+    def suspend(self) -> None:
+        """A snapshot begins to replace the state, in a thread."""
+        self._suspended = True
+
     def reload(self) -> None:
-        """Read anew what is kept in memory: the state was replaced by a snapshot."""
+        """Read what is kept in memory from the state, at the start and after a snapshot has replaced it."""
+        self._suspended = False
         self.record: MembershipRecord = read_membership(self._state)
         self.revision: int = read_revision(self._state)
         self._checkpoints = Checkpoints()
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Return the digests of the state that are known, with the one it has now."""
+        """Return the digests of the state that are known, with the current one; none while a snapshot replaces it."""
+        if self._suspended:
+            return ()
         return self._checkpoints.with_head(self._state.applied.index, read_digest(self._state))
 
     def apply(self, committed: tuple[Entry, ...], activate: Callable[[Entry], Configuration]) -> list[Result]:
@@ -72,7 +90,7 @@ class Applier:
             if entry.index % CHECKPOINT_ENTRIES == 0:
                 passed.append(Checkpoint(entry.index, read_digest(overlay)))
         last = committed[-1]
-        applied = Applied(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
+        applied = SnapshotMetadata(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
         self._commit(overlay.writes, applied)
         self.record = record
         for one in passed:
@@ -81,14 +99,14 @@ class Applier:
         self.revision = read_revision(overlay)
         return results
 
-    def _commit(self, writes: Writes, applied: Applied) -> None:
+    def _commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         started = time.perf_counter()
         self._state.commit(writes, applied)
         self._series.state_seconds.observe(time.perf_counter() - started)
         self._series.state_bytes.observe(sum(len(key) + len(value or b"") for key, value in writes.values.items()))
 
 
-def _check_history(applied: Applied, entries: tuple[Entry, ...]) -> None:
+def _check_history(applied: SnapshotMetadata, entries: tuple[Entry, ...]) -> None:
     """Raise `InvariantViolated` unless `entries` continue what was applied. Costs one hash of their data."""
     index, chain = applied.index, applied.chain
     for entry in entries:

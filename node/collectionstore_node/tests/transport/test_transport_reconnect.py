@@ -53,7 +53,7 @@ async def test_a_replaced_member_that_is_given_up_does_not_hide_its_successor(ma
     one.transport.set_peers([two.address, successor.address])
     await eventually(lambda: one.connected(successor))
     one.transport.set_peers([successor.address])
-    await eventually(lambda: not one.transport._closing)
+    await eventually(lambda: not one.transport._peers._closing)
     assert one.metrics.peer("n2").up == 1
     assert "n2" not in one.metrics.forgotten
 
@@ -117,7 +117,7 @@ async def test_removed_peer_is_no_longer_dialled(pair: tuple[Node, Node]) -> Non
     one.transport.set_peers([])
     assert one.transport.peers() == ()
     assert one.metrics.forgotten == ["n2"]
-    await eventually(lambda: len(two.transport._receiver.heard_from()) == 0)
+    await eventually(lambda: len(two.transport._listener.connected()) == 0)
 
 
 async def test_aged_connection_is_renewed_without_a_gap(make_node: MakeNode) -> None:

@@ -18,7 +18,7 @@ _TEXT_BYTES_MAX: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class CloseReason:
     """How a connection ended. `code` is None when the socket broke without a word."""
 
     code: int | None
@@ -26,17 +26,17 @@ class Ending:
     by_peer: bool
 
     @property
-    def orderly(self) -> bool:
+    def graceful(self) -> bool:
         """Whether it ended as part of normal operation."""
         return self.code in (CloseCode.DONE, CloseCode.SHUTTING_DOWN, CloseCode.ROTATED, CloseCode.SUPERSEDED)
 
     def __str__(self) -> str:
         if self.code is None:
             return self.detail
-        return f"{code_name(self.code)}: {self.detail}" if self.detail else code_name(self.code)
+        return f"{close_code_name(self.code)}: {self.detail}" if self.detail else close_code_name(self.code)
 
 
-def code_name(code: int) -> str:
+def close_code_name(code: int) -> str:
     """Return a close code as it is logged and counted."""
     try:
         return CloseCode(code).name.lower()
@@ -44,9 +44,9 @@ def code_name(code: int) -> str:
         return f"websocket_{code}"
 
 
-def ending_of(task: asyncio.Task[Ending]) -> Ending:
+def close_reason_of(task: asyncio.Task[CloseReason]) -> CloseReason:
     """Return how a finished `Connection.run` ended, also when its task was cancelled."""
-    return Ending(None, "cancelled", by_peer=False) if task.cancelled() else task.result()
+    return CloseReason(None, "cancelled", by_peer=False) if task.cancelled() else task.result()
 
 
 async def close_socket(socket: WebSocket, code: CloseCode, detail: str, timeout_s: float) -> None:

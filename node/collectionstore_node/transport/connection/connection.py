@@ -1,12 +1,12 @@
-"""One authenticated WebSocket between two nodes, dialled or accepted: reading, writing, pings, silence, closing.
+"""One authenticated WebSocket between two nodes, dialed or accepted: reading, writing, pings, silence, closing.
 
-Two tasks per connection: the reader is whoever awaits `run`, the writer empties the frame sources. Nothing here
-creates a task per message or per frame.
+Two tasks per connection: the caller of `run` reads, a task of its own writes what the frame sources hold. No task is
+created per message or per frame.
 
 Invariants:
 - frames are handed on in the order received, by a plain call: backpressure is the socket's, not a queue's;
 - a ping is written before anything that is still queued, so that a long queue does not look like a dead peer;
-- `run` returns how the connection ended and never raises for a broken socket or a misbehaving peer.
+- `run` returns why the connection closed and never raises for a broken socket or a misbehaving peer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ import structlog
 from aiohttp import ClientError, WebSocketError, WSMsgType
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection.close_reason import Ending, WebSocket, close_socket
-from collectionstore_node.transport.settings import TransportSettings
-from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
+from collectionstore_node.transport.connection.context import ConnectionContext
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import (
     HEADER_BYTES,
@@ -51,45 +50,39 @@ _STAMP = struct.Struct(">Q")
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Who is on the other end, as checked in the greeting."""
+    """Who is on the other end, as verified in the handshake."""
 
     node_id: NodeId
     name: str
     address: str
     purpose: Purpose
-    dialled_from: str = ""
-    """IP address, where it dialled and has one."""
+    dialed_from: str = ""
+    """IP address, when it dialed and has one."""
 
 
 class Connection:
-    """A connection after its greeting."""
+    """A connection after its handshake."""
 
     def __init__(
         self,
+        context: ConnectionContext,
         socket: WebSocket,
         remote: Remote,
-        traffic: Traffic,
-        settings: TransportSettings,
-        registry: dict[Connection, None],
-        clock: Callable[[], float],
         *,
         pings: bool,
     ) -> None:
-        """`registry` holds the connections that are running; whoever keeps it calls `beat` on all of them.
-        `clock` is monotonic, in seconds.
+        """With `pings` this side pings and measures: the dialer does, since what it sends is what is measured.
 
-        With `pings` this side pings and measures: the dialer's, since what it sends is what is measured. The other
-        side hears the pings.
+        The other side notices by the pings that the dialer lives.
         """
         self.remote = remote
-        self.traffic = traffic
-        self._clock = clock
-        self.opened_at = clock()
-        self.sources: Sequence[FrameSource] = ()
-        """Emptied by the writer, each in turn; call `wake` after putting something in."""
+        self.traffic = context.traffic_of(remote.name)
+        self._clock = context.clock
+        self.opened_at = context.clock()
+        self._sources: Sequence[FrameSource] = ()
         self._socket = socket
-        self._settings = settings
-        self._registry = registry
+        self._settings = context.settings
+        self._running = context.running
         self._heard_at = self.opened_at
         self._pings = pings
         self._ping_due = pings
@@ -98,26 +91,28 @@ class Connection:
         """Whether the next pong answers a ping that is not measured."""
         self._waiter: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
-        self._ending: Ending | None = None
+        self._ending: CloseReason | None = None
         self._closing: asyncio.Task[None] | None = None
         prefer_latency(socket)
 
     @property
-    def dialled(self) -> bool:
+    def dialed(self) -> bool:
         """Whether this side opened it."""
         return self._pings
 
-    async def run(self, on_frame: FrameHandler) -> Ending:
-        """Read and write until the end. `on_frame` gets every frame but pings and pongs.
+    async def run(self, on_frame: FrameHandler, sources: Sequence[FrameSource] = ()) -> CloseReason:
+        """Read and write until the connection closes. `on_frame` gets every frame but pings and pongs.
 
-        Cancelling closes the socket as well.
+        The writer takes frames from `sources`, each in turn; call `wake` after putting something in. Cancelling closes
+        the socket as well.
         """
-        self._registry[self] = None
+        self._sources = sources
+        self._running[self] = None
         writer = asyncio.create_task(self._write_all(), name=f"write-{self.remote.name}")
         try:
             return await self._read_all(on_frame)
         finally:
-            self._registry.pop(self, None)
+            self._running.pop(self, None)
             writer.cancel()
             if self._closing is not None:
                 await self._closing
@@ -125,6 +120,10 @@ class Connection:
                 await self._close(CloseCode.SHUTTING_DOWN, "cancelled")
             await asyncio.gather(writer, return_exceptions=True)
             self._idle.set()
+
+    def limit_to(self, sources: Sequence[FrameSource]) -> None:
+        """Take frames from `sources` only, from the next frame on."""
+        self._sources = sources
 
     async def write(self, frame: bytes, *, messages: int = 0) -> None:
         """Write one frame; waits while the peer does not take more. Raises `OSError` when the socket is gone."""
@@ -168,7 +167,7 @@ class Connection:
         """Return when all that was queued is written or lost; bound the wait, a stuck peer makes it endless."""
         await self._idle.wait()
 
-    async def _read_all(self, on_frame: FrameHandler) -> Ending:
+    async def _read_all(self, on_frame: FrameHandler) -> CloseReason:
         try:
             while True:
                 message = await self._socket.receive()
@@ -189,7 +188,7 @@ class Connection:
         except Refused as error:
             return await self._end_now(error.code, error.detail)
         except (OSError, ClientError) as error:
-            return self._ended(Ending(None, f"connection lost ({error})", by_peer=True))
+            return self._ended(CloseReason(None, f"connection lost ({error})", by_peer=True))
         except Exception:
             # A bug in a handler must not look like a network fault, nor take the server down.
             log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
@@ -212,30 +211,30 @@ class Connection:
         else:
             self.traffic.round_trip(max(elapsed_s, 0.0))
 
-    def _stopped(self, kind: WSMsgType, data: object, extra: object) -> Ending:
+    def _stopped(self, kind: WSMsgType, data: object, extra: object) -> CloseReason:
         """Return how it ended, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
         if kind is WSMsgType.CLOSE and isinstance(data, int):
-            return self._ended(Ending(data, extra if isinstance(extra, str) else "", by_peer=True))
+            return self._ended(CloseReason(data, extra if isinstance(extra, str) else "", by_peer=True))
         if isinstance(data, WebSocketError):
             # Longer than any frame, or broken WebSocket framing; aiohttp has closed it with its own code.
-            return self._ended(Ending(CloseCode.PROTOCOL, str(data), by_peer=False))
+            return self._ended(CloseReason(CloseCode.PROTOCOL, str(data), by_peer=False))
         if kind is WSMsgType.TEXT:
             raise Refused(CloseCode.PROTOCOL, "a WebSocket text message")
-        return self._ended(Ending(None, "connection lost", by_peer=True))
+        return self._ended(CloseReason(None, "connection lost", by_peer=True))
 
-    def _ended(self, ending: Ending) -> Ending:
+    def _ended(self, ending: CloseReason) -> CloseReason:
         """Keep the first ending: a close from here comes back as an end of stream."""
         if self._ending is None:
             self._ending = ending
         return self._ending
 
-    async def _end_now(self, code: CloseCode, detail: str) -> Ending:
-        ending = self._ended(Ending(code, detail, by_peer=False))
+    async def _end_now(self, code: CloseCode, detail: str) -> CloseReason:
+        ending = self._ended(CloseReason(code, detail, by_peer=False))
         await self._close(code, detail)
         return ending
 
     async def _close(self, code: CloseCode, detail: str) -> None:
-        self._ended(Ending(code, detail, by_peer=False))
+        self._ended(CloseReason(code, detail, by_peer=False))
         await close_socket(self._socket, code, detail, self._settings.close_timeout_s)
 
     async def _write_all(self) -> None:
@@ -259,7 +258,7 @@ class Connection:
     async def _write_some(self) -> bool:
         """Write one frame of each source and return whether there was any."""
         wrote = False
-        for source in self.sources:
+        for source in self._sources:
             batch = source.take(self._settings.frame_bytes_target)
             if batch is not None:
                 wrote = True

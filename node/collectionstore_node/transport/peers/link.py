@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from collectionstore_node.transport.addresses import PeerAddress
-from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.connection import Connection
-from collectionstore_node.transport.requests.client import Calls
+from collectionstore_node.transport.requests.client import RequestClient
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import Frame, FrameKind
@@ -29,17 +29,16 @@ class Link:
         """`messages` is the peer's queue; `on_renew` is called when the other side asks for a new connection."""
         self.connection = connection
         self.address = address
-        self.calls = Calls(connection.wake, settings)
+        self.calls = RequestClient(connection.wake, settings)
         self._settings = settings
         self._on_renew = on_renew
-        connection.sources = (self.calls, messages)
-        self.task: asyncio.Task[Ending] = asyncio.create_task(
-            connection.run(self._on_frame), name=f"read-{address.name}"
+        self.task: asyncio.Task[CloseReason] = asyncio.create_task(
+            connection.run(self._on_frame, (self.calls, messages)), name=f"read-{address.name}"
         )
 
     def detach(self) -> None:
         """Leave the peer's queue to another connection; the requests made here are still answered here."""
-        self.connection.sources = (self.calls,)
+        self.connection.limit_to((self.calls,))
 
     async def retire(self) -> None:
         """Close after the answers that are owed have come, for a bounded time."""

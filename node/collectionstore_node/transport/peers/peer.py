@@ -20,19 +20,19 @@ import structlog
 from collectionstore_node.raft.messages import Message
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
 from collectionstore_node.transport.backoff import Backoff
-from collectionstore_node.transport.connection.close_reason import ending_of
+from collectionstore_node.transport.connection.close_reason import close_reason_of
 from collectionstore_node.transport.connection.connection import Connection
+from collectionstore_node.transport.connection.context import ConnectionContext
 from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
 from collectionstore_node.transport.failures import PeerUnavailable
 from collectionstore_node.transport.handler import TransportHandler
-from collectionstore_node.transport.log_once import Reported
+from collectionstore_node.transport.log_once import LogOnce
 from collectionstore_node.transport.peers.link import Link
-from collectionstore_node.transport.settings import OVERAGE, TransportSettings
-from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.settings import OVERAGE
 from collectionstore_node.transport.wire.close_codes import CloseCode
 from collectionstore_node.transport.wire.frames import FrameKind
 from collectionstore_node.transport.wire.handshake import Purpose
-from collectionstore_node.transport.wire.send_queue import Lane
+from collectionstore_node.transport.wire.send_queue import SendQueue
 
 log = structlog.get_logger()
 
@@ -47,28 +47,27 @@ class Peer:
         address: PeerAddress,
         dialer: Dialer,
         handler: TransportHandler,
-        traffic: Traffic,
-        settings: TransportSettings,
+        context: ConnectionContext,
         random: Callable[[], float],
-        clock: Callable[[], float],
     ) -> None:
-        """Start dialling at once; `close` ends it. `clock` is monotonic, in seconds."""
+        """Start dialing at once; `close` ends it. `random` is in [0, 1) and spreads retries and renewals."""
+        settings = context.settings
         self.address = address
-        self.traffic = traffic
+        self.traffic = traffic = context.traffic_of(address.name)
         self._dialer = dialer
         self._handler = handler
         self._settings = settings
         self._random = random
-        self._clock = clock
-        self._queue = Lane(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
+        self._clock = context.clock
+        self._queue = SendQueue(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
         self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random)
         self._link: Link | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._accepting = True
         self._closed = False
         self._problem: str | None = None
-        self._reported = Reported()
-        self._telling = False
+        self._logged = LogOnce()
+        self._reporting = False
         self._rotate_at = float("inf")
         self._nudged = asyncio.Event()
         traffic.metrics.connected(0)
@@ -168,10 +167,10 @@ class Peer:
         self.traffic.metrics.send_failed()
         if self._link is None:
             self._problem = str(error)
-            self._tell_failure(error)
+            self._log_failure(error)
             self._dropped(self._queue.clear())
             return
-        if self._reported.first("peer.not_renewed", reason := str(error)):
+        if self._logged.first("peer.not_renewed", reason := str(error)):
             log.warning("peer.not_renewed", peer=self._name, node_id=self._id, address=self._at, reason=reason)
         age_s = self._clock() - self._link.connection.opened_at
         if age_s > self._settings.connection_age_max_s * OVERAGE:
@@ -200,7 +199,7 @@ class Peer:
         self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
         if previous is None:
             self.traffic.metrics.connected(1)
-            if self._reported.first("peer.connected", "dialled"):
+            if self._logged.first("peer.connected", "dialled"):
                 log.info("peer.connected", peer=self._name, node_id=self._id, address=self._at)
 
     async def _until_renewal(self) -> None:
@@ -221,17 +220,17 @@ class Peer:
         if self._link is not link:
             return
         self._link = None
-        ending = ending_of(link.task)
+        ending = close_reason_of(link.task)
         self.traffic.metrics.connected(0)
-        if not ending.orderly:
+        if not ending.graceful:
             self.traffic.metrics.send_failed()
         if self._settled(link.connection):
             self._backoff.reset()
-            self._reported = Reported()
+            self._logged = LogOnce()
         self._problem = str(ending)
-        self._tell_ending(self._problem, orderly=ending.orderly)
+        self._log_disconnect(self._problem, orderly=ending.graceful)
         self._dropped(self._queue.clear())
-        self._tell_unreachable()
+        self._report_unreachable()
         self._nudged.set()
 
     def _settled(self, connection: Connection) -> bool:
@@ -249,7 +248,7 @@ class Peer:
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
-    # What is logged: once until a connection has lasted
+    # Logging: each problem once, until a connection has lasted
 
     @property
     def _name(self) -> str:
@@ -263,16 +262,16 @@ class Peer:
     def _at(self) -> str:
         return self.address.address
 
-    def _tell_failure(self, error: DialFailed) -> None:
+    def _log_failure(self, error: DialFailed) -> None:
         reason = str(error)
         if error.refused:
-            if self._reported.first("peer.refused", reason):
+            if self._logged.first("peer.refused", reason):
                 log.warning("peer.refused", peer=self._name, node_id=self._id, address=self._at, reason=reason)
-        elif self._reported.first("peer.unreachable", reason):
+        elif self._logged.first("peer.unreachable", reason):
             log.warning("peer.unreachable", peer=self._name, node_id=self._id, address=self._at, reason=reason)
 
-    def _tell_ending(self, reason: str, *, orderly: bool) -> None:
-        if not self._reported.first("peer.disconnected", reason):
+    def _log_disconnect(self, reason: str, *, orderly: bool) -> None:
+        if not self._logged.first("peer.disconnected", reason):
             return
         if orderly:
             log.info("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
@@ -282,14 +281,14 @@ class Peer:
     def _dropped(self, count: int) -> None:
         if count:
             self.traffic.dropped(count)
-            self._tell_unreachable()
+            self._report_unreachable()
 
-    def _tell_unreachable(self) -> None:
+    def _report_unreachable(self) -> None:
         """Tell the replica, once per turn of the loop and never from inside its own call of `send`."""
-        if not self._telling and not self._closed:
-            self._telling = True
+        if not self._reporting and not self._closed:
+            self._reporting = True
             self._loop.call_soon(self._unreachable_now)
 
     def _unreachable_now(self) -> None:
-        self._telling = False
+        self._reporting = False
         self._handler.on_unreachable(self.address.node_id)

@@ -61,7 +61,7 @@ class _Call:
         self.sent = False
 
 
-class Calls:
+class RequestClient:
     """The outstanding requests of one connection; a source of REQUESTS frames."""
 
     def __init__(self, wake: Callable[[], None], settings: TransportSettings) -> None:

@@ -15,7 +15,7 @@ from collectionstore_node.transport.requests.client import Reply, ReplyStatus, R
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import UNREADABLE, FrameKind
-from collectionstore_node.transport.wire.send_queue import Lane
+from collectionstore_node.transport.wire.send_queue import SendQueue
 
 log = structlog.get_logger()
 
@@ -23,14 +23,14 @@ _encoder = msgspec.msgpack.Encoder()
 _requests_decoder = msgspec.msgpack.Decoder(tuple[Request, ...])
 
 
-class Serving:
+class RequestServer:
     """Runs the handler once per request, a bounded number at a time, and queues the answers in `replies`."""
 
     def __init__(
         self, remote: Remote, handler: TransportHandler, settings: TransportSettings, wake: Callable[[], None]
     ) -> None:
         """`wake` makes the connection's writer empty `replies`."""
-        self.replies = Lane(FrameKind.REPLIES, 2 * settings.requests_max, settings.requests_bytes_max)
+        self.replies = SendQueue(FrameKind.REPLIES, 2 * settings.requests_max, settings.requests_bytes_max)
         self._remote = remote
         self._handler = handler
         self._running_max = settings.requests_max

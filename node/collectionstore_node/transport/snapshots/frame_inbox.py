@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import Frame
 
@@ -14,7 +14,7 @@ class ConnectionGone(Exception):
     """The connection ended before the frame that was waited for came."""
 
 
-class Inbox:
+class FrameInbox:
     """A bounded FIFO with one consumer, so that pings are answered while a chunk is being stored.
 
     The bound is on bytes: the other side keeps to the window it was told, or its connection ends.
@@ -24,7 +24,7 @@ class Inbox:
         self._bytes_max = bytes_max
         self._frames: deque[Frame] = deque()
         self._size_bytes = 0
-        self._ending: Ending | None = None
+        self._ending: CloseReason | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, frame: Frame) -> int:
@@ -36,7 +36,7 @@ class Inbox:
         self._wake()
         return 0
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseReason) -> None:
         """Let the consumer finish what came and then see `ConnectionGone`."""
         self._ending = ending
         self._wake()

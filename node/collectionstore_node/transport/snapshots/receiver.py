@@ -17,12 +17,12 @@ import structlog
 from aiohttp import ClientError
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.connection import Connection
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.metrics_port import TransportMetrics
 from collectionstore_node.transport.settings import TransportSettings
-from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, Inbox
+from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, FrameInbox
 from collectionstore_node.transport.snapshots.snapshot_frames import (
     CHUNK_BYTES_MAX,
     Ack,
@@ -71,11 +71,11 @@ class SnapshotReceiver:
         self._feeding: dict[NodeId, tuple[Connection, asyncio.Task[None]]] = {}
         self._installations: dict[tuple[NodeId, bytes], _Installation] = {}
 
-    async def serve(self, connection: Connection) -> Ending:
+    async def serve(self, connection: Connection) -> CloseReason:
         """Run a greeted connection to its end."""
         sender = connection.remote.node_id
         await self._end_older(sender)
-        inbox = Inbox(self._settings.snapshot_window_bytes + CHUNK_BYTES_MAX)
+        inbox = FrameInbox(self._settings.snapshot_window_bytes + CHUNK_BYTES_MAX)
         worker = asyncio.create_task(self._work(connection, inbox), name=f"snapshot-{connection.remote.name}")
         self._feeding[sender] = (connection, worker)
         try:
@@ -113,7 +113,7 @@ class SnapshotReceiver:
             if self._feeding.get(sender) == (connection, worker):
                 del self._feeding[sender]
 
-    async def _work(self, connection: Connection, inbox: Inbox) -> None:
+    async def _work(self, connection: Connection, inbox: FrameInbox) -> None:
         try:
             begin = decode_begin(await inbox.get())
             outcome = await self._transfer(connection, inbox, begin)
@@ -135,7 +135,7 @@ class SnapshotReceiver:
             log.exception("snapshot.failed", peer=connection.remote.name)
             connection.end(CloseCode.INTERNAL, "internal error")
 
-    async def _transfer(self, connection: Connection, inbox: Inbox, begin: Begin) -> _Outcome:
+    async def _transfer(self, connection: Connection, inbox: FrameInbox, begin: Begin) -> _Outcome:
         """Return the outcome of the transfer, also of one that is installing already."""
         key = (connection.remote.node_id, begin.transfer)
         installation = self._installations.get(key)
@@ -147,7 +147,7 @@ class SnapshotReceiver:
             await connection.write(encode_ack(Ack(begin.size_bytes, self._settings.snapshot_window_bytes)))
         return await asyncio.shield(installation.task)
 
-    async def _receive(self, connection: Connection, inbox: Inbox, begin: Begin) -> Part:
+    async def _receive(self, connection: Connection, inbox: FrameInbox, begin: Begin) -> Part:
         part = self._spool.claim(connection.remote.node_id, begin)
         if part.began_at is None:
             part.began_at = self._clock()
@@ -168,7 +168,7 @@ class SnapshotReceiver:
         self._metrics.snapshot_received(part.size_bytes, self._clock() - part.began_at)
         return part
 
-    async def _fill(self, connection: Connection, inbox: Inbox, part: Part) -> None:
+    async def _fill(self, connection: Connection, inbox: FrameInbox, part: Part) -> None:
         window_bytes = self._settings.snapshot_window_bytes
         await connection.write(encode_ack(Ack(part.stored, window_bytes)))
         while part.stored < part.size_bytes:

@@ -14,12 +14,12 @@ from aiohttp import ClientError
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.addresses import PeerAddress
 from collectionstore_node.transport.backoff import Backoff
-from collectionstore_node.transport.connection.close_reason import ending_of
+from collectionstore_node.transport.connection.close_reason import close_reason_of
 from collectionstore_node.transport.connection.connection import Connection
 from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
 from collectionstore_node.transport.failures import SnapshotFailed
 from collectionstore_node.transport.settings import TransportSettings
-from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, Inbox
+from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, FrameInbox
 from collectionstore_node.transport.snapshots.snapshot_frames import (
     Ack,
     Begin,
@@ -52,7 +52,7 @@ class _Transfer:
         self._path = path
         self._settings = settings
 
-    async def attempt(self, connection: Connection, inbox: Inbox) -> None:
+    async def attempt(self, connection: Connection, inbox: FrameInbox) -> None:
         """Send what is missing and return when it is installed. Raises `_Interrupted` or `SnapshotFailed`."""
         try:
             await connection.write(encode_begin(self.begin))
@@ -81,7 +81,7 @@ class _Transfer:
             sent += length
         return sent
 
-    async def _next_ack(self, inbox: Inbox) -> Ack:
+    async def _next_ack(self, inbox: FrameInbox) -> Ack:
         async with asyncio.timeout(self._settings.snapshot_stall_s):
             answer = decode_answer(await inbox.get())
         if not isinstance(answer, Ack) or not 0 <= answer.offset <= self.begin.size_bytes:
@@ -90,7 +90,7 @@ class _Transfer:
         self.acknowledged = max(self.acknowledged, answer.offset)
         return answer
 
-    async def _done(self, inbox: Inbox) -> None:
+    async def _done(self, inbox: FrameInbox) -> None:
         answer = decode_answer(await inbox.get())
         _raise_refusal(answer)
 
@@ -148,9 +148,9 @@ class SnapshotSender:
         if address is None:
             raise SnapshotFailed(f"no address of {to:016x} is known")
         connection = await self._dialer.dial(address, Purpose.SNAPSHOT)
-        inbox = Inbox(_ANSWER_BYTES_MAX)
+        inbox = FrameInbox(_ANSWER_BYTES_MAX)
         running = asyncio.create_task(connection.run(inbox.put), name=f"snapshot-{address.name}")
-        running.add_done_callback(lambda task: inbox.close(ending_of(task)))
+        running.add_done_callback(lambda task: inbox.close(close_reason_of(task)))
         try:
             await transfer.attempt(connection, inbox)
         finally:

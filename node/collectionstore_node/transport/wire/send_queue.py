@@ -29,7 +29,7 @@ class FrameSource(Protocol):
         """Return the next frame: items up to `bytes_target`, at least one; None when nothing waits."""
 
 
-class Lane:
+class SendQueue:
     """A FIFO of encoded items for frames of one kind, bounded by count and by bytes."""
 
     __slots__ = ("_bytes_max", "_count_max", "_items", "_kind", "size_bytes")
