@@ -1,6 +1,6 @@
-"""Wiring: opens storage, starts the driver, the transport and the servers, and stops them in reverse.
+"""Wiring: opens storage, starts member, transport, driver and servers, and stops them in reverse.
 
-Nothing is decided here. `run` returns when a signal asks for it, or raises what made the node unable to go on.
+Nothing is decided here. `run` returns after SIGTERM or SIGINT, or raises the fatal error that stopped the node.
 """
 
 from __future__ import annotations
@@ -81,31 +81,30 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TICKS_PER_HEARTBEAT = 5
 TLS_RELOAD_S = 10.0
 ROUTES_RELOAD_S = 0.1
 GC_THRESHOLD = 50_000
-HAND_OVER_S = 1.0
+SHUTDOWN_TRANSFER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HostEnvironment:
     """What a member takes from the machine it runs on; a simulation has its own."""
 
     random: Callable[[], float]
     """In [0, 1); spreads elections and retries."""
     wall_ms: Callable[[], int]
-    """The time that a leader stamps into batches."""
+    """The time that a leader stamps into entries, in milliseconds since 1970 UTC."""
     clock: Callable[[], float]
-    """Monotonic, in seconds; best one that goes on while the machine sleeps."""
+    """Monotonic, in seconds; preferably one that advances while the machine is suspended."""
     connector: Callable[[], aiohttp.BaseConnector]
-    """Makes what dials other members."""
+    """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
 
 
 class Member(NamedTuple):
-    """A member that was started: its parts, and the task that drives it until it fails or is cancelled."""
+    """A started member, and the task that drives it until it fails or is cancelled."""
 
     driving: asyncio.Task[None]
     local: LocalMember
@@ -125,14 +124,14 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
         )
         stack.callback(database.close)
-        # What exists now stays; without this, every full collection walks all of it and stalls the loop. It takes some
-        # 80 ms, so it is done before anybody counts on this member.
+        # Imported modules live as long as the process; without freezing them every full collection walks all of them
+        # and stalls the loop. Freezing takes some 80 ms: BEFORE the member joins, where it delays nobody.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
         if not await keep_certificate(stack, settings, stop):
             return
-        member = await start(stack, settings, database, peer_security(settings), _this_machine(levels))
+        member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
             stack.push_async_callback(cancelled, routing)
@@ -145,7 +144,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             peer=str(settings.peer_address),
             metrics=str(settings.metrics_address),
         )
-        # What was made while starting stays too.
+        # What was allocated while starting lives as long as the process, too.
         gc.freeze()
         stopping = asyncio.create_task(stop.wait(), name="signal")
         await asyncio.wait((member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -153,43 +152,34 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             stopping.cancel()
             member.driving.result()
         log.info("node.stopping")
-        await hand_over(member.replica)
+        await transfer_on_shutdown(member.replica)
 
 
 async def start(
-    stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, surroundings: Surroundings
+    stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
 ) -> Member:
-    """Start a member on its data; `stack` stops it. Raises `AddressTaken` or `NodeError`."""
+    """Start a member on its data; `stack` stops it in reverse. Raises `AddressTaken` or `NodeError`."""
     loop = asyncio.get_running_loop()
-    # What was written before a crash may still be in memory only; from here on it counts as durable.
+    # What was written before a crash may still be in memory only, and the core counts everything in the log as durable.
     await loop.run_in_executor(None, storage.log.sync)
     metrics = member_metrics(enabled=settings.metrics == "Enabled")
     metrics.set_info("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
-    counted = ReplicaMetrics(metrics)
+    series = ReplicaMetrics(metrics)
     slow = SlowLog(slow_thresholds(settings), loop.time)
     tracing = await open_tracing(stack, settings, metrics)
-    # From here on every object is complete when it is made, and knows only those made before it.
-    member = LocalMember(
-        storage,
-        driver_settings(settings),
-        counted,
-        Clocks(surroundings.random, surroundings.wall_ms, surroundings.clock),
-        RecordingObserver(counted, slow, loop.time, tracing_observer(tracing)),
-    )
-    stack.callback(member.close)
-    transport = Transport(
-        transport_identity(settings, storage.identity.node_id),
-        PeerHandler(member),
-        security,
-        TransportSeries(metrics, counted.snapshots),
-        TransportOptions(storage.spool, overrides=RouteOverrides(settings.peer_routes)),
-        TransportEnvironment(surroundings.random, surroundings.connector, surroundings.clock),
-    )
-    driver = Driver(member, transport)
+    # Every object is complete when it is made, and knows only those made before it:
+    # local member -> handler -> transport -> driver -> replica -> servers.
+    observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
+    clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
+    local = LocalMember(storage, driver_settings(settings), series, clocks, observer)
+    stack.callback(local.close)
+    transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
+    driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
-    replica = Replica(member, driver, transport, process_facts(settings, surroundings.pid))
-    MemberGauges(member, driver, transport, metrics)
+    replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
     stack.push_async_callback(replica.close)
+    MemberGauges(local, driver, transport, metrics)
+    # BEFORE the driver runs: a member that cannot be reached must not campaign.
     stack.push_async_callback(transport.close)
     await listening(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
@@ -198,40 +188,57 @@ async def start(
     export_certificate_expiry(metrics, transport, tls)
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
-    diagnostics = Diagnostics(surroundings.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
+    diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
-    return Member(driving, member, replica, transport)
+    return Member(driving, local, replica, transport)
 
 
-def _this_machine(levels: LogLevels) -> Surroundings:
-    return Surroundings(
+def _transport(
+    settings: Settings,
+    local: LocalMember,
+    security: PeerSecurity,
+    series: TransportSeries,
+    environment: HostEnvironment,
+) -> Transport:
+    """Make the transport of a member, whose messages go to `local`."""
+    return Transport(
+        transport_identity(settings, local.identity.node_id),
+        PeerHandler(local),
+        security,
+        series,
+        TransportOptions(local.storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportEnvironment(environment.random, environment.connector, environment.clock),
+    )
+
+
+def _host_environment(levels: LogLevels) -> HostEnvironment:
+    return HostEnvironment(
         random=random.SystemRandom().random,
         wall_ms=lambda: time.time_ns() // 1_000_000,
-        clock=_wakeful_clock(),
+        clock=_suspend_aware_clock(),
         connector=tcp_connector,
         pid=os.getpid(),
         levels=levels,
     )
 
 
-async def hand_over(replica: Replica) -> None:
-    """Spare clients the election that follows a leader's end, if anybody can take over."""
+async def transfer_on_shutdown(replica: Replica) -> None:
+    """Transfer leadership BEFORE the process exits, if a follower can take over: clients are spared an election."""
     if not replica.is_leader:
         return
     try:
-        await replica.transfer_leadership(None, timeout_s=HAND_OVER_S)
+        await replica.transfer_leadership(None, timeout_s=SHUTDOWN_TRANSFER_S)
     except NodeError as error:
         log.info("leadership.kept", reason=str(error))
 
 
-def _wakeful_clock() -> Callable[[], float]:
-    """Return a monotonic clock that goes on while the machine sleeps, where there is one.
+def _suspend_aware_clock() -> Callable[[], float]:
+    """Return a monotonic clock that advances while the machine is suspended, if the platform has one.
 
-    The event loop's own, CLOCK_MONOTONIC, stops then: a leader that wakes up would take an hour for an instant. A
-    virtual machine that its host froze sees no clock move; that is left to check-quorum and to the quorum round of
-    every read.
+    The event loop's own, CLOCK_MONOTONIC, does not: a leader would take an hour of suspension for an instant. When a
+    hypervisor freezes a virtual machine, no clock advances; check-quorum and the quorum round of every read cover that.
     """
     if sys.platform == "linux":
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
@@ -270,7 +277,7 @@ def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
 
 
 def _anyone(_request: web.BaseRequest) -> bool:
-    """Without client TLS, which is allowed on loopback only, there is nobody to tell apart."""
+    """Admit every client: without client TLS, which is allowed on loopback only, clients have no identity."""
     return True
 
 

@@ -1,4 +1,4 @@
-"""Sets up traces and the metrics that no part of the node owns: process, certificates."""
+"""Sets up tracing, and the metrics that belong to no part of the node: process and certificates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def open_tracing(stack: AsyncExitStack, settings: Settings, metrics: Metri
 
 
 def tracing_observer(tracing: Tracing | None) -> DriverObserver:
-    """Return what makes the spans of commands, entries and reads; nothing does without `tracing`."""
+    """Return the observer that makes spans of commands, entries and reads; it does nothing without `tracing`."""
     if tracing is None:
         return NULL_OBSERVER
     from collectionstore_node.replica.observation.tracing_observer import TracingObserver
@@ -55,7 +55,7 @@ def export_certificate_expiry(metrics: Metrics, transport: Transport, clients: C
 
 
 def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:
-    # Here, in a thread: what is not wanted is not imported, and what is takes half a second.
+    # Imported here, in a thread: the exporter takes half a second to import, and nodes without tracing never do.
     from collectionstore_node.tracing.exporting import SERVICE_NAME, open_exporting
 
     resource = {

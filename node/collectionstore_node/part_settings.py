@@ -31,7 +31,7 @@ def driver_settings(settings: Settings) -> DriverSettings:
 
 
 def slow_thresholds(settings: Settings) -> Thresholds:
-    """Return from when on operations are slow; 0 ms turns a threshold off."""
+    """Return the thresholds of the slow log; 0 ms turns one off."""
 
     def seconds(milliseconds: int) -> float:
         return milliseconds / 1000 if milliseconds else OFF

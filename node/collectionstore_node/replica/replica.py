@@ -165,7 +165,7 @@ class Replica:
         except RequestLost as error:
             raise OutcomeUnknown(f"the leader's answer was lost: {error}") from None
         (result,) = calls.decode_results(payload)
-        problem = calls.raised(result)
+        problem = calls.error_of(result)
         if problem is not None:
             raise problem
 

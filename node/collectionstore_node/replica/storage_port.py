@@ -55,29 +55,29 @@ class Log(LogReader, Protocol):
         """Approximate bytes of the entries kept."""
 
     def hard_state(self) -> HardState:
-        """Return what was appended last, durable or not."""
+        """Return the hard state appended last, durable or not."""
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """Hand both to the operating system; a conflicting suffix is replaced."""
+        """Write both without a sync; a conflicting suffix is replaced."""
 
     def sync(self) -> None:
-        """Make durable, and tail marker, what was appended before the call."""
+        """Sync what was appended before the call, then the tail marker."""
 
     def sync_entries(self) -> None:
-        """Make durable what was appended before the call; the tail marker follows with `sync_marker`."""
+        """Sync what was appended before the call; the tail marker follows with `sync_marker`."""
 
     def sync_marker(self) -> bool:
-        """Let the tail marker catch up with what is durable; return whether it was behind."""
+        """Advance the tail marker to what is durable; return whether it was behind."""
 
     def compact(self, to: SnapshotMetadata) -> None:
         """Drop the entries up to `to.index`, which is applied."""
 
     @property
     def reclaimable_bytes(self) -> int:
-        """Approximate bytes that were compacted away and still lie on the disk."""
+        """Approximate bytes of compacted entries that still occupy the disk."""
 
     def reclaim(self) -> None:
-        """Give them back to the disk. Blocks; for a thread."""
+        """Reclaim them. Blocks; for a thread."""
 
 
 class State(View, Protocol):
@@ -85,7 +85,7 @@ class State(View, Protocol):
 
     @property
     def applied(self) -> SnapshotMetadata:
-        """Where the state stands in the log."""
+        """The last applied entry and the configuration there."""
 
     def commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         """Store both in one batch, without a sync: the log can replay it."""
@@ -96,7 +96,7 @@ class Storage(Protocol):
 
     @property
     def identity(self) -> MemberIdentity:
-        """Whose data this is."""
+        """The member that the data belongs to."""
 
     @property
     def log(self) -> Log:
@@ -108,14 +108,14 @@ class Storage(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the directory."""
 
     @property
     def spool(self) -> Path:
-        """A folder for files on their way between nodes."""
+        """A folder for snapshot files in transfer."""
 
     def quarantine(self, reason: str) -> None:
-        """Mark the directory, durably, so that no process starts on it any more; `reason` is for people.
+        """Mark the directory durably, so that no process starts on it again; `reason` is shown to operators.
 
         Raises `StorageFailed`.
         """

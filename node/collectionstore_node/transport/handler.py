@@ -1,4 +1,4 @@
-"""What the transport needs from its owner and tells it: handler, metrics, addresses, status, limits, failures."""
+"""The port through which received messages, requests and snapshots reach the replica."""
 
 from __future__ import annotations
 

@@ -39,13 +39,13 @@ log = structlog.get_logger()
 
 
 class Members(Protocol):
-    """What the listener asks and tells of members."""
+    """The members as the listener needs them."""
 
     def name_of(self, node_id: NodeId) -> str | None:
         """Return the name that the membership has for a node, or None."""
 
     def met(self, remote: Remote) -> None:
-        """A member has connected: it is up, and reached at the address that it said."""
+        """A member has connected: it is up, and reached at the address in its hello."""
 
 
 class Listener:
@@ -71,7 +71,7 @@ class Listener:
         self._handshaking = 0
         self._inbound: dict[Connection, asyncio.Task[None]] = {}
         self._logged = LogOnce()
-        self._web = web.Server(self._accept, access_log=None, keepalive_timeout=context.settings.greeting_timeout_s)
+        self._web = web.Server(self._accept, access_log=None, keepalive_timeout=context.settings.handshake_timeout_s)
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -81,14 +81,14 @@ class Listener:
             host,
             port,
             ssl=self._security.listening,
-            ssl_handshake_timeout=self._settings.greeting_timeout_s,
+            ssl_handshake_timeout=self._settings.handshake_timeout_s,
             ssl_shutdown_timeout=self._settings.close_timeout_s,
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
     async def close(self) -> None:
-        """Stop listening and end every connection with a reason."""
+        """Stop listening and close every connection with a reason."""
         if self._server is not None:
             self._server.close()
         for connection in self._inbound:
@@ -101,7 +101,7 @@ class Listener:
         return frozenset(connection.remote.node_id for connection in self._inbound)
 
     def recheck(self) -> None:
-        """End the connections of members that may no longer connect; called when the membership has changed."""
+        """Close the connections of members that may no longer connect; called after the membership has changed."""
         for connection in tuple(self._inbound):
             try:
                 self._check_member(connection.remote.node_id, connection.remote.name)
@@ -109,17 +109,17 @@ class Listener:
                 connection.end(error.code, error.detail)
 
     def renew(self) -> None:
-        """Have every connection replaced by its dialer, so that what has changed is checked: the CAs trusted.
+        """Ask every dialer to open a new connection, so that it is verified against the CAs trusted now.
 
-        One that cannot be replaced lives on to its greatest age: a mistake with certificates can be put right before
-        it takes the cluster down.
+        A connection that cannot be renewed stays open up to its maximum age: a mistake with certificates can be fixed
+        before it takes the cluster down.
         """
         for connection in tuple(self._inbound):
             if connection.remote.purpose is Purpose.MESSAGES:
                 connection.ask_to_renew()
 
     def beat(self, now: float) -> None:
-        """End connections that are older than their dialer should have let them become."""
+        """Close connections that their dialer should have renewed long ago."""
         for connection in tuple(self._inbound):
             if now - connection.opened_at > self._settings.connection_age_max_s * OVERAGE:
                 connection.end(CloseCode.ROTATED, "")
@@ -127,7 +127,7 @@ class Listener:
     async def _accept(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PEER_PATH:
             return web.Response(status=404, text="only peers connect here\n")
-        if self._handshaking >= self._settings.greeting_max or not self._listening:
+        if self._handshaking >= self._settings.handshakes_max or not self._listening:
             return web.Response(status=503, text="too many connections at once\n")
         socket = web.WebSocketResponse(
             timeout=self._settings.close_timeout_s, compress=False, max_msg_size=WEBSOCKET_BYTES_MAX
@@ -154,7 +154,7 @@ class Listener:
         certificate: PeerName | None = None
         try:
             certificate = certificate_name(socket)
-            hello = await receive_hello(socket, self._settings.greeting_timeout_s)
+            hello = await receive_hello(socket, self._settings.handshake_timeout_s)
             protocol = check_hello(hello, certificate, own=self._local.own, node_id=self._local.node_id)
             self._check_member(hello.node_id, hello.name)
             await send_welcome(socket, self._welcome(protocol))
@@ -194,33 +194,34 @@ class Listener:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("connections are run by tasks")
+        # BEFORE this one is counted: a member that renews its connection would otherwise lose the new one.
         self._supersede(connection.remote)
         self._inbound[connection] = task
         try:
             if connection.remote.purpose is Purpose.SNAPSHOT:
-                ending = await self._snapshots.serve(connection)
+                reason = await self._snapshots.serve(connection)
             else:
-                ending = await self._run_messages(connection)
+                reason = await self._run_messages(connection)
         finally:
             del self._inbound[connection]
-        self._left(connection.remote, ending)
+        self._closed(connection.remote, reason)
 
     async def _run_messages(self, connection: Connection) -> CloseReason:
         remote = connection.remote
-        serving = RequestServer(remote, self._handler, self._settings, connection.wake)
+        requests = RequestServer(remote, self._handler, self._settings, connection.wake)
 
         def on_frame(frame: Frame) -> int:
             if frame.kind is FrameKind.MESSAGES:
                 return self._on_messages(remote.node_id, frame.payload)
             if frame.kind is FrameKind.REQUESTS:
-                serving.on_requests(frame.payload)
+                requests.on_requests(frame.payload)
                 return 0
             raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} on a message connection")
 
         try:
-            return await connection.run(on_frame, (serving.replies,))
+            return await connection.run(on_frame, (requests.replies,))
         finally:
-            await serving.cancel()
+            await requests.cancel()
 
     def _on_messages(self, sender: NodeId, payload: memoryview) -> int:
         try:
@@ -237,7 +238,7 @@ class Listener:
         return len(messages)
 
     def _supersede(self, remote: Remote) -> None:
-        """Make room among the member's connections by ending its oldest."""
+        """Close the member's oldest connection when it has too many."""
         same = [
             connection
             for connection in self._inbound
@@ -246,14 +247,14 @@ class Listener:
         if len(same) >= self._settings.inbound_max:
             min(same, key=lambda one: one.opened_at).end(CloseCode.SUPERSEDED, "too many connections")
 
-    def _left(self, remote: Remote, ending: CloseReason) -> None:
-        if ending.by_peer or ending.graceful or ending.code in (None, CloseCode.SILENT):
-            log.debug("peer.left", peer=remote.name, node_id=f"{remote.node_id:016x}", reason=str(ending))
+    def _closed(self, remote: Remote, reason: CloseReason) -> None:
+        if reason.by_peer or reason.graceful or reason.code in (None, CloseCode.SILENT):
+            log.debug("peer.left", peer=remote.name, node_id=f"{remote.node_id:016x}", reason=str(reason))
         else:
-            self._rejected(remote.name, ending.code, ending.detail)
+            self._rejected(remote.name, reason.code, reason.detail)
 
     def _rejected(self, name: str, code: int, detail: str) -> None:
-        """Count, and log once until this member is let in again: a refused peer keeps coming back."""
+        """Count, and log once until this member is admitted again: a refused peer keeps dialing."""
         self._metrics.rejected(close_code_name(code))
         if self._logged.first(name, detail):
             log.warning("peer.rejected", peer=name, reason=close_code_name(code), detail=detail)

@@ -1,4 +1,4 @@
-"""What was sent to and heard from one peer, over all its connections, for the status page and the metrics."""
+"""Totals sent to and received from each member, over all its connections, for status and metrics."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Driver:
         if self._member.wakeup.failure is not None:
             return False
         # BEFORE commands and reads are given to the core: after a pause they must not find a leader here.
-        self._member.self_check.look()
+        self._member.self_check.check_pause()
         return self._consensus.feed()
 
     async def close(self) -> None:

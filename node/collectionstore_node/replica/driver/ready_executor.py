@@ -90,7 +90,7 @@ class ReadyExecutor:
         await sync
         self._observer.entries_synced(*self._log_writer.last_sync)
         # The await may have taken long: a leader that was stuck steps down BEFORE it acknowledges anything.
-        self._member.self_check.look()
+        self._member.self_check.check_pause()
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         if not messages:

@@ -1,4 +1,4 @@
-"""A command on its way into the log, as consensus, forwarding and observers see it."""
+"""A queued command, as consensus, forwarding and observers see it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Commands that a follower hands to the leader: those of one loop turn travel in one request.
+"""Forwards commands to the leader: those of one turn of the loop travel in one request.
 
-A command whose request certainly did not arrive is "not applied"; one whose answer was lost is unknown.
+A command whose request certainly did not arrive is "not applied"; one whose reply was lost is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collectionstore_node.metrics import ForwardingSeries
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.replica.observation.command_spans import end_with
-from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, raised
+from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, error_of
 from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.statemachine.commands import Outcome
 from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
@@ -53,7 +53,7 @@ class Forwarder:
         return future
 
     async def close(self) -> None:
-        """Stop waiting for answers; what was sent is unknown."""
+        """Cancel what waits for a reply; the outcome of commands that were sent is unknown."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -86,7 +86,7 @@ class Forwarder:
             for waiting, result in zip(group, results, strict=True):
                 if waiting.future.done():
                     continue
-                if (problem := raised(result)) is not None:
+                if (problem := error_of(result)) is not None:
                     waiting.future.set_exception(problem)
                 elif result.outcome is not None:
                     waiting.future.set_result(result.outcome)

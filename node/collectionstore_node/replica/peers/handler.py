@@ -29,7 +29,7 @@ class PeerHandler:
         """Step the messages of a peer; invalid ones are counted and dropped."""
         member = self._member
         # BEFORE any message: those that arrived while the process was paused must find no leader here.
-        member.self_check.look()
+        member.self_check.check_pause()
         raft = member.consensus.raft
         for message in messages:
             before = vitals(raft)

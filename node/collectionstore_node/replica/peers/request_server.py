@@ -29,9 +29,9 @@ class RequestServer:
         match calls.decode_call(payload):
             case calls.Propose() as call:
                 return calls.encode_results(await self._propose(call))
-            case calls.TellDigests():
+            case calls.GetDigests():
                 return calls.encode_checkpoints(self._member.checkpoints())
-            case calls.CompareYourself():
+            case calls.VerifyState():
                 self._member.suspicion.set()
                 return calls.encode_results([calls.Result()])
             case calls.ChangeMembers(request=request, timeout_s=timeout_s):

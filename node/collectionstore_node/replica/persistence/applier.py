@@ -1,7 +1,7 @@
-"""Committed entries become state: one batch of writes, stored together with how far they are applied.
+"""Applies committed entries to the state: one batch of writes, stored together with the applied index.
 
-The log was checked when it was received and when it was read from disk. It is checked once more here, where it takes
-effect: an entry that does not continue the history of the state, byte by byte, is not applied.
+The log was verified when it was received and when it was read from disk. It is verified once more here, where it takes
+effect: an entry whose chain does not continue the chain of the state is not applied.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from collectionstore_node.statemachine.view import Overlay, Writes
 
 
 class Result(NamedTuple):
-    """What came of one entry; `outcomes` is empty unless it held commands."""
+    """The outcomes of one entry; empty unless it held commands."""
 
     entry: Entry
     outcomes: list[Outcome]
@@ -69,7 +69,7 @@ class Applier:
         return self._checkpoints.with_head(self._state.applied.index, read_digest(self._state))
 
     def apply(self, committed: tuple[Entry, ...], activate: Callable[[Entry], Configuration]) -> list[Result]:
-        """Apply and store `committed`, not empty, and return what came of each, in order.
+        """Apply and store `committed`, not empty, and return the outcomes of each entry, in order.
 
         `activate` makes a membership change effective and returns the configuration. Raises `InvariantViolated` and
         `StorageFailed`; nothing was stored then.
@@ -91,11 +91,12 @@ class Applier:
                 passed.append(Checkpoint(entry.index, read_digest(overlay)))
         last = committed[-1]
         applied = SnapshotMetadata(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
+        # Stored BEFORE anything in memory changes: readers of record and revision must find the state that has them.
         self._commit(overlay.writes, applied)
         self.record = record
         for one in passed:
             self._checkpoints.passed(one.index, one.digest)
-        # Not the last outcome's: a repeated request is answered with the revision of its first time.
+        # Not the last outcome's: a retried request is answered with the revision of its first attempt.
         self.revision = read_revision(overlay)
         return results
 

@@ -28,17 +28,17 @@ class LogWriter:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._marker_syncer = ThreadPoolExecutor(1, thread_name_prefix="witness")
+        self._marker_syncer = ThreadPoolExecutor(1, thread_name_prefix="tail-marker")
         self._marker_sync_due = False
         self._synced_vote: tuple[Term, NodeId] | None = None
         self._closed = False
         self.syncing_since: float | None = None
-        """Loop time at which the sync began that is running now."""
+        """Loop time at which the running sync began; None when none runs."""
         self.last_sync = (0.0, 0.0)
         """When the last sync began and ended, by `time.perf_counter`."""
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """Write without waiting for the disk."""
+        """Write without waiting for the disk; `sync` makes it durable."""
         started = time.perf_counter()
         self._log.append(entries, hard_state)
         self._series.log_seconds.observe(time.perf_counter() - started)

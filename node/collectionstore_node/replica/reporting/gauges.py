@@ -94,7 +94,7 @@ class MemberGauges:
 
 
 def tolerated_failures(configuration: Configuration, heard: frozenset[NodeId]) -> int:
-    """Return how many of the voters that were heard may fail before there is no majority; -1 when there is none now."""
+    """Return how many reachable voters may fail before quorum is lost; -1 when there is no quorum now."""
     halves = [half for half in (configuration.voters, configuration.outgoing) if half]
     spare = (sum(one in heard for one in half) - (len(half) // 2 + 1) for half in halves)
     return max(-1, min(spare, default=-1))

@@ -137,7 +137,7 @@ async def test_nobody_is_talked_into_stopping(tmp_path: Path) -> None:
     async with group(tmp_path, 3) as (_, (first, second, third)):
         await first.put("a", b"1")
         for _ in range(3):
-            answer = await second.handler.on_request(third.id, calls.encode_call(calls.CompareYourself()))
+            answer = await second.handler.on_request(third.id, calls.encode_call(calls.VerifyState()))
             assert calls.decode_results(answer) == (calls.Result(),)
         await first.until(lambda: check_of(first, second) == StateCheck("Agrees", first.consensus.raft.applied))
         await second.put("b", b"1")
@@ -166,7 +166,7 @@ class Asked:
 
     async def request(self, to: NodeId, payload: bytes, timeout_s: float) -> bytes:
         assert timeout_s == ANSWER_S
-        if not isinstance(calls.decode_call(payload), calls.TellDigests):
+        if not isinstance(calls.decode_call(payload), calls.GetDigests):
             return calls.encode_results([calls.Result()])
         answer = self.answers[to]
         if isinstance(answer, Exception):

@@ -127,12 +127,12 @@ async def test_a_fate_that_stays_unknown_ends_the_span_and_what_was_noted_goes(
         assert attributes(propose)["error.type"] == "OutcomeUnknown"
         assert attributes(propose)["collectionstore.outcome"] == "unknown"
         assert old.spans is not None
-        assert old.spans.noted == 1
+        assert old.spans.tracked == 1
         new = await _another_leader(members[1:])
         await new.put("key", b"value")
         _heal(wires)
         await applied_everywhere([new, *members])
-        assert [member.spans.noted for member in members if member.spans is not None] == [0, 0, 0]
+        assert [member.spans.tracked for member in members if member.spans is not None] == [0, 0, 0]
 
 
 @pytest.mark.usefixtures("client")
@@ -156,11 +156,11 @@ async def test_a_caller_that_goes_away_ends_its_span(tmp_path: Path, recorded: R
     async with group(tmp_path, 1, recorded.tracing) as (_, (member,)):
         member.log.open.clear()  # the disk hangs
         writing = asyncio.create_task(member.put("key", b"value"))
-        await member.until(lambda: member.spans is not None and member.spans.noted == 1)
+        await member.until(lambda: member.spans is not None and member.spans.tracked == 1)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
         member.log.open.set()
-        await member.until(lambda: member.spans is not None and member.spans.noted == 0)
+        await member.until(lambda: member.spans is not None and member.spans.tracked == 0)
         spans = {span.name: span for span in recorded.spans("n0")}
         assert attributes(spans["propose put"])["error.type"] == "cancelled"
         assert "apply" in spans

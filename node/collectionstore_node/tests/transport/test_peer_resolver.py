@@ -52,7 +52,7 @@ async def test_member_that_was_never_met_is_where_the_name_service_says() -> Non
         await addresses(PeerResolver(NameService()))
 
 
-async def test_address_it_dialled_from_is_tried_first_and_the_others_after_it() -> None:
+async def test_address_it_dialed_from_is_tried_first_and_the_others_after_it() -> None:
     resolver = PeerResolver(NameService("10.0.0.1", "10.0.0.9"))
     resolver.learn(HOST, "10.0.0.9")
     assert await addresses(resolver) == ["10.0.0.9", "10.0.0.1"]

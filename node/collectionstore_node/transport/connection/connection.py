@@ -44,7 +44,7 @@ FrameHandler: TypeAlias = Callable[[Frame], int]
 
 WEBSOCKET_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER_BYTES
 _UNSENT_BYTES: Final = 256 << 10
-"""What the kernel may buffer unsent: what lies there can no longer be overtaken by a ping."""
+"""What the kernel may buffer unsent: a ping cannot overtake what lies there."""
 _STAMP = struct.Struct(">Q")
 
 
@@ -91,7 +91,7 @@ class Connection:
         """Whether the next pong answers a ping that is not measured."""
         self._waiter: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
-        self._ending: CloseReason | None = None
+        self._reason: CloseReason | None = None
         self._closing: asyncio.Task[None] | None = None
         prefer_latency(socket)
 
@@ -131,7 +131,7 @@ class Connection:
         self.traffic.sent(messages, len(frame))
 
     def wake(self) -> None:
-        """Let the writer look at its sources again, in the next turn of the loop."""
+        """Make the writer look at its sources again, in the next turn of the loop."""
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -140,9 +140,9 @@ class Connection:
                 waiter.set_result(None)
 
     def beat(self, now: float, *, late: bool) -> None:
-        """Ping, if that is this side's part, and close when the peer has been silent; called every `ping_interval_s`.
+        """Ping, if this side does, and close when the peer has been silent; called every `ping_interval_s`.
 
-        `late` says that this loop itself was stalled: what the peer sent meanwhile lies unread in the socket.
+        `late` means that this loop was stalled: what the peer sent meanwhile lies unread in the socket.
         """
         if late:
             self._heard_at = now
@@ -159,12 +159,12 @@ class Connection:
         self.wake()
 
     def end(self, code: CloseCode, detail: str) -> None:
-        """Close from anywhere, without waiting; the first reason given is the one that counts."""
-        if self._closing is None and self._ending is None:
+        """Begin to close, without waiting; the first reason given counts."""
+        if self._closing is None and self._reason is None:
             self._closing = asyncio.create_task(self._close(code, detail), name=f"close-{self.remote.name}")
 
     async def flushed(self) -> None:
-        """Return when all that was queued is written or lost; bound the wait, a stuck peer makes it endless."""
+        """Return when everything queued is written or lost; bound the wait, a stalled peer makes it endless."""
         await self._idle.wait()
 
     async def _read_all(self, on_frame: FrameHandler) -> CloseReason:
@@ -190,7 +190,7 @@ class Connection:
         except (OSError, ClientError) as error:
             return self._ended(CloseReason(None, f"connection lost ({error})", by_peer=True))
         except Exception:
-            # A bug in a handler must not look like a network fault, nor take the server down.
+            # A bug in a handler must neither look like a network fault nor stop the other connections.
             log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
             return await self._end_now(CloseCode.INTERNAL, "internal error")
 
@@ -198,11 +198,11 @@ class Connection:
         await self.write(encode_frame(FrameKind.PING, _STAMP.pack(round(self._clock() * 1e9))))
 
     async def _pong(self, payload: memoryview) -> None:
-        """Ping once more after the first pong, and measure that: the first also woke up two idle processes."""
+        """Ping once more after the first pong, and measure that: the first includes waking two idle processes."""
         if len(payload) != _STAMP.size:
             raise Refused(CloseCode.PROTOCOL, f"pong of {len(payload)} bytes")
         elapsed_s = self._clock() - _STAMP.unpack(payload)[0] / 1e9
-        # A nanosecond's rounding may make the shortest round trip a little less than nothing.
+        # Rounding to nanoseconds may make the shortest round trip slightly negative.
         if not -1e-6 <= elapsed_s <= self._clock() - self.opened_at + 1:
             raise Refused(CloseCode.PROTOCOL, "pong for a ping that was not sent")
         if self._waking:
@@ -212,7 +212,7 @@ class Connection:
             self.traffic.round_trip(max(elapsed_s, 0.0))
 
     def _stopped(self, kind: WSMsgType, data: object, extra: object) -> CloseReason:
-        """Return how it ended, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
+        """Return why it closed, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
         if kind is WSMsgType.CLOSE and isinstance(data, int):
             return self._ended(CloseReason(data, extra if isinstance(extra, str) else "", by_peer=True))
         if isinstance(data, WebSocketError):
@@ -222,16 +222,16 @@ class Connection:
             raise Refused(CloseCode.PROTOCOL, "a WebSocket text message")
         return self._ended(CloseReason(None, "connection lost", by_peer=True))
 
-    def _ended(self, ending: CloseReason) -> CloseReason:
-        """Keep the first ending: a close from here comes back as an end of stream."""
-        if self._ending is None:
-            self._ending = ending
-        return self._ending
+    def _ended(self, reason: CloseReason) -> CloseReason:
+        """Keep the first reason: a close from here comes back as an end of stream."""
+        if self._reason is None:
+            self._reason = reason
+        return self._reason
 
     async def _end_now(self, code: CloseCode, detail: str) -> CloseReason:
-        ending = self._ended(CloseReason(code, detail, by_peer=False))
+        reason = self._ended(CloseReason(code, detail, by_peer=False))
         await self._close(code, detail)
-        return ending
+        return reason
 
     async def _close(self, code: CloseCode, detail: str) -> None:
         self._ended(CloseReason(code, detail, by_peer=False))
@@ -252,7 +252,7 @@ class Connection:
                     self._idle.set()
                     await self._waiter
         except (OSError, ClientError):
-            # The reader sees the same broken socket and reports it; its end cancels this task.
+            # The reader sees the same broken socket, reports it and cancels this task.
             return
 
     async def _write_some(self) -> bool:

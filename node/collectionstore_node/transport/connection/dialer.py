@@ -80,7 +80,7 @@ class Dialer:
             return Connection(self._context, socket, remote, pings=True)
         except HandshakeClosed as error:
             await socket.close()
-            raise DialFailed(str(error), refused=_is_refusal(error.ending)) from error
+            raise DialFailed(str(error), refused=_is_refusal(error.reason)) from error
         except Refused as error:
             await close_socket(socket, error.code, error.detail, self._settings.close_timeout_s)
             raise DialFailed(str(error), refused=True) from error
@@ -126,8 +126,8 @@ class Dialer:
         return Remote(welcome.node_id, welcome.name, welcome.address, purpose)
 
 
-def _is_refusal(ending: CloseReason) -> bool:
-    return ending.code is not None and ending.code not in (CloseCode.SHUTTING_DOWN, CloseCode.BUSY)
+def _is_refusal(reason: CloseReason) -> bool:
+    return reason.code is not None and reason.code not in (CloseCode.SHUTTING_DOWN, CloseCode.BUSY)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The greeting over a real socket: hello one way, welcome or a close code the other."""
+"""Exchanges the handshake over a socket: hello one way, welcome or a close code the other."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from collectionstore_node.transport.wire.handshake import (
     Welcome,
     decode_hello,
     decode_welcome,
-    encode_greeting,
+    encode_handshake,
 )
 
 
 class HandshakeClosed(Exception):
-    """The other side closed instead of greeting; `ending` says with which code."""
+    """The other side closed during the handshake; `reason` has the code."""
 
-    def __init__(self, ending: CloseReason) -> None:
-        super().__init__(str(ending))
-        self.ending = ending
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def certificate_name(socket: WebSocket) -> PeerName:
@@ -37,19 +37,19 @@ def certificate_name(socket: WebSocket) -> PeerName:
 
 
 async def send_hello(socket: WebSocket, hello: Hello, timeout_s: float) -> Welcome:
-    """Say who dials and return the answer. Raises `HandshakeClosed`, `Refused`, or `OSError`."""
-    await socket.send_bytes(encode_frame(FrameKind.HELLO, encode_greeting(hello)))
+    """Send the hello and return the welcome. Raises `HandshakeClosed`, `Refused`, or `OSError`."""
+    await socket.send_bytes(encode_frame(FrameKind.HELLO, encode_handshake(hello)))
     return decode_welcome(await _receive(socket, FrameKind.WELCOME, timeout_s))
 
 
 async def receive_hello(socket: WebSocket, timeout_s: float) -> Hello:
-    """Return what the dialer says of itself. Raises `HandshakeClosed` or `Refused`."""
+    """Return the hello of the dialer. Raises `HandshakeClosed` or `Refused`."""
     return decode_hello(await _receive(socket, FrameKind.HELLO, timeout_s))
 
 
 async def send_welcome(socket: WebSocket, welcome: Welcome) -> None:
-    """Let the dialer in. Raises `OSError` when it is gone."""
-    await socket.send_bytes(encode_frame(FrameKind.WELCOME, encode_greeting(welcome)))
+    """Admit the dialer. Raises `OSError` when it is gone."""
+    await socket.send_bytes(encode_frame(FrameKind.WELCOME, encode_handshake(welcome)))
 
 
 async def _receive(socket: WebSocket, kind: FrameKind, timeout_s: float) -> memoryview:

@@ -1,11 +1,11 @@
-"""This node's own connection to one member: dialled, kept up, renewed, and fed from one bounded queue.
+"""This node's connection to one member: dialed, redialed, renewed, and fed from one bounded queue.
 
-States: dialling (messages queue up), pausing after a failed dial (messages are dropped at once: when the peer is back,
-Raft sends what it needs then, not what it needed before), connected.
+States: dialing (messages queue up), backing off after a failed dial (messages are dropped at once: when the peer is
+back, Raft sends what it needs then, not what it needed before), connected.
 
 Invariants:
 - messages of one connection arrive in the order of `send`; nothing is sent twice;
-- the replica learns of every possible loss through `on_unreachable`, so that it falls back to probing;
+- every possible loss is reported through `on_unreachable`, so that Raft falls back to probing;
 - a connection is renewed by opening the next one first: requests that wait on the old one are still answered.
 """
 
@@ -82,19 +82,19 @@ class Peer:
             self._link.connection.wake()
 
     async def request(self, payload: bytes, timeout_s: float) -> bytes:
-        """Ask and return the answer. Raises `PeerUnavailable` or `RequestLost`."""
+        """Send a request and return the reply. Raises `PeerUnavailable` or `RequestLost`."""
         if self._link is None:
-            raise PeerUnavailable(f"{self.address.name} is not connected: {self._problem or 'dialling'}")
-        return await self._link.calls.call(payload, timeout_s)
+            raise PeerUnavailable(f"{self.address.name} is not connected: {self._problem or 'dialing'}")
+        return await self._link.requests.call(payload, timeout_s)
 
     def move(self, address: PeerAddress) -> None:
-        """Dial another address, or expect another name, from now on; the present connection stays until then."""
+        """Renew the connection at another address or for another name."""
         if address != self.address:
             self.address = address
             self._nudged.set()
 
     def nudge(self) -> None:
-        """Dial without waiting for the pause to end: the peer has just been heard of."""
+        """Dial at once instead of after the backoff: the peer has just connected to this node."""
         self._nudged.set()
 
     def rotate(self, within_s: float) -> None:
@@ -103,7 +103,7 @@ class Peer:
         self._nudged.set()
 
     async def close(self, code: CloseCode) -> None:
-        """Send what is queued, for at most `close_timeout_s`, and close with `code`."""
+        """Flush the queue, for at most `close_timeout_s`, and close with `code`."""
         self._closed = True
         self._accepting = False
         self._task.cancel()
@@ -111,7 +111,8 @@ class Peer:
         link, self._link = self._link, None
         if link is not None:
             await link.close(code)
-            # Without one it is told already, and by now the member's successor may have the name, and a connection.
+            # Only with a connection: without one the series is 0 already, and a member that replaced this one under
+            # its name may be connected by now.
             self.traffic.metrics.connected(0)
         await asyncio.gather(*self._retired)
         self._dropped(self._queue.clear())
@@ -129,7 +130,7 @@ class Peer:
             handshake_s=traffic.handshake_s,
             queued_messages=len(self._queue),
             queued_bytes=self._queue.size_bytes,
-            outstanding_requests=len(link.calls) if link is not None else 0,
+            outstanding_requests=len(link.requests) if link is not None else 0,
             sent_bytes=traffic.sent_bytes,
             received_bytes=traffic.received_bytes,
             sent_messages=traffic.sent_messages,
@@ -143,7 +144,7 @@ class Peer:
         while True:
             self._nudged.clear()
             address = self.address
-            # Certificates reloaded from here on are not yet those of this dial: `rotate` must outlast it.
+            # Reset BEFORE dialing: certificates reloaded during the dial are not the ones it uses, and must renew it.
             self._rotate_at = float("inf")
             try:
                 connection = await self._dialer.dial(address, Purpose.MESSAGES)
@@ -152,14 +153,14 @@ class Peer:
                 await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
                 continue
             except Exception:
-                # One odd failure must not end the dialling for good: nothing else would notice.
+                # An unexpected failure must not end dialing for good: nothing would restart this task.
                 log.exception("peer.failed", peer=self._name, node_id=self._id)
                 await self._pause(None)
                 continue
             self._connected(connection, address)
             await self._until_renewal()
             if self._link is None and not self._settled(connection):
-                # It greets and then closes: not to be dialled in a tight loop.
+                # It closes right after the handshake: back off, or this would be a tight loop.
                 self._nudged.clear()
                 await self._pause(None)
 
@@ -177,7 +178,7 @@ class Peer:
             self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
 
     async def _pause(self, hi_s: float | None) -> None:
-        """Wait before the next dial, or until nudged; messages are dropped meanwhile unless a connection lives."""
+        """Back off before the next dial, or until nudged; messages are dropped meanwhile unless a connection is up."""
         self._accepting = self._link is not None
         try:
             async with asyncio.timeout(self._backoff.next_delay_s(hi_s)):
@@ -187,7 +188,7 @@ class Peer:
         self._accepting = True
 
     def _connected(self, connection: Connection, address: PeerAddress) -> None:
-        """Take a new connection into use and retire the one before, if that still lives."""
+        """Use a new connection and retire the previous one, if it is still up."""
         previous = self._link
         if previous is not None:
             self._backoff.reset()
@@ -199,11 +200,11 @@ class Peer:
         self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
         if previous is None:
             self.traffic.metrics.connected(1)
-            if self._logged.first("peer.connected", "dialled"):
+            if self._logged.first("peer.connected", "dialed"):
                 log.info("peer.connected", peer=self._name, node_id=self._id, address=self._at)
 
     async def _until_renewal(self) -> None:
-        """Return when there is no connection, or a new one is due: age, reload, another address."""
+        """Return when the connection is lost or due to be renewed: age, reload, another address."""
         while (link := self._link) is not None and link.address == self.address:
             left_s = self._rotate_at - self._clock()
             if left_s <= 0:
@@ -216,19 +217,20 @@ class Peer:
                 return
 
     def _ended(self, link: Link) -> None:
-        link.calls.lost()
+        link.requests.lost()
         if self._link is not link:
+            # It was retired: its successor carries the queue.
             return
         self._link = None
-        ending = close_reason_of(link.task)
+        reason = close_reason_of(link.task)
         self.traffic.metrics.connected(0)
-        if not ending.graceful:
+        if not reason.graceful:
             self.traffic.metrics.send_failed()
         if self._settled(link.connection):
             self._backoff.reset()
             self._logged = LogOnce()
-        self._problem = str(ending)
-        self._log_disconnect(self._problem, orderly=ending.graceful)
+        self._problem = str(reason)
+        self._log_disconnect(self._problem, graceful=reason.graceful)
         self._dropped(self._queue.clear())
         self._report_unreachable()
         self._nudged.set()
@@ -238,7 +240,7 @@ class Peer:
         return self._clock() - connection.opened_at > self._settings.backoff_max_s
 
     def _renew(self) -> None:
-        """Follow the other side's wish for a new connection, unless this one is new: nobody can make it a loop."""
+        """Renew on request of the other side, unless the connection is new: a faulty peer must not cause a loop."""
         if self._link is not None and self._settled(self._link.connection):
             self.rotate(self._settings.rotation_s)
 
@@ -270,10 +272,10 @@ class Peer:
         elif self._logged.first("peer.unreachable", reason):
             log.warning("peer.unreachable", peer=self._name, node_id=self._id, address=self._at, reason=reason)
 
-    def _log_disconnect(self, reason: str, *, orderly: bool) -> None:
+    def _log_disconnect(self, reason: str, *, graceful: bool) -> None:
         if not self._logged.first("peer.disconnected", reason):
             return
-        if orderly:
+        if graceful:
             log.info("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
         else:
             log.warning("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
@@ -284,7 +286,7 @@ class Peer:
             self._report_unreachable()
 
     def _report_unreachable(self) -> None:
-        """Tell the replica, once per turn of the loop and never from inside its own call of `send`."""
+        """Call `on_unreachable` once per turn of the loop, and never from inside the replica's own call of `send`."""
         if not self._reporting and not self._closed:
             self._reporting = True
             self._loop.call_soon(self._unreachable_now)

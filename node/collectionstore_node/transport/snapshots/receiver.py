@@ -1,9 +1,9 @@
-"""Receiving snapshots: one connection each, resumed by offset, handed to the replica when complete and verified.
+"""Receives snapshots: one connection each, resumed by offset, passed to the replica when complete and verified.
 
 Invariants:
 - of one sender at most one connection feeds a part; a newer connection ends the older first;
-- the replica gets a snapshot once per transfer, also when the connection is lost while it installs: the sender finds
-  the outcome when it comes back;
+- the replica gets a snapshot once per transfer, also when the connection is lost during installation: the sender gets
+  the outcome when it reconnects;
 - an installation is not cancelled with its connection.
 """
 
@@ -46,14 +46,14 @@ _Outcome = Refusal | None
 
 @dataclass(slots=True)
 class _Installation:
-    """A complete snapshot with the replica, or its outcome, kept for a sender that missed it."""
+    """A snapshot being installed, or its outcome, kept for a sender that reconnects."""
 
     task: asyncio.Task[_Outcome]
     ended_at: float | None = None
 
 
 class SnapshotReceiver:
-    """Serves the snapshot connections that the receiver lets in."""
+    """Serves the snapshot connections that the listener admits."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SnapshotReceiver:
         self._installations: dict[tuple[NodeId, bytes], _Installation] = {}
 
     async def serve(self, connection: Connection) -> CloseReason:
-        """Run a greeted connection to its end."""
+        """Run a connection after its handshake to its end."""
         sender = connection.remote.node_id
         await self._end_older(sender)
         inbox = FrameInbox(self._settings.snapshot_window_bytes + CHUNK_BYTES_MAX)
@@ -89,7 +89,7 @@ class SnapshotReceiver:
         return ending
 
     def sweep(self, now: float) -> None:
-        """Forget parts and outcomes for which no sender came back."""
+        """Delete parts and outcomes whose sender did not reconnect."""
         self._spool.sweep(now)
         keep_s = self._settings.snapshot_resume_s
         for key, one in tuple(self._installations.items()):
@@ -97,7 +97,7 @@ class SnapshotReceiver:
                 del self._installations[key]
 
     async def close(self) -> None:
-        """Cancel what the replica still installs; the connections were ended before."""
+        """Cancel running installations; the connections were closed before."""
         tasks = [one.task for one in self._installations.values()]
         for task in tasks:
             task.cancel()
@@ -161,7 +161,7 @@ class SnapshotReceiver:
                 self._spool.discard(part)
             raise
         except BaseException:
-            # The connection is gone or superseded: the next one goes on from `stored`.
+            # The connection is lost or superseded: the next one resumes at `stored`.
             self._metrics.snapshot_failed()
             self._spool.release(part, self._clock())
             raise
@@ -182,7 +182,7 @@ class SnapshotReceiver:
         try:
             await self._handler.on_snapshot(sender, envelope, part.path)
         except Exception as error:
-            # Whatever it was, the sender must learn that its snapshot is not installed.
+            # Any failure: the sender must get a refusal, or it would wait for DONE as long as the connection is up.
             log.exception("snapshot.not_installed", node_id=f"{sender:016x}")
             return Refusal(SnapshotRefusal.NOT_INSTALLED, f"{type(error).__name__}: {error}")
         else:

@@ -1,4 +1,4 @@
-"""Sending a snapshot file over a connection of its own, resumed where it stopped when that is lost."""
+"""Sends a snapshot file over a connection of its own, and resumes where it stopped when that is lost."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _ANSWER_BYTES_MAX = 1 << 20
 
 
 class _Interrupted(Exception):
-    """This attempt ended early; the next may go on."""
+    """This attempt was interrupted; the next one resumes."""
 
 
 class _Transfer:
-    """One snapshot on its way to one node, over as many connections as it takes."""
+    """The transfer of one snapshot to one node, over as many connections as it takes."""
 
     def __init__(self, begin: Begin, path: Path, settings: TransportSettings) -> None:
         self.begin = begin
         self.acknowledged = 0
-        """Greatest offset acknowledged so far; only used to see progress, each attempt starts where it is told."""
+        """Highest offset acknowledged so far; only to detect progress, each attempt starts at the receiver's offset."""
         self._path = path
         self._settings = settings
 
@@ -63,7 +63,7 @@ class _Transfer:
                 ack = await self._next_ack(inbox)
                 if ack.offset > sent:
                     raise SnapshotFailed(f"offset {ack.offset} was acknowledged, {sent} bytes were sent")
-            # No timeout: installing takes its time, and the pings show that the receiver lives.
+            # No timeout: installing may take long, and pings detect a receiver that died.
             await self._done(inbox)
         except TimeoutError as error:
             raise _Interrupted(f"nothing acknowledged within {self._settings.snapshot_stall_s:g} s") from error
@@ -74,7 +74,7 @@ class _Transfer:
         window_bytes = min(ack.window_bytes, self._settings.snapshot_window_bytes)
         while sent < self.begin.size_bytes:
             length = min(self._settings.snapshot_chunk_bytes, self.begin.size_bytes - sent)
-            # One chunk is always allowed, or a window smaller than a chunk would never open.
+            # One chunk is always allowed, or a window smaller than a chunk would block the transfer for ever.
             if sent > ack.offset and sent + length - ack.offset > window_bytes:
                 break
             await connection.write(await asyncio.to_thread(_read_chunk, self._path, sent, length))
