@@ -80,69 +80,13 @@ class DriverObserver(Protocol):
         """A linearizable read was confirmed: `leader_s` to find the leader, `confirm_s` for the ReadIndex round."""
 
 
-class NullObserver:
-    """Does nothing. The default, and the base of observers that need only some of the events."""
-
-    def start_propose(self, command: Command, parent: bytes | None, *, forwarded: bool = False) -> Span | None:
-        """Return None."""
-        del command, parent, forwarded
-        return None
-
-    def start_forward(self, command: Command, parent: bytes | None) -> Span | None:
-        """Return None."""
-        del command, parent
-        return None
-
-    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome]) -> None:
-        """Do nothing."""
-
-    def command_rejected(self, span: Span | None, error: NotNow) -> None:
-        """Do nothing."""
-
-    def queue_rejected(self) -> None:
-        """Do nothing."""
+class NullObserver(DriverObserver):
+    """Observes nothing: the events of the protocol have empty bodies, and no entry carries a span context."""
 
     def entry_contexts(self, batch: Sequence[QueuedCommand]) -> Sequence[SpanContext]:
         """Return nothing."""
         del batch
         return ()
-
-    def entry_proposed(
-        self, index: Index, term: Term, batch: Sequence[QueuedCommand], *, sampled: bool, more: bool
-    ) -> None:
-        """Do nothing."""
-
-    def entries_appended(self, entries: Sequence[Entry], began: float) -> None:
-        """Do nothing."""
-
-    def sync_ended(self, seconds: float) -> None:
-        """Do nothing."""
-
-    def entries_synced(self, began: float, ended: float) -> None:
-        """Do nothing."""
-
-    def entries_committed(self, committed: Sequence[Entry]) -> None:
-        """Do nothing."""
-
-    def state_stored(
-        self, committed: Sequence[Entry], outcomes: Sequence[Sequence[Outcome]], *, loop_s: float, seconds: float
-    ) -> None:
-        """Do nothing."""
-
-    def entry_applied(self, index: Index, began: float) -> None:
-        """Do nothing."""
-
-    def entries_applied(self, committed: Sequence[Entry]) -> None:
-        """Do nothing."""
-
-    def snapshot_installed(self, index: Index, *, size_bytes: int, seconds: float) -> None:
-        """Do nothing."""
-
-    def leadership_changed(self, state: SoftState) -> None:
-        """Do nothing."""
-
-    def read_confirmed(self, parent: bytes | None, began: float, *, leader_s: float, confirm_s: float) -> None:
-        """Do nothing."""
 
 
 NULL_OBSERVER: Final[DriverObserver] = NullObserver()
