@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from collectionstore_node.errors import NotNow
 from collectionstore_node.raft.messages import Entry, Index, Term
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
 
 
-class DriverObserver(Protocol):
-    """What happens to commands, entries and reads. `began` and `ended` are `perf_counter` seconds unless noted."""
+class DriverObserver:
+    """What happens to commands, entries and reads; as it is here, every event does nothing.
+
+    Observers override the events they need. `began` and `ended` are `perf_counter` seconds unless noted.
+    """
 
     def start_propose(self, command: Command, parent: bytes | None, *, forwarded: bool = False) -> Span | None:
         """Start the span of a command that is proposed here; None unless `parent` is sampled."""
+        return None
 
     def start_forward(self, command: Command, parent: bytes | None) -> Span | None:
         """Start the span of a command that is sent to the leader; None unless `parent` is sampled."""
+        return None
 
     def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome]) -> None:
         """A command waits to be proposed; its span ends with `outcome`."""
@@ -41,6 +46,7 @@ class DriverObserver(Protocol):
 
     def entry_contexts(self, batch: Sequence[QueuedCommand]) -> Sequence[SpanContext]:
         """Return the span contexts to store in the entry made of `batch`; empty unless a command of it is sampled."""
+        return ()
 
     def entry_proposed(
         self, index: Index, term: Term, batch: Sequence[QueuedCommand], *, sampled: bool, more: bool
@@ -80,13 +86,5 @@ class DriverObserver(Protocol):
         """A linearizable read was confirmed: `leader_s` to find the leader, `confirm_s` for the ReadIndex round."""
 
 
-class NullObserver(DriverObserver):
-    """Observes nothing: the events of the protocol have empty bodies, and no entry carries a span context."""
-
-    def entry_contexts(self, batch: Sequence[QueuedCommand]) -> Sequence[SpanContext]:
-        """Return nothing."""
-        del batch
-        return ()
-
-
-NULL_OBSERVER: Final[DriverObserver] = NullObserver()
+NULL_OBSERVER: Final = DriverObserver()
+"""Observes nothing."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
 
 
-class RecordingObserver:
-    """A `DriverObserver`. Written out event by event: a loop over observers would cost every event three calls."""
+class RecordingObserver(DriverObserver):
+    """Distributes events. Written out event by event: a loop over observers would cost every event three calls."""
 
     def __init__(
         self,

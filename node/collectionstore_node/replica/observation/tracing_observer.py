@@ -12,14 +12,14 @@ from collectionstore_node.raft.messages import Entry, Index, Term
 from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.replica.observation.command_spans import begin_forward, begin_propose, end_with
 from collectionstore_node.replica.observation.entry_spans import EntrySpans
-from collectionstore_node.replica.observation.observer import NullObserver
+from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.statemachine.commands import Command, Outcome, SpanContext
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span, Tracing
 
 
-class TracingObserver(NullObserver):
+class TracingObserver(DriverObserver):
     """Makes the spans of one member; every event of an unsampled command costs one look."""
 
     def __init__(self, tracing: Tracing) -> None:
