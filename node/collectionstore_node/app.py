@@ -125,7 +125,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         )
         stack.callback(database.close)
         # Imported modules live as long as the process; without freezing them every full collection walks all of them
-        # and stalls the loop. Freezing takes some 80 ms: BEFORE the member joins, where it delays nobody.
+        # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)

@@ -66,7 +66,7 @@ def process_facts(settings: Settings, pid: int) -> ProcessFacts:
 
 
 def transport_identity(settings: Settings, node_id: NodeId) -> TransportIdentity:
-    """Return what this node tells other members of itself."""
+    """Return how this node identifies itself to other members."""
     return TransportIdentity(
         cluster_id=settings.cluster_id,
         node_id=node_id,

@@ -42,7 +42,7 @@ class Clocks:
     wall_ms: Callable[[], int]
     """The time that a leader stamps into entries, in milliseconds since 1970 UTC."""
     pause_clock: Callable[[], float]
-    """Monotonic, in seconds; best one that goes on while the machine sleeps. Detects that the process was paused."""
+    """Monotonic, in seconds; preferably advances while the machine is suspended. Detects pauses of the process."""
 
 
 class LocalMember:
@@ -97,7 +97,7 @@ class LocalMember:
         return self.applier.checkpoints()
 
     def quarantine(self, reason: str) -> None:
-        """Fence this member for good: its state is wrong. The others elect a leader at once if it was this one."""
+        """Fence this member: mark its data directory and stop it; if it leads, the others elect a leader at once."""
         try:
             # BEFORE the process ends: a restart must find the mark, or it would serve the wrong state again.
             self.storage.quarantine(reason)

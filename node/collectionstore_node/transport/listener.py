@@ -156,6 +156,7 @@ class Listener:
             certificate = certificate_name(socket)
             hello = await receive_hello(socket, self._settings.handshake_timeout_s)
             protocol = check_hello(hello, certificate, own=self._local.own, node_id=self._local.node_id)
+            # BEFORE the welcome: a removed member must see the refusal as the answer to its hello.
             self._check_member(hello.node_id, hello.name)
             await send_welcome(socket, self._welcome(protocol))
         except Refused as error:
@@ -229,6 +230,7 @@ class Listener:
         except msgspec.DecodeError as error:
             raise Refused(CloseCode.PROTOCOL, f"messages: {error}") from error
         me = self._local.node_id
+        # All of them BEFORE any is handed on: a frame with one forged message has no effect.
         for message in messages:
             if message.sender != sender:
                 raise Refused(CloseCode.SPOOFED, f"a message of {message.sender:016x} on {sender:016x}'s connection")

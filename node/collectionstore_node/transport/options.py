@@ -25,7 +25,7 @@ class TransportIdentity:
     listen: tuple[str, int]
     """Host and port to bind; port 0 binds any free one."""
     advertise: str
-    """`host:port` told to others; port 0 stands for the one that is bound."""
+    """`host:port` sent to other members; port 0 stands for the one that is bound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ class StateComparer:
         verdict = await self._compare()
         raft = self._subject.raft_status()
         if not raft.progress:
+            # Leadership was lost while the members answered: the next leader reports, and knows who is active.
             return
         active = [
             one.node_id

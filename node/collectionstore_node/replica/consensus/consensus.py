@@ -1,7 +1,8 @@
 """The Raft core of a member with the requests that wait for it. Knows no transport and never waits for the disk.
 
 Clients, peers and ticks change the core here, between two awaits of the driver; each change wakes the driver, which
-executes the `Ready` that follows from it. What the core was not told yet waits in `proposals` and `reads`.
+executes the `Ready` that follows from it. Commands and reads wait in `proposals` and `reads` until the driver gives
+them to the core.
 
 Invariant: none of the methods awaits between reading and changing the core.
 """
@@ -116,7 +117,7 @@ class Consensus:
         await self.conditions.until(condition, deadline)
 
     def propose_change(self, change: ConfigChange) -> asyncio.Future[bool]:
-        """Propose a membership change; the future tells whether it, and no other entry, was applied at its index."""
+        """Propose a membership change; the future resolves to whether it was applied at its index."""
         index, term = self.raft.propose_change(change)
         survived: asyncio.Future[bool] = self._loop.create_future()
         self._changes[index] = (term, survived)
@@ -131,7 +132,7 @@ class Consensus:
     def bootstrap(self, entry: Entry, hard_state: HardState) -> None:
         """Write the first entry of a new cluster, already committed, and start over from it.
 
-        Raises `InvalidRequest` when the node has a log or has heard of a term.
+        Raises `InvalidRequest` when the node has a log or a term.
         """
         raft = self.raft.status()
         if raft.last_index or raft.term or self.raft.has_ready():

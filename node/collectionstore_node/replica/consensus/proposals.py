@@ -65,7 +65,7 @@ class Proposals:
 
     @property
     def pending(self) -> int:
-        """Number of entries whose outcome somebody waits for."""
+        """Number of proposed entries that are not applied."""
         return len(self._proposed)
 
     def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
@@ -115,6 +115,7 @@ class Proposals:
         if waited is None:
             return
         if waited.term != term:
+            # Another leader's entry was committed at this index, so this one never can be (Raft 5.3): a retry is safe.
             self._fail(waited.batch, "displaced", NotLeader())
             return
         now, observe = perf_counter(), self._series.seconds.observe

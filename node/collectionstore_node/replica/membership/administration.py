@@ -128,7 +128,7 @@ class Administration:
         ]
         if not others:
             raise ChangePending("no other voter is reachable")
-        # The longest log is up to date soonest; a transfer waits for that before it tells the follower to campaign.
+        # The longest log catches up soonest; the leader sends TimeoutNow only after that (thesis 3.10).
         return max(others, key=lambda one: one.match_index).node_id
 
     def _reachable(self, raft: RaftStatus) -> list[ProgressStatus]:

@@ -44,6 +44,7 @@ class Forwarder:
         group = self._groups.get(leader)
         if group is None:
             group = self._groups[leader] = []
+            # At the end of this turn of the loop: commands that arrive in it share one request.
             self._loop.call_soon(self._flush, leader)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._series.sent.inc()
@@ -73,6 +74,7 @@ class Forwarder:
             if len(results) != len(group):
                 raise InvariantViolated(f"{len(results)} results for {len(group)} commands")
         except PeerUnavailable:
+            # Certainly not handled by the peer, so the caller may try the next leader.
             error = NotLeader()
             self._series.not_applied.inc(len(group))
         except (RequestLost, InvariantViolated, ValueError) as reason:

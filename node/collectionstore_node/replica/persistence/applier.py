@@ -74,6 +74,7 @@ class Applier:
         `activate` makes a membership change effective and returns the configuration. Raises `InvariantViolated` and
         `StorageFailed`; nothing was stored then.
         """
+        # BEFORE the first write: a damaged entry must stop this member, not change its state.
         _check_history(self._state.applied, committed)
         overlay = Overlay(self._state)
         configuration, record = self._state.applied.configuration, self.record

@@ -46,6 +46,7 @@ class LogWriter:
 
     def sync(self, hard_state: HardState | None) -> asyncio.Future[None]:
         """Begin to sync everything appended so far; a new term or vote is synced to the tail marker as well."""
+        # In a thread: while fsync runs, the loop keeps receiving the commands that the next entry will batch.
         self.syncing_since = self._loop.time()
         done = self._loop.run_in_executor(self._syncer, self._timed_sync, self._has_new_vote(hard_state))
         done.add_done_callback(self._synced)

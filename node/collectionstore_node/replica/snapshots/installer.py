@@ -44,7 +44,7 @@ class SnapshotInstaller:
         # Digests of a half-replaced state would make this member look divergent.
         self._applier.suspend()
         await self._loop.run_in_executor(self._executor, self._storage.install_snapshot, path)
-        # No await from here on: whoever runs next must see the new state with the record that belongs to it.
+        # No await from here on: other tasks must see the new state only with the record that belongs to it.
         self._applier.reload()
         seconds, size_bytes = self._loop.time() - started, path.stat().st_size
         path.unlink(missing_ok=True)

@@ -65,7 +65,7 @@ class SnapshotSender:
     def _done(self, to: NodeId, task: asyncio.Task[None]) -> None:
         del self._sending[to]
         if not self._sending:
-            # The state moves on; the next follower that needs one gets a newer file.
+            # The log is compacted further all the time: a file kept for later would soon be too old.
             self._forget()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)

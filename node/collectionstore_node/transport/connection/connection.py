@@ -240,6 +240,7 @@ class Connection:
     async def _write_all(self) -> None:
         try:
             while True:
+                # Pings first: behind a long queue they would measure the queue, and a busy peer would look dead.
                 if self._ping_due:
                     self._ping_due = False
                     self._waking = True

@@ -153,7 +153,7 @@ class Peer:
                 await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
                 continue
             except Exception:
-                # An unexpected failure must not end dialing for good: nothing would restart this task.
+                # An unexpected failure must not end this task: nothing would restart dialing.
                 log.exception("peer.failed", peer=self._name, node_id=self._id)
                 await self._pause(None)
                 continue

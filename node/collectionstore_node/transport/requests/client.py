@@ -112,6 +112,7 @@ class RequestClient:
             if call is not None:
                 if items and size_bytes + len(call.item) > bytes_target:
                     break
+                # BEFORE the frame is written: a write that fails halfway may have reached the peer.
                 call.sent = True
                 items.append(call.item)
                 size_bytes += len(call.item)
