@@ -103,7 +103,7 @@ class HostEnvironment:
     levels: LogLevels = field(default_factory=LogLevels)
 
 
-class Member(NamedTuple):
+class RunningMember(NamedTuple):
     """A started member, and the task that drives it until it fails or is cancelled."""
 
     driving: asyncio.Task[None]
@@ -157,7 +157,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
 
 async def start(
     stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
-) -> Member:
+) -> RunningMember:
     """Start a member on its data; `stack` stops it in reverse. Raises `AddressTaken` or `NodeError`."""
     loop = asyncio.get_running_loop()
     # What was written before a crash may still be in memory only, and the core counts everything in the log as durable.
@@ -192,7 +192,7 @@ async def start(
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
-    return Member(driving, local, replica, transport)
+    return RunningMember(driving, local, replica, transport)
 
 
 def _transport(

@@ -15,8 +15,12 @@ from aiohttp import ClientError, web
 
 from collectionstore_node.raft.messages import NodeId, decode_messages
 from collectionstore_node.transport.connection.close_reason import CloseReason, close_code_name, close_socket
-from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX, Connection, Remote
-from collectionstore_node.transport.connection.context import ConnectionContext
+from collectionstore_node.transport.connection.connection import (
+    WEBSOCKET_BYTES_MAX,
+    Connection,
+    ConnectionContext,
+    Remote,
+)
 from collectionstore_node.transport.connection.dialer import PEER_PATH
 from collectionstore_node.transport.connection.handshake_exchange import (
     HandshakeClosed,

@@ -13,9 +13,9 @@ import structlog
 from collectionstore_node.raft.messages import Message, NodeId
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
 from collectionstore_node.transport.addressing.route_overrides import OverridesRefused
-from collectionstore_node.transport.connection.connection import Connection
-from collectionstore_node.transport.connection.context import ConnectionContext, LocalNode
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext
 from collectionstore_node.transport.connection.dialer import Dialer
+from collectionstore_node.transport.connection.local_node import LocalNode
 from collectionstore_node.transport.failures import PeerUnavailable
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.listener import Listener

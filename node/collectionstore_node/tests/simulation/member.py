@@ -74,7 +74,7 @@ class Run:
     wall_ms: Callable[[], int]
     stop: asyncio.Event
     database: MemoryDatabase | None = None
-    member: app.Member | None = None
+    member: app.RunningMember | None = None
     ending: bool = False
     """Whether it has begun to close what it opened."""
 

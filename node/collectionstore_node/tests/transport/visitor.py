@@ -12,9 +12,9 @@ from collectionstore_node.tests.transport.doubles import CLUSTER, QUICK, Node, R
 from collectionstore_node.transport import PeerAddress, TlsFiles
 from collectionstore_node.transport.addressing.peer_resolver import tcp_connector
 from collectionstore_node.transport.connection.close_reason import CloseReason, close_reason_of
-from collectionstore_node.transport.connection.connection import Connection
-from collectionstore_node.transport.connection.context import ConnectionContext, LocalNode
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext
 from collectionstore_node.transport.connection.dialer import Dialer
+from collectionstore_node.transport.connection.local_node import LocalNode
 from collectionstore_node.transport.security.tls import TlsContexts
 from collectionstore_node.transport.snapshots.frame_inbox import FrameInbox
 from collectionstore_node.transport.traffic import Traffic

@@ -23,7 +23,9 @@ from aiohttp import ClientError, WebSocketError, WSMsgType
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
-from collectionstore_node.transport.connection.context import ConnectionContext
+from collectionstore_node.transport.connection.local_node import LocalNode
+from collectionstore_node.transport.settings import TransportSettings
+from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import (
     HEADER_BYTES,
@@ -58,6 +60,20 @@ class Remote:
     purpose: Purpose
     dialed_from: str = ""
     """IP address, when it dialed and has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionContext:
+    """Shared by the dialer, the listener and every connection."""
+
+    local: LocalNode
+    settings: TransportSettings
+    traffic_of: Callable[[str], Traffic]
+    """Returns the totals of the member with this name."""
+    clock: Callable[[], float]
+    """Monotonic, in seconds."""
+    running: dict[Connection, None]
+    """The connections that are running, for their owner to call `beat` on; each adds and removes itself."""
 
 
 class Connection:

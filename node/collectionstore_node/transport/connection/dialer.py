@@ -11,8 +11,12 @@ from collectionstore_node.transport.addresses import PeerAddress
 from collectionstore_node.transport.addressing.peer_resolver import TcpConnector
 from collectionstore_node.transport.addressing.route_overrides import NO_OVERRIDES, RouteOverrides
 from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
-from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX, Connection, Remote
-from collectionstore_node.transport.connection.context import ConnectionContext
+from collectionstore_node.transport.connection.connection import (
+    WEBSOCKET_BYTES_MAX,
+    Connection,
+    ConnectionContext,
+    Remote,
+)
 from collectionstore_node.transport.connection.handshake_exchange import HandshakeClosed, certificate_name, send_hello
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused

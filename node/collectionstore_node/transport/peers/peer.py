@@ -21,8 +21,7 @@ from collectionstore_node.raft.messages import Message
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
 from collectionstore_node.transport.backoff import Backoff
 from collectionstore_node.transport.connection.close_reason import close_reason_of
-from collectionstore_node.transport.connection.connection import Connection
-from collectionstore_node.transport.connection.context import ConnectionContext
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext
 from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
 from collectionstore_node.transport.failures import PeerUnavailable
 from collectionstore_node.transport.handler import TransportHandler

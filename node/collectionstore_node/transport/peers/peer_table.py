@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
-from collectionstore_node.transport.connection.context import ConnectionContext
+from collectionstore_node.transport.connection.connection import ConnectionContext, Remote
 from collectionstore_node.transport.connection.dialer import Dialer
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.options import TransportEnvironment
@@ -16,9 +15,6 @@ from collectionstore_node.transport.peers.directory import PeerDirectory
 from collectionstore_node.transport.peers.peer import Peer
 from collectionstore_node.transport.traffic import TrafficTable
 from collectionstore_node.transport.wire.close_codes import CloseCode
-
-if TYPE_CHECKING:
-    from collectionstore_node.transport.connection.connection import Remote
 
 
 class PeerTable:
