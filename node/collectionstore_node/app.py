@@ -1,6 +1,6 @@
-"""Wiring: opens storage, starts the driver, the transport and the servers, and stops them in reverse.
+"""Wiring: opens storage, starts member, transport, driver and servers, and stops them in reverse.
 
-Nothing is decided here. `run` returns when a signal asks for it, or raises what made the node unable to go on.
+Nothing is decided here. `run` returns after SIGTERM or SIGINT, or raises the fatal error that stopped the node.
 """
 
 from __future__ import annotations
@@ -24,75 +24,90 @@ from aiohttp import web
 
 from collectionstore_node import __version__
 from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.ports import Diagnostics, TraceRequest
+from collectionstore_node.api.ports import Diagnostics
 from collectionstore_node.api.server import make_client_server, make_probe_server
 from collectionstore_node.client_tls import ClientTls, is_operator
 from collectionstore_node.credentials import keep_certificate
 from collectionstore_node.errors import NodeError
 from collectionstore_node.listening import listening, start_server
-from collectionstore_node.logs import SlowLog, Thresholds
-from collectionstore_node.logs.slow import OFF
+from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import (
     HttpSeries,
     ReplicaMetrics,
-    TracingSeries,
     TransportSeries,
     member_metrics,
     stored_series,
 )
-from collectionstore_node.replica import Driver, DriverSettings, MemberGauges, ProcessFacts, Replica
+from collectionstore_node.observability import (
+    export_certificate_expiry,
+    open_tracing,
+    request_tracing,
+    tracing_observer,
+)
+from collectionstore_node.part_settings import (
+    driver_settings,
+    peer_security,
+    process_facts,
+    slow_thresholds,
+    transport_identity,
+)
+from collectionstore_node.replica import (
+    Clocks,
+    Driver,
+    LocalMember,
+    MemberGauges,
+    PeerHandler,
+    RecordingObserver,
+    Replica,
+)
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.settings import Settings
 from collectionstore_node.storage import Database
 from collectionstore_node.tasks import cancelled
 from collectionstore_node.transport import (
-    PeerName,
     PeerSecurity,
-    Routes,
-    TlsContexts,
-    TlsFiles,
+    RouteOverrides,
     Transport,
+    TransportEnvironment,
+    TransportOptions,
     tcp_connector,
 )
 from collectionstore_telemetry.logs import LogLevels, attach_to_loop
 from collectionstore_telemetry.metrics import Exposition, Metrics, process_collectors
 from collectionstore_telemetry.profiling import Profiler
-from collectionstore_telemetry.tracing.lifecycle import exporting
 
 if TYPE_CHECKING:
-    from collectionstore_node.tracing.exporting import Exporting
     from collectionstore_node.tracing.spans import Tracing
 
 log = structlog.get_logger()
 
-TICKS_PER_HEARTBEAT = 5
 TLS_RELOAD_S = 10.0
 ROUTES_RELOAD_S = 0.1
 GC_THRESHOLD = 50_000
-HAND_OVER_S = 1.0
+SHUTDOWN_TRANSFER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class HostEnvironment:
     """What a member takes from the machine it runs on; a simulation has its own."""
 
     random: Callable[[], float]
     """In [0, 1); spreads elections and retries."""
     wall_ms: Callable[[], int]
-    """The time that a leader stamps into batches."""
+    """The time that a leader stamps into entries, in milliseconds since 1970 UTC."""
     clock: Callable[[], float]
-    """Monotonic, in seconds; best one that goes on while the machine sleeps."""
+    """Monotonic, in seconds; preferably one that advances while the machine is suspended."""
     connector: Callable[[], aiohttp.BaseConnector]
-    """Makes what dials other members."""
+    """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
 
 
-class Member(NamedTuple):
-    """A member that was started: its parts, and the task that drives it until it fails or is cancelled."""
+class RunningMember(NamedTuple):
+    """A started member, and the task that drives it until it fails or is cancelled."""
 
     driving: asyncio.Task[None]
-    driver: Driver
+    local: LocalMember
     replica: Replica
     transport: Transport
 
@@ -109,14 +124,14 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
         )
         stack.callback(database.close)
-        # What exists now stays; without this, every full collection walks all of it and stalls the loop. It takes some
-        # 80 ms, so it is done before anybody counts on this member.
+        # Imported modules live as long as the process; without freezing them every full collection walks all of them
+        # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
         if not await keep_certificate(stack, settings, stop):
             return
-        member = await start(stack, settings, database, _peer_security(settings), _this_machine(levels))
+        member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
             stack.push_async_callback(cancelled, routing)
@@ -129,7 +144,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             peer=str(settings.peer_address),
             metrics=str(settings.metrics_address),
         )
-        # What was made while starting stays too.
+        # What was allocated while starting lives as long as the process, too.
         gc.freeze()
         stopping = asyncio.create_task(stop.wait(), name="signal")
         await asyncio.wait((member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -137,171 +152,97 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             stopping.cancel()
             member.driving.result()
         log.info("node.stopping")
-        await hand_over(member.replica)
+        await transfer_on_shutdown(member.replica)
 
 
 async def start(
-    stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, surroundings: Surroundings
-) -> Member:
-    """Start a member on its data; `stack` stops it. Raises `AddressTaken` or `NodeError`."""
+    stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
+) -> RunningMember:
+    """Start a member on its data; `stack` stops it in reverse. Raises `AddressTaken` or `NodeError`."""
     loop = asyncio.get_running_loop()
-    # What was written before a crash may still be in memory only; from here on it counts as durable.
+    # What was written before a crash may still be in memory only, and the core counts everything in the log as durable.
     await loop.run_in_executor(None, storage.log.sync)
     metrics = member_metrics(enabled=settings.metrics == "Enabled")
     metrics.set_info("build", version=__version__, cluster_id=settings.cluster_id, member=settings.name)
-    counted = ReplicaMetrics(metrics)
-    open_traces = partial(_open_exporting, settings, TracingSeries(metrics))
-    exported = await stack.enter_async_context(exporting(settings.traces, open_traces))
-    tracing = exported.tracing if exported is not None else None
-    driver = Driver(
-        storage,
-        _driver_settings(settings),
-        counted,
-        random=surroundings.random,
-        wall_ms=surroundings.wall_ms,
-        pause_clock=surroundings.clock,
-        tracing=tracing,
-        slow=SlowLog(_thresholds(settings), loop.time),
-    )
-    transport = Transport(
-        cluster_id=settings.cluster_id,
-        node_id=storage.identity.node_id,
-        name=settings.name,
-        listen=(settings.peer_address.host, settings.peer_address.port),
-        advertise=settings.peer_advertise,
-        security=security,
-        spool=storage.spool,
-        handler=driver.inbound,
-        metrics=TransportSeries(metrics, counted.snapshots),
-        random=surroundings.random,
-        connector=surroundings.connector,
-        clock=surroundings.clock,
-        routes=Routes(settings.peer_routes),
-    )
-    driver.attach(transport)
+    series = ReplicaMetrics(metrics)
+    slow = SlowLog(slow_thresholds(settings), loop.time)
+    tracing = await open_tracing(stack, settings, metrics)
+    # Every object is complete when it is made, and knows only those made before it:
+    # local member -> handler -> transport -> driver -> replica -> servers.
+    observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
+    clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
+    local = LocalMember(storage, driver_settings(settings), series, clocks, observer)
+    stack.callback(local.close)
+    transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
+    driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
-    replica = Replica(driver, transport, _facts(settings, surroundings.pid), counted)
-    MemberGauges(driver, transport, metrics)
+    replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
     stack.push_async_callback(replica.close)
+    MemberGauges(local, driver, transport, metrics)
+    # BEFORE the driver runs: a member that cannot be reached must not campaign.
     stack.push_async_callback(transport.close)
     await listening(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
     stack.push_async_callback(cancelled, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
-    _show_certificates(metrics, transport, tls)
+    export_certificate_expiry(metrics, transport, tls)
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
-    diagnostics = Diagnostics(surroundings.levels, driver.slow, Profiler() if settings.profiling == "Enabled" else None)
+    diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancelled, reloading)
-    return Member(driving, driver, replica, transport)
+    return RunningMember(driving, local, replica, transport)
 
 
-def _this_machine(levels: LogLevels) -> Surroundings:
-    return Surroundings(
+def _transport(
+    settings: Settings,
+    local: LocalMember,
+    security: PeerSecurity,
+    series: TransportSeries,
+    environment: HostEnvironment,
+) -> Transport:
+    """Make the transport of a member, whose messages go to `local`."""
+    return Transport(
+        transport_identity(settings, local.identity.node_id),
+        PeerHandler(local),
+        security,
+        series,
+        TransportOptions(local.storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportEnvironment(environment.random, environment.connector, environment.clock),
+    )
+
+
+def _host_environment(levels: LogLevels) -> HostEnvironment:
+    return HostEnvironment(
         random=random.SystemRandom().random,
         wall_ms=lambda: time.time_ns() // 1_000_000,
-        clock=_wakeful_clock(),
+        clock=_suspend_aware_clock(),
         connector=tcp_connector,
         pid=os.getpid(),
         levels=levels,
     )
 
 
-async def hand_over(replica: Replica) -> None:
-    """Spare clients the election that follows a leader's end, if anybody can take over."""
+async def transfer_on_shutdown(replica: Replica) -> None:
+    """Transfer leadership BEFORE the process exits, if a follower can take over: clients are spared an election."""
     if not replica.is_leader:
         return
     try:
-        await replica.transfer_leadership(None, timeout_s=HAND_OVER_S)
+        await replica.transfer_leadership(None, timeout_s=SHUTDOWN_TRANSFER_S)
     except NodeError as error:
         log.info("leadership.kept", reason=str(error))
 
 
-def _show_certificates(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:
-    name = "tls_certificate_expiry_timestamp_seconds"
-    metrics.gauge(name, "peers").set_function(lambda: transport.certificate_not_after.timestamp())
-    if clients is not None:
-        metrics.gauge(name, "clients").set_function(lambda: clients.not_after.timestamp())
+def _suspend_aware_clock() -> Callable[[], float]:
+    """Return a monotonic clock that advances while the machine is suspended, if the platform has one.
 
-
-def _driver_settings(settings: Settings) -> DriverSettings:
-    tick_s = settings.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
-    return DriverSettings(
-        tick_s=tick_s,
-        heartbeat_ticks=TICKS_PER_HEARTBEAT,
-        election_ticks=round(settings.election_min_ms / 1000 / tick_s),
-        election_ticks_max=round(settings.election_max_ms / 1000 / tick_s),
-        snapshot_commands=settings.snapshot_commands,
-        snapshot_log_bytes=settings.snapshot_log_bytes,
-        pre_vote=settings.pre_vote == "Enabled",
-        check_quorum=settings.check_quorum == "Enabled",
-    )
-
-
-def _thresholds(settings: Settings) -> Thresholds:
-    def seconds(milliseconds: int) -> float:
-        return milliseconds / 1000 if milliseconds else OFF
-
-    return Thresholds(
-        write_s=seconds(settings.slow_write_ms),
-        read_s=seconds(settings.slow_read_ms),
-        fsync_s=seconds(settings.slow_fsync_ms),
-        apply_s=seconds(settings.slow_apply_ms),
-        http_s=seconds(settings.slow_http_ms),
-    )
-
-
-def _wakeful_clock() -> Callable[[], float]:
-    """Return a monotonic clock that goes on while the machine sleeps, where there is one.
-
-    The event loop's own, CLOCK_MONOTONIC, stops then: a leader that wakes up would take an hour for an instant. A
-    virtual machine that its host froze sees no clock move; that is left to check-quorum and to the quorum round of
-    every read.
+    The event loop's own, CLOCK_MONOTONIC, does not: a leader would take an hour of suspension for an instant. When a
+    hypervisor freezes a virtual machine, no clock advances; check-quorum and the quorum round of every read cover that.
     """
     if sys.platform == "linux":
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     return time.monotonic
-
-
-def _peer_security(settings: Settings) -> PeerSecurity:
-    directory = settings.tls_dir
-    files = TlsFiles(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
-    return TlsContexts(files, PeerName(settings.cluster_id, settings.name))
-
-
-def _facts(settings: Settings, pid: int) -> ProcessFacts:
-    return ProcessFacts(
-        version=__version__,
-        pid=pid,
-        peer_advertise=settings.peer_advertise,
-        client_advertise=settings.client_advertise,
-        client_address=str(settings.client_address),
-        peer_address=str(settings.peer_address),
-        metrics_address=str(settings.metrics_address),
-    )
-
-
-def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:
-    # Imported here, in a thread: half a second that a node without traces does not spend.
-    from collectionstore_node.tracing.exporting import SERVICE_NAME, open_exporting
-
-    resource = {
-        "service.name": SERVICE_NAME,
-        "service.namespace": settings.cluster_id,
-        "service.instance.id": settings.name,
-        "service.version": __version__,
-    }
-    return open_exporting(resource, series.count, spans_max=settings.traces.queue_spans_max)
-
-
-def _request_spans(tracing: Tracing | None) -> TraceRequest | None:
-    if tracing is None:
-        return None
-    from collectionstore_node.tracing.requests import serve
-
-    return partial(serve, tracing)
 
 
 async def _serve(
@@ -323,7 +264,7 @@ async def _serve(
         render_metrics=exposition.render,
         authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
         tls=tls is not None,
-        trace=_request_spans(tracing),
+        trace=request_tracing(tracing),
         diagnostics=diagnostics,
     )
     probes = make_probe_server(replica, limits, series, render_metrics=exposition.render)
@@ -336,7 +277,7 @@ def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
 
 
 def _anyone(_request: web.BaseRequest) -> bool:
-    """Without client TLS, which is allowed on loopback only, there is nobody to tell apart."""
+    """Admit every client: without client TLS, which is allowed on loopback only, clients have no identity."""
     return True
 
 

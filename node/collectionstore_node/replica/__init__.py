@@ -1,43 +1,51 @@
-"""The driver: the only code that executes a `Ready`, and the home of everyone who waits for one.
+"""One replica of the store: Raft core, log and state of a member, and what clients, peers and operators ask of it.
 
-- `replica.py`     `Replica`: what clients and operators ask for, on any node
-- `driver.py`      `Driver`: ticks and messages in; disk and network out
-- `ports.py`       what a data directory must offer
-- `gauges.py`      what a scrape reads of a member
-- `disk.py`        appends on the loop, syncs and the witness in threads
-- `applying.py`    committed entries become state
-- `attribution.py` who made this node do what, for blaming a member that lies
-- `proposals.py`   commands on their way into the log, and the futures that wait for their outcomes
-- `reads.py`       linearizable reads: one ReadIndex round for all that arrive together
-- `forwarding.py`  commands that a follower hands to the leader
-- `calls.py`       what a follower asks of the leader on a client's behalf, and its encoding
-- `members.py`     membership requests: checks, fencing, the `ConfigChange` they become
-- `conditions.py`  waiting for what only a tick or a Ready can change
-- `compaction.py`  when the log is cut
-- `catch_up.py`    snapshots to followers that fell behind the cut
-- `received.py`    snapshots that arrived and wait to be installed
-- `digests.py`     whether members hold the same state: checkpoints, and what laying them together shows
-- `comparing.py`   asks the members for theirs, and ends a member that differs from the majority
-- `status.py`      what the node says of itself; `inspection.py` what it says to those who look for a cause
-- `slow_entries.py`  where the time of entries goes
+Construction goes one way, and every object is complete after its constructor:
+
+    LocalMember -> PeerHandler -> (Transport) -> Driver -> Replica
+
+- `replica.py`       `Replica`: the requests of clients and operators, on any node
+- `reporting/`       status, `/debug/raft`, gauges
+- `driver/`          the loop that executes a `Ready`: `driver.py` runs it, `ready_executor.py` has the order
+- `comparison/`      whether members hold the same state; fences a member that does not
+- `peers/`           what members send each other: messages, requests, forwarded commands
+- `local_member.py`  `LocalMember`: everything below the network
+- `snapshots/`       sending, receiving and installing snapshots
+- `membership/`      membership changes, leadership transfer, bootstrap
+- `health/`          the watchdog and what it ends
+- `consensus/`       the Raft core with its queues and futures
+- `persistence/`     log writes and syncs, applying, compaction
+- `observation/`     one observer for traces, slow log and metrics
+- `storage_port.py`, `transport_port.py`  what a data directory and a transport must offer
 """
 
 from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica.local_member import Clocks, LocalMember
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
-from collectionstore_node.replica.replica import ProcessFacts, Replica
+from collectionstore_node.replica.observation.observer import NULL_OBSERVER, DriverObserver
+from collectionstore_node.replica.observation.recording_observer import RecordingObserver
+from collectionstore_node.replica.peers.handler import PeerHandler
+from collectionstore_node.replica.replica import Replica
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.reporting.inspection import RaftReport
+from collectionstore_node.replica.reporting.reporter import ProcessFacts
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.replica.settings import DriverSettings
 
 __all__ = [
+    "NULL_OBSERVER",
+    "Clocks",
     "Driver",
+    "DriverObserver",
     "DriverSettings",
+    "LocalMember",
     "MemberChange",
     "MemberGauges",
     "MembersRequest",
     "NodeStatus",
+    "PeerHandler",
     "ProcessFacts",
     "RaftReport",
+    "RecordingObserver",
     "Replica",
 ]

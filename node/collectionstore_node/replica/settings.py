@@ -1,4 +1,4 @@
-"""How a driver paces itself."""
+"""Timing and limits of a replica."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DriverSettings:
-    """How the driver paces itself. The election timeout is drawn from `[election_ticks, election_ticks_max)`."""
+    """Timing and limits of a replica. The election timeout is drawn from `[election_ticks, election_ticks_max)`."""
 
     tick_s: float
     heartbeat_ticks: int

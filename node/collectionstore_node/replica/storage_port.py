@@ -1,4 +1,4 @@
-"""What the replica needs of a data directory. `storage.Database` has it; simulations put a faulty disk in its place."""
+"""The port to a data directory. `storage.Database` implements it; simulations put a faulty disk in its place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,40 @@ from pathlib import Path
 from typing import Protocol
 
 from collectionstore_node.raft.log_reader import LogReader
-from collectionstore_node.raft.messages import Entry, HardState, SnapshotMetadata
+from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata
 from collectionstore_node.statemachine.view import View, Writes
-from collectionstore_node.storage import Applied, Identity, SnapshotFile
+
+
+class MemberIdentity(Protocol):
+    """The member that a data directory belongs to."""
+
+    @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+
+    @property
+    def name(self) -> str:
+        """Name of the member; its certificate carries it."""
+
+    @property
+    def node_id(self) -> NodeId:
+        """The incarnation: drawn at random when the directory was created."""
+
+
+class ExportedSnapshot(Protocol):
+    """A finished snapshot file."""
+
+    @property
+    def path(self) -> Path:
+        """The file; the caller of `export_snapshot` deletes it."""
+
+    @property
+    def metadata(self) -> SnapshotMetadata:
+        """The last entry it covers, and the configuration applied there."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
 
 
 class Log(LogReader, Protocol):
@@ -24,39 +55,39 @@ class Log(LogReader, Protocol):
         """Approximate bytes of the entries kept."""
 
     def hard_state(self) -> HardState:
-        """Return what was appended last, durable or not."""
+        """Return the hard state appended last, durable or not."""
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """Hand both to the operating system; a conflicting suffix is replaced."""
+        """Write both without a sync; a conflicting suffix is replaced."""
 
     def sync(self) -> None:
-        """Make durable, and tail marker, what was appended before the call."""
+        """Sync what was appended before the call, then the tail marker."""
 
     def sync_entries(self) -> None:
-        """Make durable what was appended before the call; the tail marker follows with `sync_marker`."""
+        """Sync what was appended before the call; the tail marker follows with `sync_marker`."""
 
     def sync_marker(self) -> bool:
-        """Let the tail marker catch up with what is durable; return whether it was behind."""
+        """Advance the tail marker to what is durable; return whether it was behind."""
 
     def compact(self, to: SnapshotMetadata) -> None:
         """Drop the entries up to `to.index`, which is applied."""
 
     @property
     def reclaimable_bytes(self) -> int:
-        """Approximate bytes that were compacted away and still lie on the disk."""
+        """Approximate bytes of compacted entries that still occupy the disk."""
 
     def reclaim(self) -> None:
-        """Give them back to the disk. Blocks; for a thread."""
+        """Reclaim them. Blocks; for a thread."""
 
 
 class State(View, Protocol):
     """The state machine's data and how far it is applied, which change together."""
 
     @property
-    def applied(self) -> Applied:
-        """Where the state stands in the log."""
+    def applied(self) -> SnapshotMetadata:
+        """The last applied entry and the configuration there."""
 
-    def commit(self, writes: Writes, applied: Applied) -> None:
+    def commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         """Store both in one batch, without a sync: the log can replay it."""
 
 
@@ -64,8 +95,8 @@ class Storage(Protocol):
     """A data directory."""
 
     @property
-    def identity(self) -> Identity:
-        """Whose data this is."""
+    def identity(self) -> MemberIdentity:
+        """The member that the data belongs to."""
 
     @property
     def log(self) -> Log:
@@ -77,14 +108,14 @@ class Storage(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the directory."""
 
     @property
     def spool(self) -> Path:
-        """A folder for files on their way between nodes."""
+        """A folder for snapshot files in transfer."""
 
     def quarantine(self, reason: str) -> None:
-        """Mark the directory, durably, so that no process starts on it any more; `reason` is for people.
+        """Mark the directory durably, so that no process starts on it again; `reason` is shown to operators.
 
         Raises `StorageFailed`.
         """
@@ -98,7 +129,7 @@ class Storage(Protocol):
     def whole_property(self, name: str) -> int:
         """Return a property of the whole RocksDB. For a thread."""
 
-    def export_snapshot(self, directory: Path) -> SnapshotFile:
+    def export_snapshot(self, directory: Path) -> ExportedSnapshot:
         """Write the state as of now to a file in `directory`. Blocks; for a thread."""
 
     def install_snapshot(self, path: Path) -> None:

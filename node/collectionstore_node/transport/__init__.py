@@ -1,40 +1,45 @@
 """Node to node: Raft messages, requests and snapshots over WebSockets with mutual TLS.
 
-    transport.py        the facade: members, port, learnt addresses, the beat
-    peer.py             this node's own connection to a member: one bounded queue, kept up and renewed
-    link.py             a dialled connection in use: its requests, its orderly end
-    receiver.py         the listening side: who is let in, where frames go
-    connection.py endings.py
-                        one socket: reader, writer, pings, silence; how it ends
-    dial.py greeting.py opening a connection, and the first frames on it
-    routes.py           detours: where to dial in place of the advertised address
-    calls.py serving.py requests: the asker's side, the answerer's side
-    snapshot_sender.py snapshot_receiver.py spool.py inbox.py
-                        resumable transfer of one file on a connection of its own
-    frames.py hello.py lanes.py snapshot_frames.py backoff.py reported.py
-                        pure: wire format, identity checks, queues, pauses, what was logged
-    security.py tls.py  how connections are secured: the port; contexts from files, reloadable, and the identity
-                        in a certificate
-    ports.py traffic.py what the owner provides and sees: handler, metrics, settings, status
+    transport.py       `Transport`: the facade, and the periodic beat
+    options.py settings.py handler.py metrics_port.py addresses.py failures.py
+                       what it is made of, what it needs from its owner, what it returns and raises
+    listener.py        accepts connections: who is admitted, where frames go
+    peers/             the members this node sends to: one bounded queue and one renewed connection each
+    requests/          requests and replies on a connection: client side, server side
+    snapshots/         resumable transfer of one file on a connection of its own
+    connection/        one socket: dialing, handshake, reader, writer, pings, closing
+    addressing/        where a member is dialed
+    security/          mutual TLS: the port, contexts from reloadable files, the identity in a certificate
+    wire/              pure: frames, handshake messages and checks, send queues
+    traffic.py backoff.py log_once.py
+                       totals per member, pauses between dials, deduplicated log lines
 
-Each side of a pair dials for what it sends itself; requests are answered on the connection they came by. What is
-delivered is delivered at most once and in order per connection; everything may be lost, and Raft expects that.
+Each side of a pair dials for what it sends itself; replies use the connection of their request. What is delivered is
+delivered at most once and in order per connection; everything may be lost, and Raft expects that.
 """
 
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
-from collectionstore_node.transport.addressing.route_overrides import Routes, RoutesRefused
-from collectionstore_node.transport.connection.dialer import tcp_connector
+from collectionstore_node.transport.addressing.peer_resolver import tcp_connector
+from collectionstore_node.transport.addressing.route_overrides import OverridesRefused, RouteOverrides
 from collectionstore_node.transport.failures import PeerUnavailable, RequestLost, SnapshotFailed
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.metrics_port import PeerMetrics, TransportMetrics
+from collectionstore_node.transport.options import TransportEnvironment, TransportIdentity, TransportOptions
 from collectionstore_node.transport.security.peer_security import PeerSecurity
-from collectionstore_node.transport.security.tls import TlsContexts, TlsFiles, TlsFilesRefused, identity_uri, peer_name
+from collectionstore_node.transport.security.tls import (
+    TlsContexts,
+    TlsFiles,
+    TlsFilesRefused,
+    identity_uri,
+    peer_name,
+)
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.transport import Transport
 from collectionstore_node.transport.wire.close_codes import Refused
 from collectionstore_node.transport.wire.handshake import PeerName
 
 __all__ = [
+    "OverridesRefused",
     "PeerAddress",
     "PeerMetrics",
     "PeerName",
@@ -43,15 +48,17 @@ __all__ = [
     "PeerUnavailable",
     "Refused",
     "RequestLost",
-    "Routes",
-    "RoutesRefused",
+    "RouteOverrides",
     "SnapshotFailed",
     "TlsContexts",
     "TlsFiles",
     "TlsFilesRefused",
     "Transport",
+    "TransportEnvironment",
     "TransportHandler",
+    "TransportIdentity",
     "TransportMetrics",
+    "TransportOptions",
     "TransportSettings",
     "identity_uri",
     "peer_name",

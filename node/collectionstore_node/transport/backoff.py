@@ -1,4 +1,4 @@
-"""How long to wait before dialling again. Pure."""
+"""Exponential backoff with jitter between dials. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 class Backoff:
     """Doubling pauses with jitter: `delay` grows from `lo_s` to `hi_s`, each scaled into [1/2, 1).
 
-    The jitter keeps the members of a cluster from dialling a restarted node all at the same moment.
+    The jitter keeps the members of a cluster from dialing a restarted node all at the same moment.
     """
 
     def __init__(self, lo_s: float, hi_s: float, random: Callable[[], float]) -> None:

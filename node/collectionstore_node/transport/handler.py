@@ -1,4 +1,4 @@
-"""What the transport needs from its owner and tells it: handler, metrics, addresses, status, limits, failures."""
+"""The port through which received messages, requests and snapshots reach the replica."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TransportHandler(Protocol):
         """Take Raft messages, in the order in which `sender` sent them; must not block."""
 
     async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
-        """Return the answer to a request. Raising `NotNow` tells the peer that nothing was applied.
+        """Return the reply to a request. Raising `NotNow` informs the peer that nothing was applied.
 
         Cancelled at the request's deadline and when the connection it came by is gone.
         """
@@ -23,14 +23,14 @@ class TransportHandler(Protocol):
     async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
         """Install a complete and verified snapshot. The file is deleted afterwards unless it was moved away.
 
-        Not cancelled when the connection is lost. Any exception tells the sender that the snapshot failed.
+        Not cancelled when the connection is lost. Any exception is reported to the sender as a failed snapshot.
         """
 
     def on_unreachable(self, node_id: NodeId) -> None:
         """Learn that messages to `node_id` may have been lost; called at most once per turn of the loop."""
 
     def refusal(self, node_id: NodeId, name: str) -> str | None:
-        """Return why this member may not connect, in a word that the member is told; None lets it in.
+        """Return why this member may not connect, in a word that is sent to it; None admits it.
 
         Asked at every hello, and again for all connections after `Transport.set_peers`.
         """

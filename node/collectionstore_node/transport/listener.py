@@ -1,36 +1,40 @@
-"""The listening side: who may connect, and where its frames go.
+"""The listening side: admits members, and hands their frames to the replica.
 
-A connection is let in when TLS, its hello, the membership and the replica agree on who it is. From then on every
-Raft message on it must be from that member and for this node; the first that is not ends the connection.
+A connection is admitted when TLS, its hello, the membership and the replica agree on who it is. From then on every
+Raft message on it must be from that member and for this node; the first that is not closes the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 import structlog
 from aiohttp import ClientError, web
 
 from collectionstore_node.raft.messages import NodeId, decode_messages
-from collectionstore_node.transport.connection.close_reason import Ending, close_socket, code_name
-from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX, Connection, Remote
-from collectionstore_node.transport.connection.dialer import PEER_PATH, Self
+from collectionstore_node.transport.connection.close_reason import CloseReason, close_code_name, close_socket
+from collectionstore_node.transport.connection.connection import (
+    WEBSOCKET_BYTES_MAX,
+    Connection,
+    ConnectionContext,
+    Remote,
+)
+from collectionstore_node.transport.connection.dialer import PEER_PATH
 from collectionstore_node.transport.connection.handshake_exchange import (
-    Turned,
+    HandshakeClosed,
     certificate_name,
     receive_hello,
     send_welcome,
 )
 from collectionstore_node.transport.handler import TransportHandler
-from collectionstore_node.transport.log_once import Reported
+from collectionstore_node.transport.log_once import LogOnce
 from collectionstore_node.transport.metrics_port import TransportMetrics
-from collectionstore_node.transport.requests.server import Serving
+from collectionstore_node.transport.requests.server import RequestServer
 from collectionstore_node.transport.security.peer_security import PeerSecurity
-from collectionstore_node.transport.settings import OVERAGE, TransportSettings
+from collectionstore_node.transport.settings import OVERAGE
 from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
-from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import Frame, FrameKind
 from collectionstore_node.transport.wire.handshake import Hello, PeerName, Purpose, Welcome, check_hello
@@ -38,42 +42,40 @@ from collectionstore_node.transport.wire.handshake import Hello, PeerName, Purpo
 log = structlog.get_logger()
 
 
-class Receiver:
+class Members(Protocol):
+    """The members as the listener needs them."""
+
+    def name_of(self, node_id: NodeId) -> str | None:
+        """Return the name that the membership has for a node, or None."""
+
+    def met(self, remote: Remote) -> None:
+        """A member has connected: it is up, and reached at the address in its hello."""
+
+
+class Listener:
     """Accepts connections and runs them; one per transport."""
 
     def __init__(
         self,
-        me: Self,
+        context: ConnectionContext,
         security: PeerSecurity,
         handler: TransportHandler,
         snapshots: SnapshotReceiver,
-        settings: TransportSettings,
         metrics: TransportMetrics,
-        registry: dict[Connection, None],
-        traffic_of: Callable[[str], Traffic],
-        name_of: Callable[[NodeId], str | None],
-        met: Callable[[Remote], None],
-        clock: Callable[[], float],
+        members: Members,
     ) -> None:
-        """`name_of` returns the name that the membership has for a node id; `met` learns who was let in.
-
-        `clock` is monotonic, in seconds.
-        """
-        self._me = me
+        self._context = context
+        self._local = context.local
         self._security = security
         self._handler = handler
         self._snapshots = snapshots
-        self._settings = settings
+        self._settings = context.settings
         self._metrics = metrics
-        self._registry = registry
-        self._traffic_of = traffic_of
-        self._name_of = name_of
-        self._met = met
-        self._clock = clock
-        self._greeting = 0
+        self._members = members
+        self._handshaking = 0
         self._inbound: dict[Connection, asyncio.Task[None]] = {}
-        self._reported = Reported()
-        self._web = web.Server(self._accept, access_log=None, keepalive_timeout=settings.greeting_timeout_s)
+        self._logged = LogOnce()
+        self._web = web.Server(self._accept, access_log=None, keepalive_timeout=context.settings.handshake_timeout_s)
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -83,14 +85,14 @@ class Receiver:
             host,
             port,
             ssl=self._security.listening,
-            ssl_handshake_timeout=self._settings.greeting_timeout_s,
+            ssl_handshake_timeout=self._settings.handshake_timeout_s,
             ssl_shutdown_timeout=self._settings.close_timeout_s,
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
     async def close(self) -> None:
-        """Stop listening and end every connection with a reason."""
+        """Stop listening and close every connection with a reason."""
         if self._server is not None:
             self._server.close()
         for connection in self._inbound:
@@ -98,12 +100,12 @@ class Receiver:
         await asyncio.gather(*self._inbound.values(), return_exceptions=True)
         await self._web.shutdown(self._settings.close_timeout_s)
 
-    def heard_from(self) -> frozenset[NodeId]:
-        """Return the members that are connected to this node now."""
+    def connected(self) -> frozenset[NodeId]:
+        """Return the members whose connections to this node are up."""
         return frozenset(connection.remote.node_id for connection in self._inbound)
 
     def recheck(self) -> None:
-        """End the connections of members that may no longer connect; called when the membership has changed."""
+        """Close the connections of members that may no longer connect; called after the membership has changed."""
         for connection in tuple(self._inbound):
             try:
                 self._check_member(connection.remote.node_id, connection.remote.name)
@@ -111,17 +113,17 @@ class Receiver:
                 connection.end(error.code, error.detail)
 
     def renew(self) -> None:
-        """Have every connection replaced by its dialer, so that what has changed is checked: the CAs trusted.
+        """Ask every dialer to open a new connection, so that it is verified against the CAs trusted now.
 
-        One that cannot be replaced lives on to its greatest age: a mistake with certificates can be put right before
-        it takes the cluster down.
+        A connection that cannot be renewed stays open up to its maximum age: a mistake with certificates can be fixed
+        before it takes the cluster down.
         """
         for connection in tuple(self._inbound):
             if connection.remote.purpose is Purpose.MESSAGES:
                 connection.ask_to_renew()
 
     def beat(self, now: float) -> None:
-        """End connections that are older than their dialer should have let them become."""
+        """Close connections that their dialer should have renewed long ago."""
         for connection in tuple(self._inbound):
             if now - connection.opened_at > self._settings.connection_age_max_s * OVERAGE:
                 connection.end(CloseCode.ROTATED, "")
@@ -129,7 +131,7 @@ class Receiver:
     async def _accept(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PEER_PATH:
             return web.Response(status=404, text="only peers connect here\n")
-        if self._greeting >= self._settings.greeting_max or not self._listening:
+        if self._handshaking >= self._settings.handshakes_max or not self._listening:
             return web.Response(status=503, text="too many connections at once\n")
         socket = web.WebSocketResponse(
             timeout=self._settings.close_timeout_s, compress=False, max_msg_size=WEBSOCKET_BYTES_MAX
@@ -141,7 +143,7 @@ class Receiver:
         except OSError as error:
             log.debug("peer.hung_up", peer=None, reason=str(error))
             return web.Response(status=400)
-        connection = await self._greet(socket)
+        connection = await self._handshake(socket)
         if connection is not None:
             await self._run(connection)
         return socket
@@ -150,43 +152,43 @@ class Receiver:
     def _listening(self) -> bool:
         return self._server is not None and self._server.is_serving()
 
-    async def _greet(self, socket: web.WebSocketResponse) -> Connection | None:
-        """Return the connection when the dialer is let in; otherwise it is closed with the reason."""
-        self._greeting += 1
+    async def _handshake(self, socket: web.WebSocketResponse) -> Connection | None:
+        """Return the connection when the dialer is admitted; otherwise it is closed with the reason."""
+        self._handshaking += 1
         certificate: PeerName | None = None
         try:
             certificate = certificate_name(socket)
-            hello = await receive_hello(socket, self._settings.greeting_timeout_s)
-            protocol = check_hello(hello, certificate, own=self._me.own, node_id=self._me.node_id)
+            hello = await receive_hello(socket, self._settings.handshake_timeout_s)
+            protocol = check_hello(hello, certificate, own=self._local.own, node_id=self._local.node_id)
+            # BEFORE the welcome: a removed member must see the refusal as the answer to its hello.
             self._check_member(hello.node_id, hello.name)
             await send_welcome(socket, self._welcome(protocol))
         except Refused as error:
             self._rejected(certificate.name if certificate else "unnamed", error.code, error.detail)
             await close_socket(socket, error.code, error.detail, self._settings.close_timeout_s)
             return None
-        except (Turned, OSError, ClientError) as error:
+        except (HandshakeClosed, OSError, ClientError) as error:
             # The dialer hung up: after a refusal on its side it logs the reason itself.
             log.debug("peer.hung_up", peer=certificate.name if certificate else None, reason=str(error))
             return None
         finally:
-            self._greeting -= 1
+            self._handshaking -= 1
         return self._connection(socket, hello)
 
     def _connection(self, socket: web.WebSocketResponse, hello: Hello) -> Connection:
-        self._reported.forget(hello.name)
+        self._logged.forget(hello.name)
         source = socket.get_extra_info("peername")
-        dialled_from = str(source[0]) if isinstance(source, tuple) else ""
-        remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialled_from)
-        self._met(remote)
-        traffic = self._traffic_of(hello.name)
-        return Connection(socket, remote, traffic, self._settings, self._registry, self._clock, pings=False)
+        dialed_from = str(source[0]) if isinstance(source, tuple) else ""
+        remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialed_from)
+        self._members.met(remote)
+        return Connection(self._context, socket, remote, pings=False)
 
     def _welcome(self, protocol: int) -> Welcome:
-        me = self._me
+        me = self._local
         return Welcome(protocol, me.own.cluster_id, me.node_id, me.own.name, me.address)
 
     def _check_member(self, node_id: NodeId, name: str) -> None:
-        known = self._name_of(node_id)
+        known = self._members.name_of(node_id)
         if known is not None and known != name:
             raise Refused(CloseCode.WRONG_NODE, f"node {node_id:016x} is {known!r}, not {name!r}")
         reason = self._handler.refusal(node_id, name)
@@ -197,41 +199,42 @@ class Receiver:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("connections are run by tasks")
+        # BEFORE this one is counted: a member that renews its connection would otherwise lose the new one.
         self._supersede(connection.remote)
         self._inbound[connection] = task
         try:
             if connection.remote.purpose is Purpose.SNAPSHOT:
-                ending = await self._snapshots.serve(connection)
+                reason = await self._snapshots.serve(connection)
             else:
-                ending = await self._run_messages(connection)
+                reason = await self._run_messages(connection)
         finally:
             del self._inbound[connection]
-        self._left(connection.remote, ending)
+        self._closed(connection.remote, reason)
 
-    async def _run_messages(self, connection: Connection) -> Ending:
+    async def _run_messages(self, connection: Connection) -> CloseReason:
         remote = connection.remote
-        serving = Serving(remote, self._handler, self._settings, connection.wake)
-        connection.sources = (serving.replies,)
+        requests = RequestServer(remote, self._handler, self._settings, connection.wake)
 
         def on_frame(frame: Frame) -> int:
             if frame.kind is FrameKind.MESSAGES:
                 return self._on_messages(remote.node_id, frame.payload)
             if frame.kind is FrameKind.REQUESTS:
-                serving.on_requests(frame.payload)
+                requests.on_requests(frame.payload)
                 return 0
             raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} on a message connection")
 
         try:
-            return await connection.run(on_frame)
+            return await connection.run(on_frame, (requests.replies,))
         finally:
-            await serving.cancel()
+            await requests.cancel()
 
     def _on_messages(self, sender: NodeId, payload: memoryview) -> int:
         try:
             messages = decode_messages(payload)
         except msgspec.DecodeError as error:
             raise Refused(CloseCode.PROTOCOL, f"messages: {error}") from error
-        me = self._me.node_id
+        me = self._local.node_id
+        # All of them BEFORE any is handed on: a frame with one forged message has no effect.
         for message in messages:
             if message.sender != sender:
                 raise Refused(CloseCode.SPOOFED, f"a message of {message.sender:016x} on {sender:016x}'s connection")
@@ -241,7 +244,7 @@ class Receiver:
         return len(messages)
 
     def _supersede(self, remote: Remote) -> None:
-        """Make room among the member's connections by ending its oldest."""
+        """Close the member's oldest connection when it has too many."""
         same = [
             connection
             for connection in self._inbound
@@ -250,14 +253,14 @@ class Receiver:
         if len(same) >= self._settings.inbound_max:
             min(same, key=lambda one: one.opened_at).end(CloseCode.SUPERSEDED, "too many connections")
 
-    def _left(self, remote: Remote, ending: Ending) -> None:
-        if ending.by_peer or ending.orderly or ending.code in (None, CloseCode.SILENT):
-            log.debug("peer.left", peer=remote.name, node_id=f"{remote.node_id:016x}", reason=str(ending))
+    def _closed(self, remote: Remote, reason: CloseReason) -> None:
+        if reason.by_peer or reason.graceful or reason.code in (None, CloseCode.SILENT):
+            log.debug("peer.left", peer=remote.name, node_id=f"{remote.node_id:016x}", reason=str(reason))
         else:
-            self._rejected(remote.name, ending.code, ending.detail)
+            self._rejected(remote.name, reason.code, reason.detail)
 
     def _rejected(self, name: str, code: int, detail: str) -> None:
-        """Count, and log once until this member is let in again: a refused peer keeps coming back."""
-        self._metrics.rejected(code_name(code))
-        if self._reported.first(name, detail):
-            log.warning("peer.rejected", peer=name, reason=code_name(code), detail=detail)
+        """Count, and log once until this member is admitted again: a refused peer keeps dialing."""
+        self._metrics.rejected(close_code_name(code))
+        if self._logged.first(name, detail):
+            log.warning("peer.rejected", peer=name, reason=close_code_name(code), detail=detail)

@@ -1,4 +1,4 @@
-"""What was logged already: a peer that keeps failing in the same way is one line, not one per attempt. Pure."""
+"""Deduplicates log lines: a peer that keeps failing in the same way is one line, not one per attempt. Pure."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Final
 _KEPT_MAX: Final = 1024
 
 
-class Reported:
-    """Remembers what was said about whom, until things have changed for that one."""
+class LogOnce:
+    """Remembers what was logged about each subject, until that is forgotten."""
 
     def __init__(self) -> None:
-        self._said: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def first(self, subject: str, what: str) -> bool:
-        """Return whether this is new, and remember it."""
-        if (subject, what) in self._said:
+        """Return whether to log `what` about `subject`: true once."""
+        if (subject, what) in self._logged:
             return False
-        if len(self._said) >= _KEPT_MAX:
-            # Better a repeated line than memory that grows with whatever a peer thinks up.
-            self._said.clear()
-        self._said.add((subject, what))
+        if len(self._logged) >= _KEPT_MAX:
+            # A repeated line is better than memory that grows with what a peer sends.
+            self._logged.clear()
+        self._logged.add((subject, what))
         return True
 
     def forget(self, subject: str) -> None:
-        """Report everything about `subject` anew."""
-        self._said = {one for one in self._said if one[0] != subject}
+        """Log everything about `subject` again."""
+        self._logged = {one for one in self._logged if one[0] != subject}

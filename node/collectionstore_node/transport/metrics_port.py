@@ -46,4 +46,4 @@ class TransportMetrics(Protocol):
         """Count a snapshot that arrived whole; `seconds` over all connections that it took."""
 
     def snapshot_failed(self) -> None:
-        """Count a transfer to this node that was refused, or broke off and may go on later."""
+        """Count a transfer to this node that was refused, or was interrupted and may be resumed."""

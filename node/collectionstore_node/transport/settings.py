@@ -24,8 +24,8 @@ class TransportSettings:
     silence_max_s: float = 2.0
     """A connection on which nothing was heard for this long is closed; one frame must pass in this time."""
     dial_timeout_s: float = 2.0
-    """For TCP, TLS and upgrade together, and again for the greeting."""
-    greeting_timeout_s: float = 5.0
+    """For TCP, TLS and upgrade together, and again for the handshake."""
+    handshake_timeout_s: float = 5.0
     """For an accepted connection: for TLS, and again for its hello."""
     close_timeout_s: float = 0.5
     drain_timeout_s: float = 5.0
@@ -33,7 +33,7 @@ class TransportSettings:
     backoff_min_s: float = 0.05
     backoff_max_s: float = 1.0
     refused_backoff_max_s: float = 5.0
-    """Longest pause before dialling a peer again that answered, but refused."""
+    """Longest pause before dialing a peer again that answered, but refused."""
     connection_age_max_s: float = 3600.0
     """Connections are renewed before this age, without a gap, so that certificates are checked again; those that
     cannot be renewed end at OVERAGE times this."""
@@ -41,8 +41,8 @@ class TransportSettings:
     """After a reload of the certificates all own connections are renewed within this time."""
     inbound_max: int = 4
     """Message connections accepted of one member; more than one only while it renews its own."""
-    greeting_max: int = 64
-    """Connections that may be in their greeting at once."""
+    handshakes_max: int = 64
+    """Connections that may be in their handshake at once."""
     snapshot_chunk_bytes: int = 256 << 10
     snapshot_window_bytes: int = 1 << 20
     """Snapshot bytes sent and not yet acknowledged; this paces the sender to what the receiver can store."""

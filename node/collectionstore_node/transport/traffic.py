@@ -1,11 +1,11 @@
-"""What was sent to and heard from one peer, over all its connections, for the status page and the metrics."""
+"""Totals sent to and received from each member, over all its connections, for status and metrics."""
 
 from __future__ import annotations
 
 from collections import deque
 from statistics import median
 
-from collectionstore_node.transport.metrics_port import PeerMetrics
+from collectionstore_node.transport.metrics_port import PeerMetrics, TransportMetrics
 
 _ROUND_TRIPS_KEPT = 64
 
@@ -61,3 +61,23 @@ class Traffic:
     def round_trip_p50_s(self) -> float | None:
         """Median of the last 64 round trips; None before the first."""
         return median(self._round_trips) if self._round_trips else None
+
+
+class TrafficTable:
+    """The totals of every member, by name."""
+
+    def __init__(self, metrics: TransportMetrics) -> None:
+        self._metrics = metrics
+        self._traffic: dict[str, Traffic] = {}
+
+    def of(self, name: str) -> Traffic:
+        """Return the totals of a member, made at the first call."""
+        traffic = self._traffic.get(name)
+        if traffic is None:
+            traffic = self._traffic[name] = Traffic(self._metrics.peer(name))
+        return traffic
+
+    def forget(self, name: str) -> None:
+        """Drop the totals and the series of a member."""
+        self._traffic.pop(name, None)
+        self._metrics.forget(name)

@@ -1,17 +1,17 @@
-"""Asks the members for the digests of their states, and acts on what comparing them shows.
+"""Compares the state of the members by their digests, and fences a member that diverged.
 
-The leader does so once a second. Whoever differs from a majority of the voters ends itself and marks its data
-directory, so that no restart brings it back: the leader as soon as it finds that of itself, a follower when the leader
-has told it that it is suspected and it has found the same by asking everybody itself. So nobody is talked into
-stopping: only what a majority of the voters, asked one by one, says of its own state can end a member. Where there is
-no majority, all that disagree are named and go on; a person has to decide.
+The leader compares once a second. A member that differs from a majority of the voters quarantines its data directory
+and stops, so that no restart brings it back: the leader as soon as it finds itself divergent; a follower after the
+leader has notified it, and only if its own comparison finds the same. A member never stops on the word of another one:
+a majority of the voters, each asked for its own state, has to differ. Without a majority, all members that disagree are
+logged and keep running; an operator has to decide.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -19,51 +19,60 @@ import structlog
 from collectionstore_node.metrics import DigestSeries
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.raft.ready import RaftStatus
-from collectionstore_node.replica.comparison.digests import Digests, Patience, Split, Verdict, by_index, compare
+from collectionstore_node.replica.comparison.digests import (
+    Digests,
+    InconclusiveTracker,
+    Split,
+    Verdict,
+    by_index,
+    compare,
+)
 from collectionstore_node.replica.comparison.state_check import StateCheck
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
-from collectionstore_node.transport import PeerUnavailable, RequestLost
-
-if TYPE_CHECKING:
-    from collectionstore_node.transport import Transport
+from collectionstore_node.replica.transport_port import PeerTransport
+from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 log = structlog.get_logger()
 
 INTERVAL_S: Final = 1.0
 ANSWER_S: Final = 1.0
-"""How long a member may take to tell its digests, which it has in memory."""
+"""How long a member may take to return its digests, which it has in memory."""
 
 
 class Subject(Protocol):
-    """The member on whose behalf digests are compared: the driver."""
+    """The member that compares."""
+
+    @property
+    def suspicion(self) -> asyncio.Event:
+        """Set when another member says that the state of this one differs."""
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Return what is known of the own state's digests; nothing while the state is being replaced."""
+        """Return the digests of its own state; none while the state is being replaced."""
 
     def raft_status(self) -> RaftStatus:
         """Return a view of the core."""
 
     def quarantine(self, reason: str) -> None:
-        """Mark the data directory and end the member."""
+        """Fence the member: mark its data directory and end it."""
 
 
-class Comparing:
-    """The comparisons of one member. Belongs to the event loop; `failed` is told of bugs in here."""
+class StateComparer:
+    """The comparisons of one member. Belongs to the event loop; `failed` is called when a comparison raises."""
 
     def __init__(
         self,
         own: NodeId,
         subject: Subject,
-        transport: Transport,
+        transport: PeerTransport,
         series: DigestSeries,
         *,
         silence_ticks_max: int,
         failed: Callable[[BaseException], None],
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """A member that was not heard for `silence_ticks_max` cannot be expected to be compared.
+        """A member that was silent for `silence_ticks_max` is not expected to be comparable.
 
         `clock` is monotonic, in seconds; the loop's when absent.
         """
@@ -75,31 +84,24 @@ class Comparing:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
-        self._patience = Patience()
+        self._inconclusive = InconclusiveTracker()
         self._checks: dict[NodeId, StateCheck] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._examined_at = float("-inf")
 
     def start(self) -> None:
-        """Begin to compare whenever this member leads."""
-        self._spawn(self._lead(), "digests")
+        """Compare once a second while this member leads, and whenever another member suspects it."""
+        self._spawn(self._compare_while_leading(), "digests")
+        self._spawn(self._compare_when_suspected(), "digests of a suspect")
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop comparing."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def checks(self) -> dict[NodeId, StateCheck]:
-        """Return what the last comparisons showed of each member; empty unless this one leads."""
+        """Return the results of the last comparisons by member; empty unless this one leads."""
         return dict(self._checks)
-
-    def examine(self) -> None:
-        """Compare at once, because another member suspects this one; in the background, and at most once a second."""
-        now = self._clock()
-        if now - self._examined_at >= INTERVAL_S:
-            self._examined_at = now
-            self._spawn(self._examine(), "digests of a suspect")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -113,7 +115,7 @@ class Comparing:
 
     # Rounds
 
-    async def _lead(self) -> None:
+    async def _compare_while_leading(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
             if self._subject.raft_status().progress:
@@ -122,43 +124,55 @@ class Comparing:
                 self._forget()
 
     async def round(self) -> None:
-        """Ask everybody once, as the leader, and act on it."""
+        """Compare all members once, as the leader, and act on the result."""
         verdict = await self._compare()
         raft = self._subject.raft_status()
         if not raft.progress:
+            # Leadership was lost while the members answered: the next leader reports, and knows who is active.
             return
-        heard = [
+        active = [
             one.node_id
             for one in raft.progress
             if one.node_id != self._own and one.silent_ticks < self._silence_ticks_max
         ]
         differing = verdict.differing()
-        late = self._patience.look(heard, verdict.agreed.keys() | differing.keys(), self._clock())
-        self._note(verdict, late, raft.configuration.members())
+        late = self._inconclusive.update(active, verdict.agreed.keys() | differing.keys(), self._clock())
+        self._record(verdict, late, raft.configuration.members())
         if self._own in verdict.diverged:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
         for node_id in sorted(verdict.diverged):
             if node_id != self._own:
-                await self._tell(node_id)
+                await self._notify(node_id)
 
-    async def _examine(self) -> None:
+    async def _compare_when_suspected(self) -> None:
+        """Compare at once when suspected; at most once a second, whatever other members claim."""
+        compared_at = float("-inf")
+        while True:
+            await self._subject.suspicion.wait()
+            self._subject.suspicion.clear()
+            now = self._clock()
+            if now - compared_at >= INTERVAL_S:
+                compared_at = now
+                await self._check_own_state()
+
+    async def _check_own_state(self) -> None:
         verdict = await self._compare()
         if self._own in verdict.diverged:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
 
     async def _compare(self) -> Verdict:
         members = sorted(self._subject.raft_status().configuration.members() - {self._own})
-        answers = await asyncio.gather(*[self._ask(node_id) for node_id in members])
-        # The own ones last: whatever the others have reached meanwhile, this member is likely to know too.
+        answers = await asyncio.gather(*[self._fetch(node_id) for node_id in members])
+        # Its own digests last: this member is likely to have applied by now what the others had when they answered.
         digests = {node_id: known for node_id, known in zip(members, answers, strict=True) if known is not None}
         own = by_index(self._subject.checkpoints())
         digests[self._own] = own if own is not None else {}
         return compare(self._own, digests, self._subject.raft_status().configuration)
 
-    async def _ask(self, node_id: NodeId) -> Digests | None:
-        """Return what a member says of its state; None when it does not answer, or not to the question."""
+    async def _fetch(self, node_id: NodeId) -> Digests | None:
+        """Return the digests of a member; None when it does not answer, or with something else."""
         try:
-            answer = await self._transport.request(node_id, calls.encode_call(calls.TellDigests()), ANSWER_S)
+            answer = await self._transport.request(node_id, calls.encode_call(calls.GetDigests()), ANSWER_S)
             known = by_index(calls.decode_checkpoints(answer))
         except (PeerUnavailable, RequestLost):
             return None
@@ -169,17 +183,17 @@ class Comparing:
             log.warning("digests.unreadable", node_id=show_id(node_id), reason="not what a member remembers")
         return known
 
-    async def _tell(self, node_id: NodeId) -> None:
-        """Tell a member that it is suspected. Repeated every round for as long as it is there and differs."""
+    async def _notify(self, node_id: NodeId) -> None:
+        """Notify a member that it differs; repeated every round until it stops or agrees."""
         try:
-            await self._transport.request(node_id, calls.encode_call(calls.CompareYourself()), ANSWER_S)
+            await self._transport.request(node_id, calls.encode_call(calls.VerifyState()), ANSWER_S)
         except (PeerUnavailable, RequestLost) as error:
             log.warning("state.suspect_not_told", node_id=show_id(node_id), reason=str(error))
 
-    # What is known
+    # Results
 
-    def _note(self, verdict: Verdict, late: frozenset[NodeId], members: frozenset[NodeId]) -> None:
-        """Remember and report. Who was found to differ stays so until it agrees or is replaced, though it is down."""
+    def _record(self, verdict: Verdict, late: frozenset[NodeId], members: frozenset[NodeId]) -> None:
+        """Record and log. A member that differs keeps that result while it is down, until it agrees or is replaced."""
         before = self._checks
         checks = {node_id: check for node_id, check in before.items() if check.differs and node_id in members}
         checks |= {node_id: StateCheck("Agrees", index) for node_id, index in verdict.agreed.items()}
@@ -200,11 +214,11 @@ class Comparing:
         )
 
     def _forget(self) -> None:
-        """Another member compares now."""
+        """Drop all results: another member leads and compares."""
         if self._checks:
             self._checks = {}
             self._series.compared(index=None, differing=0, inconclusive=0)
-        self._patience = Patience()
+        self._inconclusive = InconclusiveTracker()
 
 
 def _report(node_id: NodeId, split: Split, *, decided: bool) -> None:
@@ -216,7 +230,7 @@ def _report(node_id: NodeId, split: Split, *, decided: bool) -> None:
 
 
 def _reason(own: NodeId, split: Split) -> str:
-    """Return what the node says when it ends, and at every later start: what was found, and what to do."""
+    """Return the text for the log and for every refused start: what was found, and what to do."""
     (mine,) = (digest for digest, holders in split.sides if own in holders)
     others = ", ".join(show_id(one) for digest, holders in split.sides if digest != mine for one in holders)
     return (

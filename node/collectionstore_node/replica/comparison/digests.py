@@ -1,12 +1,12 @@
-"""Whether members hold the same state: what each remembers of its digest, and what follows from laying them together.
+"""Decides from digests whether members hold the same state. Pure: no clock, no network, no disk.
 
 Every member notes the digest of its state (`statemachine.digest`) at each index that is a multiple of
-`CHECKPOINT_ENTRIES`, and at the last index it applied. Two members are compared where both have one; since a digest
-covers the whole past, equal there means equal up to there. Pure: no clock, no network, no disk.
+`CHECKPOINT_ENTRIES`, and at the last index it applied. Two members are compared at indexes that both have; a digest
+covers the whole history, so equal there means equal up to there.
 
 Invariants:
-- a majority of the voters, in both halves of a joint configuration, decides who is right; nothing less does;
-- what could not be compared never counts as equal (etcd-io/etcd#13766): it is inconclusive, and after a while an alarm.
+- only a majority of the voters, in both halves of a joint configuration, decides which state is right;
+- what cannot be compared never counts as equal (etcd-io/etcd#13766): it is inconclusive, and after a while an alert.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collectionstore_node.replica.persistence.checkpoints import CHECKPOINTS_MAX
 from collectionstore_node.statemachine.header import DIGEST_BYTES
 
 INCONCLUSIVE_S: Final = 60.0
-"""For how long a member that is heard may stay without a comparison before that is an alarm."""
+"""How long an active member may go without a conclusive comparison before that is an alert."""
 
 Digests: TypeAlias = Mapping[Index, bytes]
-"""What a member's state was, by index."""
+"""Digests of a member's state by log index."""
 
 
 def by_index(checkpoints: Collection[Checkpoint]) -> Digests | None:
-    """Return a member's checkpoints by index, or None when no correct member says such a thing."""
+    """Return a member's checkpoints by index, or None when no correct member would send them."""
     found = {one.index: one.digest for one in checkpoints}
     if len(found) != len(checkpoints) or len(found) > CHECKPOINTS_MAX + 1:
         return None
@@ -41,31 +41,31 @@ class Split:
 
     index: Index
     sides: tuple[tuple[bytes, tuple[NodeId, ...]], ...]
-    """Digest and who has it, most members first."""
+    """Each digest with its members, most members first."""
 
     def members(self) -> list[NodeId]:
-        """Return everybody who has a digest there."""
+        """Return all members that have a digest there."""
         return [node_id for _, side in self.sides for node_id in side]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a comparison shows. A member is in at most one of `agreed`, `diverged` and `disputed`."""
+    """The result of a comparison. A member is in at most one of `agreed`, `diverged` and `disputed`."""
 
     agreed: Mapping[NodeId, Index]
-    """Members found equal to the one that compares, and the highest index at which they are."""
+    """Members whose state equals that of the comparing one, and the highest index at which it does."""
     diverged: Mapping[NodeId, Split]
     """Members that differ from a majority of the voters, and where."""
     disputed: Mapping[NodeId, Split]
-    """Members that differ from each other without a majority to say who is right."""
+    """Members that differ from each other, where no majority decides."""
 
     def differing(self) -> dict[NodeId, Split]:
-        """Return everybody who is not simply in agreement or unknown."""
+        """Return all diverged and disputed members."""
         return {**self.disputed, **self.diverged}
 
 
 def compare(own: NodeId, digests: Mapping[NodeId, Digests], configuration: Configuration) -> Verdict:
-    """Lay the members' digests side by side. `own` is who compares and is among `digests`.
+    """Compare the members' digests. `own` is the comparing member and is among `digests`.
 
     A member that shares no index with `own` is in no part of the verdict.
     """
@@ -112,14 +112,14 @@ def _is_majority(nodes: Iterable[NodeId], configuration: Configuration) -> bool:
     return bool(halves) and all(2 * len(half & holders) > len(half) for half in halves)
 
 
-class Patience:
-    """For how long each member was heard and not compared. `now` is any monotonic time in seconds."""
+class InconclusiveTracker:
+    """How long each active member went without a conclusive comparison. `now` is monotonic, in seconds."""
 
     def __init__(self) -> None:
         self._since: dict[NodeId, float] = {}
 
-    def look(self, heard: Collection[NodeId], compared: Collection[NodeId], now: float) -> frozenset[NodeId]:
-        """Return the members whose comparison has been inconclusive for too long."""
-        waiting = [node_id for node_id in heard if node_id not in compared]
+    def update(self, active: Collection[NodeId], compared: Collection[NodeId], now: float) -> frozenset[NodeId]:
+        """Return the active members whose comparison has been inconclusive for too long."""
+        waiting = [node_id for node_id in active if node_id not in compared]
         self._since = {node_id: self._since.get(node_id, now) for node_id in waiting}
         return frozenset(node_id for node_id, since in self._since.items() if now - since >= INCONCLUSIVE_S)

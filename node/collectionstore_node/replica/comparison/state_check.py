@@ -11,11 +11,11 @@ class StateCheck(msgspec.Struct, frozen=True):
     """How a member's state compared with the others' (see `digests`)."""
 
     result: Literal["Agrees", "Differs", "Disputed", "Inconclusive"]
-    """Differs: from a majority. Disputed: no majority says who is right. Inconclusive: not comparable for a minute."""
+    """Differs: from a majority. Disputed: no majority agrees. Inconclusive: not comparable for a minute."""
     index: int | None = None
-    """Log index at which that was seen."""
+    """Log index of the comparison."""
 
     @property
     def differs(self) -> bool:
-        """Whether something is certainly wrong."""
+        """Whether the state certainly differs from that of another member."""
         return self.result in ("Differs", "Disputed")

@@ -1,4 +1,4 @@
-"""Waiting for something to become true that only a tick or a Ready can change."""
+"""Waits for conditions that only a tick or a Ready can change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collectionstore_node.errors import OutcomeUnknown
 
 
 class Conditions:
-    """Who waits for what. The driver calls `check` after every tick and every Ready."""
+    """Pending conditions. The driver calls `check` after every tick and every Ready."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -36,13 +36,13 @@ class Conditions:
             raise OutcomeUnknown("not finished within the deadline")
 
     def check(self) -> None:
-        """Wake everybody whose condition holds or whose deadline has passed."""
+        """Resolve conditions that hold and those past their deadline."""
         for condition, future in self._waiting:
             if not future.done() and condition():
                 future.set_result(None)
 
     def close(self) -> None:
-        """The driver ends: nobody will learn more."""
+        """Fail all pending conditions: without a driver none of them changes any more."""
         self._closed = True
         for _, future in self._waiting:
             if not future.done():

@@ -1,4 +1,4 @@
-"""Commands on their way into the log, and the futures that wait for what becomes of them.
+"""The queue of commands to propose, and the futures that wait for their outcomes.
 
 Commands that arrive while a sync or a round trip is running are coalesced into ONE entry, so that the core, the disk
 and the wire pay per batch, not per request.
@@ -6,8 +6,8 @@ and the wire pay per batch, not per request.
 Invariants:
 - a future fails as "not applied" only if its command never reached the core, or if another entry was committed at its
   index: (index, term) names an entry for ever (Raft 5.3);
-- losing leadership resolves nothing: the entry may still commit. The fate is learnt when its index is applied, or it
-  stays unknown at the deadline.
+- losing leadership resolves nothing: the entry may still commit. Its outcome is known when its index is applied, or
+  unknown at the deadline.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from collectionstore_node.errors import (
 )
 from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
+from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.statemachine.commands import Outcome
 
 if TYPE_CHECKING:
@@ -38,35 +39,20 @@ ENTRY_BYTES_MAX = 1 << 20
 
 
 @dataclass(slots=True)
-class Waiting:
-    """An encoded command and its caller. In seconds: `deadline` of the loop's time, `since` it came of `perf_counter`.
-
-    The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the
-    command is sampled.
-    """
-
-    command: bytes
-    deadline: float
-    future: asyncio.Future[Outcome]
-    since: float = 0.0
-    span: Span | None = None
-
-
-@dataclass(slots=True)
 class _Proposed:
-    """An entry whose outcome is awaited, and when it was proposed."""
+    """A proposed entry, and when it was proposed."""
 
     term: Term
-    batch: list[Waiting]
+    batch: list[QueuedCommand]
     since: float
 
 
 class Proposals:
-    """The leader's queue of commands and its table of proposed ones. Belongs to the event loop."""
+    """The leader's queue of commands and its table of proposed entries. Belongs to the event loop."""
 
     def __init__(self, *, waiting_max: int, loop: asyncio.AbstractEventLoop, series: ProposalSeries) -> None:
         self.waiting_max = waiting_max
-        self._waiting: list[Waiting] = []
+        self._waiting: list[QueuedCommand] = []
         self._proposed: dict[Index, _Proposed] = {}
         self._loop = loop
         self._series = series
@@ -79,7 +65,7 @@ class Proposals:
 
     @property
     def pending(self) -> int:
-        """Number of entries whose outcome somebody waits for."""
+        """Number of proposed entries that are not applied."""
         return len(self._proposed)
 
     def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
@@ -91,15 +77,15 @@ class Proposals:
             self._series.failed["overloaded"].inc()
             raise Overloaded(f"{self.waiting_max} commands are waiting already")
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append(Waiting(command, deadline, future, perf_counter(), span))
+        self._waiting.append(QueuedCommand(command, deadline, future, perf_counter(), span))
         return future
 
-    def take(self) -> list[Waiting]:
-        """Return the commands of the next entry, in order of arrival, and forget them; empty when none wait.
+    def take(self) -> list[QueuedCommand]:
+        """Take the commands of the next entry from the queue, in order of arrival; empty when none wait.
 
         Commands whose caller has gone are dropped: they have not been proposed, so nothing is lost.
         """
-        batch: list[Waiting] = []
+        batch: list[QueuedCommand] = []
         size = taken = 0
         for waiting in self._waiting:
             if batch and (len(batch) >= ENTRY_COMMANDS_MAX or size + len(waiting.command) > ENTRY_BYTES_MAX):
@@ -111,24 +97,25 @@ class Proposals:
         del self._waiting[:taken]
         return batch
 
-    def proposed(self, index: Index, term: Term, batch: list[Waiting], size_bytes: int) -> None:
-        """Remember who waits for the entry at (`index`, `term`), of `size_bytes`."""
+    def proposed(self, index: Index, term: Term, batch: list[QueuedCommand], size_bytes: int) -> None:
+        """Record that `batch` waits for the entry at (`index`, `term`), of `size_bytes`."""
         self._series.proposed.inc(len(batch))
         self._series.entry_commands.observe(len(batch))
         self._series.entry_bytes.observe(size_bytes)
         displaced = self._proposed.pop(index, None)
         if displaced is not None:
             # This node led before, lost that entry, and now proposes another at the same index. The old entry may
-            # survive on others only if this one does not commit, so its fate is still open.
+            # survive on other members only if this one does not commit, so its outcome is unknown.
             self._fail(displaced.batch, "unknown", OutcomeUnknown("the entry was displaced by a newer one"))
         self._proposed[index] = _Proposed(term, batch, perf_counter())
 
     def applied(self, index: Index, term: Term, outcomes: Sequence[Outcome]) -> None:
-        """Resolve whoever waits at `index`; another term there means that theirs can never be applied."""
+        """Resolve the commands that wait at `index`; with another term there, they can never be applied (Raft 5.3)."""
         waited = self._proposed.pop(index, None)
         if waited is None:
             return
         if waited.term != term:
+            # Another leader's entry was committed at this index, so this one never can be (Raft 5.3): a retry is safe.
             self._fail(waited.batch, "displaced", NotLeader())
             return
         now, observe = perf_counter(), self._series.seconds.observe
@@ -141,22 +128,22 @@ class Proposals:
                 waiting.future.set_result(outcome)
 
     def skipped_to(self, index: Index) -> None:
-        """A snapshot replaced the log up to `index`: the fate of entries below cannot be learnt here."""
+        """A snapshot replaced the log up to `index`: the outcomes of entries below it are unknown here."""
         for at in [at for at in self._proposed if at <= index]:
             self._fail(self._proposed.pop(at).batch, "unknown", OutcomeUnknown("a snapshot passed over the entry"))
 
     def refuse_waiting(self, error: Callable[[], NotNow]) -> None:
-        """Fail everything that has not reached the core."""
+        """Fail all commands that have not reached the core: they are certainly not applied."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             self.refuse([one], error())
 
-    def refuse(self, batch: Sequence[Waiting], error: NotNow) -> None:
-        """Fail what was taken and could not be proposed."""
+    def refuse(self, batch: Sequence[QueuedCommand], error: NotNow) -> None:
+        """Fail commands that were taken and could not be proposed."""
         self._fail(batch, _reason(error), error)
 
     def expire(self, now: float) -> None:
-        """Fail what is past its deadline: not applied if it never reached the core, else unknown."""
+        """Fail commands past their deadline: not applied if they never reached the core, else unknown."""
         if any(one.deadline <= now for one in self._waiting):
             late = [one for one in self._waiting if one.deadline <= now]
             self._waiting = [one for one in self._waiting if one.deadline > now]
@@ -168,14 +155,14 @@ class Proposals:
                 del self._proposed[index]
 
     def close(self) -> None:
-        """The node stops: what was not proposed is not applied, the rest is unknown."""
+        """Fail everything: queued commands are not applied, the outcome of proposed ones is unknown."""
         self._closed = True
         self.refuse_waiting(lambda: NotNow("the node is stopping"))
         for proposed in self._proposed.values():
             self._fail(proposed.batch, "unknown", OutcomeUnknown("the node is stopping"))
         self._proposed.clear()
 
-    def _fail(self, batch: Sequence[Waiting], reason: str, error: NodeError) -> None:
+    def _fail(self, batch: Sequence[QueuedCommand], reason: str, error: NodeError) -> None:
         failed = self._series.failed[reason]
         for waiting in batch:
             if not waiting.future.done():
@@ -184,7 +171,7 @@ class Proposals:
 
 
 def _reason(error: NotNow) -> str:
-    """Return the word under which commands are counted that `error` kept out of the log."""
+    """Return the label value that counts commands rejected with `error`."""
     match error:
         case NotLeader():
             return "not_leader"

@@ -1,7 +1,7 @@
-"""Linearizable reads: one ReadIndex round serves everyone who arrived before it started (thesis 6.4).
+"""Linearizable reads: one ReadIndex round serves all reads that arrived before it started (thesis 6.4).
 
-Invariant: a caller joins only a round that starts AFTER it asked; a round that was already under way may confirm an
-index from before the call.
+Invariant: a read joins only a round that starts AFTER it arrived; a round already in progress may confirm an index from
+before the read began.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NO_INDEX: Final = Index(0)
 
 @dataclass(slots=True)
 class Round:
-    """The callers of one ReadIndex request; `index` is 0 until the round is confirmed."""
+    """The reads of one ReadIndex request; `index` is 0 until the round is confirmed."""
 
     waiting: list[tuple[float, asyncio.Future[None]]] = field(default_factory=list)
     index: Index = NO_INDEX
 
 
 class Reads:
-    """Rounds of reads. At most one is being confirmed at a time. Belongs to the event loop."""
+    """Rounds of reads; at most one is in progress. Belongs to the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, series: ReadSeries) -> None:
         self._loop = loop
@@ -43,16 +43,16 @@ class Reads:
 
     @property
     def waiting(self) -> bool:
-        """Whether a round should start as soon as none is being confirmed."""
+        """Whether to start a round: reads wait, and none is in progress."""
         return bool(self._next.waiting) and self._asked is None
 
     @property
     def pending(self) -> int:
-        """Number of callers that wait, for a round or for its index to be applied."""
+        """Number of reads that wait, for a round or for its index to be applied."""
         return sum(len(one.waiting) for one in self._rounds())
 
     def join(self, deadline: float) -> asyncio.Future[None]:
-        """Return a future that resolves when reads of local state are linearizable for this caller.
+        """Return a future that resolves when local state is linearizable for this read.
 
         Raises `NotNow` when the node is stopping.
         """
@@ -65,7 +65,7 @@ class Reads:
         return future
 
     def start(self) -> int:
-        """Begin the next round and return its request id, never used before in this process."""
+        """Start the next round and return its request ID, unique in this process."""
         self._sequence += 1
         self._asked_at = perf_counter()
         self._asked = (self._sequence, self._next)
@@ -73,7 +73,7 @@ class Reads:
         return self._sequence
 
     def confirmed(self, states: Iterable[ReadState]) -> None:
-        """Take over the index of a confirmed round."""
+        """Record the index of a confirmed round."""
         for state in states:
             if self._asked is not None and self._asked[0] == state.request_id:
                 self._asked[1].index = state.index
@@ -82,19 +82,19 @@ class Reads:
                 self._asked = None
 
     def failed(self, request_ids: Iterable[int], leader: NodeId) -> None:
-        """Fail the callers of rounds that were given up; nothing was read."""
+        """Fail the reads of abandoned rounds; nothing was read."""
         for request_id in request_ids:
             if self._asked is not None and self._asked[0] == request_id:
                 self._fail(self._asked[1], "not_leader", lambda: NotLeader(leader))
                 self._asked = None
 
     def abandon(self) -> None:
-        """Fail the callers of the round that is being confirmed: this node has just stopped leading."""
+        """Fail the round in progress: this node has just stepped down."""
         if self._asked is not None:
             self.failed((self._asked[0],), NO_NODE)
 
     def applied(self, index: Index) -> None:
-        """Release every confirmed round whose index is applied."""
+        """Resolve every confirmed round whose index is applied."""
         if not self._confirmed:
             return
         for done in [one for one in self._confirmed if one.index <= index]:
@@ -104,7 +104,7 @@ class Reads:
         self._confirmed = [one for one in self._confirmed if one.index > index]
 
     def expire(self, now: float) -> None:
-        """Fail callers past their deadline; their rounds go on for the others."""
+        """Fail reads past their deadline; their rounds continue for the others."""
         for one in self._rounds():
             for deadline, future in one.waiting:
                 if deadline <= now and not future.done():
@@ -113,7 +113,7 @@ class Reads:
             one.waiting = [waiting for waiting in one.waiting if not waiting[1].done()]
 
     def close(self) -> None:
-        """The node stops; nobody is left waiting."""
+        """Fail all pending reads, and from now on every read."""
         self._closed = True
         for one in self._rounds():
             self._fail(one, "stopping", lambda: NotNow("the node is stopping"))

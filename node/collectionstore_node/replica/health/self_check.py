@@ -1,8 +1,8 @@
-"""Asks the watchdog whether this member still does its work in time, tells what it finds, and ends the leadership.
+"""Feeds the watchdog, reports the stalls it finds, and ends the leadership of a stalled leader.
 
-A leader that was stuck for an election timeout steps down BEFORE it does anything with what arrived meanwhile, and
-whoever waits here is sent elsewhere. Safety does not rest on that: every read is confirmed by a quorum that was asked
-after it (thesis 6.4), so there is no lease that a pause could outlive.
+A leader that was stalled for an election timeout steps down BEFORE it acts on anything that arrived meanwhile, and
+pending requests fail over to the next leader. Safety does not rest on that: every read is confirmed by a quorum that
+was asked after it (thesis 6.4), so there is no lease that a pause could outlive.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import structlog
 
 from collectionstore_node.metrics import WatchdogSeries
 from collectionstore_node.replica.health.watchdog import Finding, Watchdog
-from collectionstore_node.replica.persistence.log_writer import Disk
+from collectionstore_node.replica.persistence.log_writer import LogWriter
 
 log = structlog.get_logger()
 
 
 class SelfCheck:
-    """The watchdog of one driver. Belongs to its event loop; `step_down` returns whether this node led.
+    """The watchdog of one member. Belongs to its event loop; `step_down` returns whether this node led.
 
-    `clock` is monotonic, in seconds, and best counts the time for which the machine slept as well.
+    `clock` is monotonic, in seconds, and preferably advances while the machine is suspended.
     """
 
     def __init__(
         self,
-        disk: Disk,
+        log_writer: LogWriter,
         series: WatchdogSeries,
         *,
         limit_s: float,
@@ -35,7 +35,7 @@ class SelfCheck:
         clock: Callable[[], float],
         step_down: Callable[[], bool],
     ) -> None:
-        self._disk = disk
+        self._log_writer = log_writer
         self._series = series
         self._clock = clock
         self._step_down = step_down
@@ -45,37 +45,37 @@ class SelfCheck:
 
     @property
     def disk_hangs(self) -> bool:
-        """Whether a sync takes longer than the limit: no time to campaign."""
+        """Whether a sync has been running for longer than the limit: this member should not campaign."""
         return self._watchdog.disk_hangs
 
-    def look(self) -> None:
-        """Step down when nothing ran for too long; to be called BEFORE anything that arrived is acted upon."""
+    def check_pause(self) -> None:
+        """Step down when the process was paused for too long; call it BEFORE acting on anything that arrived."""
         paused = self._watchdog.pause(self._clock())
         if paused is not None:
-            self._tell(paused)
+            self._report(paused)
 
     def tick(self, *, committed: int, applied: int) -> None:
-        """Look at everything, once a tick."""
-        self.look()
+        """Check pause, sync and apply, once a tick."""
+        self.check_pause()
         now = self._clock()
         self._series.lag(self._watchdog.tick(now))
         verdict = self._watchdog.judge(now, sync_age_s=self._sync_age_s(), committed=committed, applied=applied)
         for finding in verdict.began:
-            self._tell(finding)
+            self._report(finding)
         for finding in verdict.ended:
             log.info("stall.ended", kind=finding.stall.value, seconds=round(finding.seconds, 3))
 
     def applied_in(self, seconds: float) -> None:
-        """Take note of how long applying some entries took."""
+        """Check how long applying some entries took."""
         slow = self._watchdog.applied_in(self._clock(), seconds)
         if slow is not None:
-            self._tell(slow)
+            self._report(slow)
 
     def _sync_age_s(self) -> float | None:
-        since = self._disk.syncing_since
+        since = self._log_writer.syncing_since
         return None if since is None else self._loop.time() - since
 
-    def _tell(self, finding: Finding) -> None:
+    def _report(self, finding: Finding) -> None:
         kind = finding.stall.value
         stepped_down = self._step_down()
         self._series.stalled(kind, stepped_down=stepped_down)

@@ -1,12 +1,12 @@
-"""Judges whether a member still does its work in time. Pure: it is told what is so, and acts on nothing.
+"""Detects stalls of a member. Pure: takes times and indexes, returns findings.
 
-Three things can be stuck while the process lives and its sockets stay open: the event loop (a long computation,
-SIGSTOP, a frozen machine), the sync of the log, and the state machine. A leader that is stuck sends no heartbeats, or
+Three things can stall while the process lives and its sockets stay open: the event loop (a long computation,
+SIGSTOP, a frozen machine), the sync of the log, and the state machine. A stalled leader sends no heartbeats, or
 should not (etcd-io/etcd#15247). One limit for all three: the longest election timeout. After it every follower has
-campaigned, so that stepping down ends nothing that would have lasted; before, the leader may well be the best there is.
+campaigned, so stepping down ends no leadership that would have lasted; before it, a new leader may be no better.
 
-Invariant: a pause is told before anything else that happened meanwhile is judged, and nothing else is blamed for it: a
-sync that seems to have taken ten seconds because the process was stopped for ten seconds is none that hung.
+Invariant: a pause of the process is found BEFORE anything else that happened meanwhile is judged, and only once: a sync
+that seems to have taken ten seconds because the process was stopped for ten seconds did not hang.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Stall(enum.Enum):
-    """What is stuck; the values are labels of series and words of log lines."""
+    """What is stalled; the values are label values of metrics and fields of log lines."""
 
     EVENT_LOOP = "event_loop"
     """Nothing ran: a tick came later than the limit."""
@@ -27,21 +27,21 @@ class Stall(enum.Enum):
 
 
 class Finding(NamedTuple):
-    """A stall, and for how many seconds it has lasted so far, or did last."""
+    """A stall, and for how many seconds it has lasted so far, or lasted."""
 
     stall: Stall
     seconds: float
 
 
 class Verdict(NamedTuple):
-    """What changed since the last look. A stall that is over when it is noticed is only in `began`."""
+    """What changed since the last check. A stall that is over when it is found is only in `began`."""
 
     began: tuple[Finding, ...] = ()
     ended: tuple[Finding, ...] = ()
 
 
 class Watchdog:
-    """Remembers since when what is stuck. All times are in seconds; `now` comes from one monotonic clock."""
+    """Tracks the stalls of one member. All times are in seconds; `now` comes from one monotonic clock."""
 
     def __init__(self, *, limit_s: float, tick_s: float) -> None:
         """Allow `limit_s` of delay; from the first tick on, one is due every `tick_s`."""
@@ -49,9 +49,9 @@ class Watchdog:
         self._tick_s = tick_s
         self._ticked: float | None = None
         self._awake = float("inf")
-        """When the process was last known to run; a tick or a told stall proves it."""
+        """When the process was last known to run; a tick or a reported stall proves it."""
         self._awake_since = float("-inf")
-        """When the last told pause ended."""
+        """When the last reported pause ended."""
         self._applied = 0
         self._unapplied_since: float | None = None
         self._stuck: dict[Stall, float] = {}
@@ -64,7 +64,7 @@ class Watchdog:
     def pause(self, now: float) -> Finding | None:
         """Return how late the tick is that should have come, when that is beyond the limit; each pause once.
 
-        To be asked BEFORE anything that arrived meanwhile is looked at: it may wait ahead of the tick.
+        Call it BEFORE acting on anything that arrived meanwhile: the loop may run that ahead of the tick.
         """
         late = now - self._awake - self._tick_s
         if late <= self.limit_s:
@@ -81,10 +81,10 @@ class Watchdog:
         return lag
 
     def judge(self, now: float, *, sync_age_s: float | None, committed: int, applied: int) -> Verdict:
-        """Look at what may be stuck between two ticks. `sync_age_s` is None when no sync runs."""
+        """Check sync and apply, once a tick. `sync_age_s` is None when no sync runs."""
         sync_s = 0.0 if sync_age_s is None else min(sync_age_s, now - self._awake_since)
         if committed <= applied or sync_s > self.limit_s:
-            # Nothing is applied while a sync hangs: that is one trouble, not two.
+            # Nothing is applied while a sync hangs: that is one stall, not two.
             self._unapplied_since = None
         elif self._unapplied_since is None or applied != self._applied:
             self._unapplied_since = now
@@ -104,6 +104,6 @@ class Watchdog:
         """Return a finding when applying some entries took longer than the limit; it is over when it is noticed."""
         if seconds <= self.limit_s:
             return None
-        # It ran on the event loop, which is not blamed for it as well.
+        # It ran on the event loop: without this the next tick would report the same delay as a pause.
         self._awake = self._awake_since = now
         return Finding(Stall.APPLY, seconds)

@@ -1,7 +1,7 @@
-"""Membership requests: what is asked, whether it may be done now, and the `ConfigChange` it becomes.
+"""Membership requests: their form, their checks, and the `ConfigChange` they become. Pure.
 
-Every check that needs no I/O is here and pure. The guards of a request:
-- `expected_index`: the configuration index the caller planned against; another one means that it planned on old news;
+The preconditions of a request:
+- `expected_index`: the configuration index the caller planned against; with another one its plan is outdated;
 - `epoch`: the caller's fencing token; one lower than the highest ever applied belongs to a caller that was replaced.
 The leader checks them against applied state, which is exact: it has applied every earlier change before it may append
 the next (etcd#7625).
@@ -33,7 +33,7 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.statemachine.members import MemberInfo, MembershipContext, MembershipRecord, encode_context
 
 PROMOTION_LAG_MAX = 1_000
-"""A learner may be promoted when it lacks at most this many entries, so that the new majority can commit at once."""
+"""A learner may be promoted when it lags at most this many entries, so that the new majority can commit at once."""
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
@@ -68,11 +68,11 @@ def plan_change(
     configuration: Configuration,
     lag: dict[NodeId, int],
 ) -> ConfigChange:
-    """Return the change that `request` asks for. `lag` is in entries, for members heard from lately.
+    """Return the change that `request` asks for. `lag` is in entries, for reachable members.
 
     Raises `InvalidRequest` for what can never work as asked, `ChangePending` for what may work later.
     """
-    _check_guards(request, record)
+    _check_preconditions(request, record)
     if configuration.joint:
         raise ChangePending("a joint configuration is being left; wait until it has ended")
     if not request.changes:
@@ -92,7 +92,7 @@ def plan_change(
 
 
 def check_quorum_after(configuration: Configuration, active: frozenset[NodeId]) -> None:
-    """Refuse a change after which the voters heard from lately would be no majority (etcd's strict reconfig check).
+    """Refuse a change after which the reachable voters would be no majority (etcd's strict reconfig check).
 
     `configuration` is what the change would lead to; both of its halves count. Raises `ChangePending`.
     """
@@ -105,12 +105,12 @@ def check_quorum_after(configuration: Configuration, active: frozenset[NodeId]) 
 
 
 def check_epoch(epoch: int | None, record: MembershipRecord) -> None:
-    """Refuse a caller that was replaced. Raises `InvalidRequest`."""
+    """Fence a caller that was replaced. Raises `InvalidRequest`."""
     if epoch is not None and epoch < record.epoch:
         raise InvalidRequest("stale_epoch", f"epoch {epoch} is behind {record.epoch}: another operator took over")
 
 
-def _check_guards(request: MembersRequest, record: MembershipRecord) -> None:
+def _check_preconditions(request: MembersRequest, record: MembershipRecord) -> None:
     check_epoch(request.epoch, record)
     if request.expected_index is not None and request.expected_index != record.index:
         raise InvalidRequest(

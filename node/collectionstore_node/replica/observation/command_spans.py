@@ -1,8 +1,8 @@
-"""The span of a command: `forward` on the member that was asked, `propose` on the one that puts it into the log.
+"""The span of a command: `forward` on the follower that received it, `propose` on the leader.
 
-It ends with the future that waits for the outcome, whichever way that ends, an unknown fate included.
-Attributes are the stable ones of OpenTelemetry's database conventions, as far as they tell nothing of keys, ids or
-content; a collection's name is of its schema and is told, a bucket's is not, because buckets may be as many as users.
+It ends with the future of the outcome, an unknown outcome included. Attributes are the stable ones of OpenTelemetry's
+database conventions that contain no key, ID or content; the name of a collection is schema and is recorded, that of a
+bucket is not: there may be as many buckets as users.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def begin_propose(
 
 
 def end_with(span: Span, future: asyncio.Future[Outcome]) -> None:
-    """Let `span` end as `future` does, before anybody who awaits it goes on."""
+    """End `span` with `future`, BEFORE its awaiters resume: callbacks run in the order they were added."""
     future.add_done_callback(partial(_end, span))
 
 

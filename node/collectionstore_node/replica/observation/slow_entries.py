@@ -1,6 +1,6 @@
-"""Where the time of a leader's entries goes: waiting in the queue, its own sync, the others, applying.
+"""Times the phases of a leader's entries for the slow log: queue, own sync, quorum, apply.
 
-Costs a look at the clock per entry and per sync, not per command.
+Reads the clock once per entry and sync, not per command.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class SlowEntries:
         self._unsynced: list[_Timed] = []
 
     def arrived(self) -> None:
-        """A command waits to be proposed; the first of an entry counts."""
+        """A command was queued; an entry is timed from its first command."""
         if self._first is None:
             self._first = self._clock()
 
     def refused(self) -> None:
-        """What waited was not proposed."""
+        """The queued commands were rejected."""
         self._first = None
 
     def proposed(self, index: Index, commands: int, *, more: bool) -> None:
-        """An entry was made of what waited; `more` says that some of it waits on."""
+        """Queued commands were proposed as one entry; `more` of them stay in the queue."""
         now = self._clock()
         entry = _Timed(now if self._first is None else self._first, now, commands)
         self._entries[index] = entry
@@ -48,7 +48,7 @@ class SlowEntries:
         self._first = now if more else None
 
     def synced(self) -> None:
-        """All that was proposed is on this node's disk."""
+        """All proposed entries are durable on this node."""
         if self._unsynced:
             now = self._clock()
             for entry in self._unsynced:
@@ -56,7 +56,7 @@ class SlowEntries:
             self._unsynced.clear()
 
     def applied(self, index: Index, began: float) -> None:
-        """The entry at `index` was applied in one go with others, which began at `began`."""
+        """The entry at `index` was applied in a batch that began at `began`."""
         entry = self._entries.pop(index, None)
         if entry is None:
             return
@@ -73,7 +73,7 @@ class SlowEntries:
         self._slow.write(now - entry.arrived, phases, index=index, commands=entry.commands)
 
     def forget(self) -> None:
-        """Leadership is lost: what becomes of the entries is the next leader's to tell."""
+        """Leadership is lost: the next leader decides the outcome of the entries."""
         self._entries.clear()
         self._unsynced.clear()
         self._first = None

@@ -1,8 +1,8 @@
-"""Who made this node do what: the facts that let a person name a member that lies, one log line each.
+"""Attributes changes of term and commit index to the message that caused them, one log line each.
 
-Nobody can stop a voter from voting twice, or from calling committed what is not; a store for crash faults does not
-promise to. But whatever comes of it was caused by somebody's message, and that is written down here. The lines of two
-leaders of one term, each with its voters, show who voted for both.
+A store for crash faults cannot stop a faulty voter from voting twice, or from sending a wrong commit index. But every
+effect of it was caused by a message, whose sender is logged here. The lines of two leaders of one term, each with its
+voters, show who voted for both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collectionstore_telemetry.metrics import Counter
 log = structlog.get_logger()
 
 TERM_JUMP_USUAL: Final = 64
-"""Elections that a node may well miss while it is away; with pre-vote every one of them had a majority's consent."""
+"""Elections that a node may plausibly miss while it is down; with PreVote each of them had a majority (thesis 9.6)."""
 
 
 class Vitals(NamedTuple):
-    """What a message may change by its mere word."""
+    """What a message changes without proof."""
 
     term: Term
     commit: Index
@@ -31,12 +31,12 @@ class Vitals(NamedTuple):
 
 
 def vitals(core: RaftNode) -> Vitals:
-    """Return what is to be compared after a message."""
+    """Return what to compare before and after a message."""
     return Vitals(core.term, core.commit_index, core.is_leader)
 
 
 def attribute(sender: NodeId, message: Message, before: Vitals, after: Vitals, jumps: Counter) -> None:
-    """Write down that a message from `sender` raised the term, or the commit index though it was no leader's."""
+    """Log that a message from `sender` raised the term, or the commit index although it is not from a leader."""
     if after.term > before.term:
         jump = after.term - before.term
         told, kind, was = show_id(sender), type(message).__name__, before.term

@@ -1,4 +1,4 @@
-"""What one node asks of another on a client's behalf, and the answers; msgpack inside a transport request.
+"""Requests from member to member and their replies: msgpack inside a transport request.
 
 Errors cross the wire as their class name, so that the caller raises what the callee raised.
 """
@@ -27,10 +27,10 @@ from collectionstore_node.statemachine.commands import Outcome
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1, omit_defaults=True):
-    """Commands of several clients that arrived in one loop turn; answered with one `Result` each."""
+    """Commands that arrived at a follower in one turn of the loop; answered with one `Result` each."""
 
     commands: tuple[msgspec.Raw, ...]
-    """As `encode_command` made them; not decoded yet."""
+    """Encoded by `encode_command`; not decoded yet."""
     timeout_s: float
     contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
     """Trace contexts of sampled commands, by position; as `commands.SpanContext`."""
@@ -51,19 +51,19 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=3):
     epoch: int | None = None
 
 
-class TellDigests(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """What the asked member knows of its own state; answered with a list of `Checkpoint`."""
+class GetDigests(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Get the digests of the state of the receiver; answered with a list of `Checkpoint`."""
 
 
-class CompareYourself(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """A member that compared digests suspects the one it asks, which had better ask everybody too; one `Result`."""
+class VerifyState(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The sender found that the state of the receiver differs; the receiver should compare too. One `Result`."""
 
 
-Call: TypeAlias = Propose | ChangeMembers | Transfer | TellDigests | CompareYourself
+Call: TypeAlias = Propose | ChangeMembers | Transfer | GetDigests | VerifyState
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """An outcome, or the error that stands in its place; both None for a call that returns nothing."""
+    """An outcome or an error; both None for a request that returns nothing."""
 
     outcome: Outcome | None = None
     error: str | None = None
@@ -78,7 +78,7 @@ _REMOTE: dict[str, type[NodeError]] = {
 
 _encoder = msgspec.msgpack.Encoder()
 _call_decoder: msgspec.msgpack.Decoder[Call] = msgspec.msgpack.Decoder(
-    Propose | ChangeMembers | Transfer | TellDigests | CompareYourself
+    Propose | ChangeMembers | Transfer | GetDigests | VerifyState
 )
 _results_decoder = msgspec.msgpack.Decoder(tuple[Result, ...])
 _checkpoints_decoder = msgspec.msgpack.Decoder(tuple[Checkpoint, ...])
@@ -105,12 +105,12 @@ def decode_results(payload: bytes) -> tuple[Result, ...]:
 
 
 def encode_checkpoints(checkpoints: tuple[Checkpoint, ...]) -> bytes:
-    """Return the payload of the answer to `TellDigests`."""
+    """Return the payload of the answer to `GetDigests`."""
     return _encoder.encode(checkpoints)
 
 
 def decode_checkpoints(payload: bytes) -> tuple[Checkpoint, ...]:
-    """Decode the answer to `TellDigests`. Raises `msgspec.DecodeError` on anything else."""
+    """Decode the answer to `GetDigests`. Raises `msgspec.DecodeError` on anything else."""
     return decode(_checkpoints_decoder, payload)
 
 
@@ -125,8 +125,8 @@ def failure(error: NodeError) -> Result:
             return Result(error=type(error).__name__, detail=str(error))
 
 
-def raised(result: Result) -> NodeError | None:
-    """Return the error a result stands for, or None. An unknown class is an unknown outcome."""
+def error_of(result: Result) -> NodeError | None:
+    """Return the error in a result, or None. An error class from a newer release becomes `OutcomeUnknown`."""
     match result.error:
         case None:
             return None

@@ -1,6 +1,6 @@
-"""Commands that a follower hands to the leader: those of one loop turn travel in one request.
+"""Forwards commands to the leader: those of one turn of the loop travel in one request.
 
-A command whose request certainly did not arrive is "not applied"; one whose answer was lost is unknown.
+A command whose request certainly did not arrive is "not applied"; one whose reply was lost is unknown.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError, NotLeader, OutcomeUnknown
 from collectionstore_node.metrics import ForwardingSeries
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica.consensus.proposals import Waiting
+from collectionstore_node.replica.observation.command import QueuedCommand
 from collectionstore_node.replica.observation.command_spans import end_with
-from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, raised
+from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, error_of
+from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.statemachine.commands import Outcome
-from collectionstore_node.transport import PeerUnavailable, RequestLost
+from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
-    from collectionstore_node.transport import Transport
 
 
 class Forwarder:
     """Groups commands by leader and loop turn. Belongs to the event loop."""
 
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop, series: ForwardingSeries) -> None:
+    def __init__(self, transport: PeerTransport, loop: asyncio.AbstractEventLoop, series: ForwardingSeries) -> None:
         self._transport = transport
         self._series = series
         self._loop = loop
-        self._groups: dict[NodeId, list[Waiting]] = {}
+        self._groups: dict[NodeId, list[QueuedCommand]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def propose(
@@ -44,16 +44,17 @@ class Forwarder:
         group = self._groups.get(leader)
         if group is None:
             group = self._groups[leader] = []
+            # At the end of this turn of the loop: commands that arrive in it share one request.
             self._loop.call_soon(self._flush, leader)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._series.sent.inc()
-        group.append(Waiting(command, deadline, future, span=span))
+        group.append(QueuedCommand(command, deadline, future, span=span))
         if span is not None:
             end_with(span, future)
         return future
 
     async def close(self) -> None:
-        """Stop waiting for answers; what was sent is unknown."""
+        """Cancel what waits for a reply; the outcome of commands that were sent is unknown."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -63,7 +64,7 @@ class Forwarder:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, leader: NodeId, group: list[Waiting]) -> None:
+    async def _send(self, leader: NodeId, group: list[QueuedCommand]) -> None:
         timeout_s = max(waiting.deadline for waiting in group) - self._loop.time()
         contexts = tuple((at, one.span.carried) for at, one in enumerate(group) if one.span is not None)
         payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts))
@@ -73,6 +74,7 @@ class Forwarder:
             if len(results) != len(group):
                 raise InvariantViolated(f"{len(results)} results for {len(group)} commands")
         except PeerUnavailable:
+            # Certainly not handled by the peer, so the caller may try the next leader.
             error = NotLeader()
             self._series.not_applied.inc(len(group))
         except (RequestLost, InvariantViolated, ValueError) as reason:
@@ -86,7 +88,7 @@ class Forwarder:
             for waiting, result in zip(group, results, strict=True):
                 if waiting.future.done():
                     continue
-                if (problem := raised(result)) is not None:
+                if (problem := error_of(result)) is not None:
                     waiting.future.set_exception(problem)
                 elif result.outcome is not None:
                     waiting.future.set_result(result.outcome)
@@ -96,7 +98,7 @@ class Forwarder:
         _fail(group, error)
 
 
-def _fail(group: list[Waiting], error: NodeError) -> None:
+def _fail(group: list[QueuedCommand], error: NodeError) -> None:
     for waiting in group:
         if not waiting.future.done():
             waiting.future.set_exception(error)

@@ -1,103 +1,74 @@
-"""What other members send: the replica, as the transport sees it."""
+"""What other members send, on its way into this one: the `TransportHandler` of a replica."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
 from collectionstore_node.errors import MessageRejected, NodeError
-from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.messages import Message, NodeId
-from collectionstore_node.raft.node import RaftNode
-from collectionstore_node.replica.health.self_check import SelfCheck
+from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers.attribution import attribute, vitals
-from collectionstore_node.replica.snapshots.received import ReceivedSnapshots, check_snapshot, snapshot_message
-from collectionstore_node.statemachine.members import MembershipRecord
+from collectionstore_node.replica.peers.request_server import RequestServer
+from collectionstore_node.replica.snapshots.received import check_snapshot, snapshot_message
 
 log = structlog.get_logger()
 
 
-class Driven(Protocol):
-    """What `Inbound` needs of the driver."""
+class PeerHandler:
+    """Steps messages into the core of one member, stores snapshots and serves requests."""
 
-    serve: Callable[[bytes], Awaitable[bytes]]
-
-    @property
-    def raft(self) -> RaftNode:
-        """The core; another one after a bootstrap."""
-
-    @property
-    def record(self) -> MembershipRecord:
-        """The members by name and address, as applied."""
-
-    def wake(self) -> None:
-        """Let the driver look at the core again."""
-
-    def fail(self, error: BaseException) -> None:
-        """End the process with `error`."""
-
-
-class Inbound:
-    """Hands to the core what may reach it. A `transport.TransportHandler`."""
-
-    def __init__(
-        self,
-        driver: Driven,
-        received: ReceivedSnapshots,
-        self_check: SelfCheck,
-        executor: Executor,
-        metrics: ReplicaMetrics,
-    ) -> None:
-        self._driver = driver
-        self._received = received
-        self._self_check = self_check
-        self._executor = executor
-        self._metrics = metrics
+    def __init__(self, member: LocalMember) -> None:
+        self._member = member
+        self._requests = RequestServer(member)
 
     def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
-        """Step a peer's messages; impossible ones are counted and dropped."""
-        self._self_check.look()
-        raft = self._driver.raft
+        """Step the messages of a peer; invalid ones are counted and dropped."""
+        member = self._member
+        # BEFORE any message: those that arrived while the process was paused must find no leader here.
+        member.self_check.check_pause()
+        raft = member.consensus.raft
         for message in messages:
             before = vitals(raft)
             try:
                 raft.step(message)
             except MessageRejected as error:
-                self._metrics.rejected_messages.inc()
+                member.metrics.rejected_messages.inc()
                 log.warning("message.rejected", sender=show_id(sender), reason=str(error))
             except NodeError as error:
-                self._driver.fail(error)
+                member.wakeup.fail(error)
                 return
             after = vitals(raft)
             if after != before:
-                attribute(sender, message, before, after, self._metrics.term_jumps)
-        self._driver.wake()
+                attribute(sender, message, before, after, member.metrics.term_jumps)
+        member.wakeup.wake()
 
     async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
-        """Answer another node."""
+        """Return the reply to a request of another member."""
         del sender
-        return await self._driver.serve(payload)
+        return await self._requests.serve(payload)
 
     async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
-        """Take a complete, verified snapshot file and let the core decide whether to install it."""
+        """Take a complete, verified snapshot file and let the core decide whether to install it.
+
+        Raises `MessageRejected` when file and envelope disagree.
+        """
         message = snapshot_message(sender, envelope)
-        # Nothing reaches the core that could not be installed, or is not what the core is told that it is.
+        # BEFORE the core steps the message: once it has accepted a snapshot there is no way back, so the file must be
+        # installable and be what the envelope says.
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, check_snapshot, path, message.metadata)
-        self._received.keep(message.metadata, path)
+        await loop.run_in_executor(self._member.file_executor, check_snapshot, path, message.metadata)
+        self._member.received.keep(message.metadata, path)
         self.on_messages(sender, (message,))
 
     def on_unreachable(self, node_id: NodeId) -> None:
-        """Tell the core that messages to `node_id` were lost."""
-        self._driver.raft.report_unreachable(node_id)
+        """Make the core probe `node_id`: messages to it were lost."""
+        self._member.consensus.raft.report_unreachable(node_id)
 
     def refusal(self, node_id: NodeId, name: str) -> str | None:
-        """Return why a node may not talk to this one, or None."""
+        """Return why a node must not connect to this one, or None."""
         del name
-        return "removed" if node_id in self._driver.record.removed else None
+        return "removed" if node_id in self._member.record.removed else None

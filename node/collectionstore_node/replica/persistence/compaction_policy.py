@@ -1,7 +1,7 @@
-"""When the log is cut, and where.
+"""When the log is compacted, and up to which index.
 
-The state machine is on disk already, so a "snapshot" costs nothing until a follower needs one: cutting the log is only
-a delete. It is cut one generation behind, so that a follower that was away briefly still finds its entries.
+The state machine is on disk already, so a "snapshot" costs nothing until a follower needs one: compaction only deletes
+entries. It stays one generation behind, so that a follower that was away briefly still finds its entries.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collectionstore_node.raft.messages import SnapshotMetadata
 
 
-class Compaction:
+class CompactionPolicy:
     """Counts what was applied since the last mark, and remembers that mark as the next place to cut."""
 
     def __init__(self, *, commands_max: int, bytes_max: int) -> None:

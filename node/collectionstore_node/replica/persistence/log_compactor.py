@@ -1,4 +1,4 @@
-"""Cutting the log where `Compaction` says, and making the disk give up what was cut."""
+"""Compacts the log where the policy says, and reclaims the space of dropped entries."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from typing import Final
 import structlog
 
 from collectionstore_node.raft.messages import SnapshotMetadata
-from collectionstore_node.replica.persistence.compaction_policy import Compaction
+from collectionstore_node.replica.persistence.compaction_policy import CompactionPolicy
 from collectionstore_node.replica.storage_port import Log
 from collectionstore_telemetry.metrics import Counter
 
 log = structlog.get_logger()
 
 RECLAIM_BYTES: Final = 16 << 20
-"""Dropped entries that may lie on the disk before it is worth to make it give up their space."""
+"""Dropped entries that may occupy the disk before reclaiming their space is worth its I/O."""
 
 
-class Trimming:
-    """Keeps the log of one member short. `failed` is told when the disk does not give up space for an error."""
+class LogCompactor:
+    """Keeps the log of one member short. `failed` is called with the first error of reclaiming space."""
 
     def __init__(
         self,
         raft_log: Log,
-        compaction: Compaction,
+        policy: CompactionPolicy,
         executor: Executor,
         compactions: Counter,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._log = raft_log
-        self._compaction = compaction
+        self._policy = policy
         self._executor = executor
         self._compactions = compactions
         self._failed = failed
-        self.applied = compaction.applied
-        self.reset = compaction.reset
+        self.applied = policy.applied
+        self.reset = policy.reset
 
-    def trim(self, applied: SnapshotMetadata) -> None:
-        """Cut the log if it is due, now that `applied` is."""
-        if not self._compaction.due:
+    def compact(self, applied: SnapshotMetadata) -> None:
+        """Compact the log if it is due, now that `applied` is stored."""
+        if not self._policy.due:
             return
-        cut = self._compaction.advance(applied)
+        cut = self._policy.advance(applied)
         if cut is None or cut.index < self._log.first_index():
             return
+        # One generation behind `applied`: a follower that was away briefly still finds its entries in the log.
         self._log.compact(cut)
         self._compactions.inc()
         log.info("log.compacted", index=cut.index, bytes=self._log.size_bytes)

@@ -1,4 +1,4 @@
-"""The disk as the driver uses it: appends on the event loop, syncs and the witness in a thread each."""
+"""Writes the Raft log: appends on the event loop, syncs of the WAL and of the tail marker in a thread each."""
 
 from __future__ import annotations
 
@@ -7,64 +7,67 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import DiskSeries
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, Term
+from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.storage_port import Log
 
-WITNESS_LAG_S = 0.02
-"""How far the witness may be behind the acknowledgement of entries; see `storage.tail_marker`."""
+MARKER_LAG_S = 0.02
+"""How far the tail marker may be behind the acknowledgement of entries; see `storage.tail_marker`."""
 
 
-class Disk:
-    """Writes one log. Belongs to the event loop. `failed` is called with the first error of the tail_marker."""
+class LogWriter:
+    """Writes one log. Belongs to the event loop. `failed` is called with the first error of the tail marker."""
 
-    def __init__(self, log: Log, series: DiskSeries, failed: Callable[[BaseException], None], slow: SlowLog) -> None:
+    def __init__(
+        self, log: Log, series: DiskSeries, failed: Callable[[BaseException], None], observer: DriverObserver
+    ) -> None:
         self._log = log
         self._series = series
-        self._slow = slow
+        self._observer = observer
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._attester = ThreadPoolExecutor(1, thread_name_prefix="witness")
-        self._attesting = False
-        self._promised: tuple[Term, NodeId] | None = None
+        self._marker_syncer = ThreadPoolExecutor(1, thread_name_prefix="tail-marker")
+        self._marker_sync_due = False
+        self._synced_vote: tuple[Term, NodeId] | None = None
         self._closed = False
         self.syncing_since: float | None = None
-        """Loop time at which the sync began that is running now."""
+        """Loop time at which the running sync began; None when none runs."""
         self.last_sync = (0.0, 0.0)
         """When the last sync began and ended, by `time.perf_counter`."""
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """Write without waiting for the disk."""
+        """Write without waiting for the disk; `sync` makes it durable."""
         started = time.perf_counter()
         self._log.append(entries, hard_state)
         self._series.log_seconds.observe(time.perf_counter() - started)
         self._series.log_bytes.observe(sum(len(entry.data) for entry in entries))
 
     def sync(self, hard_state: HardState | None) -> asyncio.Future[None]:
-        """Begin to make everything appended so far durable, a new term or vote also in the tail_marker."""
+        """Begin to sync everything appended so far; a new term or vote is synced to the tail marker as well."""
+        # In a thread: while fsync runs, the loop keeps receiving the commands that the next entry will batch.
         self.syncing_since = self._loop.time()
-        done = self._loop.run_in_executor(self._syncer, self._timed_sync, self._promises(hard_state))
+        done = self._loop.run_in_executor(self._syncer, self._timed_sync, self._has_new_vote(hard_state))
         done.add_done_callback(self._synced)
         return done
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Shut down the executors; a sync that runs is finished first."""
         self._closed = True
         self._syncer.shutdown()
-        self._attester.shutdown()
+        self._marker_syncer.shutdown()
 
-    def _promises(self, hard_state: HardState | None) -> bool:
-        """Whether a new term or vote is about to be told, which must be in the witness first."""
-        if hard_state is None or (hard_state.term, hard_state.vote) == self._promised:
+    def _has_new_vote(self, hard_state: HardState | None) -> bool:
+        """Whether a new term or vote is about to be sent: the tail marker must hold it BEFORE (thesis 3.8)."""
+        if hard_state is None or (hard_state.term, hard_state.vote) == self._synced_vote:
             return False
-        self._promised = (hard_state.term, hard_state.vote)
+        self._synced_vote = (hard_state.term, hard_state.vote)
         return True
 
-    def _timed_sync(self, promises: bool) -> None:  # noqa: FBT001 - called by position through an executor
+    def _timed_sync(self, new_vote: bool) -> None:  # noqa: FBT001 - called by position through an executor
         started = time.perf_counter()
-        if promises:
+        if new_vote:
             self._log.sync()
         else:
             self._log.sync_entries()
@@ -74,29 +77,29 @@ class Disk:
 
     def _synced(self, done: asyncio.Future[None]) -> None:
         if self.syncing_since is not None:
-            self._slow.fsync(self._loop.time() - self.syncing_since)
+            self._observer.sync_ended(self._loop.time() - self.syncing_since)
         self.syncing_since = None
         if not done.cancelled() and done.exception() is None:
-            self._attest_soon()
+            self._sync_marker_soon()
 
-    def _attest_soon(self) -> None:
-        """Let the witness follow the log, in a thread of its own, at most every `WITNESS_LAG_S`."""
-        if not self._attesting:
-            self._attesting = True
-            self._loop.call_later(WITNESS_LAG_S, self._attest)
+    def _sync_marker_soon(self) -> None:
+        """Sync the tail marker in a thread of its own, at most every `MARKER_LAG_S`."""
+        if not self._marker_sync_due:
+            self._marker_sync_due = True
+            self._loop.call_later(MARKER_LAG_S, self._sync_marker)
 
-    def _attest(self) -> None:
-        self._attesting = False
+    def _sync_marker(self) -> None:
+        self._marker_sync_due = False
         if not self._closed:
-            done = self._loop.run_in_executor(self._attester, self._timed_attest)
-            done.add_done_callback(self._attested)
+            done = self._loop.run_in_executor(self._marker_syncer, self._timed_marker_sync)
+            done.add_done_callback(self._marker_synced)
 
-    def _timed_attest(self) -> None:
+    def _timed_marker_sync(self) -> None:
         started = time.perf_counter()
         self._log.sync_marker()
         self._series.witness_seconds.observe(time.perf_counter() - started)
 
-    def _attested(self, done: asyncio.Future[None]) -> None:
+    def _marker_synced(self, done: asyncio.Future[None]) -> None:
         error = None if done.cancelled() else done.exception()
         if error is not None:
             self._failed(error)

@@ -1,20 +1,18 @@
-"""What a scrape reads of a member: the core, the log, the queues and the peers, all of one moment.
+"""Gauges of a member, read at every scrape: the core, the log, the queues and the peers at one moment.
 
-What the leader alone knows is told by the leader alone: nothing stale is left where another leads.
+What only the leader knows is exported only by the leader: its series are removed when another member leads.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from collectionstore_node.raft.messages import Configuration, NodeId
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
 from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica.local_member import LocalMember
+from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_telemetry.metrics import Metrics
-
-if TYPE_CHECKING:
-    from collectionstore_node.transport import Transport
 
 _OF_A_FOLLOWER = ("raft_peer_lag_entries", "raft_peer_silence_seconds", "raft_peer_inflight_messages")
 
@@ -22,7 +20,8 @@ _OF_A_FOLLOWER = ("raft_peer_lag_entries", "raft_peer_silence_seconds", "raft_pe
 class MemberGauges:
     """Sets the gauges of one member before every scrape."""
 
-    def __init__(self, driver: Driver, transport: Transport, metrics: Metrics) -> None:
+    def __init__(self, member: LocalMember, driver: Driver, transport: PeerTransport, metrics: Metrics) -> None:
+        self._member = member
         self._driver = driver
         self._transport = transport
         self._metrics = metrics
@@ -30,7 +29,7 @@ class MemberGauges:
         metrics.before_scrape(self._refresh)
 
     def _refresh(self) -> None:
-        raft = self._driver.raft.status()
+        raft = self._member.raft_status()
         self._show_core(raft)
         self._show_queues()
         self._show_followers(raft)
@@ -40,12 +39,12 @@ class MemberGauges:
             self._set("peer_outstanding_requests", peer.outstanding_requests, peer.name)
 
     def _show_core(self, raft: RaftStatus) -> None:
-        log, configuration = self._driver.log, raft.configuration
+        log, configuration = self._member.storage.log, raft.configuration
         self._set("raft_term", raft.term)
         self._set("raft_voters", len(configuration.voters))
         self._set("raft_learners", len(configuration.learners))
         self._set("raft_joint", configuration.joint)
-        self._set("raft_configuration_index", self._driver.record.index)
+        self._set("raft_configuration_index", self._member.record.index)
         self._set("raft_tolerated_failures", self._tolerated_failures(raft))
         self._set("raft_commit_index", raft.commit_index)
         self._set("raft_applied_index", raft.applied_index)
@@ -53,14 +52,14 @@ class MemberGauges:
         self._set("raft_last_index", raft.last_index)
         self._set("raft_log_size_bytes", log.size_bytes)
         self._set("raft_log_reclaimable_bytes", log.reclaimable_bytes)
-        self._set("revision", self._driver.revision)
+        self._set("revision", self._member.applier.revision)
 
     def _show_queues(self) -> None:
-        proposals = self._driver.proposals
+        proposals = self._member.consensus.proposals
         self._set("raft_proposals_waiting", proposals.waiting)
         self._set("raft_proposals_waiting_max", proposals.waiting_max)
         self._set("raft_proposals_pending", proposals.pending)
-        self._set("raft_reads_waiting", self._driver.reads.pending)
+        self._set("raft_reads_waiting", self._member.consensus.reads.pending)
         self._set("snapshot_sending", len(self._driver.snapshot_receivers))
         self._set("event_loop_tasks", len(asyncio.all_tasks()))
 
@@ -69,7 +68,7 @@ class MemberGauges:
         followers.pop("", None)  # its name is not known yet
         for name, one in followers.items():
             self._set("raft_peer_lag_entries", max(0, raft.commit_index - one.match_index), name)
-            self._set("raft_peer_silence_seconds", one.silent_ticks * self._driver.settings.tick_s, name)
+            self._set("raft_peer_silence_seconds", one.silent_ticks * self._member.settings.tick_s, name)
             self._set("raft_peer_inflight_messages", one.inflight, name)
             for state in ProgressState:
                 self._set("raft_peer_replication", one.state is state, name, state.value)
@@ -81,13 +80,13 @@ class MemberGauges:
         self._told = set(followers)
 
     def _name(self, node_id: NodeId) -> str:
-        found = self._driver.record.find(node_id)
+        found = self._member.record.find(node_id)
         return found.name if found is not None else ""
 
     def _tolerated_failures(self, raft: RaftStatus) -> int | None:
         if raft.role is not Role.LEADER:
             return None
-        heard = {one.node_id for one in raft.progress if one.silent_ticks < self._driver.settings.election_ticks_max}
+        heard = {one.node_id for one in raft.progress if one.silent_ticks < self._member.settings.election_ticks_max}
         return tolerated_failures(raft.configuration, frozenset(heard | {raft.node_id}))
 
     def _set(self, series: str, value: float | None, *labels: str) -> None:
@@ -95,7 +94,7 @@ class MemberGauges:
 
 
 def tolerated_failures(configuration: Configuration, heard: frozenset[NodeId]) -> int:
-    """Return how many of the voters that were heard may fail before there is no majority; -1 when there is none now."""
+    """Return how many reachable voters may fail before quorum is lost; -1 when there is no quorum now."""
     halves = [half for half in (configuration.voters, configuration.outgoing) if half]
     spare = (sum(one in heard for one in half) - (len(half) // 2 + 1) for half in halves)
     return max(-1, min(spare, default=-1))

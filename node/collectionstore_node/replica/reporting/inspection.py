@@ -1,4 +1,4 @@
-"""What `/debug/raft` shows: the core, its view of every follower, and how full the queues are. Nothing of the data."""
+"""The report of `/debug/raft`: the core, its view of every follower, and queue depths. No data of users."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FollowerReport(msgspec.Struct, frozen=True):
 
 
 class PeerQueue(msgspec.Struct, frozen=True):
-    """What waits to be sent to a member over this node's own connection to it."""
+    """What is queued for a member on this node's connection to it."""
 
     node_id: str
     name: str
@@ -41,25 +41,25 @@ class PeerQueue(msgspec.Struct, frozen=True):
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
-    """How much waits, and how much may."""
+    """Queue depths and limits."""
 
     commands_waiting: int
     """Not proposed yet."""
     commands_waiting_max: int
     entries_pending: int
-    """Proposed by this node, their outcome awaited."""
+    """Proposed by this node and not applied."""
     reads_waiting: bool
-    """Whether a round of reads is to be started."""
+    """Whether reads wait for the next ReadIndex round."""
     unapplied_entries: int
     """Committed and not applied."""
     uncommitted_entries: int
     sync_running_s: float
-    """For how long the sync has been running that runs now; 0 when none does."""
+    """How long the running sync has taken so far; 0 when none runs."""
     peers: list[PeerQueue]
 
 
 class RaftReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about consensus on one node, for people who look for the cause of trouble."""
+    """Everything about consensus on one node, for troubleshooting."""
 
     node_id: str
     name: str
@@ -81,7 +81,7 @@ class RaftReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Depths(msgspec.Struct, frozen=True, kw_only=True):
-    """What the driver knows of its own queues; the fields are those of `Queues`."""
+    """The replica's own queue depths; the fields are those of `Queues`."""
 
     commands_waiting: int
     commands_waiting_max: int

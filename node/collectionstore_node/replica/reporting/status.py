@@ -1,6 +1,6 @@
-"""What a node says of itself: the JSON of `/status` and `/api/v1/cluster`.
+"""The status of a node: the JSON of `/status` and `/api/v1/cluster`.
 
-Ids are 16 hexadecimal digits. Replication progress is known to the leader alone and null elsewhere.
+IDs are 16 hexadecimal digits. Only the leader knows replication progress; it is null elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collectionstore_node.transport import PeerStatus
 
 
 class LeaderStatus(msgspec.Struct, frozen=True):
-    """Who leads, as far as this node knows."""
+    """The leader, as far as this node knows."""
 
     node_id: str
     name: str
@@ -38,7 +38,7 @@ class ConfigurationStatus(msgspec.Struct, frozen=True):
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
-    """A member; `lag` in entries, `silent_ms` since the leader last heard from it."""
+    """A member; `lag` is in entries, `silent_ms` the time since the leader last heard from it."""
 
     node_id: str
     name: str
@@ -51,7 +51,7 @@ class MemberStatus(msgspec.Struct, frozen=True):
     silent_ms: int | None = None
     snapshot: bool = False
     state_check: StateCheck | None = None
-    """Null as long as nothing is known, and for the leader while nothing is wrong with it."""
+    """Null before the first comparison, and for a leader that agrees."""
 
 
 class PeerConnection(msgspec.Struct, frozen=True):
@@ -64,11 +64,11 @@ class PeerConnection(msgspec.Struct, frozen=True):
     round_trip_p50_ms: float | None
     handshake_ms: float | None
     problem: str | None = None
-    """Why it is not connected, in the other side's words when it gave any."""
+    """Why it is not connected; as reported by the other side if it refused the connection."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """Everything an operator needs to know of a node."""
+    """Everything that operators need to know about a node."""
 
     cluster_id: str
     node_id: str
@@ -90,7 +90,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     peers: list[PeerConnection]
     transferring_to: str | None
     fault_tolerance: int
-    """How many voters may be lost from the present configuration before it stops; counts all, alive or not."""
+    """How many voters the current configuration can lose and keep its quorum; counts all voters, reachable or not."""
     data_bytes: int
     uptime_s: float
     pid: int
@@ -98,8 +98,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     peer_address: str
     metrics_address: str
     state_digest: str = ""
-    """Hash of everything that was done to the state up to `applied_index`: equal on members that have applied as much.
-    Empty while the state is being replaced by a snapshot."""
+    """Rolling hash of the state at `applied_index`: equal on members that have applied the same entries. Empty while a
+    snapshot replaces the state."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:
@@ -109,7 +109,7 @@ def fault_tolerance(configuration: Configuration) -> int:
 
 
 def node_state(node_id: NodeId, raft: RaftStatus, record: MembershipRecord) -> str:
-    """Return where a node stands in its life, from its own log."""
+    """Return the life-cycle state of a node, from its own log."""
     if node_id in record.removed:
         return "Removed"
     if node_id in raft.configuration.members():
@@ -169,7 +169,7 @@ def member_statuses(
 
 
 def leader_status(leader: NodeId, members: Iterable[MemberInfo]) -> LeaderStatus | None:
-    """Return who leads; without name and address while the membership record does not know it yet."""
+    """Return the leader; without name and address while the membership record does not have it yet."""
     if not leader:
         return None
     for info in members:

@@ -1,4 +1,4 @@
-"""Snapshot files that arrived whole and wait for the core to want them."""
+"""Snapshot files that were received completely and wait for the core to install or reject them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from collectionstore_node.storage import verify_snapshot
 def snapshot_message(sender: NodeId, envelope: bytes) -> InstallSnapshot:
     """Return the message in a snapshot's envelope. Raises `MessageRejected` unless it is one, and of `sender`.
 
-    The transport compares the senders of ordinary messages with whom they came from, but does not open envelopes.
+    The transport compares the sender of ordinary messages with the connection's member, but does not open envelopes.
     """
     try:
         messages = decode_messages(envelope)
@@ -49,19 +49,19 @@ def check_snapshot(path: Path, metadata: SnapshotMetadata) -> None:
 
 
 class ReceivedSnapshots:
-    """Files by what they hold. The core decides which is installed; all others go."""
+    """Files by index and term. The core decides which is installed; the others are deleted."""
 
     def __init__(self) -> None:
         self._paths: dict[tuple[Index, Term], Path] = {}
 
     def keep(self, metadata: SnapshotMetadata, path: Path) -> None:
-        """Make a file ours: the transport deletes its own when its handler returns, and installing takes longer."""
+        """Take ownership of a file by renaming it: the transport deletes its own when its handler returns."""
         own = path.with_name(f"received-{metadata.index}-{metadata.term}")
         path.rename(own)
         self._paths[metadata.index, metadata.term] = own
 
     def take(self, metadata: SnapshotMetadata) -> Path:
-        """Return the file of `metadata`, which is the caller's from now on, and delete the others."""
+        """Return the file of `metadata`, which the caller owns from now on, and delete the others."""
         path = self._paths.pop((metadata.index, metadata.term), None)
         self.discard()
         if path is None:
@@ -69,7 +69,7 @@ class ReceivedSnapshots:
         return path
 
     def discard(self) -> None:
-        """Delete every file: stepped before this Ready was taken, and not in it, so the core did not want them."""
+        """Delete every file: its message was stepped before this Ready was taken, so the core rejected it."""
         for path in self._paths.values():
             path.unlink(missing_ok=True)
         self._paths.clear()

@@ -1,6 +1,6 @@
-"""Snapshots to followers that need entries from before the cut.
+"""Sends snapshots to followers that need compacted entries.
 
-One export at a time, shared by all followers that need one; the file is made and read in a thread, so writes go on.
+One export at a time, shared by all followers that need one; a thread makes and reads the file, so writes continue.
 """
 
 from __future__ import annotations
@@ -8,29 +8,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING
 
 import structlog
 
 from collectionstore_node.metrics import SnapshotSeries
 from collectionstore_node.raft.messages import InstallSnapshot, NodeId, encode
-from collectionstore_node.replica.storage_port import Storage
-from collectionstore_node.storage import SnapshotFile
-from collectionstore_node.transport import SnapshotFailed
-
-if TYPE_CHECKING:
-    from collectionstore_node.transport import Transport
+from collectionstore_node.replica.storage_port import ExportedSnapshot, Storage
+from collectionstore_node.replica.transport_port import PeerTransport
+from collectionstore_node.transport.failures import SnapshotFailed
 
 log = structlog.get_logger()
 
 
-class CatchUp:
+class SnapshotSender:
     """Sends snapshots in the background and reports how each ended. Belongs to the event loop."""
 
     def __init__(
         self,
         storage: Storage,
-        transport: Transport,
+        transport: PeerTransport,
         executor: Executor,
         series: SnapshotSeries,
         finished: Callable[[NodeId, bool], None],
@@ -44,7 +40,7 @@ class CatchUp:
         self._failed = failed
         self._sending: dict[NodeId, asyncio.Task[None]] = {}
         self._export = asyncio.Lock()
-        self._latest: SnapshotFile | None = None
+        self._latest: ExportedSnapshot | None = None
 
     @property
     def receivers(self) -> frozenset[NodeId]:
@@ -69,7 +65,7 @@ class CatchUp:
     def _done(self, to: NodeId, task: asyncio.Task[None]) -> None:
         del self._sending[to]
         if not self._sending:
-            # The state moves on; the next follower that needs one gets a newer file.
+            # The log is compacted further all the time: a file kept for later would soon be too old.
             self._forget()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
@@ -95,7 +91,7 @@ class CatchUp:
         self._series.done("send", size_bytes=snapshot.size_bytes, seconds=seconds)
         self._finished(message.to, True)  # noqa: FBT003 - as above
 
-    async def _exported(self, message: InstallSnapshot) -> SnapshotFile:
+    async def _exported(self, message: InstallSnapshot) -> ExportedSnapshot:
         async with self._export:
             if self._latest is None or self._latest.metadata.index < message.metadata.index:
                 loop = asyncio.get_running_loop()

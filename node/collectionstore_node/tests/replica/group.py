@@ -15,10 +15,22 @@ from random import Random
 from typing import Any, Final, cast
 
 from collectionstore_node.errors import StorageFailed
+from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
 from collectionstore_node.raft.messages import Message, NodeId
-from collectionstore_node.replica import Driver, DriverSettings, ProcessFacts, Replica
+from collectionstore_node.replica import (
+    NULL_OBSERVER,
+    Clocks,
+    Driver,
+    DriverSettings,
+    LocalMember,
+    PeerHandler,
+    ProcessFacts,
+    RecordingObserver,
+    Replica,
+)
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
+from collectionstore_node.replica.observation.tracing_observer import TracingObserver
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
@@ -28,7 +40,7 @@ from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.tracing.spans import Tracing
-from collectionstore_node.transport import PeerAddress, PeerStatus, PeerUnavailable, Transport
+from collectionstore_node.transport import PeerAddress, PeerStatus, PeerUnavailable, SnapshotFailed
 
 SETTINGS: Final = DriverSettings(
     tick_s=0.01,
@@ -103,7 +115,7 @@ class Wires:
         if (message.sender, message.to) in self.held:
             self.waiting.append(message)
         elif (receiver := self.members.get(message.to)) is not None:
-            asyncio.get_running_loop().call_soon(receiver.driver.inbound.on_messages, message.sender, (message,))
+            asyncio.get_running_loop().call_soon(receiver.handler.on_messages, message.sender, (message,))
 
 
 class WireTransport:
@@ -126,7 +138,11 @@ class WireTransport:
         del timeout_s
         if {(to, self._own), (self._own, to)} & self._wires.held:
             raise PeerUnavailable("held")
-        return await self._wires.members[to].driver.inbound.on_request(self._own, payload)
+        return await self._wires.members[to].handler.on_request(self._own, payload)
+
+    async def send_snapshot(self, to: NodeId, envelope: bytes, path: Path) -> None:
+        """Carry no files."""
+        raise SnapshotFailed(f"no wire for a snapshot to {to:016x}")
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return nothing."""
@@ -146,25 +162,29 @@ class Member:
         self.name = name
         storage = StubbornStorage(self.database)
         self.log = storage.log
-        self.driver = Driver(
+        loop = asyncio.get_running_loop()
+        traces = None if tracing is None else TracingObserver(tracing)
+        self.spans = None if traces is None else traces.entries
+        """What is noted of sampled entries; None while nothing is traced."""
+        self.local = LocalMember(
             cast(Storage, storage),
             SETTINGS,
             counted,
-            random=Random(seed).random,
-            wall_ms=lambda: 1_700_000_000_000,
-            pause_clock=lambda: self.now,
-            tracing=tracing,
+            Clocks(Random(seed).random, lambda: 1_700_000_000_000, lambda: self.now),
+            RecordingObserver(counted, SlowLog(Thresholds(), loop.time), loop.time, traces or NULL_OBSERVER),
         )
-        transport = cast(Transport, WireTransport(self.id, wires))
-        self.driver.attach(transport)
+        self.consensus = self.local.consensus
+        self.handler = PeerHandler(self.local)
+        transport = WireTransport(self.id, wires)
+        self.driver = Driver(self.local, transport)
         address = f"{name}:7401"
         self.replica = Replica(
+            self.local,
             self.driver,
             transport,
             ProcessFacts("test", 1, address, f"http://{name}", address, address, address),
-            counted,
         )
-        MemberGauges(self.driver, transport, self.metrics)
+        MemberGauges(self.local, self.driver, transport, self.metrics)
         self.task = asyncio.create_task(self.driver.run(), name=name)
         wires.members[self.id] = self
 
@@ -176,7 +196,7 @@ class Member:
     async def get(self, key: str, *, timeout_s: float = PATIENCE_S) -> bytes | None:
         """Read through this member, linearizably."""
         await self.replica.read_barrier(timeout_s=timeout_s)
-        stored = get_key(self.driver.view, "test", key)
+        stored = get_key(self.replica.view, "test", key)
         return None if stored is None else stored.value
 
     def series(self, name: str, **labels: str) -> float:
@@ -193,7 +213,7 @@ class Member:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that a tick or a Ready changes."""
         loop = asyncio.get_running_loop()
-        await self.driver.until(condition, loop.time() + PATIENCE_S)
+        await self.consensus.until(condition, loop.time() + PATIENCE_S)
 
     async def stop(self) -> None:
         """Stop as a process does."""
@@ -202,6 +222,7 @@ class Member:
         await asyncio.gather(self.task, return_exceptions=True)
         await self.replica.close()
         await self.driver.close()
+        self.local.close()
         if not self.database.failstop.failed:
             self.database.close()
 
@@ -229,5 +250,5 @@ async def group(
 
 
 def _caught_up(leader: Member) -> bool:
-    raft = leader.driver.raft.status()
+    raft = leader.local.raft_status()
     return all(one.match_index == raft.last_index for one in raft.progress)

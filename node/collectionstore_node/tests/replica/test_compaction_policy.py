@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collectionstore_node.raft.messages import Index, SnapshotMetadata, Term
-from collectionstore_node.replica.persistence.compaction_policy import Compaction
+from collectionstore_node.replica.persistence.compaction_policy import CompactionPolicy
 
 
 def mark(index: int) -> SnapshotMetadata:
@@ -22,13 +22,13 @@ def mark(index: int) -> SnapshotMetadata:
     ],
 )
 def test_mark_is_due_by_commands_or_bytes(commands: int, size: int, *, due: bool) -> None:
-    compaction = Compaction(commands_max=1_000, bytes_max=100)
+    compaction = CompactionPolicy(commands_max=1_000, bytes_max=100)
     compaction.applied(commands, size)
     assert compaction.due is due
 
 
 def test_log_is_cut_one_generation_behind() -> None:
-    compaction = Compaction(commands_max=10, bytes_max=1 << 30)
+    compaction = CompactionPolicy(commands_max=10, bytes_max=1 << 30)
     assert compaction.advance(mark(10)) is None
     compaction.applied(10, 1)
     assert compaction.due
@@ -37,7 +37,7 @@ def test_log_is_cut_one_generation_behind() -> None:
 
 
 def test_installed_snapshot_forgets_marks_from_before() -> None:
-    compaction = Compaction(commands_max=10, bytes_max=1 << 30)
+    compaction = CompactionPolicy(commands_max=10, bytes_max=1 << 30)
     compaction.advance(mark(10))
     compaction.reset()
     assert compaction.advance(mark(500)) is None

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.raft.messages import Configuration, Index, NodeId
-from collectionstore_node.replica.comparison.digests import INCONCLUSIVE_S, Patience, Verdict, by_index, compare
+from collectionstore_node.replica.comparison.digests import (
+    INCONCLUSIVE_S,
+    InconclusiveTracker,
+    Verdict,
+    by_index,
+    compare,
+)
 from collectionstore_node.replica.persistence.checkpoints import (
     CHECKPOINT_ENTRIES,
     CHECKPOINTS_MAX,
@@ -156,19 +162,19 @@ def test_two_voters_that_share_an_index_convict_the_third(held: list[frozenset[i
 
 
 def test_member_that_is_heard_but_not_compared_is_an_alarm_after_a_minute() -> None:
-    patience, two = Patience(), NodeId(2)
-    assert patience.look([two], [], 100.0) == frozenset()
-    assert patience.look([two], [], 100.0 + INCONCLUSIVE_S - 1) == frozenset()
-    assert patience.look([two], [], 100.0 + INCONCLUSIVE_S) == {two}
-    assert patience.look([two], [two], 200.0) == frozenset()
-    assert patience.look([two], [], 201.0) == frozenset()
+    tracker, two = InconclusiveTracker(), NodeId(2)
+    assert tracker.update([two], [], 100.0) == frozenset()
+    assert tracker.update([two], [], 100.0 + INCONCLUSIVE_S - 1) == frozenset()
+    assert tracker.update([two], [], 100.0 + INCONCLUSIVE_S) == {two}
+    assert tracker.update([two], [two], 200.0) == frozenset()
+    assert tracker.update([two], [], 201.0) == frozenset()
 
 
 def test_member_that_is_not_heard_is_another_alarms_business() -> None:
-    patience, two = Patience(), NodeId(2)
-    patience.look([two], [], 0.0)
-    assert patience.look([], [], INCONCLUSIVE_S) == frozenset()
-    assert patience.look([two], [], INCONCLUSIVE_S + 1) == frozenset()
+    tracker, two = InconclusiveTracker(), NodeId(2)
+    tracker.update([two], [], 0.0)
+    assert tracker.update([], [], INCONCLUSIVE_S) == frozenset()
+    assert tracker.update([two], [], INCONCLUSIVE_S + 1) == frozenset()
 
 
 def test_checkpoints_are_bounded_and_end_with_the_head() -> None:

@@ -35,7 +35,7 @@ def everybody(member: Member, other: Member) -> dict[str, Coroutine[Any, Any, ob
         "read": member.get("a", timeout_s=LONG_S),
         "change of members": replica.change_members(change, timeout_s=LONG_S),
         "transfer": replica.transfer_leadership(other.id, timeout_s=LONG_S),
-        "anything": member.driver.until(lambda: False, asyncio.get_running_loop().time() + LONG_S),
+        "anything": member.consensus.until(lambda: False, asyncio.get_running_loop().time() + LONG_S),
     }
 
 
@@ -91,11 +91,11 @@ async def test_dead_leader_is_replaced_and_serves_nobody(tmp_path: Path) -> None
         assert await answers(tasks) == {"write": "OutcomeUnknown"}
         await second.until(lambda: second.replica.is_leader or third.replica.is_leader)
         with pytest.raises(NotNow, match="stopping"):
-            first.driver.submit(b"", LONG_S)
+            first.consensus.submit(b"", LONG_S)
         with pytest.raises(NotNow, match="stopping"):
-            first.driver.join_read(LONG_S)
+            first.consensus.join_read(LONG_S)
         with pytest.raises(OutcomeUnknown, match="stopping"):
-            await first.driver.until(lambda: False, LONG_S)
+            await first.consensus.until(lambda: False, LONG_S)
         await second.put("b", b"2")
 
 

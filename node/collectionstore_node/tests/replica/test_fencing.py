@@ -26,12 +26,12 @@ def stale_calls(asked: Member, other: Member) -> dict[str, Coroutine[Any, Any, o
 
 
 async def assert_refused(asked: Member, other: Member) -> None:
-    before = asked.driver.raft.status()
+    before = asked.consensus.raft.status()
     for name, call in stale_calls(asked, other).items():
         with pytest.raises(InvalidRequest) as caught:
             await call
         assert caught.value.code == "stale_epoch", name
-    after = asked.driver.raft.status()
+    after = asked.consensus.raft.status()
     assert (after.leader, after.configuration) == (before.leader, before.configuration)
 
 

@@ -65,9 +65,9 @@ async def test_member_does_not_campaign_while_its_disk_hangs(tmp_path: Path) -> 
         await first.until(lambda: not first.replica.is_leader)
         since = first.ticks
         await first.until(lambda: first.ticks > since + 5 * SETTINGS.election_ticks_max)
-        assert first.driver.raft.role is Role.FOLLOWER
+        assert first.consensus.raft.role is Role.FOLLOWER
         first.log.open.set()
-        await first.until(lambda: first.driver.raft.role is Role.PRE_CANDIDATE)
+        await first.until(lambda: first.consensus.raft.role is Role.PRE_CANDIDATE)
         wires.held.clear()
         await first.put("b", b"2")
         # Another leader may have replaced the first write meanwhile: its fate is known, whatever it is.
@@ -95,7 +95,7 @@ async def asked_before_a_pause(
     """Ask for a read and return it with the replies that would confirm it, which wait in the socket."""
     wires.hold(first, *others)
     loop = asyncio.get_running_loop()
-    read = first.driver.join_read(loop.time() + 60)
+    read = first.consensus.join_read(loop.time() + 60)
     await others[0].until(lambda: sum(isinstance(one, HeartbeatReply) for one in wires.waiting) >= len(others))
     assert not read.done()
     return read, [one for one in wires.waiting if isinstance(one, HeartbeatReply | AppendReply)]
@@ -107,7 +107,7 @@ async def test_leader_steps_down_before_it_reads_what_arrived_in_a_pause(tmp_pat
         read, replies = await asked_before_a_pause(wires, first, second, third)
         first.now += 10.0
         for reply in replies:
-            first.driver.inbound.on_messages(reply.sender, (reply,))
+            first.handler.on_messages(reply.sender, (reply,))
         assert not first.replica.is_leader
         with pytest.raises(NotLeader):
             await read
@@ -119,7 +119,7 @@ async def test_same_replies_confirm_the_read_without_a_pause(tmp_path: Path) -> 
     async with group(tmp_path, 3) as (wires, (first, second, third)):
         read, replies = await asked_before_a_pause(wires, first, second, third)
         for reply in replies:
-            first.driver.inbound.on_messages(reply.sender, (reply,))
+            first.handler.on_messages(reply.sender, (reply,))
         await read
         assert first.replica.is_leader
 

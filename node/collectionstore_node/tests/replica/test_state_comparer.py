@@ -14,12 +14,13 @@ from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.metrics import DigestSeries, member_metrics
 from collectionstore_node.raft.messages import Configuration, Index, NodeId, Term
 from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftStatus, Role
-from collectionstore_node.replica.comparison.comparer import ANSWER_S, Comparing
+from collectionstore_node.replica.comparison.comparer import ANSWER_S, StateComparer
 from collectionstore_node.replica.comparison.digests import INCONCLUSIVE_S
 from collectionstore_node.replica.comparison.state_check import StateCheck
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.replica.reporting.status import MemberStatus
+from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.statemachine.commands import (
     Command,
     Compare,
@@ -34,7 +35,7 @@ from collectionstore_node.storage import Database
 from collectionstore_node.tests.metrics.reading import told
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
 from collectionstore_node.tests.storage.entries import SMALL
-from collectionstore_node.transport import PeerUnavailable, Transport
+from collectionstore_node.transport import PeerUnavailable
 
 GOOD, BAD = b"g" * 32, b"b" * 32
 
@@ -82,7 +83,7 @@ async def test_follower_with_another_state_is_found_named_and_stopped(tmp_path: 
     async with group(tmp_path, 3) as (_, (first, second, third)):
         await first.put("a", b"1")
         await first.until(lambda: check_of(first, second) is not None and check_of(first, third) is not None)
-        assert check_of(first, second) == StateCheck("Agrees", first.driver.raft.applied)
+        assert check_of(first, second) == StateCheck("Agrees", first.consensus.raft.applied)
         await tamper(second, "a", b"2")
         await depend_on(first, "a", b"1")
         error = await end_of(second)
@@ -136,9 +137,9 @@ async def test_nobody_is_talked_into_stopping(tmp_path: Path) -> None:
     async with group(tmp_path, 3) as (_, (first, second, third)):
         await first.put("a", b"1")
         for _ in range(3):
-            answer = await second.driver.inbound.on_request(third.id, calls.encode_call(calls.CompareYourself()))
+            answer = await second.handler.on_request(third.id, calls.encode_call(calls.VerifyState()))
             assert calls.decode_results(answer) == (calls.Result(),)
-        await first.until(lambda: check_of(first, second) == StateCheck("Agrees", first.driver.raft.applied))
+        await first.until(lambda: check_of(first, second) == StateCheck("Agrees", first.consensus.raft.applied))
         await second.put("b", b"1")
         assert not second.task.done()
 
@@ -165,7 +166,7 @@ class Asked:
 
     async def request(self, to: NodeId, payload: bytes, timeout_s: float) -> bytes:
         assert timeout_s == ANSWER_S
-        if not isinstance(calls.decode_call(payload), calls.TellDigests):
+        if not isinstance(calls.decode_call(payload), calls.GetDigests):
             return calls.encode_results([calls.Result()])
         answer = self.answers[to]
         if isinstance(answer, Exception):
@@ -178,6 +179,7 @@ class Leader:
 
     def __init__(self) -> None:
         self.condemned: list[str] = []
+        self.suspicion = asyncio.Event()
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         return (Checkpoint(Index(5), GOOD),)
@@ -225,10 +227,10 @@ async def test_what_cannot_be_compared_is_an_alarm_and_never_a_pass(useless: byt
     transport, leader, metrics, failures = Asked(), Leader(), member_metrics(), list[BaseException]()
     now = [0.0]
     transport.answers = {NodeId(2): useless, NodeId(3): GOOD_ANSWER}
-    comparing = Comparing(
+    comparing = StateComparer(
         NodeId(1),
         leader,
-        cast(Transport, transport),
+        cast(PeerTransport, transport),
         DigestSeries(metrics),
         silence_ticks_max=10,
         failed=failures.append,

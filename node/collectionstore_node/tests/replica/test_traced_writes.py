@@ -21,7 +21,7 @@ from collectionstore_node.statemachine.commands import (
     join_batch,
     span_contexts,
 )
-from collectionstore_node.tests.replica.group import Member, Wires, group
+from collectionstore_node.tests.replica.group import SETTINGS, Member, Wires, group
 from collectionstore_node.tests.tracing.recorded import CLIENT, CLIENT_TRACE, Recorded, sampled
 from collectionstore_node.tracing.spans import Tracing
 from collectionstore_telemetry.tracing.active import active
@@ -57,7 +57,7 @@ def entries(member: Member) -> Sequence[Entry]:
 
 async def applied_everywhere(members: Sequence[Member]) -> None:
     async def applied(member: Member) -> None:
-        await member.until(lambda: member.driver.raft.applied == members[0].driver.raft.last_index)
+        await member.until(lambda: member.consensus.raft.applied == members[0].consensus.raft.last_index)
 
     await asyncio.gather(*map(applied, members))
 
@@ -109,7 +109,7 @@ async def test_members_with_and_without_tracing_hold_the_same(tmp_path: Path, re
             await members[0].put(f"key-{number}", b"value")
         await applied_everywhere(members)
         assert span_contexts(entries(members[2])[-1].data)
-        heads = {member.driver.checkpoints()[-1] for member in members}
+        heads = {member.local.checkpoints()[-1] for member in members}
         assert len(heads) == 1
 
 
@@ -126,23 +126,23 @@ async def test_a_fate_that_stays_unknown_ends_the_span_and_what_was_noted_goes(
         (propose,) = (span for span in recorded.spans("n0") if span.name == "propose put")
         assert attributes(propose)["error.type"] == "OutcomeUnknown"
         assert attributes(propose)["collectionstore.outcome"] == "unknown"
-        assert old.driver.spans is not None
-        assert old.driver.spans.noted == 1
+        assert old.spans is not None
+        assert old.spans.tracked == 1
         new = await _another_leader(members[1:])
         await new.put("key", b"value")
         _heal(wires)
         await applied_everywhere([new, *members])
-        assert [member.driver.spans.noted for member in members if member.driver.spans is not None] == [0, 0, 0]
+        assert [member.spans.tracked for member in members if member.spans is not None] == [0, 0, 0]
 
 
 @pytest.mark.usefixtures("client")
 async def test_a_command_that_does_not_fit_the_queue_ends_its_span(tmp_path: Path, recorded: Recorded) -> None:
     async with group(tmp_path, 1, recorded.tracing) as (_, (member,)):
-        driver = member.driver
-        span = begin_propose(driver.tracing, Command(CreateCollection("people")), CLIENT)
-        waiting = [driver.submit(b"", 0.0) for _ in range(driver.settings.waiting_max)]
+        consensus = member.consensus
+        span = begin_propose(recorded.tracing(member.name), Command(CreateCollection("people")), CLIENT)
+        waiting = [consensus.submit(b"", 0.0) for _ in range(SETTINGS.waiting_max)]
         with pytest.raises(Overloaded):
-            driver.submit(b"", 0.0, span)
+            consensus.submit(b"", 0.0, span)
         for one in waiting:
             one.cancel()
         (ended,) = recorded.spans("n0")
@@ -156,11 +156,11 @@ async def test_a_caller_that_goes_away_ends_its_span(tmp_path: Path, recorded: R
     async with group(tmp_path, 1, recorded.tracing) as (_, (member,)):
         member.log.open.clear()  # the disk hangs
         writing = asyncio.create_task(member.put("key", b"value"))
-        await member.until(lambda: member.driver.spans is not None and member.driver.spans.noted == 1)
+        await member.until(lambda: member.spans is not None and member.spans.tracked == 1)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
         member.log.open.set()
-        await member.until(lambda: member.driver.spans is not None and member.driver.spans.noted == 0)
+        await member.until(lambda: member.spans is not None and member.spans.tracked == 0)
         spans = {span.name: span for span in recorded.spans("n0")}
         assert attributes(spans["propose put"])["error.type"] == "cancelled"
         assert "apply" in spans
@@ -174,8 +174,8 @@ async def test_a_linearizable_read_shows_its_round(tmp_path: Path, recorded: Rec
 
 
 async def _another_leader(members: Sequence[Member]) -> Member:
-    await members[0].until(lambda: any(member.driver.raft.is_leader for member in members))
-    return next(member for member in members if member.driver.raft.is_leader)
+    await members[0].until(lambda: any(member.consensus.raft.is_leader for member in members))
+    return next(member for member in members if member.consensus.raft.is_leader)
 
 
 def _heal(wires: Wires) -> None:

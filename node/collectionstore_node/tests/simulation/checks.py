@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import Index, NodeId, Term
-from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica import LocalMember
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.tests.simulation.hosts import Host
 from collectionstore_node.tests.simulation.memory_storage import MemoryDatabase
@@ -18,7 +18,7 @@ class Running(NamedTuple):
     """A member that runs."""
 
     host: Host
-    driver: Driver
+    local: LocalMember
     database: MemoryDatabase
 
 
@@ -29,7 +29,7 @@ def members(hosts: list[Host]) -> Iterator[Running]:
         if not host.up or run is None or run.member is None or run.database is None:
             continue
         if not run.database.failstop.failed:
-            yield Running(host, run.member.driver, run.database)
+            yield Running(host, run.member.local, run.database)
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Invariants:
         running = list(members(hosts))
         common = min((one.database.state.applied.index for one in running), default=Index(0))
         for one in running:
-            raft, applied = one.driver.raft, one.database.state.applied.index
+            raft, applied = one.local.consensus.raft, one.database.state.applied.index
             node_id = one.database.identity.node_id
             if raft.is_leader:
                 other = self.leaders.setdefault(raft.term, node_id)
@@ -69,7 +69,7 @@ def converged(hosts: list[Host]) -> bool:
     places = set()
     running = list(members(hosts))
     for one in running:
-        raft = one.driver.raft
+        raft = one.local.consensus.raft
         if not raft.leader or raft.applied != raft.last_index:
             return False
         places.add((raft.leader, raft.term, raft.last_index))
@@ -89,9 +89,9 @@ def check_states(hosts: list[Host]) -> None:
 def describe(host: Host) -> str:
     """Return where a host stands, for the report of a failure."""
     for one in members([host]):
-        raft = one.driver.raft.status()
+        raft = one.local.raft_status()
         voters = [show_id(voter)[:6] for voter in raft.configuration.voters]
-        known = [f"{info.name}={show_id(info.node_id)[:6]}" for info in one.driver.record.members]
+        known = [f"{info.name}={show_id(info.node_id)[:6]}" for info in one.local.record.members]
         return (
             f"{host.name} {show_id(one.database.identity.node_id)[:6]}: {raft.role.value} of term {raft.term}, "
             f"follows {show_id(raft.leader)[:6] if raft.leader else 'nobody'}, "

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from collectionstore_node.tests.simulation.events import Trace
-from collectionstore_node.tests.simulation.process import Job, Lane, Process, owner, running
+from collectionstore_node.tests.simulation.process import Job, Process, SendQueue, owner, running
 
 CALLBACK_S: Final = 5e-6
 """What a callback costs; about what one costs in fact."""
@@ -187,22 +187,22 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if executor is None or process is None:
             self._start_job(process, None, job)
         else:
-            lane = process.threads.setdefault(executor, Lane())
+            lane = process.threads.setdefault(executor, SendQueue())
             lane.waiting.append(job)
             if not lane.busy:
                 self._next_job(process, lane)
         return cast("asyncio.Future[_T]", result)
 
-    def _next_job(self, process: Process, lane: Lane) -> None:
+    def _next_job(self, process: Process, lane: SendQueue) -> None:
         lane.busy = bool(lane.waiting)
         if lane.waiting:
             self._start_job(process, lane, lane.waiting.popleft())
 
-    def _start_job(self, process: Process | None, lane: Lane | None, job: Job) -> None:
+    def _start_job(self, process: Process | None, lane: SendQueue | None, job: Job) -> None:
         before_s, after_s = process.job_delays() if process is not None else (0.0, 0.0)
         self.call_at_moment(self._now + before_s, self._do_job, process, lane, job, after_s)
 
-    def _do_job(self, process: Process | None, lane: Lane | None, job: Job, after_s: float) -> None:
+    def _do_job(self, process: Process | None, lane: SendQueue | None, job: Job, after_s: float) -> None:
         """Let the job take effect; its result is known later, and a crash may come between."""
         value: object = None
         error: BaseException | None = None
@@ -219,7 +219,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _end_job(
         self,
         process: Process | None,
-        lane: Lane | None,
+        lane: SendQueue | None,
         job: Job,
         value: object,
         error: BaseException | None,

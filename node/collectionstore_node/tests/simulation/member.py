@@ -74,7 +74,7 @@ class Run:
     wall_ms: Callable[[], int]
     stop: asyncio.Event
     database: MemoryDatabase | None = None
-    member: app.Member | None = None
+    member: app.RunningMember | None = None
     ending: bool = False
     """Whether it has begun to close what it opened."""
 
@@ -91,13 +91,13 @@ async def run_member(run: Run, loop: SimulatedLoop) -> None:
 async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
     run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
     stack.callback(run.database.close)
-    surroundings = app.Surroundings(
+    environment = app.HostEnvironment(
         random=run.random.random, wall_ms=run.wall_ms, clock=loop.time, connector=MemoryConnector, pid=1
     )
-    run.member = await app.start(stack, run.settings, run.database, _SECURITY, surroundings)
+    run.member = await app.start(stack, run.settings, run.database, _SECURITY, environment)
     stopping = asyncio.create_task(run.stop.wait(), name="signal")
     await asyncio.wait((run.member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if run.member.driving.done():
         run.member.driving.result()
-    await app.hand_over(run.member.replica)
+    await app.transfer_on_shutdown(run.member.replica)

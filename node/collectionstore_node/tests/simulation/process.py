@@ -67,7 +67,7 @@ class Process:
         self.paused = False
         self.held: deque[asyncio.Handle] = deque()
         """Callbacks that came due while it was paused, in order."""
-        self.threads: dict[Executor, Lane] = {}
+        self.threads: dict[Executor, SendQueue] = {}
         self.job_delays: Callable[[], tuple[float, float]] = no_delay
         """Returns seconds before a job in a thread takes effect, and from there until its result is known."""
         self.peer_identity: str | None = None
@@ -104,7 +104,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class Lane:
+class SendQueue:
     """An executor with one thread: its jobs run one after the other."""
 
     busy: bool = False

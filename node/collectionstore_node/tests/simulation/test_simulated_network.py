@@ -51,7 +51,7 @@ class End(asyncio.Protocol):
 
 
 class Pair:
-    """Two hosts, `a` that dialled and `b` that listened, and the connection between them."""
+    """Two hosts, `a` that dialed and `b` that listened, and the connection between them."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -172,18 +172,18 @@ def test_partition_is_silence_and_then_everything_comes_late() -> None:
     run(main)
 
 
-def test_dialling_into_a_partition_waits_for_its_end() -> None:
+def test_dialing_into_a_partition_waits_for_its_end() -> None:
     """SYNs are sent again; no error tells a partition from a slow host."""
 
     async def main(network: Network) -> None:
         pair = Pair(network)
         await pair.listen()
         network.block("b", "a")
-        dialling = asyncio.create_task(pair.dial())
+        dialing = asyncio.create_task(pair.dial())
         await asyncio.sleep(10)
-        assert not dialling.done()
+        assert not dialing.done()
         network.unblock("b", "a")
-        ours, _ = await dialling
+        ours, _ = await dialing
         assert ours.events == ["made"]
 
     run(main)
@@ -260,7 +260,7 @@ def test_paused_process_reads_later_what_came_meanwhile() -> None:
     run(main)
 
 
-def test_aiohttp_runs_on_it_and_learns_who_dialled() -> None:
+def test_aiohttp_runs_on_it_and_learns_who_dialed() -> None:
     """HTTP requests of a real client reach a real server, which closes down in order."""
 
     async def main(network: Network) -> None:

@@ -31,13 +31,16 @@ from collectionstore_node.transport import (
     PeerAddress,
     PeerName,
     PeerStatus,
-    Routes,
+    RouteOverrides,
     TlsContexts,
     TlsFiles,
     Transport,
+    TransportEnvironment,
+    TransportIdentity,
+    TransportOptions,
     TransportSettings,
 )
-from collectionstore_node.transport.addressing.route_overrides import NO_ROUTES
+from collectionstore_node.transport.addressing.route_overrides import NO_OVERRIDES
 
 CLUSTER = "demo"
 DEADLINE_S = 10.0
@@ -228,7 +231,7 @@ class Node:
         cluster_id: str = CLUSTER,
         port: int = 0,
         advertise: str = "127.0.0.1:0",
-        routes: Routes = NO_ROUTES,
+        routes: RouteOverrides = NO_OVERRIDES,
     ) -> None:
         self.id = NodeId(node_id)
         self.name = name
@@ -237,18 +240,12 @@ class Node:
         self.metrics = RecordedMetrics()
         self.spool = spool
         self.transport = Transport(
-            cluster_id=cluster_id,
-            node_id=self.id,
-            name=name,
-            listen=("127.0.0.1", port),
-            advertise=advertise,
-            security=TlsContexts(tls, PeerName(cluster_id, name)),
-            spool=spool,
-            handler=self.replica,
-            metrics=self.metrics,
-            random=random.Random(node_id).random,
-            settings=settings,
-            routes=routes,
+            TransportIdentity(cluster_id, self.id, name, ("127.0.0.1", port), advertise),
+            self.replica,
+            TlsContexts(tls, PeerName(cluster_id, name)),
+            self.metrics,
+            TransportOptions(spool, settings, routes),
+            TransportEnvironment(random.Random(node_id).random),
         )
 
     @property

@@ -18,7 +18,7 @@ from collectionstore_node.transport.wire.handshake import (
     check_welcome,
     decode_hello,
     decode_welcome,
-    encode_greeting,
+    encode_handshake,
 )
 
 DIALER, RECEIVER = NodeId(1), NodeId(2)
@@ -65,7 +65,7 @@ def test_hello_that_disagrees_is_refused(hello: Hello, certificate: PeerName, co
     [(PeerName("other", "n2"), CloseCode.WRONG_CLUSTER), (PeerName("demo", "n3"), CloseCode.WRONG_NAME)],
 )
 def test_certificate_of_another_member_is_refused_before_the_hello(certificate: PeerName, code: CloseCode) -> None:
-    """The dialer says nothing to a node that is not the one it dialled."""
+    """The dialer says nothing to a node that is not the one it dialed."""
     with pytest.raises(Refused) as caught:
         check_certificate(certificate, own=PeerName("demo", "n1"), name="n2")
     assert caught.value.code is code
@@ -89,17 +89,17 @@ def test_welcome_that_disagrees_is_refused(welcome: Welcome, code: CloseCode) ->
 
 def test_greetings_round_trip() -> None:
     """Both greetings survive the wire."""
-    assert decode_hello(encode_greeting(HELLO)) == HELLO
-    assert decode_welcome(encode_greeting(WELCOME)) == WELCOME
+    assert decode_hello(encode_handshake(HELLO)) == HELLO
+    assert decode_welcome(encode_handshake(WELCOME)) == WELCOME
 
 
 def test_hello_of_a_newer_release_is_understood() -> None:
     """Fields added at the end are ignored, so that the version check can decide."""
-    longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(encode_greeting(HELLO)), "a new field"])
+    longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(encode_handshake(HELLO)), "a new field"])
     assert decode_hello(longer) == HELLO
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc0", b"garbage", encode_greeting(WELCOME)])
+@pytest.mark.parametrize("payload", [b"", b"\xc0", b"garbage", encode_handshake(WELCOME)])
 def test_other_bytes_are_no_hello(payload: bytes) -> None:
     """Anything else is a protocol error, not a crash."""
     with pytest.raises(Refused) as caught:

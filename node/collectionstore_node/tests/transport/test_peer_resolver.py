@@ -15,7 +15,7 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.conftest import MakeNode
 from collectionstore_node.tests.transport.doubles import Authority, Node, eventually
 from collectionstore_node.transport import PeerAddress
-from collectionstore_node.transport.addressing.peer_resolver import Whereabouts
+from collectionstore_node.transport.addressing.peer_resolver import PeerResolver
 
 HOST = "demo-1.demo-peers.shop.invalid"
 
@@ -42,32 +42,32 @@ class NameService(AbstractResolver):
         """Hold nothing."""
 
 
-async def addresses(whereabouts: Whereabouts) -> list[str]:
-    return [one["host"] for one in await whereabouts.resolve(HOST, 7401)]
+async def addresses(resolver: PeerResolver) -> list[str]:
+    return [one["host"] for one in await resolver.resolve(HOST, 7401)]
 
 
 async def test_member_that_was_never_met_is_where_the_name_service_says() -> None:
-    assert await addresses(Whereabouts(NameService("10.0.0.1", "10.0.0.2"))) == ["10.0.0.1", "10.0.0.2"]
+    assert await addresses(PeerResolver(NameService("10.0.0.1", "10.0.0.2"))) == ["10.0.0.1", "10.0.0.2"]
     with pytest.raises(OSError, match="not known"):
-        await addresses(Whereabouts(NameService()))
+        await addresses(PeerResolver(NameService()))
 
 
-async def test_address_it_dialled_from_is_tried_first_and_the_others_after_it() -> None:
-    whereabouts = Whereabouts(NameService("10.0.0.1", "10.0.0.9"))
-    whereabouts.met(HOST, "10.0.0.9")
-    assert await addresses(whereabouts) == ["10.0.0.9", "10.0.0.1"]
-    whereabouts.met(HOST, "fd00::9")
-    (first, *_) = await whereabouts.resolve(HOST, 7401)
+async def test_address_it_dialed_from_is_tried_first_and_the_others_after_it() -> None:
+    resolver = PeerResolver(NameService("10.0.0.1", "10.0.0.9"))
+    resolver.learn(HOST, "10.0.0.9")
+    assert await addresses(resolver) == ["10.0.0.9", "10.0.0.1"]
+    resolver.learn(HOST, "fd00::9")
+    (first, *_) = await resolver.resolve(HOST, 7401)
     assert (first["host"], first["family"], first["port"]) == ("fd00::9", socket.AF_INET6, 7401)
 
 
 async def test_name_service_that_fails_or_is_silent_keeps_nobody_from_a_member_that_was_met() -> None:
     service = NameService()
-    whereabouts = Whereabouts(service)
-    whereabouts.met(HOST, "10.0.0.9")
-    assert await addresses(whereabouts) == ["10.0.0.9"]
+    resolver = PeerResolver(service)
+    resolver.learn(HOST, "10.0.0.9")
+    assert await addresses(resolver) == ["10.0.0.9"]
     service.silent = True
-    assert await addresses(whereabouts) == ["10.0.0.9"]
+    assert await addresses(resolver) == ["10.0.0.9"]
 
 
 async def named_node(stack: AsyncExitStack, authority: Authority, folder: Path, *, node_id: int, host: str) -> Node:
@@ -111,7 +111,7 @@ async def test_member_cannot_say_where_another_one_is(
     )
     liar.transport.set_peers([one.address])
     await eventually(lambda: liar.connected(one))
-    whereabouts = one.transport._dialer._whereabouts
-    assert whereabouts is not None
+    resolver = one.transport._dialer._resolver
+    assert resolver is not None
     with pytest.raises(OSError, match="not known"):
-        await whereabouts.resolve(HOST)
+        await resolver.resolve(HOST)

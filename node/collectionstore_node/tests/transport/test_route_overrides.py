@@ -1,4 +1,4 @@
-"""Routes: another way to a member, taken and left while running, which proves nothing about who is there."""
+"""RouteOverrides: another way to a member, taken and left while running, which proves nothing about who is there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.conftest import MakeNode
 from collectionstore_node.tests.transport.doubles import Authority, Node, Proxy, eventually, heartbeat
-from collectionstore_node.transport import PeerAddress, Routes, RoutesRefused
+from collectionstore_node.transport import OverridesRefused, PeerAddress, RouteOverrides
 
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 
@@ -24,16 +24,16 @@ def write(path: Path, content: str) -> None:
 
 
 def test_no_file_means_no_routes(tmp_path: Path) -> None:
-    routes = Routes(tmp_path / "routes.json")
+    routes = RouteOverrides(tmp_path / "routes.json")
     assert routes.address("n2", "host:1") == "host:1"
-    assert Routes().address("n2", "host:1") == "host:1"
-    assert Routes().reload() == frozenset()
+    assert RouteOverrides().address("n2", "host:1") == "host:1"
+    assert RouteOverrides().reload() == frozenset()
 
 
 def test_reload_tells_whose_route_changed(tmp_path: Path) -> None:
     """Added, changed and removed ones; the same file again changes nobody's."""
     path = tmp_path / "routes.json"
-    routes = Routes(path)
+    routes = RouteOverrides(path)
     write(path, '{"n2": "127.0.0.1:1", "n3": "127.0.0.1:2"}')
     assert routes.reload() == {"n2", "n3"}
     assert routes.address("n2", "host:1") == "127.0.0.1:1"
@@ -51,13 +51,13 @@ def test_reload_tells_whose_route_changed(tmp_path: Path) -> None:
 def test_file_that_is_no_routes_is_refused_and_changes_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "routes.json"
     write(path, '{"n2": "127.0.0.1:1"}')
-    routes = Routes(path)
+    routes = RouteOverrides(path)
     write(path, content)
-    with pytest.raises(RoutesRefused, match=r"routes\.json"):
+    with pytest.raises(OverridesRefused, match=r"routes\.json"):
         routes.reload()
     assert routes.address("n2", "host:1") == "127.0.0.1:1"
-    with pytest.raises(RoutesRefused):
-        Routes(path)
+    with pytest.raises(OverridesRefused):
+        RouteOverrides(path)
 
 
 @pytest.fixture
@@ -67,7 +67,13 @@ async def detoured(
     """Return a node with a routes file, one that it dials directly so far, and a proxy before that one."""
     two = await make_node(2, "n2")
     proxy, address = await make_proxy(two)
-    one = Node(1, "n1", authority.issue(tmp_path / "tls", "n1"), tmp_path / "spool", routes=Routes(tmp_path / "routes"))
+    one = Node(
+        1,
+        "n1",
+        authority.issue(tmp_path / "tls", "n1"),
+        tmp_path / "spool",
+        routes=RouteOverrides(tmp_path / "routes"),
+    )
     await one.transport.start()
     stack.push_async_callback(one.transport.close)
     one.transport.set_peers([two.address])

@@ -6,7 +6,7 @@ import msgspec
 
 from collectionstore_node.transport.backoff import Backoff
 from collectionstore_node.transport.wire.frames import FrameKind, decode_frame
-from collectionstore_node.transport.wire.send_queue import ITEM_BYTES_MAX, Batch, Lane
+from collectionstore_node.transport.wire.send_queue import ITEM_BYTES_MAX, Batch, SendQueue
 
 
 def items(batch: Batch | None) -> list[object]:
@@ -23,7 +23,7 @@ def encoded(value: object) -> bytes:
 
 def test_lane_gives_everything_in_one_frame_in_order() -> None:
     """What was queued together leaves together, first in first out."""
-    lane = Lane(FrameKind.MESSAGES, 10, 1000)
+    lane = SendQueue(FrameKind.MESSAGES, 10, 1000)
     assert all(lane.put(encoded(number)) for number in range(5))
     batch = lane.take(1000)
     assert items(batch) == [0, 1, 2, 3, 4]
@@ -34,16 +34,16 @@ def test_lane_gives_everything_in_one_frame_in_order() -> None:
 
 def test_lane_refuses_beyond_either_bound() -> None:
     """Count and bytes are bounded each for itself; what was refused leaves no trace."""
-    by_count = Lane(FrameKind.MESSAGES, 2, 1000)
+    by_count = SendQueue(FrameKind.MESSAGES, 2, 1000)
     assert [by_count.put(b"x") for _ in range(3)] == [True, True, False]
-    by_bytes = Lane(FrameKind.MESSAGES, 10, 5)
+    by_bytes = SendQueue(FrameKind.MESSAGES, 10, 5)
     assert [by_bytes.put(b"xxx"), by_bytes.put(b"xxx"), by_bytes.put(b"xx")] == [True, False, True]
     assert (len(by_bytes), by_bytes.size_bytes) == (2, 5)
 
 
 def test_lane_refuses_an_item_that_fits_no_frame() -> None:
     """An item that could never be sent is refused at once, not when its turn comes."""
-    lane = Lane(FrameKind.MESSAGES, 10, 1 << 40)
+    lane = SendQueue(FrameKind.MESSAGES, 10, 1 << 40)
     assert not lane.put(bytes(ITEM_BYTES_MAX + 1))
     assert lane.put(bytes(ITEM_BYTES_MAX))
     assert lane.take(1) is not None
@@ -51,7 +51,7 @@ def test_lane_refuses_an_item_that_fits_no_frame() -> None:
 
 def test_lane_splits_at_the_target_and_never_gives_an_empty_frame() -> None:
     """A frame holds items up to the target, and one item when that alone is larger."""
-    lane = Lane(FrameKind.MESSAGES, 10, 1000)
+    lane = SendQueue(FrameKind.MESSAGES, 10, 1000)
     for text in ("a" * 40, "b", "c", "d" * 20):
         lane.put(encoded(text))
     assert items(lane.take(10)) == ["a" * 40]
@@ -62,7 +62,7 @@ def test_lane_splits_at_the_target_and_never_gives_an_empty_frame() -> None:
 
 def test_clear_returns_how_many_were_dropped() -> None:
     """The owner counts what it drops."""
-    lane = Lane(FrameKind.MESSAGES, 10, 1000)
+    lane = SendQueue(FrameKind.MESSAGES, 10, 1000)
     lane.put(b"x")
     lane.put(b"y")
     assert (lane.clear(), len(lane), lane.size_bytes) == (2, 0, 0)
@@ -70,7 +70,7 @@ def test_clear_returns_how_many_were_dropped() -> None:
 
 def test_only_raft_messages_count_as_messages() -> None:
     """Requests and replies are frames without messages in the metrics."""
-    lane = Lane(FrameKind.REPLIES, 10, 1000)
+    lane = SendQueue(FrameKind.REPLIES, 10, 1000)
     lane.put(encoded("answer"))
     batch = lane.take(100)
     assert batch is not None

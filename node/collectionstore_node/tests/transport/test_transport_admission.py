@@ -85,11 +85,11 @@ async def test_other_http_requests_are_answered_without_effect(
         await writer.wait_closed()
 
 
-async def test_another_name_than_dialled_is_refused_by_the_dialer(make_node: MakeNode) -> None:
+async def test_another_name_than_dialed_is_refused_by_the_dialer(make_node: MakeNode) -> None:
     """The dialer says nothing to a member that is not the one it wants."""
     one, two = await make_node(1, "n1"), await make_node(2, "n2")
     one.transport.set_peers([dataclasses.replace(two.address, name="n3")])
-    await eventually(lambda: one.problem(two).startswith("wrong_name: dialled 'n3'"))
+    await eventually(lambda: one.problem(two).startswith("wrong_name: dialed 'n3'"))
     assert not one.connected(two)
 
 
@@ -118,7 +118,7 @@ async def test_another_incarnation_is_refused_and_told_which_one_lives_here(make
     one.transport.set_peers([dataclasses.replace(two.address, node_id=NodeId(0x99))])
     await eventually(lambda: [status.problem for status in one.transport.peers()] != [None])
     (status,) = one.transport.peers()
-    assert status.problem == f"wrong_node: dialled {0x99:016x}, but this node is {2:016x}"
+    assert status.problem == f"wrong_node: dialed {0x99:016x}, but this node is {2:016x}"
 
 
 async def test_node_id_of_another_member_is_refused(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from collectionstore_node.transport import PeerAddress
 from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX
 from collectionstore_node.transport.wire.close_codes import CloseCode
 from collectionstore_node.transport.wire.frames import FrameKind, encode_frame
-from collectionstore_node.transport.wire.handshake import Hello, Purpose, encode_greeting
+from collectionstore_node.transport.wire.handshake import Hello, Purpose, encode_handshake
 
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 
@@ -52,7 +52,7 @@ async def test_messages_of_one_turn_share_a_frame(pair: tuple[Node, Node]) -> No
     assert one.metrics.peer("n2").counts["sent_messages"] == 100
 
 
-async def test_messages_queued_while_dialling_are_sent(make_node: MakeNode) -> None:
+async def test_messages_queued_while_dialing_are_sent(make_node: MakeNode) -> None:
     """The first votes of a new member need not wait for a second election."""
     one, two = await make_node(1, "n1"), await make_node(2, "n2")
     one.transport.set_peers([two.address])
@@ -126,7 +126,7 @@ async def test_learnt_member_becomes_a_member_without_a_new_connection(make_node
 async def test_message_in_another_name_or_for_another_node_ends_the_connection(
     make_node: MakeNode, authority: Authority, tmp_path: Path, sender: int, to: int
 ) -> None:
-    """A member can speak for itself only, and only to the node it dialled; nothing of that frame is handed on."""
+    """A member can speak for itself only, and only to the node it dialed; nothing of that frame is handed on."""
     node = await make_node(2, "n2")
     message = encode([heartbeat(NodeId(sender), NodeId(to))])
     async with visit(node, authority.issue(tmp_path / "visitor", "n77"), node_id=1) as visitor:
@@ -185,7 +185,7 @@ async def test_oversized_message_is_refused_by_its_length_alone(
     )
     assert b" 101 " in await reader.readline()
     hello = Hello(1, 1, CLUSTER, NodeId(77), "n77", "127.0.0.1:1", node.id, Purpose.MESSAGES)
-    frame = encode_frame(FrameKind.HELLO, encode_greeting(hello))
+    frame = encode_frame(FrameKind.HELLO, encode_handshake(hello))
     # Masked with zeros: a client must mask, and zeros change nothing.
     writer.write(bytes((0x82, 0x80 | len(frame))) + bytes(4) + frame)
     writer.write(b"\x82\xff" + (WEBSOCKET_BYTES_MAX + 1).to_bytes(8, "big") + bytes(4))

@@ -24,7 +24,7 @@ from collectionstore_node.transport import PeerAddress
 MakeProxy = Callable[[Node], Awaitable[tuple[Proxy, str]]]
 
 
-async def test_peer_is_dialled_again_after_its_restart_on_the_same_port(make_node: MakeNode) -> None:
+async def test_peer_is_dialed_again_after_its_restart_on_the_same_port(make_node: MakeNode) -> None:
     """A restarted member is connected again, and its peer forgot nothing that it must send."""
     one, two = await make_node(1, "n1"), await make_node(2, "n2")
     one.transport.set_peers([two.address])
@@ -53,13 +53,13 @@ async def test_a_replaced_member_that_is_given_up_does_not_hide_its_successor(ma
     one.transport.set_peers([two.address, successor.address])
     await eventually(lambda: one.connected(successor))
     one.transport.set_peers([successor.address])
-    await eventually(lambda: not one.transport._closing)
+    await eventually(lambda: not one.transport._peers._closing)
     assert one.metrics.peer("n2").up == 1
     assert "n2" not in one.metrics.forgotten
 
 
 async def test_silent_peer_is_found_and_left(make_node: MakeNode, make_proxy: MakeProxy) -> None:
-    """A peer that vanished without closing is noticed by its missing pongs; when it is back it is dialled again."""
+    """A peer that vanished without closing is noticed by its missing pongs; when it is back it is dialed again."""
     quick = dataclasses.replace(QUICK, silence_max_s=0.3, dial_timeout_s=0.3)
     one, two = await make_node(1, "n1", settings=quick), await make_node(2, "n2", settings=quick)
     proxy, address = await make_proxy(two)
@@ -99,8 +99,8 @@ async def test_round_trips_and_handshakes_are_measured(pair: tuple[Node, Node]) 
     assert status.received_bytes == recorded.counts["received_bytes"] > 0
 
 
-async def test_changed_address_is_dialled(make_node: MakeNode, make_proxy: MakeProxy) -> None:
-    """A member that moves is dialled at its new address, and the old connection is given up after that."""
+async def test_changed_address_is_dialed(make_node: MakeNode, make_proxy: MakeProxy) -> None:
+    """A member that moves is dialed at its new address, and the old connection is given up after that."""
     one, two = await make_node(1, "n1"), await make_node(2, "n2")
     one.transport.set_peers([two.address])
     await eventually(lambda: one.connected(two))
@@ -111,13 +111,13 @@ async def test_changed_address_is_dialled(make_node: MakeNode, make_proxy: MakeP
     await eventually(lambda: two.replica.sequences() == [4])
 
 
-async def test_removed_peer_is_no_longer_dialled(pair: tuple[Node, Node]) -> None:
+async def test_removed_peer_is_no_longer_dialed(pair: tuple[Node, Node]) -> None:
     """A peer taken out of the membership is disconnected and its series are dropped."""
     one, two = pair
     one.transport.set_peers([])
     assert one.transport.peers() == ()
     assert one.metrics.forgotten == ["n2"]
-    await eventually(lambda: len(two.transport._receiver.heard_from()) == 0)
+    await eventually(lambda: len(two.transport._listener.connected()) == 0)
 
 
 async def test_aged_connection_is_renewed_without_a_gap(make_node: MakeNode) -> None:

@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.doubles import CLUSTER, QUICK, Node, RecordedPeer
 from collectionstore_node.transport import PeerAddress, TlsFiles
-from collectionstore_node.transport.connection.close_reason import Ending, ending_of
-from collectionstore_node.transport.connection.connection import Connection
-from collectionstore_node.transport.connection.dialer import Dialer, Self, tcp_connector
+from collectionstore_node.transport.addressing.peer_resolver import tcp_connector
+from collectionstore_node.transport.connection.close_reason import CloseReason, close_reason_of
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext
+from collectionstore_node.transport.connection.dialer import Dialer
+from collectionstore_node.transport.connection.local_node import LocalNode
 from collectionstore_node.transport.security.tls import TlsContexts
-from collectionstore_node.transport.snapshots.frame_inbox import Inbox
+from collectionstore_node.transport.snapshots.frame_inbox import FrameInbox
 from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.frames import Frame
 from collectionstore_node.transport.wire.handshake import PeerName, Purpose
@@ -25,9 +27,9 @@ class Visit:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._inbox = Inbox(1 << 30)
-        self.ended: asyncio.Task[Ending] = asyncio.create_task(connection.run(self._inbox.put))
-        self.ended.add_done_callback(lambda task: self._inbox.close(ending_of(task)))
+        self._inbox = FrameInbox(1 << 30)
+        self.ended: asyncio.Task[CloseReason] = asyncio.create_task(connection.run(self._inbox.put))
+        self.ended.add_done_callback(lambda task: self._inbox.close(close_reason_of(task)))
 
     async def send(self, frame: bytes) -> None:
         """Send bytes as one WebSocket message."""
@@ -56,17 +58,10 @@ async def visit(
     """Dial `node` with the certificate `tls`, claiming the rest. Raises `DialFailed`."""
     own = PeerName(CLUSTER, name)
     claimed = PeerName(CLUSTER, claimed_name or name)
-    me = Self(claimed, NodeId(node_id), "127.0.0.1:1")
+    local = LocalNode(claimed, NodeId(node_id), "127.0.0.1:1")
     traffic = Traffic(RecordedPeer())
-    dialer = Dialer(
-        me,
-        TlsContexts(tls, own),
-        QUICK,
-        {},
-        lambda _: traffic,
-        tcp_connector(),
-        time.monotonic,
-    )
+    context = ConnectionContext(local, QUICK, lambda _: traffic, time.monotonic, {})
+    dialer = Dialer(context, TlsContexts(tls, own), tcp_connector())
     address = PeerAddress(NodeId(expects) if expects is not None else node.id, node.name, node.address.address)
     try:
         one = Visit(await dialer.dial(address, purpose))

@@ -1,11 +1,11 @@
-"""Routes: where a member is dialled in place of its advertised address, from a file that may change at any time.
+"""Route overrides: where a member is dialed in place of its advertised address, from a file that may change.
 
-Made for faults on one machine: a proxy stands between two members, and the file leads one of them to it. Who is on
-the other end is decided by the certificate as ever, so a route can delay and break a connection, but never put another
-node in the place of the one that is meant.
+For fault injection on one machine: a proxy stands between two members, and the file routes one of them to it. The
+certificate decides who is on the other end, so an override can delay and break a connection, but never put another
+node in the place of the member dialed.
 
-The file is one JSON object, peer name -> "host:port"; a missing file means no routes. It is to be replaced by a
-rename: what can be read is then always whole.
+The file is one JSON object, peer name -> "host:port"; a missing file means no overrides. Replace it by a rename: a
+reader then sees either file, never a part.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ _ADDRESS: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}
 _decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
-class RoutesRefused(NodeError):
-    """The file cannot be used: at start the setting is wrong, later the routes read before stay in use."""
+class OverridesRefused(NodeError):
+    """The file cannot be used: at the start the setting is wrong, later the overrides read before stay in use."""
 
 
-class Routes:
-    """The routes as read last. Made with no path, it has none and never will."""
+class RouteOverrides:
+    """The overrides as read last; without a path there are none, for ever."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Read the file. Raises `RoutesRefused`."""
+        """Read the file. Raises `OverridesRefused`."""
         self._path = path
         self._seen: tuple[int, ...] | None = None
-        self._routes: Mapping[str, str] = {}
+        self._overrides: Mapping[str, str] = {}
         self.reload()
 
     def address(self, name: str, advertised: str) -> str:
         """Return the `host:port` at which to dial the member called `name`."""
-        return self._routes.get(name, advertised)
+        return self._overrides.get(name, advertised)
 
     def reload(self) -> frozenset[str]:
         """Read the file again if it is another one, and return the peers whose route changed. Blocks.
 
-        Raises `RoutesRefused`; what was read before then stays in use.
+        Raises `OverridesRefused`; what was read before then stays in use.
         """
         if self._path is None:
             return frozenset()
-        seen = _look(self._path)
+        seen = _version(self._path)
         if seen == self._seen:
             return frozenset()
         self._seen = seen
-        before, self._routes = self._routes, _read(self._path)
-        return frozenset(name for name, _ in before.items() ^ self._routes.items())
+        before, self._overrides = self._overrides, _read(self._path)
+        return frozenset(name for name, _ in before.items() ^ self._overrides.items())
 
 
-NO_ROUTES: Final = Routes()
+NO_OVERRIDES: Final = RouteOverrides()
 
 
-def _look(path: Path) -> tuple[int, ...] | None:
-    """Return what tells one file of this name from the next; None when there is none."""
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Return inode, mtime and size, which tell a replaced file from the one before; None without a file."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RoutesRefused(f"{path}: {error.strerror}") from error
+        raise OverridesRefused(f"{path}: {error.strerror}") from error
     return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
@@ -77,8 +77,8 @@ def _read(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
-        raise RoutesRefused(f"{path}: {error}") from error
+        raise OverridesRefused(f"{path}: {error}") from error
     for name, address in routes.items():
         if not _ADDRESS.fullmatch(address):
-            raise RoutesRefused(f"{path}: the route of {name} is {address!r}; allowed: host:port")
+            raise OverridesRefused(f"{path}: the route of {name} is {address!r}; allowed: host:port")
     return routes

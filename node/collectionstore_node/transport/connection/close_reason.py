@@ -1,4 +1,4 @@
-"""How connections end: with a code and a text for the other side, or without a word."""
+"""Why connections close: with a close code and a text for the other side, or because the socket broke."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _TEXT_BYTES_MAX: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a connection ended. `code` is None when the socket broke without a word."""
+class CloseReason:
+    """Why a connection closed. `code` is None when the socket broke without a close frame."""
 
     code: int | None
     detail: str
     by_peer: bool
 
     @property
-    def orderly(self) -> bool:
-        """Whether it ended as part of normal operation."""
+    def graceful(self) -> bool:
+        """Whether it closed as part of normal operation."""
         return self.code in (CloseCode.DONE, CloseCode.SHUTTING_DOWN, CloseCode.ROTATED, CloseCode.SUPERSEDED)
 
     def __str__(self) -> str:
         if self.code is None:
             return self.detail
-        return f"{code_name(self.code)}: {self.detail}" if self.detail else code_name(self.code)
+        return f"{close_code_name(self.code)}: {self.detail}" if self.detail else close_code_name(self.code)
 
 
-def code_name(code: int) -> str:
+def close_code_name(code: int) -> str:
     """Return a close code as it is logged and counted."""
     try:
         return CloseCode(code).name.lower()
@@ -44,17 +44,17 @@ def code_name(code: int) -> str:
         return f"websocket_{code}"
 
 
-def ending_of(task: asyncio.Task[Ending]) -> Ending:
-    """Return how a finished `Connection.run` ended, also when its task was cancelled."""
-    return Ending(None, "cancelled", by_peer=False) if task.cancelled() else task.result()
+def close_reason_of(task: asyncio.Task[CloseReason]) -> CloseReason:
+    """Return the result of a finished `Connection.run`, also when its task was cancelled."""
+    return CloseReason(None, "cancelled", by_peer=False) if task.cancelled() else task.result()
 
 
 async def close_socket(socket: WebSocket, code: CloseCode, detail: str, timeout_s: float) -> None:
-    """Tell the reason and close; after `timeout_s` the socket is closed without the peer's answer."""
+    """Send a close frame and close; after `timeout_s` the socket is closed without the peer's answer."""
     text = detail.encode()[:_TEXT_BYTES_MAX].decode(errors="ignore").encode()
     try:
         async with asyncio.timeout(timeout_s):
             await socket.close(code=code, message=text)
     except TimeoutError:
-        # The peer takes nothing more; aiohttp has closed the transport on its way out.
+        # The peer reads nothing any more; aiohttp has closed the TCP transport when it was cancelled.
         return

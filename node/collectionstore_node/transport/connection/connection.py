@@ -1,12 +1,12 @@
-"""One authenticated WebSocket between two nodes, dialled or accepted: reading, writing, pings, silence, closing.
+"""One authenticated WebSocket between two nodes, dialed or accepted: reading, writing, pings, silence, closing.
 
-Two tasks per connection: the reader is whoever awaits `run`, the writer empties the frame sources. Nothing here
-creates a task per message or per frame.
+Two tasks per connection: the caller of `run` reads, a task of its own writes what the frame sources hold. No task is
+created per message or per frame.
 
 Invariants:
 - frames are handed on in the order received, by a plain call: backpressure is the socket's, not a queue's;
 - a ping is written before anything that is still queued, so that a long queue does not look like a dead peer;
-- `run` returns how the connection ended and never raises for a broken socket or a misbehaving peer.
+- `run` returns why the connection closed and never raises for a broken socket or a misbehaving peer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import structlog
 from aiohttp import ClientError, WebSocketError, WSMsgType
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection.close_reason import Ending, WebSocket, close_socket
+from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
+from collectionstore_node.transport.connection.local_node import LocalNode
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
@@ -45,51 +46,59 @@ FrameHandler: TypeAlias = Callable[[Frame], int]
 
 WEBSOCKET_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER_BYTES
 _UNSENT_BYTES: Final = 256 << 10
-"""What the kernel may buffer unsent: what lies there can no longer be overtaken by a ping."""
+"""What the kernel may buffer unsent: a ping cannot overtake what lies there."""
 _STAMP = struct.Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Who is on the other end, as checked in the greeting."""
+    """Who is on the other end, as verified in the handshake."""
 
     node_id: NodeId
     name: str
     address: str
     purpose: Purpose
-    dialled_from: str = ""
-    """IP address, where it dialled and has one."""
+    dialed_from: str = ""
+    """IP address, when it dialed and has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionContext:
+    """Shared by the dialer, the listener and every connection."""
+
+    local: LocalNode
+    settings: TransportSettings
+    traffic_of: Callable[[str], Traffic]
+    """Returns the totals of the member with this name."""
+    clock: Callable[[], float]
+    """Monotonic, in seconds."""
+    running: dict[Connection, None]
+    """The connections that are running, for their owner to call `beat` on; each adds and removes itself."""
 
 
 class Connection:
-    """A connection after its greeting."""
+    """A connection after its handshake."""
 
     def __init__(
         self,
+        context: ConnectionContext,
         socket: WebSocket,
         remote: Remote,
-        traffic: Traffic,
-        settings: TransportSettings,
-        registry: dict[Connection, None],
-        clock: Callable[[], float],
         *,
         pings: bool,
     ) -> None:
-        """`registry` holds the connections that are running; whoever keeps it calls `beat` on all of them.
-        `clock` is monotonic, in seconds.
+        """With `pings` this side pings and measures: the dialer does, since what it sends is what is measured.
 
-        With `pings` this side pings and measures: the dialer's, since what it sends is what is measured. The other
-        side hears the pings.
+        The other side notices by the pings that the dialer lives.
         """
         self.remote = remote
-        self.traffic = traffic
-        self._clock = clock
-        self.opened_at = clock()
-        self.sources: Sequence[FrameSource] = ()
-        """Emptied by the writer, each in turn; call `wake` after putting something in."""
+        self.traffic = context.traffic_of(remote.name)
+        self._clock = context.clock
+        self.opened_at = context.clock()
+        self._sources: Sequence[FrameSource] = ()
         self._socket = socket
-        self._settings = settings
-        self._registry = registry
+        self._settings = context.settings
+        self._running = context.running
         self._heard_at = self.opened_at
         self._pings = pings
         self._ping_due = pings
@@ -98,26 +107,28 @@ class Connection:
         """Whether the next pong answers a ping that is not measured."""
         self._waiter: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
-        self._ending: Ending | None = None
+        self._reason: CloseReason | None = None
         self._closing: asyncio.Task[None] | None = None
         prefer_latency(socket)
 
     @property
-    def dialled(self) -> bool:
+    def dialed(self) -> bool:
         """Whether this side opened it."""
         return self._pings
 
-    async def run(self, on_frame: FrameHandler) -> Ending:
-        """Read and write until the end. `on_frame` gets every frame but pings and pongs.
+    async def run(self, on_frame: FrameHandler, sources: Sequence[FrameSource] = ()) -> CloseReason:
+        """Read and write until the connection closes. `on_frame` gets every frame but pings and pongs.
 
-        Cancelling closes the socket as well.
+        The writer takes frames from `sources`, each in turn; call `wake` after putting something in. Cancelling closes
+        the socket as well.
         """
-        self._registry[self] = None
+        self._sources = sources
+        self._running[self] = None
         writer = asyncio.create_task(self._write_all(), name=f"write-{self.remote.name}")
         try:
             return await self._read_all(on_frame)
         finally:
-            self._registry.pop(self, None)
+            self._running.pop(self, None)
             writer.cancel()
             if self._closing is not None:
                 await self._closing
@@ -126,13 +137,17 @@ class Connection:
             await asyncio.gather(writer, return_exceptions=True)
             self._idle.set()
 
+    def limit_to(self, sources: Sequence[FrameSource]) -> None:
+        """Take frames from `sources` only, from the next frame on."""
+        self._sources = sources
+
     async def write(self, frame: bytes, *, messages: int = 0) -> None:
         """Write one frame; waits while the peer does not take more. Raises `OSError` when the socket is gone."""
         await self._socket.send_bytes(frame)
         self.traffic.sent(messages, len(frame))
 
     def wake(self) -> None:
-        """Let the writer look at its sources again, in the next turn of the loop."""
+        """Make the writer look at its sources again, in the next turn of the loop."""
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -141,9 +156,9 @@ class Connection:
                 waiter.set_result(None)
 
     def beat(self, now: float, *, late: bool) -> None:
-        """Ping, if that is this side's part, and close when the peer has been silent; called every `ping_interval_s`.
+        """Ping, if this side does, and close when the peer has been silent; called every `ping_interval_s`.
 
-        `late` says that this loop itself was stalled: what the peer sent meanwhile lies unread in the socket.
+        `late` means that this loop was stalled: what the peer sent meanwhile lies unread in the socket.
         """
         if late:
             self._heard_at = now
@@ -160,15 +175,15 @@ class Connection:
         self.wake()
 
     def end(self, code: CloseCode, detail: str) -> None:
-        """Close from anywhere, without waiting; the first reason given is the one that counts."""
-        if self._closing is None and self._ending is None:
+        """Begin to close, without waiting; the first reason given counts."""
+        if self._closing is None and self._reason is None:
             self._closing = asyncio.create_task(self._close(code, detail), name=f"close-{self.remote.name}")
 
     async def flushed(self) -> None:
-        """Return when all that was queued is written or lost; bound the wait, a stuck peer makes it endless."""
+        """Return when everything queued is written or lost; bound the wait, a stalled peer makes it endless."""
         await self._idle.wait()
 
-    async def _read_all(self, on_frame: FrameHandler) -> Ending:
+    async def _read_all(self, on_frame: FrameHandler) -> CloseReason:
         try:
             while True:
                 message = await self._socket.receive()
@@ -189,9 +204,9 @@ class Connection:
         except Refused as error:
             return await self._end_now(error.code, error.detail)
         except (OSError, ClientError) as error:
-            return self._ended(Ending(None, f"connection lost ({error})", by_peer=True))
+            return self._ended(CloseReason(None, f"connection lost ({error})", by_peer=True))
         except Exception:
-            # A bug in a handler must not look like a network fault, nor take the server down.
+            # A bug in a handler must neither look like a network fault nor stop the other connections.
             log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
             return await self._end_now(CloseCode.INTERNAL, "internal error")
 
@@ -199,11 +214,11 @@ class Connection:
         await self.write(encode_frame(FrameKind.PING, _STAMP.pack(round(self._clock() * 1e9))))
 
     async def _pong(self, payload: memoryview) -> None:
-        """Ping once more after the first pong, and measure that: the first also woke up two idle processes."""
+        """Ping once more after the first pong, and measure that: the first includes waking two idle processes."""
         if len(payload) != _STAMP.size:
             raise Refused(CloseCode.PROTOCOL, f"pong of {len(payload)} bytes")
         elapsed_s = self._clock() - _STAMP.unpack(payload)[0] / 1e9
-        # A nanosecond's rounding may make the shortest round trip a little less than nothing.
+        # Rounding to nanoseconds may make the shortest round trip slightly negative.
         if not -1e-6 <= elapsed_s <= self._clock() - self.opened_at + 1:
             raise Refused(CloseCode.PROTOCOL, "pong for a ping that was not sent")
         if self._waking:
@@ -212,35 +227,36 @@ class Connection:
         else:
             self.traffic.round_trip(max(elapsed_s, 0.0))
 
-    def _stopped(self, kind: WSMsgType, data: object, extra: object) -> Ending:
-        """Return how it ended, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
+    def _stopped(self, kind: WSMsgType, data: object, extra: object) -> CloseReason:
+        """Return why it closed, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
         if kind is WSMsgType.CLOSE and isinstance(data, int):
-            return self._ended(Ending(data, extra if isinstance(extra, str) else "", by_peer=True))
+            return self._ended(CloseReason(data, extra if isinstance(extra, str) else "", by_peer=True))
         if isinstance(data, WebSocketError):
             # Longer than any frame, or broken WebSocket framing; aiohttp has closed it with its own code.
-            return self._ended(Ending(CloseCode.PROTOCOL, str(data), by_peer=False))
+            return self._ended(CloseReason(CloseCode.PROTOCOL, str(data), by_peer=False))
         if kind is WSMsgType.TEXT:
             raise Refused(CloseCode.PROTOCOL, "a WebSocket text message")
-        return self._ended(Ending(None, "connection lost", by_peer=True))
+        return self._ended(CloseReason(None, "connection lost", by_peer=True))
 
-    def _ended(self, ending: Ending) -> Ending:
-        """Keep the first ending: a close from here comes back as an end of stream."""
-        if self._ending is None:
-            self._ending = ending
-        return self._ending
+    def _ended(self, reason: CloseReason) -> CloseReason:
+        """Keep the first reason: a close from here comes back as an end of stream."""
+        if self._reason is None:
+            self._reason = reason
+        return self._reason
 
-    async def _end_now(self, code: CloseCode, detail: str) -> Ending:
-        ending = self._ended(Ending(code, detail, by_peer=False))
+    async def _end_now(self, code: CloseCode, detail: str) -> CloseReason:
+        reason = self._ended(CloseReason(code, detail, by_peer=False))
         await self._close(code, detail)
-        return ending
+        return reason
 
     async def _close(self, code: CloseCode, detail: str) -> None:
-        self._ended(Ending(code, detail, by_peer=False))
+        self._ended(CloseReason(code, detail, by_peer=False))
         await close_socket(self._socket, code, detail, self._settings.close_timeout_s)
 
     async def _write_all(self) -> None:
         try:
             while True:
+                # Pings first: behind a long queue they would measure the queue, and a busy peer would look dead.
                 if self._ping_due:
                     self._ping_due = False
                     self._waking = True
@@ -253,13 +269,13 @@ class Connection:
                     self._idle.set()
                     await self._waiter
         except (OSError, ClientError):
-            # The reader sees the same broken socket and reports it; its end cancels this task.
+            # The reader sees the same broken socket, reports it and cancels this task.
             return
 
     async def _write_some(self) -> bool:
         """Write one frame of each source and return whether there was any."""
         wrote = False
-        for source in self.sources:
+        for source in self._sources:
             batch = source.take(self._settings.frame_bytes_target)
             if batch is not None:
                 wrote = True

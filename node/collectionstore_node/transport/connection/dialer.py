@@ -1,30 +1,29 @@
-"""Opening a connection to a member: TCP, TLS, WebSocket, greeting."""
+"""Opens a connection to a member: TCP, TLS, WebSocket, handshake."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
-from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.addresses import PeerAddress
 from collectionstore_node.transport.addressing.peer_resolver import TcpConnector
-from collectionstore_node.transport.addressing.route_overrides import NO_ROUTES, Routes
-from collectionstore_node.transport.connection.close_reason import Ending, WebSocket, close_socket
-from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX, Connection, Remote
-from collectionstore_node.transport.connection.handshake_exchange import Turned, certificate_name, send_hello
+from collectionstore_node.transport.addressing.route_overrides import NO_OVERRIDES, RouteOverrides
+from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
+from collectionstore_node.transport.connection.connection import (
+    WEBSOCKET_BYTES_MAX,
+    Connection,
+    ConnectionContext,
+    Remote,
+)
+from collectionstore_node.transport.connection.handshake_exchange import HandshakeClosed, certificate_name, send_hello
 from collectionstore_node.transport.security.peer_security import PeerSecurity
-from collectionstore_node.transport.settings import TransportSettings
-from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.handshake import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
     Hello,
-    PeerName,
     Purpose,
     check_certificate,
     check_welcome,
@@ -34,25 +33,11 @@ PEER_PATH: Final = "/peer"
 
 
 class DialFailed(Exception):
-    """No connection. `refused` tells a member that answered and said no from one that could not be reached."""
+    """No connection. `refused` tells a member that refused it from one that could not be reached."""
 
     def __init__(self, reason: str, *, refused: bool) -> None:
         super().__init__(reason)
         self.refused = refused
-
-
-@dataclass(slots=True)
-class Self:
-    """What this node says of itself in every greeting; `address` is final once the port is bound."""
-
-    own: PeerName
-    node_id: NodeId
-    address: str
-
-
-def tcp_connector() -> aiohttp.BaseConnector:
-    """Return what connects over TCP."""
-    return TcpConnector()
 
 
 class Dialer:
@@ -60,52 +45,46 @@ class Dialer:
 
     def __init__(
         self,
-        me: Self,
+        context: ConnectionContext,
         security: PeerSecurity,
-        settings: TransportSettings,
-        registry: dict[Connection, None],
-        traffic_of: Callable[[str], Traffic],
         connector: aiohttp.BaseConnector,
-        clock: Callable[[], float],
-        routes: Routes = NO_ROUTES,
+        overrides: RouteOverrides = NO_OVERRIDES,
     ) -> None:
-        """`connector` is this dialer's from here on; `clock` is monotonic, in seconds."""
-        self._me = me
+        """`connector` is this dialer's from here on."""
+        self._context = context
+        self._local = context.local
         self._security = security
-        self._settings = settings
-        self._registry = registry
-        self._traffic_of = traffic_of
-        self._clock = clock
-        self._routes = routes
-        self._whereabouts = connector.whereabouts if isinstance(connector, TcpConnector) else None
+        self._settings = context.settings
+        self._overrides = overrides
+        self._resolver = connector.peer_resolver if isinstance(connector, TcpConnector) else None
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
 
     async def close(self) -> None:
         """Close what aiohttp still holds; the connections were closed by their owners before."""
         await self._session.close()
 
-    def met(self, peer: PeerAddress, dialled_from: str) -> None:
-        """Note from which IP address a member has dialled: it listens there, whatever the name service says."""
+    def met(self, peer: PeerAddress, dialed_from: str) -> None:
+        """Note from which IP address a member has dialed: it listens there, whatever the name service says."""
         host = peer.address.rpartition(":")[0]
-        if self._whereabouts is not None and dialled_from:
-            self._whereabouts.met(host, dialled_from)
+        if self._resolver is not None and dialed_from:
+            self._resolver.learn(host, dialed_from)
 
     async def dial(self, peer: PeerAddress, purpose: Purpose) -> Connection:
-        """Return a greeted connection, not yet running. Raises `DialFailed`."""
-        traffic = self._traffic_of(peer.name)
-        began = self._clock()
-        address = self._routes.address(peer.name, peer.address)
+        """Return a connection after its handshake, not yet running. Raises `DialFailed`."""
+        clock = self._context.clock
+        began = clock()
+        address = self._overrides.address(peer.name, peer.address)
         socket = await self._connect(address)
-        traffic.handshake(self._clock() - began)
+        self._context.traffic_of(peer.name).handshake(clock() - began)
         try:
-            remote = await self._greet(socket, peer, purpose)
-            if self._routes.address(peer.name, peer.address) != address:
+            remote = await self._handshake(socket, peer, purpose)
+            if self._overrides.address(peer.name, peer.address) != address:
                 await close_socket(socket, CloseCode.ROTATED, "another route", self._settings.close_timeout_s)
-                raise DialFailed("the route changed meanwhile", refused=False)
-            return Connection(socket, remote, traffic, self._settings, self._registry, self._clock, pings=True)
-        except Turned as error:
+                raise DialFailed("the route changed during the handshake", refused=False)
+            return Connection(self._context, socket, remote, pings=True)
+        except HandshakeClosed as error:
             await socket.close()
-            raise DialFailed(str(error), refused=_said_no(error.ending)) from error
+            raise DialFailed(str(error), refused=_is_refusal(error.reason)) from error
         except Refused as error:
             await close_socket(socket, error.code, error.detail, self._settings.close_timeout_s)
             raise DialFailed(str(error), refused=True) from error
@@ -113,7 +92,7 @@ class Dialer:
             await socket.close()
             raise DialFailed(_one_line(error), refused=False) from error
         except BaseException:
-            # Cancelled: a socket without an owner would stay open.
+            # Cancelled: nothing else owns the socket yet, so it would stay open.
             await close_socket(socket, CloseCode.SHUTTING_DOWN, "", self._settings.close_timeout_s)
             raise
 
@@ -133,26 +112,26 @@ class Dialer:
         except (OSError, ValueError, aiohttp.ClientError) as error:
             raise DialFailed(_one_line(error), refused=False) from error
 
-    async def _greet(self, socket: WebSocket, peer: PeerAddress, purpose: Purpose) -> Remote:
+    async def _handshake(self, socket: WebSocket, peer: PeerAddress, purpose: Purpose) -> Remote:
         certificate = certificate_name(socket)
-        check_certificate(certificate, own=self._me.own, name=peer.name)
+        check_certificate(certificate, own=self._local.own, name=peer.name)
         hello = Hello(
             protocol_min=PROTOCOL_MIN,
             protocol_max=PROTOCOL_MAX,
-            cluster_id=self._me.own.cluster_id,
-            node_id=self._me.node_id,
-            name=self._me.own.name,
-            address=self._me.address,
+            cluster_id=self._local.own.cluster_id,
+            node_id=self._local.node_id,
+            name=self._local.own.name,
+            address=self._local.address,
             expects=peer.node_id,
             purpose=purpose,
         )
         welcome = await send_hello(socket, hello, self._settings.dial_timeout_s)
-        check_welcome(welcome, certificate, own=self._me.own, expects=peer.node_id)
+        check_welcome(welcome, certificate, own=self._local.own, expects=peer.node_id)
         return Remote(welcome.node_id, welcome.name, welcome.address, purpose)
 
 
-def _said_no(ending: Ending) -> bool:
-    return ending.code is not None and ending.code not in (CloseCode.SHUTTING_DOWN, CloseCode.BUSY)
+def _is_refusal(reason: CloseReason) -> bool:
+    return reason.code is not None and reason.code not in (CloseCode.SHUTTING_DOWN, CloseCode.BUSY)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The greeting over a real socket: hello one way, welcome or a close code the other."""
+"""Exchanges the handshake over a socket: hello one way, welcome or a close code the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import WSMsgType
 
-from collectionstore_node.transport.connection.close_reason import Ending, WebSocket
+from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket
 from collectionstore_node.transport.security.tls import peer_name
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import FrameKind, FrameRejected, decode_frame, encode_frame
@@ -18,16 +18,16 @@ from collectionstore_node.transport.wire.handshake import (
     Welcome,
     decode_hello,
     decode_welcome,
-    encode_greeting,
+    encode_handshake,
 )
 
 
-class Turned(Exception):
-    """The other side closed instead of greeting; `ending` says with which code."""
+class HandshakeClosed(Exception):
+    """The other side closed during the handshake; `reason` has the code."""
 
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(str(ending))
-        self.ending = ending
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def certificate_name(socket: WebSocket) -> PeerName:
@@ -37,19 +37,19 @@ def certificate_name(socket: WebSocket) -> PeerName:
 
 
 async def send_hello(socket: WebSocket, hello: Hello, timeout_s: float) -> Welcome:
-    """Say who dials and return the answer. Raises `Turned`, `Refused`, or `OSError`."""
-    await socket.send_bytes(encode_frame(FrameKind.HELLO, encode_greeting(hello)))
+    """Send the hello and return the welcome. Raises `HandshakeClosed`, `Refused`, or `OSError`."""
+    await socket.send_bytes(encode_frame(FrameKind.HELLO, encode_handshake(hello)))
     return decode_welcome(await _receive(socket, FrameKind.WELCOME, timeout_s))
 
 
 async def receive_hello(socket: WebSocket, timeout_s: float) -> Hello:
-    """Return what the dialer says of itself. Raises `Turned` or `Refused`."""
+    """Return the hello of the dialer. Raises `HandshakeClosed` or `Refused`."""
     return decode_hello(await _receive(socket, FrameKind.HELLO, timeout_s))
 
 
 async def send_welcome(socket: WebSocket, welcome: Welcome) -> None:
-    """Let the dialer in. Raises `OSError` when it is gone."""
-    await socket.send_bytes(encode_frame(FrameKind.WELCOME, encode_greeting(welcome)))
+    """Admit the dialer. Raises `OSError` when it is gone."""
+    await socket.send_bytes(encode_frame(FrameKind.WELCOME, encode_handshake(welcome)))
 
 
 async def _receive(socket: WebSocket, kind: FrameKind, timeout_s: float) -> memoryview:
@@ -59,9 +59,9 @@ async def _receive(socket: WebSocket, kind: FrameKind, timeout_s: float) -> memo
     except TimeoutError as error:
         raise Refused(CloseCode.SILENT, f"no {kind.name.lower()} within {timeout_s:g} s") from error
     if message.type is WSMsgType.CLOSE:
-        raise Turned(Ending(message.data, message.extra or "", by_peer=True))
+        raise HandshakeClosed(CloseReason(message.data, message.extra or "", by_peer=True))
     if message.type is not WSMsgType.BINARY:
-        raise Turned(Ending(None, f"connection lost before its {kind.name.lower()}", by_peer=True))
+        raise HandshakeClosed(CloseReason(None, f"connection lost before its {kind.name.lower()}", by_peer=True))
     try:
         frame = decode_frame(message.data)
     except FrameRejected as error:

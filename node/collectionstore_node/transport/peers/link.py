@@ -1,4 +1,4 @@
-"""A dialled connection in use: the running socket, the requests that wait on it, and its orderly end."""
+"""A dialed connection in use: the running socket, its outstanding requests, and its graceful close."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from collectionstore_node.transport.addresses import PeerAddress
-from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.connection import Connection
-from collectionstore_node.transport.requests.client import Calls
+from collectionstore_node.transport.requests.client import RequestClient
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import Frame, FrameKind
@@ -16,7 +16,7 @@ from collectionstore_node.transport.wire.send_queue import FrameSource
 
 
 class Link:
-    """Runs a connection from its making on; `task` ends with it."""
+    """Runs a connection; `task` ends when it closes."""
 
     def __init__(
         self,
@@ -29,25 +29,24 @@ class Link:
         """`messages` is the peer's queue; `on_renew` is called when the other side asks for a new connection."""
         self.connection = connection
         self.address = address
-        self.calls = Calls(connection.wake, settings)
+        self.requests = RequestClient(connection.wake, settings)
         self._settings = settings
         self._on_renew = on_renew
-        connection.sources = (self.calls, messages)
-        self.task: asyncio.Task[Ending] = asyncio.create_task(
-            connection.run(self._on_frame), name=f"read-{address.name}"
+        self.task: asyncio.Task[CloseReason] = asyncio.create_task(
+            connection.run(self._on_frame, (self.requests, messages)), name=f"read-{address.name}"
         )
 
     def detach(self) -> None:
-        """Leave the peer's queue to another connection; the requests made here are still answered here."""
-        self.connection.sources = (self.calls,)
+        """Stop sending from the peer's queue; outstanding requests are still answered on this connection."""
+        self.connection.limit_to((self.requests,))
 
     async def retire(self) -> None:
-        """Close after the answers that are owed have come, for a bounded time."""
-        await self._wait_for(self.calls.drained(), self._settings.drain_timeout_s)
+        """Close after all outstanding replies have arrived, within `drain_timeout_s`."""
+        await self._wait_for(self.requests.drained(), self._settings.drain_timeout_s)
         await self._end(CloseCode.ROTATED)
 
     async def close(self, code: CloseCode) -> None:
-        """Close after what is queued has been written, for a bounded time."""
+        """Close after the queue was written, within `close_timeout_s`."""
         await self._wait_for(self.connection.flushed(), self._settings.close_timeout_s)
         await self._end(code)
 
@@ -56,7 +55,7 @@ class Link:
         await self.task
 
     async def _wait_for(self, done: Coroutine[None, None, None], timeout_s: float) -> None:
-        """Wait for `done`, for the end of the connection or for the timeout, whichever comes first."""
+        """Wait for `done`, for the connection to close or for the timeout, whichever comes first."""
         waiting = asyncio.create_task(done)
         await asyncio.wait((waiting, self.task), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -64,9 +63,9 @@ class Link:
 
     def _on_frame(self, frame: Frame) -> int:
         if frame.kind is FrameKind.REPLIES:
-            self.calls.on_replies(frame.payload)
+            self.requests.on_replies(frame.payload)
         elif frame.kind is FrameKind.RENEW:
             self._on_renew()
         else:
-            raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} on a connection dialled from here")
+            raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} on a connection dialed from here")
         return 0

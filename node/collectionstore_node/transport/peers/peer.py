@@ -1,11 +1,11 @@
-"""This node's own connection to one member: dialled, kept up, renewed, and fed from one bounded queue.
+"""This node's connection to one member: dialed, redialed, renewed, and fed from one bounded queue.
 
-States: dialling (messages queue up), pausing after a failed dial (messages are dropped at once: when the peer is back,
-Raft sends what it needs then, not what it needed before), connected.
+States: dialing (messages queue up), backing off after a failed dial (messages are dropped at once: when the peer is
+back, Raft sends what it needs then, not what it needed before), connected.
 
 Invariants:
 - messages of one connection arrive in the order of `send`; nothing is sent twice;
-- the replica learns of every possible loss through `on_unreachable`, so that it falls back to probing;
+- every possible loss is reported through `on_unreachable`, so that Raft falls back to probing;
 - a connection is renewed by opening the next one first: requests that wait on the old one are still answered.
 """
 
@@ -20,19 +20,18 @@ import structlog
 from collectionstore_node.raft.messages import Message
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
 from collectionstore_node.transport.backoff import Backoff
-from collectionstore_node.transport.connection.close_reason import ending_of
-from collectionstore_node.transport.connection.connection import Connection
+from collectionstore_node.transport.connection.close_reason import close_reason_of
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext
 from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
 from collectionstore_node.transport.failures import PeerUnavailable
 from collectionstore_node.transport.handler import TransportHandler
-from collectionstore_node.transport.log_once import Reported
+from collectionstore_node.transport.log_once import LogOnce
 from collectionstore_node.transport.peers.link import Link
-from collectionstore_node.transport.settings import OVERAGE, TransportSettings
-from collectionstore_node.transport.traffic import Traffic
+from collectionstore_node.transport.settings import OVERAGE
 from collectionstore_node.transport.wire.close_codes import CloseCode
 from collectionstore_node.transport.wire.frames import FrameKind
 from collectionstore_node.transport.wire.handshake import Purpose
-from collectionstore_node.transport.wire.send_queue import Lane
+from collectionstore_node.transport.wire.send_queue import SendQueue
 
 log = structlog.get_logger()
 
@@ -47,28 +46,27 @@ class Peer:
         address: PeerAddress,
         dialer: Dialer,
         handler: TransportHandler,
-        traffic: Traffic,
-        settings: TransportSettings,
+        context: ConnectionContext,
         random: Callable[[], float],
-        clock: Callable[[], float],
     ) -> None:
-        """Start dialling at once; `close` ends it. `clock` is monotonic, in seconds."""
+        """Start dialing at once; `close` ends it. `random` is in [0, 1) and spreads retries and renewals."""
+        settings = context.settings
         self.address = address
-        self.traffic = traffic
+        self.traffic = traffic = context.traffic_of(address.name)
         self._dialer = dialer
         self._handler = handler
         self._settings = settings
         self._random = random
-        self._clock = clock
-        self._queue = Lane(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
+        self._clock = context.clock
+        self._queue = SendQueue(FrameKind.MESSAGES, settings.queue_messages_max, settings.queue_bytes_max)
         self._backoff = Backoff(settings.backoff_min_s, settings.backoff_max_s, random)
         self._link: Link | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._accepting = True
         self._closed = False
         self._problem: str | None = None
-        self._reported = Reported()
-        self._telling = False
+        self._logged = LogOnce()
+        self._reporting = False
         self._rotate_at = float("inf")
         self._nudged = asyncio.Event()
         traffic.metrics.connected(0)
@@ -83,19 +81,19 @@ class Peer:
             self._link.connection.wake()
 
     async def request(self, payload: bytes, timeout_s: float) -> bytes:
-        """Ask and return the answer. Raises `PeerUnavailable` or `RequestLost`."""
+        """Send a request and return the reply. Raises `PeerUnavailable` or `RequestLost`."""
         if self._link is None:
-            raise PeerUnavailable(f"{self.address.name} is not connected: {self._problem or 'dialling'}")
-        return await self._link.calls.call(payload, timeout_s)
+            raise PeerUnavailable(f"{self.address.name} is not connected: {self._problem or 'dialing'}")
+        return await self._link.requests.call(payload, timeout_s)
 
     def move(self, address: PeerAddress) -> None:
-        """Dial another address, or expect another name, from now on; the present connection stays until then."""
+        """Renew the connection at another address or for another name."""
         if address != self.address:
             self.address = address
             self._nudged.set()
 
     def nudge(self) -> None:
-        """Dial without waiting for the pause to end: the peer has just been heard of."""
+        """Dial at once instead of after the backoff: the peer has just connected to this node."""
         self._nudged.set()
 
     def rotate(self, within_s: float) -> None:
@@ -104,7 +102,7 @@ class Peer:
         self._nudged.set()
 
     async def close(self, code: CloseCode) -> None:
-        """Send what is queued, for at most `close_timeout_s`, and close with `code`."""
+        """Flush the queue, for at most `close_timeout_s`, and close with `code`."""
         self._closed = True
         self._accepting = False
         self._task.cancel()
@@ -112,7 +110,8 @@ class Peer:
         link, self._link = self._link, None
         if link is not None:
             await link.close(code)
-            # Without one it is told already, and by now the member's successor may have the name, and a connection.
+            # Only with a connection: without one the series is 0 already, and a member that replaced this one under
+            # its name may be connected by now.
             self.traffic.metrics.connected(0)
         await asyncio.gather(*self._retired)
         self._dropped(self._queue.clear())
@@ -130,7 +129,7 @@ class Peer:
             handshake_s=traffic.handshake_s,
             queued_messages=len(self._queue),
             queued_bytes=self._queue.size_bytes,
-            outstanding_requests=len(link.calls) if link is not None else 0,
+            outstanding_requests=len(link.requests) if link is not None else 0,
             sent_bytes=traffic.sent_bytes,
             received_bytes=traffic.received_bytes,
             sent_messages=traffic.sent_messages,
@@ -144,7 +143,7 @@ class Peer:
         while True:
             self._nudged.clear()
             address = self.address
-            # Certificates reloaded from here on are not yet those of this dial: `rotate` must outlast it.
+            # Reset BEFORE dialing: certificates reloaded during the dial are not the ones it uses, and must renew it.
             self._rotate_at = float("inf")
             try:
                 connection = await self._dialer.dial(address, Purpose.MESSAGES)
@@ -153,14 +152,14 @@ class Peer:
                 await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
                 continue
             except Exception:
-                # One odd failure must not end the dialling for good: nothing else would notice.
+                # An unexpected failure must not end this task: nothing would restart dialing.
                 log.exception("peer.failed", peer=self._name, node_id=self._id)
                 await self._pause(None)
                 continue
             self._connected(connection, address)
             await self._until_renewal()
             if self._link is None and not self._settled(connection):
-                # It greets and then closes: not to be dialled in a tight loop.
+                # It closes right after the handshake: back off, or this would be a tight loop.
                 self._nudged.clear()
                 await self._pause(None)
 
@@ -168,17 +167,17 @@ class Peer:
         self.traffic.metrics.send_failed()
         if self._link is None:
             self._problem = str(error)
-            self._tell_failure(error)
+            self._log_failure(error)
             self._dropped(self._queue.clear())
             return
-        if self._reported.first("peer.not_renewed", reason := str(error)):
+        if self._logged.first("peer.not_renewed", reason := str(error)):
             log.warning("peer.not_renewed", peer=self._name, node_id=self._id, address=self._at, reason=reason)
         age_s = self._clock() - self._link.connection.opened_at
         if age_s > self._settings.connection_age_max_s * OVERAGE:
             self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
 
     async def _pause(self, hi_s: float | None) -> None:
-        """Wait before the next dial, or until nudged; messages are dropped meanwhile unless a connection lives."""
+        """Back off before the next dial, or until nudged; messages are dropped meanwhile unless a connection is up."""
         self._accepting = self._link is not None
         try:
             async with asyncio.timeout(self._backoff.next_delay_s(hi_s)):
@@ -188,7 +187,7 @@ class Peer:
         self._accepting = True
 
     def _connected(self, connection: Connection, address: PeerAddress) -> None:
-        """Take a new connection into use and retire the one before, if that still lives."""
+        """Use a new connection and retire the previous one, if it is still up."""
         previous = self._link
         if previous is not None:
             self._backoff.reset()
@@ -200,11 +199,11 @@ class Peer:
         self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
         if previous is None:
             self.traffic.metrics.connected(1)
-            if self._reported.first("peer.connected", "dialled"):
+            if self._logged.first("peer.connected", "dialed"):
                 log.info("peer.connected", peer=self._name, node_id=self._id, address=self._at)
 
     async def _until_renewal(self) -> None:
-        """Return when there is no connection, or a new one is due: age, reload, another address."""
+        """Return when the connection is lost or due to be renewed: age, reload, another address."""
         while (link := self._link) is not None and link.address == self.address:
             left_s = self._rotate_at - self._clock()
             if left_s <= 0:
@@ -217,21 +216,22 @@ class Peer:
                 return
 
     def _ended(self, link: Link) -> None:
-        link.calls.lost()
+        link.requests.lost()
         if self._link is not link:
+            # It was retired: its successor carries the queue.
             return
         self._link = None
-        ending = ending_of(link.task)
+        reason = close_reason_of(link.task)
         self.traffic.metrics.connected(0)
-        if not ending.orderly:
+        if not reason.graceful:
             self.traffic.metrics.send_failed()
         if self._settled(link.connection):
             self._backoff.reset()
-            self._reported = Reported()
-        self._problem = str(ending)
-        self._tell_ending(self._problem, orderly=ending.orderly)
+            self._logged = LogOnce()
+        self._problem = str(reason)
+        self._log_disconnect(self._problem, graceful=reason.graceful)
         self._dropped(self._queue.clear())
-        self._tell_unreachable()
+        self._report_unreachable()
         self._nudged.set()
 
     def _settled(self, connection: Connection) -> bool:
@@ -239,7 +239,7 @@ class Peer:
         return self._clock() - connection.opened_at > self._settings.backoff_max_s
 
     def _renew(self) -> None:
-        """Follow the other side's wish for a new connection, unless this one is new: nobody can make it a loop."""
+        """Renew on request of the other side, unless the connection is new: a faulty peer must not cause a loop."""
         if self._link is not None and self._settled(self._link.connection):
             self.rotate(self._settings.rotation_s)
 
@@ -249,7 +249,7 @@ class Peer:
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
-    # What is logged: once until a connection has lasted
+    # Logging: each problem once, until a connection has lasted
 
     @property
     def _name(self) -> str:
@@ -263,18 +263,18 @@ class Peer:
     def _at(self) -> str:
         return self.address.address
 
-    def _tell_failure(self, error: DialFailed) -> None:
+    def _log_failure(self, error: DialFailed) -> None:
         reason = str(error)
         if error.refused:
-            if self._reported.first("peer.refused", reason):
+            if self._logged.first("peer.refused", reason):
                 log.warning("peer.refused", peer=self._name, node_id=self._id, address=self._at, reason=reason)
-        elif self._reported.first("peer.unreachable", reason):
+        elif self._logged.first("peer.unreachable", reason):
             log.warning("peer.unreachable", peer=self._name, node_id=self._id, address=self._at, reason=reason)
 
-    def _tell_ending(self, reason: str, *, orderly: bool) -> None:
-        if not self._reported.first("peer.disconnected", reason):
+    def _log_disconnect(self, reason: str, *, graceful: bool) -> None:
+        if not self._logged.first("peer.disconnected", reason):
             return
-        if orderly:
+        if graceful:
             log.info("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
         else:
             log.warning("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
@@ -282,14 +282,14 @@ class Peer:
     def _dropped(self, count: int) -> None:
         if count:
             self.traffic.dropped(count)
-            self._tell_unreachable()
+            self._report_unreachable()
 
-    def _tell_unreachable(self) -> None:
-        """Tell the replica, once per turn of the loop and never from inside its own call of `send`."""
-        if not self._telling and not self._closed:
-            self._telling = True
+    def _report_unreachable(self) -> None:
+        """Call `on_unreachable` once per turn of the loop, and never from inside the replica's own call of `send`."""
+        if not self._reporting and not self._closed:
+            self._reporting = True
             self._loop.call_soon(self._unreachable_now)
 
     def _unreachable_now(self) -> None:
-        self._telling = False
+        self._reporting = False
         self._handler.on_unreachable(self.address.node_id)

@@ -1,7 +1,7 @@
-"""Requests to a peer over one connection, from the asker's side.
+"""Requests over one connection, client side.
 
-The caller must know whether "not applied" is true. So a request is in one of two states: still queued here, then the
-peer cannot know of it (`PeerUnavailable`), or handed to the socket, then its fate is unknown until the answer comes
+The caller must know whether "not applied" is certain. So a request is in one of two states: still queued, then the peer
+cannot have handled it (`PeerUnavailable`); or passed to the socket, then its outcome is unknown until the reply arrives
 (`RequestLost`). The state changes BEFORE the frame is written, so that a failing write counts as unknown.
 """
 
@@ -22,18 +22,18 @@ from collectionstore_node.transport.wire.send_queue import ITEM_BYTES_MAX, Batch
 
 
 class ReplyStatus(enum.IntEnum):
-    """What became of a request."""
+    """Result of a request."""
 
     OK = 0
-    """The payload is the handler's answer."""
+    """The payload is the handler's reply."""
     NOT_HANDLED = 1
     """Nothing was applied; the payload says why, as text."""
     FAILED = 2
-    """The handler failed; what it did before is unknown. The payload is text."""
+    """The handler failed and may have applied something. The payload is text."""
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A request; `timeout_ms` is what was left of its time when it was queued."""
+    """A request; `timeout_ms` is the time to its deadline when it was queued."""
 
     id: int
     timeout_ms: int
@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The answer to the request `id` of the same connection."""
+    """The reply to the request `id` of the same connection."""
 
     id: int
     status: ReplyStatus
@@ -61,7 +61,7 @@ class _Call:
         self.sent = False
 
 
-class Calls:
+class RequestClient:
     """The outstanding requests of one connection; a source of REQUESTS frames."""
 
     def __init__(self, wake: Callable[[], None], settings: TransportSettings) -> None:
@@ -76,11 +76,11 @@ class Calls:
         self._empty: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        """Return how many requests wait to be sent or answered."""
+        """Return the number of requests queued or outstanding."""
         return len(self._outstanding)
 
     async def call(self, payload: bytes, timeout_s: float) -> bytes:
-        """Send a request and return the answer. Raises `PeerUnavailable` or `RequestLost`."""
+        """Send a request and return the reply. Raises `PeerUnavailable` or `RequestLost`."""
         self._last_id += 1
         request_id = self._last_id
         item = _encoder.encode(Request(request_id, max(1, int(timeout_s * 1000)), payload))
@@ -103,15 +103,16 @@ class Calls:
                 self._empty.set_result(None)
 
     def take(self, bytes_target: int) -> Batch | None:
-        """Return the next frame of requests, see `FrameSource`; from here on their fate is unknown."""
+        """Return the next frame of requests, see `FrameSource`; from here on their outcome is unknown."""
         items: list[bytes] = []
         size_bytes = 0
         while self._queue:
             call = self._outstanding.get(self._queue[0])
-            # Given up while it waited: the peer never hears of it.
+            # Expired in the queue: it is never sent.
             if call is not None:
                 if items and size_bytes + len(call.item) > bytes_target:
                     break
+                # BEFORE the frame is written: a write that fails halfway may have reached the peer.
                 call.sent = True
                 items.append(call.item)
                 size_bytes += len(call.item)
@@ -126,7 +127,7 @@ class Calls:
             await self._empty
 
     def on_replies(self, payload: memoryview) -> None:
-        """Hand answers to their callers; an answer nobody waits for any more is dropped. Raises `Refused`."""
+        """Resolve requests with their replies; the reply to an expired request is dropped. Raises `Refused`."""
         try:
             replies = _replies_decoder.decode(payload)
         except UNREADABLE as error:
@@ -140,10 +141,10 @@ class Calls:
             _settle(call.answer, reply)
 
     def lost(self) -> None:
-        """End every request: the connection is gone."""
+        """Fail every request: the connection is closed."""
         self._open = False
         for call in self._outstanding.values():
-            self._give_up(call, "the connection was lost")
+            self._fail(call, "the connection was lost")
 
     def _admit(self, size_bytes: int) -> None:
         if not self._open:
@@ -158,9 +159,9 @@ class Calls:
     def _expire(self, request_id: int, timeout_s: float) -> None:
         call = self._outstanding.get(request_id)
         if call is not None:
-            self._give_up(call, f"no answer within {timeout_s:g} s")
+            self._fail(call, f"no answer within {timeout_s:g} s")
 
-    def _give_up(self, call: _Call, reason: str) -> None:
+    def _fail(self, call: _Call, reason: str) -> None:
         if not call.answer.done():
             call.answer.set_exception(RequestLost(reason) if call.sent else PeerUnavailable(reason))
 

@@ -1,4 +1,4 @@
-"""Requests of a peer over one connection, from the answerer's side."""
+"""Requests of a peer over one connection, server side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collectionstore_node.transport.requests.client import Reply, ReplyStatus, R
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import UNREADABLE, FrameKind
-from collectionstore_node.transport.wire.send_queue import Lane
+from collectionstore_node.transport.wire.send_queue import SendQueue
 
 log = structlog.get_logger()
 
@@ -23,14 +23,14 @@ _encoder = msgspec.msgpack.Encoder()
 _requests_decoder = msgspec.msgpack.Decoder(tuple[Request, ...])
 
 
-class Serving:
-    """Runs the handler once per request, a bounded number at a time, and queues the answers in `replies`."""
+class RequestServer:
+    """Runs the handler once per request, a bounded number concurrently, and queues the replies in `replies`."""
 
     def __init__(
         self, remote: Remote, handler: TransportHandler, settings: TransportSettings, wake: Callable[[], None]
     ) -> None:
         """`wake` makes the connection's writer empty `replies`."""
-        self.replies = Lane(FrameKind.REPLIES, 2 * settings.requests_max, settings.requests_bytes_max)
+        self.replies = SendQueue(FrameKind.REPLIES, 2 * settings.requests_max, settings.requests_bytes_max)
         self._remote = remote
         self._handler = handler
         self._running_max = settings.requests_max
@@ -39,7 +39,7 @@ class Serving:
         self._open = True
 
     def on_requests(self, payload: memoryview) -> None:
-        """Start the handler for each request. Raises `Refused` for what is no list of requests."""
+        """Start the handler for each request. Raises `Refused` unless the payload is a list of requests."""
         try:
             requests = _requests_decoder.decode(payload)
         except UNREADABLE as error:
@@ -53,7 +53,7 @@ class Serving:
             task.add_done_callback(self._running.pop)
 
     async def cancel(self) -> None:
-        """Stop what still runs: nobody can receive the answers."""
+        """Cancel running handlers: their replies cannot be delivered any more."""
         self._open = False
         running = tuple(self._running)
         for task in running:
@@ -69,7 +69,7 @@ class Serving:
         except TimeoutError:
             self._reply(request, ReplyStatus.FAILED, b"timed out")
         except Exception:
-            # The handler answers its own failures in the payload; this one is a bug, and the asker must not wait.
+            # Expected failures are part of the reply's payload; this is a bug, and the client must not wait for it.
             log.exception("request.failed", peer=self._remote.name, node_id=f"{self._remote.node_id:016x}")
             self._reply(request, ReplyStatus.FAILED, b"internal error")
         else:
@@ -81,6 +81,6 @@ class Serving:
         if not self.replies.put(_encoder.encode(Reply(request.id, status, payload))) and not self.replies.put(
             _encoder.encode(Reply(request.id, ReplyStatus.FAILED, b"no room for the answer"))
         ):
-            # The asker reads nothing at all; its requests end as lost by their own deadlines.
+            # The client reads nothing at all; its requests expire at their own deadlines.
             log.warning("reply.dropped", peer=self._remote.name, node_id=f"{self._remote.node_id:016x}")
         self._wake()

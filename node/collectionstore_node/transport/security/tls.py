@@ -62,7 +62,7 @@ class TlsContexts:
         self._own = own
         self._loaded = _load(files, own)
         self.listening = _context(ssl.PROTOCOL_TLS_SERVER, files)
-        self.listening.sni_callback = self._hand_over
+        self.listening.sni_callback = self._use_newest
 
     @property
     def client(self) -> ssl.SSLContext:
@@ -84,7 +84,8 @@ class TlsContexts:
         self._loaded = _load(self._files, self._own)
         return True
 
-    def _hand_over(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
+    def _use_newest(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
+        # The listening context cannot be exchanged; this one applies the newest certificate and CAs to each handshake.
         handshake.context = self._loaded.server
 
 

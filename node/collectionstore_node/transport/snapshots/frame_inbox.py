@@ -1,30 +1,30 @@
-"""The frames of a snapshot connection, between its reader and the coroutine that works on them."""
+"""Received frames of a snapshot connection, between its reader and the coroutine that processes them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import Frame
 
 
 class ConnectionGone(Exception):
-    """The connection ended before the frame that was waited for came."""
+    """The connection closed before the awaited frame arrived."""
 
 
-class Inbox:
+class FrameInbox:
     """A bounded FIFO with one consumer, so that pings are answered while a chunk is being stored.
 
-    The bound is on bytes: the other side keeps to the window it was told, or its connection ends.
+    The bound is in bytes: a peer that exceeds the window it was given is disconnected.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._frames: deque[Frame] = deque()
         self._size_bytes = 0
-        self._ending: Ending | None = None
+        self._reason: CloseReason | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, frame: Frame) -> int:
@@ -36,16 +36,16 @@ class Inbox:
         self._wake()
         return 0
 
-    def close(self, ending: Ending) -> None:
-        """Let the consumer finish what came and then see `ConnectionGone`."""
-        self._ending = ending
+    def close(self, reason: CloseReason) -> None:
+        """Deliver what was received, then raise `ConnectionGone` to the consumer."""
+        self._reason = reason
         self._wake()
 
     async def get(self) -> Frame:
         """Return the next frame. Raises `ConnectionGone`."""
         while not self._frames:
-            if self._ending is not None:
-                raise ConnectionGone(str(self._ending))
+            if self._reason is not None:
+                raise ConnectionGone(str(self._reason))
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         frame = self._frames.popleft()

@@ -1,9 +1,9 @@
-"""Receiving snapshots: one connection each, resumed by offset, handed to the replica when complete and verified.
+"""Receives snapshots: one connection each, resumed by offset, passed to the replica when complete and verified.
 
 Invariants:
 - of one sender at most one connection feeds a part; a newer connection ends the older first;
-- the replica gets a snapshot once per transfer, also when the connection is lost while it installs: the sender finds
-  the outcome when it comes back;
+- the replica gets a snapshot once per transfer, also when the connection is lost during installation: the sender gets
+  the outcome when it reconnects;
 - an installation is not cancelled with its connection.
 """
 
@@ -17,12 +17,12 @@ import structlog
 from aiohttp import ClientError
 
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection.close_reason import Ending
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.connection import Connection
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.metrics_port import TransportMetrics
 from collectionstore_node.transport.settings import TransportSettings
-from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, Inbox
+from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, FrameInbox
 from collectionstore_node.transport.snapshots.snapshot_frames import (
     CHUNK_BYTES_MAX,
     Ack,
@@ -46,14 +46,14 @@ _Outcome = Refusal | None
 
 @dataclass(slots=True)
 class _Installation:
-    """A complete snapshot with the replica, or its outcome, kept for a sender that missed it."""
+    """A snapshot being installed, or its outcome, kept for a sender that reconnects."""
 
     task: asyncio.Task[_Outcome]
     ended_at: float | None = None
 
 
 class SnapshotReceiver:
-    """Serves the snapshot connections that the receiver lets in."""
+    """Serves the snapshot connections that the listener admits."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class SnapshotReceiver:
         self._feeding: dict[NodeId, tuple[Connection, asyncio.Task[None]]] = {}
         self._installations: dict[tuple[NodeId, bytes], _Installation] = {}
 
-    async def serve(self, connection: Connection) -> Ending:
-        """Run a greeted connection to its end."""
+    async def serve(self, connection: Connection) -> CloseReason:
+        """Run a connection after its handshake to its end."""
         sender = connection.remote.node_id
         await self._end_older(sender)
-        inbox = Inbox(self._settings.snapshot_window_bytes + CHUNK_BYTES_MAX)
+        inbox = FrameInbox(self._settings.snapshot_window_bytes + CHUNK_BYTES_MAX)
         worker = asyncio.create_task(self._work(connection, inbox), name=f"snapshot-{connection.remote.name}")
         self._feeding[sender] = (connection, worker)
         try:
@@ -89,7 +89,7 @@ class SnapshotReceiver:
         return ending
 
     def sweep(self, now: float) -> None:
-        """Forget parts and outcomes for which no sender came back."""
+        """Delete parts and outcomes whose sender did not reconnect."""
         self._spool.sweep(now)
         keep_s = self._settings.snapshot_resume_s
         for key, one in tuple(self._installations.items()):
@@ -97,7 +97,7 @@ class SnapshotReceiver:
                 del self._installations[key]
 
     async def close(self) -> None:
-        """Cancel what the replica still installs; the connections were ended before."""
+        """Cancel running installations; the connections were closed before."""
         tasks = [one.task for one in self._installations.values()]
         for task in tasks:
             task.cancel()
@@ -113,7 +113,7 @@ class SnapshotReceiver:
             if self._feeding.get(sender) == (connection, worker):
                 del self._feeding[sender]
 
-    async def _work(self, connection: Connection, inbox: Inbox) -> None:
+    async def _work(self, connection: Connection, inbox: FrameInbox) -> None:
         try:
             begin = decode_begin(await inbox.get())
             outcome = await self._transfer(connection, inbox, begin)
@@ -135,7 +135,7 @@ class SnapshotReceiver:
             log.exception("snapshot.failed", peer=connection.remote.name)
             connection.end(CloseCode.INTERNAL, "internal error")
 
-    async def _transfer(self, connection: Connection, inbox: Inbox, begin: Begin) -> _Outcome:
+    async def _transfer(self, connection: Connection, inbox: FrameInbox, begin: Begin) -> _Outcome:
         """Return the outcome of the transfer, also of one that is installing already."""
         key = (connection.remote.node_id, begin.transfer)
         installation = self._installations.get(key)
@@ -147,7 +147,7 @@ class SnapshotReceiver:
             await connection.write(encode_ack(Ack(begin.size_bytes, self._settings.snapshot_window_bytes)))
         return await asyncio.shield(installation.task)
 
-    async def _receive(self, connection: Connection, inbox: Inbox, begin: Begin) -> Part:
+    async def _receive(self, connection: Connection, inbox: FrameInbox, begin: Begin) -> Part:
         part = self._spool.claim(connection.remote.node_id, begin)
         if part.began_at is None:
             part.began_at = self._clock()
@@ -161,14 +161,14 @@ class SnapshotReceiver:
                 self._spool.discard(part)
             raise
         except BaseException:
-            # The connection is gone or superseded: the next one goes on from `stored`.
+            # The connection is lost or superseded: the next one resumes at `stored`.
             self._metrics.snapshot_failed()
             self._spool.release(part, self._clock())
             raise
         self._metrics.snapshot_received(part.size_bytes, self._clock() - part.began_at)
         return part
 
-    async def _fill(self, connection: Connection, inbox: Inbox, part: Part) -> None:
+    async def _fill(self, connection: Connection, inbox: FrameInbox, part: Part) -> None:
         window_bytes = self._settings.snapshot_window_bytes
         await connection.write(encode_ack(Ack(part.stored, window_bytes)))
         while part.stored < part.size_bytes:
@@ -182,7 +182,7 @@ class SnapshotReceiver:
         try:
             await self._handler.on_snapshot(sender, envelope, part.path)
         except Exception as error:
-            # Whatever it was, the sender must learn that its snapshot is not installed.
+            # Any failure: the sender must get a refusal, or it would wait for DONE as long as the connection is up.
             log.exception("snapshot.not_installed", node_id=f"{sender:016x}")
             return Refusal(SnapshotRefusal.NOT_INSTALLED, f"{type(error).__name__}: {error}")
         else:

@@ -1,4 +1,4 @@
-"""Sending a snapshot file over a connection of its own, resumed where it stopped when that is lost."""
+"""Sends a snapshot file over a connection of its own, and resumes where it stopped when that is lost."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aiohttp import ClientError
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.addresses import PeerAddress
 from collectionstore_node.transport.backoff import Backoff
-from collectionstore_node.transport.connection.close_reason import ending_of
+from collectionstore_node.transport.connection.close_reason import close_reason_of
 from collectionstore_node.transport.connection.connection import Connection
 from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
 from collectionstore_node.transport.failures import SnapshotFailed
 from collectionstore_node.transport.settings import TransportSettings
-from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, Inbox
+from collectionstore_node.transport.snapshots.frame_inbox import ConnectionGone, FrameInbox
 from collectionstore_node.transport.snapshots.snapshot_frames import (
     Ack,
     Begin,
@@ -39,20 +39,20 @@ _ANSWER_BYTES_MAX = 1 << 20
 
 
 class _Interrupted(Exception):
-    """This attempt ended early; the next may go on."""
+    """This attempt was interrupted; the next one resumes."""
 
 
 class _Transfer:
-    """One snapshot on its way to one node, over as many connections as it takes."""
+    """The transfer of one snapshot to one node, over as many connections as it takes."""
 
     def __init__(self, begin: Begin, path: Path, settings: TransportSettings) -> None:
         self.begin = begin
         self.acknowledged = 0
-        """Greatest offset acknowledged so far; only used to see progress, each attempt starts where it is told."""
+        """Highest offset acknowledged so far; only to detect progress, each attempt starts at the receiver's offset."""
         self._path = path
         self._settings = settings
 
-    async def attempt(self, connection: Connection, inbox: Inbox) -> None:
+    async def attempt(self, connection: Connection, inbox: FrameInbox) -> None:
         """Send what is missing and return when it is installed. Raises `_Interrupted` or `SnapshotFailed`."""
         try:
             await connection.write(encode_begin(self.begin))
@@ -63,7 +63,7 @@ class _Transfer:
                 ack = await self._next_ack(inbox)
                 if ack.offset > sent:
                     raise SnapshotFailed(f"offset {ack.offset} was acknowledged, {sent} bytes were sent")
-            # No timeout: installing takes its time, and the pings show that the receiver lives.
+            # No timeout: installing may take long, and pings detect a receiver that died.
             await self._done(inbox)
         except TimeoutError as error:
             raise _Interrupted(f"nothing acknowledged within {self._settings.snapshot_stall_s:g} s") from error
@@ -74,14 +74,14 @@ class _Transfer:
         window_bytes = min(ack.window_bytes, self._settings.snapshot_window_bytes)
         while sent < self.begin.size_bytes:
             length = min(self._settings.snapshot_chunk_bytes, self.begin.size_bytes - sent)
-            # One chunk is always allowed, or a window smaller than a chunk would never open.
+            # One chunk is always allowed, or a window smaller than a chunk would block the transfer for ever.
             if sent > ack.offset and sent + length - ack.offset > window_bytes:
                 break
             await connection.write(await asyncio.to_thread(_read_chunk, self._path, sent, length))
             sent += length
         return sent
 
-    async def _next_ack(self, inbox: Inbox) -> Ack:
+    async def _next_ack(self, inbox: FrameInbox) -> Ack:
         async with asyncio.timeout(self._settings.snapshot_stall_s):
             answer = decode_answer(await inbox.get())
         if not isinstance(answer, Ack) or not 0 <= answer.offset <= self.begin.size_bytes:
@@ -90,7 +90,7 @@ class _Transfer:
         self.acknowledged = max(self.acknowledged, answer.offset)
         return answer
 
-    async def _done(self, inbox: Inbox) -> None:
+    async def _done(self, inbox: FrameInbox) -> None:
         answer = decode_answer(await inbox.get())
         _raise_refusal(answer)
 
@@ -148,9 +148,9 @@ class SnapshotSender:
         if address is None:
             raise SnapshotFailed(f"no address of {to:016x} is known")
         connection = await self._dialer.dial(address, Purpose.SNAPSHOT)
-        inbox = Inbox(_ANSWER_BYTES_MAX)
+        inbox = FrameInbox(_ANSWER_BYTES_MAX)
         running = asyncio.create_task(connection.run(inbox.put), name=f"snapshot-{address.name}")
-        running.add_done_callback(lambda task: inbox.close(ending_of(task)))
+        running.add_done_callback(lambda task: inbox.close(close_reason_of(task)))
         try:
             await transfer.attempt(connection, inbox)
         finally:

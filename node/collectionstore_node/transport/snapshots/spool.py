@@ -1,7 +1,7 @@
 """Files of snapshots being received: bounded, verified chunk by chunk and as a whole, and always cleaned up.
 
-A part is kept for a while after its connection was lost, so that the transfer goes on where it stopped. Nothing
-survives a restart of the process: what was acknowledged is known in memory only, and an unsynced file proves nothing.
+A part is kept for `snapshot_resume_s` after its connection was lost, so that the transfer resumes. Nothing survives a
+restart of the process: acknowledged offsets are in memory only, and an unsynced file may be torn.
 
 The methods of `Part` that touch the file block and belong into a thread.
 """
@@ -20,7 +20,7 @@ _PREFIX: Final = "inbound-"
 
 
 class PartRefused(Exception):
-    """The part, or this chunk of it, is not taken."""
+    """The part, or this chunk of it, is refused."""
 
     def __init__(self, code: SnapshotRefusal, detail: str) -> None:
         super().__init__(detail)
@@ -90,12 +90,12 @@ class Spool:
             path.unlink()
 
     def claim(self, sender: NodeId, begin: Begin) -> Part:
-        """Return the part to go on with, a kept or a new one, for one connection alone. Raises `PartRefused`."""
+        """Return the part to resume, or a new one, for exclusive use by one connection. Raises `PartRefused`."""
         for part in [one for one in self._parts if one.sender == sender and one.released_at is not None]:
             if part.sha256 == begin.sha256 and part.size_bytes == begin.size_bytes:
                 part.released_at = None
                 return part
-            # The sender has a newer snapshot; it will not come back for this one.
+            # The sender has a newer snapshot; it will not resume this one.
             self.discard(part)
         if sum(part.released_at is None for part in self._parts) >= self._settings.snapshots_max:
             raise PartRefused(SnapshotRefusal.BUSY, f"{self._settings.snapshots_max} snapshots are being received")
@@ -108,17 +108,17 @@ class Spool:
         return self._make(sender, begin)
 
     def release(self, part: Part, now: float) -> None:
-        """Keep the part for a while: its connection was lost."""
+        """Keep the part to be resumed: its connection was lost."""
         part.released_at = now
 
     def discard(self, part: Part) -> None:
-        """Forget the part and delete its file, if the replica has not moved it away."""
+        """Drop the part and delete its file, unless the replica has renamed it."""
         if part in self._parts:
             self._parts.remove(part)
         part.path.unlink(missing_ok=True)
 
     def sweep(self, now: float) -> None:
-        """Delete parts to which nobody came back."""
+        """Delete parts that were not resumed in time."""
         for part in tuple(self._parts):
             if part.released_at is not None and now - part.released_at > self._settings.snapshot_resume_s:
                 self.discard(part)

@@ -9,7 +9,7 @@ class CloseCode(enum.IntEnum):
     """Why a connection was closed; a WebSocket close code, with a text beside it for people."""
 
     DONE = 1000
-    """What the connection was opened for is finished."""
+    """The connection has served its purpose."""
     SHUTTING_DOWN = 1001
     INTERNAL = 1011
     PROTOCOL = 4000
@@ -20,15 +20,15 @@ class CloseCode(enum.IntEnum):
     WRONG_NAME = 4003
     """The name claimed or expected is not the one in the certificate."""
     WRONG_NODE = 4004
-    """Another incarnation than the one dialled, or a node id that belongs to another name."""
+    """Another incarnation than the one dialed, or a node id that belongs to another name."""
     REFUSED = 4005
-    """The replica does not want this member, for instance because it was removed."""
+    """The replica refuses this member, for instance because it was removed."""
     SPOOFED = 4006
-    """A message in another node's name, or for another node."""
+    """A message from or for another node than the connection's."""
     SUPERSEDED = 4007
-    """Too many connections of one member, or a newer one for the same purpose: the older goes."""
+    """Too many connections of one member, or a newer one for the same purpose: the older one is closed."""
     ROTATED = 4008
-    """The connection has reached its greatest age; certificates are checked afresh on the next one."""
+    """The connection has reached its maximum age; certificates are verified again on the next one."""
     SILENT = 4009
     """Nothing was heard for too long."""
     BUSY = 4010
@@ -36,7 +36,7 @@ class CloseCode(enum.IntEnum):
 
 
 class Refused(Exception):
-    """The connection must end for `code`; `detail` is told to the other side."""
+    """Close the connection with `code`; `detail` is sent to the other side."""
 
     def __init__(self, code: CloseCode, detail: str) -> None:
         super().__init__(f"{code.name.lower()}: {detail}")

@@ -1,9 +1,9 @@
-"""Who is on the other end: the first frame each way, and the checks that decide whether to go on. Pure.
+"""The handshake of a connection: the first frame each way, and the checks of both sides. Pure.
 
 The dialer sends `Hello`, the receiver answers `Welcome` or closes with a `CloseCode`. Three things name a node and
 must agree: the certificate (cluster and name, proven by TLS), the hello (cluster, name, node id, claimed), and what
-this side expects (name and node id, from the membership). A node id is an incarnation: a member that lost its disk
-comes back under its old name with another node id, and is then not the member that was dialled.
+this side expects (name and node ID, from the membership). A node ID is an incarnation: a member that lost its disk
+returns under its old name with another node ID, and is then not the member that was dialed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ADDRESS: Final = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:[0-9]{1,5}")
 
 
 class Purpose(enum.IntEnum):
-    """What the dialer wants the connection for. A snapshot has its own, so that bulk data never delays heartbeats."""
+    """The purpose of a connection. A snapshot has its own, so that bulk data never delays heartbeats."""
 
     MESSAGES = 0
     SNAPSHOT = 1
@@ -49,7 +49,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     address: str
     """`host:port` under which the dialer itself can be reached."""
     expects: NodeId
-    """The node id dialled; NO_NODE accepts whoever has the name."""
+    """The node ID dialed; NO_NODE accepts any incarnation with the name."""
     purpose: Purpose
 
 
@@ -68,7 +68,7 @@ _hello_decoder = msgspec.msgpack.Decoder(Hello)
 _welcome_decoder = msgspec.msgpack.Decoder(Welcome)
 
 
-def encode_greeting(greeting: Hello | Welcome) -> bytes:
+def encode_handshake(greeting: Hello | Welcome) -> bytes:
     """Return the payload of a HELLO or WELCOME frame."""
     return _encoder.encode(greeting)
 
@@ -92,7 +92,7 @@ def decode_welcome(payload: bytes | memoryview) -> Welcome:
 def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: NodeId) -> int:
     """Return the protocol version to speak with the dialer. Raises `Refused`.
 
-    Versions come first: of a hello from the future only the version range can be trusted to mean what it says.
+    Versions are checked first: in the hello of a newer release only the version range is sure to keep its meaning.
     """
     protocol = min(hello.protocol_max, PROTOCOL_MAX)
     if protocol < max(hello.protocol_min, PROTOCOL_MIN):
@@ -106,25 +106,25 @@ def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: 
     if not _ADDRESS.fullmatch(hello.address):
         raise Refused(CloseCode.PROTOCOL, f"address {hello.address!r} is not host:port")
     if hello.expects not in (NO_NODE, node_id):
-        raise Refused(CloseCode.WRONG_NODE, f"dialled {hello.expects:016x}, but this node is {node_id:016x}")
+        raise Refused(CloseCode.WRONG_NODE, f"dialed {hello.expects:016x}, but this node is {node_id:016x}")
     return protocol
 
 
 def check_certificate(certificate: PeerName, *, own: PeerName, name: str) -> None:
-    """Check who answered BEFORE anything is said to it: the member dialled, of this cluster. Raises `Refused`."""
+    """Verify the certificate of the listener BEFORE sending it a hello. Raises `Refused`."""
     if certificate.cluster_id != own.cluster_id:
         raise Refused(CloseCode.WRONG_CLUSTER, f"its certificate is of cluster {certificate.cluster_id!r}")
     if certificate.name != name:
-        raise Refused(CloseCode.WRONG_NAME, f"dialled {name!r}, its certificate says {certificate.name!r}")
+        raise Refused(CloseCode.WRONG_NAME, f"dialed {name!r}, its certificate says {certificate.name!r}")
 
 
 def check_welcome(welcome: Welcome, certificate: PeerName, *, own: PeerName, expects: NodeId) -> None:
-    """Check the receiver's answer against its certificate and against the node dialled. Raises `Refused`."""
+    """Check the receiver's answer against its certificate and against the node dialed. Raises `Refused`."""
     if not PROTOCOL_MIN <= welcome.protocol <= PROTOCOL_MAX:
         raise Refused(CloseCode.VERSION, f"chose {welcome.protocol}, offered {PROTOCOL_MIN}-{PROTOCOL_MAX}")
     _check_names(welcome.cluster_id, welcome.name, certificate, own)
     if welcome.node_id != expects:
-        raise Refused(CloseCode.WRONG_NODE, f"dialled {expects:016x}, answered {welcome.node_id:016x}")
+        raise Refused(CloseCode.WRONG_NODE, f"dialed {expects:016x}, answered {welcome.node_id:016x}")
 
 
 def _check_names(cluster_id: str, name: str, certificate: PeerName, own: PeerName) -> None:

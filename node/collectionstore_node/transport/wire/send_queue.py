@@ -1,7 +1,7 @@
 """Bounded queues of encoded items that leave as lists, many per frame. Pure.
 
-A lane never blocks its producer: what does not fit is refused, and the producer counts it. The consumer takes as
-much as goes into one frame; items queued during one turn of the loop therefore leave together.
+A queue never blocks its producer: an item that does not fit is refused, and the producer counts it. The consumer takes
+as much as fits into one frame; items queued during one turn of the loop therefore leave together.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Batch(NamedTuple):
 
 
 class FrameSource(Protocol):
-    """Something that a connection's writer empties."""
+    """A source of frames for a connection's writer."""
 
     def take(self, bytes_target: int) -> Batch | None:
         """Return the next frame: items up to `bytes_target`, at least one; None when nothing waits."""
 
 
-class Lane:
+class SendQueue:
     """A FIFO of encoded items for frames of one kind, bounded by count and by bytes."""
 
     __slots__ = ("_bytes_max", "_count_max", "_items", "_kind", "size_bytes")

@@ -1,0 +1,67 @@
+"""Sets up tracing, and the metrics that belong to no part of the node: process and certificates."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from collectionstore_node import __version__
+from collectionstore_node.api.ports import TraceRequest
+from collectionstore_node.client_tls import ClientTls
+from collectionstore_node.metrics import TracingSeries
+from collectionstore_node.replica import NULL_OBSERVER, DriverObserver
+from collectionstore_node.settings import Settings
+from collectionstore_node.transport import Transport
+from collectionstore_telemetry.metrics import Metrics
+from collectionstore_telemetry.tracing.lifecycle import exporting
+
+if TYPE_CHECKING:
+    from collectionstore_node.tracing.exporting import Exporting
+    from collectionstore_node.tracing.spans import Tracing
+
+
+async def open_tracing(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> Tracing | None:
+    """Export spans when the environment names a receiver; `stack` closes the exporter after all that makes spans."""
+    open_exporter = partial(_open_exporting, settings, TracingSeries(metrics))
+    exported = await stack.enter_async_context(exporting(settings.traces, open_exporter))
+    return exported.tracing if exported is not None else None
+
+
+def tracing_observer(tracing: Tracing | None) -> DriverObserver:
+    """Return the observer that makes spans of commands, entries and reads; it does nothing without `tracing`."""
+    if tracing is None:
+        return NULL_OBSERVER
+    from collectionstore_node.replica.observation.tracing_observer import TracingObserver
+
+    return TracingObserver(tracing)
+
+
+def request_tracing(tracing: Tracing | None) -> TraceRequest | None:
+    """Return what begins the spans of client requests; None without `tracing`."""
+    if tracing is None:
+        return None
+    from collectionstore_node.tracing.requests import serve
+
+    return partial(serve, tracing)
+
+
+def export_certificate_expiry(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:
+    """Export when the certificates of the peer port and of the client port expire."""
+    name = "tls_certificate_expiry_timestamp_seconds"
+    metrics.gauge(name, "peers").set_function(lambda: transport.certificate_not_after.timestamp())
+    if clients is not None:
+        metrics.gauge(name, "clients").set_function(lambda: clients.not_after.timestamp())
+
+
+def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:
+    # Imported here, in a thread: the exporter takes half a second to import, and nodes without tracing never do.
+    from collectionstore_node.tracing.exporting import SERVICE_NAME, open_exporting
+
+    resource = {
+        "service.name": SERVICE_NAME,
+        "service.namespace": settings.cluster_id,
+        "service.instance.id": settings.name,
+        "service.version": __version__,
+    }
+    return open_exporting(resource, series.count, spans_max=settings.traces.queue_spans_max)

@@ -1,0 +1,76 @@
+"""Translates the settings of a node into those of its parts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collectionstore_node import __version__
+from collectionstore_node.logs import Thresholds
+from collectionstore_node.logs.slow import OFF
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica import DriverSettings, ProcessFacts
+from collectionstore_node.settings import Settings
+from collectionstore_node.transport import PeerName, PeerSecurity, TlsContexts, TlsFiles, TransportIdentity
+
+TICKS_PER_HEARTBEAT: Final = 5
+
+
+def driver_settings(settings: Settings) -> DriverSettings:
+    """Return how the driver paces itself: milliseconds become ticks of a fifth of a heartbeat."""
+    tick_s = settings.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
+    return DriverSettings(
+        tick_s=tick_s,
+        heartbeat_ticks=TICKS_PER_HEARTBEAT,
+        election_ticks=round(settings.election_min_ms / 1000 / tick_s),
+        election_ticks_max=round(settings.election_max_ms / 1000 / tick_s),
+        snapshot_commands=settings.snapshot_commands,
+        snapshot_log_bytes=settings.snapshot_log_bytes,
+        pre_vote=settings.pre_vote == "Enabled",
+        check_quorum=settings.check_quorum == "Enabled",
+    )
+
+
+def slow_thresholds(settings: Settings) -> Thresholds:
+    """Return the thresholds of the slow log; 0 ms turns one off."""
+
+    def seconds(milliseconds: int) -> float:
+        return milliseconds / 1000 if milliseconds else OFF
+
+    return Thresholds(
+        write_s=seconds(settings.slow_write_ms),
+        read_s=seconds(settings.slow_read_ms),
+        fsync_s=seconds(settings.slow_fsync_ms),
+        apply_s=seconds(settings.slow_apply_ms),
+        http_s=seconds(settings.slow_http_ms),
+    )
+
+
+def peer_security(settings: Settings) -> PeerSecurity:
+    """Load the certificates of the peer port. Raises `TlsFilesRefused`."""
+    directory = settings.tls_dir
+    files = TlsFiles(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
+    return TlsContexts(files, PeerName(settings.cluster_id, settings.name))
+
+
+def process_facts(settings: Settings, pid: int) -> ProcessFacts:
+    """Return what `/status` reports of the process."""
+    return ProcessFacts(
+        version=__version__,
+        pid=pid,
+        peer_advertise=settings.peer_advertise,
+        client_advertise=settings.client_advertise,
+        client_address=str(settings.client_address),
+        peer_address=str(settings.peer_address),
+        metrics_address=str(settings.metrics_address),
+    )
+
+
+def transport_identity(settings: Settings, node_id: NodeId) -> TransportIdentity:
+    """Return how this node identifies itself to other members."""
+    return TransportIdentity(
+        cluster_id=settings.cluster_id,
+        node_id=node_id,
+        name=settings.name,
+        listen=(settings.peer_address.host, settings.peer_address.port),
+        advertise=settings.peer_advertise,
+    )

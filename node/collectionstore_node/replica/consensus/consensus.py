@@ -1,0 +1,222 @@
+"""The Raft core of a member with the requests that wait for it. Knows no transport and never waits for the disk.
+
+Clients, peers and ticks change the core here, between two awaits of the driver; each change wakes the driver, which
+executes the `Ready` that follows from it. Commands and reads wait in `proposals` and `reads` until the driver gives
+them to the core.
+
+Invariant: none of the methods awaits between reading and changing the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from collectionstore_node.errors import InvalidRequest, NotLeader, NotNow
+from collectionstore_node.metrics import ReplicaMetrics
+from collectionstore_node.raft.messages import ConfigChange, Entry, HardState, Index, NodeId, Term
+from collectionstore_node.raft.node import RaftNode
+from collectionstore_node.raft.ready import Ready
+from collectionstore_node.raft.settings import RaftSettings
+from collectionstore_node.replica.consensus.conditions import Conditions
+from collectionstore_node.replica.consensus.proposals import Proposals
+from collectionstore_node.replica.consensus.reads import Reads
+from collectionstore_node.replica.consensus.wakeup import Wakeup
+from collectionstore_node.replica.observation.observer import DriverObserver
+from collectionstore_node.replica.persistence.applier import Result
+from collectionstore_node.replica.settings import DriverSettings
+from collectionstore_node.replica.storage_port import Storage
+from collectionstore_node.statemachine.commands import Outcome, join_batch
+
+if TYPE_CHECKING:
+    from collectionstore_node.tracing.spans import Span
+
+APPLY_BYTES_MAX = 256 << 10
+"""Entry data applied in one go; bounds how long clients and peers wait for their turn while a log is replayed."""
+
+
+class Consensus:
+    """The core of one member, its queues, and the futures that wait. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: DriverSettings,
+        wakeup: Wakeup,
+        metrics: ReplicaMetrics,
+        observer: DriverObserver,
+        *,
+        random: Callable[[], float],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches."""
+        self._storage = storage
+        self._settings = settings
+        self._wakeup = wakeup
+        self._observer = observer
+        self._random = random
+        self._wall_ms = wall_ms
+        self._loop = asyncio.get_running_loop()
+        self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
+        self.proposals = Proposals(waiting_max=settings.waiting_max, loop=self._loop, series=metrics.proposals)
+        self.reads = Reads(self._loop, metrics.reads)
+        self.conditions = Conditions(self._loop)
+        self.raft = self._make_core()
+        """The core; `bootstrap` replaces it once, before it has done anything."""
+
+    def _make_core(self) -> RaftNode:
+        settings, applied = self._settings, self._storage.state.applied
+        return RaftNode(
+            self._storage.identity.node_id,
+            RaftSettings(
+                election_ticks=settings.election_ticks,
+                election_ticks_max=settings.election_ticks_max,
+                heartbeat_ticks=settings.heartbeat_ticks,
+                apply_bytes_max=APPLY_BYTES_MAX,
+                pre_vote=settings.pre_vote,
+                check_quorum=settings.check_quorum,
+            ),
+            self._storage.log,
+            hard_state=self._storage.log.hard_state(),
+            configuration=applied.configuration,
+            applied=applied.index,
+            random_ticks=self._random_ticks,
+        )
+
+    def _random_ticks(self, lo: int, hi: int) -> int:
+        return lo + int(self._random() * (hi - lo))
+
+    # Requests
+
+    def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
+        """Queue an encoded command for the next entry. Raises `Overloaded`; the future raises as `Proposals` says.
+
+        `deadline` is loop time. `span` ends here when it raises, else with the future.
+        """
+        try:
+            outcome = self.proposals.submit(command, deadline, span)
+        except NotNow as error:
+            self._observer.command_rejected(span, error)
+            raise
+        self._observer.command_queued(span, outcome)
+        self._wakeup.wake()
+        return outcome
+
+    def join_read(self, deadline: float) -> asyncio.Future[None]:
+        """Return a future that resolves when local state is linearizable for a read that began before this call."""
+        future = self.reads.join(deadline)
+        self._wakeup.wake()
+        return future
+
+    async def until(self, condition: Callable[[], bool], deadline: float) -> None:
+        """Return when `condition` holds after some tick or Ready. `deadline` is loop time.
+
+        Raises `OutcomeUnknown` at the deadline, and when the driver ends.
+        """
+        await self.conditions.until(condition, deadline)
+
+    def propose_change(self, change: ConfigChange) -> asyncio.Future[bool]:
+        """Propose a membership change; the future resolves to whether it was applied at its index."""
+        index, term = self.raft.propose_change(change)
+        survived: asyncio.Future[bool] = self._loop.create_future()
+        self._changes[index] = (term, survived)
+        self._wakeup.wake()
+        return survived
+
+    def transfer_leadership(self, to: NodeId) -> None:
+        """Begin to transfer leadership (thesis 3.10)."""
+        self.raft.transfer_leadership(to)
+        self._wakeup.wake()
+
+    def bootstrap(self, entry: Entry, hard_state: HardState) -> None:
+        """Write the first entry of a new cluster, already committed, and start over from it.
+
+        Raises `InvalidRequest` when the node has a log or a term.
+        """
+        raft = self.raft.status()
+        if raft.last_index or raft.term or self.raft.has_ready():
+            raise InvalidRequest("already_bootstrapped", "this node has a log already; a cluster is bootstrapped once")
+        self._storage.log.append((entry,), hard_state)
+        # Blocks the loop, on purpose: with an await in between, a message could change the empty core that is replaced.
+        self._storage.log.sync()
+        self.raft = self._make_core()
+        self._wakeup.wake()
+
+    # The driver's part
+
+    def tick(self, now: float, *, may_campaign: bool) -> None:
+        """Advance the core's clock by one tick and expire requests. Raises `NodeError`; `now` is loop time."""
+        if self.raft.is_leader or may_campaign:
+            self.raft.tick()
+        if not self.raft.is_leader:
+            # A message may have ended the leadership while the driver waits for the disk: fail fast, do not queue.
+            self.proposals.refuse_waiting(lambda: NotLeader(self.raft.leader))
+        self.proposals.expire(now)
+        self.reads.expire(now)
+        self.conditions.check()
+
+    def feed(self) -> bool:
+        """Hand waiting commands and reads to the core; return whether it has a `Ready`."""
+        if self.proposals.waiting:
+            self._propose_waiting()
+        if self.reads.waiting:
+            self.raft.read_index(self.reads.start())
+        return self.raft.has_ready()
+
+    def _propose_waiting(self) -> None:
+        if not self.raft.is_leader:
+            leader = self.raft.leader
+            self.proposals.refuse_waiting(lambda: NotLeader(leader))
+            self._observer.queue_rejected()
+            return
+        batch = self.proposals.take()
+        if not batch:
+            return
+        contexts = self._observer.entry_contexts(batch)
+        # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
+        data = join_batch(self._wall_ms(), [waiting.command for waiting in batch], contexts)
+        try:
+            index, term = self.raft.propose(data)
+        except NotNow as error:
+            self.proposals.refuse(batch, error)
+            return
+        self.proposals.proposed(index, term, batch, len(data))
+        self._observer.entry_proposed(index, term, batch, sampled=bool(contexts), more=self.proposals.waiting > 0)
+
+    def applied(self, result: Result) -> None:
+        """Resolve the futures that wait for an entry; call AFTER the state that holds its effects is stored."""
+        entry = result.entry
+        self.proposals.applied(entry.index, entry.term, result.outcomes)
+        expected = self._changes.pop(entry.index, None)
+        if expected is not None:
+            term, survived = expected
+            if not survived.done():
+                # Another term at this index: a later leader replaced the change (Raft 5.3, figure 7).
+                survived.set_result(term == entry.term)
+
+    def skipped_to(self, index: Index) -> None:
+        """A snapshot replaced the log up to `index`."""
+        self.proposals.skipped_to(index)
+
+    def serve_reads(self, ready: Ready, applied: Index) -> None:
+        """Resolve reads whose index is applied; call AFTER `ready.committed` is."""
+        self.reads.confirmed(ready.read_states)
+        self.reads.failed(ready.failed_reads, self.raft.leader)
+        self.reads.applied(applied)
+
+    def step_down(self) -> bool:
+        """Stop leading at once, whatever the driver waits for, and return whether this node led."""
+        led = self.raft.is_leader
+        self.raft.step_down()
+        # Commands that the core was not given are certainly not applied; proposed ones may still commit.
+        self.proposals.refuse_waiting(NotLeader)
+        self.reads.abandon()
+        self._wakeup.wake()
+        return led
+
+    def close(self) -> None:
+        """Fail everything pending, and from now on every request."""
+        self.proposals.close()
+        self.reads.close()
+        self.conditions.close()

@@ -1,0 +1,133 @@
+"""Executes one `Ready`: the order of persisting, sending, applying and answering is decided here.
+
+    messages -> snapshot -> append -> sync (meanwhile: apply what is committed) -> messages_after_append -> reads
+
+Invariants:
+- a message that rests on unsynced state leaves only AFTER the sync (`Ready.messages_after_append`; thesis 3.8);
+- committed entries are applied and stored with `applied` in one batch BEFORE any client is answered;
+- the core counts this node's copy of an entry only in `advance`, AFTER the sync (Raft 5.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from collectionstore_node.raft.messages import Configuration, Entry, InstallSnapshot, Message, SnapshotMetadata
+from collectionstore_node.raft.ready import Ready
+from collectionstore_node.replica.driver.announcements import Announcements
+from collectionstore_node.replica.local_member import LocalMember
+from collectionstore_node.replica.persistence.log_compactor import LogCompactor
+from collectionstore_node.replica.snapshots.installer import SnapshotInstaller
+from collectionstore_node.replica.snapshots.sender import SnapshotSender
+from collectionstore_node.replica.transport_port import PeerTransport
+
+
+class ReadyExecutor:
+    """Turns the effects of one member's core into disk and network I/O. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        member: LocalMember,
+        transport: PeerTransport,
+        snapshots: SnapshotSender,
+        compactor: LogCompactor,
+        announcements: Announcements,
+    ) -> None:
+        self._member = member
+        self._transport = transport
+        self._snapshots = snapshots
+        self._compactor = compactor
+        self._announcements = announcements
+        self._consensus = member.consensus
+        self._applier = member.applier
+        self._state = member.storage.state
+        self._log_writer = member.log_writer
+        self._observer = member.observer
+        self._loop = asyncio.get_running_loop()
+        self._installer = SnapshotInstaller(
+            member.storage, member.received, member.applier, member.file_executor, member.observer
+        )
+
+    async def execute(self, ready: Ready) -> None:
+        """Do everything that `ready` says, in the order of its fields, and tell the core that it is done.
+
+        Raises `Fatal` when the process must stop.
+        """
+        began = perf_counter()
+        if ready.soft_state is not None:
+            self._observer.leadership_changed(ready.soft_state)
+            self._announcements.leadership_changed(ready.soft_state, self._consensus.raft)
+        # A leader's AppendEntries leave BEFORE its own sync: followers write while this disk does (thesis 10.2.1).
+        self._send(ready.messages)
+        if ready.snapshot is not None:
+            await self._install(ready.snapshot)
+        else:
+            # Files whose messages were stepped before this `Ready`, and are not in it: the core rejected them.
+            self._member.received.discard()
+        if ready.entries or ready.hard_state is not None:
+            self._log_writer.append(ready.entries, ready.hard_state)
+            self._observer.entries_appended(ready.entries, began)
+        if ready.must_sync:
+            await self._sync_and_apply(ready)
+        else:
+            self._apply(ready.committed)
+        # AFTER the sync: a vote or an acknowledgement that a crash could take back would break Raft (5.2, thesis 3.8).
+        self._send(ready.messages_after_append)
+        # AFTER applying: a read is served from local state, which must include the index that was confirmed.
+        self._consensus.serve_reads(ready, self._state.applied.index)
+        # AFTER the sync: from here on the core counts this node's own copy towards the majority.
+        self._consensus.raft.advance(ready)
+        self._consensus.conditions.check()
+        if not ready.must_sync:
+            # Nothing was awaited above: let clients and peers run even when there is always another `Ready`.
+            await asyncio.sleep(0)
+
+    async def _sync_and_apply(self, ready: Ready) -> None:
+        sync = self._log_writer.sync(ready.hard_state)
+        # `committed` is durable here already (see `Ready`), so it is applied while the disk works on the rest.
+        self._apply(ready.committed)
+        await sync
+        self._observer.entries_synced(*self._log_writer.last_sync)
+        # The await may have taken long: a leader that was stuck steps down BEFORE it acknowledges anything.
+        self._member.self_check.check_pause()
+
+    def _send(self, messages: tuple[Message, ...]) -> None:
+        if not messages:
+            return
+        for message in messages:
+            if isinstance(message, InstallSnapshot):
+                # The envelope travels with the file, on a connection of its own.
+                self._snapshots.start(message)
+        self._transport.send([message for message in messages if not isinstance(message, InstallSnapshot)])
+
+    def _apply(self, committed: tuple[Entry, ...]) -> None:
+        if not committed:
+            return
+        self._observer.entries_committed(committed)
+        record, began, started = self._applier.record, self._loop.time(), perf_counter()
+        results = self._applier.apply(committed, self._consensus.raft.apply_change)
+        self._member.self_check.applied_in(loop_s := self._loop.time() - began)
+        self._observer.state_stored(
+            committed, [outcomes for _, outcomes in results], loop_s=loop_s, seconds=perf_counter() - started
+        )
+        # AFTER the state is stored: a client that reads after its acknowledgement must see its write.
+        for result in results:
+            entry = result.entry
+            self._compactor.applied(len(result.outcomes), len(entry.data))
+            self._consensus.applied(result)
+            self._observer.entry_applied(entry.index, began)
+        self._observer.entries_applied(committed)
+        applied = self._state.applied
+        if self._applier.record is not record:
+            self._membership_changed(applied.configuration)
+        self._compactor.compact(applied)
+
+    async def _install(self, metadata: SnapshotMetadata) -> None:
+        await self._installer.install(metadata)
+        self._consensus.skipped_to(metadata.index)
+        self._compactor.reset()
+        self._membership_changed(metadata.configuration)
+
+    def _membership_changed(self, configuration: Configuration) -> None:
+        self._announcements.configuration_applied(self._applier.record, configuration)

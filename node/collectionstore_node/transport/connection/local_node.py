@@ -1,0 +1,24 @@
+"""This node as it presents itself to other members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.transport.wire.handshake import PeerName
+
+
+@dataclass(slots=True)
+class LocalNode:
+    """What this node says of itself in every handshake."""
+
+    own: PeerName
+    node_id: NodeId
+    address: str
+    """`host:port`; final once the port is bound."""
+
+    def bound(self, port: int) -> None:
+        """Advertise `port` where port 0 stood for whichever is bound."""
+        host, _, advertised = self.address.rpartition(":")
+        if advertised == "0":
+            self.address = f"{host}:{port}"
