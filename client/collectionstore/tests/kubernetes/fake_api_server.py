@@ -74,7 +74,7 @@ class FakeApiServer:
 
     def __exit__(self, *_error: object) -> None:
         self._client.rest_client.pool_manager.clear()
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
