@@ -1,10 +1,10 @@
-"""What to do now, and what remains: (desired, observed) -> Plan. Pure.
+"""The plan: actions to execute now and steps that remain, from (desired, observed). Pure.
 
-Order of the parts is order of urgency: what everything else needs, then repair, then growth and shrinking, then the
-rollout of new settings. Each part proposes on its own grounds; here it is decided how much of it happens in one round:
-at most one action that disturbs, or that touches the membership, since its outcome must be seen before the next.
+The parts run in order of urgency: prerequisites, repair, scaling, rollout of a new revision. Each part proposes
+independently; this module limits one round to at most one action that is disruptive or changes the membership, because
+its result must be observed before the next.
 
-Nothing at all is done while the resource is paused, or after another operator has taken over.
+All actions are blocked while the resource is paused, and after another operator has taken over.
 """
 
 from __future__ import annotations
@@ -45,24 +45,26 @@ from collectionstore_operator.resource.desired import Desired
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Return the actions to perform now, in order, and every step that remains with what it waits for."""
+    """Return the actions to execute now, in order, and all remaining steps with what blocks them."""
     assessment = assess(desired, observed)
-    blocker = fenced_reason(observed) or ("spec.paused is true" if desired.spec.paused else _leaving(desired, observed))
+    blocker = fenced_reason(observed) or (
+        "spec.paused is true" if desired.spec.paused else _namespace_terminating(desired, observed)
+    )
     proposals = tuple(_proposals(assessment))
     if blocker:
         proposals = tuple(postponed(proposal, blocker) for proposal in proposals)
     return _schedule(proposals)
 
 
-def _leaving(desired: Desired, observed: Observed) -> str:
-    """Return why nothing can be made any more; what is being taken down is taken down all the same."""
+def _namespace_terminating(desired: Desired, observed: Observed) -> str:
+    """Return why no object can be created any more; deletion of the cluster is not blocked."""
     if not observed.namespace_terminating or (desired.deleting and not desired.spec.deletion_protection):
         return ""
     return f"the namespace {desired.namespace} is terminating"
 
 
 def _proposals(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what every part wants, most urgent first."""
+    """Yield the proposals of every part, the most urgent first."""
     desired = assessment.desired
     if desired.deleting and not desired.spec.deletion_protection:
         yield from _tear_down(assessment)
@@ -88,12 +90,12 @@ def _proposals(assessment: Assessment) -> Iterator[Proposal]:
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
     yield from volume_expansion.grow(assessment)
-    yield from rollout.restart_working(assessment)
+    yield from rollout.restart_healthy(assessment)
     yield from volume_expansion.renew_template(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:
-    """Let at most one proposal disturb or touch the membership; those after it wait for its outcome."""
+    """Admit at most one proposal that is disruptive or changes the membership, and block those after it."""
     actions: list[Action] = []
     steps: list[Step] = []
     first = ""
@@ -109,7 +111,7 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
 
 
 def _exclusive(action: Action) -> bool:
-    # AddLearners takes nobody away, but it moves the configuration index that every other change is planned against.
+    # AddLearners is not disruptive, but it advances the configuration index that is the precondition of other changes.
     return disruptive(action) or isinstance(action, AddLearners)
 
 
@@ -123,7 +125,7 @@ def _issue_certificates(assessment: Assessment) -> Iterator[Proposal]:
 
 
 def _apply_objects(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield the objects that are missing or differ from their manifests, where the runtime has such objects."""
+    """Yield the objects that are missing or differ from their manifests, if the runtime has such objects."""
     observed = assessment.observed
     if observed.objects is None:
         return
@@ -143,11 +145,11 @@ def _apply_objects(assessment: Assessment) -> Iterator[Proposal]:
 
 
 def disruptions(assessment: Assessment) -> int | None:
-    """Return how many members a drain may take at once, from the live voters; None while it is to stay as it is.
+    """Return maxUnavailable of the PodDisruptionBudget, from the current voters; None to keep the current value.
 
-    At most one, so that a drain never meets a restart of ours at the edge of the quorum. A budget counts pods: a voter
-    that is lost though the pod in its place is ready, as while its successor learns, is taken off here. A cluster that
-    was asked to be of one member is not protected, or its machine could never be drained.
+    At most one, so that a node drain and a restart by the operator together cannot exceed the fault tolerance. A budget
+    counts pods, not voters: a voter that is lost while the pod of its successor is ready is subtracted here. A cluster
+    with a single replica is not protected, otherwise its Kubernetes node could never be drained.
     """
     view = assessment.view
     if assessment.desired.spec.replicas == 1:
@@ -158,11 +160,11 @@ def disruptions(assessment: Assessment) -> int | None:
         exists = any(one.kind == "PodDisruptionBudget" for one in assessment.observed.objects or ())
         return None if exists else 0
     tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(view.configuration))
-    return max(0, min(1, tolerance - sum(_lost_unseen(assessment, member) for member in view.members)))
+    return max(0, min(1, tolerance - sum(_lost_but_ready(assessment, member) for member in view.members)))
 
 
-def _lost_unseen(assessment: Assessment, member: MemberView) -> bool:
-    """Whether a voter cannot be counted on, and no pod that is not ready shows it."""
+def _lost_but_ready(assessment: Assessment, member: MemberView) -> bool:
+    """Return whether a voter is not in sync while its pod is ready, so that the budget does not count it."""
     if not member.voter or member.in_sync:
         return False
     if member.ordinal is None:
@@ -173,7 +175,7 @@ def _lost_unseen(assessment: Assessment, member: MemberView) -> bool:
 
 
 def _await_cluster(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what the cluster has to do by itself before it can be changed."""
+    """Yield the events that the plan has to wait for: an election, a leadership transfer, the end of a joint change."""
     view = assessment.view
     blocker = change_blocked_by(assessment)
     if not view.initialized or not blocker:
@@ -188,7 +190,7 @@ def _await_cluster(assessment: Assessment) -> Iterator[Proposal]:
 
 
 def _tear_down(assessment: Assessment) -> Iterator[Proposal]:
-    """Stop all pods, then discard the disks if the resource says so. No member leaves: they all go together."""
+    """Terminate all pods, then delete the volumes if retention is Delete. The membership does not change."""
     observed, reason = assessment.observed, "the resource is being deleted"
     if isinstance(observed.workload, Unknown):
         yield postpone(

@@ -11,7 +11,13 @@ import pytest
 from collectionstore_operator import manifests
 from collectionstore_operator.kubernetes.api import permissions
 from collectionstore_operator.manifests import poddisruptionbudget, serviceaccount, services, statefulset
-from collectionstore_operator.manifests.node_environment import PREFIX, Place, node_settings, revision, spec_settings
+from collectionstore_operator.manifests.node_environment import (
+    PREFIX,
+    MemberPlacement,
+    node_settings,
+    revision,
+    spec_settings,
+)
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import AppliedObject
 from collectionstore_operator.planning.plan import disruptions
@@ -126,7 +132,7 @@ def test_environment_names_the_pod_first_and_expands_it() -> None:
 
 def test_both_runtimes_give_a_node_the_same_variables() -> None:
     """They differ in who makes a member's key: the operator beside it on one machine, the node itself in a pod."""
-    place = Place(
+    placement = MemberPlacement(
         name="demo-0",
         cluster_id=CLUSTER_ID,
         data_dir="/d",
@@ -138,7 +144,7 @@ def test_both_runtimes_give_a_node_the_same_variables() -> None:
         peer_advertise="127.0.0.1:7401",
     )
     enrolment = {"COLLECTIONSTORE_ENROLMENT", "COLLECTIONSTORE_NAMESPACE"}
-    assert {variable["name"] for variable in container()["env"]} - enrolment == node_settings(DESIRED, place).keys()
+    assert {variable["name"] for variable in container()["env"]} - enrolment == node_settings(DESIRED, placement).keys()
 
 
 def test_volume_is_as_the_resource_says() -> None:
