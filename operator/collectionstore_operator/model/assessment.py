@@ -121,7 +121,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 def fenced_reason(observed: Observed) -> str:
     """Return why this operator is fenced, empty if it is not: another one with a higher epoch has acted."""
     # Nodes store the highest epoch they have seen and refuse lower ones. The check here stops the actions that no node
-    # can refuse, such as deleting a pod. Only nodes of this cluster count: a foreign disk must not fence the operator.
+    # can refuse, such as deleting a pod. Nodes of another cluster on a foreign volume do not count.
     for node in observed.nodes():
         if node.epoch > observed.epoch and node.cluster_id == observed.cluster_id:
             return f"another operator has taken over: {node.name} has seen epoch {node.epoch}, ours is {observed.epoch}"

@@ -232,9 +232,9 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     staying = [member for member in voters if member not in leaving]
     if not leaving:
         return ()
-    wanted = assessment.desired.spec.replicas
-    reason = f"spec.replicas is {wanted}; all surplus voters are removed together"
-    blocker = _unsafe_to_shrink(staying, wanted)
+    replicas = assessment.desired.spec.replicas
+    reason = f"spec.replicas is {replicas}; all surplus voters are removed together"
+    blocker = _unsafe_to_shrink(staying, replicas)
     if blocker:
         names = ", ".join(member.name for member in leaving)
         return (postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=names),)
@@ -252,14 +252,14 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     return (_change(assessment, add=(), remove=[member.ref() for member in leaving], reason=reason),)
 
 
-def _unsafe_to_shrink(staying: Sequence[MemberView], wanted: int) -> str:
+def _unsafe_to_shrink(staying: Sequence[MemberView], replicas: int) -> str:
     """Return why the remaining voters cannot form the cluster; empty if they can and tolerate one more failure.
 
     One voter more than a majority must be in sync, unless the desired size tolerates no failure at all: scaling down
     onto a failed member would replace an existing fault tolerance by a nominal one.
     """
     # At desired sizes 1 and 2 full_tolerance is 0: no spare voter can be required.
-    needed = quorum.majority(len(staying)) + min(1, quorum.full_tolerance(wanted))
+    needed = quorum.majority(len(staying)) + min(1, quorum.full_tolerance(replicas))
     in_sync = [member for member in staying if member.in_sync]
     if len(in_sync) >= needed:
         return ""

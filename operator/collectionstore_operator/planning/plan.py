@@ -130,16 +130,16 @@ def _apply_objects(assessment: Assessment) -> Iterator[Proposal]:
     if observed.objects is None:
         return
     applied = {(one.kind, one.name): one.digest for one in observed.objects}
-    wanted = manifests.build(assessment.desired, disruptions=disruptions(assessment))
-    for manifest in wanted:
+    required = manifests.build(assessment.desired, disruptions=disruptions(assessment))
+    for manifest in required:
         found = applied.get((manifest.kind, manifest.name))
         if found != manifest.digest:
             reason = "the object does not exist" if found is None else "the object differs from its manifest"
             action = ApplyObject(kind=manifest.kind, name=manifest.name, digest=manifest.digest, reason=reason)
             yield propose(action, subject=f"{manifest.kind} {manifest.name}")
-    asked_for = {manifest.kind for manifest in wanted}
+    required_kinds = {manifest.kind for manifest in required}
     for kind, name in applied:
-        if kind in manifests.OPTIONAL and kind not in asked_for:
+        if kind in manifests.OPTIONAL and kind not in required_kinds:
             reason = "the resource no longer requires it"
             yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
 

@@ -16,19 +16,19 @@ from collectionstore_operator.planning.volumes import clear_for_start, mark_remo
 def size(assessment: Assessment) -> int:
     """Return the number of pods required now: the desired ones, and those of members that are still to be removed."""
     view, workload = assessment.view, assessment.observed.workload
-    wanted = assessment.desired.spec.replicas
+    replicas = assessment.desired.spec.replicas
     kept = workload.replicas if isinstance(workload, Workload) else _present(assessment)
     if not view.maybe_initialized:
         # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
-        return max(wanted, kept)
+        return max(replicas, kept)
     if view.trusted:
         ordinals = [member.ordinal for member in view.members]
         needed = 1 + max((ordinal for ordinal in ordinals if ordinal is not None), default=0)
         # A member without a known ordinal may run in any pod: keep all of them.
-        return max(wanted, needed, kept if None in ordinals else 0)
+        return max(replicas, needed, kept if None in ordinals else 0)
     # Without a trusted leader the configuration is unknown: every volume that may hold a member keeps its pod.
     used = (slot.ordinal for slot in assessment.observed.slots if _may_hold_member(slot))
-    return max(wanted, kept, 1 + max(used, default=-1))
+    return max(replicas, kept, 1 + max(used, default=-1))
 
 
 def _present(assessment: Assessment) -> int:
