@@ -221,7 +221,7 @@ def test_hard_state_behind_the_tail_marker_is_refused(
     database.log.append((), hard_state(4) if changed == "term" else hard_state(3, vote=2))
     database.log.sync()
     (before / "WITNESS").write_bytes((directory / "WITNESS").read_bytes())
-    with pytest.raises(DataDirectoryRefused, match="had promised"):
+    with pytest.raises(DataDirectoryRefused, match="had synced"):
         open_database(before)
 
 
