@@ -138,7 +138,7 @@ class Database:
             return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE)
         except WalCorrupted as damage:
             # Read-only first: RocksDB truncates the WAL as it opens for writing, and a directory that is refused must
-            # stay as it was found, for whoever examines it.
+            # stay as it was found, for a later examination.
             failstop = FailStop()
             try:
                 examined = Rocks(directory, self.tuning, failstop, OpenMode.READ_ONLY)

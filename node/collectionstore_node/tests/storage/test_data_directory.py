@@ -85,7 +85,7 @@ def test_other_format_is_refused(database: Database, directory: Path, other: int
         open_database(directory)
 
 
-def test_condemned_directory_is_refused_for_good(database: Database, directory: Path) -> None:
+def test_quarantined_directory_is_refused_at_every_start(database: Database, directory: Path) -> None:
     """A node whose state is wrong has a whole log: nothing but the mark keeps it from voting after a restart."""
     database.quarantine("Its digest is abc. Replace the member.")
     database.close()
