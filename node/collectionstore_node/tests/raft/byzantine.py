@@ -1,8 +1,8 @@
 """A member that lies: forged messages, made from a seed, and each has to end as the verdict on its kind says.
 
-The liar keeps an honest core, so that the cluster goes on; beside that it tells what no correct member would, in its
+The liar keeps an honest core, so that the cluster makes progress; it also sends what no correct member would, in its
 own name, because the transport accepts no other. `FORGERIES` are the lies that must not hurt whatever else happens.
-Those that a store for crash faults cannot rule out are told as stories in `test_raft_byzantine.py`.
+Those that a crash-fault-tolerant store cannot prevent are scenarios in `test_raft_byzantine.py`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Forgery:
 
 
 class Liar:
-    """A member of `cluster` that tells forged messages under its id. Everything random comes from `random`."""
+    """A member of `cluster` that sends forged messages under its ID. All randomness comes from `random`."""
 
     def __init__(self, cluster: Cluster, node_id: NodeId, random: Random) -> None:
         self.cluster = cluster
@@ -92,12 +92,12 @@ class Liar:
             del self.said[:-OVERHEARD_MAX]
 
     def victims(self) -> list[Server]:
-        """Return who can be lied to: nobody so new that it knows no term, nor with a disk that is about to fail."""
+        """Return the possible victims: no server so new that it has no term, nor one whose disk is about to fail."""
         others = [one for one in self.cluster.alive() if one.node_id != self.node_id and not one.paused]
         return [one for one in others if one.core.term and not (one.disk.unreadable or one.disk.rotten)]
 
     def lie(self) -> bool:
-        """Tell somebody something, and check what comes of it; return whether there was a lie to tell."""
+        """Send a forged message to a victim and check the result; return whether there was one to send."""
         victims = self.victims()
         if not victims:
             return False
@@ -226,7 +226,7 @@ def _negative_numbers(liar: Liar, core: RaftNode) -> Message:
 
 
 def _garbled_address(liar: Liar, core: RaftNode) -> Message:
-    """Somebody else's message, or one in the victim's own name."""
+    """A message of another member, or one in the victim's own name."""
     sender, to = liar.random.choice(
         ((liar.node_id, NodeId(2**40)), (core.node_id, core.node_id), (NO_NODE, core.node_id))
     )
@@ -345,7 +345,7 @@ def _refuse_vote(liar: Liar, core: RaftNode) -> Message:
 
 
 def _answer_read_nobody_asked(liar: Liar, core: RaftNode) -> Message | None:
-    """An id that was never used, from a later term's leader that nobody elected."""
+    """An unused ID, from the leader of a later term that was never elected."""
     return ReadIndexReply(liar.node_id, core.node_id, liar.draw_term(core), -1, Index(1))
 
 

@@ -51,7 +51,7 @@ class TailRecord(NamedTuple):
 
 
 class Disk:
-    """The disk of one server. Writes and syncs raise `StorageFailed` when they are told to."""
+    """The disk of one server. Writes and syncs raise `StorageFailed` while a fault is injected."""
 
     def __init__(self, image: Image) -> None:
         self._unsynced: list[Image] = []

@@ -1,7 +1,7 @@
 """The invariants of Raft, checked on every effect of every core (Raft Figure 3; thesis 3.6, 6.4).
 
 Election safety, log matching, leader completeness, state machine safety; commit only what a quorum holds durably, and
-count only what a follower really holds; nobody campaigns with a committed change of members unapplied; nothing leaves
+count only what a follower stores; no node campaigns with a committed, unapplied membership change; nothing leaves
 that rests on unsynced state; terms, votes and indexes never go back; reads miss nothing that was committed before them.
 A violation is an AssertionError whose text names the invariant.
 """
@@ -53,7 +53,7 @@ class Observer:
         """The highest index that any node called committed."""
         self.promises = Promises()
         self.noted: Callable[[NodeId, Vitals], None] = _forget
-        """Told the vitals of a core whenever they changed."""
+        """Called with the vitals of a core after every change."""
         self._written: dict[tuple[Index, Term], bytes] = {}
         self._configurations: dict[Index, Configuration] = {}
         self._seen: dict[NodeId, Vitals] = {}
@@ -66,7 +66,7 @@ class Observer:
     # What the servers report
 
     def started(self, node: RaftNode) -> None:
-        """A process began: commit and applied may be older than in its last life, never the vote that it told."""
+        """A process began: commit and applied may be older than before the restart, never a vote that it has sent."""
         term, vote = self._voted.get(node.node_id, (Term(0), NO_NODE))
         assert node.term >= term, f"{node.node_id} forgot term {term}"
         assert node.term > term or node.vote == vote, f"{node.node_id} forgot its vote in term {term}"
@@ -219,7 +219,7 @@ class Observer:
         self.promises.read_failed(key)
 
     def waiting_reads(self) -> list[ReadKey]:
-        """Return the reads that were neither answered nor given up."""
+        """Return the reads that neither completed nor failed."""
         return self.promises.waiting_reads()
 
 
@@ -231,7 +231,7 @@ def _vitals(node: RaftNode) -> Vitals:
 
 
 def _forget(_node_id: NodeId, _vitals: Vitals) -> None:
-    """Nobody wants to know."""
+    """Ignores everything."""
 
 
 def _durable_to(image: Image, term: Term) -> Index:

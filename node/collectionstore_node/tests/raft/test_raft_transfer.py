@@ -54,7 +54,7 @@ def test_proposals_are_refused_meanwhile() -> None:
 
 
 def test_transfer_aborts_after_an_election_timeout() -> None:
-    """L6 (hashicorp/raft#696): else writes stop for ever when the follower is dead."""
+    """L6 (hashicorp/raft#696): else writes stop forever when the follower is dead."""
     solo = leading()
     solo.node.transfer_leadership(NodeId(2))
     for _ in range(2):

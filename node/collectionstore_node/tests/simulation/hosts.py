@@ -200,7 +200,7 @@ class Cluster:
             self.failure = failure
 
     def bury(self, process: Process, *, silent: bool) -> None:
-        """Cut a process off from everything; its code runs on to its end, and reaches nobody."""
+        """Cut a process off from everything; its code runs on to its end, and reaches no other node."""
         process.alive = False
         self.graves.append(process)
         self.network.cut_off(process, silent=silent)

@@ -249,7 +249,7 @@ def replay(entries: Sequence[bytes], entries_per_overlay: int) -> tuple[dict[byt
 
 
 def without_digest(state: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return the state but for the digest, which tells how commands were grouped into entries."""
+    """Return the state without the digest, which depends on how commands were grouped into entries."""
     header = msgspec.msgpack.decode(state[HEADER_KEY], type=list[object])
     return {**state, HEADER_KEY: msgspec.msgpack.encode(header[:-1])}
 

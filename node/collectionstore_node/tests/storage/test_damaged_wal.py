@@ -128,7 +128,7 @@ TAILS: dict[str, Callable[[Path, int], None]] = {
 def test_any_damage_behind_the_last_sync_is_a_normal_start(
     unsynced: tuple[Path, int], tmp_path: Path, damage: Callable[[Path, int], None]
 ) -> None:
-    """A loss of power may do anything to what was never synced, and nobody was told of it.
+    """A power loss may do anything to what was never synced, and that was never acknowledged.
 
     What was synced is there, what comes behind it is a prefix of what was written, and the node goes on.
     """

@@ -49,7 +49,7 @@ def test_foreign_directory_is_refused(
 
 
 def test_directory_with_other_files_is_refused(tmp_path: Path) -> None:
-    """A typing error must not fill somebody's home directory."""
+    """A typing error must not fill a home directory."""
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(DataDirectoryRefused, match="not empty"):
         open_database(tmp_path)
@@ -206,7 +206,7 @@ def test_figures_for_metrics_are_there(database: Database) -> None:
     assert database.whole_property("background-errors") == database.whole_property("is-write-stopped") == 0
     assert database.whole_property("block-cache-capacity") > 0
     for name in (*OF_A_FAMILY, *OF_THE_WHOLE, ERRORS):
-        # RocksDB knows it; one that it does not know would be told as 0 for ever.
+        # RocksDB knows it; an unknown one would be reported as 0 forever.
         assert database.rocks._db.property_int_value(f"rocksdb.{name}") is not None, name
 
 
