@@ -75,7 +75,7 @@ class Liar:
         self.cluster = cluster
         self.node_id = node_id
         self.random = random
-        self.told: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self.said: list[Message] = []
         """What it has sent in truth, to be repeated."""
         listener = cluster.carried
@@ -101,9 +101,9 @@ class Liar:
         victims = self.victims()
         if not victims:
             return False
-        return self.tell(self.random.choice(FORGERIES), self.random.choice(victims))
+        return self.send_forged(self.random.choice(FORGERIES), self.random.choice(victims))
 
-    def tell(self, forgery: Forgery, victim: Server) -> bool:
+    def send_forged(self, forgery: Forgery, victim: Server) -> bool:
         """Tell `forgery` to `victim` and check its verdict; return False when it would be no lie."""
         message = forgery.make(self, victim.core)
         if message is None:
@@ -119,7 +119,7 @@ class Liar:
         if why is not None:
             assert victim.core.status() == status, f"{forgery.name} is rejected, and yet it changed {victim.node_id}"
         victim.observe()
-        self.told[forgery.name] += 1
+        self.sent[forgery.name] += 1
         return True
 
     def _check(self, forgery: Forgery, before: Place, after: Place) -> None:

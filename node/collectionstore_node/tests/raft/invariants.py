@@ -187,10 +187,10 @@ class Observer:
         if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
             voted = (hard_state.term, hard_state.vote) == (message.term, message.to)
             assert voted or hard_state.term > message.term, "a vote leaves before it is durable"
-            self._tell(node.node_id, message.term, message.to)
+            self._check_vote(node.node_id, message.term, message.to)
         elif isinstance(message, RequestVote) and not message.pre_vote:
             assert hard_state.term >= message.term, "a candidate asks before its term is durable"
-            self._tell(node.node_id, message.term, message.sender)
+            self._check_vote(node.node_id, message.term, message.sender)
         elif isinstance(message, AppendEntries | Heartbeat):
             assert (hard_state.term, hard_state.vote) == (message.term, message.sender), "a leader without its own vote"
         elif isinstance(message, AppendReply) and not message.rejected and message.index:
@@ -198,10 +198,10 @@ class Observer:
             last = durable.last_index
             assert last >= message.index, f"{node.node_id} acknowledges {message.index}, its disk ends at {last}"
 
-    def _tell(self, node_id: NodeId, term: Term, vote: NodeId) -> None:
-        told = self._voted.get(node_id, (Term(0), NO_NODE))
-        assert term != told[0] or vote == told[1], f"{node_id} tells a second vote in term {term}"
-        if term > told[0]:
+    def _check_vote(self, node_id: NodeId, term: Term, vote: NodeId) -> None:
+        sent = self._voted.get(node_id, (Term(0), NO_NODE))
+        assert term != sent[0] or vote == sent[1], f"{node_id} sends a second vote in term {term}"
+        if term > sent[0]:
             self._voted[node_id] = (term, vote)
 
     # What clients ask

@@ -91,8 +91,8 @@ def test_forgery_ends_as_its_verdict_says(forgery: Forgery, victim: int) -> None
     """Each kind alone; a disruptive one costs an election at most."""
     for seed in range(10):
         cluster, liar = calm(seed)
-        told = liar.tell(forgery, cluster[victim])
-        assert told or victim == 2 or forgery.verdict is Verdict.LATE, f"{forgery.name} cannot be told"
+        sent = liar.send_forged(forgery, cluster[victim])
+        assert sent or victim == 2 or forgery.verdict is Verdict.LATE, f"{forgery.name} cannot be sent"
         cluster.settle()
         cluster.tick(3 * cluster.settings.election_ticks)
         index = cluster.propose(b"after")
@@ -100,14 +100,14 @@ def test_forgery_ends_as_its_verdict_says(forgery: Forgery, victim: int) -> None
         assert cluster[2].core.applied >= index
 
 
-def test_every_kind_is_told() -> None:
+def test_every_kind_is_sent() -> None:
     """In a few runs, each of them many times: a kind that is never sent proves nothing."""
-    told: Tally[str] = Tally()
+    sent: Tally[str] = Tally()
     for seed in range(300, 320):
         run = LyingChaos(seed)
         run.run()
-        told += run.liar.told
-    assert {name for name, count in told.items() if count >= 5} == {one.name for one in FORGERIES}
+        sent += run.liar.sent
+    assert {name for name, count in sent.items() if count >= 5} == {one.name for one in FORGERIES}
 
 
 # Stories from beyond the promise

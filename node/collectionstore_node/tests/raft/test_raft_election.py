@@ -357,7 +357,7 @@ def test_won_pre_vote_starts_the_election() -> None:
 
 
 @pytest.mark.parametrize("pre_vote", [True, False])
-def test_candidate_of_an_older_term_is_told_the_present_one(*, pre_vote: bool) -> None:
+def test_candidate_of_an_older_term_receives_the_current_one(*, pre_vote: bool) -> None:
     """Raft 5.1."""
     (reply,) = Solo(term=7).step(vote_request(term=5, pre_vote=pre_vote)).of(VoteReply)
     assert (reply.granted, reply.pre_vote, reply.term) == (False, pre_vote, 7)

@@ -254,7 +254,7 @@ def test_committing_commits_everything_before() -> None:
     assert [entry.index for entry in output.committed] == [1, 2, 3, 4]
 
 
-def test_commit_is_told_to_the_followers_at_once() -> None:
+def test_commit_is_sent_to_the_followers_at_once() -> None:
     solo = leading(Solo(term=1))
     index, _ = solo.node.propose(b"x")
     solo.take()

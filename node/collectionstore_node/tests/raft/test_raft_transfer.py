@@ -28,7 +28,7 @@ def leading() -> Solo:
     return solo
 
 
-def test_caught_up_follower_is_told_at_once() -> None:
+def test_caught_up_follower_receives_timeout_now_at_once() -> None:
     solo = leading()
     solo.node.transfer_leadership(NodeId(2))
     assert [message.to for message in solo.take().of(TimeoutNow)] == [2]
