@@ -23,7 +23,7 @@ DISK: Final = Row(
     (
         graph(
             "Syncs of the log, p99",
-            "Time to sync appended entries, and a new term or vote in the tail marker. Above 250 ms for long, the disk is unfit.",
+            "Time to sync appended entries, or a new term or vote. Above 250 ms for long, the disk is unfit.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_wal_fsync_duration_seconds", "instance"), _EACH),
             log=True,
