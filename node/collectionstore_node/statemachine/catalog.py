@@ -78,6 +78,8 @@ class Catalog:
         documents = self._documents(name)
         if documents is None:
             return False
+        # One range, whatever the number of documents. The ID in the keys is never reused, so a collection that is
+        # created again under this name cannot see documents that are still on disk.
         self._overlay.drop_range(documents, prefix_end(documents))
         self._overlay.delete(collection_key(name))
         self._collections[name] = None

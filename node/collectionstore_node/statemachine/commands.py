@@ -250,6 +250,7 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
 
     Without contexts it reads one byte. Never raises: an invalid context is no reason to refuse an entry.
     """
+    # One byte decides for almost every batch: this runs for every entry, traced or not.
     if len(data) < 2 or data[0] != FORMAT or not _THREE_ELEMENTS <= data[1] <= _FIXED_ARRAY_MAX:
         return ()
     try:

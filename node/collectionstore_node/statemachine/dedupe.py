@@ -93,6 +93,7 @@ class IdempotencyTable:
         queue, time_ms = self._queue, self._header.time_ms
         key = idempotency_key(idempotency.key)
         data = _encoder.encode(Record(idempotency.fingerprint, outcome))
+        # `oldest_ms` is in the header so that `expire`, which runs for every command, needs no read.
         if queue.first == queue.next:
             queue.oldest_ms = time_ms
         self._overlay.put(key, data)
@@ -103,6 +104,7 @@ class IdempotencyTable:
 
     def _enforce_limits(self) -> None:
         queue, limits = self._queue, self._limits
+        # A bounded number per command, so that lowering a limit does not make one command remove the whole table.
         for _ in range(limits.removals_max):
             if queue.next - queue.first <= limits.entries_max and queue.size_bytes <= limits.size_bytes_max:
                 return

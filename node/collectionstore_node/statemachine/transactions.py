@@ -67,6 +67,7 @@ def apply_transaction(overlay: Overlay, catalog: Catalog, transaction: Transacti
         key = catalog.key(compare.ref)
         if key is None:
             return Outcome(Code.COLLECTION_NOT_FOUND, revision)
+        # No early exit: a missing collection in a later compare fails the transaction whatever the earlier ones gave.
         succeeded = succeeded and _holds(compare, overlay.get(key))
     branch = transaction.then if succeeded else transaction.otherwise
     return _run(overlay, catalog, branch, revision, succeeded=succeeded)

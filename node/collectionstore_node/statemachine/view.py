@@ -54,6 +54,7 @@ class Overlay(View):
         values = self.writes.values
         if key in values:
             return values[key]
+        # AFTER the values: a key written after its range was dropped is in both.
         if self.writes.dropped and self._is_dropped(key):
             return None
         return self._base.get(key)
@@ -80,9 +81,11 @@ class Overlay(View):
         """Delete every key with `lo <= key < hi`, at a cost that does not depend on the number of keys in the base."""
         if lo >= hi:
             return
+        # By range, not key by key: the base is not read, and its content may be large.
         self.journal.append((lo, hi))
         order = self._ordered()
         start, end = bisect_left(order, lo), bisect_left(order, hi)
+        # Pending writes inside the range go now, because ranges are dropped BEFORE values when this is stored.
         for key in order[start:end]:
             del self.writes.values[key]
         del order[start:end]

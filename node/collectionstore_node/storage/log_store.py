@@ -138,6 +138,7 @@ class LogStore(LogReader):
             if lo < cached_first:
                 uncached_end = min(hi, cached_first)
                 found = self._read(lo, uncached_end, bytes_max)
+                # The limit cut the disk part short: adding the cached part would leave a hole between them.
                 if found[-1].index + 1 < uncached_end or uncached_end == hi:
                     return tuple(found)
                 lo = cached_first
@@ -172,13 +173,14 @@ class LogStore(LogReader):
             if hard_state is not None:
                 self._check_hard_state(hard_state)
                 batch.put(_HARD_STATE, encode(hard_state), self._node.handle)
-            # In memory AFTER the write: a failed one must not be visible to a reader.
+            # In memory AFTER the write. If it fails, the latch refuses every later read, so neither these entries nor a
+            # cache that `_truncate` has already cut are ever seen.
             self._rocks.write(batch)
             self._cache.append(entries)
             self._hard_state = hard_state or self._hard_state
 
     def sync(self) -> None:
-        """Return when everything appended before the call is durable, in the log first and then in the tail_marker.
+        """Make everything appended before the call durable, in the log first and THEN in the tail marker.
 
         Blocks, mostly without the GIL.
         """
@@ -293,6 +295,7 @@ class LogStore(LogReader):
         old = self._hard_state
         if new.term < old.term or new.commit < old.commit:
             raise InvariantViolated(f"the hard state would decrease from {old} to {new}")
+        # Votes are kept within a term (Raft 5.2): a changed one would allow two leaders in it.
         if new.term == old.term and old.vote not in (NO_NODE, new.vote):
             raise InvariantViolated(f"a second vote in term {old.term}: {new.vote:016x} after {old.vote:016x}")
 
@@ -328,17 +331,22 @@ class LogStore(LogReader):
             )
         if self._hard_state.commit > tail.last:
             raise Corrupted(f"The log ends at {tail.last}, but its commit index is {self._hard_state.commit}.")
+        # The stored commit index may be old, as it is not synced for its own sake; an applied entry was committed. A
+        # core that starts with applied > commit would panic (etcd-io/etcd#10217).
         if applied.index > self._hard_state.commit:
             self._hard_state = HardState(self._hard_state.term, self._hard_state.vote, applied.index)
 
     def _check_against_tail_marker(self) -> None:
         marker, cache, hard_state = self._tail_marker.record, self._cache, self._hard_state
+        # Lost data, and not a crash: the marker is at or behind the log after any crash. An entry acknowledged by this
+        # node may have been committed with it; if it voted now, a leader without the entry could be elected.
         if cache.last < marker.last_index:
             raise Corrupted(f"The log ends at {cache.last}, but this node had synced it up to {marker.last_index}.")
         if marker.last_index >= cache.snapshot.index:
             stored = (cache.term(marker.last_index), self._chain(marker.last_index))
             if stored != (marker.last_term, marker.chain):
                 raise Corrupted(f"Entry {marker.last_index} is not the one that this node had synced.")
+        # An older term or vote means that this node could vote a second time in a term (bakwc/PySyncObj#84).
         forgotten = hard_state.term == marker.term and marker.vote not in (NO_NODE, hard_state.vote)
         if hard_state.term < marker.term or forgotten:
             raise Corrupted(
