@@ -30,8 +30,8 @@ _TRACES = """traces, by the standard variables of OpenTelemetry (docs/tracing.md
 
 _EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT
-  64  a setting is missing or out of bounds, or the service account is not mounted
-  65  the data directory is another member's or cluster's, damaged, or its state is wrong
+  64  a setting is missing or out of range, or the service account is not mounted
+  65  the data directory belongs to another member or cluster, is corrupt, or is quarantined
   69  an address is in use
   70  a bug: an invariant was violated
   74  the disk reported an error

@@ -23,7 +23,7 @@ DISK: Final = Row(
     (
         graph(
             "Syncs of the log, p99",
-            "Time to make appended entries and the witness durable. Above 250 ms for long, the disk is unfit.",
+            "Time to sync appended entries, or a new term or vote. Above 250 ms for long, the disk is unfit.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_wal_fsync_duration_seconds", "instance"), _EACH),
             log=True,
@@ -89,8 +89,8 @@ WRITES: Final = Row(
             Query(mean("collectionstore_storage_write_batch_size_bytes", "instance, batch"), "{{instance}} {{batch}}"),
         ),
         graph(
-            "Syncs of the witness, p99",
-            "The witness notices a disk that lost its tail. It is synced with the log.",
+            "Syncs of the tail marker, p99",
+            "The tail marker detects a log that lost its end. It is synced after the log.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_witness_sync_duration_seconds", "instance"), _EACH),
             log=True,

@@ -36,7 +36,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
 )
-from collectionstore_node.statemachine.transactions import fault
+from collectionstore_node.statemachine.transactions import invalid_reason
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,7 +122,7 @@ def _transaction(body: TransactionBody, limits: Limits) -> Transaction:
         then=_branch(body.then, "then", limits),
         otherwise=_branch(body.otherwise, "else", limits),
     )
-    wrong = fault(transaction)
+    wrong = invalid_reason(transaction)
     if wrong is not None:
         raise Problem("invalid_body", wrong.replace("otherwise", "else", 1))
     return transaction
