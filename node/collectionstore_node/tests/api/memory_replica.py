@@ -26,7 +26,7 @@ OTHER = MemberInfo(node_id=0xB2, name="shop-1", address="127.0.0.1:7411", http_a
 
 
 class MemoryReplica:
-    """Implements `api.ports.ReplicaPort`.
+    """Implements `service.StoreReplica`.
 
     `write_error`, `read_error` and `admin_error` are raised instead of doing the work; `hold` keeps writes waiting.
     """
@@ -164,7 +164,7 @@ class MemoryReplica:
 
 
 class RecordedMetrics:
-    """Implements `api.ports.HttpMetrics` by keeping everything."""
+    """Implements `api.HttpMetrics` by keeping everything."""
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, str, int]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import JSON, Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 
@@ -93,9 +93,9 @@ async def test_another_charset_or_encoding_is_415(people: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "size"),
     [
-        ("PUT", ADA, LIMITS.document_bytes_max),
-        ("POST", "/api/v1/collections/people/documents", LIMITS.document_bytes_max),
-        ("PUT", KEY, LIMITS.value_bytes_max),
+        ("PUT", ADA, STORE_LIMITS.document_bytes_max),
+        ("POST", "/api/v1/collections/people/documents", STORE_LIMITS.document_bytes_max),
+        ("PUT", KEY, STORE_LIMITS.value_bytes_max),
         ("POST", "/api/v1/collections", LIMITS.control_bytes_max),
         ("POST", "/api/v1/transactions", LIMITS.transaction_bytes_max),
         ("POST", "/api/v1/cluster/members", LIMITS.control_bytes_max),
@@ -108,11 +108,11 @@ async def test_too_large_is_413_and_says_the_limit(people: Client, method: str, 
 
 
 async def test_the_largest_document_and_value_fit(people: Client) -> None:
-    document = b'{"a":"' + b"x" * (LIMITS.document_bytes_max - 8) + b'"}'
+    document = b'{"a":"' + b"x" * (STORE_LIMITS.document_bytes_max - 8) + b'"}'
 
     assert (await people.send("PUT", ADA, document, JSON)).status == 201
     assert (await people.get(ADA)).body == document
-    assert (await people.send("PUT", KEY, b"x" * LIMITS.value_bytes_max)).status == 201
+    assert (await people.send("PUT", KEY, b"x" * STORE_LIMITS.value_bytes_max)).status == 201
 
 
 async def test_the_deepest_document_fits(people: Client) -> None:

@@ -8,9 +8,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from collectionstore_node.api import Limits, make_probe_server
+from collectionstore_node.api import HttpLimits, make_probe_server
 from collectionstore_node.errors import ChangePending, InvalidRequest, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.replica import MemberChange, MembersRequest
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import OTHER, Admins, MemoryReplica, RecordedMetrics, render_nothing
 
@@ -194,7 +195,7 @@ async def test_readiness_has_a_budget_of_its_own(client: Client, replica: Memory
 
 
 async def test_the_metrics_port_serves_probes_only(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
-    server = make_probe_server(replica, Limits(), metrics, render_metrics=render_nothing)
+    server = make_probe_server(Store(replica, StoreLimits()), HttpLimits(), metrics, render_metrics=render_nothing)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -11,9 +11,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from collectionstore_node.api import Limits, make_client_server, make_probe_server
-from collectionstore_node.api.ports import Diagnostics
+from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server
+from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.logs import SlowLog, Thresholds
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
 from collectionstore_telemetry.logs import LogLevels
@@ -35,8 +36,8 @@ async def serve(replica: MemoryReplica, admins: Admins) -> AsyncIterator[Serve]:
 
         async def start(diagnostics: Diagnostics) -> Client:
             server = make_client_server(
-                replica,
-                Limits(),
+                Store(replica, StoreLimits()),
+                HttpLimits(),
                 RecordedMetrics(),
                 render_metrics=no_metrics,
                 authorize_admin=admins.authorize,
@@ -65,7 +66,8 @@ async def test_pages_of_the_client_port_are_for_operators(client: Client, admins
 
 async def test_metrics_port_only_shows(replica: MemoryReplica) -> None:
     async with AsyncExitStack() as stack:
-        server = make_probe_server(replica, Limits(), RecordedMetrics(), render_metrics=no_metrics)
+        store = Store(replica, StoreLimits())
+        server = make_probe_server(store, HttpLimits(), RecordedMetrics(), render_metrics=no_metrics)
         client = Client(await stack.enter_async_context(aiohttp.ClientSession()), await _listen(stack, server))
         assert (await client.get("/debug/raft")).status == 200
         assert (await client.get("/debug/tasks")).status == 200

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.api import make_client_server
-from collectionstore_node.api.routes import CLIENT, PROBES
+from collectionstore_node.api.url_table import CLIENT, PROBES
+from collectionstore_node.service import Store
 from collectionstore_node.statemachine.commands import Action, Command, CreateCollection, DocumentRef, KeyRef, Put
-from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
 PATIENCE_S = 20.0
@@ -126,7 +127,7 @@ class Served:
         for action in SEED:
             await self.replica.propose(Command(action), timeout_s=1)
         server = make_client_server(
-            self.replica,
+            Store(self.replica, STORE_LIMITS),
             LIMITS,
             self.metrics,
             render_metrics=render_nothing,

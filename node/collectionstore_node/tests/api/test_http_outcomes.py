@@ -18,7 +18,7 @@ from collectionstore_node.errors import (
     ReadTimedOut,
     StorageFailed,
 )
-from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.tests.api.conftest import STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import OTHER, MemoryReplica, RecordedMetrics
 
@@ -182,8 +182,8 @@ async def test_too_many_requests_at_once_are_503_and_probes_still_answer(
     """The limit counts requests being served; the one too many is refused at once, the others finish."""
     replica.hold = asyncio.Event()
     replica.entered.clear()
-    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(LIMITS.inflight_requests_max)]
-    while metrics.read_inflight() < LIMITS.inflight_requests_max:
+    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(STORE_LIMITS.inflight_requests_max)]
+    while metrics.read_inflight() < STORE_LIMITS.inflight_requests_max:
         await replica.entered.wait()
         replica.entered.clear()
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from collectionstore_node.api.preconditions import read_failed, read_unchanged, write_precondition
-from collectionstore_node.api.problems import Problem
+from collectionstore_node.api.http.preconditions import read_failed, read_unchanged, write_precondition
+from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.statemachine.commands import ANY, Precondition
 
 

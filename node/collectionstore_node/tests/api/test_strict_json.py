@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.api.json_bodies import (
+from collectionstore_node.api.http.json_bodies import (
     INTEGER_MAX,
     INTEGER_MIN,
     KEYS_NAMED_BYTES_MAX,
     parse_document,
     parse_object,
 )
-from collectionstore_node.api.problems import Problem
+from collectionstore_node.api.http.problems import Problem
 
 SCALARS = (
     st.none()
