@@ -25,7 +25,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.results import Code
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
-from collectionstore_node.tracing.active import CARRIED_BYTES, Active, active
+from collectionstore_telemetry.tracing.active import CARRIED_BYTES, ActiveSpan, active
 
 NEW, STALE = Consistency.LINEARIZABLE, Consistency.STALE
 ADA, KEY = DocumentRef("people", "ada"), KeyRef("b", "k")
@@ -182,7 +182,7 @@ async def test_membership_requests_reach_the_replica_as_they_are(store: Store, r
 
 async def test_a_sampled_write_notes_when_its_outcome_came(people: Store) -> None:
     """The span of the answer begins there."""
-    sampled = Active(bytes(CARRIED_BYTES))
+    sampled = ActiveSpan(bytes(CARRIED_BYTES))
     token = active.set(sampled)
     try:
         await people.write(Put(KEY, b"1"), key=None, timeout_s=1)
