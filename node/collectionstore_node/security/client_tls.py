@@ -1,6 +1,7 @@
-"""TLS of the client port: a certificate that is exchanged while running, and who is the operator.
+"""TLS of the client port: a certificate that is reloaded while the node runs, and which client is the operator.
 
-Clients need no certificate. Whoever changes the cluster shows one that the cluster's authority signed for its operator.
+Clients need no certificate. Requests that change the cluster need one that the cluster's authority signed for its
+operator.
 """
 
 from __future__ import annotations
@@ -30,32 +31,33 @@ class ClientTls:
         self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
         self._loaded = self._content()
         self._current = self._load()
-        self.not_after = self._end()
-        """When the certificate ends that new handshakes get, UTC."""
+        self.not_after = self._expiry()
+        """When the certificate that new handshakes get expires, UTC."""
         self.listening = self._load()
-        # A listening context cannot be exchanged, but it can hand every handshake to another one.
-        self.listening.sni_callback = self._hand_over
+        # The context of a listening socket cannot be replaced, but its SNI callback can give each handshake another.
+        self.listening.sni_callback = self._use_current
 
     def reload(self) -> None:
-        """Load the files when they changed; files that do not fit together are told once, the old ones stay in use."""
+        """Load the files if they changed. Files that do not match are logged once, and the old ones stay in use."""
         try:
             content = self._content()
             if content == self._loaded:
                 return
+            # BEFORE they are tried: a pair that is only half written is tried again when its other half changes.
             self._loaded = content
-            self._current, self.not_after = self._load(), self._end()
+            self._current, self.not_after = self._load(), self._expiry()
         except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
             return
         log.info("certificate.reloaded", purpose="clients")
 
-    def _hand_over(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
+    def _use_current(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
         handshake.context = self._current
 
     def _content(self) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in self._files)
 
-    def _end(self) -> datetime:
+    def _expiry(self) -> datetime:
         return x509.load_pem_x509_certificate(self._loaded[1]).not_valid_after_utc
 
     def _load(self) -> ssl.SSLContext:
@@ -64,12 +66,13 @@ class ClientTls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(authority)
+        # Optional: a certificate that is sent must verify, and `is_operator` looks at it per request.
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
 
 def is_operator(cluster_id: str, certificate: Mapping[str, Any] | None) -> bool:
-    """Return whether a verified client certificate, as `getpeercert` gives it, is that of the cluster's operator."""
+    """Return whether a verified client certificate, as returned by `getpeercert`, is that of the cluster's operator."""
     if not certificate:
         return False
     try:

@@ -1,9 +1,10 @@
 """Waits for the first certificate, and renews it while the node runs.
 
 Invariants:
-- a valid pair on the volume is used without asking anybody, so a pod restarts without the operator;
-- a pair is replaced only by one that was checked: it fits its key, is signed by a trusted authority, names this node;
-- nothing here ends a running node: while a certificate cannot be renewed the old one is used, and the log says so.
+- a valid pair on the volume is used without a request, so a pod restarts without the operator;
+- a pair is replaced only by one that was verified: it matches its key, names this node, and a trusted authority
+  signed it;
+- nothing here stops a running node: if a certificate cannot be renewed, the old one stays in use and the log says so.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from collectionstore_node.security.signing_requests import (
 LIFETIME_S: Final = 90 * 86_400
 POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 10.0
-ASKED_ANEW_S: Final = 30.0
-"""After a refusal: what the signer knows of a pod may be behind."""
+RETRY_REFUSED_S: Final = 30.0
+"""Pause after a refusal: the signer may not have observed this pod yet."""
 RECHECK_S: Final = 60.0
-"""How often the running node looks at its pair and at the trusted authorities."""
+"""How often the running node checks its pair and the trusted authorities."""
 
 log = structlog.get_logger()
 
 
 class Enrolment:
-    """Gets and keeps one node's certificate. Belongs to an event loop."""
+    """Obtains and renews one node's certificate. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -48,9 +49,9 @@ class Enrolment:
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`trust_file` holds the cluster's authorities, as the operator publishes them; `name` is `<namespace>-<pod>`.
+        """`trust_file` holds the cluster's authorities, as published by the operator; `name` is `<namespace>-<pod>`.
 
-        `now()` is in Unix seconds: certificates are about the wall clock.
+        `now()` is in Unix seconds: the validity of certificates is in wall-clock time.
         """
         self._server = server
         self._files = files
@@ -62,11 +63,11 @@ class Enrolment:
 
     @property
     def obstacle(self) -> str:
-        """What the first certificate waits for, in words for people."""
+        """Why there is no certificate yet, for the readiness probe."""
         return self._obstacle
 
     async def ensure(self) -> Validity:
-        """Return when a usable pair is on the volume; asks for one, for as long as it takes, when there is none.
+        """Return when a usable pair is on the volume; if there is none, request one for as long as it takes.
 
         Raises `OSError` when the volume cannot be written, and `CredentialsUnusable`.
         """
@@ -80,24 +81,24 @@ class Enrolment:
                 log.info("certificate.wanted", reason=str(reason))
                 return await self._enrol()
             except FileNotFoundError as error:
-                # The operator publishes the authorities; until then there is nobody to be trusted.
-                self._wait_for(f"{error.filename} is not there yet: the operator publishes it")
+                # Until the operator publishes the authorities, no certificate can be verified.
+                self._wait_for(f"{error.filename} does not exist yet: the operator publishes it")
                 await self._sleep(pause_s)
                 pause_s = min(2 * pause_s, POLL_MAX_S)
                 continue
             return validity
 
     async def keep(self) -> None:
-        """Renew the pair when its time comes, and follow changes of the authorities, until cancelled."""
+        """Renew the pair when it is due, and follow changes of the authorities, until cancelled."""
         while True:
             await self._sleep(RECHECK_S)
             try:
                 validity = await self.ensure()
                 if self._now() >= validity.renew_at:
-                    log.info("certificate.wanted", reason="two thirds of its life are over")
+                    log.info("certificate.wanted", reason="two thirds of its lifetime have passed")
                     await self._enrol()
             except (OSError, CredentialsUnusable) as error:
-                # The volume is full or gone: the node finds that out by itself, and may live.
+                # A full or lost volume stops the node when its log cannot be written; a certificate is no reason to.
                 log.error("certificate.not_stored", reason=str(error))
 
     async def _enrol(self) -> Validity:
@@ -109,17 +110,18 @@ class Enrolment:
                 except (Refused, Unusable) as error:
                     log.error("certificate.refused", purpose="members", reason=str(error))
                     self._obstacle = f"the certificate was refused: {error}"
-                    await self._sleep(ASKED_ANEW_S)
+                    await self._sleep(RETRY_REFUSED_S)
         finally:
             await requests.close()
 
     async def _request(self, requests: SigningRequests, key: NewKey) -> Validity:
-        """Ask for a certificate for `key`. Raises `Refused`, or `Unusable` when what was signed is of no use here."""
+        """Request a certificate for `key`. Raises `Refused`, or `Unusable` if the certificate does not verify."""
         name = f"collectionstore-{self._name}-{key.fingerprint[:16]}"
         created = False
         pause_s = POLL_MIN_S
         while True:
             try:
+                # Repeated after a lost answer: the request's name is derived from the key, so it finds the same one.
                 if not created:
                     await requests.create(name, key.request_pem, LIFETIME_S)
                     created = True

@@ -1,4 +1,4 @@
-"""The key and certificate on the volume: are they usable, until when, and how to ask for new ones."""
+"""The key and certificate on the volume: whether they are usable, until when; and requests for new ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cryptography.x509.oid import NameOID
 from collectionstore_node.storage.durable_file import write_file
 
 RENEWED_AFTER: Final = 2 / 3
-"""Share of its life after which a certificate is renewed."""
+"""Share of its lifetime after which a certificate is renewed."""
 
 
 class Unusable(Exception):
-    """The pair cannot be used; the text says why, and nothing of the key."""
+    """The pair cannot be used; the text says why and contains nothing of the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """Until when a usable certificate holds, and from when on it should be renewed; Unix seconds."""
+    """When a usable certificate expires and when it is due for renewal; Unix seconds."""
 
     not_after: float
     renew_at: float
@@ -32,11 +32,11 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that no certificate exists for yet. Never shown, never sent."""
+    """A key without a certificate yet. It is never logged and never leaves the node."""
 
     key_pem: bytes
     request_pem: bytes
-    """A PKCS#10 request for it."""
+    """A PKCS#10 request for its certificate."""
     fingerprint: str
     """Hex SHA-256 of the public key."""
 
@@ -62,19 +62,18 @@ class KeyPairFiles:
         return self._check(certificate_pem, key_pem, trust_pem, now)
 
     def store(self, key: NewKey, certificate_pem: bytes, trust_pem: bytes, now: float) -> Validity:
-        """Check what was signed and put it in place of the old pair. Raises `Unusable`; nothing was changed then.
-
-        A crash in between leaves a key without its certificate, which `check` finds.
-        """
+        """Verify a signed certificate and replace the old pair. Raises `Unusable`; nothing was changed then."""
         validity = self._check(certificate_pem, key.key_pem, trust_pem, now)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Two files cannot be replaced at once. After a crash in between, key and certificate do not match: `check`
+        # finds that, and the node requests a new pair.
         write_file(self._folder / "tls.key", key.key_pem)
         write_file(self._folder / "tls.crt", certificate_pem)
         self.trust(trust_pem)
         return validity
 
     def trust(self, trust_pem: bytes) -> None:
-        """Put the authorities where the transport reads them, if they are others than before."""
+        """Store the authorities where the transport reads them, if they changed."""
         path = self._folder / "ca.crt"
         if not path.exists() or path.read_bytes() != trust_pem:
             write_file(path, trust_pem)
@@ -85,7 +84,7 @@ class KeyPairFiles:
             key = serialization.load_pem_private_key(key_pem, password=None)
             authorities = x509.load_pem_x509_certificates(trust_pem)
         except (ValueError, TypeError) as error:
-            raise Unusable(f"a file is no PEM of the kind it should be: {error}") from error
+            raise Unusable(f"a file is not the PEM it should be: {error}") from error
         if key.public_key() != certificate.public_key():
             raise Unusable("the certificate belongs to another key")
         if not any(_signed(certificate, authority) for authority in authorities):
@@ -102,7 +101,7 @@ class KeyPairFiles:
 
 
 def make_key(name: str) -> NewKey:
-    """Make an ECDSA P-256 key and a request for it. `name` is for people; the signer decides what the names are."""
+    """Generate an ECDSA P-256 key and a request for it. `name` is informative: the signer decides the names."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
@@ -121,7 +120,7 @@ def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
     except (InvalidSignature, ValueError, TypeError):
-        return False  # by another authority: the caller asks them all
+        return False  # signed by another authority: the caller tries them all
     return True
 
 

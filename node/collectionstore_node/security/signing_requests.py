@@ -1,6 +1,6 @@
-"""One CertificateSigningRequest at the API server: create it, and see what became of it.
+"""One CertificateSigningRequest at the API server: create it, and read its status.
 
-Speaks certificates.k8s.io/v1 over HTTP directly: two calls do not need the Kubernetes client in the node's image.
+Uses certificates.k8s.io/v1 over HTTP directly: two calls do not need the Kubernetes client in the node's image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _USAGES: Final = ("digital signature", "server auth", "client auth")
 
 
 class Refused(Exception):
-    """The request was denied, or signing it failed; the text is the signer's. A new request may fare better."""
+    """The request was denied, or signing it failed; the text is the signer's. A new request may succeed."""
 
 
 class CredentialsUnusable(NodeError):
@@ -31,12 +31,12 @@ class CredentialsUnusable(NodeError):
 
 
 class ApiUnavailable(Exception):
-    """No usable answer; try again. The text says what the API server said, without credentials."""
+    """No usable response; retry. The text quotes the API server, without credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where the API server is and how a pod shows who it is. The token file is read anew for every call: it rotates."""
+    """The address of the API server and the pod's credentials. The token file is read for every call: it is rotated."""
 
     url: str
     """For instance `https://10.96.0.1:443`."""
@@ -45,7 +45,7 @@ class ApiServer:
 
 
 class SigningRequests:
-    """Calls to one API server. Belongs to an event loop; close it."""
+    """Calls to one API server. Belongs to one event loop; close it."""
 
     def __init__(self, server: ApiServer) -> None:
         """Raises `CredentialsUnusable`."""
@@ -61,10 +61,7 @@ class SigningRequests:
         await self._session.close()
 
     async def create(self, name: str, request_pem: bytes, lifetime_s: int) -> None:
-        """Create the request `name`; one of that name that exists already is this one, for a name tells the key.
-
-        Raises `ApiUnavailable`.
-        """
+        """Create the request `name`, unless it exists. Raises `ApiUnavailable`."""
         body = {
             "apiVersion": "certificates.k8s.io/v1",
             "kind": "CertificateSigningRequest",
@@ -76,16 +73,18 @@ class SigningRequests:
                 "expirationSeconds": lifetime_s,
             },
         }
+        # 409 is success: the name contains the key's fingerprint, so the existing request is ours, from a call whose
+        # answer was lost.
         await self._call("POST", _REQUESTS, body, also=409)
 
     async def certificate(self, name: str) -> bytes | None:
         """Return the signed certificate as PEM, or None while there is none.
 
-        Raises `Refused` when the signer said no, and when the request is gone; `ApiUnavailable`.
+        Raises `Refused` when the request was denied, failed or was deleted; `ApiUnavailable`.
         """
         found = await self._call("GET", f"{_REQUESTS}/{name}", None, also=404)
         if found is None:
-            raise Refused(f"the request {name} is gone: the API server removes old ones")
+            raise Refused(f"the request {name} was deleted: the API server deletes old ones")
         status = found.get("status") or {}
         for condition in status.get("conditions") or ():
             if condition.get("type") in ("Denied", "Failed"):
@@ -94,7 +93,7 @@ class SigningRequests:
         return base64.b64decode(encoded) if encoded else None
 
     async def _call(self, method: str, path: str, body: object, *, also: int) -> dict[str, Any] | None:
-        """Return the object in the answer, None for the status `also`."""
+        """Return the object in the response, None for the status `also`."""
         try:
             token = self._server.token_file.read_text().strip()
             headers = {"Authorization": f"Bearer {token}"}
@@ -103,7 +102,7 @@ class SigningRequests:
             ) as answer:
                 if answer.status == also:
                     return None
-                # An error may come from something in between that speaks no JSON.
+                # An error may come from a proxy, in another format than JSON.
                 text = await answer.text()
                 if answer.status >= 300:
                     raise ApiUnavailable(f"{method} {path}: {answer.status} {_reason(text)}{_hint(answer.status)}")
@@ -116,9 +115,9 @@ def _decoded(text: str) -> dict[str, Any]:
     try:
         decoded = json.loads(text)
     except ValueError as error:
-        raise ApiUnavailable(f"the answer is not JSON: {error}") from error
+        raise ApiUnavailable(f"the response is not JSON: {error}") from error
     if not isinstance(decoded, dict):
-        raise ApiUnavailable("the answer is not an object")
+        raise ApiUnavailable("the response is not an object")
     return decoded
 
 

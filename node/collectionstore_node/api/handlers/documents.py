@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import refusal, removed, written
+from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.bodies import require_json
 from collectionstore_node.api.http.call import Call
@@ -14,7 +14,7 @@ from collectionstore_node.api.http.json_bodies import parse_document
 from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.operations import ANY, Delete, DocumentRef, ListDocuments, Put
+from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
 from collectionstore_node.service.results import Code, Listed
 
 
@@ -61,11 +61,7 @@ async def get(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Remove a document; one that does not exist is 404."""
     ref = _ref(call)
-    headers = call.request.headers
-    remove, key = Delete(ref, write_precondition(headers)), idempotency_key(headers)
-    outcome = await call.api.store.write(remove, key=key, timeout_s=call.timeout_s)
-    if outcome.code is not Code.OK:
-        raise refusal(outcome, absent="document_not_found")
+    outcome = await delete_target(call, ref, absent="document_not_found")
     return removed(outcome, _written(ref.id, outcome.revision))
 
 

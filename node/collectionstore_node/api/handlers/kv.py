@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import refusal, removed, written
+from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, kept_content_type
 from collectionstore_node.api.http.call import Call
@@ -16,7 +16,7 @@ from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.names import bucket_name, key_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.operations import Delete, KeyRef, ListKeys, Put
+from collectionstore_node.service.operations import KeyRef, ListKeys, Put
 from collectionstore_node.service.results import Code, Listed
 
 _UNTRUSTED: Final = b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox; default-src 'none'\r\n"
@@ -51,11 +51,7 @@ async def get(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Remove a value; one that does not exist is 404."""
     ref = _ref(call)
-    headers = call.request.headers
-    remove, key = Delete(ref, write_precondition(headers)), idempotency_key(headers)
-    outcome = await call.api.store.write(remove, key=key, timeout_s=call.timeout_s)
-    if outcome.code is not Code.OK:
-        raise refusal(outcome, absent="key_not_found")
+    outcome = await delete_target(call, ref, absent="key_not_found")
     return removed(outcome, _written(ref.key, outcome.revision))
 
 

@@ -1,12 +1,15 @@
-"""How the outcome of a write becomes an answer, or a problem."""
+"""How the outcome of a write becomes an answer, or a problem; and deletes, which are alike for all targets."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from collectionstore_node.api.http.answers import JSON, Answer
-from collectionstore_node.api.http.idempotency import REPLAYED
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
+from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import Delete, Ref
 from collectionstore_node.service.results import Code, Outcome
 
 _REFUSALS: Final = {
@@ -14,6 +17,16 @@ _REFUSALS: Final = {
     Code.COLLECTION_EXISTS: ("collection_exists", "use PUT to accept an existing one"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
+
+
+async def delete_target(call: Call, ref: Ref, *, absent: str) -> Outcome:
+    """Delete `ref` under the request's precondition and key. Raises `Problem`, `absent` if there is no `ref`."""
+    headers = call.request.headers
+    remove, key = Delete(ref, write_precondition(headers)), idempotency_key(headers)
+    outcome = await call.api.store.write(remove, key=key, timeout_s=call.timeout_s)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent=absent)
+    return outcome
 
 
 def refusal(outcome: Outcome, *, absent: str) -> Problem:

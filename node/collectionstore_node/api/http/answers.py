@@ -1,7 +1,7 @@
-"""The response that all handlers return, and how it becomes bytes.
+"""`Answer`: the response that all handlers return, and how it is written.
 
-`aiohttp.web.Response` builds a header dictionary, fills in defaults and serialises it again, which costs more than the
-rest of a small request (measured: 30 of 70 us). An `Answer` carries its header lines as bytes and leaves in one write.
+`aiohttp.web.Response` builds a header dictionary, fills in defaults and serializes it again, which costs more than the
+rest of a small request (measured: 30 of 70 us). An `Answer` holds its header lines as bytes and is sent in one write.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _BODILESS: Final = frozenset((204, 304))
 class Answer(web.StreamResponse):
     """A complete response: status, header lines (each ended by CRLF) and body.
 
-    The base class is what aiohttp asks handlers to return. Its state is not initialised, because nothing of it is
-    used: the methods that aiohttp calls are all overridden here.
+    aiohttp requires handlers to return its base class. The base's state is not initialized, because it is not used:
+    all methods that aiohttp calls are overridden here.
     """
 
     def __init__(self, status: int, headers: bytes = b"", body: bytes = b"") -> None:
@@ -41,12 +41,13 @@ class Answer(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection may carry another request; final once prepared."""
+        """Whether the connection stays open for another request; final once prepared."""
         return self._open
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write the whole response. Raises `ConnectionError` when the client has gone."""
-        # What has not arrived of a body will not be read, so what follows on the connection is not a request.
+        """Write the whole response. Raises `ConnectionError` when the client has disconnected."""
+        # A body that has not arrived will not be read, so what follows on the connection would not be a request
+        # (RFC 9112 9.6): the connection must close.
         self._open = request.keep_alive and request.content.is_eof()
         await request.writer.write(self.encode(request))
         return None
@@ -55,7 +56,7 @@ class Answer(web.StreamResponse):
         """Do nothing: `prepare` wrote everything."""
 
     def encode(self, request: web.BaseRequest) -> bytes:
-        """Return the bytes that answer `request`."""
+        """Return the response to `request` as bytes."""
         body = self.content
         if self._open:
             connection = b"Connection: keep-alive\r\n" if request.version == HttpVersion10 else b""
@@ -65,6 +66,7 @@ class Answer(web.StreamResponse):
         if self.code in _BODILESS:
             return b"".join((*head, b"\r\n"))
         length = b"Content-Length: %d\r\n\r\n" % len(body)
+        # The length stays that of the GET response (RFC 9110 8.6).
         if request.method == "HEAD":
             body = b""
         return b"".join((*head, length, body))
@@ -76,12 +78,12 @@ def json_answer(value: object, *, status: int = 200, headers: bytes = b"") -> An
 
 
 def revision_line(revision: int) -> bytes:
-    """Return the header line that tells the store's revision."""
+    """Return the header line with the store's revision."""
     return b"X-Revision: %d\r\n" % revision
 
 
 class _Clock:
-    """The Date header line, made once per second."""
+    """The Date header line, formatted once per second."""
 
     second = 0
     line = b""

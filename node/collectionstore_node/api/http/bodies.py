@@ -1,4 +1,4 @@
-"""Reading a request's body: its declared length, type and encoding, its size, and the time it takes to arrive."""
+"""Receiving a request's body: its declared length, type and encoding, its size, and the time it takes to arrive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEPT_TYPE: Final = re.compile(r"[\x21-\x7e]+/[\x21-\x7e][\x20-\x7e]{0,254}")
 
 
 class Arrivals:
-    """Counts the bytes of bodies that are still arriving, so that slow uploads cannot fill the memory."""
+    """Counts the bytes of bodies that are still arriving, so that slow uploads cannot exhaust memory."""
 
     __slots__ = ("_bytes", "_bytes_max")
 
@@ -31,22 +31,22 @@ class Arrivals:
 
     @property
     def size_bytes(self) -> int:
-        """Sum of their declared sizes."""
+        """Sum of the reserved sizes."""
         return self._bytes
 
     def reserve(self, size: int) -> None:
-        """Count a body of `size` bytes in. Raises `Problem` when too many are arriving already."""
+        """Reserve `size` bytes for a body. Raises `Problem` when too many are reserved already."""
         if self._bytes + size > self._bytes_max:
             raise Problem("overloaded", f"bodies of more than {self._bytes_max} bytes are arriving already")
         self._bytes += size
 
     def release(self, size: int) -> None:
-        """Count it out again."""
+        """Release a reservation of `size` bytes."""
         self._bytes -= size
 
 
 def body_at_hand(request: web.BaseRequest, bytes_max: int) -> bytes:
-    """Return the body of a request that arrived completely: no await, no copy. Raises `Problem`."""
+    """Return the body of a request that has arrived completely: no await, no copy. Raises `Problem`."""
     headers = request.headers
     if hdrs.CONTENT_ENCODING in headers:
         _check_encoding(headers[hdrs.CONTENT_ENCODING])
@@ -56,6 +56,8 @@ def body_at_hand(request: web.BaseRequest, bytes_max: int) -> bytes:
         raise _broken() from error
     if len(body) > bytes_max:
         raise _too_large(bytes_max)
+    # Without either header a request has no body (RFC 9112 6.3). A write without one is rather a mistake than an empty
+    # value, so the client must say that it means an empty one.
     if not body and hdrs.CONTENT_LENGTH not in headers and hdrs.TRANSFER_ENCODING not in headers:
         raise Problem("length_required", "send Content-Length, also for an empty body, or a chunked body")
     return body
@@ -68,10 +70,12 @@ async def receive_body(request: web.BaseRequest, *, bytes_max: int, timeout_s: f
     declared = request.content_length
     if declared is not None and declared > bytes_max:
         raise _too_large(bytes_max)
+    # A chunked body declares no size: reserve the most that will be accepted.
     size = bytes_max if declared is None else declared
     arrivals.reserve(size)
     try:
-        await _continue_if_asked(request)
+        # AFTER all that can be refused by the headers alone (RFC 9110 10.1.1): the client need not send the body then.
+        await _send_continue(request)
         async with asyncio.timeout(timeout_s):
             return await _collect(request, bytes_max)
     except TimeoutError:
@@ -83,9 +87,9 @@ async def receive_body(request: web.BaseRequest, *, bytes_max: int, timeout_s: f
 
 
 def require_json(request: web.BaseRequest) -> None:
-    """Check that the body says it is JSON. Raises `Problem`.
+    """Check that the body is declared as JSON. Raises `Problem`.
 
-    A missing type is refused too: it is what a web page of another origin can send without being asked.
+    A missing type is refused too: a web page of another origin can send one without a CORS preflight.
     """
     given = request.headers.get(hdrs.CONTENT_TYPE)
     if given == "application/json":
@@ -100,7 +104,7 @@ def require_json(request: web.BaseRequest) -> None:
 
 
 def kept_content_type(request: web.BaseRequest) -> str:
-    """Return the Content-Type to store with a raw value. Raises `Problem` when it could not be given back."""
+    """Return the Content-Type to store with a raw value. Raises `Problem` when it could not be sent in a response."""
     given = request.headers.get(hdrs.CONTENT_TYPE)
     return DEFAULT_CONTENT_TYPE if given is None else check_content_type(given)
 
@@ -122,7 +126,7 @@ async def _collect(request: web.BaseRequest, bytes_max: int) -> bytes:
     return bytes(body)
 
 
-async def _continue_if_asked(request: web.BaseRequest) -> None:
+async def _send_continue(request: web.BaseRequest) -> None:
     expected = request.headers.get(hdrs.EXPECT)
     if expected is None:
         return

@@ -1,6 +1,7 @@
-"""Where a listing goes on: an opaque, versioned text that fits only the listing it came from.
+"""Cursors: where the next page of a list begins, as an opaque, versioned text that is valid for that list only.
 
-Not signed: it holds nothing that its owner has not seen, and a made-up one lists nothing that a prefix could not.
+Not signed: a cursor contains nothing that its client has not seen, and a forged one lists nothing that a prefix could
+not.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ _HEAD_BYTES: Final = 1 + SCOPE_BYTES
 
 
 def encode_cursor(scope: tuple[str, ...], after: str) -> str:
-    """Return the cursor that continues the listing `scope` (kind, collection, prefix) behind the name `after`."""
+    """Return the cursor that continues the list `scope` (kind, collection, prefix) after the name `after`."""
     return base64.urlsafe_b64encode(bytes((VERSION,)) + _digest(scope) + after.encode()).decode().rstrip("=")
 
 
 def decode_cursor(scope: tuple[str, ...], cursor: str) -> str:
-    """Return the name behind which the listing goes on. Raises `Problem` for anything `encode_cursor` did not make."""
+    """Return the name after which the next page begins. Raises `Problem` for any text not from `encode_cursor`."""
     try:
         if len(cursor) > TEXT_MAX:
             raise ValueError

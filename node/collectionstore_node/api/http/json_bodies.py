@@ -1,9 +1,10 @@
-"""Strict JSON: what is accepted comes back as it was meant, and everything doubtful is refused.
+"""Strict JSON: a document that is accepted is stored without loss, and everything ambiguous is refused.
 
-orjson decides what is JSON (UTF-8, no NaN or Infinity, no lone surrogates). It keeps the last of duplicate keys and
-turns integers beyond 64 bits into floats without a word; both are refused here, by what is cheap at any size: a body
-that orjson writes back as it came holds neither, and else the members of all objects are counted before and after.
-Nothing here runs Python code per value, because the event loop waits meanwhile.
+orjson decides what is JSON (UTF-8, no NaN or Infinity, no lone surrogates). It silently keeps the last of duplicate
+keys, which RFC 8259 section 4 leaves undefined, and silently turns integers beyond 64 bits into floats. Both are
+refused here, by checks that are cheap at any size: a body that orjson writes back unchanged contains neither; otherwise
+the members of all objects are counted before and after. Nothing here runs Python code per value: it would block the
+event loop.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ INTEGER_MIN: Final = -(1 << 63)
 INTEGER_MAX: Final = (1 << 64) - 1
 
 KEYS_NAMED_BYTES_MAX: Final = 64 << 10
-"""Up to this size, a refusal names the duplicate key; to find it takes a slow parse."""
+"""Up to this size, a refusal names the duplicate key; finding it takes a slow parse."""
 
 _WHITE_SPACE: Final = b" \t\r\n"
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -57,7 +58,7 @@ def convert(value: dict[str, Any], kind: type[S]) -> S:
 
 
 def check_field_names(document: dict[str, Any]) -> None:
-    """Refuse top-level names that are kept for the store's own use. Raises `Problem`."""
+    """Refuse top-level names that are reserved for the store. Raises `Problem`."""
     for name in document:
         if name[:1] == "_":
             raise Problem("reserved_field", f"top-level names beginning with '_' are reserved: {quoted(name)}")
@@ -70,33 +71,35 @@ def _parse(body: bytes, depth_max: int) -> tuple[dict[str, Any], bytes]:
         _refuse_malformed(error, depth_max)
     if type(value) is not dict:
         raise Problem("not_an_object", 'the body must be a JSON object, like {"name": "ada"}')
+    # An upper bound first: few bodies have so many brackets that their real depth must be computed.
     if body.count(b"{") + body.count(b"[") > depth_max:
         _check_depth(body, depth_max)
     compact = orjson.dumps(value)
-    # Leaving out white space, inside texts too, changes no sequence of tokens into another one that occurs in JSON.
+    # White space is removed from both, inside strings too: in valid JSON it separates no two tokens that could be read
+    # as one, so what is equal without it has the same tokens.
     if compact != body and compact.translate(None, _WHITE_SPACE) != body.translate(None, _WHITE_SPACE):
         _check_rewritten(body, compact)
     return value, compact
 
 
 def _check_depth(body: bytes, depth_max: int) -> None:
-    brackets = _without_texts(body).translate(None, _NOT_BRACKETS)
+    brackets = _without_strings(body).translate(None, _NOT_BRACKETS)
     if max(accumulate(map(_STEPS.__getitem__, brackets))) > depth_max:
         raise _too_deep(depth_max)
 
 
 def _check_rewritten(body: bytes, compact: bytes) -> None:
-    """Refuse what orjson changed silently when it made `compact` of `body`."""
-    tokens = _without_texts(body)
+    """Refuse what orjson changed silently when it turned `body` into `compact`."""
+    tokens = _without_strings(body)
     for number in _LONG_NUMBER.findall(tokens):
         if number.lstrip(b"-").isdigit():
             _check_integer(number.decode())
-    if tokens.count(b":") != _without_texts(compact).count(b":"):
+    if tokens.count(b":") != _without_strings(compact).count(b":"):
         raise _duplicate_key(body)
 
 
-def _without_texts(body: bytes) -> bytes:
-    """Return valid JSON without its strings, so that every bracket, colon and digit left is a token's."""
+def _without_strings(body: bytes) -> bytes:
+    """Return valid JSON without its strings, so that every bracket, colon and digit left belongs to a token."""
     return _STRING.sub(b"", body)
 
 

@@ -1,10 +1,12 @@
-"""What things may be called, and how a name is read from a path.
+"""Names: which are allowed, and how a name is decoded from a path.
 
 Rules
 - collections and buckets: 1-63 of `a-z`, `0-9`, `_` and `-`, beginning with a letter or digit;
 - document ids and raw keys: 1 to `key_bytes_max` bytes of UTF-8 without control characters. No part between slashes
-  may be "." or "..", because HTTP clients rewrite such paths before they send them.
-A document id may contain "/" only as `%2F`; a raw key may contain it as it is.
+  may be "." or "..", because HTTP clients remove such segments before they send a path (RFC 3986 5.2.4).
+A document id may contain "/" only as `%2F`; a raw key may contain it literally.
+
+They are checked here and not at the store's door, because a request with a bad name is refused BEFORE its body is read.
 """
 
 from __future__ import annotations
@@ -17,42 +19,42 @@ from collectionstore_node.api.http.problems import Problem
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]{0,255}")
-"""Path text that stands for itself and breaks no rule: at most 256 bytes, no leading dot."""
+"""Path text that needs no decoding and breaks no rule: at most 256 bytes, no leading dot. The hot path."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def quoted(text: str) -> str:
-    """Return `text` as it may appear in a message: ASCII, in quotes, at most 64 characters of it."""
+    """Return `text` as it may appear in a message: ASCII, in quotes, truncated to 64 characters."""
     return ascii(text if len(text) <= 64 else text[:64] + "...")
 
 
 def collection_name(text: str) -> str:
-    """Return `text` if a collection may be called that. Raises `Problem`."""
+    """Return `text` if it is a valid collection name. Raises `Problem`."""
     return _checked_name(text, "collection")
 
 
 def bucket_name(text: str) -> str:
-    """Return `text` if a bucket may be called that. Raises `Problem`."""
+    """Return `text` if it is a valid bucket name. Raises `Problem`."""
     return _checked_name(text, "bucket")
 
 
 def document_id(raw: str, bytes_max: int) -> str:
-    """Return the document id that the path text `raw` stands for. Raises `Problem`."""
+    """Return the document id that the path text `raw` encodes. Raises `Problem`."""
     if _PLAIN.fullmatch(raw):
         return raw
     return check_key(_decoded(raw), bytes_max, "document id")
 
 
 def key_name(raw: str, bytes_max: int) -> str:
-    """Return the raw key that the path text `raw` stands for. Raises `Problem`."""
+    """Return the raw key that the path text `raw` encodes. Raises `Problem`."""
     if _PLAIN.fullmatch(raw):
         return raw
     return check_key(_decoded(raw), bytes_max, "key")
 
 
 def check_key(text: str, bytes_max: int, what: str) -> str:
-    """Return `text` if it may be a document id or a raw key. Raises `Problem`."""
+    """Return `text` if it is a valid document id or raw key; `what` names it in messages. Raises `Problem`."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -86,7 +88,8 @@ def _decoded(raw: str) -> str:
     if _BAD_ESCAPE.search(raw):
         raise Problem("invalid_name", "'%' in a path must be followed by two hexadecimal digits; write it as %25")
     try:
-        # The server hands over bytes that are not UTF-8 as surrogates; strict decoding refuses them here.
+        # aiohttp decodes the target with surrogateescape: bytes that are not UTF-8 arrive as surrogates, and strict
+        # decoding refuses them here.
         return unquote_to_bytes(raw.encode(errors="surrogateescape")).decode()
     except UnicodeDecodeError:
         raise Problem("invalid_name", "the path is not valid UTF-8 after percent-decoding") from None

@@ -159,7 +159,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 async def test_node_without_a_certificate_lives_and_says_what_it_waits_for(node: Node) -> None:
     """Nothing of it is open to clients or members before it can prove who it is."""
     await node.start()
-    waiting = await node.until("/readyz", says("trust.crt is not there yet"))
+    waiting = await node.until("/readyz", says("trust.crt does not exist yet"))
     assert (waiting.status, waiting.body["code"], waiting.body["retryable"]) == (503, "not_ready", True)
     assert (await node.until("/livez", lambda one: one.status > 0)).body == {"alive": True}
     (node.folder / "trust.crt").write_bytes(node.authority.pem)

@@ -131,7 +131,7 @@ async def test_valid_pair_is_used_without_asking_anybody(server: FakeApiServer, 
         pytest.param("expired", "has expired", id="expired"),
         pytest.param("early", "not valid yet", id="not-valid-yet"),
         pytest.param("other key", "belongs to another key", id="of-another-key"),
-        pytest.param("garbage", "no PEM", id="garbage"),
+        pytest.param("garbage", "not the PEM it should be", id="garbage"),
     ],
 )
 def test_pair_that_does_not_fit_is_refused_and_nothing_changes(tmp_path: Path, damage: str, reason: str) -> None:
