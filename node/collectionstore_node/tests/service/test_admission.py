@@ -72,15 +72,9 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.transfer_leadership(TransferLeadership(NodeId(2)), timeout_s=1),
     ),
 ]
-NOT_OPERATIONS = {"enter", "leave", "inflight", "limits"} | {
-    "revision",
-    "is_leader",
-    "leader",
-    "status",
-    "inspect",
-    "check_ready",
-}
-"""Admission itself, and the facts of a node that probes read whatever the load."""
+ADMISSION = {"enter", "leave", "inflight", "limits"}
+FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
+"""What probes read of a node, whatever the load."""
 
 
 class Refused(Exception):
@@ -107,10 +101,10 @@ class Untouchable:
 
 
 def test_every_public_method_is_an_operation_or_a_fact() -> None:
-    """A new method of the store must be put into one of the two lists, and so be tested here."""
+    """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {name for name in dir(Store) if not name.startswith("_")}
 
-    assert public == {name for name, _, _ in OPERATIONS} | NOT_OPERATIONS
+    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | FACTS
 
 
 @pytest.mark.parametrize(
