@@ -91,7 +91,7 @@ class KeyPairFiles:
             raise Unusable("no trusted authority has signed the certificate")
         found = _identities(certificate)
         if found != [self._identity]:
-            raise Unusable(f"the certificate is for {', '.join(found) or 'nobody'}, this node is {self._identity}")
+            raise Unusable(f"the certificate is for {', '.join(found) or 'no URI'}, this node is {self._identity}")
         begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
         if now >= end:
             raise Unusable("the certificate has expired")

@@ -80,7 +80,7 @@ class Dispatcher:
         except Exception as error:  # the boundary: everything becomes an answer
             answer = self.refuse(request, error)
         except BaseException:
-            # Cancelled: the client closed the connection, or the node stops. There is nobody to answer.
+            # Cancelled: the client disconnected, or the node stops; no answer can be sent.
             if traced is not None:
                 traced.abandoned()
             raise

@@ -1,4 +1,4 @@
-"""A client port served from memory, and clients for it: one that speaks HTTP, one that sends what it is told."""
+"""A client port served from memory, and clients for it: one that speaks HTTP, one that sends raw bytes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _render(accept: str) -> tuple[bytes, str]:
 
 @pytest.fixture
 def trace() -> TraceRequest | None:
-    """What begins the spans of requests; tests of traces put theirs here."""
+    """Starts the spans of requests; overridden by the tests of traces."""
     return None
 
 

@@ -164,7 +164,7 @@ class MemoryReplica:
 
 
 class RecordedMetrics:
-    """Implements `api.HttpMetrics` by keeping everything."""
+    """Implements `api.HttpMetrics` by recording everything."""
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, str, int]] = []
@@ -212,7 +212,7 @@ class RecordedRoute:
 
 
 class Admins:
-    """Who may change the cluster: everybody, or nobody."""
+    """Authorizes every client to change the cluster, or none."""
 
     def __init__(self) -> None:
         self.allowed = True

@@ -1,4 +1,4 @@
-"""docs/api.md says what the code does."""
+"""docs/api.md describes what the code does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_limits_are_as_written() -> None:
 
 
 def test_every_exception_of_the_node_is_a_problem() -> None:
-    """Those of `errors` by their own code or their parent's; what other parts keep to themselves is our mistake."""
+    """Those of `errors` by their own code or their parent's; any other exception is an internal error."""
     for kind in (errors.NotNow, errors.Fatal, errors.OutcomeUnknown):
         for error in (kind, *kind.__subclasses__()):
             code = problem_of(error("x") if error is not errors.NotLeader else error(), safe_to_repeat=False).code
@@ -88,7 +88,7 @@ def _command_and_output(example: str) -> tuple[list[str], list[str]]:
 
 
 def _curl(words: list[str]) -> tuple[str, str, bytes | None, dict[str, str]]:
-    """Understand as much of curl's command line as the examples use."""
+    """Parse the part of curl's command line that the examples use."""
     assert words[0] == "curl"
     method, target, body, headers = "GET", "", None, {}
     arguments = iter(words[1:])

@@ -1,4 +1,4 @@
-"""Cursors: opaque, bound to their listing, and nothing else is taken for one."""
+"""Cursors: opaque, bound to their list, and no other text is accepted as one."""
 
 from __future__ import annotations
 

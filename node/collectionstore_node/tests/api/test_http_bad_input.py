@@ -1,4 +1,4 @@
-"""Every way to ask wrongly has its status and code, and nothing of it is proposed."""
+"""Every invalid request has its status and code, and none is proposed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "code"), BODIES)
-async def test_a_doubtful_document_is_400(people: Client, replica: MemoryReplica, body: bytes, code: str) -> None:
+async def test_an_invalid_document_is_400(people: Client, replica: MemoryReplica, body: bytes, code: str) -> None:
     before = len(replica.proposed)
 
     reply = await people.send("PUT", ADA, body, JSON)
@@ -54,7 +54,7 @@ async def test_a_doubtful_document_is_400(people: Client, replica: MemoryReplica
     assert len(replica.proposed) == before
 
 
-async def test_a_malformed_document_is_told_where(people: Client) -> None:
+async def test_a_malformed_document_is_refused_with_its_position(people: Client) -> None:
     fields = (await people.send("PUT", ADA, b'{"a": 1,\n "b": NaN}', JSON)).problem(400, "malformed_json")
 
     assert (fields["line"], fields["column"]) == (2, 7)
@@ -70,7 +70,7 @@ async def test_a_document_of_another_type_is_415(people: Client, content_type: s
 
 
 async def test_a_document_without_a_type_is_415(people: Client) -> None:
-    """A page of another origin may send a request without a type unasked, but not one with application/json."""
+    """A page of another origin can send a request without a type without a CORS preflight, but not application/json."""
     (await people.send("PUT", ADA, b"{}")).problem(415, "unsupported_content_type")
 
 
@@ -128,7 +128,7 @@ async def test_a_document_is_limited_as_it_is_stored_too(people: Client, replica
 
 
 async def test_the_deepest_document_fits(people: Client) -> None:
-    """The limit counts nesting, not brackets: also brackets in texts and side by side."""
+    """The limit counts nesting, not brackets in strings or side by side."""
     deepest = b'{"a":' + b"[" * 99 + b"]" * 99 + b"}"
     wide = b'{"a":[' + b",".join([b"{}"] * 500) + b'],"b":"' + b"[" * 500 + b'\\""}'
 
@@ -239,7 +239,7 @@ async def test_a_bad_header_is_400(people: Client, headers: dict[str, str], code
 
 
 @pytest.mark.parametrize("content_type", ["nothing", "/x", "a/", "é/x", "a/" + "b" * 254])
-async def test_a_content_type_that_could_not_be_given_back_is_400(client: Client, content_type: str) -> None:
+async def test_a_content_type_that_cannot_be_sent_in_a_response_is_400(client: Client, content_type: str) -> None:
     (await client.send("PUT", KEY, b"x", {"Content-Type": content_type})).problem(400, "invalid_header")
 
 
@@ -280,7 +280,7 @@ async def test_a_long_header_is_431(client: Client) -> None:
 
 
 async def test_messages_do_not_quote_values(people: Client) -> None:
-    """What is in a document may be secret; names of fields may be told, values not."""
+    """The content of a document may be secret: field names may appear, values must not."""
     for body in (b'{"a":"secret",}', b'{"a":"secret","a":"secret"}', b'{"_x":"secret"}', b'["secret"]'):
         assert b"secret" not in (await people.send("PUT", ADA, body, JSON)).body
     reply = await people.post("/api/v1/transactions", {"then": [{"op": "get", "collection": {"x": "secret"}}]})

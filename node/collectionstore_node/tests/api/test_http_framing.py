@@ -1,4 +1,4 @@
-"""HTTP as bytes: what aiohttp's client would never send, and what happens to the connection afterwards."""
+"""HTTP as bytes: requests that aiohttp's client cannot send, and the state of the connection afterwards."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ async def test_an_upgrade_is_ignored(raw: RawClient) -> None:
 
 
 async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
-    """A write that is under way when the server stops is still answered."""
+    """A write that is in flight when the server stops is still answered."""
     server = make_client_server(
         Store(replica, STORE_LIMITS),
         LIMITS,

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is never a 500, and never anything but ours."""
+"""No input leads to a 500, or to an answer that is not one of the API's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def any_value(random: Random, depth: int) -> object:
 
 
 def any_step(random: Random) -> dict[str, object]:
-    """Return an operation or a guard that makes sense as often as not."""
+    """Return an operation or a guard; about half of them are valid."""
     step: dict[str, object] = {}
     step |= random.choice([{"collection": "people", "id": "a"}, {"bucket": "b", "key": "k"}])
     step |= random.choice([{"op": "get"}, {"op": "delete"}, {"op": "put", "document": {}}, {"op": "put", "value": ""}])
@@ -161,7 +161,7 @@ def served() -> Iterator[Served]:
 
 
 def check(served: Served, answer: bytes) -> None:
-    """Check that nothing went wrong in here, and that errors are told as problems."""
+    """Check that the server did not fail, and that errors are problem details."""
     assert 500 not in [status for _, _, status in served.metrics.finished]
     answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     if answer:

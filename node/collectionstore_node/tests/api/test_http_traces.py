@@ -1,4 +1,4 @@
-"""The spans of requests: what they say, what they never say, and that none outlives its request."""
+"""The spans of requests: their attributes, what they never contain, and that each ends with its request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def the_span(recorded: Recorded) -> Callable[[], ReadableSpan]:
     return find
 
 
-async def test_a_sampled_request_says_what_the_conventions_ask_and_nothing_of_its_content(
+async def test_a_sampled_request_has_the_conventional_attributes_and_no_content(
     people: Client, the_span: Callable[[], ReadableSpan]
 ) -> None:
     body = b'{"name":"secret name"}'

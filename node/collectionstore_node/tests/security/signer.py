@@ -1,4 +1,4 @@
-"""An API server that knows only signing requests, and the operator that signs them, both in memory."""
+"""An API server that serves signing requests only, and the operator that signs them, both in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client port's certificate changes under a running node, and only the operator's certificate is the operator's."""
+"""The client port's certificate is reloaded while the node runs; only the operator's certificate is authorized."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_new_handshakes_get_the_renewed_certificate(tmp_path: Path) -> Non
     assert tls.not_after == x509.load_der_x509_certificate(renewed).not_valid_after_utc
 
 
-async def test_files_that_do_not_fit_together_leave_the_old_in_use(tmp_path: Path) -> None:
+async def test_files_that_do_not_match_leave_the_old_in_use(tmp_path: Path) -> None:
     authority = Authority()
     authority.issue(tmp_path / "node", "demo-0")
     tls = ClientTls(tmp_path / "node")
@@ -73,7 +73,7 @@ async def test_files_that_do_not_fit_together_leave_the_old_in_use(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "operator"), [("operator", True), ("demo-0", False), (None, False)], ids=["operator", "member", "nobody"]
 )
-async def test_only_the_operators_certificate_is_the_operators(
+async def test_only_the_operators_certificate_is_authorized(
     tmp_path: Path, name: str | None, *, operator: bool
 ) -> None:
     authority = Authority()

@@ -1,4 +1,4 @@
-"""A whole node that gets its certificate from Kubernetes: what it answers while it waits, and what it starts with."""
+"""A whole node that enrols with Kubernetes: what its probes answer meanwhile, and when it starts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answer:
 
 
 class Node:
-    """One node as a process, with an API server that knows only signing requests."""
+    """One node as a process, with an API server that serves signing requests only."""
 
     def __init__(self, folder: Path, server: FakeApiServer, api_url: str) -> None:
         self.folder = folder
@@ -115,7 +115,7 @@ class Node:
 
 
 def says(words: str) -> Callable[[Answer], bool]:
-    """Return whether an answer explains itself with these words."""
+    """Return whether an answer contains these words as its reason."""
     return lambda one: words in one.body.get("detail", "")
 
 
@@ -156,8 +156,8 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     await server.stop()
 
 
-async def test_node_without_a_certificate_lives_and_says_what_it_waits_for(node: Node) -> None:
-    """Nothing of it is open to clients or members before it can prove who it is."""
+async def test_node_without_a_certificate_is_alive_and_reports_what_it_waits_for(node: Node) -> None:
+    """It serves neither clients nor members before it has a certificate."""
     await node.start()
     waiting = await node.until("/readyz", says("trust.crt does not exist yet"))
     assert (waiting.status, waiting.body["code"], waiting.body["retryable"]) == (503, "not_ready", True)
@@ -175,7 +175,7 @@ async def test_node_without_a_certificate_lives_and_says_what_it_waits_for(node:
 
 
 async def test_node_with_a_valid_pair_starts_without_kubernetes(node: Node) -> None:
-    """What restarts a pod must not need the operator, nor the API server."""
+    """A pod must restart without the operator and the API server."""
     (node.folder / "trust.crt").write_bytes(node.authority.pem)
     await node.start()
     await node.sign()
@@ -192,8 +192,8 @@ async def test_node_with_a_valid_pair_starts_without_kubernetes(node: Node) -> N
     assert "certificate.wanted" not in log
 
 
-async def test_node_that_waits_ends_when_it_is_told_to(node: Node) -> None:
-    """A pod that is deleted before its first certificate is gone at once."""
+async def test_node_that_waits_stops_on_sigterm(node: Node) -> None:
+    """A pod that is deleted before its first certificate stops at once."""
     (node.folder / "trust.crt").write_bytes(node.authority.pem)
     await node.start()
     await asyncio.wait_for(node.server.created.wait(), DEADLINE_S)
@@ -201,7 +201,7 @@ async def test_node_that_waits_ends_when_it_is_told_to(node: Node) -> None:
 
 
 async def test_node_without_a_service_account_is_refused(node: Node) -> None:
-    """No time will cure it, so it does not wait; the exit code is that of a wrong setting."""
+    """Waiting cannot help, so it exits, with the code of an invalid setting."""
     (node.folder / "trust.crt").write_bytes(node.authority.pem)
     (node.folder / "account" / "ca.crt").unlink()
     await node.start()
@@ -210,8 +210,8 @@ async def test_node_without_a_service_account_is_refused(node: Node) -> None:
     assert "account/ca.crt: No such file" in log
 
 
-async def test_node_that_cannot_keep_its_key_is_refused_as_a_broken_disk(node: Node) -> None:
-    """The volume is there and cannot be written: exit code 74, and the log says which folder."""
+async def test_node_that_cannot_store_its_key_exits_as_for_a_failed_disk(node: Node) -> None:
+    """The volume exists and cannot be written: exit code 74, and the log names the folder."""
     (node.folder / "trust.crt").write_bytes(node.authority.pem)
     (node.folder / "tls").write_text("a file where the folder should be")
     await node.start()

@@ -1,4 +1,4 @@
-"""A node gets its certificate through signing requests: what it uses, what it refuses, what it waits for."""
+"""A node obtains its certificate through signing requests: what it uses, what it refuses, what it waits for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW = BEGIN.timestamp() + DAY_S
 
 
 class Clock:
-    """Wall time that passes only while somebody sleeps."""
+    """Wall time that passes only during sleeps."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -75,7 +75,7 @@ def sign_all(server: FakeApiServer, authority: Authority, identity: str = IDENTI
     return sign
 
 
-async def test_first_certificate_is_asked_for_and_stored(server: FakeApiServer, pod: Pod) -> None:
+async def test_first_certificate_is_requested_and_stored(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     pod.clock.wake = sign_all(server, authority)
@@ -112,7 +112,7 @@ async def test_key_never_leaves_the_pod(server: FakeApiServer, pod: Pod) -> None
     assert str(number).encode() not in everything
 
 
-async def test_valid_pair_is_used_without_asking_anybody(server: FakeApiServer, pod: Pod) -> None:
+async def test_valid_pair_is_used_without_a_request(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     key = make_key("demo-0")
@@ -134,7 +134,7 @@ async def test_valid_pair_is_used_without_asking_anybody(server: FakeApiServer, 
         pytest.param("garbage", "not the PEM it should be", id="garbage"),
     ],
 )
-def test_pair_that_does_not_fit_is_refused_and_nothing_changes(tmp_path: Path, damage: str, reason: str) -> None:
+def test_pair_that_does_not_verify_is_refused_and_nothing_changes(tmp_path: Path, damage: str, reason: str) -> None:
     authority, key = Authority(), make_key("demo-0")
     files = KeyPairFiles(tmp_path, IDENTITY)
     good = authority.sign(key.request_pem, IDENTITY)
@@ -179,7 +179,7 @@ async def test_trusted_authorities_are_waited_for(server: FakeApiServer, pod: Po
     assert pod.clock.slept[:3] == [0.25, 0.5, 1.0]
 
 
-async def test_denied_request_is_told_and_asked_anew_with_another_key(server: FakeApiServer, pod: Pod) -> None:
+async def test_denied_request_is_reported_and_repeated_with_another_key(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
 
@@ -198,7 +198,7 @@ async def test_denied_request_is_told_and_asked_anew_with_another_key(server: Fa
     assert [line["reason"] for line in refused] == ["NotAMember: the pod demo-0 has another uid"]
 
 
-async def test_certificate_for_somebody_else_is_not_stored(server: FakeApiServer, pod: Pod) -> None:
+async def test_certificate_of_another_identity_is_not_stored(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
 
@@ -213,7 +213,7 @@ async def test_certificate_for_somebody_else_is_not_stored(server: FakeApiServer
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_errors_of_the_api_server_are_retried_and_said(server: FakeApiServer, pod: Pod, status: int) -> None:
+async def test_errors_of_the_api_server_are_retried_and_reported(server: FakeApiServer, pod: Pod, status: int) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     answers = iter([status] * 4)
@@ -233,8 +233,8 @@ async def test_errors_of_the_api_server_are_retried_and_said(server: FakeApiServ
     assert not any("first" in reason for reason in reasons), "the token is in the log"
 
 
-async def test_request_that_was_created_unnoticed_is_used(server: FakeApiServer, pod: Pod) -> None:
-    """The first answer is lost after the object was made: the second try meets its own request."""
+async def test_request_whose_creation_was_not_acknowledged_is_used(server: FakeApiServer, pod: Pod) -> None:
+    """The first response is lost after the object was created: the second try finds its own request."""
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     lost = iter([True])
@@ -252,7 +252,7 @@ async def test_request_that_was_created_unnoticed_is_used(server: FakeApiServer,
     assert len(server.objects) == 1
 
 
-async def test_request_that_was_removed_is_made_anew(server: FakeApiServer, pod: Pod) -> None:
+async def test_request_that_was_deleted_is_created_again(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     removed: list[str] = []
@@ -270,7 +270,7 @@ async def test_request_that_was_removed_is_made_anew(server: FakeApiServer, pod:
     assert removed[0] not in server.objects
 
 
-async def test_token_is_read_anew_for_every_call(server: FakeApiServer, pod: Pod, tmp_path: Path) -> None:
+async def test_token_is_read_for_every_call(server: FakeApiServer, pod: Pod, tmp_path: Path) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
 
@@ -284,7 +284,7 @@ async def test_token_is_read_anew_for_every_call(server: FakeApiServer, pod: Pod
     assert server.tokens[-1] == "Bearer second"
 
 
-async def test_pair_is_renewed_after_two_thirds_of_its_life(server: FakeApiServer, pod: Pod) -> None:
+async def test_pair_is_renewed_after_two_thirds_of_its_lifetime(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     key = make_key("demo-0")
@@ -320,7 +320,7 @@ async def test_new_authorities_reach_the_transport_without_a_new_certificate(ser
     assert not server.objects
 
 
-async def test_volume_that_cannot_be_written_does_not_end_a_running_node(server: FakeApiServer, pod: Pod) -> None:
+async def test_volume_that_cannot_be_written_does_not_stop_a_running_node(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
     pod.folder.write_text("a file where the folder should be")
