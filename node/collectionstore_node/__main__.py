@@ -11,9 +11,9 @@ import uvloop
 
 from collectionstore_node import __version__
 from collectionstore_node.app import run
-from collectionstore_node.enrolment import CredentialsUnusable
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
-from collectionstore_node.listening import AddressTaken
+from collectionstore_node.lifecycle import AddressInUse
+from collectionstore_node.security import CredentialsUnusable
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
 from collectionstore_telemetry import logs
 from collectionstore_telemetry.logs import LogLevels
@@ -62,7 +62,7 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     except CredentialsUnusable as error:
         log.error("node.refused", reason=str(error))
         return EXIT_USAGE
-    except AddressTaken as error:
+    except AddressInUse as error:
         log.error("node.refused", reason=str(error))
         return EXIT_ADDRESS_TAKEN
     except StorageFailed as error:

@@ -2,6 +2,7 @@
 
 NodeError
 ├── InvalidRequest            the caller's fault: say what is wrong, where, and what is allowed (4xx)
+│   └── TooLarge              a document or value is over its limit in bytes (413)
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
 │   ├── Overloaded            a bounded queue is full
@@ -30,6 +31,14 @@ class InvalidRequest(NodeError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class TooLarge(InvalidRequest):
+    """A document or value has more than `limit_bytes` bytes."""
+
+    def __init__(self, detail: str, *, limit_bytes: int) -> None:
+        super().__init__("too_large", detail)
+        self.limit_bytes = limit_bytes
 
 
 class NotNow(NodeError):
