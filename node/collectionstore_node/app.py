@@ -42,9 +42,9 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
-    driver_settings,
     peer_security,
     process_facts,
+    replica_settings,
     slow_thresholds,
     transport_identity,
 )
@@ -170,7 +170,7 @@ async def start(
     # local member -> handler -> transport -> driver -> replica -> servers.
     observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
-    local = LocalMember(storage, driver_settings(settings), series, clocks, observer)
+    local = LocalMember(storage, replica_settings(settings), series, clocks, observer)
     stack.callback(local.close)
     transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
