@@ -79,7 +79,7 @@ TOTALS: Final = Row(
 )
 
 TABLE: Final = Row(
-    "Clusters",
+    "All clusters",
     (
         grid(
             "Clusters",
