@@ -47,7 +47,7 @@ class Recorded:
             case Standing() if line.at >= self.standing.at:
                 self.standing = line
             case Standing():
-                pass  # told before
+                pass  # already reported
             case Started():
                 self.started = line
             case Unreached(reason):
@@ -62,7 +62,7 @@ class Recorded:
         """Every operation, in the order in which they began."""
         return sorted(self.operations.values(), key=lambda one: one.invoked)
 
-    def ailment(self) -> str:
+    def problem(self) -> str:
         """Return what has gone wrong with the clients themselves, or with an answer; empty when nothing has."""
         if self.broken:
             return f"an answer that the API does not allow: {self.broken}"
@@ -70,7 +70,7 @@ class Recorded:
 
     def faults(self) -> list[str]:
         """Return everything that is wrong with the whole history; empty when every promise was kept."""
-        found = [self.ailment()] if self.ailment() else []
+        found = [self.problem()] if self.problem() else []
         if self.ended is None:
             return [*found, f"the clients did not end; {self.unreached or 'they said nothing of why'}"]
         if self.ended.operations != len(self.operations):
