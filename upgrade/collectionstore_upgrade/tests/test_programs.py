@@ -50,7 +50,11 @@ def test_choice_for_all_replaces_single_ones(programs: Programs) -> None:
 def test_version_of_a_process_is_told_by_its_interpreter(programs: Programs) -> None:
     """Both environments may link to one interpreter, so the path that it was started by decides."""
     ours = Programs(programs.folder, programs.older, Path(sys.executable))
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # Popen may return during execve, when /proc has no command line yet.
+        assert process.stdout is not None
+        process.stdout.readline()
         assert ours.running(process.pid) is Version.TODAY
         assert programs.running(process.pid) is None
         process.communicate(b"\n")
