@@ -23,7 +23,7 @@ DISK: Final = Row(
     (
         graph(
             "fsync of the log, p99",
-            "Time to make appended entries and the tail marker durable. A disk above 250 ms for long is unsuitable.",
+            "Time to sync appended entries, or a new term or vote. A disk above 250 ms for long is unsuitable.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_wal_fsync_duration_seconds", "instance"), _EACH),
             log=True,
@@ -90,7 +90,7 @@ WRITES: Final = Row(
         ),
         graph(
             "fsync of the tail marker, p99",
-            "The tail marker detects a disk that lost its latest writes. It is synced with the log.",
+            "The tail marker detects a log that lost its end. It is synced after the log.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_witness_sync_duration_seconds", "instance"), _EACH),
             log=True,
