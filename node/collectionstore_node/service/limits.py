@@ -79,9 +79,9 @@ def _check_transaction(transaction: Transaction, limits: StoreLimits) -> None:
     _check_steps("then", then, limits)
     _check_steps("else", otherwise, limits)
     # The state machine refuses these too, but only after they took a place in the log.
-    objection = invalid_reason(transaction)
-    if objection is not None:
-        raise InvalidRequest("invalid_body", objection.replace("otherwise", "else", 1))
+    reason = invalid_reason(transaction)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
 
 
 def _check_steps(branch: str, steps: Sequence[TransactionStep], limits: StoreLimits) -> None:

@@ -115,7 +115,7 @@ async def test_a_transaction_that_writes_a_target_twice_takes_no_place_in_the_lo
     twice = (Put(KEY, b"1"), Put(KEY, b"2"))
     before = len(replica.proposed)
 
-    with pytest.raises(InvalidRequest, match=f"{branch} 1: its target is written twice") as refused:
+    with pytest.raises(InvalidRequest, match=f"{branch} 1: the target is written twice in this branch") as refused:
         await people.transact(
             Transaction(then=twice) if branch == "then" else Transaction(otherwise=twice), key=None, timeout_s=1
         )
