@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -56,6 +56,12 @@ def read_claim(
         not_expandable_reason=_cannot_grow(claim, classes or {}),
         resize_status=_growing(claim),
     )
+
+
+def cluster_ids(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return every cluster ID that is stamped on these claims, sorted; also on one that is being deleted."""
+    stamps = {(claim["metadata"].get("annotations") or {}).get(labels.CLUSTER_ID, "") for claim in found}
+    return tuple(sorted(stamps - {""}))
 
 
 def leaves(claim: Mapping[str, Any] | None) -> bool:

@@ -243,6 +243,14 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     pod_uid: str
 
 
+class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the status published last says of the cluster's identity; used only when the record is missing."""
+
+    cluster_id: str = ""
+    initialized: bool = False
+    bootstrap_node: NodeId = ""
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything seen in one look, and what earlier looks recorded."""
 
@@ -252,11 +260,22 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Recorded once by `EstablishIdentity`, before anything starts; empty before."""
     initialized: bool = False
     """Latched: the cluster has had data. Never cleared."""
+    initialized_recorded: bool = False
+    """Whether `initialized` is recorded durably; until then only the answers of nodes say so."""
     bootstrap_node: NodeId = ""
     """The incarnation that `Bootstrap` was decided for, recorded BEFORE it was called."""
+    finalizer: bool | None = None
+    """Whether the resource has our finalizer; None where resources have none (local)."""
+    published: PublishedIdentity = PublishedIdentity()
+    volume_cluster_ids: tuple[str, ...] = ()
+    """Every cluster ID that is stamped on a volume of the cluster's name, sorted. More than one is a fault."""
+    stamps_volumes: bool = False
+    """Whether `Volume.node_id` is a stamp to be kept up to date; False where it is read from the disk (local)."""
     epoch: int = 0
     """The fencing epoch this operator holds; nodes refuse membership changes with a lower one."""
     workload: Workload | Absent | Unknown = ABSENT
+    idle: tuple[int, ...] = ()
+    """Ordinals that the workload includes and that nothing will start; always empty where a controller does."""
     slots: tuple[Slot, ...] = ()
     """Every ordinal of which a pod or volume exists or is wanted by the workload, ascending."""
     objects: tuple[AppliedObject, ...] | None = None
@@ -265,6 +284,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The namespace is being deleted: nothing can be made in it any more."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
+    authority_published: bool | None = None
+    """Whether pods can mount the current authority as their trust anchor; None where they read it elsewhere (local)."""
     requests: tuple[SigningRequest, ...] | None = None
     """What nodes ask to be signed; None where the runtime makes their keys and certificates itself."""
 

@@ -1,83 +1,95 @@
-"""What to do now, and what remains: (desired, observed) -> Plan. Pure.
+"""What to do now, and what remains: Assessment -> Plan. Pure.
 
 Order of the parts is order of urgency: what everything else needs, then repair, then growth and shrinking, then the
 rollout of new settings. Each part proposes on its own grounds; here it is decided how much of it happens in one round:
 at most one action that disturbs, or that touches the membership, since its outcome must be seen before the next.
 
-Nothing at all is done while the resource is paused, or after another operator has taken over.
+Two kinds of proposals differ in what can hold them back:
+- upkeep: the finalizer, records of what was seen, processes that the workload includes. Only a namespace that is being
+  deleted holds it back, since nothing can be created there;
+- changes of the cluster. They are held back also while the resource is paused, and by another operator's epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collectionstore_operator import manifests
-from collectionstore_operator.model import quorum
 from collectionstore_operator.model.actions import (
     Action,
     AddLearners,
-    ApplyObject,
-    DeleteObject,
-    EnsureWorkload,
-    EstablishIdentity,
     Plan,
     Proposal,
-    RetireVolume,
-    SignRequest,
     Step,
     disruptive,
     postpone,
     postponed,
-    propose,
 )
-from collectionstore_operator.model.assessment import (
-    Assessment,
-    MemberView,
-    assess,
-    change_blocked_by,
-    fenced_reason,
-    is_serving,
-    replaced_members,
+from collectionstore_operator.model.assessment import Assessment, fenced_reason
+from collectionstore_operator.model.observed import Workload
+from collectionstore_operator.planning import (
+    certificates,
+    finalizer,
+    identity,
+    leadership,
+    membership,
+    objects,
+    records,
+    rollout,
+    teardown,
+    volume_expansion,
+    volumes,
+    workload,
 )
-from collectionstore_operator.model.observed import Absent, Observed, Unknown, Volume, Workload
-from collectionstore_operator.planning import certificates, membership, rollout, volume_expansion, volumes, workload
-from collectionstore_operator.resource.desired import Desired
 
 
-def plan(desired: Desired, observed: Observed) -> Plan:
+def plan(assessment: Assessment) -> Plan:
     """Return the actions to perform now, in order, and every step that remains with what it waits for."""
-    assessment = assess(desired, observed)
-    blocker = fenced_reason(observed) or ("spec.paused is true" if desired.spec.paused else _leaving(desired, observed))
-    proposals = tuple(_proposals(assessment))
-    if blocker:
-        proposals = tuple(postponed(proposal, blocker) for proposal in proposals)
-    return _schedule(proposals)
+    desired, observed = assessment.desired, assessment.observed
+    if desired.deleting and observed.namespace_terminating:
+        return _schedule(finalizer.release_with_namespace(assessment))
+    namespace = f"the namespace {desired.namespace} is terminating" if observed.namespace_terminating else ""
+    blocker = fenced_reason(observed) or ("spec.paused is true" if desired.spec.paused else "") or namespace
+    upkeep = _held_back(_upkeep(assessment), namespace)
+    changes = _held_back(_changes(assessment), blocker)
+    remaining = (*upkeep, *changes)
+    # LAST, and only when nothing remains, also nothing that is held back: it is what lets the resource go.
+    return _schedule((*remaining, *finalizer.release(assessment, remaining)))
 
 
-def _leaving(desired: Desired, observed: Observed) -> str:
-    """Return why nothing can be made any more; what is being taken down is taken down all the same."""
-    if not observed.namespace_terminating or (desired.deleting and not desired.spec.deletion_protection):
-        return ""
-    return f"the namespace {desired.namespace} is terminating"
+def _held_back(proposals: Iterable[Proposal], blocker: str) -> tuple[Proposal, ...]:
+    return tuple(postponed(one, blocker) if blocker else one for one in proposals)
 
 
-def _proposals(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what every part wants, most urgent first."""
+def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
+    """Yield what is done in every state of the cluster, BEFORE any change of it."""
+    yield from finalizer.add(assessment)
+    yield from records.record(assessment)
+    if not teardown.due(assessment.desired):
+        yield from workload.start_idle(assessment)
+
+
+def _changes(assessment: Assessment) -> Iterator[Proposal]:
+    """Yield what every part proposes, most urgent first."""
     desired = assessment.desired
-    if desired.deleting and not desired.spec.deletion_protection:
-        yield from _tear_down(assessment)
+    if teardown.due(desired):
+        yield from teardown.tear_down(assessment)
         return
     if desired.deleting:
         reason = "the resource is being deleted"
         yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
     if not assessment.observed.cluster_id:
-        yield propose(EstablishIdentity(reason="volumes and certificates are stamped with the cluster ID"))
+        # Nothing else in this round: every object, volume and certificate carries the ID.
+        established = identity.establish(assessment)
+        yield established
+        if established.actions:
+            yield from certificates.publish_authority(assessment)
         return
-    yield from _issue_certificates(assessment)
-    yield from _apply_objects(assessment)
+    yield from certificates.issue(assessment)
+    yield from certificates.answer(assessment)
+    yield from objects.apply(assessment)
     yield from workload.ensure(assessment)
     yield from membership.bootstrap(assessment)
-    yield from _await_cluster(assessment)
+    yield from leadership.await_leader(assessment)
     yield from rollout.restart_broken(assessment)
     yield from volumes.force_delete_stuck(assessment)
     yield from volumes.clear_stale(assessment)
@@ -111,110 +123,3 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
 def _exclusive(action: Action) -> bool:
     # AddLearners takes nobody away, but it moves the configuration index that every other change is planned against.
     return disruptive(action) or isinstance(action, AddLearners)
-
-
-def _issue_certificates(assessment: Assessment) -> Iterator[Proposal]:
-    kept = assessment.observed.workload
-    pods = max(workload.size(assessment), kept.replicas if isinstance(kept, Workload) else 0)
-    for action in certificates.to_issue(assessment.desired, assessment.observed, range(pods)):
-        yield propose(action, subject=action.name)
-    for answer in certificates.to_answer(assessment.desired, assessment.observed, range(pods)):
-        yield propose(answer, subject=answer.name if isinstance(answer, SignRequest) else answer.request)
-
-
-def _apply_objects(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield the objects that are missing or differ from their manifests, where the runtime has such objects."""
-    observed = assessment.observed
-    if observed.objects is None:
-        return
-    applied = {(one.kind, one.name): one.digest for one in observed.objects}
-    wanted = manifests.build(assessment.desired, disruptions=disruptions(assessment))
-    for manifest in wanted:
-        found = applied.get((manifest.kind, manifest.name))
-        if found != manifest.digest:
-            reason = "the object does not exist" if found is None else "the object differs from its manifest"
-            action = ApplyObject(kind=manifest.kind, name=manifest.name, digest=manifest.digest, reason=reason)
-            yield propose(action, subject=f"{manifest.kind} {manifest.name}")
-    asked_for = {manifest.kind for manifest in wanted}
-    for kind, name in applied:
-        if kind in manifests.OPTIONAL and kind not in asked_for:
-            reason = "the resource no longer requires it"
-            yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
-
-
-def disruptions(assessment: Assessment) -> int | None:
-    """Return how many members a drain may take at once, from the live voters; None while it is to stay as it is.
-
-    At most one, so that a drain never meets a restart of ours at the edge of the quorum. A budget counts pods: a voter
-    that is lost though the pod in its place is ready, as while its successor learns, is taken off here. A cluster that
-    was asked to be of one member is not protected, or its machine could never be drained.
-    """
-    view = assessment.view
-    if assessment.desired.spec.replicas == 1:
-        return 1
-    if not view.maybe_initialized:
-        return 0
-    if not view.trusted:
-        exists = any(one.kind == "PodDisruptionBudget" for one in assessment.observed.objects or ())
-        return None if exists else 0
-    tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(view.configuration))
-    return max(0, min(1, tolerance - sum(_lost_unseen(assessment, member) for member in view.members)))
-
-
-def _lost_unseen(assessment: Assessment, member: MemberView) -> bool:
-    """Whether a voter cannot be counted on, and no pod that is not ready shows it."""
-    if not member.voter or member.in_sync:
-        return False
-    if member.ordinal is None:
-        return True
-    return member in replaced_members(assessment, member.ordinal) or is_serving(
-        assessment.observed.slot(member.ordinal).pod
-    )
-
-
-def _await_cluster(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what the cluster has to do by itself before it can be changed."""
-    view = assessment.view
-    blocker = change_blocked_by(assessment)
-    if not view.initialized or not blocker:
-        return
-    if view.untrusted_reason:
-        reason = "membership changes and restarts require a leader that no member contradicts"
-        yield postpone("AwaitLeader", reason=reason, blocked_by=blocker)
-    elif view.configuration.joint:
-        yield postpone("LeaveJoint", reason="a change of voters is in progress", blocked_by=blocker)
-    else:
-        yield postpone("AwaitLeader", reason="another member is about to become leader", blocked_by=blocker)
-
-
-def _tear_down(assessment: Assessment) -> Iterator[Proposal]:
-    """Stop all pods, then discard the disks if the resource says so. No member leaves: they all go together."""
-    observed, reason = assessment.observed, "the resource is being deleted"
-    if isinstance(observed.workload, Unknown):
-        yield postpone(
-            "EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {observed.workload.reason}"
-        )
-        return
-    if isinstance(observed.workload, Workload) and observed.workload.replicas > 0:
-        revision = observed.workload.revision
-        yield propose(EnsureWorkload(replicas=0, revision=revision, shrinks=True, reason=reason))
-        return
-    remaining = [slot.ordinal for slot in observed.slots if not isinstance(slot.pod, Absent)]
-    if remaining:
-        names = ", ".join(assessment.name(ordinal) for ordinal in remaining)
-        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must terminate first")
-        return
-    if assessment.desired.spec.storage.retention == "Delete":
-        yield from _discard_all(assessment)
-
-
-def _discard_all(assessment: Assessment) -> Iterator[Proposal]:
-    reason = "the resource is being deleted, and spec.storage.retention is Delete"
-    for slot in assessment.observed.slots:
-        name = assessment.name(slot.ordinal)
-        if isinstance(slot.volume, Unknown):
-            blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
-            yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)
-        elif isinstance(slot.volume, Volume):
-            action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=False, reason=reason)
-            yield propose(action, subject=name)

@@ -22,19 +22,13 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Workload
+from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 10.0
 """Without any leader, a running pod counts as broken only after this time: elections pass faster."""
 SMALL: Final = 2
 """So few voters lose their quorum with any restart; it is accepted, the resource had to ask for it by name."""
-
-
-def outdated(pod: Pod, wanted_revision: str) -> str:
-    """Return why a pod must be restarted; empty when it need not be."""
-    if pod.revision != wanted_revision:
-        return f"it runs revision {pod.revision}, the desired revision is {wanted_revision}"
-    return pod.restart_reason
 
 
 def restart_broken(assessment: Assessment) -> tuple[Proposal, ...]:

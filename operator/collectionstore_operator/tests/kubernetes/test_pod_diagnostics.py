@@ -13,12 +13,12 @@ from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.permissions import PERMISSIONS
 from collectionstore_operator.model.actions import GrowVolume, ReplaceWorkload
 from collectionstore_operator.model.observed import Unknown, Volume
-from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource import labels
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, RECORD, WORKLOAD, World
+from collectionstore_operator.tests.planning.pictures import planned
 
 NAMESPACE = "/api/v1/namespaces/shop"
 CLAIM = f"{NAMESPACE}/persistentvolumeclaims/data-demo-0"
@@ -134,7 +134,7 @@ async def test_growth_of_a_claim_that_changed_meanwhile_is_asked_for_again(world
 async def test_workload_is_released_without_its_pods(world: World) -> None:
     await formed(world)
     desired, observed = await world.look()
-    with pytest.raises(ActionRefused, match="another one by now"):
+    with pytest.raises(ActionRefused, match="has changed since it was observed"):
         await world.runtime.execute(ReplaceWorkload(replicas=5, reason="x"), desired, observed)
     await world.runtime.execute(ReplaceWorkload(replicas=3, reason="x"), desired, observed)
     assert world.server.bodies[-1]["propagationPolicy"] == "Orphan"
@@ -273,7 +273,7 @@ async def test_resource_in_a_namespace_that_goes_away_is_let_go(world: World) ->
         return None if allowed else status(403, "Forbidden", "no role any more")
 
     world.server.behave = behave
-    assert await world.rounds(1) == ["Gone"]
+    assert await world.rounds(2) == ["Acted", "Gone"]
     assert labels.FINALIZER not in world.server.objects[CLUSTER]["metadata"]["finalizers"]
 
 
@@ -295,7 +295,7 @@ async def test_resource_that_is_not_valid_any_more_can_still_be_deleted(world: W
     assert await world.rounds(1) == ["Acted"]
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
     del world.server.objects[f"{NAMESPACE}/pods/demo-0"]
-    assert await world.rounds(2) == ["Settled", "Gone"]
+    assert await world.rounds(2) == ["Acted", "Gone"]
     assert CLAIM in world.server.objects
 
 
@@ -315,6 +315,6 @@ async def test_plan_of_a_broken_pod_does_not_hold_up_the_others(world: World) ->
     service = f"{NAMESPACE}/services/demo-peers"
     del world.server.objects[service]
     desired, observed = await world.look()
-    assert "Service demo-peers" in [step.subject for step in plan(desired, observed).steps]
+    assert "Service demo-peers" in [step.subject for step in planned(desired, observed).steps]
     await world.rounds(1)
     assert service in world.server.objects

@@ -13,9 +13,11 @@ from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.runtime import ClusterRuntime
 from collectionstore_operator.model.actions import (
+    AddFinalizer,
     Bootstrap,
     EnsureWorkload,
     EstablishIdentity,
+    RemoveFinalizer,
     RestartPod,
 )
 from collectionstore_operator.model.observed import NodeStatus, Observed, Pod, Slot, Unknown, Volume, Workload
@@ -92,6 +94,11 @@ class World:
         self.server.put(f"/api/v1/namespaces/shop/pods/{name}", body)
         claim = {"metadata": {"name": f"data-{name}"}, "spec": {"volumeName": f"pv-{ordinal}"}}
         self.server.put(f"/api/v1/namespaces/shop/persistentvolumeclaims/data-{name}", claim)
+
+    def stamp(self, ordinal: int, cluster_id: str) -> None:
+        """Have a claim stamped with a cluster ID."""
+        claim = self.server.objects[f"/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-{ordinal}"]
+        claim["metadata"]["annotations"] = {labels.CLUSTER_ID: cluster_id}
 
     def node(self, ordinal: int, **fields: Any) -> None:
         """Have a member answer."""
@@ -217,21 +224,39 @@ async def test_data_once_seen_is_never_forgotten(world: World) -> None:
     assert volume.node_id == "node-0"
 
 
-async def test_identity_is_taken_up_from_the_disks_that_exist(world: World) -> None:
-    """A resource made anew finds its data again, though the record was deleted with it."""
+async def test_identity_is_adopted_from_the_volumes_that_exist(world: World) -> None:
+    """A resource created again finds its data, though the record was deleted with it."""
     world.create()
     world.pod(0)
-    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
-    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    world.stamp(0, "feed")
+    await world.rounds(1)
+    assert world.server.objects[RECORD]["data"]["cluster-id"] == "feed"
+
+
+async def test_identity_that_is_recorded_is_kept(world: World) -> None:
+    """An action whose answer was lost is done again; one that was planned from another record is refused."""
+    world.create()
     desired, observed = await world.look()
     await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
-    assert world.server.objects[RECORD]["data"]["cluster-id"] == "feed"
-    await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
-    world.pod(1)
-    other = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-1"
-    world.server.objects[other]["metadata"]["annotations"] = {labels.CLUSTER_ID: "beef"}
-    with pytest.raises(ActionRefused, match="several clusters: beef, feed"):
-        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    drawn = world.server.objects[RECORD]["data"]["cluster-id"]
+    for cluster_id in ("", drawn):
+        await world.runtime.execute(EstablishIdentity(cluster_id=cluster_id, reason="x"), desired, observed)
+    with pytest.raises(ActionRefused, match=f"names the cluster {drawn} by now, not feed"):
+        await world.runtime.execute(EstablishIdentity(cluster_id="feed", reason="x"), desired, observed)
+    assert world.server.objects[RECORD]["data"]["cluster-id"] == drawn
+
+
+async def test_volumes_of_several_clusters_are_left_to_people(world: World) -> None:
+    """The plan says which clusters they are of, and nothing is created."""
+    world.create()
+    for ordinal, cluster_id in enumerate(("feed", "beef")):
+        world.pod(ordinal)
+        world.stamp(ordinal, cluster_id)
+    assert await world.rounds(2) == ["Acted", "Waiting"]
+    assert RECORD not in world.server.objects
+    (step,) = world.server.objects[CLUSTER]["status"]["plan"]
+    assert step["step"] == "EstablishIdentity"
+    assert step["blockedBy"] == "the existing volumes belong to several clusters: beef, feed"
 
 
 async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> None:
@@ -245,17 +270,78 @@ async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> Non
     assert world.server.objects[RECORD]["data"] == record
 
 
-async def test_disks_of_another_cluster_are_not_taken_for_those_of_this_one(world: World) -> None:
+async def test_volumes_of_another_cluster_are_not_adopted_by_a_living_one(world: World) -> None:
     world.create()
     await world.rounds(2)
+    identity = world.server.objects[CLUSTER]["status"]["clusterID"]
     world.pod(0)
-    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
-    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    world.stamp(0, "feed")
     del world.server.objects[RECORD]
-    desired, observed = await world.look()
-    with pytest.raises(ActionRefused, match="belong to the cluster feed, the resource to "):
-        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    assert await world.rounds(1) == ["Waiting"]
+    (step,) = world.server.objects[CLUSTER]["status"]["plan"]
+    assert step["blockedBy"] == f"the existing volumes belong to the cluster feed, the resource to {identity}"
     assert RECORD not in world.server.objects
+
+
+async def test_queries_change_nothing(world: World) -> None:
+    """Neither reading the resource nor observing the cluster sends a write, whatever there is to be done."""
+    await living(world)
+    del world.server.objects[CLUSTER]["metadata"]["finalizers"]
+    world.server.objects[RECORD]["data"].pop("initialized")
+    world.server.requests.clear()
+    await world.look()
+    await world.runtime.last_status()
+    assert {method for method, _ in world.server.requests} == {"GET"}
+
+
+async def test_finalizer_is_on_the_resource_before_anything_is_created(world: World) -> None:
+    world.create()
+    written: list[str] = []
+
+    async def behave(request: web.Request) -> None:
+        if request.method in ("PATCH", "POST") and "/events" not in request.path:
+            written.append(request.path)
+
+    world.server.behave = behave
+    await world.rounds(1)
+    assert written[:3] == [f"{CLUSTER}/status", CLUSTER, RECORD]
+
+
+async def test_nothing_is_created_while_the_finalizer_cannot_be_added(world: World) -> None:
+    world.create()
+
+    async def behave(request: web.Request) -> web.Response | None:
+        refused = request.method == "PATCH" and request.path == CLUSTER
+        return status(403, "Forbidden", "not allowed") if refused else None
+
+    world.server.behave = behave
+    assert await world.rounds(3) == ["Failed", "Waiting", "Waiting"]
+    assert {path for path in world.server.objects if "/events/" not in path} == {CLUSTER}
+
+
+async def test_what_was_seen_is_recorded_by_actions_with_events(world: World) -> None:
+    """Data and the node of a volume; both also while the resource is paused, or the proof could be lost."""
+    world.create()
+    await world.rounds(2)
+    world.create({"paused": True}, finalizers=[labels.FINALIZER])
+    world.pod(0)
+    world.node(0, state="Member", last_index=5, term=1)
+    assert await world.rounds(2) == ["Acted", "Waiting"]
+    assert world.server.objects[RECORD]["data"]["initialized"] == "true"
+    claim = world.server.objects["/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"]
+    assert claim["metadata"]["annotations"][labels.NODE_ID] == "node-0"
+    events = {one["reason"]: one["note"] for path, one in world.server.objects.items() if "/events/" in path}
+    assert events["RecordInitialized"] == "demo: a member has data: the cluster must never be bootstrapped again"
+    assert events["StampVolume"] == "data-demo-0: the node node-0 of demo-0 runs on it"
+
+
+async def test_authority_is_published_though_an_operator_ended_before_that(world: World) -> None:
+    """Its Secret was stored and the record was not written: pods would wait for their trust anchor for ever."""
+    world.create()
+    await world.rounds(2)
+    before = world.server.objects[RECORD]["data"].pop("ca.crt")
+    assert await world.rounds(1) == ["Acted"]
+    assert world.server.objects[RECORD]["data"]["ca.crt"] == before
 
 
 async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) -> None:
@@ -335,7 +421,7 @@ async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> 
     assert (await world.rounds(1)) == ["Waiting"]
     assert labels.FINALIZER in world.server.objects[CLUSTER]["metadata"]["finalizers"]
     del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
-    assert (await world.rounds(2)) == ["Settled", "Gone"]
+    assert (await world.rounds(2)) == ["Acted", "Gone"]
     assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == []
     kept = {RECORD, f"{SECRETS}/demo-authority", f"{SECRETS}/demo-operator"}
     assert kept <= world.server.objects.keys()
@@ -348,7 +434,16 @@ async def test_deleted_resource_that_retains_nothing_takes_disks_and_keys_along(
     world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
     await world.rounds(1)
     del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
-    assert (await world.rounds(3)) == ["Acted", "Settled", "Gone"]
+    deleted: list[str] = []
+
+    async def behave(request: web.Request) -> None:
+        if request.method == "DELETE":
+            deleted.append(request.path.rpartition("/")[2])
+
+    world.server.behave = behave
+    assert (await world.rounds(3)) == ["Acted", "Acted", "Gone"]
+    # The record last of all: as long as it is there, an interrupted deletion is seen and repeated.
+    assert deleted == ["data-demo-0", "demo-operator", "demo-authority", "demo-record"]
     left = {path.rpartition("/")[2] for path in world.server.objects}
     assert not {"demo-record", "demo-authority", "demo-operator", "data-demo-0"} & left
 
@@ -372,9 +467,12 @@ async def test_finalizers_of_others_survive_a_race(world: World) -> None:
             found = world.server.objects[CLUSTER]
             world.server.put(CLUSTER, {**found, "metadata": {**found["metadata"], "finalizers": ["other"]}})
 
+    desired, observed = await world.look()
     world.server.behave = behave
-    assert await world.runtime.desired() is not None
+    await world.runtime.execute(AddFinalizer(reason="x"), desired, observed)
     assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == ["other", labels.FINALIZER]
+    await world.runtime.execute(RemoveFinalizer(reason="x"), desired, observed)
+    assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == ["other"]
 
 
 async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: World) -> None:

@@ -137,7 +137,7 @@ async def test_workload_of_an_earlier_resource_is_left_alone(server: FakeApiServ
     action = EnsureWorkload(replicas=3, revision="r", reason="x")
     await children.ensure_workload(kube, action, earlier, cluster_id="c1")
     assert isinstance(children.read_workload(server.objects[WORKLOAD], DESIRED), Unknown)
-    with pytest.raises(ActionRefused, match="belongs to somebody else"):
+    with pytest.raises(ActionRefused, match="has another owner"):
         await children.ensure_workload(kube, action, DESIRED, cluster_id="c1")
 
 
@@ -152,9 +152,11 @@ async def test_workload_that_exists_keeps_what_cannot_be_changed(server: FakeApi
 
 
 async def test_object_that_is_wanted_otherwise_by_now_is_not_applied(server: FakeApiServer, kube: Kube) -> None:
-    action = ApplyObject(kind="PodDisruptionBudget", name="demo", digest="of another plan", reason="x")
-    with pytest.raises(ActionRefused, match="wanted otherwise"):
-        await children.apply(kube, action, DESIRED, disruptions=1)
+    action = ApplyObject(
+        kind="PodDisruptionBudget", name="demo", digest="of another plan", max_unavailable=1, reason="x"
+    )
+    with pytest.raises(ActionRefused, match="differs from the planned one"):
+        await children.apply(kube, action, DESIRED)
     assert not server.objects
 
 
@@ -166,8 +168,8 @@ async def test_only_optional_objects_are_deleted(kube: Kube) -> None:
 
 async def test_kind_that_is_not_installed_has_no_objects(server: FakeApiServer, kube: Kube) -> None:
     """Most clusters know no PodMonitor."""
-    await children.apply(kube, _wanted("Service", "demo"), DESIRED, disruptions=None)
-    (found,) = [one for one in await children.look(kube, DESIRED) if one.kind == "Service"]
+    await children.apply(kube, _wanted("Service", "demo"), DESIRED)
+    (found,) = [one for one in await children.read_objects(kube, DESIRED) if one.kind == "Service"]
     assert found.name == "demo"
 
 
@@ -189,21 +191,24 @@ async def authority(kube: Kube) -> Authority:
 
 
 async def test_keys_are_kept_and_the_authority_is_published(server: FakeApiServer, authority: Authority) -> None:
-    looked, context = await authority.look(DESIRED)
+    looked, context, pem = await authority.read(DESIRED)
     assert [one.kind for one in looked] == [CertificateKind.AUTHORITY, CertificateKind.OPERATOR]
     assert context is not None
-    assert (await authority.look(DESIRED))[1] is context
+    assert (await authority.read(DESIRED)).context is context
+    assert RECORD not in server.objects, "a certificate is published by an action of its own"
+    await authority.publish(DESIRED)
     published = server.objects[RECORD]["data"]["ca.crt"]
+    assert published == pem
     assert "PRIVATE" not in published
     secret = server.objects["/api/v1/namespaces/shop/secrets/demo-authority"]
     assert base64.b64decode(secret["data"]["tls.crt"]).decode() == published
 
 
 async def test_authority_is_renewed_under_its_key(server: FakeApiServer, authority: Authority) -> None:
-    before, _ = await authority.look(DESIRED)
+    before = (await authority.read(DESIRED)).certificates
     action = IssueCertificate(kind=CertificateKind.AUTHORITY, name="demo", lifetime_s=1_000, reason="x")
     await authority.issue(action, DESIRED, cluster_id="c1", now=NOW + 100)
-    after, _ = await authority.look(DESIRED)
+    after = (await authority.read(DESIRED)).certificates
     assert after[0].not_after != before[0].not_after
     assert after[0].authority == before[0].authority
 

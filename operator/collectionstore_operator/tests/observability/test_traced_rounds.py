@@ -77,7 +77,7 @@ async def test_a_round_that_acts_tells_its_plan_and_every_action(loop: Traced) -
     plan = told["collectionstore.plan"]
     assert isinstance(plan, tuple)
     assert len(plan) == told["collectionstore.plan.steps"]
-    assert plan[0].startswith("EstablishIdentity: ")
+    assert plan[0].startswith("EstablishIdentity demo: ")
     for name in ("read resource", "observe", "plan", "publish status", "EstablishIdentity"):
         (span,) = (one for one in inner if one.name == name)
         assert span.parent is not None

@@ -62,8 +62,8 @@ class MemoryRuntime:
     async def last_status(self) -> Status | None:
         return self.published[-1] if self.published else None
 
-    async def looked(self, observed: Observed) -> None:
-        self._note("looked")
+    async def publish_observation(self, observed: Observed) -> None:
+        self._note("publish_observation")
 
     async def record(self, event: Event) -> None:
         self.events.append(event)
@@ -88,7 +88,7 @@ def runtime() -> MemoryRuntime:
 async def test_status_is_published_before_the_action_it_announces(runtime: MemoryRuntime) -> None:
     """Who watches sees what is being done while it is being done."""
     outcome = await Reconciler(runtime, now=lambda: 5.0).once()
-    assert runtime.calls == ["observe", "publish", "looked", "EstablishIdentity"]
+    assert runtime.calls == ["observe", "publish", "publish_observation", "EstablishIdentity"]
     assert (outcome.result, outcome.actions) == ("Acted", 1)
     assert runtime.published[0].plan[0].step == "EstablishIdentity"
     assert runtime.published[0].observed_generation == 2
@@ -110,7 +110,7 @@ async def test_unchanged_status_is_not_published_again(runtime: MemoryRuntime) -
     reconciler = Reconciler(runtime)
     await reconciler.once()
     await reconciler.once()
-    assert runtime.calls == ["observe", "publish", "looked", "observe", "looked"]
+    assert runtime.calls == ["observe", "publish", "publish_observation", "observe", "publish_observation"]
 
 
 async def test_next_loop_goes_on_from_the_published_status(runtime: MemoryRuntime) -> None:
@@ -154,7 +154,7 @@ async def test_status_is_kept_fresh_while_a_refused_action_rests(runtime: Memory
     await runtime.until(1, "EstablishIdentity")
     for looks in (2, 3):
         reconciler.wake()
-        await runtime.until(looks, "looked")
+        await runtime.until(looks, "publish_observation")
     assert runtime.calls.count("EstablishIdentity") == 1
     runtime.seen = Observed(now=1_000.0, cluster_id="c")
     runtime.trouble = None
@@ -214,9 +214,9 @@ async def test_wake_cuts_the_waiting_short(runtime: MemoryRuntime) -> None:
     runtime.wish = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600))
     loop = asyncio.create_task(reconciler.run())
-    await runtime.until(1, "looked")
+    await runtime.until(1, "publish_observation")
     reconciler.wake()
-    await runtime.until(2, "looked")
+    await runtime.until(2, "publish_observation")
     loop.cancel()
 
 
@@ -237,11 +237,11 @@ async def test_what_takes_long_is_looked_at_less_often(runtime: MemoryRuntime, p
     runtime.wish = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime, pace=Pace(busy_s=0.0, idle_s=3_600, patience=patience))
     loop = asyncio.create_task(reconciler.run())
-    await runtime.until(1, "looked")
+    await runtime.until(1, "publish_observation")
     for _ in range(100):
         await asyncio.sleep(0)
-    assert (runtime.calls.count("looked") > 1) is quick
+    assert (runtime.calls.count("publish_observation") > 1) is quick
     reconciler.wake()
-    await runtime.until(2, "looked")
+    await runtime.until(2, "publish_observation")
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
