@@ -53,7 +53,7 @@ CertificateAction: TypeAlias = IssueCertificate | PublishAuthority | SignRequest
 
 
 class Executor:
-    """Performs the actions of one cluster. `may_act` says whether the Lease is still ours, without asking anybody."""
+    """Performs the actions of one cluster. `may_act` says whether the Lease is still ours, without a request."""
 
     def __init__(
         self,

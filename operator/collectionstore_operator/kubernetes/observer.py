@@ -126,11 +126,12 @@ class Observer:
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
         lost, classes, refusals = await asyncio.gather(
-            pod_diagnostics.lost(self._kube, pods),
+            pod_diagnostics.find_lost_machines(self._kube, pods),
             pod_diagnostics.storage_classes(
-                self._kube, (claims.class_of(one) for one in found_claims if claims.needs_class(one, size))
+                self._kube,
+                (claims.storage_class_of(one) for one in found_claims if claims.needs_storage_class(one, size)),
             ),
-            pod_diagnostics.refusals(self._kube, desired, (one for one in included if one not in by_ordinal)),
+            pod_diagnostics.creation_failures(self._kube, desired, (one for one in included if one not in by_ordinal)),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
         answers = await self._ask_nodes(desired, by_ordinal, seen)
@@ -142,7 +143,7 @@ class Observer:
                 volume=claims.read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id, classes)
                 if ordinal in claimed
                 else ABSENT,
-                pending_reason=claims.obstacle(claimed.get(ordinal), classes) or refusals.get(ordinal, ""),
+                pending_reason=claims.pending_reason(claimed.get(ordinal), classes) or refusals.get(ordinal, ""),
             )
             for ordinal in sorted({*seen, *claimed, *included})
         )
@@ -185,7 +186,7 @@ def _read_pods(
             now=now,
             lost_machines=lost_machines,
             restart_reason=claims.restart_reason(claimed.get(ordinal), now),
-            disk_leaves=claims.leaves(claimed.get(ordinal)),
+            claim_deleting=claims.is_deleting(claimed.get(ordinal)),
         )
         for ordinal, body in by_ordinal.items()
     }

@@ -68,7 +68,7 @@ class ClusterRuntime:
         return self._resource.last_status()
 
     async def publish_observation(self, observed: Observed) -> None:
-        """Do nothing: whoever wants to know asks the API server."""
+        """Do nothing: other programs read the API server."""
 
     async def record(self, event: Event) -> None:
         """Write an Event about the resource; the API server accepts none in a namespace that is being deleted."""

@@ -121,5 +121,5 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
 
 
 def _exclusive(action: Action) -> bool:
-    # AddLearners takes nobody away, but it moves the configuration index that every other change is planned against.
+    # AddLearners removes no member, but it moves the configuration index that every other change is planned from.
     return disruptive(action) or isinstance(action, AddLearners)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import NOTE_MAX, Recorder
-from collectionstore_operator.kubernetes.api.permissions import OWN, PERMISSIONS, awaited, missing
+from collectionstore_operator.kubernetes.api.permissions import OWN, PERMISSIONS, missing, missing_once_reachable
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
@@ -131,12 +131,14 @@ async def test_api_server_that_does_not_answer_yet_is_waited_for(server: FakeApi
     async with await server.start() as client:
         kube = Kube(client, clock=clock.time, sleep=clock.sleep)
         stop = asyncio.Event()
-        lacking = await awaited(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=0)
+        lacking = await missing_once_reachable(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=0)
         assert troubled < 0
         assert "delete pods in the namespace shop" in lacking
 
         troubled = 1_000_000
-        waiting = asyncio.create_task(awaited(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=3_600))
+        waiting = asyncio.create_task(
+            missing_once_reachable(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=3_600)
+        )
         await clock.until(clock.now + 1)
         stop.set()
         assert await waiting == []

@@ -70,7 +70,7 @@ class Stopped:
 
 def tend(loops: Loops, stopped: Stopped) -> asyncio.Task[None]:
     """Start the daemon of a resource."""
-    return asyncio.create_task(handlers.tend_until_stopped(loops, "shop", "demo", stopped))  # type: ignore[arg-type]
+    return asyncio.create_task(handlers.run_until_stopped(loops, "shop", "demo", stopped))  # type: ignore[arg-type]
 
 
 async def test_daemon_is_told_to_stop_before_it_is_cancelled() -> None:
@@ -142,7 +142,7 @@ def test_change_of_a_resource_wakes_finishes_or_forgets(
     """One that was being deleted when the operator came up gets no daemon: its event is what finishes it."""
     loops = Loops()
     body = {"metadata": {"namespace": "shop", "name": "demo", **metadata}}
-    handlers.note_change(loops, kind, body)  # type: ignore[arg-type]
+    handlers.handle_event(loops, kind, body)  # type: ignore[arg-type]
     assert loops.calls == [f"{call} shop/demo" for call in calls]
 
 

@@ -242,7 +242,7 @@ async def test_without_a_leader_the_action_is_refused(client: NodeClient) -> Non
     action = TransferLeadership(
         leader=MemberRef(node_id="a", name="demo-0"), to=MemberRef(node_id="b", name="demo-1"), reason=""
     )
-    with pytest.raises(ActionRefused, match="no node leads"):
+    with pytest.raises(ActionRefused, match="there is no leader"):
         await perform_on_nodes(action, observe("http://127.0.0.1:1", leader=None), client)
 
 
