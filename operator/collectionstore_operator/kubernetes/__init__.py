@@ -3,6 +3,7 @@
 - `handlers.py`              kopf: daemons, and watches that only wake them
 - `clusters.py`              one loop per resource: which run, and when each last finished a round
 - `runtime.py`               `ClusterRuntime`: `reconcile.loop.Runtime` on the next three
+- `cluster_access.py`        what observer and executor share: API server, nodes, resource, record, keys
 - `custom_resource.py`       the resource: spec, status, finalizers, Events
 - `observer.py`              every read of a round, as one `Observed`; writes nothing
 - `executor.py`              every action, as one case; refused without the Lease

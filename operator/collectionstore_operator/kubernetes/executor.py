@@ -12,10 +12,8 @@ from typing import TypeAlias
 
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.kubernetes import children, volumes
-from collectionstore_operator.kubernetes.api import ApiError, Kind, Kube, Unavailable
-from collectionstore_operator.kubernetes.authority import Authority
-from collectionstore_operator.kubernetes.custom_resource import CustomResource
-from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.kubernetes.api import ApiError, Kind, Unavailable
+from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.model.actions import (
     Action,
     AddFinalizer,
@@ -45,7 +43,6 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.reconcile.execute import perform_on_nodes
-from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.resource.desired import Desired
 
 RecordAction: TypeAlias = EstablishIdentity | RecordInitialized | DeleteIdentity
@@ -55,21 +52,8 @@ CertificateAction: TypeAlias = IssueCertificate | PublishAuthority | SignRequest
 class Executor:
     """Performs the actions of one cluster. `may_act` says whether the Lease is still ours, without a request."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        client: NodeClient,
-        *,
-        resource: CustomResource,
-        record: Record,
-        authority: Authority,
-        may_act: Callable[[], bool],
-    ) -> None:
-        self._kube = kube
-        self._client = client
-        self._resource = resource
-        self._record = record
-        self._authority = authority
+    def __init__(self, access: ClusterAccess, *, may_act: Callable[[], bool]) -> None:
+        self._access = access
         self._may_act = may_act
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
@@ -88,46 +72,46 @@ class Executor:
     async def _perform(self, action: Action, desired: Desired, observed: Observed) -> None:
         match action:
             case AddFinalizer():
-                await self._resource.add_finalizer()
+                await self._access.resource.add_finalizer()
             case RemoveFinalizer():
-                await self._resource.remove_finalizer()
+                await self._access.resource.remove_finalizer()
             case EstablishIdentity() | RecordInitialized() | DeleteIdentity():
                 await self._change_record(action, desired)
             case IssueCertificate() | PublishAuthority() | SignRequest() | DenyRequest():
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
             case ApplyObject():
-                await children.apply(self._kube, action, desired)
+                await children.apply(self._access.kube, action, desired)
             case DeleteObject():
-                await children.delete(self._kube, action, desired)
+                await children.delete(self._access.kube, action, desired)
             case EnsureWorkload():
-                await children.ensure_workload(self._kube, action, desired, cluster_id=observed.cluster_id)
+                await children.ensure_workload(self._access.kube, action, desired, cluster_id=observed.cluster_id)
             case ReplaceWorkload():
-                await children.release_workload(self._kube, action, desired)
+                await children.release_workload(self._access.kube, action, desired)
             case StartPod():
                 raise ActionRefused("the StatefulSet's controller starts pods")
             case Bootstrap():
                 # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
-                await self._record.change(desired, bootstrap_node=action.node_id)
-                await perform_on_nodes(action, observed, self._client)
+                await self._access.record.change(desired, bootstrap_node=action.node_id)
+                await perform_on_nodes(action, observed, self._access.nodes)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
-                await perform_on_nodes(action, observed, self._client)
+                await perform_on_nodes(action, observed, self._access.nodes)
             case RestartPod():
                 # Deleted, not evicted: a budget must not stop the operator, which restarts one pod at a time anyway.
-                grace_s = 0 if action.force else None
-                await self._kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
+                kube, grace_s = self._access.kube, 0 if action.force else None
+                await kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
             case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume():
-                await volumes.perform(self._kube, action, desired)
+                await volumes.perform(self._access.kube, action, desired)
 
     async def _change_record(self, action: RecordAction, desired: Desired) -> None:
         match action:
             case EstablishIdentity():
-                await self._record.establish(action, desired)
+                await self._access.record.establish(action, desired)
             case RecordInitialized():
-                await self._record.change(desired, initialized="true")
+                await self._access.record.change(desired, initialized="true")
             case DeleteIdentity():
                 # The record goes LAST: as long as it is there, an interrupted deletion is seen and repeated.
-                await self._authority.delete(desired)
-                await self._record.delete(desired)
+                await self._access.authority.delete(desired)
+                await self._access.record.delete(desired)
 
     async def _certify(
         self,
@@ -138,10 +122,10 @@ class Executor:
     ) -> None:
         match action:
             case IssueCertificate():
-                await self._authority.issue(action, desired, cluster_id=cluster_id, now=time.time())
+                await self._access.authority.issue(action, desired, cluster_id=cluster_id, now=time.time())
             case PublishAuthority():
-                await self._authority.publish(desired)
+                await self._access.authority.publish(desired)
             case SignRequest():
-                await self._authority.sign(action, desired, now=time.time())
+                await self._access.authority.sign(action, desired, now=time.time())
             case DenyRequest():
-                await self._authority.deny(action)
+                await self._access.authority.deny(action)

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from collectionstore_operator.kubernetes import children, claims, pod_diagnostics
-from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, read_request
-from collectionstore_operator.kubernetes.custom_resource import CustomResource
+from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
-from collectionstore_operator.kubernetes.record import Facts, Record
+from collectionstore_operator.kubernetes.record import Facts
 from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -29,7 +28,6 @@ from collectionstore_operator.model.observed import (
     Unknown,
     Workload,
 )
-from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -40,26 +38,13 @@ NOT_RUNNING = Unknown("its pod does not run")
 class Observer:
     """Observes one cluster. `epoch` is the fencing epoch that this operator holds."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        client: NodeClient,
-        *,
-        resource: CustomResource,
-        record: Record,
-        authority: Authority,
-        epoch: int,
-    ) -> None:
-        self._kube = kube
-        self._client = client
-        self._resource = resource
-        self._record = record
-        self._authority = authority
+    def __init__(self, access: ClusterAccess, *, epoch: int) -> None:
+        self._access = access
         self._epoch = epoch
 
     async def observe(self, desired: Desired) -> Observed:
         """Return everything there is of the cluster. Raises ApiError when a list cannot be read."""
-        kube, namespace, selector = self._kube, desired.namespace, labels.selector(desired.name)
+        kube, namespace, selector = self._access.kube, desired.namespace, labels.selector(desired.name)
         if desired.deleting and await pod_diagnostics.is_terminating(kube, namespace):
             return self._released_with_namespace(desired)
         pods, found_claims, found, objects = await asyncio.gather(
@@ -70,11 +55,11 @@ class Observer:
         )
         requests, facts, keys = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
-            self._record.read(desired),
-            self._authority.read(desired),
+            self._access.record.read(desired),
+            self._access.authority.read(desired),
         )
         if keys.context is not None:
-            self._client.use(keys.context)
+            self._access.nodes.use(keys.context)
         workload = children.read_workload(found, desired)
         slots = await self._slots(desired, pods, found_claims, facts, workload)
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
@@ -85,8 +70,8 @@ class Observer:
             initialized=has_data((slot.node for slot in slots), recorded=bool(facts.initialized)),
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
-            finalizer=self._resource.has_finalizer(),
-            published=self._resource.published_identity(),
+            finalizer=self._access.resource.has_finalizer(),
+            published=self._access.resource.published_identity(),
             volume_cluster_ids=claims.cluster_ids(found_claims),
             stamps_volumes=True,
             epoch=self._epoch,
@@ -106,7 +91,7 @@ class Observer:
         """
         return Observed(
             now=time.time(),
-            finalizer=self._resource.has_finalizer(),
+            finalizer=self._access.resource.has_finalizer(),
             epoch=self._epoch,
             workload=Unknown(f"the namespace {desired.namespace} is being deleted"),
             namespace_terminating=True,
@@ -126,12 +111,14 @@ class Observer:
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
         lost, classes, refusals = await asyncio.gather(
-            pod_diagnostics.find_lost_machines(self._kube, pods),
+            pod_diagnostics.find_lost_machines(self._access.kube, pods),
             pod_diagnostics.storage_classes(
-                self._kube,
+                self._access.kube,
                 (claims.storage_class_of(one) for one in found_claims if claims.needs_storage_class(one, size)),
             ),
-            pod_diagnostics.creation_failures(self._kube, desired, (one for one in included if one not in by_ordinal)),
+            pod_diagnostics.creation_failures(
+                self._access.kube, desired, (one for one in included if one not in by_ordinal)
+            ),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
         answers = await self._ask_nodes(desired, by_ordinal, seen)
@@ -152,11 +139,11 @@ class Observer:
         self, desired: Desired, by_ordinal: Mapping[int, Body], seen: Mapping[int, Pod]
     ) -> dict[int, NodeStatus | Unknown]:
         # By the pods' own IPs: DNS goes on answering with the address of the pod before for as long as it is cached.
-        self._client.locate(
+        self._access.nodes.locate(
             {host: ip for body in by_ordinal.values() for host, ip in address_of(body, desired).items()}
         )
         return await ask_nodes(
-            self._client, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
+            self._access.nodes, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.executor import Executor
 from collectionstore_operator.kubernetes.observer import Observer
@@ -35,14 +36,12 @@ class ClusterRuntime:
     ) -> None:
         """`may_act` says whether the Lease is still ours, as far as this process can tell without a request."""
         record = Record(kube)
-        authority = Authority(kube, record)
         self._resource = CustomResource(kube, recorder, namespace=namespace, name=name)
-        self._observer = Observer(
-            kube, client, resource=self._resource, record=record, authority=authority, epoch=epoch
+        access = ClusterAccess(
+            kube=kube, nodes=client, resource=self._resource, record=record, authority=Authority(kube, record)
         )
-        self._executor = Executor(
-            kube, client, resource=self._resource, record=record, authority=authority, may_act=may_act
-        )
+        self._observer = Observer(access, epoch=epoch)
+        self._executor = Executor(access, may_act=may_act)
         self._namespace_terminating = False
 
     async def desired(self) -> Desired | None:

@@ -315,7 +315,10 @@ async def test_nothing_is_created_while_the_finalizer_cannot_be_added(world: Wor
         return status(403, "Forbidden", "not allowed") if refused else None
 
     world.server.behave = behave
-    assert await world.rounds(3) == ["Failed", "Waiting", "Waiting"]
+    # After its backoff the action is tried and refused again; until then the round only waits for that.
+    first, *later = await world.rounds(3)
+    assert first == "Failed"
+    assert set(later) <= {"Failed", "Waiting"}
     assert {path for path in world.server.objects if "/events/" not in path} == {CLUSTER}
 
 
