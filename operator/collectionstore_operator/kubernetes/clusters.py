@@ -24,7 +24,7 @@ from collectionstore_operator.observability.tracing.starting import TraceRounds,
 from collectionstore_operator.reconcile.loop import Pace, Reconciler, Round
 from collectionstore_operator.reconcile.node_client import NodeClient
 
-PACE: Final = Pace(busy_s=1.0, idle_s=15.0, trouble_max_s=30.0)
+PACE: Final = Pace(busy_s=1.0, idle_s=15.0, backoff_max_s=30.0)
 """Watch events cut these short; a member that stops responding without any is noticed after `idle_s`."""
 
 log = structlog.get_logger(__name__)

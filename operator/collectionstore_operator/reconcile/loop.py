@@ -95,7 +95,7 @@ class Pace:
     """While a step of the plan is blocked."""
     idle_s: float = 2.0
     """While the plan is settled; a dead member is noticed after at most this and one observation."""
-    trouble_max_s: float = 10.0
+    backoff_max_s: float = 10.0
     """Longest backoff after failed rounds; the first is `busy_s`, each next twice as long."""
     patience: int = 120
     """Consecutive rounds with a blocked plan and an unchanged status after which `idle_s` applies."""
@@ -133,7 +133,7 @@ class Reconciler:
         self._now = now
         self._woken = asyncio.Event()
         self._failures = 0
-        self._resting: dict[Action, float] = {}
+        self._backoff_until: dict[Action, float] = {}
         self._unchanged = 0
         self._status: Status | None = None
         self._last_warning = ""
@@ -181,11 +181,11 @@ class Reconciler:
 
     async def _act(self, desired: Desired, observed: Observed, planned: Plan) -> Round:
         started = time.monotonic()
-        self._resting = {action: until for action, until in self._resting.items() if until > started}
+        self._backoff_until = {action: until for action, until in self._backoff_until.items() if until > started}
         performed: list[str] = []
         failed = ""
         for action in planned.actions:
-            if action in self._resting:
+            if action in self._backoff_until:
                 if isinstance(action, INDEPENDENT):
                     continue
                 break  # later actions may depend on it: a finalizer before objects, an identity before volumes
@@ -196,7 +196,7 @@ class Reconciler:
                     self._trace.failed(trouble)
             if trouble:
                 failed = trouble
-                self._resting[action] = started + self._pause_s(self._failures)
+                self._backoff_until[action] = started + self._backoff_s(self._failures)
                 if isinstance(action, INDEPENDENT) and trouble == ActionRefused.__name__:
                     continue
                 break
@@ -216,8 +216,8 @@ class Reconciler:
         )
         return Round(result="Acted", actions=len(performed))
 
-    def _pause_s(self, failures: int) -> float:
-        return min(self._pace.trouble_max_s, self._pace.busy_s * 2.0 ** min(failures, 16))
+    def _backoff_s(self, failures: int) -> float:
+        return min(self._pace.backoff_max_s, self._pace.busy_s * 2.0 ** min(failures, 16))
 
     async def _perform(self, action: Action, name: str, subject: str, desired: Desired, observed: Observed) -> str:
         """Perform one action and record its outcome; return the class of the error, empty when it was done."""
@@ -252,11 +252,11 @@ class Reconciler:
         return ""
 
     async def _guarded_round(self) -> Round:
-        started, blind = time.monotonic(), True
+        started, unobserved = time.monotonic(), True
         self._trace.begin()
         try:
             outcome = await self.once()
-            blind = False
+            unobserved = False
         except InvariantViolated as error:
             log.error("plan.rejected", detail=str(error))
             await self._warn("InvariantViolated", "", str(error), 0)
@@ -270,12 +270,12 @@ class Reconciler:
             await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
             outcome = Round(result="Failed", trouble=type(error).__name__)
         self._trace.end(outcome.result, outcome.trouble)
-        if blind:
+        if unobserved:
             # Nothing was observed, so the backoff of single actions says nothing any more: the round's own applies.
-            self._resting.clear()
+            self._backoff_until.clear()
         if outcome.result == "Failed":
             self._failures += 1
-        elif not self._resting:
+        elif not self._backoff_until:
             self._failures = 0
         self._unchanged = self._unchanged + 1 if outcome.result == "Waiting" else 0
         return msgspec.structs.replace(outcome, seconds=time.monotonic() - started)
@@ -283,9 +283,9 @@ class Reconciler:
     async def _wait(self, outcome: Round) -> None:
         if outcome.result == "Acted":
             return
-        if outcome.result == "Failed" and not self._resting:
+        if outcome.result == "Failed" and not self._backoff_until:
             # Observation failed. A wake-up does not cut this short: the failing object may itself cause watch events.
-            await asyncio.sleep(self._pause_s(self._failures - 1))
+            await asyncio.sleep(self._backoff_s(self._failures - 1))
             return
         busy = outcome.result in ("Waiting", "Failed") and self._unchanged < self._pace.patience
         delay_s = self._pace.busy_s if busy else self._pace.idle_s

@@ -159,7 +159,7 @@ async def test_nothing_is_written_while_nothing_happens(world: World) -> None:
     assert world.server.objects == before
 
 
-async def test_resource_that_is_not_valid_is_told_so_and_nothing_is_made(world: World) -> None:
+async def test_invalid_resource_is_reported_and_nothing_is_created(world: World) -> None:
     world.create({"replicas": 4})
     assert await world.rounds(2) == ["Refused", "Refused"]
     assert world.server.objects.keys() == {CLUSTER}
@@ -174,7 +174,7 @@ async def test_resource_that_is_gone_ends_the_loop(world: World) -> None:
     assert await world.rounds(1) == ["Gone"]
 
 
-async def test_members_are_asked_and_seen_in_their_places(world: World) -> None:
+async def test_members_are_observed_by_ordinal(world: World) -> None:
     world.create()
     await world.rounds(2)
     world.pod(0)
@@ -192,7 +192,7 @@ async def test_members_are_asked_and_seen_in_their_places(world: World) -> None:
 
 
 async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> None:
-    """Whoever comes after a crash between the two must not choose another one."""
+    """After a crash between the two, no other node may be chosen."""
     world.create()
     await world.rounds(2)
     for ordinal in range(3):
@@ -212,8 +212,8 @@ async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> No
     assert world.server.objects[RECORD]["data"]["bootstrap-node"] == "node-0"
 
 
-async def test_data_once_seen_is_never_forgotten(world: World) -> None:
-    """Not even when every member is silent, or the status was lost."""
+async def test_initialized_is_latched(world: World) -> None:
+    """Also while no member responds, and when the status was lost."""
     await living(world)
     world.nodes.answers.clear()
     del world.server.objects[CLUSTER]["status"]
@@ -259,8 +259,8 @@ async def test_volumes_of_several_clusters_are_left_to_people(world: World) -> N
     assert step["blockedBy"] == "the existing volumes belong to several clusters: beef, feed"
 
 
-async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> None:
-    """A slip of the hand in a living cluster: no new identity, no new bootstrap, the same authority to trust."""
+async def test_deleted_record_is_restored(world: World) -> None:
+    """Deleted by mistake under a running cluster: no new identity, no new bootstrap, the same CA."""
     await living(world)
     await world.rounds(1)
     record, told = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
@@ -358,8 +358,8 @@ async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) ->
     assert not isinstance(observed.slot(1).pod, Pod)
 
 
-async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
-    """Its claim is on its way out and waits for it, and nobody will ever say that it has stopped."""
+async def test_pod_of_a_lost_machine_is_force_deleted(world: World) -> None:
+    """Its claim is being deleted and waits for it, and no kubelet will confirm that it has stopped."""
     world.create()
     world.pod(1)
     pod, claim = (f"/api/v1/namespaces/shop/{name}" for name in ("pods/demo-1", "persistentvolumeclaims/data-demo-1"))
@@ -380,8 +380,8 @@ async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), [(503, ActionUnfinished), (422, ActionRefused), (403, ActionRefused)])
-async def test_trouble_of_the_api_server_is_no_success(world: World, code: int, kind: type[Exception]) -> None:
-    """No answer leaves open whether it was done; a no means that it was not."""
+async def test_error_of_the_api_server_is_no_success(world: World, code: int, kind: type[Exception]) -> None:
+    """Without a response the outcome is unknown; an error response means that nothing was done."""
     world.create()
     desired, observed = await world.look()
 
@@ -414,7 +414,7 @@ async def test_nothing_is_done_without_the_lease(world: World) -> None:
     assert not world.nodes.calls
 
 
-async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> None:
+async def test_deleted_resource_retains_volumes_and_keys(world: World) -> None:
     world.create()
     await world.rounds(2)
     world.pod(0)
@@ -430,7 +430,7 @@ async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> 
     assert kept <= world.server.objects.keys()
 
 
-async def test_deleted_resource_that_retains_nothing_takes_disks_and_keys_along(world: World) -> None:
+async def test_deleted_resource_without_retention_deletes_volumes_and_keys(world: World) -> None:
     world.create({"storage": {"retention": "Delete"}})
     await world.rounds(2)
     world.pod(0)
@@ -451,7 +451,7 @@ async def test_deleted_resource_that_retains_nothing_takes_disks_and_keys_along(
     assert not {"demo-record", "demo-authority", "demo-operator", "data-demo-0"} & left
 
 
-async def test_protected_resource_is_not_let_go(world: World) -> None:
+async def test_protected_resource_is_not_released(world: World) -> None:
     world.create({"deletionProtection": True})
     await world.rounds(2)
     world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
@@ -461,7 +461,7 @@ async def test_protected_resource_is_not_let_go(world: World) -> None:
 
 
 async def test_finalizers_of_others_survive_a_race(world: World) -> None:
-    """Kopf adds its own at the same moment."""
+    """kopf adds its own at the same time."""
     world.create()
     first = iter([True])
 
@@ -479,7 +479,7 @@ async def test_finalizers_of_others_survive_a_race(world: World) -> None:
 
 
 async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: World) -> None:
-    """It was deleted and made anew between the look and the report."""
+    """It was deleted and created again between observation and report."""
     world.create()
     await world.runtime.desired()
     world.create(uid="u2")
@@ -488,7 +488,7 @@ async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: 
     del world.server.objects[CLUSTER]
 
 
-async def test_status_that_nobody_can_read_counts_as_none(world: World) -> None:
+async def test_undecodable_status_counts_as_none(world: World) -> None:
     world.create()
     world.server.objects[CLUSTER]["status"] = {"conditions": "many"}
     await world.runtime.desired()
@@ -504,7 +504,7 @@ async def test_event_is_about_the_resource(world: World) -> None:
 
 
 async def test_members_are_asked_at_the_addresses_their_pods_have_now(world: World) -> None:
-    """The name service goes on giving the address of the pod before for as long as its answers are cached."""
+    """DNS returns the address of the previous pod for as long as its answers are cached."""
     world.create()
     await world.rounds(2)
     world.pod(0)

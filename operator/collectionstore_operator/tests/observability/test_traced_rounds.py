@@ -22,7 +22,7 @@ from collectionstore_operator.tests.reconcile.test_loop import MemoryRuntime
 from collectionstore_telemetry.tracing.active import active, add_trace_ids, trace_id
 from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings
 
-AT_ONCE = Pace(busy_s=0.0, idle_s=0.0, trouble_max_s=0.0)
+AT_ONCE = Pace(busy_s=0.0, idle_s=0.0, backoff_max_s=0.0)
 
 
 class Traced:
