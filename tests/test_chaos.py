@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from collectionstore_testkit.clusters.ports import free_base_port
 
 pytestmark = pytest.mark.xdist_group("chaos")
 
@@ -18,26 +18,18 @@ KINDS = "kill-leader,isolate,corrupt,wal-flip"
 DEADLINE_S = 420
 
 
-def free_base_port() -> int:
-    """Return the first of 60 ports in a row that nobody uses now; drawn, as other tests look for ports too."""
-    for _ in range(100):
-        base = random.randrange(10_000, 20_000)
-        sockets = [socket.socket() for _ in range(60)]
-        try:
-            for offset, one in enumerate(sockets):
-                one.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return base
-    raise AssertionError("no free ports")
-
-
 def test_short_storm_breaks_no_promise(tmp_path: Path) -> None:
     """Faults were made, operations succeeded, the verdict is good, and nothing is left of the cluster."""
-    arguments = ["--minutes", "0.25", "--seed", "1", "--only", KINDS, "--base-port", str(free_base_port())]
+    arguments = [
+        "--minutes",
+        "0.25",
+        "--seed",
+        "1",
+        "--only",
+        KINDS,
+        "--base-port",
+        str(free_base_port(60, within=range(10_000, 20_000))),
+    ]
     done = subprocess.run(
         [*COMMAND, *arguments, "--folder", str(tmp_path), "-o", "json"],
         capture_output=True,

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from collectionstore_local import log_vocabulary as local
 from collectionstore_node.logs import vocabulary as node
 from collectionstore_operator.observability.logs import vocabulary as operator
 from collectionstore_telemetry.logs import vocabulary as shared
+from collectionstore_testkit.clusters.ports import free_base_port
 
 pytestmark = pytest.mark.xdist_group("nothing_secret_is_logged")
 
@@ -94,7 +93,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three members that have been used in every way, with everything logged."""
-    running = Cluster(tmp_path_factory.mktemp("quiet"), _free_ports(30))
+    running = Cluster(tmp_path_factory.mktemp("quiet"), free_base_port(30, within=range(20_000, 30_000)))
     manifest = {
         "apiVersion": "collectionstore.io/v1alpha1",
         "kind": "CollectionStoreCluster",
@@ -155,23 +154,6 @@ def _misuse(cluster: Cluster) -> None:
         cluster.request("GET", 2, f"/{MARK}"),
     ]
     assert [code for code, _ in refused if code < 400 or code >= 500] == []
-
-
-def _free_ports(count: int) -> int:
-    """Return the first of `count` ports in a row that nobody uses now; drawn, as other tests look for ports too."""
-    for _ in range(100):
-        base = random.randrange(20_000, 30_000)
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, one in enumerate(sockets):
-                one.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return base
-    raise AssertionError("no free ports")
 
 
 def test_no_log_holds_what_was_written(cluster: Cluster) -> None:

@@ -11,7 +11,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -32,6 +31,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from collectionstore_node import metrics as node_metrics
 from collectionstore_operator.observability import metrics as operator_metrics
+from collectionstore_testkit.clusters.ports import free_base_port
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.workload import Workload, WorkloadSettings
 from collectionstore_testkit.tools.prometheus import promtool
@@ -179,29 +179,12 @@ class Writer:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster of three."""
-    running = Cluster(tmp_path_factory.mktemp("real"), 1 + _free_ports(61))
+    running = Cluster(tmp_path_factory.mktemp("real"), 1 + free_base_port(61, within=range(10_000, 20_000)))
     try:
         running.csctl("up", "-f", str(running.apply(3)))
         yield running
     finally:
         running.csctl("clean", "--yes")
-
-
-def _free_ports(count: int) -> int:
-    """Return the first of `count` ports in a row that nobody uses now; drawn, as other tests look for ports too."""
-    for _ in range(100):
-        base = random.randrange(10_000, 20_000)
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, one in enumerate(sockets):
-                one.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return base
-    raise AssertionError("no free ports")
 
 
 def test_second_up_changes_nothing_and_says_so(cluster: Cluster) -> None:

@@ -23,7 +23,7 @@ DISKS: Final = Group(
             "10m",
             "warning",
             f"The disk of {_MEMBER} is slow.",
-            "One of 100 syncs takes longer than {{ $value | humanizeDuration }}; every write waits for one.",
+            "The p99 of fsync is {{ $value | humanizeDuration }}; every write waits for one.",
             "storage",
         ),
         Alert(
@@ -31,8 +31,8 @@ DISKS: Final = Group(
             f"{_SYNCS} > 1",
             "5m",
             "critical",
-            f"The disk of {_MEMBER} is so slow that leadership is lost over it.",
-            "One of 100 syncs takes longer than {{ $value | humanizeDuration }}, an election timeout.",
+            f"The disk of {_MEMBER} is so slow that the leader loses its leadership.",
+            "The p99 of fsync is {{ $value | humanizeDuration }}, longer than an election timeout.",
             "storage",
         ),
         Alert(
@@ -40,8 +40,8 @@ DISKS: Final = Group(
             "collectionstore_storage_wal_fsync_age_seconds > 10",
             "1m",
             "critical",
-            f"The disk of {_MEMBER} does not answer.",
-            "A sync has been running for {{ $value | humanizeDuration }}.",
+            f"The disk of {_MEMBER} does not respond.",
+            "An fsync has been running for {{ $value | humanizeDuration }}.",
             "storage",
         ),
         Alert(
@@ -58,8 +58,8 @@ DISKS: Final = Group(
             "collectionstore_rocksdb_delayed_write_bytes_per_second > 0",
             "5m",
             "warning",
-            f"RocksDB of {_MEMBER} slows writes down.",
-            "They are held at {{ $value | humanize1024 }}B/s so that compaction can catch up. A stop comes next.",
+            f"RocksDB of {_MEMBER} throttles writes.",
+            "They are limited to {{ $value | humanize1024 }}B/s so that compaction can catch up. Next, they stop.",
             "storage",
         ),
         Alert(
@@ -68,7 +68,7 @@ DISKS: Final = Group(
             "1m",
             "critical",
             f"Flushes or compactions of {_MEMBER} fail.",
-            "{{ $value | humanize }} within 15 minutes. The disk is full, or fails.",
+            "{{ $value | humanize }} within 15 minutes. The disk is full or faulty.",
             "storage",
         ),
         Alert(
@@ -77,7 +77,7 @@ DISKS: Final = Group(
             "1h",
             "warning",
             f"The volume of {_MEMBER} will be full within four days.",
-            "It fills as it has over the last six hours. Every member holds all data: the others follow.",
+            "At the growth rate of the last six hours. Every member stores all data: the other volumes follow.",
             "storage",
         ),
         Alert(
@@ -86,7 +86,7 @@ DISKS: Final = Group(
             "5m",
             "critical",
             f"The volume of {_MEMBER} is almost full.",
-            "{{ $value | humanizePercentage }} are free. A member whose disk is full ends.",
+            "{{ $value | humanizePercentage }} are free. A member exits when its disk is full.",
             "storage",
         ),
     ),
@@ -101,7 +101,7 @@ REPLICATION: Final = Group(
             "5m",
             "warning",
             f"{{{{ $labels.peer }}}} of {_CLUSTER} is far behind the leader.",
-            "It lacks {{ $value }} entries. It counts for the majority, and cannot help to commit.",
+            "It is {{ $value }} entries behind. It is a voter but cannot contribute to commits.",
             "raft",
         ),
         Alert(
@@ -111,18 +111,18 @@ REPLICATION: Final = Group(
             "10m",
             "warning",
             f"The link from {_MEMBER} to {{{{ $labels.peer }}}} is slow.",
-            "One of 100 round trips takes longer than {{ $value | humanizeDuration }}.",
+            "The p99 of round trips is {{ $value | humanizeDuration }}.",
             "raft",
         ),
         Alert(
             "LinkDown",
-            # A peer that is down is another alert, and would be told once for every other member here.
+            # A peer that is down has its own alert, and would fire here once for every other member.
             "collectionstore_peer_connected == 0 and on (namespace, cluster, peer) "
             'label_replace(up{job="collectionstore-node"} == 1, "peer", "$1", "instance", "(.*)")',
             "10m",
             "warning",
             f"{_MEMBER} cannot connect to {{{{ $labels.peer }}}}.",
-            "The peer is up: the network between the two is down, or one refuses the other.",
+            "The peer is up: the network between them is down, or one rejects the other.",
             "raft",
         ),
         Alert(

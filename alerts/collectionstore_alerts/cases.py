@@ -37,7 +37,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """Return what tells this case from the others."""
+        """Return what identifies this case."""
         return "-".join([self.alert, self.severity, *(self.labels[key] for key in ("long",) if key in self.labels)])
 
 

@@ -86,7 +86,7 @@ def _alert(objective: Objective, speed: Speed) -> Alert:
         f"{kind.capitalize()}s of {{{{ $labels.namespace }}}}/{{{{ $labels.cluster }}}} fail or are slow: "
         f"{speed.spends}.",
         f"Over {speed.long} the budget of {kind}s that fail or take longer than {limit} is used "
-        "{{ $value | humanize }} times as fast as it may be.",
+        "{{ $value | humanize }} times as fast as the objective allows.",
         "overview",
         {"long": speed.long, "short": speed.short},
     )

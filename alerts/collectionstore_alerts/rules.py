@@ -1,4 +1,4 @@
-"""What an alert, a recording rule and a group of them are, and how a rule file says it."""
+"""Alerts, recording rules and groups, and their form in a rule file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 Severity: TypeAlias = Literal["critical", "warning"]
-"""critical: wake somebody. warning: look at it in the morning."""
+"""critical: page the on-call engineer. warning: handle it in working hours."""
 
 PREFIX: Final = "CollectionStore"
 RUNBOOKS: Final = "docs/runbooks"
@@ -16,7 +16,7 @@ RUNBOOKS: Final = "docs/runbooks"
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that somebody has to act on. Its runbook is the file of the same name."""
+    """A state that requires action. Its runbook is the file with the same name."""
 
     name: str
     """Without the prefix that all share."""

@@ -35,7 +35,7 @@ class Machine:
     commit: str
 
     def lines(self) -> list[str]:
-        """Return the description for people."""
+        """Return the description as text."""
         return [
             f"machine   {self.cpu}, {self.cores} cores, {self.memory_gib:.1f} GiB, Linux {self.kernel}",
             f"disk      {self.filesystem}, fdatasync of {SYNC_BYTES} B: p50 {self.fdatasync_p50_ms:.2f} ms, "

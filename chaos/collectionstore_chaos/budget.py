@@ -1,4 +1,4 @@
-"""What may be broken at once, so that nothing is demanded that nobody could keep. Pure.
+"""What may be damaged at the same time, so that the promises can be kept. Pure.
 
 - At most a minority of the disks is damaged at any moment. A disk counts as damaged from the fault until its member
   was seen whole again: voting, up to date, and on a new disk where the old one may hide damage.

@@ -68,7 +68,7 @@ class Lab:
         """Return the leader's name. Raises NotNow."""
         leader = await self.cluster.leader()
         if leader is None:
-            raise NotNow("nobody leads")
+            raise NotNow("there is no leader")
         return leader.name
 
     async def breathe(self, timeout_s: float) -> None:

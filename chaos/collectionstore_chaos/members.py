@@ -59,7 +59,7 @@ async def compare(cluster: Cluster) -> tuple[int, list[str]]:
 
 
 def _different_digests(statuses: Mapping[str, Status]) -> list[str]:
-    """Return what each member says of everything that was ever done to its state, if that is not the same."""
+    """Return the state digest of each member if they differ."""
     if len({one.state_digest for one in statuses.values()}) == 1:
         return []
     return [f"the state at {one.applied_index}: {name} has digest {one.state_digest}" for name, one in statuses.items()]

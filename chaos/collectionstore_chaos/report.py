@@ -1,4 +1,4 @@
-"""What a run came to: as tables for people, as JSON for programs."""
+"""The result of a run, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Faults:
 
 @dataclass(slots=True)
 class Result:
-    """Everything that is told at the end. `broken` names each promise that was not kept."""
+    """The result that is printed at the end. `broken` names each violated promise."""
 
     seed: int
     nodes: int

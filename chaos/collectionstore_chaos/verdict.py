@@ -12,7 +12,8 @@ from collectionstore_chaos.lab import Event
 from collectionstore_chaos.report import Result
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.operations import Operation, save
-from collectionstore_testkit.recorded_load import by_kind, write_pauses
+from collectionstore_testkit.histories.pauses import write_pauses
+from collectionstore_testkit.recorded_load import by_kind
 
 UNAVAILABLE_S = 1.0
 """A pause of all writes that is longer counts as unavailability; a good part of the faults takes a leader away."""

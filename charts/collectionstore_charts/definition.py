@@ -8,7 +8,7 @@ from collectionstore_operator.crd.definition import text as definition_text
 
 _NAME: Final = "metadata:\n"
 _KEPT: Final = f"""{_NAME}  annotations:
-    # With the definition all clusters would go.
+    # Deleting the definition would delete all clusters.
     helm.sh/resource-policy: keep
 """
 

@@ -26,7 +26,7 @@ OPERATOR_REFUSED = [
     ({"podDisruptionBudget.maxUnavailable": 0}, "at '/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1"),
     ({"podMonitor.interval": "30"}, "at '/podMonitor/interval': '30' does not match pattern"),
     ({"crds.install": "yes"}, "at '/crds/install': got string, want boolean"),
-    ({"serviceAccount.create": False}, "serviceAccount.name says which account to use"),
+    ({"serviceAccount.create": False}, "serviceAccount.name is required if serviceAccount.create is false"),
 ]
 CLUSTER_REFUSED = [
     ({"replica": 5}, "additional properties 'replica' not allowed"),

@@ -1,7 +1,7 @@
 """The conventions of a dashboard, checked on its JSON: a list of faults in words, empty when it keeps them.
 
 They are those of Grafana's dashboard-linter and of the well-kept mixins. Not taken over: `job` and `instance` on every
-query. Series are told apart by their names here, so that only those of no program in particular need a job; and the
+query. Series are distinguished by their names here, so that only those of no program in particular need a job; and the
 operator's are of no cluster.
 """
 
@@ -178,9 +178,9 @@ def _scope(use: Use) -> Iterator[str]:
     if use.series.startswith(SHARED) and not use.labels.get("job", "").startswith("=collectionstore-"):
         yield "belongs to every program and is not selected by job"
     if use.series.startswith("collectionstore_operator_") or use.labels.get("job") == "=collectionstore-operator":
-        wanted = {"instance"} if use.labels.keys() & {"instance"} else set()
+        required = {"instance"} if use.labels.keys() & {"instance"} else set()
     else:
-        wanted = {"namespace", "cluster"}
-    for label in sorted(wanted):
+        required = {"namespace", "cluster"}
+    for label in sorted(required):
         if use.labels.get(label) != f"=~${label}":
             yield f"is not selected by ${label}"

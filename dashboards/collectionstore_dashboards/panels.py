@@ -1,6 +1,6 @@
 """The four kinds of panel: lines over time, one number, states over time, a table.
 
-Each has a title, a sentence that says what it shows and when to worry, and a unit; widths are of Grafana's 24 columns.
+Each has a title, a sentence on what it shows and when to act, and a unit; widths are of Grafana's 24 columns.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def number(
 def states(
     title: str, description: str, *queries: Query, words: Words, width: int = 12, height: int = 6
 ) -> statetimeline.Panel:
-    """Return a bar per series whose colour tells its state over time."""
+    """Return a bar per series whose color shows its state over time."""
     panel = (
         statetimeline.Panel()
         .title(title)

@@ -1,7 +1,7 @@
 """Reads PromQL: which series it uses, how they are selected, and what is done with them.
 
-Grafana's variables are replaced first. `$__rate_interval` becomes a time that nobody writes by hand, so that it is
-found again in the tree.
+Grafana's variables are replaced first. `$__rate_interval` becomes a duration that does not occur in queries, so that
+it can be found in the tree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """PromQL with the variables of the dashboards in it.
 
-Every series of a member is selected by namespace, cluster and instance; what the operator says of a cluster by
-namespace and cluster; what it says of itself by instance alone, because it serves clusters of many namespaces.
+Every series of a member is selected by namespace, cluster and instance; the operator's series about a cluster by
+namespace and cluster; those about itself by instance alone, because it serves clusters of many namespaces.
 """
 
 from __future__ import annotations

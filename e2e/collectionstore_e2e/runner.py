@@ -51,7 +51,7 @@ class Runner:
         return error is None
 
     async def _attempt(self, scenario: Scenario) -> Exception | None:
-        """Return the first thing that went wrong, in the scenario or in clearing up after it; the others are told."""
+        """Return the first error, of the scenario or of the clean-up after it; later ones are printed."""
         context = await self._prepare(scenario)
         folder = EVIDENCE / f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario.name}"
         error = await _caught(_in_time(scenario, context))
@@ -95,7 +95,7 @@ class Runner:
                     await self._client.delete(NAMESPACE, context.namespace)
 
     async def finish(self) -> bool:
-        """Wait until all namespaces have gone; return whether they have. If one stays, nobody removes a finalizer."""
+        """Wait until all namespaces are deleted; return whether they are. A finalizer may keep one."""
         try:
             for name in self._namespaces:
                 await self._client.until_gone(NAMESPACE, name, timeout_s=NAMESPACE_GONE_S)

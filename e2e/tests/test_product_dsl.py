@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from collectionstore_e2e.product.installation import image_settings, samples
-from collectionstore_e2e.product.store import is_settled, member_ids, told
+from collectionstore_e2e.product.store import condition_text, is_settled, member_ids
 
 
 def resource(**status: Any) -> dict[str, Any]:
@@ -65,8 +65,8 @@ def test_members_are_those_with_a_part_in_the_cluster() -> None:
 
 def test_a_condition_is_told_with_reason_and_message() -> None:
     """One that is not there says nothing."""
-    assert told(resource(), "Ready") == "True Some: a sentence"
-    assert told(resource(), "Paused") == ""
+    assert condition_text(resource(), "Ready") == "True Some: a sentence"
+    assert condition_text(resource(), "Paused") == ""
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import uvloop
 
 from collectionstore_node import __version__
 from collectionstore_node.app import run
-from collectionstore_node.enrolment import CredentialsUnusable
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
-from collectionstore_node.listening import AddressTaken
+from collectionstore_node.lifecycle import AddressInUse
+from collectionstore_node.security import CredentialsUnusable
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
 from collectionstore_telemetry import logs
 from collectionstore_telemetry.logs import LogLevels
@@ -30,8 +30,8 @@ _TRACES = """traces, by the standard variables of OpenTelemetry (docs/tracing.md
 
 _EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT
-  64  a setting is missing or out of bounds, or the service account is not mounted
-  65  the data directory is another member's or cluster's, damaged, or its state is wrong
+  64  a setting is missing or out of range, or the service account is not mounted
+  65  the data directory belongs to another member or cluster, is corrupt, or is quarantined
   69  an address is in use
   70  a bug: an invariant was violated
   74  the disk reported an error
@@ -62,7 +62,7 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     except CredentialsUnusable as error:
         log.error("node.refused", reason=str(error))
         return EXIT_USAGE
-    except AddressTaken as error:
+    except AddressInUse as error:
         log.error("node.refused", reason=str(error))
         return EXIT_ADDRESS_TAKEN
     except StorageFailed as error:

@@ -23,13 +23,10 @@ import structlog
 from aiohttp import web
 
 from collectionstore_node import __version__
-from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.ports import Diagnostics
-from collectionstore_node.api.server import make_client_server, make_probe_server
-from collectionstore_node.client_tls import ClientTls, is_operator
-from collectionstore_node.credentials import keep_certificate
+from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError
-from collectionstore_node.listening import listening, start_server
+from collectionstore_node.lifecycle import cancel_and_wait, open_port, serve_http
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import (
     HttpSeries,
@@ -45,9 +42,9 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
-    driver_settings,
     peer_security,
     process_facts,
+    replica_settings,
     slow_thresholds,
     transport_identity,
 )
@@ -61,9 +58,11 @@ from collectionstore_node.replica import (
     Replica,
 )
 from collectionstore_node.replica.storage_port import Storage
+from collectionstore_node.security.client_tls import ClientTls, is_operator
+from collectionstore_node.security.node_certificate import keep_certificate
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.settings import Settings
 from collectionstore_node.storage import Database
-from collectionstore_node.tasks import cancelled
 from collectionstore_node.transport import (
     PeerSecurity,
     RouteOverrides,
@@ -113,7 +112,7 @@ class RunningMember(NamedTuple):
 
 
 async def run(settings: Settings, levels: LogLevels) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises `Fatal`, `AddressTaken`, `CredentialsUnusable` or `NodeError`."""
+    """Run a node until SIGTERM or SIGINT. Raises `Fatal`, `AddressInUse`, `CredentialsUnusable` or `NodeError`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,12 +128,12 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
-        if not await keep_certificate(stack, settings, stop):
+        if not await keep_certificate(stack, settings, stop, partial(_serve_waiting, settings)):
             return
         member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
-            stack.push_async_callback(cancelled, routing)
+            stack.push_async_callback(cancel_and_wait, routing)
         log.info(
             "node.started",
             version=__version__,
@@ -158,7 +157,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
 async def start(
     stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
 ) -> RunningMember:
-    """Start a member on its data; `stack` stops it in reverse. Raises `AddressTaken` or `NodeError`."""
+    """Start a member on its data; `stack` stops it in reverse. Raises `AddressInUse` or `NodeError`."""
     loop = asyncio.get_running_loop()
     # What was written before a crash may still be in memory only, and the core counts everything in the log as durable.
     await loop.run_in_executor(None, storage.log.sync)
@@ -171,7 +170,7 @@ async def start(
     # local member -> handler -> transport -> driver -> replica -> servers.
     observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
-    local = LocalMember(storage, driver_settings(settings), series, clocks, observer)
+    local = LocalMember(storage, replica_settings(settings), series, clocks, observer)
     stack.callback(local.close)
     transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
@@ -181,9 +180,9 @@ async def start(
     MemberGauges(local, driver, transport, metrics)
     # BEFORE the driver runs: a member that cannot be reached must not campaign.
     stack.push_async_callback(transport.close)
-    await listening(transport.start(), settings.peer_address, "peers")
+    await open_port(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
-    stack.push_async_callback(cancelled, driving)
+    stack.push_async_callback(cancel_and_wait, driving)
     tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
     export_certificate_expiry(metrics, transport, tls)
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
@@ -191,7 +190,7 @@ async def start(
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
-    stack.push_async_callback(cancelled, reloading)
+    stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
 
 
@@ -255,10 +254,13 @@ async def _serve(
     tracing: Tracing | None,
     diagnostics: Diagnostics,
 ) -> None:
-    limits = Limits(document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max)
-    series = HttpSeries(metrics, inflight_max=limits.inflight_requests_max)
+    store_limits = StoreLimits(
+        document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
+    )
+    store, limits = Store(replica, store_limits), HttpLimits()
+    series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     clients = make_client_server(
-        replica,
+        store,
         limits,
         series,
         render_metrics=exposition.render,
@@ -267,9 +269,14 @@ async def _serve(
         trace=request_tracing(tracing),
         diagnostics=diagnostics,
     )
-    probes = make_probe_server(replica, limits, series, render_metrics=exposition.render)
-    await start_server(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
-    await start_server(stack, probes, settings.metrics_address, "metrics and probes", None)
+    probes = make_probe_server(store, limits, series, render_metrics=exposition.render)
+    await serve_http(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
+    await serve_http(stack, probes, settings.metrics_address, "metrics and probes", None)
+
+
+async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Callable[[], str]) -> None:
+    """Serve the probes of a node that waits for its certificate."""
+    await serve_http(stack, make_waiting_server(reason), settings.metrics_address, "metrics and probes", None)
 
 
 def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:

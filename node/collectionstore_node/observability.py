@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from collectionstore_node import __version__
-from collectionstore_node.api.ports import TraceRequest
-from collectionstore_node.client_tls import ClientTls
+from collectionstore_node.api.http.instruments import TraceRequest
 from collectionstore_node.metrics import TracingSeries
 from collectionstore_node.replica import NULL_OBSERVER, DriverObserver
+from collectionstore_node.security.client_tls import ClientTls
 from collectionstore_node.settings import Settings
 from collectionstore_node.transport import Transport
 from collectionstore_telemetry.metrics import Metrics

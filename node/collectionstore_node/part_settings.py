@@ -8,17 +8,17 @@ from collectionstore_node import __version__
 from collectionstore_node.logs import Thresholds
 from collectionstore_node.logs.slow import OFF
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica import DriverSettings, ProcessFacts
+from collectionstore_node.replica import ProcessFacts, ReplicaSettings
 from collectionstore_node.settings import Settings
 from collectionstore_node.transport import PeerName, PeerSecurity, TlsContexts, TlsFiles, TransportIdentity
 
 TICKS_PER_HEARTBEAT: Final = 5
 
 
-def driver_settings(settings: Settings) -> DriverSettings:
-    """Return how the driver paces itself: milliseconds become ticks of a fifth of a heartbeat."""
+def replica_settings(settings: Settings) -> ReplicaSettings:
+    """Return timing and limits of the replica: milliseconds become ticks, each a fifth of a heartbeat."""
     tick_s = settings.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
-    return DriverSettings(
+    return ReplicaSettings(
         tick_s=tick_s,
         heartbeat_ticks=TICKS_PER_HEARTBEAT,
         election_ticks=round(settings.election_min_ms / 1000 / tick_s),

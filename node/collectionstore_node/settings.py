@@ -1,7 +1,7 @@
-"""The settings of a node: one frozen struct, read once from the environment; nothing else of ours reads `os.environ`.
+"""The settings of a node: one frozen struct, parsed once from environment variables, the only reader of `os.environ`.
 
-Every variable starts with `COLLECTIONSTORE_`, but for OpenTelemetry's own (docs/tracing.md). Nothing about joining is a
-setting: an empty node waits until it is bootstrapped by an explicit call or until a leader contacts it.
+All variables start with `COLLECTIONSTORE_`, except OpenTelemetry's own (docs/tracing.md). Joining a cluster is not a
+setting: an empty node waits until it is bootstrapped by an API call, or contacted by a leader.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRUST_FILE: Final = Path("/etc/collectionstore/trust/ca.crt")
 
 
 class InvalidSetting(Exception):
-    """A variable is missing or out of bounds; the text names it, its value and what is allowed."""
+    """A variable is missing or out of range; the text names it, its value and the allowed ones."""
 
     def __init__(self, variable: str, value: str | None, allowed: str) -> None:
         shown = "is not set" if value is None else f"is {value!r}"
@@ -31,7 +31,7 @@ class InvalidSetting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address; `host` is a name or an IP literal without brackets."""
+    """A TCP address; `host` is a host name, or an IP address without brackets."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether nothing outside this machine can reach the address."""
+        """Whether the address is reachable from this host only."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -50,7 +50,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a node is told from outside."""
+    """The configuration of a node."""
 
     name: str
     cluster_id: str
@@ -59,9 +59,9 @@ class Settings:
     peer_address: Address
     metrics_address: Address
     client_advertise: str
-    """Base URL under which clients reach this node, for redirects and member lists."""
+    """Base URL of this node for clients, in redirects and member lists."""
     peer_advertise: str
-    """`host:port` under which other nodes reach this one."""
+    """`host:port` of this node for its peers."""
     peer_routes: Path | None
     """A file that says where to dial members instead of their advertised addresses; see `transport.routes`."""
     tls_dir: Path
@@ -69,43 +69,43 @@ class Settings:
     client_tls: Literal["Required", "Disabled"]
     client_tls_dir: Path
     enrolment: Literal["Kubernetes", "Disabled"]
-    """Whether the node asks Kubernetes for the pair in `tls_dir`, or finds it there."""
+    """Whether the node requests the certificate in `tls_dir` from Kubernetes, or finds it there."""
     namespace: str
-    """The pod's; empty without enrolment, as are the two that follow."""
+    """Namespace of the pod; empty without enrolment."""
     api_server: Address | None
     service_account_dir: Path
-    """Holds `token`, which is read anew for every call, and the API server's own `ca.crt`."""
+    """Contains `token`, which is read for every request, as it rotates, and the API server's `ca.crt`."""
     trust_file: Path
-    """The cluster's authorities, as the operator publishes them."""
+    """CA bundle of the cluster, published by the operator."""
     heartbeat_ms: int
     election_min_ms: int
     election_max_ms: int
-    """Also how long the event loop, a sync or the state machine may be stuck before a leader steps down."""
+    """Also how long the event loop, a sync or the state machine may stall before the leader steps down."""
     pre_vote: Literal["Enabled", "Disabled"]
     check_quorum: Literal["Enabled", "Disabled"]
     snapshot_commands: int
-    """Compact the log after this many applied commands ..."""
+    """Compact the log after this many applied commands, or"""
     snapshot_log_bytes: int
-    """... or when it has grown to this many bytes."""
+    """when it exceeds this many bytes."""
     document_bytes_max: int
     metrics: Literal["Enabled", "Disabled"]
-    """Disabled: nothing is counted on the way of a request; what a scrape reads by itself is still told."""
+    """Disabled: requests are not counted; what is read at scrape time is still exported."""
     log_format: Literal["auto", "json", "console"]
     log_level: Literal["debug", "info", "warning", "error"]
     slow_write_ms: int
-    """From when on operations are logged as slow; 0 never."""
+    """Threshold of the slow log, in milliseconds; 0 disables it. Also for the following four."""
     slow_read_ms: int
     slow_fsync_ms: int
     slow_apply_ms: int
     slow_http_ms: int
     profiling: Literal["Enabled", "Disabled"]
-    """Whether operators may take profiles of the process."""
+    """Whether the profiling endpoint is served."""
     traces: TraceSettings = TRACES_OFF
-    """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
+    """From the standard OpenTelemetry variables; the SDK reads the rest of them itself."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Parse and check the variables. Raises `InvalidSetting` for the first that is wrong."""
+        """Parse and validate the variables. Raises `InvalidSetting` for the first invalid one."""
         read = _Reader(environment)
         client_address = read.address("CLIENT_ADDRESS", "127.0.0.1:7400")
         peer_address = read.address("PEER_ADDRESS", "127.0.0.1:7401")
@@ -118,7 +118,7 @@ class Settings:
             )
         peer_routes = read.optional_path("PEER_ROUTES")
         if peer_routes is not None and not peer_address.loopback:
-            # Faults are put between members this way: never between those of a cluster on several machines.
+            # Fault injection on one machine. On any other address it could redirect the traffic of a real cluster.
             raise InvalidSetting(
                 "PEER_ROUTES", str(peer_routes), f"not to be set, because {peer_address} is not a loopback address"
             )
@@ -130,8 +130,10 @@ class Settings:
         heartbeat_ms = read.integer("HEARTBEAT_MS", 150, 5, 10_000)
         election_min_ms = read.integer("ELECTION_MIN_MS", 2 * heartbeat_ms, 2 * heartbeat_ms, 100_000)
         return cls(
-            name=read.matching("NAME", NAME_PATTERN, "1-63 of a-z, 0-9 and '-', as in a DNS label"),
-            cluster_id=read.matching("CLUSTER_ID", NAME_PATTERN, "the cluster's id, 1-63 of a-z, 0-9 and '-'"),
+            name=read.matching("NAME", NAME_PATTERN, "1-63 characters of a-z, 0-9 and '-', as in a DNS label"),
+            cluster_id=read.matching(
+                "CLUSTER_ID", NAME_PATTERN, "1-63 characters of a-z, 0-9 and '-', as in a DNS label"
+            ),
             data_dir=read.path("DATA_DIR"),
             client_address=client_address,
             peer_address=peer_address,
@@ -143,7 +145,7 @@ class Settings:
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
             enrolment=enrolment,
-            namespace=read.matching("NAMESPACE", NAME_PATTERN, "the pod's namespace")
+            namespace=read.matching("NAMESPACE", NAME_PATTERN, "the namespace of the pod, a DNS label")
             if enrolment == "Kubernetes"
             else "",
             api_server=read.address("API_SERVER", read.service()) if enrolment == "Kubernetes" else None,
@@ -188,7 +190,7 @@ class _Reader:
     def text(self, variable: str, default: str | None = None) -> str:
         value = self._environment.get(PREFIX + variable, default)
         if not value:
-            raise InvalidSetting(variable, value, "a value that is not empty")
+            raise InvalidSetting(variable, value, "any value that is not empty")
         return value
 
     def matching(self, variable: str, pattern: re.Pattern[str], allowed: str) -> str:
@@ -204,7 +206,7 @@ class _Reader:
         return value
 
     def switch(self, variable: str) -> Literal["Enabled", "Disabled"]:
-        """Read what is Enabled unless it is turned off."""
+        """Parse Enabled or Disabled; the default is Enabled."""
         return cast(Literal["Enabled", "Disabled"], self.choice(variable, "Enabled", ("Enabled", "Disabled")))
 
     def integer(self, variable: str, default: int, lo: int, hi: int) -> int:
@@ -221,7 +223,7 @@ class _Reader:
         return Path(value) if value else None
 
     def service(self) -> str | None:
-        """Read the API server's address, as Kubernetes tells it to every container; None outside of one."""
+        """Return the API server's address, from the variables that Kubernetes sets; None without them."""
         host, port = (self._environment.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
         return str(Address(host, int(port))) if host and port and port.isdecimal() else None
 
@@ -234,39 +236,51 @@ class _Reader:
 
 
 VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
-    ("NAME", "required", "the member's name, such as demo-0"),
-    ("CLUSTER_ID", "required", "the cluster this node belongs to"),
-    ("DATA_DIR", "required", "its data directory; an empty one makes a new member"),
-    ("TLS_DIR", "required", "ca.crt, tls.crt and tls.key for traffic between nodes"),
-    ("CLIENT_ADDRESS", "127.0.0.1:7400", "where clients are served"),
-    ("PEER_ADDRESS", "127.0.0.1:7401", "where other nodes are served"),
-    ("METRICS_ADDRESS", "127.0.0.1:7402", "where metrics and probes are served, over plain HTTP"),
-    ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "the URL under which clients reach this node"),
-    ("PEER_ADVERTISE", "from PEER_ADDRESS", "host:port under which other nodes reach this one"),
-    ("PEER_ROUTES", "none", "a file that leads to other peer addresses, for faults on one machine; only on loopback"),
-    ("CLIENT_TLS", "Required", "Required or Disabled; Disabled only on loopback"),
-    ("CLIENT_TLS_DIR", "TLS_DIR", "another certificate for clients"),
-    ("ENROLMENT", "Disabled", "Kubernetes: make a key, keep it in TLS_DIR, and have certificates signed for it"),
-    ("NAMESPACE", "none", "the pod's namespace; required for enrolment"),
-    ("API_SERVER", "from KUBERNETES_SERVICE_HOST and _PORT", "host:port of the Kubernetes API, for enrolment"),
-    ("SERVICE_ACCOUNT_DIR", str(SERVICE_ACCOUNT_DIR), "token and ca.crt for the Kubernetes API, for enrolment"),
-    ("TRUST_FILE", str(TRUST_FILE), "the cluster's authorities, for enrolment"),
-    ("HEARTBEAT_MS", "150", "a leader's heartbeat, 5 to 10000"),
-    ("ELECTION_MIN_MS", "2 x heartbeat", "shortest election timeout"),
-    ("ELECTION_MAX_MS", "2 x ELECTION_MIN_MS", "longest election timeout"),
-    ("PRE_VOTE", "Enabled", "Disabled: candidates do not ask first, and who returns unsettles a leader that works"),
-    ("CHECK_QUORUM", "Enabled", "Disabled: a leader that hears no majority goes on leading until it hears of another"),
-    ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, from 1000"),
-    ("SNAPSHOT_LOG_BYTES", "67108864", "or when it has grown to this many bytes"),
-    ("DOCUMENT_BYTES_MAX", "1048576", "largest document or value, up to 16777216"),
-    ("METRICS", "Enabled", "Disabled: nothing is counted for requests; what a scrape reads by itself is still told"),
-    ("LOG_FORMAT", "auto", "json or console; auto is console on a terminal"),
-    ("LOG_LEVEL", "info", "debug, info, warning or error; SIGUSR1 turns to debug, SIGUSR2 back"),
-    ("SLOW_WRITE_MS", "500", "log an entry that takes this long from its first command to its answer; 0 never"),
-    ("SLOW_READ_MS", "300", "log a read whose confirmation takes this long; 0 never"),
-    ("SLOW_FSYNC_MS", "100", "log a sync of the log that takes this long; 0 never"),
-    ("SLOW_APPLY_MS", "100", "log applying entries that takes this long; 0 never"),
-    ("SLOW_HTTP_MS", "1000", "log a request that takes this long; 0 never"),
-    ("PROFILING", "Disabled", "Enabled: operators may take profiles, GET /debug/profile"),
+    ("NAME", "required", "name of the member, such as demo-0"),
+    ("CLUSTER_ID", "required", "ID of the cluster that the member belongs to"),
+    ("DATA_DIR", "required", "data directory; an empty one becomes a new member"),
+    ("TLS_DIR", "required", "directory with ca.crt, tls.crt and tls.key for traffic between nodes"),
+    ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients"),
+    ("PEER_ADDRESS", "127.0.0.1:7401", "listen address for other nodes"),
+    ("METRICS_ADDRESS", "127.0.0.1:7402", "listen address for metrics and probes, plain HTTP"),
+    ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "URL of this node for clients"),
+    ("PEER_ADVERTISE", "from PEER_ADDRESS", "host:port of this node for other nodes"),
+    ("PEER_ROUTES", "none", "file that overrides peer addresses, for fault injection on one machine; loopback only"),
+    ("CLIENT_TLS", "Required", "Required or Disabled; Disabled on loopback only"),
+    ("CLIENT_TLS_DIR", "TLS_DIR", "directory with another certificate for clients"),
+    ("ENROLMENT", "Disabled", "Kubernetes: generate a key in TLS_DIR and request certificates from the API server"),
+    ("NAMESPACE", "none", "namespace of the pod; required for enrolment"),
+    ("API_SERVER", "from KUBERNETES_SERVICE_HOST and _PORT", "host:port of the Kubernetes API server, for enrolment"),
+    (
+        "SERVICE_ACCOUNT_DIR",
+        str(SERVICE_ACCOUNT_DIR),
+        "directory with token and ca.crt for the API server, for enrolment",
+    ),
+    ("TRUST_FILE", str(TRUST_FILE), "CA bundle of the cluster, for enrolment"),
+    ("HEARTBEAT_MS", "150", "heartbeat interval of the leader, 5 to 10000"),
+    ("ELECTION_MIN_MS", "2 x heartbeat", "minimum election timeout"),
+    ("ELECTION_MAX_MS", "2 x ELECTION_MIN_MS", "maximum election timeout"),
+    (
+        "PRE_VOTE",
+        "Enabled",
+        "Disabled: elections without a pre-vote; a member that returns may depose a healthy leader",
+    ),
+    (
+        "CHECK_QUORUM",
+        "Enabled",
+        "Disabled: a leader without a quorum does not step down until it receives a higher term",
+    ),
+    ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, 1000 or more"),
+    ("SNAPSHOT_LOG_BYTES", "67108864", "or when it exceeds this many bytes"),
+    ("DOCUMENT_BYTES_MAX", "1048576", "maximum size of a document or value, 1024 to 16777216"),
+    ("METRICS", "Enabled", "Disabled: requests are not counted; what is read at scrape time is still exported"),
+    ("LOG_FORMAT", "auto", "json, console or auto; auto is console on a terminal, else json"),
+    ("LOG_LEVEL", "info", "debug, info, warning or error; SIGUSR1 switches to debug, SIGUSR2 back"),
+    ("SLOW_WRITE_MS", "500", "slow log threshold of an entry, from its first command to its reply; 0 disables"),
+    ("SLOW_READ_MS", "300", "slow log threshold of the confirmation of a read; 0 disables"),
+    ("SLOW_FSYNC_MS", "100", "slow log threshold of a sync of the log; 0 disables"),
+    ("SLOW_APPLY_MS", "100", "slow log threshold of applying entries; 0 disables"),
+    ("SLOW_HTTP_MS", "1000", "slow log threshold of an HTTP request; 0 disables"),
+    ("PROFILING", "Disabled", "Enabled: serve GET /debug/profile"),
 )
-"""Name, default and meaning of every variable, for `--help` and the documentation."""
+"""Name, default and description of every variable, for `--help` and the documentation."""

@@ -46,7 +46,7 @@ SILENT: Final[Mapping[tuple[str, str], Silence]] = {
     ("collectionstore-operator", "Clusters"): Silence(
         "its column of blocked steps: none waits", zero="collectionstore_cluster_blocked_steps", chance=True
     ),
-    ("collectionstore-operator", "Troubles"): Silence(
+    ("collectionstore-operator", "Errors by kind"): Silence(
         "nothing went wrong in the operator", declared="collectionstore_operator_errors_total"
     ),
 }

@@ -48,7 +48,7 @@ class PrometheusApi:
         self._url = url
 
     async def query(self, expression: str, at: float | None = None) -> list[Series]:
-        """Return the answer at one moment, now unless told. Raises `QueryFailed`."""
+        """Return the result at one time, now by default. Raises `QueryFailed`."""
         parameters = {"query": expression} | ({} if at is None else {"time": f"{at:.3f}"})
         data = await self._get("query", parameters)
         if data["resultType"] == "scalar":

@@ -25,7 +25,7 @@ _CSCTL_TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """The cluster to break, and whom to ask about it."""
+    """The cluster to break, and its nodes."""
 
     cluster: LocalCluster
     nodes: Nodes
@@ -134,6 +134,6 @@ async def _until(condition: Callable[[], Awaitable[bool]], timeout_s: float, wha
     started = time.monotonic()
     while not await condition():
         if time.monotonic() - started > timeout_s:
-            raise ObserveFailed(f"waited {timeout_s:g} s in vain until {what}")
+            raise ObserveFailed(f"timed out after {timeout_s:g} s waiting until {what}")
         await asyncio.sleep(_POLL_S)
     return time.monotonic() - started

@@ -44,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A panel; `kind` is Grafana's type of it, a row has no targets. `definition` is all that the file says of it."""
+    """A panel; `kind` is Grafana's type of it, a row has no targets. `definition` is its part of the file."""
 
     title: str
     kind: str

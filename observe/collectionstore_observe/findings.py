@@ -1,4 +1,4 @@
-"""What a run found, and how it is told."""
+"""The findings of a run, and their text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Findings:
     series: Use = field(default_factory=lambda: Use(0, (), (), ()))
     rules: int = 0
     firing: tuple[str, ...] = ()
-    """Alerts that fired before anything was broken, with their shortened `for`: told, and for people to judge."""
+    """Alerts that fired before anything was broken, with their shortened `for`: listed for review."""
     fired: list[Fired] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     answers: int = 0
@@ -34,13 +34,13 @@ class Findings:
         return [
             *(f"empty: {one}" for one in self.panels.empty),
             *(f"wrong: {one}" for one in self.panels.failed),
-            *(f"nobody looks at {one}" for one in self.series.unused),
+            *(f"series {one} is unused" for one in self.series.unused),
             *(f"{one} is used or not exported, and need not be on the list" for one in self.series.stale),
             *self.faults,
         ]
 
     def lines(self) -> list[str]:
-        """Return the result for people."""
+        """Return the result as text."""
         counts = [
             ("panels checked", self.panels.checked, f"on {self.dashboards} dashboards"),
             ("panels empty", len(self.panels.empty), f"{len(self.panels.silent)} more may be, and their series are 0"),

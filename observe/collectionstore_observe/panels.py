@@ -21,7 +21,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Verdict:
-    """What the check of all panels found; every entry is a line for people."""
+    """What the check of all panels found; every entry is a line of the report."""
 
     checked: int = 0
     silent: list[str] = field(default_factory=list)

@@ -47,7 +47,7 @@ def names(expressions: Iterable[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Which families nobody looks at, and what is wrong with the list of those that need not be looked at."""
+    """Unused families, and errors in the list of those that may be unused."""
 
     exported: int
     unused: tuple[str, ...]

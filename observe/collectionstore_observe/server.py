@@ -24,7 +24,7 @@ _POLL_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is scraped in one way: labels by address. `honour_labels`: what the target says of itself wins."""
+    """What is scraped in one way: labels by address. `honour_labels`: the target's own labels take precedence."""
 
     name: str
     targets: Mapping[str, Mapping[str, str]]

@@ -133,7 +133,7 @@ async def _started(options: Options, files: dict[str, dict[str, Any]]) -> AsyncI
 
 
 async def _scraped(api: PrometheusApi, wanted: int) -> None:
-    """Wait until every target answers. Raises `ObserveFailed` with what Prometheus says of the others."""
+    """Wait until every target answers. Raises `ObserveFailed` with the state of the other targets."""
     deadline = time.monotonic() + _UP_TIMEOUT_S
     while True:
         targets = await api.targets()

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import pairwise
 
 import aiohttp
 import msgspec
@@ -165,13 +164,3 @@ def _kind(operation: Operation) -> str:
     if len(operation.keys) > 1 or len(operation.then) > 1:
         return "transaction"
     return "compare-and-set" if operation.guards else operation.then[0].action
-
-
-def write_pauses(history: Sequence[Operation], begin: float, end: float) -> list[float]:
-    """Return the times, in seconds, between acknowledged writes, within the monotonic moments [begin, end)."""
-    times = sorted(
-        one.returned
-        for one in history
-        if one.outcome == "ok" and one.writes and one.returned is not None and begin <= one.returned < end
-    )
-    return [after - before for before, after in pairwise([begin, *times, end])]

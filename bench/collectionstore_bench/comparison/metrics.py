@@ -107,7 +107,7 @@ def _spread(seconds: Sequence[float]) -> str:
 
 
 def render(rows: dict[str, list[Row]], asked: Asked) -> str:
-    """Return the result for people."""
+    """Return the result as text."""
     lines = [
         (
             side,

@@ -2,7 +2,7 @@
 
 The traced cluster samples a share of the requests (--ratio) and sends its spans to a receiver in a process of its own,
 which counts them: a figure without spans would say nothing. The other cluster idles meanwhile, as the traced one does
-in the other turns. `--dead` sends the spans to a port where nobody listens. "nodes µs" is the processor time of all
+in the other turns. `--dead` sends the spans to a closed port. "nodes µs" is the processor time of all
 three nodes for one write, exporting included.
 """
 
@@ -58,7 +58,7 @@ def parse_options() -> argparse.Namespace:
     add("--connections", type=int, default=64, help="requests in flight (default: 64)")
     add("--spread", choices=("leader", "all"), default="leader", help="where writes go (default: leader)")
     add("--base-port", type=int, default=21_600, metavar="PORT", help="of what is started, 100 ports (default: 21600)")
-    add("--dead", action="store_true", help="send the spans to a port where nobody listens")
+    add("--dead", action="store_true", help="send the spans to a closed port")
     return parser.parse_args()
 
 
@@ -140,7 +140,7 @@ async def run(options: argparse.Namespace) -> None:
             before = await received(session, url)
             rows = await in_turns(sides, rounds=options.rounds, workload="write", connections=options.connections)
             spans = await received(session, url) - before
-    where = "nobody listens to the spans" if options.dead else f"{spans:,} spans received"
+    where = "no receiver of spans" if options.dead else f"{spans:,} spans received"
     settings = (
         f"settings  3 nodes each, {PAYLOAD_BYTES} B documents, {options.connections} connections, "
         f"{options.rounds} x {options.seconds:g} s each, writes to {options.spread}, "

@@ -75,7 +75,7 @@ async def in_turns(sides: Mapping[str, Side], *, rounds: int, workload: str, con
     """Measure each of `sides` once a round, and return what each measured."""
     rows: dict[str, list[Row]] = {side: [] for side in sides}
     for number in range(rounds):
-        # Whoever comes first in a round comes last in the next: a machine that warms up favours neither.
+        # The first in a round is the last in the next: a machine that warms up favors neither.
         for side in list(sides) if number % 2 == 0 else reversed(list(sides)):
             await asyncio.sleep(SETTLE_S)
             rows[side].append(await sides[side].bench.measure(workload, connections))

@@ -1,4 +1,4 @@
-"""What a node's /metrics say of its event loop."""
+"""Event loop lag from a node's /metrics."""
 
 from __future__ import annotations
 

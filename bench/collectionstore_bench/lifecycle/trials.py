@@ -100,7 +100,7 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float, what
     started = time.monotonic()
     while not await condition():
         if time.monotonic() - started > timeout_s:
-            raise ClusterFailed(f"waited {timeout_s:g} s in vain until {what}")
+            raise ClusterFailed(f"timed out after {timeout_s:g} s waiting until {what}")
         await asyncio.sleep(POLL_S)
     return time.monotonic() - started
 

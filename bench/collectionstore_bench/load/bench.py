@@ -153,7 +153,7 @@ def _cpu_times(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Return the table for people."""
+    """Return the table as text."""
     headings = ("workload", "connections", "requests/s", "p50 ms", "p99 ms", "worst ms")
     cpu_headings = ("leader µs", "follower µs", "generator µs")
     lines = [

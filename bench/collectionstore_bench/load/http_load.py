@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 REQUEST_TIMEOUT_S = 5.0
 """A request without an answer for this long is counted as `timeout` and its connection dropped."""
 SILENCE_S = 1.0
-"""A request that has waited this long when the window closes is counted as an error, since nobody waits for it."""
+"""A request that has waited this long when the window closes is counted as an error."""
 REFUSED_PAUSE_S = 0.01
 """Wait after an error answer, so that a node that refuses at once is not measured by how fast it refuses."""
 RECONNECT_PAUSE_S = 0.05

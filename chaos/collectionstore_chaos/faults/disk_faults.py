@@ -1,9 +1,9 @@
 """Faults of disks: full, failing, slow, damaged, emptied; and what brings a damaged member back.
 
-Damage is done to members that do not run, while the supervisor is held, so that nobody starts them in between. What
-must follow: the member refuses to start, or starts with everything that it ever acknowledged. One that was damaged is
+Members are damaged while they do not run and the supervisor is paused, so that it does not restart them. What must
+follow: the member refuses to start, or starts with everything that it ever acknowledged. One that was damaged is
 replaced through the operator by a new incarnation on an empty disk, at the latest when the fault is over: damage may
-hide where nobody has read yet.
+hide in blocks that have not been read yet.
 """
 
 from __future__ import annotations

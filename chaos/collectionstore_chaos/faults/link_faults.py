@@ -18,7 +18,7 @@ async def isolate(lab: Lab, randomness: random.Random) -> None:
 
 
 async def one_way(lab: Lab, randomness: random.Random) -> None:
-    """Let nothing that a member sends reach another, or any other; it still hears them."""
+    """Drop everything that a member sends to another, or to all others; it still receives."""
     name = await pick(lab, randomness)
     fault = _fault(name, randomness.choice([ALL, _other(lab, randomness, name)]), Mode.DROP, one_way=True)
     await _strain(lab, randomness, "one-way", [fault])

@@ -14,7 +14,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* The members' image; where it is not given, as the operator makes it. */}}
+{{/* The image of the members; the default must match that of the operator. */}}
 {{- define "cluster.image" -}}
 {{- default (printf "collectionstore/node:%s" (default .Chart.AppVersion .Values.version)) .Values.image }}
 {{- end }}

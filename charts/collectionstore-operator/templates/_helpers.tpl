@@ -14,7 +14,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Of objects without a namespace. No name may contain a colon, so two installations never meet. */}}
+{{/* Names of cluster-scoped objects. A release name cannot contain a colon, so names of two installations never collide. */}}
 {{- define "operator.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "operator.fullname" .) }}
 {{- end }}
@@ -23,7 +23,7 @@
 {{- if .Values.serviceAccount.create }}
 {{- default (include "operator.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- required "serviceAccount.name says which account to use while serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- required "serviceAccount.name is required if serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
@@ -35,7 +35,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What selects the pods; it can never change, so it has nothing that an upgrade changes. */}}
+{{/* The selector of the pods. It is immutable, so it contains nothing that changes with an upgrade. */}}
 {{- define "operator.selector" -}}
 app.kubernetes.io/name: {{ include "operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -53,7 +53,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* The operator's account, as a binding names it. */}}
+{{/* The subjects of the role bindings: the operator's ServiceAccount. */}}
 {{- define "operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "operator.serviceAccount" . }}

@@ -1,4 +1,4 @@
-{{/* Refuse to look after what another installation looks after: each has a Lease of its own, so that both would act. */}}
+{{/* Fail if another installation watches the same namespace: each has its own Lease, so both would be active. */}}
 {{- define "operator.refuseOverlap" -}}
 {{- if .Values.refuseOverlap }}
 {{- $own := include "operator.clusterName" . }}
@@ -15,7 +15,7 @@
 {{- end }}
 {{- if $shared }}
 {{- $place := splitList ":" .metadata.name }}
-{{- fail (printf "\n\nThe operator %s in the namespace %s looks after the clusters of %s already, and two would act on them.\nSet watchNamespaces of both so that no namespace is in both, or upgrade that installation in place of this one.\nrefuseOverlap=false installs it all the same." (last $place) (first $place) (join ", " $shared | replace "*" "all namespaces")) }}
+{{- fail (printf "\n\nThe operator %s in the namespace %s already watches %s. Two operators must not manage the same cluster.\nSet watchNamespaces of both installations so that they do not overlap, or upgrade the existing one.\nrefuseOverlap=false disables this check." (last $place) (first $place) (join ", " $shared | replace "*" "all namespaces")) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,1 +1,1 @@
-"""One module per dashboard; each says what it shows, in the order in which its reader asks."""
+"""One module per dashboard; each lists its panels in reading order."""

@@ -1,4 +1,4 @@
-"""What clients ask, and what they are told."""
+"""Requests, responses and errors, as clients see them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from collectionstore_dashboards.queries import (
 )
 
 SERVICE: Final = Row(
-    "For users of the store: is it served well",
+    "Service level",
     (
         number(
             "Requests",
-            "Requests of clients answered per second.",
+            "Client requests answered per second.",
             "reqps",
             Query(rate(REQUESTS, where=DATA), "requests"),
         ),
         number(
             "Failing writes",
-            "Share of writes that end with 5xx.",
+            "Share of writes answered with 5xx.",
             "percentunit",
             Query(failing(WRITES), "share"),
             steps=above(0.001, 0.01),
         ),
         number(
             "Failing reads",
-            "Share of reads that end with 5xx.",
+            "Share of reads answered with 5xx.",
             "percentunit",
             Query(failing(READS), "share"),
             steps=above(0.001, 0.01),
@@ -58,14 +58,14 @@ SERVICE: Final = Row(
         ),
         number(
             "Unknown outcomes",
-            "Writes per second of which the client was told that they may or may not be applied.",
+            "Writes per second answered with outcome_unknown: they may or may not have been applied.",
             "reqps",
             Query(rate("collectionstore_http_problems_total", where='problem="outcome_unknown"'), "writes"),
             steps=above(0.001, 1),
         ),
         graph(
             "Requests by member",
-            "Where clients send their requests. Any member takes any; an uneven share comes from the load balancer.",
+            "Requests per second by the member that received them. An uneven share comes from the load balancer.",
             "reqps",
             Query(rate(REQUESTS, "instance", DATA), "{{instance}}"),
         ),
@@ -76,8 +76,8 @@ SERVICE: Final = Row(
             Query(rate(REQUESTS, "route, method", DATA), "{{method}} {{route}}"),
         ),
         graph(
-            "Answers by status",
-            "Answers per second by status code, all routes.",
+            "Responses by status",
+            "Responses per second by status code, all routes.",
             "reqps",
             Query(rate(REQUESTS, "code"), "{{code}}"),
             stacked=True,
@@ -86,11 +86,11 @@ SERVICE: Final = Row(
 )
 
 LATENCY: Final = Row(
-    "For users of the store: latency",
+    "Latency",
     (
         graph(
             "Writes",
-            "Time to the answer of a write: durable on a majority and applied.",
+            "Time to the response to a write: durable on a majority and applied.",
             "s",
             Query(quantile(0.99, DURATION, where=WRITES), "p99"),
             Query(quantile(0.9, DURATION, where=WRITES), "p90"),
@@ -100,7 +100,7 @@ LATENCY: Final = Row(
         ),
         graph(
             "Reads",
-            "Time to the answer of a read, linearizable and stale ones.",
+            "Time to the response to a read, linearizable and stale.",
             "s",
             Query(quantile(0.99, DURATION, where=READS), "p99"),
             Query(quantile(0.9, DURATION, where=READS), "p90"),
@@ -110,7 +110,7 @@ LATENCY: Final = Row(
         ),
         graph(
             "p99 by member",
-            "One member slower than the others has a slow disk, a busy processor or a bad link.",
+            "A member slower than the others has a slow disk, a busy CPU or a slow link.",
             "s",
             Query(quantile(0.99, DURATION, "instance", DATA), "{{instance}}"),
             log=True,
@@ -125,7 +125,7 @@ LATENCY: Final = Row(
         ),
         graph(
             "Probes, p99",
-            "Probes and what the operator asks. /readyz makes a linearizable read.",
+            "Probes and status requests of the operator. /readyz performs a linearizable read.",
             "s",
             Query(quantile(0.99, DURATION, "route", 'route!~"/api/v1/(collections|kv|transactions).*"'), "{{route}}"),
             log=True,
@@ -135,23 +135,23 @@ LATENCY: Final = Row(
 )
 
 TROUBLES: Final = Row(
-    "For the developer: what clients are told when it does not work",
+    "Errors",
     (
         graph(
             "Failures by route",
-            "Answers with 5xx per second.",
+            "5xx responses per second.",
             "reqps",
             Query(rate(REQUESTS, "route, method, code", FAILED), "{{code}} {{method}} {{route}}"),
         ),
         graph(
             "Problems",
-            "Problems per second by their code; docs/api.md tells what each means. overloaded is a full queue.",
+            "Problems per second by code, as listed in docs/api.md. overloaded means a full queue.",
             "reqps",
             Query(f"{rate('collectionstore_http_problems_total', 'problem')} > 0", "{{problem}}"),
         ),
         graph(
             "Conflicts",
-            "Writes refused because the revision was another one, and keys used twice for different requests.",
+            "Writes rejected because of another revision, and idempotency keys reused for different requests.",
             "reqps",
             Query(
                 rate(
@@ -164,7 +164,7 @@ TROUBLES: Final = Row(
         ),
         graph(
             "Transactions",
-            "By what came of them: the guards held or not, an operation's condition failed, or it was refused.",
+            "By result: compare succeeded or not, a condition of an operation failed, or rejected.",
             "reqps",
             Query(rate("collectionstore_transactions_total", "result"), "{{result}}"),
             width=24,
@@ -173,11 +173,11 @@ TROUBLES: Final = Row(
 )
 
 LOAD: Final = Row(
-    "For the planner: load",
+    "Load",
     (
         graph(
             "Requests being served",
-            "Against the bound, at which requests are refused with 503.",
+            "Against the limit, at which requests are rejected with 503.",
             "short",
             Query(now("collectionstore_http_inflight_requests"), "{{instance}}"),
             Query(f"min({now('collectionstore_http_inflight_requests_max')})", "bound"),
@@ -189,14 +189,14 @@ LOAD: Final = Row(
             Query(now("collectionstore_http_connections"), "{{instance}}"),
         ),
         graph(
-            "Bodies on their way",
-            "Bytes of request bodies that are still arriving.",
+            "Request bodies in flight",
+            "Bytes of request bodies being received.",
             "bytes",
             Query(now("collectionstore_http_arriving_bytes"), "{{instance}}"),
         ),
         graph(
-            "Commands that wait",
-            "Commands in the leader's queue, against the bound.",
+            "Queued commands",
+            "Commands in the leader's queue, against the limit.",
             "short",
             Query(now("collectionstore_raft_proposals_waiting"), "{{instance}}"),
             Query(f"min({now('collectionstore_raft_proposals_waiting_max')})", "bound"),
@@ -204,13 +204,13 @@ LOAD: Final = Row(
         ),
         graph(
             "Commands forwarded",
-            "Commands that members hand to the leader. Clients that write to the leader save a hop.",
+            "Commands that followers forward to the leader. Clients that write to the leader save a hop.",
             "cps",
             Query(rate("collectionstore_raft_forwarded_commands_total", "instance"), "{{instance}}"),
         ),
         graph(
             "Processor",
-            "Processor seconds used per second, of one core for the event loop.",
+            "CPU seconds per second; the event loop uses one core.",
             "percentunit",
             Query(rate("process_cpu_seconds_total", "instance", 'job="collectionstore-node"'), "{{instance}}"),
         ),
@@ -220,6 +220,6 @@ LOAD: Final = Row(
 PAGE: Final = Page(
     "api",
     "Collection Store / API and clients",
-    "Requests, latency, failures and load of one cluster, as its clients see them.",
+    "Requests, latency, errors and saturation of one cluster, as its clients see them.",
     (SERVICE, LATENCY, TROUBLES, LOAD),
 )

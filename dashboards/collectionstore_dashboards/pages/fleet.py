@@ -1,4 +1,4 @@
-"""All clusters on one page: which one needs somebody."""
+"""All clusters on one page: which one needs attention."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ TOTALS: Final = Row(
         ),
         number(
             "Clusters without a leader",
-            "They take no writes. The table below names them.",
+            "They accept no writes. The table below lists them.",
             "none",
             Query(f"count({_LEADERS} == 0) or 0 * count({_UP})", "clusters"),
             steps=((None, GREEN), (1, RED)),
             decimals=0,
         ),
         number(
-            "Members not answering",
-            "Members that Prometheus cannot scrape, of all clusters.",
+            "Members down",
+            "Members of all clusters that Prometheus cannot scrape.",
             "none",
             Query(f"count({_UP}) - sum({_UP})", "members"),
             steps=above(1, 3),
@@ -53,7 +53,7 @@ TOTALS: Final = Row(
         ),
         number(
             "Requests",
-            "Requests of clients per second, all clusters.",
+            "Client requests per second, all clusters.",
             "reqps",
             Query(rate(REQUESTS, where=DATA), "requests"),
         ),
@@ -79,7 +79,7 @@ TOTALS: Final = Row(
 )
 
 TABLE: Final = Row(
-    "For the person on call: every cluster",
+    "All clusters",
     (
         grid(
             "Clusters",
@@ -87,7 +87,7 @@ TABLE: Final = Row(
             Column("Members up", f"sum by ({_KEYS}) ({_UP})", "none"),
             Column("Members", f"count by ({_KEYS}) ({_UP})", "none"),
             Column("Leaders", _LEADERS, "none", ((None, RED), (1, GREEN), (2, RED))),
-            Column("May still fail", _most("collectionstore_raft_tolerated_failures"), "none", below(0, 1)),
+            Column("Fault tolerance", _most("collectionstore_raft_tolerated_failures"), "none", below(0, 1)),
             Column("Requests", _REQUESTS, "reqps"),
             Column("Failing", _FAILING, "percentunit", above(0.001, 0.01)),
             Column("Write p99", _P99, "s", above(0.1, 0.5)),
@@ -100,10 +100,10 @@ TABLE: Final = Row(
 )
 
 COURSE: Final = Row(
-    "For the planner: how they develop",
+    "Trends",
     (
-        graph("Requests", "Requests of clients per second.", "reqps", Query(_REQUESTS, _NAME), stacked=True),
-        graph("Failing requests", "Share of requests that end with 5xx.", "percentunit", Query(_FAILING, _NAME)),
+        graph("Requests", "Client requests per second.", "reqps", Query(_REQUESTS, _NAME), stacked=True),
+        graph("Failing requests", "Share of requests answered with 5xx.", "percentunit", Query(_FAILING, _NAME)),
         graph("Write p99", "99 of 100 writes are answered within this time.", "s", Query(_P99, _NAME), log=True),
         graph("Free space", "Free share of each cluster's fullest volume.", "percentunit", Query(_FREE, _NAME), top=1),
         graph(
@@ -115,7 +115,7 @@ COURSE: Final = Row(
         ),
         graph(
             "Versions",
-            "Members by version. Two for long is an upgrade that stopped half-way.",
+            "Members by version. Two versions for long mean an incomplete upgrade.",
             "none",
             Query(f"count by (version) ({now('collectionstore_build_info')})", "{{version}}"),
             stacked=True,
@@ -126,7 +126,7 @@ COURSE: Final = Row(
 PAGE: Final = Page(
     "fleet",
     "Collection Store / Fleet",
-    "All clusters that this Prometheus knows, the ones in trouble first.",
+    "All clusters in this Prometheus, those with problems first.",
     (TOTALS, TABLE, COURSE),
     Variables(several=True),
 )

@@ -36,28 +36,28 @@ def _told(series: str, where: str = "", by: str = _KEYS) -> str:
 
 
 STANDING: Final = Row(
-    "For the person on call: does it turn",
+    "Operator health",
     (
         number(
-            "Operator that acts",
-            "The one that holds the Lease. None: nothing is repaired, and nothing is changed.",
+            "Active operator",
+            "The holder of the Lease. Without one, nothing is reconciled.",
             "none",
             Query(f"{_own('is_leader')} == 1", _EACH),
             named=True,
-            otherwise="nobody",
+            otherwise="none",
             steps=((None, GREEN),),
         ),
         number(
-            "Oldest round",
-            "Time since the last round of the cluster that was looked at longest ago. Rounds come every few seconds.",
+            "Oldest reconciliation",
+            "Time since the last reconciliation, of the cluster with the oldest one. The interval is a few seconds.",
             "s",
             Query(f"time() - min({_told('last_round_timestamp_seconds')})", "age"),
             steps=above(60, 300),
             otherwise="no clusters",
         ),
         number(
-            "Rounds that fail",
-            "Share of rounds that end with an error.",
+            "Failed reconciliations",
+            "Share of reconciliations that end with an error.",
             "percentunit",
             Query(
                 f"{_FAILED_ROUNDS} / {rate('collectionstore_operator_reconciles_total', scope=OPERATOR)}",
@@ -75,7 +75,7 @@ STANDING: Final = Row(
         ),
         number(
             "Clusters",
-            "Clusters whose loop runs.",
+            "Clusters whose reconcile loop runs.",
             "none",
             Query(f"sum({_own('loops')})", "clusters"),
             decimals=0,
@@ -92,20 +92,20 @@ STANDING: Final = Row(
 )
 
 CLUSTERS: Final = Row(
-    "For the person on call: the clusters as the operator sees them",
+    "Clusters as observed by the operator",
     (
         grid(
             "Clusters",
-            "Members, plan and certificates of each cluster that is chosen above.",
+            "Members, plan and certificates of each selected cluster.",
             Column("Wanted", _told("desired_members"), "none"),
             Column("Ready", _told("ready_members"), "none"),
-            Column("May still fail", _told("fault_tolerance"), "none", below(0, 1)),
+            Column("Fault tolerance", _told("fault_tolerance"), "none", below(0, 1)),
             Column("Steps", _told("plan_steps"), "none"),
             Column("Blocked steps", _told("blocked_steps"), "none", above(1, 10)),
             Column("Blocked for", f"time() - {_told('blocked_since_timestamp_seconds')}", "s", above(600, 1800)),
             Column("Last round", f"time() - {_told('last_round_timestamp_seconds')}", "s", above(60, 300)),
             Column(
-                "First certificate ends in",
+                "Earliest certificate expiry",
                 f"{_told('certificate_expiry_timestamp_seconds')} - time()",
                 "s",
                 below(7 * 86400, 21 * 86400),
@@ -116,7 +116,7 @@ CLUSTERS: Final = Row(
         ),
         states(
             "Conditions",
-            "Conditions of the cluster that are True.",
+            "Conditions of the cluster with status True.",
             Query(
                 _told("condition", 'status="True"', by=f"{_KEYS}, condition"), "{{namespace}}/{{cluster}} {{condition}}"
             ),
@@ -126,7 +126,7 @@ CLUSTERS: Final = Row(
         ),
         graph(
             "Members by role",
-            "Members as the operator sees them; those with role None are pods or volumes without a part.",
+            "Members as the operator observes them; role None is a pod or volume that is not a member.",
             "none",
             Query(f"{_told('members', by='role, ready')} > 0", "{{role}}, ready {{ready}}"),
             width=12,
@@ -134,15 +134,15 @@ CLUSTERS: Final = Row(
         ),
         graph(
             "Plan",
-            "Steps that remain, and those of them that wait for something.",
+            "Steps that remain, and those of them that are blocked.",
             "short",
             Query(_told("plan_steps"), "{{namespace}}/{{cluster}} steps"),
             Query(_told("blocked_steps"), "{{namespace}}/{{cluster}} blocked"),
             width=12,
         ),
         graph(
-            "Age of the last round",
-            "A line that climbs is a loop that hangs.",
+            "Age of the last reconciliation",
+            "A rising line is a reconcile loop that hangs.",
             "s",
             Query(f"time() - {_told('last_round_timestamp_seconds')}", "{{namespace}}/{{cluster}}"),
             width=12,
@@ -151,16 +151,16 @@ CLUSTERS: Final = Row(
 )
 
 WORK: Final = Row(
-    "For the developer: rounds and actions",
+    "Reconciliations and actions",
     (
         graph(
             "Rounds",
-            "Rounds per second by what came of them. Settled is the usual one; Failed and Refused need a look.",
+            "Reconciliations per second by result. Settled is usual; investigate Failed and Refused.",
             "cps",
             Query(rate("collectionstore_operator_reconciles_total", "result", scope=OPERATOR), "{{result}}"),
         ),
         graph(
-            "Time of a round",
+            "Reconciliation time",
             "Look, plan, report, act.",
             "s",
             Query(quantile(0.99, "collectionstore_operator_reconcile_duration_seconds", scope=OPERATOR), "p99"),
@@ -168,14 +168,14 @@ WORK: Final = Row(
             log=True,
         ),
         graph(
-            "Troubles",
-            "Errors that ended a round, by their kind.",
+            "Errors by kind",
+            "Errors that ended a reconciliation, by kind.",
             "short",
             Query(rises("collectionstore_operator_errors_total", "kind", scope=OPERATOR), "{{kind}}"),
         ),
         graph(
             "Actions",
-            "Actions by what came of them. Unfinished ones are looked at again in the next round.",
+            "Actions by result. Unfinished actions are checked again in the next reconciliation.",
             "short",
             Query(
                 f"{rises('collectionstore_operator_actions_total', 'action, outcome', scope=OPERATOR)} > 0",
@@ -198,11 +198,11 @@ WORK: Final = Row(
 )
 
 SERVER: Final = Row(
-    "For the developer: API server and Lease",
+    "API server and Lease",
     (
         graph(
             "Requests to the API server",
-            "Tries per second by method and code; code 0 is no answer.",
+            "Attempts per second by method and code; code 0 means no response.",
             "reqps",
             Query(
                 rate("collectionstore_operator_api_requests_total", "method, code", scope=OPERATOR),
@@ -211,13 +211,13 @@ SERVER: Final = Row(
         ),
         graph(
             "Requests by resource",
-            "Which kinds of object are asked for.",
+            "Requests per second by kind of object.",
             "reqps",
             Query(rate("collectionstore_operator_api_requests_total", "resource", scope=OPERATOR), "{{resource}}"),
         ),
         graph(
             "Time of a request, p99",
-            "One try of a request to the API server.",
+            "One attempt of a request to the API server.",
             "s",
             Query(
                 quantile(0.99, "collectionstore_operator_api_request_duration_seconds", "method", scope=OPERATOR),
@@ -226,14 +226,14 @@ SERVER: Final = Row(
             log=True,
         ),
         graph(
-            "Repeated tries",
-            "Requests that were tried again.",
+            "Retries",
+            "Requests that were retried.",
             "cps",
             Query(rate("collectionstore_operator_api_retries_total", "instance", scope=OPERATOR), _EACH),
         ),
         states(
-            "Holds the Lease",
-            "Who acts. Two at once would be two bars: the fencing epoch keeps the older one from harm.",
+            "Lease holder",
+            "The active operator. Two bars at once are two holders: the fencing epoch stops the older one.",
             Query(_own("is_leader"), _EACH),
             words=(("1", "acts", GREEN), ("0", "stands by", GREY)),
             width=8,
@@ -251,7 +251,7 @@ SERVER: Final = Row(
         ),
         graph(
             "Processor",
-            "Processor seconds used per second.",
+            "CPU seconds per second.",
             "percentunit",
             Query(rate("process_cpu_seconds_total", "instance", _JOB, scope=OPERATOR), _EACH),
         ),
@@ -263,7 +263,7 @@ SERVER: Final = Row(
         ),
         states(
             "Versions",
-            "Which version runs.",
+            "The running version.",
             Query(_own("build_info"), "{{instance}} {{version}}"),
             words=(("1", "runs", GREEN), ("0", "gone", RED), ("2", "twice", AMBER)),
             width=8,
@@ -275,7 +275,7 @@ SERVER: Final = Row(
 PAGE: Final = Page(
     "operator",
     "Collection Store / Operator",
-    "Rounds, plans, actions and the API server, of the operator and of the clusters that it looks after.",
+    "Reconciliations, plans, actions and API server requests of the operator and its clusters.",
     (STANDING, CLUSTERS, WORK, SERVER),
     Variables(
         clusters="collectionstore_cluster_desired_members",

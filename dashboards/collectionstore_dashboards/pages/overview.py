@@ -1,4 +1,4 @@
-"""The first page to open: is the cluster well, who leads, and what is getting scarce."""
+"""The first page to open: health, leadership, service level and capacity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GLANCE: Final = Row(
     (
         number(
             "Leader",
-            "The member that leads now. None means that no write and no linearizable read can succeed.",
+            "The current leader. Without one, no write and no linearizable read can succeed.",
             "none",
             Query(f"{now('collectionstore_raft_is_leader', scope=CLUSTER)} == 1", "{{instance}}"),
             named=True,
@@ -38,8 +38,8 @@ GLANCE: Final = Row(
             steps=((None, GREEN),),
         ),
         number(
-            "May still fail",
-            "Voters that may fail now before writes stop, as the leader sees it. 0: the next loss is an outage.",
+            "Fault tolerance",
+            "Voters that may fail before quorum is lost, as the leader sees it. At 0 the next failure is an outage.",
             "none",
             Query(f"max({now('collectionstore_raft_tolerated_failures', scope=CLUSTER)})", "voters"),
             steps=below(0, 1),
@@ -47,8 +47,8 @@ GLANCE: Final = Row(
             decimals=0,
         ),
         number(
-            "Members not answering",
-            "Members that Prometheus cannot scrape. More than the number beside it means that there is no majority.",
+            "Members down",
+            "Members that Prometheus cannot scrape. More than the fault tolerance means that quorum is lost.",
             "none",
             Query(f"count({_UP}) - sum({_UP})", "members"),
             steps=above(1, 2),
@@ -57,7 +57,7 @@ GLANCE: Final = Row(
         ),
         number(
             "Failing requests",
-            "Share of the clients' requests that end with 5xx. The objective is 0.1 % over 30 days.",
+            "Share of client requests answered with 5xx. The objective is 0.1 % over 30 days.",
             "percentunit",
             Query(failing(DATA), "share"),
             steps=above(0.001, 0.01),
@@ -73,7 +73,7 @@ GLANCE: Final = Row(
         ),
         number(
             "Worst lag",
-            "Entries that the slowest follower is behind. Tens are usual under load; a number that rises is not.",
+            "Entries that the slowest follower is behind. Tens are usual under load; a steady rise is not.",
             "short",
             Query(f"max({now('collectionstore_raft_peer_lag_entries', scope=CLUSTER)})", "entries"),
             steps=above(100, 1000),
@@ -92,7 +92,7 @@ GLANCE: Final = Row(
         ),
         number(
             "Requests",
-            "Requests of clients answered per second, on all members.",
+            "Client requests answered per second, on all members.",
             "reqps",
             Query(rate(REQUESTS, where=DATA), "requests"),
             otherwise="none",
@@ -107,15 +107,15 @@ GLANCE: Final = Row(
         ),
         number(
             "Least free space",
-            "Free share of the volume that is fullest among the members'. Below 10 % somebody must act today.",
+            "Free share of the fullest volume of a member. Below 10 %, act today.",
             "percentunit",
             Query(f"min({_FREE})", "free"),
             steps=below(0.1, 0.25),
             otherwise="unknown",
         ),
         number(
-            "Steps of the plan",
-            "Steps that the operator has yet to do. More than 0 for long means that something holds it up.",
+            "Plan steps",
+            "Steps that the operator still has to carry out. More than 0 for long means that it is blocked.",
             "none",
             Query(f"max({now('collectionstore_cluster_plan_steps', scope=CLUSTER)})", "steps"),
             steps=above(1, 20),
@@ -123,8 +123,8 @@ GLANCE: Final = Row(
             decimals=0,
         ),
         number(
-            "First certificate ends in",
-            "Time until the first certificate of a member ends. The operator renews at 30 days.",
+            "Earliest certificate expiry",
+            "Time until the first certificate of a member expires. The operator renews at 30 days.",
             "s",
             Query(f"min({now('collectionstore_tls_certificate_expiry_timestamp_seconds')}) - time()", "left"),
             steps=below(7 * 86400, 21 * 86400),
@@ -134,18 +134,18 @@ GLANCE: Final = Row(
 )
 
 CLIENTS: Final = Row(
-    "For users of the store: rates, errors, latency",
+    "Rates, errors, latency",
     (
         graph(
             "Requests by kind",
-            "Requests answered per second. A sudden drop to 0 with clients still there is an outage.",
+            "Requests answered per second. A sudden drop to 0 while clients are active is an outage.",
             "reqps",
             Query(rate(REQUESTS, where=WRITES), "writes"),
             Query(rate(REQUESTS, where=READS), "reads"),
         ),
         graph(
             "Failing requests by kind",
-            "Share of requests that end with 5xx. The dashed line is where the objective of 30 days is just met.",
+            "Share of requests answered with 5xx. At the dashed line the 30-day objective is just met.",
             "percentunit",
             Query(failing(WRITES), "writes"),
             Query(failing(READS), "reads"),
@@ -153,7 +153,7 @@ CLIENTS: Final = Row(
         ),
         graph(
             "Latency",
-            "Time to the answer, on the member that took the request. p99 far above p50 points at fsync or a stall.",
+            "Time to the response, on the member that received the request. p99 far above p50: fsync or a stall.",
             "s",
             Query(quantile(0.99, DURATION, where=WRITES), "writes p99"),
             Query(quantile(0.5, DURATION, where=WRITES), "writes p50"),
@@ -165,11 +165,11 @@ CLIENTS: Final = Row(
 )
 
 MEMBERS: Final = Row(
-    "For the person on call: members and leadership",
+    "Members and leadership",
     (
         states(
-            "Who leads",
-            "One bar per member, green while it leads. Many short pieces are a leadership that does not hold.",
+            "Leadership",
+            "One bar per member, green while it is the leader. Many short bars mean unstable leadership.",
             Query(now("collectionstore_raft_is_leader"), "{{instance}}"),
             words=(("1", "leads", GREEN), ("0", "follows", GREY)),
             width=8,
@@ -177,7 +177,7 @@ MEMBERS: Final = Row(
         ),
         states(
             "Members up",
-            "Green while Prometheus reaches the member. Red is a process that is down, stuck or cut off.",
+            "Green while Prometheus reaches the member. Red is a process that is down, hangs or is partitioned.",
             Query(_UP, "{{instance}}"),
             words=(("1", "up", GREEN), ("0", "down", RED)),
             width=8,
@@ -185,7 +185,7 @@ MEMBERS: Final = Row(
         ),
         graph(
             "Lag of followers",
-            "Entries that each follower is behind the leader. One that rises while the others stay is slow or cut off.",
+            "Entries that each follower is behind the leader. If one rises alone, that member is slow or partitioned.",
             "short",
             Query(f"max by (peer) ({now('collectionstore_raft_peer_lag_entries', scope=CLUSTER)})", "{{peer}}"),
             limits=((None, GREEN), (1000, RED)),
@@ -194,18 +194,18 @@ MEMBERS: Final = Row(
 )
 
 CAPACITY: Final = Row(
-    "For the planner: capacity",
+    "Capacity",
     (
         graph(
             "Free space",
-            "Free share of each member's volume. The dashed line is where the alert of an almost full volume begins.",
+            "Free share of each member's volume. The dashed line is the threshold of CollectionStoreDiskAlmostFull.",
             "percentunit",
             Query(_FREE, "{{instance}}"),
             top=1,
             limits=((None, RED), (0.1, GREEN)),
         ),
         graph(
-            "Syncs to disk, p99",
+            "fsync, p99",
             "Time to make appended entries durable. Every write waits for it twice: on the leader and on a follower.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_wal_fsync_duration_seconds", "instance"), "{{instance}}"),
@@ -213,7 +213,7 @@ CAPACITY: Final = Row(
         ),
         graph(
             "Processor",
-            "Processor seconds used per second. A member runs its event loop on one core: near 1 it is the limit.",
+            "CPU seconds per second. A member runs its event loop on one core: near 1 it is saturated.",
             "percentunit",
             Query(rate("process_cpu_seconds_total", "instance", 'job="collectionstore-node"'), "{{instance}}"),
         ),
@@ -225,7 +225,7 @@ CAPACITY: Final = Row(
         ),
         graph(
             "Queue of commands",
-            "Share of the leader's queue of commands that is used. At 100 % writes are refused with 503.",
+            "Share of the leader's command queue in use. At 100 %, writes are rejected with 503.",
             "percentunit",
             Query(
                 f"{now('collectionstore_raft_proposals_waiting')} / "
@@ -236,7 +236,7 @@ CAPACITY: Final = Row(
         ),
         graph(
             "Requests being served",
-            "Share of the places for requests that is taken. At 100 % requests are refused with 503.",
+            "Share of the request limit in use. At 100 %, requests are rejected with 503.",
             "percentunit",
             Query(
                 f"{now('collectionstore_http_inflight_requests')} / "
@@ -249,11 +249,11 @@ CAPACITY: Final = Row(
 )
 
 OPERATOR: Final = Row(
-    "For the person on call: what the operator says",
+    "Conditions reported by the operator",
     (
         states(
             "Conditions",
-            "Conditions of the resource; green while they hold. Ready needs all that follow it.",
+            "Conditions of the resource, green while True. Ready requires all conditions below it.",
             Query(
                 "max by (condition) ("
                 + now(
@@ -269,8 +269,8 @@ OPERATOR: Final = Row(
             height=8,
         ),
         states(
-            "Changes and troubles",
-            "Progressing is a change under way; Degraded names a member that does not do its part.",
+            "Progressing and Degraded",
+            "Progressing: a change is being rolled out. Degraded: a member is unhealthy.",
             Query(
                 "max by (condition) ("
                 + now(
@@ -286,10 +286,10 @@ OPERATOR: Final = Row(
             height=8,
         ),
         graph(
-            "Members wanted and ready",
-            "Members that the resource asks for, and those that vote, have caught up and serve.",
+            "Desired and ready members",
+            "Members that the resource specifies, and those that vote, are up to date and serve.",
             "none",
-            Query(f"max({now('collectionstore_cluster_desired_members', scope=CLUSTER)})", "wanted"),
+            Query(f"max({now('collectionstore_cluster_desired_members', scope=CLUSTER)})", "desired"),
             Query(f"max({now('collectionstore_cluster_ready_members', scope=CLUSTER)})", "ready"),
             Query(f"max({now('collectionstore_cluster_fault_tolerance', scope=CLUSTER)})", "may still fail"),
             width=6,
@@ -298,11 +298,11 @@ OPERATOR: Final = Row(
 )
 
 BUDGETS: Final = Row(
-    "For the service's owner: error budgets",
+    "Error budgets",
     (
         graph(
             "Burn rate of writes",
-            "How fast the budget of failed or slow writes is used: at 1 it lasts 30 days, at 14.4 two days.",
+            "Consumption of the budget of failed or slow writes: at 1 it lasts 30 days, at 14.4 two days.",
             "none",
             Query(f"max(cluster:collectionstore_writes:burn1h{{{CLUSTER}}})", "1 hour"),
             Query(f"max(cluster:collectionstore_writes:burn6h{{{CLUSTER}}})", "6 hours"),
@@ -311,7 +311,7 @@ BUDGETS: Final = Row(
         ),
         graph(
             "Burn rate of reads",
-            "How fast the budget of failed or slow reads is used: at 1 it lasts 30 days, at 14.4 two days.",
+            "Consumption of the budget of failed or slow reads: at 1 it lasts 30 days, at 14.4 two days.",
             "none",
             Query(f"max(cluster:collectionstore_reads:burn1h{{{CLUSTER}}})", "1 hour"),
             Query(f"max(cluster:collectionstore_reads:burn6h{{{CLUSTER}}})", "6 hours"),
@@ -320,7 +320,7 @@ BUDGETS: Final = Row(
         ),
         number(
             "Versions",
-            "Versions that run now; several only during an upgrade.",
+            "Running versions; more than one only during an upgrade.",
             "none",
             Query(f"count by (version) ({now('collectionstore_build_info', scope=CLUSTER)})", "{{version}}"),
             named=True,
@@ -329,7 +329,7 @@ BUDGETS: Final = Row(
         ),
         number(
             "Revision",
-            "Commands applied since the cluster began; stands still when nothing is written.",
+            "Commands applied since the cluster was created; constant while nothing is written.",
             "short",
             Query(f"max({now('collectionstore_revision', scope=CLUSTER)})", "revision"),
             width=4,
@@ -340,6 +340,6 @@ BUDGETS: Final = Row(
 PAGE: Final = Page(
     "overview",
     "Collection Store / Overview",
-    "One cluster: is it well, who leads, what do its clients see, what is getting scarce.",
+    "One cluster: health, leadership, service level and capacity.",
     (GLANCE, CLIENTS, MEMBERS, CAPACITY, OPERATOR, BUDGETS),
 )

@@ -19,11 +19,11 @@ def _role() -> str:
 
 
 LEADERSHIP: Final = Row(
-    "For the person on call: leadership",
+    "Leadership and elections",
     (
         states(
             "Roles",
-            "What each member is. Candidates that stay candidates cannot reach a majority.",
+            "The Raft role of each member. A member that stays candidate cannot reach a majority.",
             Query(_role(), _EACH),
             words=(
                 ("1", "Follower", GREY),
@@ -36,27 +36,27 @@ LEADERSHIP: Final = Row(
         ),
         states(
             "Knows a leader",
-            "Green while the member knows a leader. One red bar alone is a member that is cut off.",
+            "Green while the member knows a leader. A single red bar is a partitioned member.",
             Query(now("collectionstore_raft_has_leader"), _EACH),
             words=(("1", "yes", GREEN), ("0", "no", RED)),
         ),
         graph(
             "Term",
-            "Rises by one with every election. A staircase means that leaderships do not last.",
+            "Rises by one with every election. A staircase means unstable leadership.",
             "none",
             Query(now("collectionstore_raft_term"), _EACH),
         ),
         graph(
             "Elections",
-            "Changes of leader that were seen, campaigns that were begun, and leaderships given up because of a stall.",
+            "Observed leader changes, started campaigns, and leaders that stepped down because of a stall.",
             "short",
             Query(f"max({rises('collectionstore_raft_leader_changes_total', 'instance')})", "changes of leader"),
             Query(rises("collectionstore_raft_campaigns_total", "instance"), "campaigns of {{instance}}"),
             Query(rises("collectionstore_watchdog_step_downs_total", "reason"), "stepped down: {{reason}}"),
         ),
         graph(
-            "Transfers of leadership",
-            "Asked for by the operator before it restarts a leader. A failed one costs an election.",
+            "Leadership transfers",
+            "Requested by the operator before it restarts a leader. A failed transfer costs an election.",
             "short",
             Query(rises("collectionstore_raft_leadership_transfers_total", "result"), "{{result}}"),
         ),
@@ -64,7 +64,7 @@ LEADERSHIP: Final = Row(
 )
 
 MEMBERSHIP: Final = Row(
-    "For the person on call: who votes",
+    "Membership",
     (
         graph(
             "Voters and learners",
@@ -77,13 +77,13 @@ MEMBERSHIP: Final = Row(
         ),
         graph(
             "Membership changes",
-            "Configurations applied. Each change of voters shows twice: into the joint one, and out of it.",
+            "Configurations applied. Each change of voters counts twice: entering and leaving the joint configuration.",
             "short",
             Query(f"max(changes({now('collectionstore_raft_configuration_index')}[$__rate_interval]))", "changes"),
         ),
         graph(
-            "Index of the configuration",
-            "Where in the log the configuration stands that a member works with. A member behind the others is late.",
+            "Configuration index",
+            "Log index of the configuration that a member has applied. A lower one than the others' lags.",
             "none",
             Query(now("collectionstore_raft_configuration_index"), _EACH),
         ),
@@ -91,11 +91,11 @@ MEMBERSHIP: Final = Row(
 )
 
 PROPOSALS: Final = Row(
-    "For the developer: proposals",
+    "Proposals",
     (
         graph(
             "Commands",
-            "Commands proposed by the leader, those of them applied, and those that members handed to the leader.",
+            "Commands proposed by the leader, applied, and forwarded by followers.",
             "cps",
             Query(rate("collectionstore_raft_proposals_total"), "proposed"),
             Query(rate("collectionstore_raft_proposals_committed_total"), "committed"),
@@ -103,20 +103,20 @@ PROPOSALS: Final = Row(
         ),
         graph(
             "Commands that failed",
-            "Commands that were not applied, or of which it is not known. Unknown ones worry clients most.",
+            "Commands that were not applied, or whose outcome is unknown.",
             "cps",
             Query(rate("collectionstore_raft_proposals_failed_total", "reason"), "{{reason}}"),
             Query(rate("collectionstore_raft_forward_failures_total", "outcome"), "forwarded: {{outcome}}"),
         ),
         graph(
             "Waiting commands",
-            "In the leader's queue, and proposed with the outcome awaited. Both grow when disks or peers are slow.",
+            "In the leader's queue, and proposed but not yet applied. Both grow when disks or peers are slow.",
             "short",
             Query(now("collectionstore_raft_proposals_waiting"), "{{instance}} queued"),
             Query(now("collectionstore_raft_proposals_pending"), "{{instance}} pending"),
         ),
         graph(
-            "Time of a command",
+            "Command latency",
             "From its arrival at the leader until it is applied there: queue, sync, majority, apply.",
             "s",
             Query(quantile(0.99, "collectionstore_raft_proposal_duration_seconds"), "p99"),
@@ -133,7 +133,7 @@ PROPOSALS: Final = Row(
         ),
         graph(
             "Time to apply",
-            "Applying committed entries, in one go. Slow applying delays the answers of all who wait.",
+            "Applying one batch of committed entries. Slow applying delays all pending responses.",
             "s",
             Query(quantile(0.99, "collectionstore_raft_apply_duration_seconds", "instance"), _EACH),
             log=True,
@@ -152,7 +152,7 @@ PROPOSALS: Final = Row(
         ),
         graph(
             "Results of commands",
-            "Commands applied, by what came of them. precondition_failed are conflicts between writers.",
+            "Applied commands by result. precondition_failed is a conflict between writers.",
             "cps",
             Query(
                 f"max by (result) ({rate('collectionstore_commands_applied_total', 'result, instance')})", "{{result}}"
@@ -163,23 +163,23 @@ PROPOSALS: Final = Row(
 )
 
 READS: Final = Row(
-    "For the developer: linearizable reads",
+    "Linearizable reads",
     (
         graph(
             "Reads",
-            "Linearizable reads asked for on each member.",
+            "Linearizable reads requested on each member.",
             "cps",
             Query(rate("collectionstore_raft_reads_total", "instance"), _EACH),
         ),
         graph(
             "Reads that wait",
-            "Reads that wait for a round of the leader, or for the member to have applied so far.",
+            "Reads waiting for the leader's confirmation, or for the member to apply up to the read index.",
             "short",
             Query(now("collectionstore_raft_reads_waiting"), _EACH),
         ),
         graph(
-            "Time of a round",
-            "A round confirms that the leader still leads. It costs a round trip to a majority.",
+            "ReadIndex round time",
+            "A ReadIndex round confirms the leadership. It costs a round trip to a majority.",
             "s",
             Query(quantile(0.99, "collectionstore_raft_read_index_duration_seconds"), "p99"),
             Query(quantile(0.5, "collectionstore_raft_read_index_duration_seconds"), "p50"),
@@ -197,29 +197,29 @@ READS: Final = Row(
 )
 
 REPLICATION: Final = Row(
-    "For the person on call: replication",
+    "Replication",
     (
         graph(
             "Lag",
-            "Committed entries that the leader does not know to be on the follower's disk.",
+            "Committed entries that the follower has not acknowledged as durable.",
             "short",
             Query(f"max by (peer) ({now('collectionstore_raft_peer_lag_entries', scope=CLUSTER)})", "{{peer}}"),
         ),
         graph(
-            "Silence",
-            "Time since the leader heard of the follower. Past the election timeout it counts as lost.",
+            "Time since last contact",
+            "Time since the leader received a message from the follower. Past the election timeout it is inactive.",
             "s",
             Query(f"max by (peer) ({now('collectionstore_raft_peer_silence_seconds', scope=CLUSTER)})", "{{peer}}"),
         ),
         graph(
-            "Appends on their way",
+            "AppendEntries in flight",
             "Messages with entries that the follower has not acknowledged yet.",
             "short",
             Query(f"max by (peer) ({now('collectionstore_raft_peer_inflight_messages', scope=CLUSTER)})", "{{peer}}"),
         ),
         states(
-            "Receives snapshots",
-            "Red while a follower is too far behind for the log and is sent a snapshot; amber while it is probed.",
+            "Snapshot transfer",
+            "Red while a follower lags behind the log's first index and receives a snapshot; amber while it is probed.",
             Query(
                 "max by (peer) (2 * "
                 + now("collectionstore_raft_peer_replication", 'state="Snapshot"', scope=CLUSTER)
@@ -254,7 +254,7 @@ REPLICATION: Final = Row(
         ),
         graph(
             "Bytes between members",
-            "Frames of every kind. The leader sends what is written once to each follower.",
+            "Frames of all kinds. The leader sends each write once to each follower.",
             "Bps",
             Query(rate("collectionstore_peer_sent_bytes_total", "instance"), "{{instance}} sends"),
             Query(rate("collectionstore_peer_received_bytes_total", "instance"), "{{instance}} receives"),
@@ -267,8 +267,8 @@ REPLICATION: Final = Row(
             Query(rate("collectionstore_peer_received_messages_total", "instance"), "{{instance}} receives"),
         ),
         graph(
-            "Messages and connections lost",
-            "Messages not sent: queue full or nobody there. Broken: dials that failed, connections that ended.",
+            "Dropped messages and connections",
+            "Messages dropped: queue full or peer unreachable. Broken: failed dials and closed connections.",
             "cps",
             Query(
                 rate("collectionstore_peer_dropped_messages_total", "instance, peer"), "dropped {{instance}} → {{peer}}"
@@ -277,26 +277,26 @@ REPLICATION: Final = Row(
         ),
         graph(
             "Connections refused",
-            "Connections that a member refused or ended, by reason. wrong_cluster, wrong_node, spoofed are serious.",
+            "Connections that a member rejected or closed, by reason. wrong_cluster, wrong_node, spoofed are serious.",
             "short",
             Query(rises("collectionstore_peer_rejected_connections_total", "reason"), "{{reason}}"),
         ),
         graph(
             "Queued for a peer",
-            "Bytes that wait to be sent.",
+            "Bytes waiting to be sent.",
             "bytes",
             Query(now("collectionstore_peer_queued_bytes"), "{{instance}} → {{peer}}"),
         ),
         graph(
             "Queued messages and open requests",
-            "Messages that wait to be sent, and requests to the peer without an answer yet.",
+            "Messages waiting to be sent, and requests to the peer without a response.",
             "short",
             Query(now("collectionstore_peer_queued_messages"), "queued {{instance}} → {{peer}}"),
             Query(now("collectionstore_peer_outstanding_requests"), "open {{instance}} → {{peer}}"),
         ),
         graph(
             "Impossible messages",
-            "Messages of peers that no correct member sends. Any at all means a broken or lying member.",
+            "Messages of peers that no correct member sends. Any at all means a faulty or compromised member.",
             "short",
             Query(rises("collectionstore_raft_rejected_messages_total", "instance"), "refused by {{instance}}"),
             Query(rises("collectionstore_raft_term_jumps_total", "instance"), "jump of the term at {{instance}}"),
@@ -305,11 +305,11 @@ REPLICATION: Final = Row(
 )
 
 LOG: Final = Row(
-    "For the developer: log and snapshots",
+    "Log and snapshots",
     (
         graph(
             "Positions",
-            "Applied should follow committed, committed the end of the log. A gap that stays is a stuck member.",
+            "Applied should follow committed, committed the end of the log. A persistent gap is a member that hangs.",
             "none",
             Query(now("collectionstore_raft_last_index"), "{{instance}} last"),
             Query(now("collectionstore_raft_commit_index"), "{{instance}} committed"),
@@ -330,7 +330,7 @@ LOG: Final = Row(
         ),
         graph(
             "Compactions of the log",
-            "Times that the log was shortened.",
+            "Number of log compactions.",
             "short",
             Query(rises("collectionstore_raft_log_compactions_total", "instance"), _EACH),
         ),
@@ -344,7 +344,7 @@ LOG: Final = Row(
         ),
         graph(
             "Time of snapshots",
-            "Mean time of one, by what is done with it.",
+            "Mean time per snapshot, by operation.",
             "s",
             Query(mean("collectionstore_snapshot_duration_seconds", "operation"), "{{operation}}"),
         ),

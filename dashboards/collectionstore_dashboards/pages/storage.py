@@ -19,25 +19,25 @@ def _rocks(noun: str) -> str:
 
 
 DISK: Final = Row(
-    "For the person on call: is the disk fast and large enough",
+    "Disk latency and capacity",
     (
         graph(
-            "Syncs of the log, p99",
-            "Time to make appended entries and the witness durable. Above 250 ms for long, the disk is unfit.",
+            "fsync of the log, p99",
+            "Time to make appended entries and the tail marker durable. A disk above 250 ms for long is unsuitable.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_wal_fsync_duration_seconds", "instance"), _EACH),
             log=True,
             limits=((None, GREEN), (0.25, AMBER), (1, RED)),
         ),
         graph(
-            "Age of the running sync",
-            "For how long the sync has been running that runs now. A line that climbs is a disk that answers no more.",
+            "Age of the running fsync",
+            "How long the current fsync has been running. A rising line is a disk that does not respond.",
             "s",
             Query(now("collectionstore_storage_wal_fsync_age_seconds"), _EACH),
         ),
         states(
             "Writes stopped",
-            "Red while RocksDB takes no writes because compaction is too far behind.",
+            "Red while RocksDB accepts no writes because compaction is too far behind.",
             Query(_rocks("write_stopped"), _EACH),
             words=(("1", "stopped", RED), ("0", "open", GREEN)),
             width=8,
@@ -57,7 +57,7 @@ DISK: Final = Row(
         ),
         graph(
             "Full in",
-            "Time until the volume is full if it goes on as in the last six hours; absent while nothing grows.",
+            "Time until the volume is full at the growth rate of the last six hours; absent without growth.",
             "s",
             Query(
                 f"{now('collectionstore_storage_filesystem_available_bytes')} / "
@@ -70,11 +70,11 @@ DISK: Final = Row(
 )
 
 WRITES: Final = Row(
-    "For the developer: batches",
+    "Batches",
     (
         graph(
             "Time of a batch, p99",
-            "Writing a batch to RocksDB, without the sync: entries of the log, or what they changed in the state.",
+            "Writing a batch to RocksDB, without the fsync: log entries, or their changes to the state.",
             "s",
             Query(
                 quantile(0.99, "collectionstore_storage_write_batch_duration_seconds", "instance, batch"),
@@ -89,21 +89,21 @@ WRITES: Final = Row(
             Query(mean("collectionstore_storage_write_batch_size_bytes", "instance, batch"), "{{instance}} {{batch}}"),
         ),
         graph(
-            "Syncs of the witness, p99",
-            "The witness notices a disk that lost its tail. It is synced with the log.",
+            "fsync of the tail marker, p99",
+            "The tail marker detects a disk that lost its latest writes. It is synced with the log.",
             "s",
             Query(quantile(0.99, "collectionstore_storage_witness_sync_duration_seconds", "instance"), _EACH),
             log=True,
         ),
         graph(
-            "Syncs per second",
-            "Many writes share one sync: compare with the commands per second.",
+            "fsync per second",
+            "Many writes share one fsync: compare with the commands per second.",
             "cps",
             Query(rate("collectionstore_storage_wal_fsync_duration_seconds_count", "instance"), _EACH),
         ),
         graph(
             "Bytes written",
-            "Bytes handed to RocksDB, by kind of batch.",
+            "Bytes written to RocksDB, by kind of batch.",
             "Bps",
             Query(rate("collectionstore_storage_write_batch_size_bytes_sum", "batch"), "{{batch}}"),
         ),
@@ -117,12 +117,12 @@ WRITES: Final = Row(
 )
 
 TREE: Final = Row(
-    "For the developer: RocksDB",
+    "RocksDB",
     (
         graph("Keys", "Estimated number of keys.", "short", Query(_rocks("estimated_keys"), _FAMILY)),
         graph(
             "Live data",
-            "Estimated bytes that are still referred to. Files much larger than this wait for compaction.",
+            "Estimated bytes that are still referenced. Much larger files wait for compaction.",
             "bytes",
             Query(_rocks("live_data_bytes"), _FAMILY),
         ),
@@ -141,11 +141,11 @@ TREE: Final = Row(
         ),
         graph(
             "Compactions and flushes",
-            "Those that run now, and families that want one.",
+            "Running ones, and column families that need one.",
             "short",
             Query(_rocks("running_compactions"), "{{instance}} compactions"),
             Query(_rocks("running_flushes"), "{{instance}} flushes"),
-            Query(f"sum by (instance) ({_rocks('compaction_pending')})", "{{instance}} wanted"),
+            Query(f"sum by (instance) ({_rocks('compaction_pending')})", "{{instance}} pending"),
         ),
         graph(
             "Memtables", "Bytes that are written and not flushed.", "bytes", Query(_rocks("memtable_bytes"), _FAMILY)
@@ -171,13 +171,13 @@ TREE: Final = Row(
         ),
         graph(
             "Open snapshots",
-            "Reads and exports that hold old versions. One that stays open keeps garbage on the disk.",
+            "Reads and exports that pin old versions. One that stays open prevents compaction of old versions.",
             "short",
             Query(_rocks("open_snapshots"), _EACH),
         ),
         graph(
             "Background errors",
-            "Failed flushes and compactions. Any at all means a disk that fails or is full.",
+            "Failed flushes and compactions. Any at all means a faulty or full disk.",
             "short",
             Query(rises("collectionstore_rocksdb_background_errors_total", "instance"), _EACH),
         ),
@@ -185,18 +185,18 @@ TREE: Final = Row(
 )
 
 PROCESS: Final = Row(
-    "For the developer: the process",
+    "Process",
     (
         graph(
             "Lag of the event loop, p99",
-            "How late timers fire. Above 50 ms something holds the loop; elections follow.",
+            "How late timers fire. Above 50 ms something blocks the loop, and elections may follow.",
             "s",
             Query(quantile(0.99, "collectionstore_event_loop_lag_seconds", "instance"), _EACH),
             log=True,
         ),
         graph(
             "Stalls",
-            "Times that something was stuck for longer than the longest election timeout.",
+            "Blockages longer than the longest election timeout.",
             "short",
             Query(rises("collectionstore_watchdog_stalls_total", "instance, kind"), "{{instance}} {{kind}}"),
         ),
@@ -221,7 +221,7 @@ PROCESS: Final = Row(
         ),
         graph(
             "Uptime",
-            "Time since the process was started. Back to 0 is a restart.",
+            "Time since the process started. A drop to 0 is a restart.",
             "s",
             Query(f"time() - {now('process_start_time_seconds', _NODE)}", _EACH),
         ),
@@ -233,20 +233,20 @@ PROCESS: Final = Row(
         ),
         graph(
             "Garbage",
-            "Objects that were collected, and those that could not be.",
+            "Objects that were collected, and uncollectable objects.",
             "cps",
             Query(rate("python_gc_objects_collected_total", "generation", _NODE), "generation {{generation}}"),
             Query(rate("python_gc_objects_uncollectable_total", "", _NODE), "uncollectable"),
         ),
         graph(
             "Spans of traces",
-            "Spans sent, and those that failed or were dropped rather than block. None while tracing is off.",
+            "Spans exported, failed, or dropped instead of blocking. None while tracing is off.",
             "cps",
             Query(f"{rate('collectionstore_tracing_spans_total', 'result')} or {_NO_TRACING}", "{{result}}"),
         ),
         graph(
-            "Pythons",
-            "Members by the Python that runs them.",
+            "Python versions",
+            "Members by Python version.",
             "none",
             Query(
                 f"count by (implementation, version) ({now('python_info', _NODE)})", "{{implementation}} {{version}}"

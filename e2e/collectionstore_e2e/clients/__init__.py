@@ -1,4 +1,4 @@
-"""Clients that use a cluster through its Service all the time, and the judgement on what they were told.
+"""Clients that use a cluster through its Service throughout a scenario, and the check of their history.
 
 pod -> recorded -> program. `program` runs in a pod of the cluster, from the node's own image; the others run here.
 """

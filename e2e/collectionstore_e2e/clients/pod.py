@@ -1,4 +1,4 @@
-"""The clients' pod: started beside a cluster, followed by its log, told to end, and judged."""
+"""The clients' pod: started beside a cluster, followed by its log, stopped, and checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Clients:
 
     @property
     def now(self) -> float:
-        """The clients' own time, as told last."""
+        """The time of the clients' clock, as reported last."""
         return self.recorded.standing.at
 
     @property
@@ -75,11 +75,11 @@ class Clients:
         """
         try:
             async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(lambda: bool(self.recorded.ailment()) or holds(self.recorded))
+                await self._changed.wait_for(lambda: bool(self.recorded.problem()) or holds(self.recorded))
         except TimeoutError:
             told = self.recorded.unreached or f"{self.recorded.standing}"
             raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. The clients: {told}") from None
-        assert not self.recorded.ailment(), self.recorded.ailment()
+        assert not self.recorded.problem(), self.recorded.problem()
 
     async def working(self, *, writes: int = WORKING_WRITES, timeout_s: float = WORKING_S) -> None:
         """Wait until so many more writes were acknowledged."""

@@ -24,7 +24,7 @@ async def run(
 ) -> str:
     """Run `program` and return what it printed to stdout; with `merged` what it printed to stderr, too.
 
-    `further` arguments, such as a connection, come first and are not told. Raises `CommandRefused` when it fails.
+    `further` arguments, such as a connection, come first, left out of errors. Raises `CommandRefused` when it fails.
     """
     process = await asyncio.create_subprocess_exec(
         program,

@@ -41,7 +41,7 @@ class Machines:
         await asyncio.to_thread(network.set_cable, node, plugged=True)
 
     async def hang_api_server(self) -> None:
-        """Have the API server answer nobody any more; connections to it stay open, as to a host that swaps."""
+        """Have the API server stop responding; connections stay open, as to a host that swaps."""
         await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGSTOP)
 
     async def resume_api_server(self) -> None:

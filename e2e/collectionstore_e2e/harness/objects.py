@@ -21,7 +21,7 @@ CONTAINER_SECURITY: Final[Object] = {
     "capabilities": {"drop": ["ALL"]},
 }
 IDLE: Final = ("/bin/sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait")
-"""Does nothing until it is told to end; then it ends at once."""
+"""Sleeps until SIGTERM, then exits at once."""
 START_S: Final = 60.0
 
 

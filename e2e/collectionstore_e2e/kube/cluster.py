@@ -46,7 +46,7 @@ PROGRAMS: Final = {
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Hold the cluster against others who want to change it. Raises `KubeError` when somebody does already."""
+    """Lock the cluster against concurrent changes. Raises `KubeError` if it is locked."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with LOCK.open("a+") as file:
         try:
@@ -122,7 +122,7 @@ def down(progress: Progress) -> None:
     if not left_over():
         return
     with progress.step("stop the cluster"):
-        # Without it nobody takes what is half gone for a cluster.
+        # Without this file, a half-deleted cluster is not taken for a complete one.
         COMPLETE.unlink(missing_ok=True)
         found = {one.machine for one in machine.processes()}
         machine.kill(sorted(found | {*MACHINES, BUILDER}))

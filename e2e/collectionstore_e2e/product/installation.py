@@ -68,7 +68,7 @@ async def operator(
 
     `image` is another one than this checkout's.
 
-    The custom resource's definition is brought up to this checkout's; it is everybody's, so it stays. At the end all
+    The custom resource's definition is brought up to this checkout's; it is shared, so it stays. At the end all
     clusters of the operator's namespaces are deleted, which it has to finish before it is uninstalled.
     """
     namespaces = list(watched) or [context.namespace]

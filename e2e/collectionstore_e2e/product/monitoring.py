@@ -1,4 +1,4 @@
-"""A Prometheus in a scenario's namespace, told what to scrape by PodMonitors and what to watch for by a PrometheusRule.
+"""A Prometheus in a scenario's namespace, configured by PodMonitors and a PrometheusRule.
 
 The Prometheus operator, which reads those objects, is not needed: what it makes of them is made here. Debian's
 Prometheus is built without the discovery of pods; so the scenario lists them and gives them to it as files, with the
@@ -50,7 +50,7 @@ class Prometheus:
     async def until_targets(
         self, holds: Callable[[list[Object]], bool], *, what: str, timeout_s: float
     ) -> list[Object]:
-        """Wait until something is true of the targets. Raises `DeadlinePassed` with what Prometheus says of them."""
+        """Wait until something is true of the targets. Raises `DeadlinePassed` with their state in Prometheus."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
             await self._discover()

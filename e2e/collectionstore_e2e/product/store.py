@@ -71,7 +71,7 @@ class Store:
         )
 
     async def leader(self) -> str:
-        """Return who leads, as soon as somebody does."""
+        """Return the leader, as soon as there is one."""
         found = await self.until(lambda one: bool(one.get("status", {}).get("leader")), what="a leader", timeout_s=30)
         return str(found["status"]["leader"])
 
@@ -138,7 +138,7 @@ def member_ids(found: Object) -> dict[str, str]:
     return {one["name"]: one["nodeID"] for one in members if one.get("role") not in (None, "", "None", "Unknown")}
 
 
-def told(found: Object, kind: str) -> str:
+def condition_text(found: Object, kind: str) -> str:
     """Return what a condition says: its status, its reason and its message."""
     for one in found.get("status", {}).get("conditions") or ():
         if one["type"] == kind:

@@ -1,4 +1,4 @@
-"""What helps somebody who has to find out what is wrong: reports, and logs that say more."""
+"""Diagnosis: reports, and log levels changed at run time."""
 
 from __future__ import annotations
 

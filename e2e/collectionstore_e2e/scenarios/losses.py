@@ -11,7 +11,7 @@ from collectionstore_e2e.harness.errors import command_refusal
 from collectionstore_e2e.harness.kinds import DISRUPTION_BUDGET
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store, member_ids, told
+from collectionstore_e2e.product.store import READY_S, Store, condition_text, member_ids
 
 ELECTION_S: Final = 8.0
 """What an election may take from the clients, on a busy computer."""
@@ -91,7 +91,7 @@ async def a_leader_that_is_cut_off_is_followed(context: Context) -> None:
             await context.own_machines.cut(nodes[leader])
             await load.say_pauses(f"{nodes[leader]} cut off, with {leader}, the leader", began, longest_s=NODE_LOSS_S)
             await store.until(lambda one: one["status"]["leader"] not in ("", leader), what="another leader")
-            await store.until(lambda one: leader in told(one, "Degraded"), what=f"{leader} named")
+            await store.until(lambda one: leader in condition_text(one, "Degraded"), what=f"{leader} named")
             await context.own_machines.rejoin(nodes[leader])
             await store.until_settled(3)
             assert await store.members() == before, "a member became another one"

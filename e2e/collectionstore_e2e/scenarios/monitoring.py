@@ -1,4 +1,4 @@
-"""What a Prometheus in the cluster sees, told where to look as users of the Prometheus operator tell it."""
+"""What a Prometheus in the cluster scrapes, configured as by users of the Prometheus operator."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collectionstore_e2e.harness.kinds import NAMESPACE, POD, Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import LABELS, RELEASE, install, operator
-from collectionstore_e2e.product.store import READY_S, Store, member_ids, told
+from collectionstore_e2e.product.store import READY_S, Store, condition_text, member_ids
 
 TOLD_S: Final = 30.0
 REPLACE: Final = "collectionstore.io/replace"
@@ -62,7 +62,7 @@ async def a_pod_that_cannot_run_is_named(context: Context) -> None:
         found = await store.until(
             lambda one: "demo-0" in _says(one) and "node" in _says(one).lower(), what="named", timeout_s=TOLD_S
         )
-        context.say(f"no node, told after {loop.time() - began:.1f} s: {told(found, 'Ready')}")
+        context.say(f"no node, told after {loop.time() - began:.1f} s: {condition_text(found, 'Ready')}")
         await store.apply()
         await store.until_settled(3)
 
@@ -72,7 +72,7 @@ async def a_pod_that_cannot_run_is_named(context: Context) -> None:
         found = await unbound.until(
             lambda one: "unbound-0" in _says(one) and NO_SUCH_CLASS in _says(one), what="named", timeout_s=TOLD_S
         )
-        context.say(f"no volume, told after {loop.time() - began:.1f} s: {told(found, 'Ready')}")
+        context.say(f"no volume, told after {loop.time() - began:.1f} s: {condition_text(found, 'Ready')}")
 
 
 @scenario(timeout_s=420, needs_machines=True)
@@ -88,8 +88,10 @@ async def a_pod_that_cannot_run_hinders_no_repair(context: Context) -> None:
             await context.kubectl("cordon", node)
             try:
                 await context.client.delete(POD, WAITING)
-                found = await store.until(lambda one: WAITING in told(one, "Degraded"), what="named", timeout_s=TOLD_S)
-                context.say(f"Degraded={told(found, 'Degraded')}")
+                found = await store.until(
+                    lambda one: WAITING in condition_text(one, "Degraded"), what="named", timeout_s=TOLD_S
+                )
+                context.say(f"Degraded={condition_text(found, 'Degraded')}")
                 leader = await store.leader()
                 replaced = next(name for name in sorted(members) if name not in (WAITING, leader))
                 await context.kubectl("annotate", "pod", replaced, f"{REPLACE}=now")
@@ -114,8 +116,8 @@ def _votes(found: Object, name: str) -> bool:
 
 
 def _says(found: Object) -> str:
-    """Return what the conditions say that tell of obstacles."""
-    return f"{told(found, 'Ready')} {told(found, 'Degraded')}"
+    """Return the messages of the conditions that report obstacles."""
+    return f"{condition_text(found, 'Ready')} {condition_text(found, 'Degraded')}"
 
 
 @scenario(timeout_s=300)

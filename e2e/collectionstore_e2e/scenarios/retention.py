@@ -10,7 +10,7 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import CLUSTER
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store, told
+from collectionstore_e2e.product.store import READY_S, Store, condition_text
 
 GONE_S: Final = 90.0
 BACK_S: Final = 30.0
@@ -27,8 +27,10 @@ async def a_deleted_cluster_comes_back_from_its_volumes(context: Context) -> Non
         async with clients(context) as load:
             members = await store.members()
             await context.kubectl("delete", "csc", store.name, "--wait=false")
-            found = await store.until(lambda one: "rotect" in told(one, "Progressing"), what="protected", timeout_s=30)
-            context.say(f"protected: {told(found, 'Progressing')}")
+            found = await store.until(
+                lambda one: "rotect" in condition_text(one, "Progressing"), what="protected", timeout_s=30
+            )
+            context.say(f"protected: {condition_text(found, 'Progressing')}")
             await load.working()
             assert set(await store.pods()) == set(members)
 

@@ -11,7 +11,7 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store, container_image, container_images, told
+from collectionstore_e2e.product.store import READY_S, Store, condition_text, container_image, container_images
 
 HAND_OVER_S: Final = 8.0
 TOLD_S: Final = 30.0
@@ -69,7 +69,7 @@ async def a_broken_image_is_told_and_taken_back(context: Context) -> None:
             asked = loop.time()
             await store.apply(image=BROKEN_IMAGE)
             found = await store.until(_names_image, what="a condition that names the pod", timeout_s=TOLD_S)
-            context.say(f"told after {loop.time() - asked:.1f} s: Degraded={told(found, 'Degraded')}")
+            context.say(f"told after {loop.time() - asked:.1f} s: Degraded={condition_text(found, 'Degraded')}")
             await load.working(writes=100)
             broken = [name for name, one in (await store.pods()).items() if container_image(one) == BROKEN_IMAGE]
             assert len(broken) == 1, f"pods with the broken image: {broken}"
@@ -80,5 +80,5 @@ async def a_broken_image_is_told_and_taken_back(context: Context) -> None:
 
 
 def _names_image(found: Object) -> bool:
-    text = told(found, "Degraded")
+    text = condition_text(found, "Degraded")
     return text.startswith("True") and "demo-" in text and "image" in text.lower()

@@ -107,6 +107,7 @@ def down(directory: ClusterDirectory, progress: Progress) -> int:
     injection.heal(directory)
     running = running_nodes(directory)
     with directory.edit_lock():
+        # BEFORE the wake-up: the supervisor reads it then, and a supervisor that crashed finds it at its next start.
         write_run_state(directory, RunState.STOPPED)
     if not running and not is_supervised(directory):
         return 0

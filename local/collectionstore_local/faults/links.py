@@ -90,6 +90,8 @@ class Link:
         self.fault_changed.set()
         self.fault_changed = asyncio.Event()
         for connection in tuple(self._connections):
+            # A connection that lost bytes is reset at the end of a partition, as TCP would time out: forwarding the
+            # rest would be a gap in the stream, which no network produces.
             if self.mode is Mode.RESET or (connection.damaged and self.mode is not Mode.DROP):
                 connection.reset()
 
@@ -204,6 +206,7 @@ class _Stream:
             self._moved.set()
             if not data:
                 return
+            # Not reading is the back-pressure: the kernel's buffers fill up, and the sender blocks.
             while self._buffered_bytes > (DELAY_BUFFER_BYTES if delay_s else BUFFER_BYTES):
                 self._moved.clear()
                 await self._moved.wait()

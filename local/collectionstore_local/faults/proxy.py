@@ -64,6 +64,7 @@ class FaultProxy:
         except FileNotFoundError as error:
             log.info("folder.deleted", file=error.filename)
         finally:
+            # BEFORE the links close: members that still had a route would see refused connections after the fault.
             delete_routes(self._directory)
             await asyncio.sleep(DRAIN_S)
             for link in self._links.values():
@@ -94,6 +95,7 @@ class FaultProxy:
                 await self._ensure_link(desired, source, target)
         for (source, target), link in self._links.items():
             link.set_fault(faults.fault_on(source, target))
+        # AFTER every link listens and has its fault: a route must not lead to a port without a listener.
         self._write_routes()
         if faults.generation != self._generation:
             log.info("faults.changed", generation=faults.generation, faults=[str(fault) for fault in faults.links])

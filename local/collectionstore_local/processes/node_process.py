@@ -108,6 +108,7 @@ class Node:
             return False
         self._cancel_retry()
         self._quick_exits = 0
+        # BEFORE the start: a supervisor that ends in between leaves a record from which the next one starts the node.
         self._write(should_run=True, launch=launch, restarts=0)
         self._start()
         return True
@@ -115,6 +116,7 @@ class Node:
     async def stop(self) -> None:
         """Stop the node and return when its process has ended. It is not restarted."""
         self._cancel_retry()
+        # BEFORE the signal: neither this supervisor nor the next one may take the end for a crash and restart the node.
         self._write(should_run=False)
         process = self._process
         if process is None:

@@ -88,6 +88,7 @@ class Credentials:
         key_file = folder / AUTHORITY_KEY
         old_key = key_file.read_bytes() if key_file.exists() else None
         pair = pki.make_authority(action.name, cluster_id, lifetime_s=action.lifetime_s, now=now, key_pem=old_key)
+        # The key first: a certificate whose key was lost in a crash could never be renewed with the same key.
         write_atomically(key_file, pair.key_pem)
         write_atomically(folder / AUTHORITY_CERTIFICATE, pair.certificate_pem)
         # The key is the same, so existing certificates stay valid: only the copies of ca.crt are replaced.

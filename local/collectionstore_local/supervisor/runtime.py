@@ -23,7 +23,12 @@ from collectionstore_local.state.directory import ClusterDirectory, read_json, w
 from collectionstore_local.state.event_journal import EventWriter
 from collectionstore_local.state.operator_state import OperatorStateFile, WorkloadState
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
-from collectionstore_operator.manifests.node_environment import PREFIX, Place, place_settings, spec_settings
+from collectionstore_operator.manifests.node_environment import (
+    PREFIX,
+    MemberPlacement,
+    placement_settings,
+    spec_settings,
+)
 from collectionstore_operator.model.actions import (
     Action,
     AddLearners,
@@ -254,7 +259,7 @@ class LocalRuntime:
             raise InvariantViolated("a node is to be started before the workload is recorded")
         node = self._node(ordinal)
         ports = node_ports(desired.spec.local, ordinal)
-        place = Place(
+        placement = MemberPlacement(
             name=node.name,
             cluster_id=facts.cluster_id,
             data_dir=str(node.directory.data),
@@ -268,7 +273,7 @@ class LocalRuntime:
         return Launch(
             command=self._node_command,
             settings={
-                **place_settings(place),
+                **placement_settings(placement),
                 **facts.workload.settings,
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
             },

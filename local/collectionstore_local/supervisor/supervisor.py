@@ -71,6 +71,7 @@ class Supervisor:
                 series=metrics.loop(NAMESPACE, self._directory.name),
                 trace=trace("", self._directory.name),
             )
+            # BEFORE the run state is read: a `down` in between would otherwise wake nothing, and nodes would start.
             stop_listening = listen_for_wakeups(self._directory, self._on_wake_up)
             try:
                 async with _served(registry, await _metrics_port(runtime)):

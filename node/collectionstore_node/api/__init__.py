@@ -1,33 +1,28 @@
-"""The client HTTP API: requests in, commands and reads on the replica, answers out. docs/api.md is its reference.
+"""The client HTTP API: parse a request, call the store, render its answer. docs/api.md is its reference.
 
-- `server.py`         the one function around every handler; problem details for everything that goes wrong
-- `routes.py`         the URL table, one line per route, and how a path finds its line
-- `documents.py` `kv.py` `catalog.py` `transactions.py` `cluster.py` `probes.py`   the handlers
-- `writes.py` `reads.py`   what all writes and all reads have in common
-- `problems.py`       every refusal: code, status, whether to repeat, what is known of the effect
-- `answers.py`        the response object, written to the socket in one piece
-- `bodies.py` `json_bodies.py` `requests.py`   bodies: arrival and size, strict JSON, JSON as structs
-- `names.py` `options.py` `preconditions.py` `idempotency.py` `cursors.py`   the other parts of a request
-- `limits.py`         every bound
-- `ports.py`          what is needed of the rest of the node, as protocols; what handlers share
+- `servers.py`    the servers of a node's ports
+- `url_table.py`  the URL table, one line per route
+- `handlers/`     one module per resource; each handler parses, calls `service.Store` and renders
+- `http/`         HTTP itself: connections, dispatch, bodies, headers, names, problem details
 
 Invariants:
 - every answer carries the revision, and every refusal is `application/problem+json` with `retryable` and `outcome`;
-- a request is refused before anything is proposed, or its fate is told by the command's outcome, or it is unknown: the
-  answer never claims more than is known;
-- no clock, no random number reaches a command, except the id of a posted document.
+- an answer never claims more than is known: a request is refused before anything is proposed, or answered with the
+  outcome of its command, or its outcome is unknown;
+- no clock and no random number reaches a command from here.
 """
 
-from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.ports import HttpMetrics, ReplicaPort, RouteMetrics
-from collectionstore_node.api.server import ApiServer, make_client_server, make_probe_server
+from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
+from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.server import ApiServer
+from collectionstore_node.api.servers import make_client_server, make_probe_server, make_waiting_server
 
 __all__ = [
     "ApiServer",
+    "HttpLimits",
     "HttpMetrics",
-    "Limits",
-    "ReplicaPort",
     "RouteMetrics",
     "make_client_server",
     "make_probe_server",
+    "make_waiting_server",
 ]

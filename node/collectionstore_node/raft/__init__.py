@@ -47,14 +47,14 @@ Messages (`messages`): sender, receiver, modules
 
 Modules, from the outside in (the layers of import-linter)
   node                                the API: events in, Ready out
-  status, term_gate                   read-only view; terms, BEFORE any handler
+  status, term_gate, proposals        read-only view; terms, BEFORE any handler; what a driver may ask of a leader
   membership_change, follower         rules: changes of the configuration; the follower's handlers
   leader                              rules: acknowledgements, commit, reads, check-quorum, transfer
   election, replication, validation   rules: votes and roles; what the leader sends; what no correct peer sends
   state                               everything that the rules modify
   log, tracker                        parts of the state: the log; progress, quorums, read rounds
   configuration, ready, settings, log_reader, messages   vocabulary
-These are 16 modules, and one algorithm: they are read together, so only the leader's bookkeeping is a room of its own.
+These are 17 modules, and one algorithm: they are read together, so only the leader's bookkeeping is a room of its own.
 
 Invariants beyond Figure 3 of the paper; each is stated at the code that keeps it
 - Votes, a candidate's vote requests and acknowledgements are sent only AFTER the state they depend on is durable.

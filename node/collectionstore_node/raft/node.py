@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.errors import InvalidRequest, InvariantViolated, LeadershipTransferring, NotLeader, Overloaded
-from collectionstore_node.raft import election, follower, leader, membership_change, replication, term_gate
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.raft import election, follower, leader, membership_change, proposals, replication, term_gate
 from collectionstore_node.raft.configuration import find_violation, next_configuration
 from collectionstore_node.raft.log import RaftLog
 from collectionstore_node.raft.log_reader import LogReader
@@ -38,7 +38,7 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Ready, Role, SoftState
 from collectionstore_node.raft.settings import RaftSettings
-from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.state import RaftState
 from collectionstore_node.raft.status import read_status
 from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadRequest
 from collectionstore_node.raft.validation import validate
@@ -184,35 +184,13 @@ class RaftNode:
 
         Raises `NotLeader`, `LeadershipTransferring` or `Overloaded`, with nothing appended.
         """
-        state = self._state
-        leadership = self._leadership_for_proposals()
-        uncommitted = leadership.uncommitted
-        # Without a limit the log of a leader that cannot commit grows until memory ends. One entry always passes, or an
-        # entry above the limit could never be proposed; empty entries always pass (etcd-io/raft a370b6f).
-        if data and uncommitted.total and uncommitted.total + len(data) > state.settings.uncommitted_bytes_max:
-            raise Overloaded(
-                f"{uncommitted.total} bytes are uncommitted; the limit is {state.settings.uncommitted_bytes_max}"
-            )
-        entry = state.log.append_own(state.term, EntryKind.COMMANDS, data)
-        uncommitted.add(entry.index, len(data))
-        leadership.replication_pending = True
+        entry = proposals.propose(self._state, data)
         return entry.index, entry.term
 
     def propose_change(self, change: ConfigChange) -> tuple[Index, Term]:
         """Append a membership change. Raises as `propose`, and `ChangePending` or `InvalidRequest`."""
-        entry = membership_change.propose(self._state, self._leadership_for_proposals(), change)
+        entry = proposals.propose_change(self._state, change)
         return entry.index, entry.term
-
-    def _leadership_for_proposals(self) -> Leadership:
-        leadership = self._state.leadership
-        if leadership is None:
-            raise NotLeader(self._state.leader)
-        if leadership.step_down_index is not None:
-            raise LeadershipTransferring("this leader was removed from the voters and is stepping down")
-        if leadership.transferee:
-            # A proposal would move the end of the log away from the transferee, which has to reach it.
-            raise LeadershipTransferring(f"leadership is being transferred to {leadership.transferee:016x}")
-        return leadership
 
     def read_index(self, request_id: int) -> None:
         """Request a linearizable read; the result is in `Ready.read_states` or `Ready.failed_reads`."""
@@ -228,17 +206,7 @@ class RaftNode:
         Raises `NotLeader`, `InvalidRequest` with code `not_a_voter`, or `LeadershipTransferring` if this leader was
         removed. A transfer to this node is a no-op; one to another node replaces a running one.
         """
-        state = self._state
-        if state.leadership is None:
-            raise NotLeader(state.leader)
-        if state.leadership.step_down_index is not None:
-            raise LeadershipTransferring("this leader was removed from the voters and is stepping down")
-        if to not in state.configuration.voters:
-            raise InvalidRequest(
-                "not_a_voter", f"{to:016x} is not a voter; leadership can be transferred to voters only"
-            )
-        if to != state.node_id:
-            leader.transfer(state, state.leadership, to)
+        proposals.transfer_leadership(self._state, to)
 
     def step_down(self) -> None:
         """Step down within the term; no-op unless this node is the leader.

@@ -1,7 +1,7 @@
 """The term gate: what a difference between a message's term and ours means, before any handler sees it (Raft 5.1).
 
 Every message passes here once, so that no handler compares terms: behind the gate a message is of the current term,
-or it is a pre-vote, which speaks of a term that nobody has entered.
+or it is a pre-vote, which is about a term that no node has entered.
 Source: etcd-io/raft `raft.Step`.
 """
 
@@ -47,7 +47,7 @@ def admit(state: RaftState, message: Message) -> bool:
             # hashicorp/raft#524). A transfer is the leader's own wish.
             return False
         if message.pre_vote:
-            # Nobody is in that term yet: adopting it would turn every pre-vote into a real disruption (thesis 9.6).
+            # No node is in that term yet: adopting it would turn every pre-vote into a real disruption (thesis 9.6).
             return True
     elif isinstance(message, VoteReply) and message.pre_vote and message.granted:
         # Carries the term that this node asked about. A REJECTED pre-vote carries the voter's own higher term and

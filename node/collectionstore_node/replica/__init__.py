@@ -30,14 +30,13 @@ from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts
 from collectionstore_node.replica.reporting.status import NodeStatus
-from collectionstore_node.replica.settings import DriverSettings
+from collectionstore_node.replica.settings import ReplicaSettings
 
 __all__ = [
     "NULL_OBSERVER",
     "Clocks",
     "Driver",
     "DriverObserver",
-    "DriverSettings",
     "LocalMember",
     "MemberChange",
     "MemberGauges",
@@ -48,4 +47,5 @@ __all__ = [
     "RaftReport",
     "RecordingObserver",
     "Replica",
+    "ReplicaSettings",
 ]

@@ -27,7 +27,7 @@ from collectionstore_node.replica.observation.observer import NULL_OBSERVER, Dri
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.replica.persistence.log_writer import LogWriter
-from collectionstore_node.replica.settings import DriverSettings
+from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.members import MembershipRecord
@@ -51,7 +51,7 @@ class LocalMember:
     def __init__(
         self,
         storage: Storage,
-        settings: DriverSettings,
+        settings: ReplicaSettings,
         metrics: ReplicaMetrics,
         clocks: Clocks,
         observer: DriverObserver = NULL_OBSERVER,

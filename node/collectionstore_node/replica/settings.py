@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class DriverSettings:
+class ReplicaSettings:
     """Timing and limits of a replica. The election timeout is drawn from `[election_ticks, election_ticks_max)`."""
 
     tick_s: float

@@ -1,7 +1,7 @@
-"""The meaning of commands: (command, state) -> (writes, outcome), the same on every replica.
+"""How commands are applied: (command, state) -> (writes, outcome), deterministic on every replica.
 
-Runs on every member for every write, so a put costs a few microseconds: one decoding of the whole batch, names looked
-up once per batch, the head of a replaced record instead of all of it.
+Runs on every member for every write, so a put costs a few microseconds: the batch is decoded once, collection names are
+looked up once per batch, and of a replaced record only the header is read.
 """
 
 from __future__ import annotations
@@ -33,19 +33,25 @@ from collectionstore_node.statemachine.writing import allows, current_revision, 
 def apply_batch(overlay: Overlay, data: bytes, chain: bytes) -> list[Outcome]:
     """Apply the data of a COMMANDS entry to `overlay` and return one outcome per command, in order.
 
-    Each command takes the next revision. Time is the batch's, unless an earlier batch carried a later one. `chain` is
-    the entry's, for the state's digest. Raises `InvariantViolated` when `data` is not a batch or the state cannot be
-    read; `overlay` is then of no use.
+    Each command takes the next revision. `chain` is the entry's, for the state digest. Raises `InvariantViolated` if
+    `data` is not a batch or the state cannot be decoded; discard `overlay` then.
     """
     batch = _decode(data)
     header = read_header(overlay)
+    # The leader's clock, never this replica's. The maximum, because the next leader's clock may be behind: idempotency
+    # records would live longer on one order of batches than on another.
     header.time_ms = max(header.time_ms, batch.time_ms)
     catalog, table = Catalog(overlay), IdempotencyTable(overlay, header)
     outcomes = []
     for command in batch.commands:
+        # Every command takes a revision, failed ones and replays too: the revision is then the number of applied
+        # commands, and does not depend on outcomes that a later version might compute differently.
         header.revision += 1
+        # BEFORE the command, and at most a few records: see `dedupe`.
         table.expire()
         outcomes.append(_apply_once(overlay, catalog, table, command, header.revision))
+    # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
+    # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
     return outcomes
 
@@ -54,13 +60,15 @@ def _decode(data: bytes) -> CommandBatch:
     try:
         return decode_batch(data)
     except msgspec.DecodeError as error:
+        # Stops every replica at this entry. To skip it would be worse: another version might be able to decode it, and
+        # the states would diverge.
         raise InvariantViolated(f"a committed entry is not a command batch: {error}") from error
 
 
 def _apply_once(
     overlay: Overlay, catalog: Catalog, table: IdempotencyTable, command: Command, revision: int
 ) -> Outcome:
-    """Apply the command unless its idempotency key was seen before."""
+    """Apply the command, unless its idempotency key has a stored outcome."""
     idempotency = command.idempotency
     if idempotency is None:
         return _apply(overlay, catalog, command.action, revision)
@@ -68,6 +76,7 @@ def _apply_once(
     if known is not None:
         return known
     outcome = _apply(overlay, catalog, command.action, revision)
+    # In the same overlay as the effect: a crash keeps both or neither, so a retry cannot apply the command twice.
     table.store(idempotency, outcome)
     return outcome
 

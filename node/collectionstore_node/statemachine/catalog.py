@@ -1,7 +1,6 @@
-"""The catalog: which collections exist, and where a reference points to.
+"""The catalog: the collections, and the storage key of a reference.
 
-Does not know what a document is. A collection's id is the revision of its creation, which no other collection can have,
-because one command creates at most one collection.
+A collection's ID is the revision of its creation. It is unique, because one command creates at most one collection.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from collectionstore_node.statemachine.view import Overlay, View
 
 
 class Collection(msgspec.Struct, frozen=True, array_like=True):
-    """What the catalog holds of a collection, under its name. New fields go at the end with a default."""
+    """Catalog record of a collection, stored under its name. Add fields at the end, with a default."""
 
     id: int
     """Revision of its creation."""
@@ -35,7 +34,7 @@ _decoder = msgspec.msgpack.Decoder(Collection)
 
 
 def find_collection(view: View, name: str) -> Collection | None:
-    """Return the collection called `name`, or None. Raises `InvariantViolated` when its record is damaged."""
+    """Return the collection called `name`, or None. Raises `InvariantViolated` if its record is corrupt."""
     data = view.get(collection_key(name))
     return None if data is None else decode_own(_decoder, data, "a catalog record")
 
@@ -47,7 +46,7 @@ def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Co
 
 
 class Catalog:
-    """The catalog as one batch sees and changes it. Keeps what it has looked up, so no one else may write beside it."""
+    """The catalog as one batch reads and writes it. It caches lookups, so all its writes must go through it."""
 
     __slots__ = ("_buckets", "_collections", "_overlay")
 
@@ -57,7 +56,7 @@ class Catalog:
         self._buckets: dict[str, bytes] = {}
 
     def key(self, ref: Ref) -> bytes | None:
-        """Return the key of what `ref` names, or None when its collection does not exist."""
+        """Return the storage key of `ref`, or None if its collection does not exist."""
         if isinstance(ref, DocumentRef):
             documents = self._documents(ref.collection)
             return None if documents is None else documents + ref.id.encode()
@@ -67,7 +66,7 @@ class Catalog:
         return bucket + ref.key.encode()
 
     def create(self, name: str, revision: int) -> bool:
-        """Create the collection, empty; return False when it exists already."""
+        """Create an empty collection; return False if it exists."""
         if self._documents(name) is not None:
             return False
         self._overlay.put(collection_key(name), _encoder.encode(Collection(revision)))
@@ -75,17 +74,19 @@ class Catalog:
         return True
 
     def drop(self, name: str) -> bool:
-        """Remove the collection and its documents; return False when there is none."""
+        """Drop the collection and its documents; return False if it does not exist."""
         documents = self._documents(name)
         if documents is None:
             return False
+        # One range, whatever the number of documents. The ID in the keys is never reused, so a collection that is
+        # created again under this name cannot see documents that are still on disk.
         self._overlay.drop_range(documents, prefix_end(documents))
         self._overlay.delete(collection_key(name))
         self._collections[name] = None
         return True
 
     def _documents(self, name: str) -> bytes | None:
-        """Return the prefix of the collection's documents, or None when it does not exist."""
+        """Return the key prefix of the collection's documents, or None if it does not exist."""
         try:
             return self._collections[name]
         except KeyError:

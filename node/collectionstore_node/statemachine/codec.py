@@ -1,7 +1,7 @@
-"""Decoding with one kind of error.
+"""Decoding with one exception type.
 
-msgspec raises `UnicodeDecodeError`, which is not its `DecodeError`, for a text that is not UTF-8, and `RecursionError`
-for arrays in arrays in arrays, even where it would skip them. Whoever guards against foreign bytes would forget one.
+msgspec raises `UnicodeDecodeError`, not its `DecodeError`, for text that is not UTF-8, and `RecursionError` for deeply
+nested arrays, even in fields that it skips. A caller that handles untrusted bytes would miss one of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
-    """Return the value in `data`. Raises `msgspec.DecodeError` on anything that is not one."""
+    """Return the decoded value. Raises `msgspec.DecodeError` if `data` is invalid in any way."""
     try:
         return decoder.decode(data)
     except (UnicodeDecodeError, RecursionError) as error:
@@ -24,8 +24,8 @@ def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes | memoryview) -> T:
 
 
 def decode_own(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
-    """Return the value in `data`, which this package wrote. Raises `InvariantViolated`, naming `what`, on damage."""
+    """Return the value in `data`, written by this package. Raises `InvariantViolated` with `what` if it is corrupt."""
     try:
         return decode(decoder, data)
     except msgspec.DecodeError as error:
-        raise InvariantViolated(f"{what} cannot be read: {error}") from error
+        raise InvariantViolated(f"{what} cannot be decoded: {error}") from error

@@ -1,12 +1,12 @@
 """The commands that the log carries, their outcomes, and their versioned encoding.
 
 A log entry of kind COMMANDS holds one `CommandBatch`: the leader's time and the commands that arrived together.
-Nothing here is evaluated against a clock or a random number: time and ids are stamped by the leader, so that every
-replica computes the same. New fields go at the end with a default; a change of meaning takes a new `FORMAT`.
+Nothing here is evaluated with a clock or a random number: the leader adds time and IDs BEFORE it proposes, so that
+every replica computes the same. Add fields at the end, with a default; a change of meaning needs a new `FORMAT`.
 
-A batch may carry the trace contexts of sampled commands, as a third element behind what `CommandBatch` knows. It is
-part of the entry's bytes, so of the log's chain, and equal on every replica. The state machine skips it, as every
-version does that does not know it: what it says has no effect on state, outcomes or revisions.
+A batch may contain the trace contexts of sampled commands, as a third element after those of `CommandBatch`. It is part
+of the entry's bytes, and of the log's chain, and so equal on every replica. The state machine ignores it, as do
+versions that do not know it: it has no effect on state, outcomes or revisions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FORMAT: Final = 1
 """First byte of every encoded batch."""
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
-"""The next byte of one that has more than time and commands: msgpack's arrays of 3 to 15 elements."""
+"""Range of the second byte of a batch with more than time and commands: msgpack arrays of 3 to 15 elements."""
 
 
 class DocumentRef(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """A document by collection name and id."""
+    """A document by collection name and document ID."""
 
     collection: str
     id: str
@@ -44,7 +44,7 @@ Ref: TypeAlias = DocumentRef | KeyRef
 
 
 class Precondition(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What must hold for a write; both None means anything goes.
+    """Condition of a write; both None: unconditional.
 
     `exists` True is `If-Match: *`, False is `If-None-Match: *`. `revisions` lists acceptable current revisions
     (`If-Match: "7", "9"`); an absent target matches none.
@@ -60,7 +60,7 @@ ANY: Final = Precondition()
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Store `value`: the compact JSON text of a document, or the raw bytes of a key.
 
-    `content_type` is kept with raw values and given back on reads; empty for documents.
+    `content_type` is stored with raw values and returned on reads; empty for documents.
     """
 
     ref: Ref
@@ -70,14 +70,14 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
 
 
 class Delete(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """Remove the target; deleting what is not there is NOT_FOUND."""
+    """Delete the target; NOT_FOUND if it is absent."""
 
     ref: Ref
     precondition: Precondition = ANY
 
 
 class CreateCollection(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Create a collection; one that exists is COLLECTION_EXISTS."""
+    """Create a collection; COLLECTION_EXISTS if there is one of that name."""
 
     name: str
 
@@ -95,14 +95,14 @@ class Get(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
 
 
 class CompareField(enum.IntEnum):
-    """What of the target is compared."""
+    """The property of the target that is compared."""
 
     REVISION = 0
-    """Revision of its last write; 0 when absent."""
+    """Revision of its last write; 0 if absent."""
     EXISTS = 1
     """1 when present, else 0."""
     VALUE = 2
-    """The stored bytes; absent never compares true."""
+    """The stored bytes; false if the target is absent."""
 
 
 class CompareOperator(enum.IntEnum):
@@ -115,7 +115,7 @@ class CompareOperator(enum.IntEnum):
 
 
 class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One guard of a transaction: `field(ref) operator operand`; bytes only for VALUE."""
+    """One condition of a transaction: `field(ref) operator operand`; bytes only for VALUE."""
 
     ref: Ref
     field: CompareField
@@ -127,11 +127,11 @@ Operation: TypeAlias = Put | Delete | Get
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """If every `compare` holds do `then`, else `otherwise`; all or nothing, at one revision (etcd's Txn).
+    """If all of `compare` hold apply `then`, else `otherwise`, atomically and at one revision (etcd's Txn).
 
-    A target may be written once per branch. A failing precondition of an operation fails the whole transaction, and so
-    does a collection that does not exist, in a compare too. Deleting what is not there changes nothing and does not
-    fail; ask for it with a precondition.
+    A target may be written once per branch. A failed precondition of an operation fails the whole transaction, and so
+    does a missing collection, in a compare too. Deleting an absent target is a no-op and does not fail; use a
+    precondition to require it.
     """
 
     compare: tuple[Compare, ...] = ()
@@ -143,7 +143,7 @@ Action: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transacti
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A client's key for one logical request, and the hash of what it asked for."""
+    """The client's key of one logical request, and a hash of the request."""
 
     key: str
     fingerprint: bytes
@@ -164,11 +164,11 @@ class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 SpanContext: TypeAlias = tuple[int, bytes]
-"""Position of a sampled command in its batch, and trace id (16 bytes) and span id (8) of the span that proposed it."""
+"""Position of a sampled command in its batch, and trace ID (16 bytes) and span ID (8) of the proposing span."""
 
 
 class _Traced(msgspec.Struct, frozen=True, array_like=True):
-    """A batch for whoever wants nothing of it but the contexts."""
+    """A batch of which only the trace contexts are decoded."""
 
     time_ms: msgspec.Raw
     commands: msgspec.Raw
@@ -176,7 +176,7 @@ class _Traced(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Code(enum.IntEnum):
-    """How a command ended."""
+    """Result code of a command."""
 
     OK = 0
     NOT_FOUND = 1
@@ -185,43 +185,43 @@ class Code(enum.IntEnum):
     COLLECTION_EXISTS = 3
     PRECONDITION_FAILED = 4
     IDEMPOTENCY_KEY_REUSED = 5
-    """The key came with another request before."""
+    """The key was used for another request before."""
     INVALID_TRANSACTION = 6
-    """A transaction that `transactions.fault` objects to; nothing was done."""
+    """The transaction is invalid by `transactions.invalid_reason`; nothing was changed."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Result of one `Operation` of a transaction. `value` is None for writes and for an absent target."""
 
     revision: int
-    """Revision of the target after the operation; 0 when absent."""
+    """Revision of the target after the operation; 0 if absent."""
     created: bool = False
     value: bytes | None = None
     previous_revision: int = 0
-    """Revision of the target before the operation; 0 when absent. Tells whether a delete removed something."""
+    """Revision of the target before the operation; 0 if absent, so that a delete shows whether it removed something."""
     content_type: str = ""
-    """Of a raw value that was read."""
+    """Content type of a raw value that was read."""
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What applying a command gave, equal on every replica."""
+    """Result of applying a command, equal on every replica."""
 
     code: Code
     revision: int
     """Revision of this command."""
     created: bool = False
-    """Whether a put made something that was not there."""
+    """Whether a put created its target."""
     current_revision: int = 0
-    """Revision of the target's last write BEFORE this command; 0 when absent. A transaction tells it of the operation
-    whose precondition failed."""
+    """Revision of the target's last write BEFORE this command; 0 if absent. In a transaction: of the operation whose
+    precondition failed."""
     succeeded: bool = True
-    """Whether a transaction's compares held, so that `then` ran or was tried."""
+    """Whether the compares of a transaction held, so that `then` was applied or attempted."""
     items: tuple[Item, ...] = ()
-    """A transaction's results, in the order of the branch that ran."""
+    """Results of a transaction, in the order of the branch that was applied."""
     replayed: bool = False
     """Whether this is the stored outcome of an earlier request with the same idempotency key."""
     failed_operation: int | None = None
-    """Position, in the branch tried, of the operation that failed a transaction; None when it was a compare."""
+    """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -232,24 +232,25 @@ _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
 
 def encode_batch(time_ms: int, commands: Sequence[Command]) -> bytes:
-    """Return the data of a COMMANDS entry. Raises as `encode_command`; one such command would spoil the batch."""
+    """Return the data of a COMMANDS entry. Raises as `encode_command`, for any of the commands."""
     return join_batch(time_ms, [encode_command(command) for command in commands])
 
 
 def join_batch(time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = ()) -> bytes:
-    """Return the data of a COMMANDS entry made of commands that `encode_command` encoded before.
+    """Return the data of a COMMANDS entry from commands that are encoded by `encode_command`.
 
-    Without `contexts` there is not a byte more than before there were any.
+    Without `contexts` the bytes are those of a version without trace contexts.
     """
     commands = [msgspec.Raw(command) for command in encoded]
     return bytes((FORMAT,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
 
 
 def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
-    """Return the trace contexts that the data of a COMMANDS entry carries; none when there are none, or unreadable.
+    """Return the trace contexts in the data of a COMMANDS entry; empty if there are none, or they are invalid.
 
-    Without any it looks at one byte. Never raises: an entry is not refused for its traces.
+    Without contexts it reads one byte. Never raises: an invalid context is no reason to refuse an entry.
     """
+    # One byte decides for almost every batch: this runs for every entry, traced or not.
     if len(data) < 2 or data[0] != FORMAT or not _THREE_ELEMENTS <= data[1] <= _FIXED_ARRAY_MAX:
         return ()
     try:
@@ -259,14 +260,14 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
 
 
 def decode_batch(data: bytes) -> CommandBatch:
-    """Decode the data of a COMMANDS entry. Raises `msgspec.DecodeError` on anything else."""
+    """Decode the data of a COMMANDS entry. Raises `msgspec.DecodeError` if it is invalid."""
     if not data or data[0] != FORMAT:
         raise msgspec.DecodeError(f"command batch of unknown format {data[:1].hex() or 'empty'}")
     return decode(_batch_decoder, memoryview(data)[1:])
 
 
 def encode_command(command: Command) -> bytes:
-    """Return a command as it stands in a batch and in a forwarded request.
+    """Return the encoding of a command, in a batch and in a forwarded request.
 
     Raises `OverflowError` for a number beyond 64 bits and `UnicodeEncodeError` for a text with lone surrogates.
     """
@@ -274,15 +275,15 @@ def encode_command(command: Command) -> bytes:
 
 
 def decode_command(data: bytes) -> Command:
-    """Decode a forwarded command. Raises `msgspec.DecodeError` on anything else."""
+    """Decode a forwarded command. Raises `msgspec.DecodeError` if it is invalid."""
     return decode(_command_decoder, data)
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
-    """Return the form in which an outcome is stored and sent back."""
+    """Return the encoding of an outcome, for storage and for replies."""
     return _encoder.encode(outcome)
 
 
 def decode_outcome(data: bytes) -> Outcome:
-    """Decode an outcome. Raises `msgspec.DecodeError` on anything else."""
+    """Decode an outcome. Raises `msgspec.DecodeError` if it is invalid."""
     return decode(_outcome_decoder, data)

@@ -1,11 +1,13 @@
-"""The idempotency table: what was answered to requests that carried a key, so that a retry changes nothing.
+"""The idempotency table: outcomes of requests with an idempotency key, so that a retry has no further effect.
 
-Every outcome is kept, failures too: a retry must hear what the first attempt heard, even when it would succeed by now.
-Records leave oldest first, by age, number or size. An entry may outlive its age, since only a few are removed per
-command: the work of a command must not depend on how long the store was idle.
+All outcomes are stored, failures too: a retry must return what the first attempt returned, even if it would succeed
+now. The oldest records are removed first, by age, number or size. A record may outlive its age, because only a few are
+removed per command: the cost of a command must not depend on how long the store was idle.
 
-The queue of ages is numbered without gaps, so its head is found by a point read; a scan per command would cost more
-than the command. Time is the highest seen in any batch, so the order of the queue is the order of age.
+The expiry queue is numbered without gaps, so its head is found by a point read; a scan would cost more than the
+command. Time is the maximum over all batches, so the queue is in order of age.
+
+All replicas must expire the same records at the same command: the table decides outcomes, so it is replicated state.
 """
 
 from __future__ import annotations
@@ -24,23 +26,23 @@ from collectionstore_node.statemachine.view import Overlay
 
 
 class Limits(NamedTuple):
-    """When records leave. Replicas with different limits would part: a change belongs into a new command format."""
+    """Limits of the table. Replicas with different limits would diverge: changing one needs a new command format."""
 
     keep_ms: int = 24 * 60 * 60 * 1000
-    """Age from which a record may leave."""
+    """Minimum age, in the time of the batches, at which a record expires."""
     entries_max: int = 100_000
-    """Never more records than this."""
+    """Maximum number of records."""
     size_bytes_max: int = 256 * 1024 * 1024
-    """Outcomes of transactions hold the values that they read; above this sum the oldest leave with every store."""
+    """Maximum size of all records; outcomes of transactions contain the values that they read."""
     removals_max: int = 2
-    """Most records removed by age, and again by number or size, per command. Above 1, or a table never shrinks."""
+    """Records removed per command, by age, and again by number or size. Above 1, or a full table never shrinks."""
 
 
 LIMITS: Final = Limits()
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is kept of a request."""
+    """The stored record of a request."""
 
     fingerprint: bytes
     outcome: Outcome
@@ -52,7 +54,7 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 class IdempotencyTable:
-    """The table as one batch sees and changes it; its bounds are in `header`, which the caller reads and writes."""
+    """The table as one batch reads and writes it; the ends of its queue are in `header`, which the caller stores."""
 
     __slots__ = ("_header", "_limits", "_overlay", "_queue")
 
@@ -63,41 +65,46 @@ class IdempotencyTable:
         self._limits = limits
 
     def expire(self) -> None:
-        """Remove the oldest records that are old enough to leave, a few at most."""
+        """Remove expired records, `removals_max` at most."""
         queue = self._queue
         for _ in range(self._limits.removals_max):
+            # By the time of the batches, never a clock: replicas apply the same entry at different moments.
             if queue.first == queue.next or self._header.time_ms - queue.oldest_ms < self._limits.keep_ms:
                 return
             self._remove_oldest()
 
     def answer(self, idempotency: Idempotency, revision: int) -> Outcome | None:
-        """Return what to tell a request that was seen before, or None for a new one.
+        """Return the outcome for a known idempotency key, None for a new one.
 
-        `revision` is that of the request now asking; it is told only when the key was used for something else.
+        `revision` is that of the current request; it is in the outcome only if the key was used for another request.
         """
         data = self._overlay.get(idempotency_key(idempotency.key))
         if data is None:
             return None
         record = decode_own(_decoder, data, "an idempotency record")
+        # A client that reuses a key by mistake must not receive the outcome of another request, and must not write
+        # either.
         if record.fingerprint != idempotency.fingerprint:
             return Outcome(Code.IDEMPOTENCY_KEY_REUSED, revision)
         return msgspec.structs.replace(record.outcome, replayed=True)
 
     def store(self, idempotency: Idempotency, outcome: Outcome) -> None:
-        """Keep `outcome` for a key that `answer` does not know; the oldest records make room."""
+        """Store `outcome` for a new key; the oldest records are removed if a limit is exceeded."""
         queue, time_ms = self._queue, self._header.time_ms
         key = idempotency_key(idempotency.key)
         data = _encoder.encode(Record(idempotency.fingerprint, outcome))
+        # `oldest_ms` is in the header so that `expire`, which runs for every command, needs no read.
         if queue.first == queue.next:
             queue.oldest_ms = time_ms
         self._overlay.put(key, data)
         self._overlay.put(queue_key(queue.next), _QUEUED.pack(time_ms, len(data)) + key)
         queue.next += 1
         queue.size_bytes += len(data)
-        self._make_room()
+        self._enforce_limits()
 
-    def _make_room(self) -> None:
+    def _enforce_limits(self) -> None:
         queue, limits = self._queue, self._limits
+        # A bounded number per command, so that lowering a limit does not make one command remove the whole table.
         for _ in range(limits.removals_max):
             if queue.next - queue.first <= limits.entries_max and queue.size_bytes <= limits.size_bytes_max:
                 return
@@ -117,6 +124,6 @@ class IdempotencyTable:
     def _queued(self, position: bytes) -> tuple[int, int, bytes]:
         data = self._overlay.get(position)
         if data is None or len(data) < _QUEUED.size:
-            raise InvariantViolated("the idempotency queue has a gap or a damaged entry")
+            raise InvariantViolated("the idempotency queue has a gap or a corrupt entry")
         time_ms, size_bytes = _QUEUED.unpack_from(data)
         return time_ms, size_bytes, data[_QUEUED.size :]

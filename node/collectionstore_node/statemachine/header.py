@@ -1,4 +1,5 @@
-"""The header: the few numbers that every batch reads first and writes last, and the state's digest."""
+"""The header of the state: revision, time, ends of the idempotency queue and digest. Read first and written last by
+every batch."""
 
 from __future__ import annotations
 
@@ -12,30 +13,30 @@ from collectionstore_node.statemachine.view import Overlay, View
 
 DIGEST_BYTES: Final = 32
 EMPTY_DIGEST: Final = bytes(DIGEST_BYTES)
-"""Digest of a state to which nothing was done yet."""
+"""Digest of the empty state."""
 
 
 class Queue(msgspec.Struct, array_like=True):
-    """The idempotency records in order of age: entries with sequence numbers `[first, next)`."""
+    """The expiry queue of the idempotency table: sequence numbers `[first, next)`, in order of age."""
 
     first: int = 0
     next: int = 0
     size_bytes: int = 0
     """Sum of the sizes of the records."""
     oldest_ms: int = 0
-    """Time of the entry `first`; meaningless when there is none."""
+    """Time of the entry `first`; undefined if the queue is empty."""
 
 
 class Header(msgspec.Struct, array_like=True):
-    """New fields go at the end with a default."""
+    """The record under HEADER_KEY. Add fields at the end, with a default."""
 
     revision: int = 0
-    """How many commands have been applied."""
+    """Number of applied commands."""
     time_ms: int = 0
-    """The highest time any batch carried: the clock of the state machine, which never goes back."""
+    """Maximum time of all batches: the clock of the state machine, which never goes back."""
     queue: Queue = msgspec.field(default_factory=Queue)
     digest: bytes = EMPTY_DIGEST
-    """DIGEST_BYTES over everything that was ever done to the state; see `digest`."""
+    """DIGEST_BYTES over every change of the state; see `digest`."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -43,7 +44,7 @@ _decoder = msgspec.msgpack.Decoder(Header)
 
 
 def read_header(view: View) -> Header:
-    """Return a header of one's own to change; all zero in an empty store. Raises `InvariantViolated` when damaged."""
+    """Return a mutable copy of the header; all zero in an empty store. Raises `InvariantViolated` if it is corrupt."""
     data = view.get(HEADER_KEY)
     if data is None:
         return Header()

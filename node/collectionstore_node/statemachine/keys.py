@@ -1,8 +1,8 @@
-"""The key layout: order-preserving, drawn in the package's docstring.
+"""The key layout, order-preserving; the table is in the package docstring.
 
 Invariants:
-- keys of one kind sort by their parts, numbers by value and texts by code point;
-- the keys under a prefix made here are exactly those of `[prefix, prefix_end(prefix))`.
+- keys of one family sort by their parts, numbers by value and texts by code point;
+- the keys with a prefix made here are exactly those in `[prefix, prefix_end(prefix))`.
 Texts must be encodable as UTF-8 (no lone surrogates): `UnicodeEncodeError` otherwise.
 """
 
@@ -27,17 +27,17 @@ _END = b"\x00\x01"
 
 
 def escaped(text: str) -> bytes:
-    """Return `text` as a part that others may follow: no part is a prefix of another, and parts sort as the texts."""
+    """Return `text` as a part that others may follow: no part is a prefix of another, and parts sort like the texts."""
     return text.encode().replace(b"\x00", _ESCAPED_ZERO) + _END
 
 
 def collection_key(name: str) -> bytes:
-    """Return the catalog's key of a collection; with a part of a name, the prefix of all that begin with it."""
+    """Return the catalog key of a collection; for a part of a name, the prefix of all that begin with it."""
     return CATALOG + name.encode()
 
 
 def documents_prefix(collection_id: int) -> bytes:
-    """Return the prefix of all documents of a collection; append the UTF-8 id for one of them."""
+    """Return the prefix of all documents of a collection; append the UTF-8 document ID for one of them."""
     return DOCUMENTS + _NUMBER.pack(collection_id)
 
 
@@ -47,12 +47,12 @@ def bucket_prefix(bucket: str) -> bytes:
 
 
 def idempotency_key(key: str) -> bytes:
-    """Return where the outcome of the request with this idempotency key is stored."""
+    """Return the storage key of the outcome for an idempotency key."""
     return IDEMPOTENCY + key.encode()
 
 
 def queue_key(sequence: int) -> bytes:
-    """Return the key of an entry of the idempotency queue."""
+    """Return the storage key of an entry of the expiry queue."""
     return QUEUE + _NUMBER.pack(sequence)
 
 

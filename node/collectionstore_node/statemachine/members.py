@@ -1,7 +1,8 @@
-"""The directory of the cluster's members, changed by the membership entries of the log and by nothing else.
+"""The membership record: name and addresses of every member, changed only by the membership entries of the log.
 
-Raft knows ids only; names, addresses and the operator's fencing epoch travel in the context of a change and are kept
-here. Does not decide whether a change is allowed. Node ids are plain integers here, as this package does not know Raft.
+Raft knows node IDs only; names, addresses and the operator's fencing epoch are in the context of a change and are
+stored here. This module does not decide whether a change is allowed. Node IDs are plain integers, as this package does
+not depend on Raft.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from collectionstore_node.statemachine.view import Overlay, View
 
 
 class HasMembers(Protocol):
-    """What is needed of a Raft configuration."""
+    """The part of a Raft configuration that this module uses."""
 
     def members(self) -> Collection[int]:
-        """Return the ids of every node that receives the log."""
+        """Return the IDs of all nodes that receive the log."""
 
 
 class MemberInfo(msgspec.Struct, frozen=True, array_like=True):
-    """Where a member is found."""
+    """Name and addresses of a member."""
 
     node_id: int
     name: str
@@ -35,28 +36,29 @@ class MemberInfo(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MembershipContext(msgspec.Struct, frozen=True, array_like=True):
-    """What a membership change carries for the state machine: the caller's epoch, and members new or moved."""
+    """Context of a membership change: the caller's epoch, and members that are new or have new addresses."""
 
     epoch: int
     members: tuple[MemberInfo, ...] = ()
 
 
 class MembershipRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The directory after a change. All tuples are sorted by node id."""
+    """The members after a change. All tuples are sorted by node ID."""
 
     index: int = 0
-    """Log index of the last applied change: what `expected_index` is compared with."""
+    """Log index of the last applied change, which `expected_index` is compared with."""
     epoch: int = 0
-    """The highest epoch that any change carried."""
+    """Maximum epoch of all changes."""
     members: tuple[MemberInfo, ...] = ()
-    """The members of the configuration of which anything is known."""
+    """The members of the configuration whose addresses are known."""
     removed: tuple[int, ...] = ()
-    """Ids that left: a disk that was removed never returns."""
+    """IDs of removed nodes, never reused: a node that returned with its old log could vote twice in a term, or count
+    towards a quorum with entries that the cluster has replaced."""
     node_ids: tuple[int, ...] = ()
-    """Every node of the configuration."""
+    """All nodes of the configuration."""
 
     def find(self, node_id: int) -> MemberInfo | None:
-        """Return the member with this id, or None."""
+        """Return the member with this node ID, or None."""
         return next((member for member in self.members if member.node_id == node_id), None)
 
 
@@ -71,12 +73,12 @@ def encode_context(context: MembershipContext) -> bytes:
 
 
 def decode_context(data: bytes) -> MembershipContext:
-    """Decode the context of a change; none at all is epoch 0. Raises `msgspec.DecodeError` on anything else."""
+    """Decode the context of a change; an empty one is epoch 0. Raises `msgspec.DecodeError` if it is invalid."""
     return decode(_context_decoder, data) if data else MembershipContext(0)
 
 
 def read_membership(view: View) -> MembershipRecord:
-    """Return the directory; empty before the first change. Raises `InvariantViolated` when it is damaged."""
+    """Return the membership record; empty before the first change. Raises `InvariantViolated` if it is corrupt."""
     data = view.get(MEMBERSHIP_KEY)
     if data is None:
         return MembershipRecord()
@@ -84,16 +86,17 @@ def read_membership(view: View) -> MembershipRecord:
 
 
 def apply_membership(overlay: Overlay, index: int, context: bytes, configuration: HasMembers) -> MembershipRecord:
-    """Record the change of the log entry `index`, which led to `configuration`, and return the new directory.
+    """Record the change at log entry `index`, which led to `configuration`, and return the new record.
 
-    A node is removed when it is in no part of the configuration, so while a joint one lasts nobody is. Raises
-    `InvariantViolated` when `context` cannot be read.
+    Raises `InvariantViolated` if `context` cannot be decoded.
     """
     what = f"the context of membership change {index}"
     change = decode_own(_context_decoder, context, what) if context else MembershipContext(0)
     before = read_membership(overlay)
     node_ids = set(configuration.members())
     known = {member.node_id: member for member in (*before.members, *change.members)}
+    # `members()` covers both halves of a joint configuration, so a node counts as removed only once the joint phase is
+    # left: until then its vote may still be needed.
     after = MembershipRecord(
         index=index,
         epoch=max(before.epoch, change.epoch),

@@ -1,7 +1,7 @@
-"""What clients may ask of a view: single targets, and pages in key order.
+"""Reads of a view: single targets, and pages in key order.
 
-Lists are bounded by number and by bytes, so that a page fits into memory whatever is stored. Every function reads the
-view it is given; whether that view is fresh enough is the caller's business.
+Lists are limited by number and by bytes, so that a page fits into memory whatever is stored. Whether the view is fresh
+enough, as for a linearizable read, is up to the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collectionstore_node.statemachine.stored import Stored, decode_stored
 from collectionstore_node.statemachine.view import View
 
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Sum of the values of a page; a single larger value still comes, alone."""
+"""Limit of the values in a page; a larger value is returned alone."""
 
 T = TypeVar("T")
 
@@ -44,14 +44,14 @@ class ListedCollection(NamedTuple):
 
 
 class Page(NamedTuple, Generic[T]):
-    """Part of a list. `next_after` is the `after` that gives the next page, None when this is the last."""
+    """One page of a list. `next_after` is the `after` of the next page, None on the last one."""
 
     items: tuple[T, ...]
     next_after: str | None
 
 
 def read_revision(view: View) -> int:
-    """Return how many commands have been applied to `view`."""
+    """Return the revision: the number of commands applied to `view`."""
     return read_header(view).revision
 
 
@@ -74,9 +74,9 @@ def list_documents(
     limit: int,
     bytes_max: int = PAGE_BYTES_MAX,
 ) -> Page[Listed]:
-    """Return the documents whose id begins with `prefix` and comes after `after`, by id in code point order.
+    """Return the documents whose ID begins with `prefix` and is greater than `after`, by ID in code point order.
 
-    At most `limit` (at least 1). Raises `InvalidRequest("collection_not_found")`.
+    At most `limit` (1 or more). Raises `InvalidRequest("collection_not_found")`.
     """
     return _list(view, _documents(view, collection), prefix, after, limit, bytes_max)
 
@@ -90,12 +90,12 @@ def list_keys(
     limit: int,
     bytes_max: int = PAGE_BYTES_MAX,
 ) -> Page[Listed]:
-    """Return the raw values of a bucket as `list_documents` does documents; a bucket never used is empty."""
+    """Return the raw values of a bucket, as `list_documents`; a bucket that was never used is empty."""
     return _list(view, bucket_prefix(bucket), prefix, after, limit, bytes_max)
 
 
 def list_collections(view: View, *, prefix: str = "", after: str | None = None, limit: int) -> Page[ListedCollection]:
-    """Return the collections whose name begins with `prefix` and comes after `after`, by name; at most `limit`."""
+    """Return the collections whose name begins with `prefix` and is greater than `after`, by name; at most `limit`."""
     found = scan_collections(view, *_span(CATALOG, prefix, after))
     return _page(((name, 0, ListedCollection(name, collection)) for name, collection in found), limit, PAGE_BYTES_MAX)
 
@@ -130,9 +130,9 @@ def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:
 
 
 def _page(found: Iterator[tuple[str, int, T]], limit: int, bytes_max: int) -> Page[T]:
-    """Take items of (name, size, item) until one of the bounds; the first always fits."""
+    """Take items of (name, size, item) up to one of the limits; the first one always fits."""
     if limit < 1:
-        raise InvalidRequest("bad_limit", "limit must be at least 1")
+        raise InvalidRequest("bad_limit", f"limit is {limit}; allowed: 1 or more")
     items: list[T] = []
     last, total = None, 0
     for name, size, item in found:

@@ -1,6 +1,6 @@
 """The stored form of a document or raw value: a fixed head, the content type, the bytes.
 
-Packed by hand so that a write can learn the revision of what it replaces without decoding it.
+Packed by hand so that a write can read the revision of the record that it replaces without decoding it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated
 
 RECORD_FORMAT: Final = 1
-"""First byte of every record; another layout takes another number."""
+"""First byte of every record; a new layout needs a new number."""
 
 _HEAD = struct.Struct(">BQQI")  # format, revision, created_revision, bytes of the content type
 
@@ -24,7 +24,7 @@ class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
     """Revision of its last write."""
     created_revision: int
-    """Revision of the write that made it; a delete and a new put begin anew."""
+    """Revision of the write that created it; a put after a delete is a new creation."""
     value: bytes
     content_type: str = ""
     """Empty for documents."""
@@ -37,7 +37,7 @@ def encode_stored(revision: int, created_revision: int, value: bytes, content_ty
 
 
 def decode_stored(record: bytes) -> Stored:
-    """Return what `encode_stored` took. Raises `InvariantViolated` on anything else."""
+    """Decode a record of `encode_stored`. Raises `InvariantViolated` if it is none."""
     revision, created_revision, kind_bytes = _head(record)
     start = _HEAD.size + kind_bytes
     content_type = record[_HEAD.size : start].decode() if kind_bytes else ""

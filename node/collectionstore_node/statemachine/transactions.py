@@ -1,7 +1,7 @@
-"""One-shot transactions: compare, then one branch, all or nothing, at one revision.
+"""Transactions: compares, then one branch, atomically and at one revision (etcd's Txn).
 
-Writes are staged beside the overlay and handed over when the last operation has passed, so a failure has nothing to
-undo. Operations see the staged writes of those before them.
+Writes are staged beside the overlay and added to it after the last operation has succeeded, so a failure has nothing
+to undo. Operations read the staged writes of earlier ones.
 """
 
 from __future__ import annotations
@@ -36,34 +36,38 @@ _HOLDS: Final[dict[CompareOperator, Callable[[int | bytes, int | bytes], bool]]]
 }
 
 
-def fault(transaction: Transaction) -> str | None:
-    """Return what makes the transaction meaningless whatever the state, as a sentence for its author, or None.
+def invalid_reason(transaction: Transaction) -> str | None:
+    """Return why the transaction is invalid in any state, as a message for the client, or None.
 
-    Callers check before they propose; `apply_transaction` checks again and answers INVALID_TRANSACTION.
+    Callers check before they propose; `apply_transaction` checks again and returns INVALID_TRANSACTION.
     """
     for position, compare in enumerate(transaction.compare):
         if isinstance(compare.operand, bytes) != (compare.field is CompareField.VALUE):
-            return f"compare {position}: a value is compared with bytes, anything else with a number"
+            return (
+                f"compare {position}: the operand must be bytes for the field VALUE, and a number for any other field"
+            )
     for name, branch in (("then", transaction.then), ("otherwise", transaction.otherwise)):
         written: set[Ref] = set()
         for position, operation in enumerate(branch):
             if isinstance(operation, Get):
                 continue
             if operation.ref in written:
-                return f"{name} {position}: its target is written twice"
+                return f"{name} {position}: the target is written twice in this branch; allowed: once"
             written.add(operation.ref)
     return None
 
 
 def apply_transaction(overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int) -> Outcome:
-    """Perform the transaction at `revision`, or change nothing and say why."""
-    if fault(transaction) is not None:
+    """Apply the transaction at `revision`, or change nothing and return the reason as the outcome."""
+    # Again, although the proposer has checked: an exception here would stop every replica at this entry, forever.
+    if invalid_reason(transaction) is not None:
         return Outcome(Code.INVALID_TRANSACTION, revision)
     succeeded = True
     for compare in transaction.compare:
         key = catalog.key(compare.ref)
         if key is None:
             return Outcome(Code.COLLECTION_NOT_FOUND, revision)
+        # No early exit: a missing collection in a later compare fails the transaction whatever the earlier ones gave.
         succeeded = succeeded and _holds(compare, overlay.get(key))
     branch = transaction.then if succeeded else transaction.otherwise
     return _run(overlay, catalog, branch, revision, succeeded=succeeded)
@@ -110,6 +114,7 @@ def _run(
         else:
             staged[key] = None
             items.append(Item(0, previous_revision=current))
+    # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
     _store(overlay, staged)
     return Outcome(Code.OK, revision, succeeded=succeeded, items=tuple(items))
 

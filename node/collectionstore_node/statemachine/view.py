@@ -1,7 +1,7 @@
-"""How the state machine sees stored state: a sorted map of bytes, and what it wants changed.
+"""The state machine's access to storage: a sorted map of bytes to read, and an overlay of pending writes.
 
-`View` is the port (RocksDB behind it in production, a dict in tests); `Overlay` lays the writes of the batch being
-applied over a view, so that later commands see earlier ones before anything is stored.
+`View` is the port (RocksDB in production, a dict in tests); `Overlay` holds the pending writes of the entries being
+applied over a view, so that later commands read the writes of earlier ones before anything is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class View(Protocol):
 
 
 class Writes:
-    """What a batch changes: `values[key]` is the new value or None for a delete; `dropped` are key ranges `[lo, hi)`.
+    """Pending writes: `values[key]` is the new value or None for a delete; `dropped` are key ranges `[lo, hi)`.
 
     Ranges are dropped BEFORE values are written. They are disjoint and sorted.
     """
@@ -35,9 +35,9 @@ class Writes:
 
 
 class Overlay(View):
-    """Pending writes over `base`, which stays as it is; `writes` is what to store when done.
+    """Pending writes over `base`, which is not modified; store `writes` when done.
 
-    A batch that only puts pays for a dict. The order of pending keys is kept from the first scan or drop on.
+    A batch of puts costs one dict. The pending keys are kept sorted only from the first scan or drop on.
     """
 
     __slots__ = ("_base", "_order", "journal", "writes")
@@ -47,22 +47,22 @@ class Overlay(View):
         self._order: list[bytes] | None = None
         self.writes = Writes()
         self.journal: list[bytes | tuple[bytes, bytes] | None] = []
-        """What was done, in order: key and new value, or None for a delete; (lo, hi) for a range. See `digest`."""
+        """The writes in order, for the digest: key and new value, or None for a delete; (lo, hi) for a range."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key` as if the pending writes were stored, or None."""
+        """Return the value of `key`, pending writes included, or None."""
         values = self.writes.values
         if key in values:
             return values[key]
+        # AFTER the values: a key written after its range was dropped is in both.
         if self.writes.dropped and self._is_dropped(key):
             return None
         return self._base.get(key)
 
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs with `lo <= key < hi`, in key order, as if the pending writes were stored.
+        """Yield the pairs with `lo <= key < hi`, in key order, pending writes as of the call included.
 
-        Pending writes are those at the time of the call; the base is read as the iteration goes, and never inside a
-        dropped range.
+        The base is read lazily, and never inside a dropped range.
         """
         values = self.writes.values
         pending = [(key, values[key]) for key in self._pending_keys(lo, hi)]
@@ -74,16 +74,18 @@ class Overlay(View):
         self._set(key, value)
 
     def delete(self, key: bytes) -> None:
-        """Remove `key`, present or not."""
+        """Delete `key`; no error if it is absent."""
         self._set(key, None)
 
     def drop_range(self, lo: bytes, hi: bytes) -> None:
-        """Remove every key with `lo <= key < hi`; the cost does not depend on how much the base holds there."""
+        """Delete every key with `lo <= key < hi`, at a cost that does not depend on the number of keys in the base."""
         if lo >= hi:
             return
+        # By range, not key by key: the base is not read, and its content may be large.
         self.journal.append((lo, hi))
         order = self._ordered()
         start, end = bisect_left(order, lo), bisect_left(order, hi)
+        # Pending writes inside the range go now, because ranges are dropped BEFORE values when this is stored.
         for key in order[start:end]:
             del self.writes.values[key]
         del order[start:end]
@@ -111,7 +113,7 @@ class Overlay(View):
         return position > 0 and key < dropped[position - 1][1]
 
     def _add_dropped(self, lo: bytes, hi: bytes) -> None:
-        """Insert `[lo, hi)`, united with the ranges that it overlaps or touches."""
+        """Insert `[lo, hi)`, merged with the ranges that it overlaps or touches."""
         dropped = self.writes.dropped
         first, last = bisect_left(dropped, lo, key=_end), bisect_right(dropped, hi, key=_start)
         if first < last:
@@ -119,7 +121,7 @@ class Overlay(View):
         dropped[first:last] = [(lo, hi)]
 
     def _gaps(self, lo: bytes, hi: bytes) -> list[tuple[bytes, bytes]]:
-        """Return what is left of `[lo, hi)` without the dropped ranges."""
+        """Return the parts of `[lo, hi)` outside of the dropped ranges."""
         gaps = []
         dropped = self.writes.dropped
         for start, end in dropped[bisect_right(dropped, lo, key=_end) :]:
@@ -144,7 +146,7 @@ def _end(span: tuple[bytes, bytes]) -> bytes:
 def _merge(
     pending: list[tuple[bytes, bytes | None]], base: Iterable[tuple[bytes, bytes]]
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Merge two sorted sequences; where both have a key the pending one wins, and a pending None hides it."""
+    """Merge two sorted sequences; a pending value replaces the base's, and a pending None hides it."""
     position, count = 0, len(pending)
     for key, value in base:
         while position < count and pending[position][0] < key:
@@ -153,7 +155,7 @@ def _merge(
             if new is not None:
                 yield written, new
         if position < count and pending[position][0] == key:
-            continue  # the pending value of this key comes with the next key, or with the rest
+            continue  # the pending value of this key is yielded before the next key, or at the end
         yield key, value
     for written, new in pending[position:]:
         if new is not None:

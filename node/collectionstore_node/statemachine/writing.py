@@ -1,4 +1,4 @@
-"""What a single write needs, alone or inside a transaction: precondition and next record. Touches no view."""
+"""A single write, alone or inside a transaction: its precondition and the record that it stores. Reads no view."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 
 
 def current_revision(record: bytes | None) -> int:
-    """Return the revision of the last write of what is stored, 0 when nothing is."""
+    """Return the revision of the last write of a stored record, 0 if there is none."""
     return 0 if record is None else revisions_of(record)[0]
 
 
 def allows(precondition: Precondition, current: int) -> bool:
-    """Return whether a target whose `current_revision` is `current` meets the precondition."""
+    """Whether a target whose revision is `current` (0 if absent) meets the precondition."""
     if precondition.exists is not None and precondition.exists != (current != 0):
         return False
     return precondition.revisions is None or (current != 0 and current in precondition.revisions)
 
 
 def next_record(put: Put, revision: int, previous: bytes | None) -> bytes:
-    """Return the record that `put` leaves at `revision`; it inherits the creation of the `previous` one."""
+    """Return the record that `put` stores at `revision`; it keeps the creation revision of the `previous` one."""
     created_revision = revision if previous is None else revisions_of(previous)[1]
     return encode_stored(revision, created_revision, put.value, put.content_type)

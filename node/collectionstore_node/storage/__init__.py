@@ -1,32 +1,37 @@
-"""Everything a node keeps on disk: the Raft log, the state machine, who it is, and how far it was durable.
+"""Durable storage of a node: the Raft log, the state machine, the identity, and the durable-tail marker.
 
-A data directory holds:
-- `LOCK`       held by the one process that uses the directory; names its process id
-- `IDENTITY`   cluster, member name and node id (incarnation); written last when a directory is set up
-- `WITNESS`    where the log was durable when this node last told anybody (see `tail_marker`)
-- `rocks/`     RocksDB: the log, the hard state, the state machine (see `rocks`, `tuning`)
-- `spool/`     snapshot files on their way; emptied at every start
-- `CONDEMNED`  only when the state was found to differ from the majority's: why, and what to do (see `condemned`)
+A data directory contains:
+- `LOCK`       locked by the one process that uses the directory; contains its process ID
+- `IDENTITY`   cluster, member name and node ID (incarnation); written last when a directory is initialized
+- `WITNESS`    the durable-tail marker: the end of the log that was durable at its last update (see `tail_marker`)
+- `rocks/`     RocksDB: the log, the hard state, the state machine (see `rocksdb`)
+- `spool/`     snapshot files in transfer; emptied at every start
+- `CONDEMNED`  the quarantine mark: the state was found to differ from the majority's (see `quarantine`)
 
-What a crash may leave, in the order in which things happen, and what the next start finds:
+What a crash can leave, in the order of the steps, and what the next start finds:
 
 | a crash after | the log on disk | the tail marker | the next start |
 |---|---|---|---|
-| `append` | with or without the entries, or torn | behind | the whole part counts |
-| the WAL's sync | with the entries | behind | they count |
-| half of the tail marker's write | with the entries | its other slot, behind | they count |
-| the tail marker's sync | with the entries | equal | they count |
-| lowering the tail marker for a truncation | the old suffix | behind | the old log counts |
-| the truncating write | old or new suffix | behind both | whichever is there |
-| filling a new state family | the old log | equal | the old state counts, the new family is removed |
-| lowering the tail marker for an install | the old log | behind | as above |
-| the switching write | old or new, with its state | behind both | whichever is there |
-| a compaction's write | with or without the prefix | at or behind | applied state covers the prefix |
-| a loss of power | what was synced, then anything | at or behind that | what precedes the damage counts |
+| `append` | with or without the entries, or torn | behind | keeps the intact part |
+| the WAL sync | with the entries | behind | keeps them |
+| half of the tail marker's write | with the entries | its other slot, behind | keeps them |
+| the tail marker's sync | with the entries | equal | keeps them |
+| lowering the marker for a truncation | the old suffix | behind | keeps the old log |
+| the truncating write | old or new suffix | behind both | keeps whichever is there |
+| filling a new state family | the old log | equal | keeps the old state, drops the new family |
+| lowering the marker for an install | the old log | behind | as above |
+| the switching write | old or new, with its state | behind both | keeps whichever is there |
+| a compaction's write | with or without the prefix | at or behind | the applied state covers the prefix |
+| a power loss | what was synced, then anything | at or behind that | keeps what precedes the corruption |
 
-A log behind its tail marker, a broken chain, a term or vote behind the tail marker, a write missing among later ones,
-or a part of another node is no crash: the node refuses to start, at this and every later try. A WAL that cannot be read
-to its end is left as it was found.
+No crash can leave a log, term or vote behind the tail marker, a broken chain, a missing write before others, or parts
+of two nodes. The node refuses to start on such a directory, at every attempt, and leaves it as it was found.
+
+Modules, from the outside in: `database` opens and verifies a directory; `snapshots` exports and installs; `log_store`
+is the Raft log, with `stored_entries` (on disk), `log_cache` (in memory) and `tail_marker`; `state_store` is the state
+machine's data; `rocksdb` is a room for RocksDB and the quirks of its binding; `snapshot_file` is a pure file format;
+`identity`, `quarantine`, `directory_lock`, `durable_file` are the files beside RocksDB; `failstop` and `corruption`
+are what every module raises.
 """
 
 from collectionstore_node.storage.database import Database

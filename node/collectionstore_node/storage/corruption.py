@@ -1,4 +1,4 @@
-"""The finding that what is on disk is not what was put there."""
+"""The error for a data directory whose content is not what was written."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from collectionstore_node.errors import DataDirectoryRefused
 
 
 class Corrupted(DataDirectoryRefused):
-    """Says what was found, as a sentence; `Database.open` adds where it is and what to do about it."""
+    """Data was lost or altered. The text is a sentence; `Database.open` adds the directory and what to do."""

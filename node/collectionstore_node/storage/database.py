@@ -1,4 +1,4 @@
-"""A data directory as a whole: whose it is, that it is whole, and the log and state inside it."""
+"""A data directory: opened, verified and owned by one process; the log and the state machine are inside."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _TAIL_MARKER: Final = "WITNESS"
 _SPOOL: Final = "spool"
 _CREATING: Final = "CREATING"
 _IDENTITY_KEY: Final = b"identity"
-_NOT_OURS: Final = frozenset({LOCK_FILE, "lost+found"})
-"""Names that may be in a directory that counts as empty."""
+_IGNORED: Final = frozenset({LOCK_FILE, "lost+found"})
+"""Names that may exist in a directory that counts as empty."""
 
 _ADVICE: Final = (
-    "What this node acknowledged may be gone, so it must not vote. Do not repair it: remove the member from the "
-    "cluster and start it again on an empty directory; the others send it everything."
+    "Entries that this node acknowledged may be lost, so it must not vote. Do not repair the directory: remove the "
+    "member from the cluster and start it again on an empty directory; the leader sends it a snapshot."
 )
 
 _DEFAULT_TUNING: Final = Tuning()
@@ -52,14 +52,14 @@ class Database:
     """An open data directory. Make one with `open`."""
 
     def __init__(self, path: Path, identity: Identity, tuning: Tuning, lock: DirectoryLock, *, created: bool) -> None:
-        """Open what a directory that was checked to be ours holds. Raises `Corrupted` or `StorageFailed`."""
+        """Open a directory whose owner was checked. Raises `Corrupted` or `StorageFailed`."""
         self.path = path
         self.identity = identity
         self.created = created
-        """Whether the directory was empty, so that this is a new incarnation."""
+        """Whether the directory was empty: this is a new incarnation."""
         self.tuning = tuning
         self.spool = path / _SPOOL
-        """For files on their way between nodes; emptied at every start."""
+        """For snapshot files in transfer; emptied at every start."""
         self._lock = lock
         self._closed = False
         self.failstop = FailStop()
@@ -69,7 +69,8 @@ class Database:
             try:
                 self.state, self.log = self._read(self.rocks, self.failstop)
                 drop_inactive_states(self.rocks, self.state.family)
-                # RocksDB has written what it replayed to synced tables; still, nothing is claimed before a sync.
+                # BEFORE the core starts, which takes everything that it reads for durable. The previous process may
+                # have been killed between a write and its sync: what was replayed is only in the page cache until now.
                 self.log.sync()
                 _empty(self.spool)
             except BaseException:
@@ -81,10 +82,10 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, *, cluster_id: str, name: str, tuning: Tuning = _DEFAULT_TUNING) -> Database:
-        """Open the data directory of member `name`, or make one of an empty or missing directory.
+        """Open the data directory of member `name`; create it if the directory is empty or missing.
 
-        Raises `DataDirectoryRefused` when it is another member's, another cluster's, damaged, or in use by another
-        process, or holds a state that was found to be wrong; `StorageFailed` on an I/O error. Nothing is repaired.
+        Raises `DataDirectoryRefused` if it belongs to another member or cluster, is corrupt, quarantined, or in use by
+        another process; `StorageFailed` on an I/O error. Nothing is repaired.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -102,17 +103,17 @@ class Database:
             return cls(path, identity, tuning, lock, created=created)
         except Corrupted as error:
             lock.release()
-            raise DataDirectoryRefused(f"The data of this node in {path} is damaged. {error} {_ADVICE}") from error
+            raise DataDirectoryRefused(f"The data directory {path} is corrupt. {error} {_ADVICE}") from error
         except BaseException as error:
             lock.release()
             if isinstance(error, OSError):
                 raise StorageFailed(f"open {path}: {error}") from error
             if isinstance(error, StorageFailed) and "Corruption" in str(error):
-                raise DataDirectoryRefused(f"The data of this node in {path} is damaged: {error}. {_ADVICE}") from error
+                raise DataDirectoryRefused(f"The data directory {path} is corrupt: {error}. {_ADVICE}") from error
             raise
 
     def close(self) -> None:
-        """Sync and close; once. Nothing may use the database meanwhile; after an error nothing is saved."""
+        """Sync and close; idempotent. No other use may be in progress; after an error nothing is written."""
         if self._closed:
             return
         self._closed = True
@@ -127,15 +128,17 @@ class Database:
                 self._lock.release()
 
     def _open_rocks(self) -> Rocks:
-        """Open RocksDB; when its WAL is damaged, only if everything this node ever told anybody lies before that.
+        """Open RocksDB. A corrupt WAL is truncated only if all that this node acknowledged precedes the corruption.
 
-        A loss of power may leave the end of the WAL half written, zeros where data should be. That looks like damage
-        but took nothing away: the tail marker tells. The look is read-only, so what is refused stays as it was.
+        A power loss may leave the unsynced end of the WAL with zeros in place of data. To RocksDB that is corruption,
+        yet nothing durable is lost. The tail marker tells whether it is so.
         """
         directory = self.path / _ROCKS
         try:
             return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE)
         except WalCorrupted as damage:
+            # Read-only first: RocksDB truncates the WAL as it opens for writing, and a directory that is refused must
+            # stay as it was found, for a later examination.
             failstop = FailStop()
             try:
                 examined = Rocks(directory, self.tuning, failstop, OpenMode.READ_ONLY)
@@ -144,21 +147,21 @@ class Database:
                 finally:
                     examined.close()
             except Corrupted as loss:
-                raise Corrupted(f"{damage} Before that place: {loss}") from loss
+                raise Corrupted(f"{damage} In the part before: {loss}") from loss
             structlog.get_logger().warning("storage.tail_cut", path=str(directory), reason=str(damage))
         return Rocks(directory, self.tuning, self.failstop, OpenMode.TRUNCATE_WAL)
 
     def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[StateStore, LogStore]:
-        """Return the verified contents of `rocks`, changing nothing. Raises `Corrupted`."""
+        """Return the verified content of `rocks`, without writing. Raises `Corrupted`."""
         node = rocks.family(NODE_FAMILY)
         if node.get(_IDENTITY_KEY) != msgspec.msgpack.encode(self.identity):
-            raise Corrupted(f"{self.path / IDENTITY_FILE} belongs to another node than the database beside it.")
+            raise Corrupted(f"{self.path / IDENTITY_FILE} and the database beside it belong to different nodes.")
         active = (node.get(ACTIVE_STATE) or b"").decode(errors="replace")
         state = StateStore(rocks, rocks.family(active))
         return state, LogStore(rocks, self._tail_marker, state, failstop, self.tuning.log_cache_bytes)
 
     def export_snapshot(self, directory: Path) -> SnapshotFile:
-        """Write the state as of now to a file in `directory`; see `snapshots.export_snapshot`."""
+        """Export the current state to a file in `directory`; see `snapshots.export_snapshot`."""
         return export_snapshot(self, directory)
 
     def install_snapshot(self, path: Path) -> None:
@@ -166,21 +169,21 @@ class Database:
         install_snapshot(self, path)
 
     def quarantine(self, reason: str) -> None:
-        """Mark the directory so that it is refused from now on; see `condemned`. Raises `StorageFailed`."""
+        """Mark the directory so that it is refused from now on; see `quarantine`. Raises `StorageFailed`."""
         try:
             quarantine(self.path, reason)
         except OSError as error:
             raise self.failstop.fail("mark the data directory", error) from error
 
     def disk_bytes(self) -> int:
-        """Return the bytes of all files of RocksDB: tables, WAL, and its own bookkeeping."""
+        """Return the size of all files of RocksDB: table files, WAL, manifest and logs."""
         total = 0
         with os.scandir(self.rocks.path) as entries:
             for entry in entries:
                 try:
                     total += entry.stat(follow_symlinks=False).st_size
                 except FileNotFoundError:
-                    pass  # a compaction removed it meanwhile
+                    pass  # removed by a compaction since the listing
         return total
 
     def family_property(self, name: str) -> dict[str, int]:
@@ -196,14 +199,16 @@ class Database:
 
 
 def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
-    """Set up an empty directory. IDENTITY comes last and makes it one of ours; until then a marker says unfinished."""
-    present = {entry.name for entry in path.iterdir()} - _NOT_OURS
+    """Initialize an empty directory."""
+    present = {entry.name for entry in path.iterdir()} - _IGNORED
     marker = path / _CREATING
     if present and not marker.exists():
         raise DataDirectoryRefused(
-            f"{path} is not empty, but has no {IDENTITY_FILE} file, so it is not the data directory of a node, or what "
-            "makes it one was lost. Point this node to its own directory, or to an empty one to make it a new member."
+            f"{path} is not empty, but has no {IDENTITY_FILE} file: it is not a data directory, or its identity was "
+            "lost. Set COLLECTIONSTORE_DATA_DIR to this member's directory, or to an empty one for a new member."
         )
+    # A crash before the end leaves this marker and no IDENTITY: the next start removes the remains and begins anew. No
+    # node ID of an unfinished directory was ever sent to another node.
     write_file(marker, b"This directory is being set up; nothing in it was used yet.\n")
     shutil.rmtree(path / _ROCKS, ignore_errors=True)
     identity = new_identity(cluster_id, name)
@@ -219,6 +224,7 @@ def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
     TailMarker.create(path / _TAIL_MARKER, identity.node_id)
     sync_directory(path)
     sync_directory(path.parent)
+    # LAST, and after everything else is durable: with IDENTITY present, a missing or empty part counts as lost data.
     write_identity(path, identity)
     return identity
 

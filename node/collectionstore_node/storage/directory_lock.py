@@ -16,7 +16,7 @@ class DirectoryLock:
     """An exclusive `flock` on the file LOCK, which names the holder; the kernel frees it with the process."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock. Raises `DataDirectoryRefused` when another process has it, `OSError` for anything else."""
+        """Take the lock. Raises `DataDirectoryRefused` if another process holds it, `OSError` on any other error."""
         self._file = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,12 +25,14 @@ class DirectoryLock:
             os.close(self._file)
             by = f"process {holder}" if holder.isdigit() else "another process"
             raise DataDirectoryRefused(
-                f"{directory} is in use by {by}. Stop it first, or give this node a directory of its own."
+                f"{directory} is in use by {by}. Stop it, or set COLLECTIONSTORE_DATA_DIR to another directory."
             ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Give the lock up; the file stays, for removing it would let two processes lock two files."""
+        """Release the lock."""
+        # The file stays. If it were removed, a process that has it open and one that creates it anew would both hold
+        # "the" lock, on two inodes.
         os.ftruncate(self._file, 0)
         os.close(self._file)

@@ -1,8 +1,9 @@
-"""The latch that stops everything after the first error of the disk.
+"""Fail-stop: a latch that refuses every storage operation after the first I/O error.
 
-After a failed fsync the kernel may have marked the pages clean, so trying again proves nothing (ATC'20, Rebello et
-al.), and RocksDB may bring the failed write back at the next start. So the first error decides: from then on every
-call of this package raises `StorageFailed`, and what was being written is unknown, never failed.
+After a failed fsync the kernel may have marked the pages clean, so a retry that succeeds proves nothing (Rebello et
+al., ATC'20). And the failed write may be back after a restart: measured, one injected EIO on `fdatasync`, and RocksDB
+shows the key after reopening. So after the first error every call of this package raises `StorageFailed`, the process
+exits, and the outcome of what was being written is unknown, never "failed".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collectionstore_node.errors import StorageFailed
 
 
 class FailStop:
-    """Shared by everything that touches one data directory; safe to use from several threads."""
+    """Shared by everything that accesses one data directory. Thread-safe."""
 
     __slots__ = ("_cause",)
 
@@ -19,23 +20,23 @@ class FailStop:
         self._cause: str | None = None
 
     def check(self) -> None:
-        """Raise `StorageFailed` when an error was seen before, or the storage was closed."""
+        """Raise `StorageFailed` after an error, or after the storage was closed."""
         if self._cause is not None:
             raise StorageFailed(self._cause)
 
     def fail(self, action: str, error: Exception | str) -> StorageFailed:
-        """Latch the first error and return what to raise."""
+        """Latch the first error and return the exception to raise."""
         if self._cause is None:
             self._cause = f"{action}: {error}"
             return StorageFailed(self._cause)
         return StorageFailed(f"{action}: {error}; first error: {self._cause}")
 
     def close(self) -> None:
-        """Refuse every later call; an error latched before stays the reason."""
+        """Refuse all further calls; an error that is already latched stays the reason."""
         if self._cause is None:
             self._cause = "the storage is closed"
 
     @property
     def failed(self) -> bool:
-        """Whether nothing may touch the disk any more."""
+        """Whether the storage has failed or was closed."""
         return self._cause is not None

@@ -1,7 +1,8 @@
-"""Who a data directory belongs to.
+"""The identity of a data directory: its cluster, its member and its node ID.
 
-A node id is an incarnation: drawn at random when an empty directory is first used, and never used again when the
-directory is lost. A node that came back empty under its old id could vote twice (Vanlightly, standard-raft).
+A node ID is an incarnation: generated at random for an empty directory, and lost with the directory. A node that came
+back empty under its old ID could vote twice in a term, or acknowledge entries twice, which is a split brain even if it
+was removed and added again in between (Vanlightly, standard-raft; scenario S11).
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from collectionstore_node.storage.durable_file import write_file
 
 IDENTITY_FILE: Final = "IDENTITY"
 FORMAT: Final = 2
-"""Of the whole data directory; raised when an older node could not read it any more, or would keep it wrongly.
+"""Version of the data directory; incremented when an earlier program could not read it, or would corrupt it.
 
-2: the state has a digest. A state of format 1 has none, and one that began to count later than another member's would
-look as if it differed, so it is refused; see `snapshot_file` for the same in files.
+2: the state has a digest. A state of format 1 has none, and a digest that starts later than on the other members would
+look like a divergence, so format 1 is refused; so it is in `snapshot_file`.
 """
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The member that a data directory belongs to. `node_id` has 63 bits and is never 0."""
+    """Owner of a data directory. `node_id` has 63 bits and is never 0."""
 
     cluster_id: str
     name: str
@@ -52,7 +53,7 @@ def write_identity(directory: Path, identity: Identity) -> None:
 
 
 def read_identity(directory: Path) -> Identity | None:
-    """Return what the file IDENTITY says, None when there is none. Raises `DataDirectoryRefused` when it is damaged."""
+    """Return the content of IDENTITY, None if there is no such file. Raises `DataDirectoryRefused` if it is corrupt."""
     path = directory / IDENTITY_FILE
     try:
         data = path.read_bytes()
@@ -63,13 +64,13 @@ def read_identity(directory: Path) -> Identity | None:
         node_id = int(file.node_id, 16)
     except (msgspec.DecodeError, ValueError) as error:
         raise DataDirectoryRefused(
-            f"{path} is damaged ({error}). Restore the file from a copy of this very directory if there is one; "
+            f"{path} is corrupt ({error}). Restore the file from a copy of this very directory if there is one; "
             "otherwise remove the member from the cluster and start it again on an empty directory."
         ) from error
     if file.format != FORMAT:
         raise DataDirectoryRefused(
             f"{directory} has data format {file.format}; this version reads format {FORMAT}. "
-            "Run the version that wrote it."
+            "Run the version that wrote it, or replace the member on an empty directory."
         )
     return Identity(file.cluster_id, file.name, NodeId(node_id))
 
@@ -79,10 +80,10 @@ def check_owner(directory: Path, identity: Identity, *, cluster_id: str, name: s
     if identity.cluster_id != cluster_id:
         raise DataDirectoryRefused(
             f"{directory} belongs to cluster {identity.cluster_id!r}, not {cluster_id!r}. "
-            "Point this node to its own directory, or to an empty one to make it a new member."
+            "Set COLLECTIONSTORE_DATA_DIR to this member's directory, or to an empty one for a new member."
         )
     if identity.name != name:
         raise DataDirectoryRefused(
             f"{directory} belongs to member {identity.name!r}, not {name!r}. "
-            "Point this node to its own directory, or to an empty one to make it a new member."
+            "Set COLLECTIONSTORE_DATA_DIR to this member's directory, or to an empty one for a new member."
         )

@@ -1,8 +1,8 @@
-"""What is known of the stored log without reading the disk: its ends, the terms, sizes, and the newest entries.
+"""The stored log in memory: first and last index, terms and sizes of all entries, and a cache of the newest ones.
 
 Pure. Invariants:
 - the log is `[first, last]`, preceded by `snapshot`; the cache is `[cached_first, last]`, never beyond;
-- terms never fall, so the log is a few runs of equal terms;
+- terms never decrease along the log, so it is stored as a few runs of equal terms;
 - the cache holds at most `cache_bytes` of data, or one larger entry.
 """
 
@@ -18,11 +18,11 @@ from collectionstore_node.raft.log_reader import Compacted, Unavailable
 from collectionstore_node.raft.messages import Entry, Index, SnapshotMetadata, Term
 
 ENTRY_OVERHEAD_BYTES: Final = 64
-"""What an entry costs besides its data: key, fields, chain."""
+"""Overhead of an entry besides its data: key, fields, chain."""
 
 
 class LogCache:
-    """The in-memory picture of the stored log."""
+    """The in-memory view of the stored log."""
 
     __slots__ = (
         "_cache",
@@ -41,7 +41,7 @@ class LogCache:
         self.reset(snapshot)
 
     def reset(self, snapshot: SnapshotMetadata) -> None:
-        """Forget every entry; the log now starts behind `snapshot`."""
+        """Remove every entry; the log now starts after `snapshot`."""
         self.snapshot = snapshot
         self.last = snapshot.index
         self.size_bytes = 0
@@ -53,7 +53,7 @@ class LogCache:
 
     @property
     def first(self) -> Index:
-        """The first index that the log holds, or would hold."""
+        """The first index of the log, even if it is empty."""
         return Index(self.snapshot.index + 1)
 
     @property
@@ -62,7 +62,7 @@ class LogCache:
         return Index(self.last + 1 - len(self._cache))
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Add entries that follow directly on `last`."""
+        """Append entries that directly follow `last`."""
         for entry in entries:
             if not self._run_terms or self._run_terms[-1] != entry.term:
                 self._run_starts.append(entry.index)
@@ -76,7 +76,7 @@ class LogCache:
         self._evict()
 
     def truncate(self, last: Index) -> None:
-        """Remove every entry behind `last`, which is at least `first - 1`."""
+        """Remove every entry after `last`, which is at least `first - 1`."""
         gone = self.last - last
         if gone <= 0:
             return
@@ -125,12 +125,12 @@ class LogCache:
         """Return the entries `[lo, hi)`, all of which must be in the cache."""
         start = self.cached_first
         if not start <= lo <= hi <= self.last + 1:
-            # A negative position would silently count from the end.
+            # A negative position would count from the end of the list, and return the wrong entries without an error.
             raise InvariantViolated(f"entries {lo} to {hi} are not in the cache of {start} to {self.last}")
         return self._cache[lo - start : hi - start]
 
     def _evict(self) -> None:
-        """Bring the cache under its bound, and well under it, so that this is rare."""
+        """Shrink the cache to well below its limit, so that evictions are rare."""
         if self._cache_bytes <= self._cache_bytes_max:
             return
         count, left = 0, self._cache_bytes

@@ -1,14 +1,14 @@
 """The Raft log and the hard state in RocksDB.
 
-`append` runs on the event loop and returns when the entries are with the operating system; `sync` runs in one
-executor thread and returns when everything appended before it began is durable and in the tail marker. Only then may
-anything that rests on it be sent.
+`append` runs on the event loop and returns once the operating system has the entries; `sync` runs in an executor thread
+and returns once everything appended BEFORE its call is durable and covered by the tail marker. Only then may a message
+that depends on it be sent.
 
 Invariants:
-- every entry's chain value is checked against its predecessor's when it is read from disk, and for the whole log
+- the chain value of every entry is checked against its predecessor's when it is read from disk, and for the whole log
   when it is opened;
 - the tail marker is at or behind the durable log at every instant (see `tail_marker`);
-- what is applied, committed or compacted is never replaced.
+- an applied, committed or compacted entry is never replaced.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class LogStore(LogReader):
     def __init__(
         self, rocks: Rocks, tail_marker: TailMarker, state: StateStore, failstop: FailStop, cache_bytes: int
     ) -> None:
-        """Read and verify the stored log, changing nothing; `sync` before anything rests on it.
+        """Read and verify the stored log without writing; `sync` before anything depends on it.
 
-        Raises `Corrupted` when it is damaged or behind its tail_marker.
+        Raises `Corrupted` if it is corrupt or behind its tail marker.
         """
         self._rocks = rocks
         self._tail_marker = tail_marker
@@ -62,10 +62,12 @@ class LogStore(LogReader):
         self._node = rocks.family(NODE_FAMILY)
         self._stored = StoredEntries(rocks.family(LOG_FAMILY), failstop)
         self._lock = threading.Lock()
-        """Held for changes of the log and for reads; never through an fsync, but for a truncation's."""
+        """Held for reads and writes of the log, by the event loop too. So never during a sync, except the tail marker's
+        in a truncation: the loop would stop for as long as the disk does."""
         self._syncing = threading.Lock()
+        """One sync at a time, so that `_durable` and `_durable_applied` never go back."""
         self.reclaimable_bytes = 0
-        """Approximate bytes that were compacted away and still lie on the disk; those before a restart not counted."""
+        """Approximate bytes of compacted entries that still occupy disk space, since the start of the process."""
         try:
             hard_state = self._node.get(_HARD_STATE)
             snapshot = self._node.get(_SNAPSHOT)
@@ -74,7 +76,7 @@ class LogStore(LogReader):
             for entry in self._stored.read_all(self._cache.first, self._cache.snapshot.chain):
                 self._cache.append((entry,))
         except msgspec.DecodeError as error:
-            raise Corrupted(f"A record of the log cannot be read ({error}).") from error
+            raise Corrupted(f"A record of the log cannot be decoded ({error}).") from error
         self._check_against_state()
         self._check_against_tail_marker()
         self._durable_applied = state.applied.index
@@ -98,12 +100,12 @@ class LogStore(LogReader):
             return self._cache.snapshot
 
     def hard_state(self) -> HardState:
-        """Return the stored hard state; its commit covers at least what is applied."""
+        """Return the stored hard state; its commit index is at or above the applied index."""
         return self._hard_state
 
     @property
     def size_bytes(self) -> int:
-        """Approximate bytes of the entries kept."""
+        """Approximate size of the entries in the log."""
         return self._cache.size_bytes
 
     def term(self, index: Index) -> Term:
@@ -121,7 +123,7 @@ class LogStore(LogReader):
     def entries(self, lo: Index, hi: Index, bytes_max: int) -> tuple[Entry, ...]:
         """Return entries `[lo, hi)`, cut before `bytes_max` of data is passed but never empty when `lo < hi`.
 
-        Raises `Compacted`, `Unavailable`, or `StorageFailed` when the disk fails or gives something else back.
+        Raises `Compacted`, `Unavailable`, or `StorageFailed` on an I/O error or if an entry is not what was written.
         """
         self._failstop.check()
         if lo >= hi:
@@ -136,6 +138,7 @@ class LogStore(LogReader):
             if lo < cached_first:
                 uncached_end = min(hi, cached_first)
                 found = self._read(lo, uncached_end, bytes_max)
+                # The limit cut the disk part short: adding the cached part would leave a hole between them.
                 if found[-1].index + 1 < uncached_end or uncached_end == hi:
                     return tuple(found)
                 lo = cached_first
@@ -152,12 +155,14 @@ class LogStore(LogReader):
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
         """Write `entries` and `hard_state` in one batch, without a sync.
 
-        When the first index is not behind the last stored one, the stored suffix from there on is replaced; only
-        then does this wait for the disk, to lower the tail_marker. Raises `InvariantViolated` for what Raft excludes.
+        If the first index is not past the last stored one, the stored suffix from there on is replaced; only then does
+        this wait for the disk, to lower the tail marker. Raises `InvariantViolated` if Raft excludes the write.
         """
         if not entries and hard_state is None:
             return
         with self._lock:
+            # ONE batch, hence atomic: entries of a term without the term, or a membership change without the commit
+            # index that permits it, must not survive a crash alone.
             batch = self._rocks.batch(self._stored.family)
             if entries:
                 self._check_append(entries)
@@ -168,23 +173,27 @@ class LogStore(LogReader):
             if hard_state is not None:
                 self._check_hard_state(hard_state)
                 batch.put(_HARD_STATE, encode(hard_state), self._node.handle)
+            # In memory AFTER the write. If it fails, the latch refuses every later read, so neither these entries nor a
+            # cache that `_truncate` has already cut are ever seen.
             self._rocks.write(batch)
             self._cache.append(entries)
             self._hard_state = hard_state or self._hard_state
 
     def sync(self) -> None:
-        """Return when everything appended before the call is durable, in the log first and then in the tail_marker.
+        """Make everything appended before the call durable, in the log first and THEN in the tail marker.
 
         Blocks, mostly without the GIL.
         """
         self.sync_entries()
         while not self.sync_marker():
-            # A truncation came between: what we looked at is not the log any more, so look again.
+            # A truncation came between, so the recorded tail is no longer part of the log: record it again.
             self.sync_entries()
 
     def sync_entries(self) -> None:
-        """Return when everything appended before the call is durable; `sync_marker` is for the tail marker."""
+        """Make everything appended before the call durable in the log; `sync_marker` updates the tail marker."""
         with self._syncing:
+            # Recorded BEFORE the sync: entries appended while it runs may or may not be covered by it. Taken after it,
+            # the record could name an entry that a crash loses, and the node would refuse to start.
             with self._lock:
                 record, epoch = self._record(), self._tail_marker.epoch
             applied = self._state.applied.index
@@ -193,18 +202,14 @@ class LogStore(LogReader):
             self._durable = (record, epoch)
 
     def sync_marker(self) -> bool:
-        """Make the tail marker say, durably, what the last sync made durable; False when a truncation came between.
+        """Advance the tail marker, durably, to the tail of the last sync; return False if a truncation came between.
 
-        Blocks, mostly without the GIL. May run beside the next sync.
+        Blocks, mostly without the GIL. May run concurrently with the next sync.
         """
-        return self._tail_marker.raise_to(*self._durable)
+        return self._tail_marker.advance_to(*self._durable)
 
     def compact(self, to: SnapshotMetadata) -> None:
-        """Drop the entries up to `to.index`, which must be applied. Cheap: one small write.
-
-        What is dropped must never be needed again, so the state at `to.index` is made durable first; as every sync
-        covers the state too, that costs a sync here only when none came since it was applied.
-        """
+        """Drop the entries up to `to.index`, which must be applied. Cheap: one small write."""
         with self._lock:
             if to.index <= self._cache.snapshot.index:
                 return
@@ -212,9 +217,14 @@ class LogStore(LogReader):
                 raise InvariantViolated(f"compaction to {to.index}, but only {self._state.applied.index} is applied")
             if (to.term, to.chain) != (self._cache.term(to.index), self._chain(to.index)):
                 raise InvariantViolated(f"compaction to {to.index} with another term or chain than the log's")
+            # The applied state is written without a sync because the log can replay it. So it must be durable BEFORE
+            # the entries that could replay it are dropped. A sync of the log covers the state too, as both are in one
+            # WAL; one is due here only if none came since `to.index` was applied.
             if to.index > self._durable_applied:
                 self._rocks.sync_wal()
                 self._durable_applied = to.index
+            # Prefix and its metadata in one batch: without the metadata the remaining log would start nowhere.
+            # `delete_range` takes the family explicitly; rocksdict ignores the batch's default family here.
             batch = self._rocks.batch(self._stored.family)
             batch.delete_range(FIRST_KEY, entry_key(to.index + 1), self._stored.family.handle)
             batch.put(_SNAPSHOT, encode(to), self._node.handle)
@@ -224,25 +234,27 @@ class LogStore(LogReader):
             self.reclaimable_bytes += kept - self._cache.size_bytes
 
     def reclaim(self) -> None:
-        """Give what `compact` dropped back to the disk: in tables, and in the WAL, which holds the state as well.
+        """Free the disk space of compacted entries, in table files and in the WAL.
 
-        Blocks, without the GIL; appends and commits go on. Costs the writing of everything that is not in tables yet.
+        Blocks, without the GIL; appends and commits go on. Costs a flush of all memtables.
         """
         with self._lock:
             self.reclaimable_bytes = 0
             end = entry_key(self._cache.first)
         self._stored.family.reclaim(FIRST_KEY, end)
         for family in (self._state.family, self._node):
-            # A WAL file goes when every family has what it wrote there in tables.
+            # RocksDB deletes a WAL file only once EVERY family has flushed what it wrote there. A family with few
+            # writes is seldom flushed, and would keep all WAL files.
             family.flush()
 
     def reset_to_snapshot(self, snapshot: SnapshotMetadata, batch: WriteBatch) -> None:
-        """Empty the log, to go on behind `snapshot`, in one durable step with what is in `batch`; keep term and vote.
+        """Replace the whole log by `snapshot`, atomically with `batch` and durably; term and vote are kept.
 
         Blocks. Part of a snapshot install; see `snapshots`.
         """
         with self._lock:
-            # The lowest statement that is true of the old log and of the new one.
+            # BEFORE the write, and to the one position that is valid for the old log as well as for the new one: a
+            # crash on either side of the write must find the marker at or behind the log.
             old = self._cache.snapshot
             self._tail_marker.lower(old.index, old.term, old.chain)
             hard_state = HardState(
@@ -256,10 +268,10 @@ class LogStore(LogReader):
             self._hard_state = hard_state
         self.sync()
 
-    # Inside
+    # Internals
 
     def _truncate(self, last: Index, batch: WriteBatch) -> None:
-        """Take everything behind `last` away, with the tail marker first."""
+        """Remove every entry after `last`. The tail marker is lowered, durably, BEFORE the caller writes `batch`."""
         self._tail_marker.lower(last, self._cache.term(last), self._chain(last))
         batch.delete_range(entry_key(last + 1), entry_key(self._cache.last + 1), self._stored.family.handle)
         self._cache.truncate(last)
@@ -267,24 +279,28 @@ class LogStore(LogReader):
     def _check_append(self, entries: Sequence[Entry]) -> None:
         first = entries[0].index
         if first > self._cache.last + 1:
-            raise InvariantViolated(f"entry {first} would leave a hole behind {self._cache.last}")
+            raise InvariantViolated(f"entry {first} leaves a gap after the last index {self._cache.last}")
         if first <= max(self._cache.snapshot.index, self._hard_state.commit, self._state.applied.index):
-            raise InvariantViolated(f"entry {first} would replace what is committed")
+            # Acknowledged to a client, perhaps: no message may lead here, see `follower.on_append_entries`.
+            raise InvariantViolated(f"entry {first} would replace a committed entry")
         term = self._cache.term(Index(first - 1))
         for expected, entry in enumerate(entries, first):
             if entry.index != expected or entry.term < term:
-                raise InvariantViolated(f"entry {entry.index} of term {entry.term} where {expected} should come")
+                raise InvariantViolated(
+                    f"entry {entry.index} of term {entry.term} follows {expected - 1} of term {term}"
+                )
             term = entry.term
 
     def _check_hard_state(self, new: HardState) -> None:
         old = self._hard_state
         if new.term < old.term or new.commit < old.commit:
-            raise InvariantViolated(f"hard state would go back from {old} to {new}")
+            raise InvariantViolated(f"the hard state would decrease from {old} to {new}")
+        # Votes are kept within a term (Raft 5.2): a changed one would allow two leaders in it.
         if new.term == old.term and old.vote not in (NO_NODE, new.vote):
             raise InvariantViolated(f"a second vote in term {old.term}: {new.vote:016x} after {old.vote:016x}")
 
     def _record(self) -> TailRecord:
-        """Return what the tail marker may say once everything written so far is durable."""
+        """Return the tail to record once everything written so far is durable."""
         last = self._cache.last
         return TailRecord(last, self._cache.term(last), self._chain(last), self._hard_state.term, self._hard_state.vote)
 
@@ -298,7 +314,7 @@ class LogStore(LogReader):
 
     def _read(self, lo: Index, hi: Index, bytes_max: int) -> list[Entry]:
         """Return the entries `[lo, hi)` from disk, cut as in `entries`."""
-        # One earlier, unless that is the snapshot, for the chain value to check the first one against.
+        # From one entry earlier, unless that is the snapshot: its chain value verifies the first one.
         start = max(Index(lo - 1), self._cache.first)
         previous = self._cache.snapshot.chain if start == lo else None
         return self._stored.read(lo, hi, bytes_max, start=start, previous=previous)
@@ -307,26 +323,33 @@ class LogStore(LogReader):
         applied, tail = self._state.applied, self._cache
         if not tail.snapshot.index <= applied.index <= tail.last:
             raise Corrupted(
-                f"The state machine stands at {applied.index}, but the log holds {tail.first} to {tail.last}."
+                f"The state machine has applied index {applied.index}, but the log holds {tail.first} to {tail.last}."
             )
         if self._chain(applied.index) != applied.chain:
-            raise Corrupted(f"The state machine was made by another log: their chains differ at {applied.index}.")
+            raise Corrupted(
+                f"The state machine and the log do not belong together: their chains differ at {applied.index}."
+            )
         if self._hard_state.commit > tail.last:
-            raise Corrupted(f"The log ends at {tail.last}, but {self._hard_state.commit} was committed.")
+            raise Corrupted(f"The log ends at {tail.last}, but its commit index is {self._hard_state.commit}.")
+        # The stored commit index may be old, as it is not synced for its own sake; an applied entry was committed. A
+        # core that starts with applied > commit would panic (etcd-io/etcd#10217).
         if applied.index > self._hard_state.commit:
             self._hard_state = HardState(self._hard_state.term, self._hard_state.vote, applied.index)
 
     def _check_against_tail_marker(self) -> None:
         marker, cache, hard_state = self._tail_marker.record, self._cache, self._hard_state
+        # Lost data, and not a crash: the marker is at or behind the log after any crash. An entry acknowledged by this
+        # node may have been committed with it; if it voted now, a leader without the entry could be elected.
         if cache.last < marker.last_index:
-            raise Corrupted(f"The log ends at {cache.last}, but this node had stored up to {marker.last_index}.")
+            raise Corrupted(f"The log ends at {cache.last}, but this node had synced it up to {marker.last_index}.")
         if marker.last_index >= cache.snapshot.index:
             stored = (cache.term(marker.last_index), self._chain(marker.last_index))
             if stored != (marker.last_term, marker.chain):
-                raise Corrupted(f"Entry {marker.last_index} is not the one this node had stored.")
+                raise Corrupted(f"Entry {marker.last_index} is not the one that this node had synced.")
+        # An older term or vote means that this node could vote a second time in a term (bakwc/PySyncObj#84).
         forgotten = hard_state.term == marker.term and marker.vote not in (NO_NODE, hard_state.vote)
         if hard_state.term < marker.term or forgotten:
             raise Corrupted(
                 f"The stored term {hard_state.term} and vote {hard_state.vote:016x} are older than "
-                f"term {marker.term} and vote {marker.vote:016x}, which this node had promised."
+                f"term {marker.term} and vote {marker.vote:016x}, which this node had synced."
             )

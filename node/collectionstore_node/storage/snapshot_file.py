@@ -1,11 +1,10 @@
-"""The file that carries a snapshot: pure format, no RocksDB.
+"""The format of a snapshot file. Knows no RocksDB.
 
 Header: magic, length (4 bytes), msgpack header, SHA-256 of all of it. Then chunks: length, msgpack list of key, value,
 key, value, ..., SHA-256 of the list. Then a length of 0 and the msgpack footer with its length, followed by the
-SHA-256 of every byte before. Numbers are big-endian. Keys are not empty
-and ascend through the whole file.
+SHA-256 of every byte before. Numbers are big-endian. Keys are not empty and ascend through the whole file.
 
-Whoever reads a file checks each part's hash before decoding it, and the last hash before using anything.
+A reader verifies the hash of each part BEFORE decoding it, and the last hash before it uses anything.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import SnapshotMetadata
 
 FORMAT: Final = 2
-"""2: the state in it has a digest, which goes on being counted where it is installed."""
+"""2: the state in it has a digest, which the receiver continues."""
 
 _MAGIC: Final = b"CSSNAP\r\n"
 _LENGTH = struct.Struct(">I")
@@ -41,7 +40,7 @@ class SnapshotFile(NamedTuple):
 
 
 class SnapshotContents(NamedTuple):
-    """What a verified file holds."""
+    """Contents of a verified file."""
 
     metadata: SnapshotMetadata
     records: int
@@ -96,13 +95,13 @@ def write_snapshot(
 
 
 def read_metadata(path: Path) -> SnapshotMetadata:
-    """Return where the snapshot stands, from its header. Raises `InvariantViolated` when the header is damaged."""
+    """Return the position of the snapshot, from its header. Raises `InvariantViolated` if the header is corrupt."""
     with path.open("rb") as file:
         return _Reader(path, file).header()
 
 
 def verify_snapshot(path: Path) -> SnapshotContents:
-    """Read the whole file and return what it holds. Raises `InvariantViolated` when anything in it is damaged."""
+    """Read and verify the whole file. Raises `InvariantViolated` if any part is corrupt."""
     with path.open("rb") as file:
         reader = _Reader(path, file)
         metadata = reader.header()
@@ -111,10 +110,10 @@ def verify_snapshot(path: Path) -> SnapshotContents:
         for chunk in reader.chunks():
             keys = chunk[::2]
             if len(chunk) % 2 or keys[0] <= last or sorted(set(keys)) != keys:
-                raise reader.damaged(f"the records of chunk {chunks} are out of order")
+                raise reader.corrupt(f"the records of chunk {chunks} are out of order")
             chunks, records, size, last = chunks + 1, records + len(keys), size + sum(map(len, chunk)), keys[-1]
         if reader.footer() != _Footer(chunks, records, size):
-            raise reader.damaged("its counts do not match its contents")
+            raise reader.corrupt("its counts do not match its contents")
         return SnapshotContents(metadata, records, size)
 
 
@@ -127,7 +126,7 @@ def read_chunks(path: Path) -> Iterator[list[bytes]]:
 
 
 class _Reader:
-    """Reads the parts of a file in their order; everything it returns has matched its hash."""
+    """Reads the parts of a file in order; everything that it returns has been verified."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path = path
@@ -137,13 +136,13 @@ class _Reader:
     def header(self) -> SnapshotMetadata:
         head = self._take(len(_MAGIC) + _LENGTH.size)
         if not head.startswith(_MAGIC):
-            raise self.damaged("it is not a snapshot file")
+            raise self.corrupt("it is not a snapshot file")
         body = self._take(self._bounded(head[len(_MAGIC) :], _HEADER_BYTES_MAX))
         if self._take(_HASH_BYTES) != hashlib.sha256(head + body).digest():
-            raise self.damaged("its header does not match its hash")
-        # The format first: a later one may have other fields.
+            raise self.corrupt("its header does not match its hash")
+        # The format BEFORE the other fields: another format may have other ones.
         if msgspec.msgpack.decode(body, type=list[object])[:1] != [FORMAT]:
-            raise self.damaged(f"its format is not {FORMAT}")
+            raise self.corrupt(f"its format is not {FORMAT}")
         return self._decode(_header_decoder, body).metadata
 
     def chunks(self) -> Iterator[list[bytes]]:
@@ -151,10 +150,10 @@ class _Reader:
         while length := self._bounded(self._take(_LENGTH.size), _CHUNK_BYTES_MAX):
             body = self._take(length)
             if self._take(_HASH_BYTES) != hashlib.sha256(body).digest():
-                raise self.damaged(f"chunk {number} does not match its hash")
+                raise self.corrupt(f"chunk {number} does not match its hash")
             chunk = self._decode(_chunk_decoder, body)
             if not chunk:
-                raise self.damaged(f"chunk {number} is empty")
+                raise self.corrupt(f"chunk {number} is empty")
             yield chunk
             number += 1
 
@@ -162,30 +161,30 @@ class _Reader:
         body = self._take(self._bounded(self._take(_LENGTH.size), _HEADER_BYTES_MAX))
         expected = self._whole.digest()
         if self._take(_HASH_BYTES) != expected or self._file.read(1):
-            raise self.damaged("it does not match its hash")
+            raise self.corrupt("it does not match its hash")
         return self._decode(_footer_decoder, body)
 
-    def damaged(self, what: str) -> InvariantViolated:
-        return InvariantViolated(f"snapshot file {self._path} is damaged: {what}")
+    def corrupt(self, what: str) -> InvariantViolated:
+        return InvariantViolated(f"snapshot file {self._path} is corrupt: {what}")
 
     def _take(self, count: int) -> bytes:
         data = self._file.read(count)
         if len(data) != count:
-            raise self.damaged("it ends early")
+            raise self.corrupt("it ends early")
         self._whole.update(data)
         return data
 
     def _bounded(self, data: bytes, bound: int) -> int:
         length: int = _LENGTH.unpack(data)[0]
         if length > bound:
-            raise self.damaged(f"a part of {length} bytes")
+            raise self.corrupt(f"a part of {length} bytes")
         return length
 
     def _decode(self, decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
         try:
             return decoder.decode(body)
         except msgspec.DecodeError as error:
-            raise self.damaged(str(error)) from error
+            raise self.corrupt(str(error)) from error
 
 
 def _chunks(records: Iterable[tuple[bytes, bytes]], chunk_bytes: int) -> Iterator[list[bytes]]:

@@ -1,8 +1,8 @@
-"""Snapshots of the state machine: exported while writes go on, installed all at once or not at all.
+"""Snapshots of the state machine: exported while writes go on, installed atomically.
 
-An install verifies the whole file, fills a fresh column family, and makes it the active one in the same batch that
-empties the log. At every point before that batch is in the WAL a crash leaves the old state, after it the new one;
-families that are not active are removed at the next start.
+An install verifies the whole file, fills a new column family, and makes it the active one in the same batch that
+replaces the log. A crash before that batch is in the WAL leaves the old state and log, a crash after it the new ones;
+families that are not active are dropped at the next start.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from collectionstore_node.storage.snapshot_file import SnapshotFile, read_chunks
 from collectionstore_node.storage.state_store import APPLIED_KEY, StateStore
 
 ACTIVE_STATE: Final = b"state_family"
-"""Key in the node family of the name of the active state family."""
+"""Key, in the node family, of the name of the active state family."""
 
 _FLUSH_BYTES: Final = 8 << 20
-"""While loading, flush before the memtable is full: a full one makes RocksDB wait with the GIL held."""
+"""Flush at this size while loading. A full memtable makes RocksDB stall the write, and rocksdict holds the GIL during
+a write: the event loop would stop with it. `flush` releases the GIL."""
 
 
 class DataDirectory(Protocol):
-    """The parts of a data directory that a snapshot touches; `Database` has them."""
+    """The parts of a data directory that a snapshot reads or replaces; `Database` has them."""
 
     rocks: Rocks
     state: StateStore
@@ -40,24 +41,25 @@ class DataDirectory(Protocol):
 
 
 class InstallStep(enum.Enum):
-    """What has been done of an install; a crash after any of them is safe."""
+    """Steps of an install; a crash after any of them is safe."""
 
-    VERIFIED = "the file is whole"
+    VERIFIED = "the file is verified"
     LOADED = "the new state is durable, and not yet active"
     SWITCHED = "the new state is active, durably"
-    FINISHED = "the old state is gone"
+    FINISHED = "the old state is dropped"
 
 
 def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
-    """Write the state as of now to a file in `directory`; writes may go on meanwhile and are not in it.
+    """Export the current state to a file in `directory`; concurrent writes are not in it.
 
-    Blocks; for an executor. The caller removes the file. Raises `InvariantViolated` when nothing was applied yet.
+    Blocks; for an executor. The caller deletes the file. Raises `InvariantViolated` if nothing is applied yet.
     """
-    # One iterator is one consistent view, and where the state stands is the first thing in it.
+    # One iterator is one consistent view, and the applied position is the first record in it, so the two always match.
+    # A rocksdict `Snapshot` would not do: its iterators show later writes.
     records = database.state.family.scan(b"")
     key, value = next(records, (None, b""))
     if key != APPLIED_KEY:
-        raise InvariantViolated("nothing is applied yet, so there is nothing to export")
+        raise InvariantViolated("nothing is applied yet; there is no state to export")
     metadata = decode_metadata(value)
     path = directory / f"state-{metadata.index}-{metadata.term}.snapshot"
     temporary = path.with_suffix(".part")
@@ -73,21 +75,23 @@ def install_snapshot(database: DataDirectory, path: Path) -> None:
     """Replace state machine and log by the snapshot in `path`. Term and vote stay.
 
     Blocks; for an executor. Nothing may be appended or committed meanwhile; reads see the old state until it is done.
-    Raises `InvariantViolated`, with nothing changed, when the file is damaged or older than what is applied.
+    Raises `InvariantViolated`, with nothing changed, if the file is corrupt or older than the applied index.
     """
     for _ in install_steps(database, path):
         pass
 
 
 def install_steps(database: DataDirectory, path: Path) -> Iterator[InstallStep]:
-    """Do what `install_snapshot` does, one step for each item taken."""
+    """Perform an install step by step: each item taken completes one."""
     rocks, state = database.rocks, database.state
     try:
         metadata = verify_snapshot(path).metadata
     except OSError as error:
         raise database.failstop.fail("read a snapshot", error) from error
     if metadata.index < state.applied.index:
-        raise InvariantViolated(f"snapshot at {metadata.index} is older than what is applied, {state.applied.index}")
+        raise InvariantViolated(
+            f"the snapshot at {metadata.index} is older than the applied index {state.applied.index}"
+        )
     yield InstallStep.VERIFIED
 
     fresh = rocks.create_state()
@@ -97,6 +101,8 @@ def install_steps(database: DataDirectory, path: Path) -> Iterator[InstallStep]:
         raise database.failstop.fail("read a snapshot", error) from error
     yield InstallStep.LOADED
 
+    # AFTER the new family is durable: the switch goes through the WAL and could survive a crash that the family does
+    # not. State and log switch in ONE batch; a new state with the old log, or the reverse, would have a gap.
     batch = rocks.batch(rocks.family(NODE_FAMILY))
     batch[ACTIVE_STATE] = fresh.name.encode()
     database.log.reset_to_snapshot(metadata, batch)
@@ -104,19 +110,22 @@ def install_steps(database: DataDirectory, path: Path) -> Iterator[InstallStep]:
     state.switch(fresh)
     yield InstallStep.SWITCHED
 
+    # AFTER the switch is durable (`reset_to_snapshot` syncs): until then the old state is the one that a crash leaves.
     rocks.drop(old.name)
     yield InstallStep.FINISHED
 
 
 def drop_inactive_states(rocks: Rocks, active: Family) -> None:
-    """Remove state families that an interrupted install left behind."""
+    """Drop the state families of interrupted installs."""
     for name in rocks.state_names():
         if name != active.name:
             rocks.drop(name)
 
 
 def _load(rocks: Rocks, family: Family, path: Path, applied: bytes) -> None:
-    """Fill `family` with the records of a verified file, durably and outside the WAL."""
+    """Fill `family` with the records of a verified file, durably and without the WAL."""
+    # Without the WAL: the data is in the file already, and its size would push everything else out of the WAL. Durable
+    # through the flush at the end, BEFORE which the family must not become active.
     batch = rocks.batch(family)
     batch[APPLIED_KEY] = applied
     unflushed = 0

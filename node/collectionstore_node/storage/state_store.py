@@ -1,7 +1,8 @@
-"""The state machine's data in RocksDB, with where it stands in the log.
+"""The state machine's data in RocksDB, with the index up to which the log is applied.
 
 Invariants:
-- `applied` is written in the same batch and column family as the writes that it covers;
+- `applied` is written in the same batch and column family as the writes that it covers, so no entry is applied twice or
+  skipped after a crash;
 - nothing here is synced: the log can replay it, and compaction waits until it is durable.
 """
 
@@ -20,10 +21,10 @@ from collectionstore_node.storage.rocksdb.family import Family
 from collectionstore_node.storage.rocksdb.rocks import Rocks
 
 Applied: TypeAlias = SnapshotMetadata
-"""Where the state machine stands: the last applied entry, and the configuration active there."""
+"""The last applied entry, and the configuration active there."""
 
 APPLIED_KEY: Final = b""
-"""Before every key of the state machine, so that it comes first in an export."""
+"""Sorts before every key of the state machine, so that an export reads it first, in the same iterator view."""
 _FIRST_KEY: Final = b"\x00"
 
 
@@ -31,10 +32,10 @@ class StateStore(View):
     """The live state. `get` and `scan` see everything committed, whether synced or not."""
 
     def __init__(self, rocks: Rocks, family: Family) -> None:
-        """Read where the state stands. Raises `Corrupted` when that cannot be read."""
+        """Read the applied position. Raises `Corrupted` if it cannot be decoded."""
         self._rocks = rocks
         self.family = family
-        """The active column family; a snapshot install exchanges it."""
+        """The active column family; a snapshot install replaces it."""
         self.applied: Applied = self._read_applied()
 
     def get(self, key: bytes) -> bytes | None:
@@ -49,12 +50,14 @@ class StateStore(View):
         return _below(self.family.scan(lo or _FIRST_KEY), hi)
 
     def commit(self, writes: Writes, applied: Applied) -> None:
-        """Store `writes` and `applied` in one batch, without a sync. Raises `InvariantViolated` unless it moves on."""
+        """Store `writes` and `applied` in one batch, unsynced. Raises `InvariantViolated` unless `applied` advances."""
         if applied.index <= self.applied.index:
-            raise InvariantViolated(f"entry {applied.index} applied after {self.applied.index}")
+            raise InvariantViolated(f"entry {applied.index} applied after entry {self.applied.index}")
         if APPLIED_KEY in writes.values:
-            raise InvariantViolated("the empty key is not the state machine's")
+            raise InvariantViolated("the empty key is reserved for the applied position")
         batch = self._rocks.batch(self.family)
+        # Ranges BEFORE values: a value written after a drop of its range, in the same batch, must stay. A batch applies
+        # its operations in order. rocksdict ignores the batch's default family for ranges, hence the handle.
         for lo, hi in writes.dropped:
             batch.delete_range(lo or _FIRST_KEY, hi, self.family.handle)
         for key, value in writes.values.items():
@@ -67,7 +70,7 @@ class StateStore(View):
         self.applied = applied
 
     def switch(self, family: Family) -> None:
-        """Go on with `family`, which an install filled."""
+        """Switch to `family`, which a snapshot install has filled."""
         self.family = family
         self.applied = self._read_applied()
 
@@ -76,7 +79,7 @@ class StateStore(View):
         try:
             return Applied() if data is None else decode_metadata(data)
         except msgspec.DecodeError as error:
-            raise Corrupted(f"Where the state machine stands cannot be read ({error}).") from error
+            raise Corrupted(f"The applied position of the state machine cannot be decoded ({error}).") from error
 
 
 def _below(pairs: Iterator[tuple[bytes, bytes]], hi: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,6 +1,7 @@
-"""Log entries as they lie on disk, checked as they are read.
+"""The log entries on disk, verified as they are read.
 
-Invariant: no entry is returned whose chain value does not continue its predecessor's.
+Invariant: an entry is returned only if its chain value follows from its predecessor's. RocksDB's block checksums do not
+notice a block that was written to the wrong place, or an entry that is missing altogether; the chain does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _INDEX = struct.Struct(">Q")
 
 
 def entry_key(index: int) -> bytes:
-    """Return where the entry at `index` is stored; keys sort as indexes."""
+    """Return the key of the entry at `index`; keys sort as indexes."""
     return _INDEX.pack(index)
 
 
@@ -44,12 +45,13 @@ class StoredEntries:
     def read(self, lo: Index, hi: Index, bytes_max: int, *, start: Index, previous: bytes | None) -> list[Entry]:
         """Return entries `[lo, hi)`, cut before `bytes_max` of data is passed but never empty.
 
-        `start` is `lo` when its predecessor's chain `previous` is known, else the index before. Raises `StorageFailed`
-        when the disk fails or gives something else back than was stored.
+        `start` is `lo` if its predecessor's chain `previous` is known, else the index before. Raises `StorageFailed` on
+        an I/O error, or if an entry is not what was written.
         """
         entries: list[Entry] = []
         for entry in self._scan(start, previous):
             if isinstance(entry, str):
+                # Latched: an entry that this node has acknowledged cannot be read, so it must not vote or acknowledge.
                 raise self._failstop.fail("read the log", entry)
             if entry.index < lo:
                 continue
@@ -62,13 +64,13 @@ class StoredEntries:
         raise self._failstop.fail("read the log", f"It ends before entry {hi}.")
 
     def _scan(self, first: Index, previous: bytes | None) -> Iterator[Entry | str]:
-        """Yield entries from `first` on until the end, or until one is not as it should be, and then what is wrong."""
+        """Yield the entries from `first` on; the last item is a description if an entry is corrupt or missing."""
         expected = first
         for key, value in self.family.scan(entry_key(first)):
             try:
                 entry = decode_entry(value)
             except msgspec.DecodeError as error:
-                yield f"Entry {expected} of the log cannot be read ({error})."
+                yield f"Entry {expected} of the log cannot be decoded ({error})."
                 return
             if key != entry_key(expected) or entry.index != expected:
                 yield f"Entry {expected} of the log is missing."

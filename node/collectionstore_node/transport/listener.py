@@ -48,7 +48,7 @@ class Members(Protocol):
     def name_of(self, node_id: NodeId) -> str | None:
         """Return the name that the membership has for a node, or None."""
 
-    def met(self, remote: Remote) -> None:
+    def learn(self, remote: Remote) -> None:
         """A member has connected: it is up, and reached at the address in its hello."""
 
 
@@ -180,7 +180,7 @@ class Listener:
         source = socket.get_extra_info("peername")
         dialed_from = str(source[0]) if isinstance(source, tuple) else ""
         remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialed_from)
-        self._members.met(remote)
+        self._members.learn(remote)
         return Connection(self._context, socket, remote, pings=False)
 
     def _welcome(self, protocol: int) -> Welcome:

@@ -177,7 +177,7 @@ class Transport:
                 connection.end(CloseCode.ROTATED, "another route")
         for peer in self._peers.all():
             if peer.address.name in changed:
-                peer.nudge()
+                peer.dial_now()
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return every peer that this node sends to, by name."""

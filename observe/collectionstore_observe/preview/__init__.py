@@ -1,4 +1,4 @@
-"""Pictures of dashboards for people without a Grafana at hand: a preview, drawn from the JSON and Prometheus's answers.
+"""Pictures of dashboards without a Grafana: a preview, drawn from the JSON and Prometheus's answers.
 
 It knows the kinds of panels that these dashboards use. Grafana draws them in its own way.
 """

@@ -13,7 +13,7 @@ from collectionstore_observe.preview.style import Style
 
 @dataclass(frozen=True, slots=True)
 class Organised:
-    """What the transformation `organize` says of columns."""
+    """The columns of the transformation `organize`."""
 
     hidden: frozenset[str]
     order: Mapping[str, int]

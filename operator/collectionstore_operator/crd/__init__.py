@@ -1,9 +1,9 @@
-"""The CustomResourceDefinition, generated from the structs that the operator itself parses with.
+"""The CustomResourceDefinition, generated from the structs of the parser.
 
 - `openapi.py`      msgspec types -> the structural schema of OpenAPI v3
-- `transitions.py`  what may not change once it is set: rules the operator never sees, since they compare with the past
-- `definition.py`   names, columns, subresources: the whole object
-- `__main__.py`     writes `crds/` and checks that it is current: `python -m collectionstore_operator.crd --help`
+- `transitions.py`  immutability: rules that compare with the old object, which only the API server sees
+- `definition.py`   the whole object: names, printer columns, subresources
+- `__main__.py`     writes `crds/` and checks that it is up to date: `python -m collectionstore_operator.crd --help`
 """
 
 from collectionstore_operator.crd.definition import definition, text

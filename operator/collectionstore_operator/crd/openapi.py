@@ -1,7 +1,7 @@
-"""msgspec types as a structural schema: descriptions, defaults, bounds, list kinds, and the rules between fields.
+"""Structural schemas from msgspec types: descriptions, defaults, bounds, list types, and validation rules.
 
-Raises `TypeError` for a type that no structural schema can say, so that a field which cannot be checked by the API
-server is noticed where it is added. Source: Kubernetes docs, "Specifying a structural schema".
+Raises `TypeError` for a type that no structural schema can express, so that a field which the API server cannot
+validate is noticed when it is added. Source: Kubernetes docs, "Specifying a structural schema".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Schema: TypeAlias = dict[str, Any]
 
 INT32_MAX: Final = (1 << 31) - 1
 NOT_DEFAULTED: Final = (Local,)
-"""Parts that mean nothing on Kubernetes: they are accepted, and not written into every object."""
+"""Parts without a meaning on Kubernetes: accepted, and not written into every object as defaults."""
 
 
 def struct_schema(struct: type[msgspec.Struct]) -> Schema:
@@ -33,7 +33,7 @@ def struct_schema(struct: type[msgspec.Struct]) -> Schema:
 
 
 def filled(default: object) -> Any:
-    """Return a default written out in full: the API server checks it against the rules before it fills in anything."""
+    """Return a default with all nested defaults: the API server validates it against the rules before defaulting."""
     if not isinstance(default, Part):
         return rendered(default)
     found = {
@@ -45,7 +45,7 @@ def filled(default: object) -> Any:
 
 
 def _schema(kind: inspect.Type) -> Schema:
-    """Return the schema of a value of this type; what is noted on the type comes first."""
+    """Return the schema of a type; its own metadata takes precedence."""
     if isinstance(kind, inspect.Metadata):
         words = dict(kind.extra_json_schema or {})
         title, below = words.pop("title", ""), _schema(kind.type)
@@ -73,7 +73,7 @@ def _schema(kind: inspect.Type) -> Schema:
 
 
 def _item(kind: inspect.Type) -> Schema:
-    """Return the schema of a list's items; objects are described by what their class says of itself."""
+    """Return the schema of list items; objects are described by the docstring of their class."""
     if isinstance(kind, inspect.StructType):
         return {"description": str(kind.cls.__doc__).partition("\n")[0], **_schema(kind)}
     return _schema(kind)
@@ -100,7 +100,7 @@ def _property(field: inspect.Field) -> Schema:
 
 
 def _default(field: inspect.Field) -> object:
-    """Return what an absent field is filled in with, None for nothing: an empty map or list is as good as none."""
+    """Return the default of a field, None for no default: an empty map, list or string is not written."""
     if field.required:
         return None
     default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
@@ -134,7 +134,7 @@ def _map(kind: inspect.DictType) -> Schema:
     if isinstance(key, inspect.LiteralType):
         return {"type": "object", "properties": {name: value for name in key.values}}
     if not isinstance(key, inspect.StrType):
-        raise TypeError(f"the keys of an object are text, not {key}")
+        raise TypeError(f"the keys of an object must be strings, not {key}")
     schema = {"type": "object", **_lengths(kind, "Properties"), "additionalProperties": value}
     if key.pattern is not None:
         title = (kind.key_type.extra_json_schema or {}) if isinstance(kind.key_type, inspect.Metadata) else {}
@@ -145,16 +145,16 @@ def _map(kind: inspect.DictType) -> Schema:
 
 
 def _union(kind: inspect.UnionType) -> Schema:
-    """Return the schema of a field that may be absent, or of one that is a number or text."""
+    """Return the schema of an optional field, or of an int-or-string."""
     present = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
     if len(present) == 1:
         return _schema(present[0])
     merged: Schema = {"x-kubernetes-int-or-string": True}
     for one in present:
         if not isinstance(_plain(one), inspect.IntType | inspect.StrType):
-            raise TypeError(f"only a number or text may stand for one another, not {kind}")
+            raise TypeError(f"only an int-or-string may be a union, not {kind}")
         bounds = _schema(one)
-        # Each bound speaks of its own type alone; type and format would speak of both.
+        # Bounds apply to their own type only; `type` and `format` would apply to both.
         merged |= {word: bound for word, bound in bounds.items() if word not in ("type", "format")}
     return merged
 
@@ -178,7 +178,7 @@ def _plain(kind: inspect.Type) -> inspect.Type:
 
 
 def without_defaults(schema: Mapping[str, Any]) -> Schema:
-    """Return a schema in which nothing is filled in: a status is what was observed, or it is absent."""
+    """Return a schema without defaults: a status field is observed or absent."""
     kept: Schema = {key: value for key, value in schema.items() if key != "default"}
     if "properties" in kept:
         kept["properties"] = {name: without_defaults(one) for name, one in kept["properties"].items()}

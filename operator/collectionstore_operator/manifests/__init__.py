@@ -1,7 +1,7 @@
 """The Kubernetes objects of a cluster: one builder per kind, each a pure function of the resource.
 
-`build` returns what is simply applied; the StatefulSet is made by `statefulset.build` for the number of pods that the
-plan asks for, since that is not always the number the resource asks for.
+`build` returns the objects that depend on the resource alone. `statefulset.build` takes the number of replicas from the
+plan, because it can differ from spec.replicas.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collectionstore_operator.resource.desired import Desired
 __all__ = ["OPTIONAL", "Manifest", "build"]
 
 OPTIONAL: Final = ("PodMonitor",)
-"""Kinds that a resource may ask for and later not any more; all others stay as long as their cluster."""
+"""Kinds that are deleted when the resource no longer requires them; all others exist as long as the cluster."""
 
 
 def build(desired: Desired, *, disruptions: int | None) -> tuple[Manifest, ...]:
-    """Return all objects but the StatefulSet. Without `disruptions` the PodDisruptionBudget stays as it is."""
+    """Return all objects except the StatefulSet. Without `disruptions` the PodDisruptionBudget is left unchanged."""
     objects = [serviceaccount.build(desired), services.client(desired), services.peers(desired)]
     if disruptions is not None:
         objects.append(poddisruptionbudget.build(desired, disruptions=disruptions))

@@ -1,4 +1,4 @@
-"""An object as it is sent to the API server, with what all of a cluster's objects have in common."""
+"""Manifests for server-side apply, with the metadata that all objects of a cluster have in common."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 Body: TypeAlias = dict[str, Any]
-"""JSON of an object or a part of one."""
+"""JSON of an object or of a part of it."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """One object. `digest` covers the whole body but for the annotation that carries it."""
+    """The manifest of an object. `digest` covers the body without the annotation that contains it."""
 
     kind: str
     name: str
@@ -35,7 +35,7 @@ def manifest(
     content: Body | None = None,
     further_labels: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Complete an object: labels, owner, and its digest as an annotation. `content` is for kinds without a spec."""
+    """Return a manifest with labels, owner reference and digest. `content` is for kinds without a spec."""
     object_labels = {**(further_labels or {}), **labels.object_labels(desired.name)}
     metadata: Body = {"name": name, "namespace": desired.namespace, "labels": object_labels}
     if desired.uid:
@@ -47,7 +47,7 @@ def manifest(
 
 
 def _owner(desired: Desired) -> Body:
-    """Return the reference that has the object collected with its cluster; volumes get none, they are data."""
+    """Return the owner reference for garbage collection. Volumes get none, because they are data."""
     return {
         "apiVersion": labels.API_VERSION,
         "kind": labels.KIND,

@@ -1,7 +1,8 @@
-"""What a node is told when it starts, as environment variables, and the revision that says whether it was told it all.
+"""The environment variables of a node, and the revision that identifies them.
 
-Shared by both runtimes: a pod's container and a local process get the same variables with other addresses and paths.
-Nothing about joining is in here; a member is brought into the cluster by calls, so that no restart can repeat a join.
+Shared by both runtimes: a container and a local process get the same variables with different addresses and paths. The
+environment contains nothing about joining: members are added by requests to the leader, so that a restart never repeats
+a join.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one member runs: its name, paths and addresses, which a runtime assigns.
+class MemberPlacement(msgspec.Struct, frozen=True, kw_only=True):
+    """The name, paths and addresses of a member, assigned by the runtime.
 
     Listening addresses are `host:port`; `client_advertise` is a base URL, `peer_advertise` is `host:port`.
     """
@@ -38,7 +39,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def spec_settings(desired: Desired) -> dict[str, str]:
-    """Return the variables that follow from the spec and are equal for all members."""
+    """Return the variables that are derived from the spec and equal for all members."""
     spec = desired.spec
     timings = spec.raft.timings
     return {
@@ -52,57 +53,57 @@ def spec_settings(desired: Desired) -> dict[str, str]:
     }
 
 
-def _diagnostics(wanted: Diagnostics) -> dict[str, str]:
-    """Return the variables of what differs from a node's own defaults: nobody is restarted for what changes nothing."""
-    usual = Diagnostics()
+def _diagnostics(diagnostics: Diagnostics) -> dict[str, str]:
+    """Return the variables that differ from the defaults of the node: an explicit default must not restart members."""
+    defaults = Diagnostics()
     settings: dict[str, str] = {}
-    if wanted.log_level != usual.log_level:
-        settings[f"{PREFIX}LOG_LEVEL"] = wanted.log_level
-    if wanted.profiling != usual.profiling:
-        settings[f"{PREFIX}PROFILING"] = wanted.profiling
-    slow, usually = (msgspec.structs.asdict(one.slow_milliseconds) for one in (wanted, usual))
-    changed = {name: milliseconds for name, milliseconds in slow.items() if milliseconds != usually[name]}
+    if diagnostics.log_level != defaults.log_level:
+        settings[f"{PREFIX}LOG_LEVEL"] = diagnostics.log_level
+    if diagnostics.profiling != defaults.profiling:
+        settings[f"{PREFIX}PROFILING"] = diagnostics.profiling
+    slow, default_slow = (msgspec.structs.asdict(one.slow_milliseconds) for one in (diagnostics, defaults))
+    changed = {name: milliseconds for name, milliseconds in slow.items() if milliseconds != default_slow[name]}
     return settings | {f"{PREFIX}SLOW_{name.upper()}_MS": str(milliseconds) for name, milliseconds in changed.items()}
 
 
-def place_settings(place: Place) -> dict[str, str]:
-    """Return the variables that differ from member to member."""
+def placement_settings(placement: MemberPlacement) -> dict[str, str]:
+    """Return the variables that are specific to a member."""
     return {
-        f"{PREFIX}NAME": place.name,
-        f"{PREFIX}CLUSTER_ID": place.cluster_id,
-        f"{PREFIX}DATA_DIR": place.data_dir,
-        f"{PREFIX}TLS_DIR": place.tls_dir,
-        f"{PREFIX}CLIENT_ADDRESS": place.client_address,
-        f"{PREFIX}PEER_ADDRESS": place.peer_address,
-        f"{PREFIX}METRICS_ADDRESS": place.metrics_address,
-        f"{PREFIX}CLIENT_ADVERTISE": place.client_advertise,
-        f"{PREFIX}PEER_ADVERTISE": place.peer_advertise,
-        f"{PREFIX}LOG_FORMAT": place.log_format,
+        f"{PREFIX}NAME": placement.name,
+        f"{PREFIX}CLUSTER_ID": placement.cluster_id,
+        f"{PREFIX}DATA_DIR": placement.data_dir,
+        f"{PREFIX}TLS_DIR": placement.tls_dir,
+        f"{PREFIX}CLIENT_ADDRESS": placement.client_address,
+        f"{PREFIX}PEER_ADDRESS": placement.peer_address,
+        f"{PREFIX}METRICS_ADDRESS": placement.metrics_address,
+        f"{PREFIX}CLIENT_ADVERTISE": placement.client_advertise,
+        f"{PREFIX}PEER_ADVERTISE": placement.peer_advertise,
+        f"{PREFIX}LOG_FORMAT": placement.log_format,
     }
 
 
-def node_settings(desired: Desired, place: Place) -> dict[str, str]:
-    """Return every variable a node is started with."""
-    return {**place_settings(place), **spec_settings(desired)}
+def node_settings(desired: Desired, placement: MemberPlacement) -> dict[str, str]:
+    """Return all variables of a node."""
+    return {**placement_settings(placement), **spec_settings(desired)}
 
 
 def revision(desired: Desired) -> str:
-    """Return a short digest of all in the resource that a running member can only learn by a restart.
+    """Return the revision: a short digest of all fields of the resource whose change requires a restart.
 
-    It covers the user's wishes and not the manifest they end up in, so that a newer operator, which may write the
-    manifest differently, restarts nobody.
+    It covers the fields, not the resulting manifest: a newer operator may render the manifest differently and must not
+    restart members.
     """
     spec = desired.spec
-    wishes = {
+    fields = {
         "image": spec.effective_image,
         "version": spec.version,
         "resources": msgspec.to_builtins(spec.resources),
         "settings": spec_settings(desired),
         "restart": desired.annotations.get(labels.RESTART, ""),
     }
-    # Only where they are used: a field that a newer operator knows must not restart those who do not use it.
+    # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
     for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):
         if part != default:
-            wishes[name] = msgspec.to_builtins(part)
-    text = json.dumps(wishes, sort_keys=True, separators=(",", ":"))
+            fields[name] = msgspec.to_builtins(part)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:REVISION_LENGTH]

@@ -1,4 +1,4 @@
-"""How many members a drain may take; the planner computes it from the voters there are, not from those wanted."""
+"""The PodDisruptionBudget. The planner computes maxUnavailable from the current voters, not from spec.replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collectionstore_operator.resource.desired import Desired
 
 
 def build(desired: Desired, *, disruptions: int) -> Manifest:
-    """Return the budget. A pod that is not ready may always be evicted: it protects nothing and would block a drain."""
+    """Return the budget. An unready pod may always be evicted: keeping it protects nothing and would block a drain."""
     spec = {
         "maxUnavailable": disruptions,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",

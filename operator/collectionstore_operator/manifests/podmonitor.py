@@ -1,4 +1,4 @@
-"""How a Prometheus of the Prometheus operator finds the members; made only where the resource asks for it."""
+"""The PodMonitor for the Prometheus Operator; created only if spec.monitoring.podMonitor is Enabled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ RELABELINGS: Final = (
     {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"},
     {"targetLabel": "job", "replacement": "collectionstore-node"},
 )
-"""The labels by which dashboards and alerts tell clusters and members apart; the namespace is there already."""
+"""Labels by which dashboards and alerts distinguish clusters and members; Prometheus adds the namespace itself."""
 
 
 def build(desired: Desired) -> Manifest:
-    """Return the PodMonitor: pods, not a Service, because a member that is not ready is the one to look at."""
+    """Return the PodMonitor. It selects pods, not a Service, because unready members must be scraped, too."""
     monitoring = desired.spec.monitoring
     spec = {
         "selector": {"matchLabels": labels.selector(desired.name)},

@@ -1,4 +1,4 @@
-"""The account that pods run under; all it may do is to ask for a certificate."""
+"""The ServiceAccount of the pods. Its only permission is to create CertificateSigningRequests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collectionstore_operator.resource.desired import Desired
 
 
 def build(desired: Desired) -> Manifest:
-    """Return the account. Its token is not mounted by itself: the pod names where and for how long."""
+    """Return the ServiceAccount. The pod mounts its token explicitly, with a path and an expiry."""
     return manifest(
         desired,
         api_version="v1",

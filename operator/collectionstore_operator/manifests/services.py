@@ -1,4 +1,4 @@
-"""Two Services: one that balances clients over ready members, one that names every member for its peers."""
+"""Two Services: one for clients, and a headless one that gives each member a DNS name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT,
 
 
 def client(desired: Desired) -> Manifest:
-    """Return the Service for clients; every ready member serves all requests, so any will do."""
+    """Return the Service for clients. Every ready member serves all requests."""
     spec = {"type": "ClusterIP", "selector": labels.selector(desired.name), "ports": [_port("client", CLIENT_PORT)]}
     return manifest(desired, api_version="v1", kind="Service", name=labels.client_service(desired.name), spec=spec)
 
 
 def peers(desired: Desired) -> Manifest:
-    """Return the headless Service that gives each member a name.
+    """Return the headless Service that gives each member a DNS name.
 
-    Members that are not ready are published too: readiness is a linearizable read, and after the loss of the quorum
-    they could not find each other to regain it.
+    Unready members are published, too: readiness is a linearizable read, so after a loss of quorum the members could
+    not resolve each other to restore it.
     """
     ports = [_port("client", CLIENT_PORT), _port("peer", PEER_PORT), _port("metrics", METRICS_PORT)]
     spec = {

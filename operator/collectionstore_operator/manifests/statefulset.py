@@ -1,9 +1,9 @@
-"""The StatefulSet that keeps the pods: stable names and volumes, nothing decided by itself.
+"""The StatefulSet: stable pod names and volumes. All decisions about pods are in the planner.
 
-`OnDelete`, because which pod restarts next depends on who leads and who has caught up; `Parallel`, because members need
-no order to start; volumes are always retained, because a number lowered by mistake must not delete data.
-The settings stand in the template itself: in a ConfigMap they would change under running pods, and a container that
-crashed would come back with settings its pod's revision does not name.
+`OnDelete`, because the restart order depends on the leader and on the lag of the members; `Parallel`, because members
+start in any order; volumes are always retained, because a mistake in `replicas` must not delete data.
+Settings are in the pod template. In a ConfigMap they would change under running pods, and a restarted container would
+run settings that do not match the revision of its pod.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
-from collectionstore_operator.manifests.node_environment import PREFIX, Place, node_settings, revision
+from collectionstore_operator.manifests.node_environment import PREFIX, MemberPlacement, node_settings, revision
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
 from collectionstore_operator.resource.fields import Policy, rendered
@@ -24,17 +24,17 @@ TRUST_VOLUME: Final = "trust"
 TRUST: Final = "/etc/collectionstore/trust"
 CREDENTIALS_VOLUME: Final = "api-access"
 CREDENTIALS: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where every Kubernetes client looks by itself."""
+"""Default path of the in-cluster configuration of Kubernetes clients."""
 TOKEN_S: Final = 3_600
 USER: Final = 10_001
 STOP_S: Final = 30
-"""Time to hand over leadership and close the database."""
+"""Time to transfer leadership and close the database."""
 START_S: Final = 600
-"""Time to open a large database and replay its log, before a pod counts as stuck."""
+"""Time to open a large database and replay its log, before the startup probe fails."""
 
 
 def build(desired: Desired, *, cluster_id: str, replicas: int) -> Manifest:
-    """Return the StatefulSet for that many pods."""
+    """Return the StatefulSet with this number of replicas."""
     spec: Body = {
         "replicas": replicas,
         "serviceName": labels.peer_service(desired.name),
@@ -105,11 +105,11 @@ def _container(desired: Desired, cluster_id: str) -> Body:
 
 
 def _environment(desired: Desired, cluster_id: str) -> list[Body]:
-    """Return the node's variables; the name comes from the pod and is repeated in the addresses by expansion."""
+    """Return the node's variables. The name comes from the pod and is expanded in the addresses."""
     name = f"$({PREFIX}NAME)"
     host = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
     scheme = "https" if desired.spec.tls.client == "Required" else "http"
-    place = Place(
+    placement = MemberPlacement(
         name=name,
         cluster_id=cluster_id,
         data_dir=f"{ROOT}/data",
@@ -120,11 +120,11 @@ def _environment(desired: Desired, cluster_id: str) -> list[Body]:
         client_advertise=f"{scheme}://{host}:{CLIENT_PORT}",
         peer_advertise=f"{host}:{PEER_PORT}",
     )
-    settings = node_settings(desired, place)
+    settings = node_settings(desired, placement)
     del settings[f"{PREFIX}NAME"]
     from_pod = [_field("NAME", "metadata.name"), _field("NAMESPACE", "metadata.namespace")]
     settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"
-    # Written as they are meant: $(NAME) would be expanded.
+    # Escaped, because the kubelet expands $(NAME) in values.
     further = [(one.name, one.value.replace("$(", "$$(")) for one in desired.spec.pod.environment]
     return [*from_pod, *({"name": variable, "value": value} for variable, value in [*settings.items(), *further])]
 
@@ -139,20 +139,20 @@ def _probe(path: str, *, every_s: int, failures: int) -> Body:
 
 
 def _trust(desired: Desired) -> Body:
-    """Return the volume with the authorities to trust; a whole folder, so that a renewed one reaches running pods."""
+    """Return the volume with the trusted CAs. A directory mount, because the kubelet does not update subPath mounts."""
     items = [{"key": "ca.crt", "path": "ca.crt"}]
     return {"name": TRUST_VOLUME, "configMap": {"name": labels.record(desired.name), "items": items}}
 
 
 def _credentials() -> Body:
-    """Return the volume with the account's token, bound to this very pod, and the API server's own authority."""
+    """Return the volume with the ServiceAccount token, which is bound to the pod, and the CA of the API server."""
     token = {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_S}}
     authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
     return {"name": CREDENTIALS_VOLUME, "projected": {"sources": [token, authority]}}
 
 
 def _scheduling(desired: Desired) -> Body:
-    """Return where the pods may run; what the resource does not say is left to the API server's defaults."""
+    """Return the scheduling fields of the pod; fields that the resource does not set keep the API server's defaults."""
     pod, spread = desired.spec.pod, desired.spec.spread
     found: Body = {
         "topologySpreadConstraints": [

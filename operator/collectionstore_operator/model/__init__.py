@@ -1,1 +1,1 @@
-"""What the planner works on: observed state, actions, and the assessment of a cluster. Pure."""
+"""The data model of the planner: observed state, actions, and the assessment of a cluster. Pure."""

@@ -1,10 +1,10 @@
-"""What the planner can ask for, and the plan it publishes.
+"""The actions of the planner, and the plan that is published in the status.
 
-Every action is a frozen value with the `reason` that is shown to people. An executor performs one so that doing it
-twice is harmless: identities (`uid`, `node_id`, `expected_index`) are preconditions, and when one no longer holds it
-raises `ActionRefused` and nothing is done. The executor adds the fencing epoch to every call to a node.
+Every action is a frozen value with a human-readable `reason`. Executing an action is idempotent: identities (`uid`,
+`node_id`, `expected_index`) are preconditions, and if one no longer holds the executor raises `ActionRefused` without
+any effect. The executor adds the fencing epoch to every call to a node.
 
-Actions that are `disruptive` take away, or may take away, a working member for a while; a plan has at most one.
+A `disruptive` action makes a healthy member unavailable for a while, or may do so; a plan has at most one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collectionstore_operator.model.observed import CertificateKind, NodeId
 
 
 class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
-    """A member as a membership call names it; addresses are needed only where it is added."""
+    """A member in a membership request; addresses are required only when it is added."""
 
     node_id: NodeId
     name: str
@@ -26,7 +26,7 @@ class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Action(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An action; `reason` is one clause for people, without a full stop."""
+    """Base of all actions; `reason` is one human-readable clause without a full stop."""
 
     reason: str
 
@@ -80,11 +80,11 @@ class StampVolume(_Action, frozen=True):
 
 
 class IssueCertificate(_Action, frozen=True):
-    """Make a key and a certificate, or renew one; for `AUTHORITY` the one that signs the others."""
+    """Generate a key and issue or renew its certificate; `AUTHORITY` is the CA that signs the others."""
 
     kind: CertificateKind
     name: str
-    """Member name, `labels.ADMINISTRATOR`, or the cluster's name for the authority."""
+    """Member name, `labels.ADMINISTRATOR`, or the name of the cluster for the CA."""
     lifetime_s: int
     names: tuple[str, ...] = ()
     """Subject alternative names as `URI:...`, `DNS:...`, `IP:...`, sorted."""
@@ -98,7 +98,7 @@ class PublishAuthority(_Action, frozen=True):
 
 
 class ApplyObject(_Action, frozen=True):
-    """Create or update one object from its manifest by server-side apply."""
+    """Create or update an object from its manifest with server-side apply."""
 
     kind: str
     name: str
@@ -109,34 +109,34 @@ class ApplyObject(_Action, frozen=True):
 
 
 class SignRequest(_Action, frozen=True):
-    """Sign the key that a node has made; only for the pod with this uid. An answer given already is left as it is."""
+    """Sign a node's CertificateSigningRequest, only for the pod with this UID. A decided request is left unchanged."""
 
     request: str
     name: str
-    """The member's name."""
+    """Name of the member."""
     uid: str
     names: tuple[str, ...]
-    """Subject alternative names, as in IssueCertificate: what the request itself asks for has no weight."""
+    """Subject alternative names, as in IssueCertificate. The names in the request are ignored."""
     lifetime_s: int
 
 
 class DenyRequest(_Action, frozen=True):
-    """Refuse a request for a certificate; the reason is told to whoever asked."""
+    """Deny a CertificateSigningRequest; the requester can read the reason in its status."""
 
     request: str
 
 
 class DeleteObject(_Action, frozen=True):
-    """Delete an object that the resource does not ask for any more."""
+    """Delete an object that the resource no longer requires."""
 
     kind: str
     name: str
 
 
 class EnsureWorkload(_Action, frozen=True):
-    """Make the workload keep exactly the ordinals `[0, replicas)`, started from `revision` from now on.
+    """Scale the workload to the ordinals `[0, replicas)` and set the revision of pods that start from now on.
 
-    Running pods are not restarted by this. Ordinals at or above `replicas` are stopped, their volumes stay.
+    Running pods are not restarted. Pods with an ordinal of at least `replicas` are terminated, their volumes retained.
     """
 
     replicas: int
@@ -152,9 +152,9 @@ class StartPod(_Action, frozen=True):
 
 
 class Bootstrap(_Action, frozen=True):
-    """Make one empty node the first voter. The executor records `Observed.bootstrap_node` durably BEFORE it calls.
+    """Make an empty node the first voter. The executor stores `Observed.bootstrap_node` durably BEFORE the call.
 
-    An answer `already_bootstrapped` is success.
+    The response `already_bootstrapped` counts as success.
     """
 
     ordinal: int
@@ -162,14 +162,14 @@ class Bootstrap(_Action, frozen=True):
 
 
 class AddLearners(_Action, frozen=True):
-    """Let new members receive the log without a vote; all in one call."""
+    """Add new members as learners, which replicate the log and do not vote; all in one request."""
 
     members: tuple[MemberRef, ...]
     expected_index: int
 
 
 class ChangeVoters(_Action, frozen=True):
-    """Promote `add` and take out `remove` in ONE joint change."""
+    """Promote `add` and remove `remove` in ONE joint configuration change."""
 
     expected_index: int
     add: tuple[MemberRef, ...] = ()
@@ -177,65 +177,65 @@ class ChangeVoters(_Action, frozen=True):
 
 
 class RemoveLearners(_Action, frozen=True):
-    """Take members out that have no vote; all in one call."""
+    """Remove learners from the configuration; all in one request."""
 
     members: tuple[MemberRef, ...]
     expected_index: int
 
 
 class TransferLeadership(_Action, frozen=True):
-    """Ask the leader to hand over; it aborts by itself when that takes too long."""
+    """Ask the leader to transfer leadership; the leader aborts a transfer that takes too long."""
 
     leader: MemberRef
     to: MemberRef
 
 
 class RestartPod(_Action, frozen=True):
-    """Delete the pod with this uid, or stop this process, so that the workload starts it anew with current settings."""
+    """Delete the pod with this UID, or stop the process, so that the workload starts it at the current revision."""
 
     ordinal: int
     name: str
     uid: str
     force: bool = False
-    """Whether it is `Pod.stuck_terminating`: its record is deleted without waiting for its machine."""
+    """Delete the pod object without waiting for its kubelet; only for `Pod.stuck_terminating`."""
 
 
 class MarkVolume(_Action, frozen=True):
-    """Record on a volume that its member left the cluster (`Volume.removed`), so that nothing starts on it again."""
+    """Mark the volume of a removed member (`Volume.removed`), so that no member starts on it again."""
 
     ordinal: int
     name: str
     node_id: NodeId = ""
-    """The incarnation that left, empty when unknown."""
+    """The incarnation that was removed; empty if unknown."""
 
 
 class RetireVolume(_Action, frozen=True):
-    """Stop the ordinal's pod if there is one, and take its volume away: the next pod starts on an empty one.
+    """Terminate the pod of an ordinal if it exists, and detach its volume: the next pod starts on an empty one.
 
-    Kept aside under another name when `keep`, destroyed when not. `uid` is the pod's, empty when none exists.
+    If `keep`, the volume is retained under another name, otherwise deleted. `uid` is that of the pod, if any.
     """
 
     ordinal: int
     name: str
     uid: str = ""
     node_id: NodeId = ""
-    """The incarnation whose disk it is, empty when unknown; a different one there makes the action refused."""
+    """The incarnation that wrote the volume; empty if unknown. The executor refuses if the volume has another one."""
     keep: bool = True
 
 
 class GrowVolume(_Action, frozen=True):
-    """Ask the storage to make a volume larger; pods go on running on it."""
+    """Request expansion of a volume; its pod keeps running."""
 
     ordinal: int
     name: str
     size: str
-    """As the resource has it: `20Gi`."""
+    """Quantity as in the resource, such as `20Gi`."""
 
 
 class ReplaceWorkload(_Action, frozen=True):
-    """Take the workload away and leave its pods running; `EnsureWorkload` then makes one with new disk settings.
+    """Delete the workload and orphan its pods; `EnsureWorkload` then creates one with new volume claim templates.
 
-    Nothing restarts a pod that ends in between. `replicas` is the precondition.
+    A pod that terminates in between is not restarted. `replicas` is a precondition.
     """
 
     replicas: int
@@ -270,7 +270,7 @@ Action: TypeAlias = (
 
 
 def disruptive(action: Action) -> bool:
-    """Return whether an action takes away, or may take away, a working member for a while."""
+    """Return whether an action makes a healthy member unavailable for a while, or may do so."""
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
             return True
@@ -283,49 +283,49 @@ def disruptive(action: Action) -> bool:
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the published plan: what will be done, why, and what it waits for."""
+    """One entry of the published plan: the action, its reason, and what blocks it."""
 
     name: str
-    """CamelCase, as an Event's reason: `PromoteLearners`."""
+    """CamelCase, as the reason of an Event: `AddLearners`."""
     subject: str = ""
-    """What it is about: `demo-3, demo-4`."""
+    """The object of the step: `demo-3, demo-4`."""
     reason: str
     blocked_by: str = ""
-    """What must happen first; empty when it is being done now."""
+    """Why the step has to wait; empty if it is executed now."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do now, in this order, and all that remains. `settled` when nothing does."""
+    """The actions to execute now, in order, and all remaining steps. `converged` without either."""
 
     actions: tuple[Action, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
     def converged(self) -> bool:
-        """Whether observed and desired agree."""
+        """Whether the observed state equals the desired state."""
         return not self.actions and not self.steps
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that a part of the planner wants, and the actions that would do it, empty while something blocks it."""
+    """A step that one part of the planner proposes, with its actions; without actions while it is blocked."""
 
     step: Step
     actions: tuple[Action, ...] = ()
 
 
 def propose(first: Action, *more: Action, subject: str = "", name: str = "") -> Proposal:
-    """Propose to do something now; the step is called after the first action unless named, and gives its reason."""
+    """Propose actions for now; the step takes its reason from the first action, and its name unless `name` is set."""
     step = Step(name=name or type(first).__name__, subject=subject, reason=first.reason)
     return Proposal(step=step, actions=(first, *more))
 
 
 def postpone(name: str, *, reason: str, blocked_by: str, subject: str = "") -> Proposal:
-    """Announce something that must wait; `name` is that of the action it will be, or says what it serves."""
+    """Propose a step that is blocked; `name` is the name of the future action or of its purpose."""
     return Proposal(step=Step(name=name, subject=subject, reason=reason, blocked_by=blocked_by))
 
 
 def postponed(proposal: Proposal, blocked_by: str) -> Proposal:
-    """Return a proposal that waits for `blocked_by`; one that waits already keeps what it waits for."""
+    """Return a proposal that is blocked by `blocked_by`; one that is already blocked keeps its cause."""
     step = proposal.step
     if not proposal.actions:
         return proposal

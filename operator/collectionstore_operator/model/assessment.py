@@ -1,4 +1,4 @@
-"""One view of a cluster, reconciled from what its nodes say: who leads, who votes, who can be counted on.
+"""One view of a cluster, merged from the reports of its nodes: the leader, the voters, and which of them are in sync.
 
 The leader's report counts, because only the leader knows what the others have stored, but only while nothing
 contradicts it. While `ClusterView.untrusted_reason` is set, no member is removed, replaced or restarted because of it.
@@ -29,14 +29,14 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.resource.desired import Desired
 
 ACTIVE_WITHIN_MS: Final = 2_000
-"""A member that the leader heard within this time lives. Longer than a few heartbeats, since `active` is cleared
-whenever the leader counts its quorum and stays so until the next answer."""
+"""A member counts as active if the leader has heard from it within this time. Longer than a few heartbeats, because the
+leader clears `active` with every quorum check, until the next response."""
 LAG_MAX: Final = 500
-"""Entries that a member may be behind and still count as caught up. Nodes themselves refuse to promote above 1,000."""
+"""Maximum lag, in log entries, of a member that counts as caught up. Nodes refuse to promote a learner above 1,000."""
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
-    """An incarnation in the configuration. `ordinal` is None when its name is unknown or foreign."""
+    """An incarnation in the configuration. `ordinal` is None if its name is unknown or not of this cluster."""
 
     node_id: NodeId
     name: str
@@ -44,82 +44,84 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     voter: bool
     """In either half of the configuration."""
     recently_active: bool
-    """The leader heard from it lately."""
+    """The leader has heard from it recently."""
     in_sync: bool
-    """Heard, and at most LAG_MAX entries behind: counts towards a quorum."""
+    """Recently active, and at most LAG_MAX entries behind: counts towards a quorum."""
     lag: int | None
 
     def ref(self) -> MemberRef:
-        """Return the form in which membership calls name it."""
+        """Return the reference for membership requests."""
         return MemberRef(node_id=self.node_id, name=self.name)
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cluster is, as far as its nodes tell."""
+    """The state of the cluster according to the reports of its nodes."""
 
     leader: NodeStatus | None
     configuration: Configuration
-    """The leader's, or without one the newest that any node reports; empty when nobody answers."""
+    """That of the leader, or without a leader the newest that a node reports; empty if no node responds."""
     members: tuple[MemberView, ...]
     """Every incarnation in the configuration, by ordinal."""
     untrusted_reason: str
-    """Why the leader's word cannot be acted on, empty when it can."""
+    """Why the leader's report must not be acted on; empty if it is trusted."""
     initialized: bool
     """The cluster has, or has had, data."""
     maybe_initialized: bool
-    """It is initialized, or its bootstrap was begun and may have happened: treated as if it had data."""
+    """It is initialized, or a bootstrap was started and may have succeeded: treated as if it had data."""
 
     @property
     def trusted(self) -> bool:
-        """Whether membership may be changed on the strength of this view."""
+        """Whether membership may be changed based on this view."""
         return not self.untrusted_reason
 
     @property
     def in_sync_voters(self) -> frozenset[NodeId]:
-        """Return the voters that can be counted on."""
+        """Return the voters that count towards a quorum."""
         return frozenset(member.node_id for member in self.members if member.voter and member.in_sync)
 
     @property
     def fault_tolerance(self) -> int:
-        """Return how many more voters may fail now; 0 when nobody leads."""
+        """Return how many further voters can fail now; 0 without a leader."""
         return quorum.fault_tolerance(self.configuration, self.in_sync_voters) if self.leader else 0
 
     def member(self, node_id: NodeId) -> MemberView | None:
-        """Return the member of an incarnation, or None when it is not in the configuration."""
+        """Return the member with this node ID, or None if it is not in the configuration."""
         return next((member for member in self.members if member.node_id == node_id), None)
 
     def members_at(self, ordinal: int) -> tuple[MemberView, ...]:
-        """Return the members of an ordinal: usually one, two while a member is being replaced."""
+        """Return the members of an ordinal: usually one, two while an incarnation is being replaced."""
         return tuple(member for member in self.members if member.ordinal == ordinal)
 
     def is_leader(self, node_id: NodeId) -> bool:
-        """Return whether that incarnation leads."""
+        """Return whether that incarnation is the leader."""
         return self.leader is not None and self.leader.node_id == node_id
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a decision is made from: the wish, what was seen, and what that says about the cluster."""
+    """The input of every decision: desired state, observed state, and the view of the cluster derived from them."""
 
     desired: Desired
     observed: Observed
     view: ClusterView
 
     def desired_ordinals(self) -> range:
-        """Return the ordinals that should vote."""
+        """Return the ordinals of the desired voters."""
         return range(self.desired.spec.replicas)
 
     def slots(self) -> tuple[Slot, ...]:
-        """Return every ordinal that is wanted or was seen, ascending."""
+        """Return every desired or observed ordinal, ascending."""
         seen = {slot.ordinal for slot in self.observed.slots}
         return tuple(self.observed.slot(ordinal) for ordinal in sorted(seen | set(self.desired_ordinals())))
 
     def name(self, ordinal: int) -> str:
-        """Return a member's name."""
+        """Return the name of the member with this ordinal."""
         return self.desired.member(ordinal)
 
 
 def fenced_reason(observed: Observed) -> str:
-    """Return why this operator must not act at all, empty when it may: another one, with a higher epoch, has acted."""
+    """Return why this operator is fenced, empty if it is not: another one with a higher epoch has acted."""
+    # Nodes store the highest epoch they have seen and refuse lower ones. The check here stops the actions that no node
+    # can refuse, such as deleting a pod. Nodes of another cluster on a foreign volume do not count.
     for node in observed.nodes():
         if node.epoch > observed.epoch and node.cluster_id == observed.cluster_id:
             return f"another operator has taken over: {node.name} has seen epoch {node.epoch}, ours is {observed.epoch}"
@@ -127,8 +129,9 @@ def fenced_reason(observed: Observed) -> str:
 
 
 def assess(desired: Desired, observed: Observed) -> Assessment:
-    """Reconcile what all nodes say."""
+    """Merge the reports of all nodes into one assessment."""
     nodes = [node for node in observed.nodes() if node.cluster_id == observed.cluster_id]
+    # After a partition a deposed leader may still report itself as leader: the highest term wins.
     leader = max((node for node in nodes if node.role == "Leader"), key=lambda node: node.term, default=None)
     configuration = leader.configuration if leader else _newest(nodes)
     initialized = _initialized(observed, nodes)
@@ -147,38 +150,42 @@ def assess(desired: Desired, observed: Observed) -> Assessment:
 
 
 def change_blocked_by(assessment: Assessment) -> str:
-    """Return why no membership change can begin now; empty when one can."""
+    """Return why no membership change can start now; empty if one can."""
     view = assessment.view
     if view.untrusted_reason:
         return view.untrusted_reason
+    # A second change on top of a joint configuration would need majorities of three sets; nodes refuse it, too.
     if view.configuration.joint:
         return "a joint configuration is active until the leader leaves it"
+    # The change would race with the transfer: the leader that receives it may be deposed before it commits.
     if view.leader is not None and view.leader.transferring_to:
         return "a leadership transfer is in progress"
     return ""
 
 
 def responding_node(slot: Slot, cluster_id: str) -> NodeStatus | None:
-    """Return the node that answers at an ordinal, or None when none does, or one of another cluster."""
+    """Return the node that responds at an ordinal; None if none does or if it belongs to another cluster."""
     node = slot.node
     return node if isinstance(node, NodeStatus) and node.cluster_id == cluster_id else None
 
 
 def replaced_members(assessment: Assessment, ordinal: int) -> tuple[MemberView, ...]:
-    """Return the members of incarnations that another one has followed at their ordinal: their disk is gone."""
+    """Return the members whose ordinal has a new incarnation: their volume is lost."""
     node = responding_node(assessment.observed.slot(ordinal), assessment.observed.cluster_id)
+    # Proof by identity: a node ID is generated once per data directory. A member that merely does not respond may come
+    # back with its volume, so silence proves nothing.
     if node is None:
         return ()
     return tuple(member for member in assessment.view.members_at(ordinal) if member.node_id != node.node_id)
 
 
 def is_serving(pod: Pod | Absent | Unknown) -> bool:
-    """Return whether a pod is known to run and serve, and not to be stopping."""
+    """Return whether a pod is known to be running, ready and not terminating."""
     return isinstance(pod, Pod) and pod.running and pod.ready and not pod.terminating
 
 
 def coarse_lag(lag: int | None) -> int:
-    """Round a lag down to one digit, and to 0 while it does not matter: the exact number changes with every write."""
+    """Round a lag down to one significant digit, and to 0 up to LAG_MAX: the exact number changes with every write."""
     if lag is None or lag <= LAG_MAX:
         return 0
     scale = 1
@@ -188,7 +195,7 @@ def coarse_lag(lag: int | None) -> int:
 
 
 def unhealthy_reason(slot: Slot, name: str, cluster_id: str) -> str:
-    """Return in one clause why a member is not there, empty when its node answers and it is ready."""
+    """Return in one clause why a member is unhealthy; empty if its node responds and its pod is ready."""
     pod = slot.pod
     if isinstance(pod, Unknown):
         return f"the pod {name} cannot be observed: {pod.reason}"
@@ -243,7 +250,7 @@ def _member_views(
 
 
 def _names(desired: Desired, observed: Observed) -> dict[NodeId, str]:
-    """Return what incarnations are called by the places where they were met, for members no record names yet."""
+    """Return member names by node ID from volumes and nodes, for members whose name the leader does not report."""
     names = {}
     for slot in observed.slots:
         if isinstance(slot.volume, Volume) and isinstance(slot.volume.node_id, str):
@@ -259,11 +266,14 @@ def _recently_active(member: Member) -> bool:
 
 
 def _caught_up(member: Member) -> bool:
-    # A new leader knows nobody's progress: match index 0, a lag of the whole log; nobody works before he has answered.
+    # A new leader has no progress of the others yet: match index 0, a lag of the whole log. No member counts as caught
+    # up before its first response.
     return member.lag is not None and member.lag <= LAG_MAX and bool(member.match_index) and not member.snapshot
 
 
 def _initialized(observed: Observed, nodes: Iterable[NodeStatus]) -> bool:
+    # Three independent proofs, because the status that stores `initialized` can be lost, for instance by restoring the
+    # resource without its status. A second bootstrap would silently discard the data.
     removed = any(isinstance(slot.volume, Volume) and slot.volume.removed for slot in observed.slots)
     return observed.initialized or removed or any(node.has_history for node in nodes)
 
@@ -272,6 +282,8 @@ def _untrusted_reason(view: ClusterView, nodes: Iterable[NodeStatus], observed: 
     leader, configuration = view.leader, view.configuration
     if leader is None:
         return "no leader is known"
+    # A higher term means that an election has happened or is in progress: this leader may already be deposed. A newer
+    # configuration elsewhere means that its view of the voters may be outdated.
     for node in nodes:
         if node.term > leader.term:
             return f"{node.name} is in term {node.term}, the leader {leader.name} in term {leader.term}"
@@ -279,6 +291,7 @@ def _untrusted_reason(view: ClusterView, nodes: Iterable[NodeStatus], observed: 
             return f"{node.name} has a newer configuration than the leader {leader.name}"
     if leader.node_id not in configuration.voters and leader.node_id not in configuration.outgoing:
         return f"the leader {leader.name} is not a voter in its own configuration"
+    # A leader in a minority partition believes in itself until its next quorum check.
     if not quorum.has_quorum(configuration, view.in_sync_voters):
         return f"the leader {leader.name} has no quorum of in-sync voters"
     return ""

@@ -1,7 +1,7 @@
-"""What was seen of a cluster in one look: frozen values without behaviour beyond simple lookups.
+"""The observed state of a cluster at one time: frozen values with simple lookups.
 
-`Unknown` is a value: what could not be read is never taken for absent. Times are durations or Unix seconds supplied
-by the observer, so that everything decided from an `Observed` can be decided again from a recording.
+`Unknown` is a value: what could not be read is never treated as absent. Times are durations or Unix seconds supplied by
+the observer, so that every decision can be reproduced from a recorded `Observed`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ NodeId: TypeAlias = str
 
 
 class Unknown(msgspec.Struct, frozen=True, tag=True):
-    """It could not be learnt; nothing follows from this about the thing itself."""
+    """It could not be observed. Nothing can be concluded from this about its existence or state."""
 
     reason: str
 
 
 class Leader(msgspec.Struct, frozen=True):
-    """Whom a node takes for the leader."""
+    """The leader according to a node."""
 
     node_id: NodeId
     name: str = ""
@@ -30,7 +30,7 @@ class Leader(msgspec.Struct, frozen=True):
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Who votes, as applied at `index` of the log. Joint while `outgoing` is not empty."""
+    """The membership configuration at `index` of the log. Joint while `outgoing` is not empty."""
 
     index: int = 0
     voters: tuple[NodeId, ...] = ()
@@ -40,12 +40,12 @@ class Configuration(msgspec.Struct, frozen=True):
     joint: bool = False
 
     def members(self) -> frozenset[NodeId]:
-        """Return every node that receives the log."""
+        """Return every node that replicates the log."""
         return frozenset(self.voters) | frozenset(self.outgoing) | frozenset(self.learners)
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A member as the answering node sees it; the fields after `role` are None on every node but the leader.
+    """A member according to the reporting node; the fields after `role` are None unless that node is the leader.
 
     `lag` in log entries behind the commit index; `silent_ms` since the leader last heard from it.
     """
@@ -74,7 +74,7 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What `GET /status` of a node says. Fields that this operator does not know are ignored: nodes may be newer."""
+    """The response of `GET /status` of a node. Unknown fields are ignored: nodes may be newer than the operator."""
 
     cluster_id: str
     node_id: NodeId
@@ -102,110 +102,110 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     metrics_address: str = ""
     certificate_not_before: float = 0.0
     certificate_not_after: float = 0.0
-    """Of the certificate it showed when it was asked, in Unix seconds; 0 without TLS."""
+    """Expiry of the certificate that it presented, in Unix seconds; 0 without TLS."""
 
     @property
     def has_history(self) -> bool:
-        """Whether this disk has ever been part of a cluster: it holds log, or has taken part in an election."""
+        """Whether this data directory was ever part of a cluster: it has log entries or a term."""
         return self.state != "Uninitialized" or self.last_index > 0 or self.term > 0
 
 
 class Failure(enum.Enum):
-    """Why a pod or process does not work, as far as the runtime can tell; decides what could cure it."""
+    """Why a pod or process fails, according to the runtime; determines what can remedy it."""
 
     NONE = "None"
-    """Nothing known to be wrong: starting, working, or silent without a cause."""
+    """No known failure: starting, running, or unresponsive for an unknown reason."""
     DISK = "Disk"
     """The node refused its data directory or its disk failed (exit codes 65 and 74)."""
     MACHINE = "Machine"
-    """The machine under it is gone, or no longer heard of."""
+    """Its Kubernetes node is deleted or unreachable."""
     SCHEDULING = "Scheduling"
-    """No machine can take it, or its volume cannot be bound."""
+    """The pod cannot be scheduled, or its volume cannot be bound."""
     IMAGE = "Image"
-    """The image or executable cannot be had or started; a new disk would not help."""
+    """The image cannot be pulled, or the executable not started; a new volume would not help."""
     CONFIGURATION = "Configuration"
-    """It refuses its settings (exit code 64), or its port is taken (69); a new disk would not help."""
+    """It rejects its settings (exit code 64), or its port is in use (69); a new volume would not help."""
     CRASH = "Crash"
-    """It keeps ending for another reason."""
+    """It keeps terminating for another reason."""
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A pod, or locally a process, that exists. `unready_s` is 0 while it is ready."""
+    """An existing pod, or with csctl local a process. `unready_s` is 0 while it is ready."""
 
     uid: str
-    """Changes whenever the pod is made again (Kubernetes) or the process is started again (local)."""
+    """Changes whenever the pod is recreated (Kubernetes) or the process is restarted (local)."""
     running: bool
-    """A process is known to run in it; False for pending, waiting to restart, or on a machine that is gone."""
+    """Its container is known to be running; False if pending, in back-off, or on a lost Kubernetes node."""
     ready: bool
-    """It answered a linearizable read lately."""
+    """Its readiness probe, a linearizable read, succeeds."""
     terminating: bool = False
     stuck_terminating: bool = False
-    """It was told to stop on a machine that is lost, and its disk is on its way out: nobody will say that it has."""
+    """It is terminating on a lost Kubernetes node and its volume is being deleted: no kubelet confirms its end."""
     revision: str = ""
-    """The revision of the settings it was started with (`environment.revision`)."""
+    """The revision of the settings it was started with (`node_environment.revision`)."""
     restarts: int = 0
     unready_s: float = 0.0
     failure: Failure = Failure.NONE
     detail: str = ""
-    """The failure in words, for people: `ImagePullBackOff: no such tag`."""
+    """Human-readable cause of the failure: `ImagePullBackOff: no such tag`."""
     replace_requested: bool = False
-    """A user asked for this member to be replaced without waiting."""
+    """A user requested immediate replacement of this member."""
     restart_reason: str = ""
-    """Why it must restart although its revision is current, such as a certificate it cannot reload; empty if not."""
+    """Why it must restart at the same revision, such as a certificate it cannot reload; empty if it need not."""
     peer_address: str = ""
-    """`host:port` at which other members reach it, as the runtime assigned it."""
+    """`host:port` for other members, assigned by the runtime."""
     http_address: str = ""
-    """Base URL at which clients reach it, as the runtime assigned it."""
+    """Base URL for clients, assigned by the runtime."""
 
 
 class Absent(msgspec.Struct, frozen=True, tag=True):
-    """It certainly does not exist."""
+    """It is proved not to exist."""
 
 
 ABSENT = Absent()
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A disk that exists. Its content is known only as far as it is recorded outside it, or can be looked at."""
+    """An existing volume: a PersistentVolumeClaim, or with csctl local a data directory."""
 
     name: str
     node_id: NodeId | Absent | Unknown = Unknown("not recorded")
-    """The incarnation that wrote it; `Absent` when it is proved to be empty."""
+    """The incarnation that wrote it; `Absent` if it is proved to be empty."""
     removed: bool = False
-    """Marked: it held a member that was taken out of the cluster; nothing may start on it again."""
+    """Marked: its member was removed from the cluster, and no member may start on it again."""
     size_bytes: int | None = None
-    """What was asked of the storage; None where the runtime has no sizes."""
+    """Requested size; None if the runtime has no sizes."""
     capacity_bytes: int = 0
-    """What the storage has given; 0 while it has not given any."""
+    """Actual capacity; 0 while the claim is not bound."""
     not_expandable_reason: str = ""
-    """Why it cannot be made larger; empty when it can."""
+    """Why it cannot be expanded; empty if it can."""
     resize_status: str = ""
-    """What the storage says of a growth that is under way."""
+    """Status of an expansion that is in progress, such as `FileSystemResizePending`."""
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """One ordinal of the workload: its pod, the node that answers in it, and its disk."""
+    """One ordinal of the workload: its pod, the node that responds in it, and its volume."""
 
     ordinal: int
     pod: Pod | Absent | Unknown = ABSENT
-    node: NodeStatus | Unknown = Unknown("not asked")
+    node: NodeStatus | Unknown = Unknown("not queried")
     volume: Volume | Absent | Unknown = ABSENT
     pending_reason: str = ""
-    """Why it has no pod, or its pod no disk, in the words of whoever refuses it; empty when nobody does."""
+    """Why its pod is not created or its volume not bound, such as an exceeded quota; empty if there is no cause."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What keeps the pods of ordinals `[0, replicas)` running: a StatefulSet, or the local supervisor's list."""
+    """The controller of the pods of ordinals `[0, replicas)`: a StatefulSet, or the local supervisor."""
 
     replicas: int
     revision: str
-    """The revision that pods started from now on will have."""
+    """The revision of pods that it creates from now on."""
     volume_bytes: int | None = None
-    """Size of the disks that pods started from now on will get; None where the runtime has no sizes."""
+    """Size of the volumes that it creates from now on; None if the runtime has no sizes."""
 
 
 class AppliedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An object that exists for the cluster; `digest` is of the manifest it was applied from, empty if not ours."""
+    """An existing object; `digest` is that of the manifest it was applied from, empty if it is not managed."""
 
     kind: str
     name: str
@@ -213,16 +213,16 @@ class AppliedObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CertificateKind(enum.Enum):
-    """What a certificate is for."""
+    """The purpose of a certificate."""
 
     AUTHORITY = "Authority"
-    """Signs all others of its cluster; its key is kept apart from theirs."""
+    """The CA, which signs all others of its cluster; its key is stored separately."""
     MEMBER = "Member"
     OPERATOR = "Operator"
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate in use. Times in Unix seconds, names as `certificates.Subject` orders them."""
+    """A certificate in use. Times in Unix seconds, names in the order of `certificates.Subject`."""
 
     kind: CertificateKind
     name: str
@@ -231,15 +231,15 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     """Subject alternative names as `URI:...`, `DNS:...`, `IP:...`, sorted."""
     authority: str = ""
-    """Fingerprint of the authority that signed it, or of itself for an authority."""
+    """Fingerprint of the CA that signed it; of itself for a CA."""
 
 
 class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A node's request for a certificate that nobody has answered. Who asks is what the API server says of it."""
+    """A pending CertificateSigningRequest of a node. The API server vouches for the identity of the requester."""
 
     name: str
     member: str
-    """Name of the pod that asks; empty when no pod did."""
+    """Name of the requesting pod; empty if the requester is not a pod."""
     pod_uid: str
 
 
@@ -252,18 +252,18 @@ class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything seen in one look, and what earlier looks recorded."""
+    """Everything observed in one round, and the durable records of earlier rounds."""
 
     now: float
-    """Unix seconds of the look."""
+    """Time of the observation, in Unix seconds."""
     cluster_id: str = ""
-    """Recorded once by `EstablishIdentity`, before anything starts; empty before."""
+    """Recorded by `EstablishIdentity` before any pod starts; empty until then."""
     initialized: bool = False
-    """Latched: the cluster has had data. Never cleared."""
+    """The cluster has had data. Never reset."""
     initialized_recorded: bool = False
     """Whether `initialized` is recorded durably; until then only the answers of nodes say so."""
     bootstrap_node: NodeId = ""
-    """The incarnation that `Bootstrap` was decided for, recorded BEFORE it was called."""
+    """The incarnation chosen by `Bootstrap`, recorded BEFORE the call."""
     finalizer: bool | None = None
     """Whether the resource has our finalizer; None where resources have none (local)."""
     published: PublishedIdentity = PublishedIdentity()
@@ -272,30 +272,30 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     stamps_volumes: bool = False
     """Whether `Volume.node_id` is a stamp to be kept up to date; False where it is read from the disk (local)."""
     epoch: int = 0
-    """The fencing epoch this operator holds; nodes refuse membership changes with a lower one."""
+    """The fencing epoch of this operator; nodes refuse membership changes with a lower one."""
     workload: Workload | Absent | Unknown = ABSENT
     idle: tuple[int, ...] = ()
     """Ordinals that the workload includes and that nothing will start; always empty where a controller does."""
     slots: tuple[Slot, ...] = ()
-    """Every ordinal of which a pod or volume exists or is wanted by the workload, ascending."""
+    """Every ordinal with a pod or a volume, or below the replicas of the workload, ascending."""
     objects: tuple[AppliedObject, ...] | None = None
-    """None where the runtime has no such objects (local)."""
+    """None if the runtime has no such objects (csctl local)."""
     namespace_terminating: bool = False
-    """The namespace is being deleted: nothing can be made in it any more."""
+    """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
     authority_published: bool | None = None
     """Whether pods can mount the current authority as their trust anchor; None where they read it elsewhere (local)."""
     requests: tuple[SigningRequest, ...] | None = None
-    """What nodes ask to be signed; None where the runtime makes their keys and certificates itself."""
+    """Pending requests of nodes; None if the runtime generates the keys of nodes itself."""
 
     def slot(self, ordinal: int) -> Slot:
-        """Return what is known of an ordinal; one that was not seen has neither pod nor volume."""
+        """Return the slot of an ordinal; one that was not observed has neither pod nor volume."""
         for slot in self.slots:
             if slot.ordinal == ordinal:
                 return slot
         return Slot(ordinal=ordinal)
 
     def nodes(self) -> tuple[NodeStatus, ...]:
-        """Return the nodes that answered, by ordinal."""
+        """Return the nodes that responded, by ordinal."""
         return tuple(slot.node for slot in self.slots if isinstance(slot.node, NodeStatus))

@@ -1,1 +1,1 @@
-"""The decisions: (desired, observed) -> Plan. Pure."""
+"""The planner: (desired, observed) -> Plan. Pure."""

@@ -1,8 +1,8 @@
-"""Which certificates a cluster needs, and which to make or renew now. Pure: keys are made elsewhere (`issuing`).
+"""The certificates of a cluster, and which of them to issue or renew now. Pure: `reconcile.pki` generates keys.
 
-Roles: an authority of 10 years per cluster, whose key stays with the operator; a leaf of 90 days per member, for
-server and client use among members; one for the operator itself. Every one is renewed at two thirds of its life. An
-authority is renewed with the same key, so that leaves and trust stay valid while the new one spreads.
+A cluster has a CA certificate of 10 years, whose key stays with the operator; a leaf of 90 days per member, for server
+and client authentication between members; and a leaf for the operator. Each is renewed after two thirds of its
+lifetime. The CA is renewed with the same key, so that existing leaves and trust bundles stay valid during the rollout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAF_LIFETIME_S: Final = 90 * DAY_S
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate that should exist; `names` are subject alternative names, sorted."""
+    """A required certificate; `names` are subject alternative names, sorted."""
 
     kind: CertificateKind
     name: str
@@ -41,28 +41,28 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lifetime_s(self) -> int:
-        """Return how long it is valid."""
+        """Return its lifetime in seconds."""
         return AUTHORITY_LIFETIME_S if self.kind is CertificateKind.AUTHORITY else LEAF_LIFETIME_S
 
 
 def identity(cluster_id: str, name: str) -> str:
-    """Return the URI that names a member in its certificate; the only name that members check."""
+    """Return the URI SAN that identifies a member; the only name that members verify."""
     return f"collectionstore://{cluster_id}/{name}"
 
 
 def authority(desired: Desired) -> Subject:
-    """Return the subject of the cluster's authority."""
+    """Return the subject of the CA of a cluster."""
     return Subject(kind=CertificateKind.AUTHORITY, name=desired.name)
 
 
 def operator(cluster_id: str) -> Subject:
-    """Return the subject with which the operator shows itself to members."""
+    """Return the subject of the operator's client certificate."""
     uri = f"URI:{identity(cluster_id, labels.ADMINISTRATOR)}"
     return Subject(kind=CertificateKind.OPERATOR, name=labels.ADMINISTRATOR, names=(uri,))
 
 
 def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
-    """Return the subject of a member: its identity, and every name under which clients reach it."""
+    """Return the subject of a member: its identity, and every DNS name that clients use."""
     name = desired.member(ordinal)
     peers = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
     clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
@@ -72,7 +72,7 @@ def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
 
 
 def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
-    """Return every certificate to be made with its key, the authority first, because it signs the others."""
+    """Return every certificate that the operator issues with its key, the CA first, because it signs the others."""
     members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
     return (authority(desired), operator(cluster_id), *members)
 
@@ -115,7 +115,7 @@ def _ordinals(assessment: Assessment) -> range:
 
 
 def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> tuple[IssueCertificate, ...]:
-    """Return what to issue now, in order. Empty where the runtime issues none, or the cluster has no id yet."""
+    """Return the certificates to issue now, in order. Empty if the runtime issues none or the cluster has no ID yet."""
     if observed.certificates is None or not observed.cluster_id:
         return ()
     actions = []
@@ -137,10 +137,10 @@ def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> t
 
 
 def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> tuple[SignRequest | DenyRequest, ...]:
-    """Return which requests of nodes to sign and which to refuse; those that cannot be judged yet stay open.
+    """Return the requests of nodes to sign and to deny; those that cannot be decided yet stay pending.
 
-    Signed is only what a pod asks for that is there now, under its own name. A request outlives its pod, so that
-    another uid means it was made by a pod before; one that cannot be seen may be seen in the next look.
+    Only a request of an existing pod, for its own name, is signed. A request outlives its pod: another UID means that
+    it was created by an earlier pod. A pod that cannot be observed may be observed in the next round.
     """
     if not observed.requests or not observed.cluster_id or not _authority_key(observed.certificates or ()):
         return ()

@@ -22,10 +22,10 @@ def max_unavailable(assessment: Assessment) -> int | None:
         exists = any(one.kind == "PodDisruptionBudget" for one in assessment.observed.objects or ())
         return None if exists else 0
     tolerance = min(quorum.full_tolerance(len(half)) for half in quorum.halves(view.configuration))
-    return max(0, min(1, tolerance - sum(_lost_unseen(assessment, member) for member in view.members)))
+    return max(0, min(1, tolerance - sum(_lost_but_ready(assessment, member) for member in view.members)))
 
 
-def _lost_unseen(assessment: Assessment, member: MemberView) -> bool:
+def _lost_but_ready(assessment: Assessment, member: MemberView) -> bool:
     """Whether a voter cannot be counted on, and no pod that is not ready shows it."""
     if not member.voter or member.in_sync:
         return False

@@ -1,4 +1,4 @@
-"""Who should lead when the leader is about to leave or restart. Pure."""
+"""Leadership transfer before the leader is removed or restarted. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collectionstore_operator.model.assessment import Assessment, MemberView, ch
 
 
 def transfer_leadership(assessment: Assessment, candidates: Iterable[MemberView], *, reason: str) -> Proposal:
-    """Propose that the leader hands over to the best of `candidates`, or say that none of them is ready."""
+    """Propose a leadership transfer to the best of `candidates`; blocked if none is eligible."""
     leader = assessment.view.leader
     to = successor(assessment, candidates)
     if leader is None or to is None:
@@ -21,8 +21,10 @@ def transfer_leadership(assessment: Assessment, candidates: Iterable[MemberView]
 
 
 def successor(assessment: Assessment, candidates: Iterable[MemberView]) -> MemberView | None:
-    """Return the best next leader among `candidates`: a working voter whose pod serves, with the least lag."""
-    fit = [
+    """Return the best successor among `candidates`: an in-sync voter whose pod is ready, with the smallest lag."""
+    # Only voters of the incoming configuration: a leader that is outgoing would have to step down again. A ready pod is
+    # required: leadership on a member that is unready or terminating would soon move again.
+    eligible = [
         member
         for member in candidates
         if member.in_sync
@@ -31,7 +33,7 @@ def successor(assessment: Assessment, candidates: Iterable[MemberView]) -> Membe
         and member.ordinal is not None
         and is_serving(assessment.observed.slot(member.ordinal).pod)
     ]
-    return min(fit, key=lambda member: (member.lag or 0, member.ordinal or 0), default=None)
+    return min(eligible, key=lambda member: (member.lag or 0, member.ordinal or 0), default=None)
 
 
 def await_leader(assessment: Assessment) -> Iterator[Proposal]:

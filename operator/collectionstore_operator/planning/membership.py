@@ -1,12 +1,12 @@
-"""Who votes: bootstrap, growth, shrinking, and the swap of a lost incarnation for a new one. Pure.
+"""Membership changes: bootstrap, scaling, and replacement of a lost incarnation by a new one. Pure.
 
-Every change of voters is ONE joint change, so that no even or smaller set is ever in force on the way. This module
-proposes; `plan` lets at most one proposal touch the membership in a round.
+Every change of voters is ONE joint change, so that no intermediate configuration with an even or smaller number of
+voters is ever active. This module proposes; `plan` admits at most one membership change per round.
 
-Rules that hold for every proposal:
+Invariants of every proposal:
 - the leader's report must be trusted (`ClusterView.untrusted_reason` is empty), and no other change may be in progress;
-- both halves of the joint configuration on the way have a quorum of voters that work now;
-- an incarnation that left never returns, and no node with history joins that is not a member.
+- both halves of the joint configuration have a quorum of voters that are in sync now;
+- a removed incarnation never returns: a node that is not a member joins only if its volume is empty.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from collectionstore_operator.planning.leadership import transfer_leadership
 
 
 def bootstrap(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Make member 0 the first voter: once in the life of a cluster, and only when no disk can hold data of it."""
+    """Make member 0 the first voter: once in the lifetime of a cluster, and only if no volume can hold its data."""
     observed = assessment.observed
     if assessment.view.initialized or not observed.cluster_id:
         return ()
@@ -56,13 +56,14 @@ def bootstrap(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _possible_history(assessment: Assessment) -> str:
-    """Return what must be seen before it is certain that no disk holds data of this cluster; empty when it is."""
+    """Return why a volume may hold data of this cluster; empty if all are proved to be empty."""
     cluster_id = assessment.observed.cluster_id
     for slot in assessment.slots():
         name = assessment.name(slot.ordinal)
         if isinstance(slot.node, NodeStatus):
             if slot.node.cluster_id != cluster_id:
                 return unhealthy_reason(slot, name, cluster_id) or f"{name} belongs to another cluster"
+        # No response proves nothing: the volume must be absent, or its node must have reported it as empty.
         elif not _surely_empty(slot):
             return unhealthy_reason(slot, name, cluster_id) or f"the volume of {name} may hold data"
     return ""
@@ -74,7 +75,9 @@ def _surely_empty(slot: Slot) -> bool:
 
 
 def _lost_attempt(assessment: Assessment, node: NodeStatus | None) -> str:
-    """Return why a bootstrap that was begun may not be begun again on another disk; empty when it may."""
+    """Return why a bootstrap that was started must not be repeated on another volume; empty if it may."""
+    # `bootstrap_node` is stored BEFORE the call, so a crash in between leaves the outcome unknown. The same node may be
+    # asked again, since the call is idempotent; on another volume it would create a second, empty history.
     begun = assessment.observed.bootstrap_node
     if not begun or node is None or node.node_id == begun:
         return ""
@@ -85,21 +88,21 @@ def _lost_attempt(assessment: Assessment, node: NodeStatus | None) -> str:
 
 
 def repair(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Swap incarnations whose disk is gone for those that followed them, in one joint change."""
+    """Replace incarnations whose volume is lost by their successors, in one joint change."""
     if not assessment.view.initialized:
         return ()
     return _held(assessment, (*_swap(assessment), *_drop_learners(assessment)))
 
 
 def scale(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Bring in the wanted members that do not take part yet, and take out the voters that are not wanted."""
+    """Add the desired members that are not in the configuration, and remove the voters that are surplus."""
     if not assessment.view.initialized:
         return ()
     return _held(assessment, (*_add_learners(assessment), *_promote(assessment), *_remove(assessment)))
 
 
 def _held(assessment: Assessment, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
-    """Hold proposals back while no change can begin; without a leader to trust, that is all there is to say."""
+    """Block proposals while no membership change can start; an untrusted leader overrides every other cause."""
     blocker = change_blocked_by(assessment)
     if assessment.view.untrusted_reason:
         return tuple(Proposal(step=msgspec.structs.replace(one.step, blocked_by=blocker)) for one in proposals)
@@ -107,7 +110,7 @@ def _held(assessment: Assessment, proposals: Sequence[Proposal]) -> tuple[Propos
 
 
 def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose one joint change for all lost voters whose successors have caught up, and announce the others."""
+    """Propose one joint change for all lost voters whose successors have caught up; the others are blocked."""
     waiting: list[Proposal] = []
     add: list[MemberRef] = []
     remove: list[MemberRef] = []
@@ -118,6 +121,7 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
         name = assessment.name(ordinal)
         reason = f"the volume of {name} was lost: its new incarnation replaces the old one"
         new = _current_member(assessment, ordinal)
+        # While the leader hears from the old incarnation, its volume exists, and replacing it would not be a repair.
         both_active = any(member.recently_active for member in lost)
         blocker = f"two incarnations of {name} are active" if both_active else _unfit(new, name)
         if blocker:
@@ -133,7 +137,7 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose to take out learners that are no longer wanted, or whose disk is gone."""
+    """Propose to remove learners that are surplus, or whose volume is lost."""
     surplus, gone = [], []
     for member in assessment.view.members:
         if member.voter or member.ordinal is None:
@@ -155,7 +159,7 @@ def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose one call for all nodes that can join now, and announce those that cannot yet."""
+    """Propose one request for all nodes that can join now; the others are blocked."""
     joining: list[MemberRef] = []
     waiting: list[Proposal] = []
     reason = "new members replicate the log as learners until they have caught up"
@@ -182,6 +186,8 @@ def _add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _cannot_join(slot: Slot, node: NodeStatus, members: Sequence[MemberView], name: str) -> str:
+    # A removed member keeps its log, term and vote, which the cluster no longer accounts for. It must not count again;
+    # a new incarnation on an empty volume starts with none of them.
     if node.has_history or (isinstance(slot.volume, Volume) and slot.volume.removed):
         return f"the volume of {name} belonged to a removed member: {name} needs an empty one"
     if any(member.recently_active for member in members):
@@ -192,12 +198,14 @@ def _cannot_join(slot: Slot, node: NodeStatus, members: Sequence[MemberView], na
 
 
 def _promote(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose one joint change that gives all new members their votes, once every one has caught up."""
+    """Propose one joint change that promotes all new members, once every one has caught up."""
     new = [
         o for o in assessment.desired_ordinals() if not any(member.voter for member in assessment.view.members_at(o))
     ]
     if not new:
         return ()
+    # All or none: promoting one learner at a time would pass through even sizes, which tolerate no more failures but
+    # need a larger majority.
     reason = (
         f"all learners are promoted together, so that the cluster has {assessment.desired.spec.replicas} voters at once"
     )
@@ -213,7 +221,7 @@ def _promote(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose one joint change that takes out all voters above the wanted number; a leader among them goes first."""
+    """Propose one joint change that removes all surplus voters; a leader among them transfers leadership first."""
     view = assessment.view
     voters = [member for member in view.members if _votes(assessment, member)]
     leaving = [
@@ -224,12 +232,14 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     staying = [member for member in voters if member not in leaving]
     if not leaving:
         return ()
-    wanted = assessment.desired.spec.replicas
-    reason = f"spec.replicas is {wanted}; all surplus voters are removed together"
-    blocker = _unsafe_to_shrink(staying, wanted)
+    replicas = assessment.desired.spec.replicas
+    reason = f"spec.replicas is {replicas}; all surplus voters are removed together"
+    blocker = _unsafe_to_shrink(staying, replicas)
     if blocker:
         names = ", ".join(member.name for member in leaving)
         return (postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=names),)
+    # Leader last: a leader that removes itself steps down after the commit, and clients wait for an election timeout. A
+    # transfer before the change avoids that.
     if view.leader is not None and any(view.is_leader(member.node_id) for member in leaving):
         names = ", ".join(member.name for member in leaving)
         then = postpone(
@@ -242,13 +252,14 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     return (_change(assessment, add=(), remove=[member.ref() for member in leaving], reason=reason),)
 
 
-def _unsafe_to_shrink(staying: Sequence[MemberView], wanted: int) -> str:
-    """Return why the voters that stay cannot carry the cluster; empty when they can, and could lose one more.
+def _unsafe_to_shrink(staying: Sequence[MemberView], replicas: int) -> str:
+    """Return why the remaining voters cannot form the cluster; empty if they can and tolerate one more failure.
 
-    One voter more than a majority must work wherever the wanted number allows to lose any: to shrink onto a member
-    that is down would trade a tolerance that exists for one that does not.
+    One voter more than a majority must be in sync, unless the desired size tolerates no failure at all: scaling down
+    onto a failed member would replace an existing fault tolerance by a nominal one.
     """
-    needed = quorum.majority(len(staying)) + min(1, quorum.full_tolerance(wanted))
+    # At desired sizes 1 and 2 full_tolerance is 0: no spare voter can be required.
+    needed = quorum.majority(len(staying)) + min(1, quorum.full_tolerance(replicas))
     in_sync = [member for member in staying if member.in_sync]
     if len(in_sync) >= needed:
         return ""
@@ -258,15 +269,16 @@ def _unsafe_to_shrink(staying: Sequence[MemberView], wanted: int) -> str:
 
 
 def _change(assessment: Assessment, *, add: Sequence[MemberRef], remove: Sequence[MemberRef], reason: str) -> Proposal:
-    """Propose one joint change, or say why the quorum on the way would not be safe."""
+    """Propose one joint change; blocked if the joint configuration would have no quorum."""
     view = assessment.view
+    # A learner that is promoted counts: it votes in the incoming half as soon as the joint configuration is appended.
     added = {member.node_id for member in add}
     in_sync = view.in_sync_voters | {
         member.node_id for member in view.members if member.node_id in added and member.in_sync
     }
-    way = quorum.joint(view.configuration, added, {member.node_id for member in remove})
+    joint = quorum.joint(view.configuration, added, {member.node_id for member in remove})
     subject = _subject((*add, *remove))
-    if not quorum.has_quorum(way, in_sync):
+    if not quorum.has_quorum(joint, in_sync):
         blocked_by = "the joint configuration would have no quorum of in-sync voters"
         return postpone("ChangeVoters", reason=reason, blocked_by=blocked_by, subject=subject)
     action = ChangeVoters(add=tuple(add), remove=tuple(remove), expected_index=view.configuration.index, reason=reason)
@@ -274,7 +286,7 @@ def _change(assessment: Assessment, *, add: Sequence[MemberRef], remove: Sequenc
 
 
 def _current_member(assessment: Assessment, ordinal: int) -> MemberView | None:
-    """Return the member of the incarnation that answers at an ordinal; without an answer, of the only one there is."""
+    """Return the member that responds at an ordinal; without a response, the only member of that ordinal."""
     node = responding_node(assessment.observed.slot(ordinal), assessment.observed.cluster_id)
     if node is not None:
         return assessment.view.member(node.node_id)
@@ -283,7 +295,7 @@ def _current_member(assessment: Assessment, ordinal: int) -> MemberView | None:
 
 
 def _unfit(member: MemberView | None, name: str) -> str:
-    """Return why a member cannot be given a vote yet; empty when it can."""
+    """Return why a member cannot be promoted yet; empty if it can."""
     if member is None:
         return f"{name} must join first"
     if not member.recently_active:

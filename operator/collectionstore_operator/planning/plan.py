@@ -1,8 +1,8 @@
 """What to do now, and what remains: Assessment -> Plan. Pure.
 
-Order of the parts is order of urgency: what everything else needs, then repair, then growth and shrinking, then the
-rollout of new settings. Each part proposes on its own grounds; here it is decided how much of it happens in one round:
-at most one action that disturbs, or that touches the membership, since its outcome must be seen before the next.
+The parts run in order of urgency: prerequisites, repair, scaling, rollout of a new revision. Each part proposes
+independently; this module limits one round to at most one action that is disruptive or changes the membership, because
+its result must be observed before the next.
 
 Two kinds of proposals differ in what can hold them back:
 - upkeep: the finalizer, records of what was seen, processes that the workload includes. Only a namespace that is being
@@ -100,12 +100,12 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
     yield from volume_expansion.grow(assessment)
-    yield from rollout.restart_working(assessment)
+    yield from rollout.restart_healthy(assessment)
     yield from volume_expansion.renew_template(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:
-    """Let at most one proposal disturb or touch the membership; those after it wait for its outcome."""
+    """Admit at most one proposal that is disruptive or changes the membership, and block those after it."""
     actions: list[Action] = []
     steps: list[Step] = []
     first = ""

@@ -1,7 +1,8 @@
-"""Which disks may be used: stale ones are taken away, those of failed members replaced, those left behind marked. Pure.
+"""Volume lifecycle: retire stale volumes, replace those of failed members, mark those of removed members. Pure.
 
-A disk is data. One is taken away only from an ordinal whose pod was seen, only while the cluster works without it, and
-one at a time; it is kept aside unless the resource says otherwise. Nothing is started on a marked disk again.
+A volume is data. It is retired only if the pod of its ordinal was observed, only while the cluster has a quorum
+without it, and one at a time; it is retained unless spec.storage.retention is Delete. No member starts on a marked
+volume again.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, 
 from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 5.0
-"""A node outside the configuration may just have been added: its disk is judged only after this time unready."""
+"""A node outside the configuration may just have been added: its volume is retired only after this time unready."""
 
-_NO_CURE: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION})
-"""Failures that a new disk cannot cure."""
-_CURED: Final = frozenset({Failure.DISK, Failure.MACHINE, Failure.SCHEDULING})
-"""Failures that a new disk, or the move to another machine that comes with it, can cure whatever else is wrong."""
+_NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION})
+"""Failures that a new volume cannot remedy."""
+_REMEDIED: Final = frozenset({Failure.DISK, Failure.MACHINE, Failure.SCHEDULING})
+"""Failures that a new volume, or the Kubernetes node that its pod moves to, can remedy."""
 
 
 def clear_stale(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Take away disks on which a node was started that left the cluster: it must join as a new incarnation."""
+    """Retire volumes on which a removed member was started: it must join as a new incarnation."""
     if not assessment.view.maybe_initialized:
         return ()
     proposals = []
@@ -55,7 +56,7 @@ def clear_stale(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _stale(assessment: Assessment, slot: Slot) -> bool:
-    """Whether a started disk is known to be of no member, yet not empty."""
+    """Return whether a volume in use is proved to belong to no member and not to be empty."""
     volume, node = slot.volume, responding_node(slot, assessment.observed.cluster_id)
     if not isinstance(volume, Volume):
         return False
@@ -65,7 +66,7 @@ def _stale(assessment: Assessment, slot: Slot) -> bool:
 
 
 def clear_for_start(assessment: Assessment, slot: Slot) -> Proposal | None:
-    """Return what must be done before a pod may be started at an ordinal; None when nothing must."""
+    """Return the step that is required before a pod may start at an ordinal; None if there is none."""
     name = assessment.name(slot.ordinal)
     if isinstance(slot.volume, Unknown):
         blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
@@ -78,15 +79,17 @@ def clear_for_start(assessment: Assessment, slot: Slot) -> Proposal | None:
 
 
 def replace_failed(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Give ordinals that do not come back an empty disk; the new incarnation on it is then swapped in.
+    """Replace failed members: retire the volume, so that a new incarnation starts on an empty one.
 
-    A disk of no member can go as soon as it is due. One of a voter only while the quorum does not need it, and while no
-    other is being replaced.
+    A volume of no member is retired as soon as it is due. That of a voter only if the quorum does not need it, and
+    while no other voter is being replaced.
     """
     view = assessment.view
     if not view.maybe_initialized or not view.trusted:
         return ()
     proposals: list[Proposal] = []
+    # One voter at a time: until its successor votes, the cluster has one voter less. A second replacement could retire
+    # the majority that stores an acknowledged entry.
     busy = _being_replaced(assessment)
     failed = (
         slot for slot in map(assessment.observed.slot, assessment.desired_ordinals()) if _failed(assessment, slot)
@@ -109,7 +112,7 @@ def _being_replaced(assessment: Assessment) -> str:
 
 
 def _failed(assessment: Assessment, slot: Slot) -> bool:
-    """Whether an ordinal does not do its part: a member that is not heard, a pod that fails, or one named by a user."""
+    """Return whether an ordinal has failed: an inactive member, a failing pod, or one that a user asked to replace."""
     pod, members = slot.pod, assessment.view.members_at(slot.ordinal)
     if isinstance(pod, Pod) and pod.replace_requested:
         return True
@@ -117,16 +120,17 @@ def _failed(assessment: Assessment, slot: Slot) -> bool:
         return False
     node = responding_node(slot, assessment.observed.cluster_id)
     if node is not None:
-        # It answers us and not the leader; one that has not joined yet is nobody's failure.
+        # It responds to the operator and not to the leader. Outside the configuration that is no failure: it has yet to
+        # join.
         return assessment.view.member(node.node_id) is not None
     starting = isinstance(pod, Pod) and pod.failure is Failure.NONE and not members
     return isinstance(slot.volume, Volume) and not starting
 
 
 def _owner(assessment: Assessment, slot: Slot) -> MemberView | None:
-    """Return the member whose disk lies at an ordinal, None for a disk of no member.
+    """Return the member that owns the volume of an ordinal; None for a volume of no member.
 
-    A disk of unknown content counts as that of the voter of this ordinal, if there is one: the worse case.
+    A volume of unknown content counts as that of the voter of this ordinal, if there is one: the worst case.
     """
     node_id = _recorded(assessment, slot)
     if node_id:
@@ -138,30 +142,32 @@ def _owner(assessment: Assessment, slot: Slot) -> MemberView | None:
 
 
 def _not_due(assessment: Assessment, slot: Slot) -> str:
-    """Return why the disk of a failed ordinal is not to be replaced now; empty when it is due."""
+    """Return why the volume of a failed ordinal must not be replaced now; empty if it is due."""
     pod, policy, name = slot.pod, assessment.desired.spec.failed_member, assessment.name(slot.ordinal)
-    illness = (
+    reason = (
         unhealthy_reason(slot, name, assessment.observed.cluster_id) or f"the leader has not heard from {name} recently"
     )
     if not isinstance(pod, Pod):
-        return illness
+        return reason
     if pod.replace_requested:
         return ""
     if pod.ready:
-        return f"{illness}, but its pod is ready"
-    if pod.failure in _NO_CURE:
-        return f"{illness}; a new volume would not help"
+        return f"{reason}, but its pod is ready"
+    if pod.failure in _NOT_REMEDIED:
+        return f"{reason}; a new volume would not help"
     if policy.replacement == "Manual":
-        return f"{illness}; spec.failedMember.replacement is Manual"
+        return f"{reason}; spec.failedMember.replacement is Manual"
     if pod.unready_s < policy.grace_seconds:
-        return f"{illness}; it has {policy.grace_seconds} s to recover"
-    if pod.failure not in _CURED and not _proven(assessment, pod):
-        return f"{illness}; no other member is ready at the same revision, so the settings may be the cause"
+        return f"{reason}; it has {policy.grace_seconds} s to recover"
+    # A bad setting would fail on the new volume, too, and cost one volume after the other. Another ready member at the
+    # same revision proves that the settings are not the cause.
+    if pod.failure not in _REMEDIED and not _settings_proven(assessment, pod):
+        return f"{reason}; no other member is ready at the same revision, so the settings may be the cause"
     return ""
 
 
-def _proven(assessment: Assessment, pod: Pod) -> bool:
-    """Whether the settings a pod was started with work for another member."""
+def _settings_proven(assessment: Assessment, pod: Pod) -> bool:
+    """Return whether another member is ready at the same revision."""
     pods = (slot.pod for slot in assessment.observed.slots)
     return any(isinstance(one, Pod) and one.ready and one.revision == pod.revision for one in pods)
 
@@ -186,10 +192,10 @@ def _needed(assessment: Assessment, member: MemberView) -> str:
 
 
 def force_delete_stuck(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Forget pods whose machine is lost and whose disk is being taken away, so that others can start in their place.
+    """Force-delete pods that are stuck terminating on a lost Kubernetes node, so that their successors can start.
 
-    What may still run there is an incarnation that the configuration knows, on its own disk, until it is swapped out;
-    the next one of its name has an empty disk and another id, so the two are never taken for one another.
+    The process may still run there. That is safe: it is an incarnation that the configuration knows, on its own volume,
+    until it is replaced. Its successor has an empty volume and another node ID, so the two are never confused.
     """
     proposals = []
     for slot in assessment.observed.slots:
@@ -206,7 +212,7 @@ def force_delete_stuck(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _may_be_needed(assessment: Assessment, slot: Slot) -> str:
-    """Return why the member of a pod may still be needed, should its machine come back; empty when it is not."""
+    """Return why the member of a pod may still be needed if its Kubernetes node returns; empty if it is not."""
     view = assessment.view
     if not view.maybe_initialized:
         return ""
@@ -219,7 +225,9 @@ def _may_be_needed(assessment: Assessment, slot: Slot) -> str:
 
 
 def mark_removed(assessment: Assessment, ordinals: range) -> tuple[tuple[MarkVolume, ...], str]:
-    """Return the marks to set before these ordinals are stopped, and what prevents that, empty if nothing does."""
+    """Return the marks to set before these ordinals are scaled down, and what blocks that; empty if nothing does."""
+    # BEFORE the pods terminate: a later scale-up would otherwise start a removed member on its old log. One volume of
+    # unknown state blocks all, since it would stay unmarked.
     marks = []
     for ordinal in ordinals:
         slot = assessment.observed.slot(ordinal)
@@ -233,7 +241,7 @@ def mark_removed(assessment: Assessment, ordinals: range) -> tuple[tuple[MarkVol
 
 
 def discard_removed(assessment: Assessment, workload: Workload) -> tuple[Proposal, ...]:
-    """Delete marked disks of ordinals that are not in use, where the resource asks for that."""
+    """Delete marked volumes of ordinals that are not in use, if spec.storage.retention is Delete."""
     if assessment.desired.spec.storage.retention != "Delete":
         return ()
     idle = [
@@ -268,7 +276,7 @@ def _retire(
 
 
 def _recorded(assessment: Assessment, slot: Slot) -> str:
-    """Return whose disk it is: by the node that answers on it, or as recorded; empty when neither is known."""
+    """Return the node ID of a volume, from the node that responds on it or as recorded; empty if unknown."""
     node = responding_node(slot, assessment.observed.cluster_id)
     if node is not None:
         return node.node_id

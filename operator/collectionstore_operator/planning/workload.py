@@ -1,7 +1,7 @@
-"""How many pods are kept running, and with which settings they start. Pure.
+"""Replicas and revision of the workload. Pure.
 
-The number follows the wish upwards at once, and downwards only after the members have left: a pod whose incarnation
-is in the configuration, or may be, is never taken away by a smaller number.
+Scaling up is immediate. Scaling down waits until the members were removed: a pod whose incarnation is in the
+configuration, or may be, is never terminated by a smaller number of replicas.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from collectionstore_operator.planning.volumes import clear_for_start, mark_remo
 
 
 def size(assessment: Assessment) -> int:
-    """Return how many pods are needed now: the wanted ones, and those of members that have yet to leave."""
+    """Return the number of pods required now: the desired ones, and those of members that are still to be removed."""
     view, workload = assessment.view, assessment.observed.workload
-    wanted = assessment.desired.spec.replicas
+    replicas = assessment.desired.spec.replicas
     kept = workload.replicas if isinstance(workload, Workload) else _present(assessment)
     if not view.maybe_initialized:
-        # Nobody has left yet whose disk could be marked; surplus pods go once the cluster is formed.
-        return max(wanted, kept)
+        # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
+        return max(replicas, kept)
     if view.trusted:
         ordinals = [member.ordinal for member in view.members]
         needed = 1 + max((ordinal for ordinal in ordinals if ordinal is not None), default=0)
-        # A member without a known place may be in any pod: keep them all.
-        return max(wanted, needed, kept if None in ordinals else 0)
+        # A member without a known ordinal may run in any pod: keep all of them.
+        return max(replicas, needed, kept if None in ordinals else 0)
+    # Without a trusted leader the configuration is unknown: every volume that may hold a member keeps its pod.
     used = (slot.ordinal for slot in assessment.observed.slots if _may_hold_member(slot))
-    return max(wanted, kept, 1 + max(used, default=-1))
+    return max(replicas, kept, 1 + max(used, default=-1))
 
 
 def _present(assessment: Assessment) -> int:
-    """Return up to which ordinal there are pods that nobody has stopped.
+    """Return the number of ordinals up to the highest pod that exists and is not terminating.
 
-    A workload that is made anew over pods that exist stops those above its number.
+    A StatefulSet that is recreated over existing pods terminates those with an ordinal of at least its replicas.
     """
     return 1 + max((slot.ordinal for slot in assessment.observed.slots if _is_present(slot)), default=-1)
 
@@ -50,7 +51,7 @@ def _may_hold_member(slot: Slot) -> bool:
 
 
 def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose to create the workload, to grow it, and to give it the current settings. Never to shrink it."""
+    """Propose to create the workload, to scale it up, and to set the desired revision. Never to scale it down."""
     workload, wanted_revision = assessment.observed.workload, revision(assessment.desired)
     if isinstance(workload, Unknown):
         reason = "the workload must exist with the desired settings"
@@ -83,11 +84,11 @@ def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:
 
 
 def _startable(assessment: Assessment, started: int) -> tuple[int, tuple[Proposal, ...]]:
-    """Return how many pods may be kept running now, and what must happen before the rest may."""
+    """Return the number of pods that may run now, and what blocks the others."""
     for ordinal in range(started, size(assessment)):
         slot = assessment.observed.slot(ordinal)
         if _is_present(slot) and not isinstance(slot.pod, Unknown):
-            continue  # it runs on its disk already
+            continue  # it runs on its volume already
         blocker = clear_for_start(assessment, slot)
         if blocker is not None:
             return (ordinal if ordinal >= _present(assessment) else started), (blocker,)
@@ -103,7 +104,7 @@ def _why(assessment: Assessment, workload: Workload | Absent, replicas: int, wan
 
 
 def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
-    """Propose to stop the pods whose members have left, after their disks are marked; announce those that have not."""
+    """Propose to terminate the pods of removed members, after their volumes are marked; the others are blocked."""
     workload, replicas = assessment.observed.workload, size(assessment)
     if not isinstance(workload, Workload) or workload.replicas <= assessment.desired.spec.replicas:
         return ()

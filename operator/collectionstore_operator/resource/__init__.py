@@ -1,1 +1,1 @@
-"""The CollectionStoreCluster resource: fields, defaults, bounds, rules and names. Pure."""
+"""The custom resource: spec, defaults, validation rules, labels and names. Pure."""

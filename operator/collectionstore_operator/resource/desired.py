@@ -1,12 +1,11 @@
-"""The custom resource CollectionStoreCluster as a whole: what is accepted of it, and every fault of one that is not.
+"""Parsing of the custom resource CollectionStoreCluster, with all validation errors of an invalid one.
 
-Fields are in `spec`, rules between fields in `rules`. Parsing reports every fault at once and changes nothing; the
-resource is never rewritten, only read.
+Fields are in `spec`, rules between fields in `rules`. Parsing reports every error at once. The operator never writes
+the spec.
 
-Rules of size, which hold for a new cluster as for one that is scaled:
-- an odd number of members, unless `spec.unsafe.allowEvenReplicas`: an even one tolerates no more failures than the
-  odd number below it;
-- one member needs `spec.unsafe.allowSingleReplica`, because its disk is then the only copy.
+Rules for the number of replicas, on creation and on scaling:
+- odd, unless `spec.unsafe.allowEvenReplicas`: an even number tolerates no more failures than the odd number below it;
+- a single replica requires `spec.unsafe.allowSingleReplica`, because its volume is the only copy of the data.
 """
 
 from __future__ import annotations
@@ -88,15 +87,15 @@ _NAMESPACE: Final = "at most 63 of a-z, 0-9 and '-', not at the ends"
 
 
 class Runtime(enum.Enum):
-    """Where the cluster will run; a few values are fit for one of them only."""
+    """The platform of the cluster; a few values are valid on one of them only."""
 
     KUBERNETES = "Kubernetes"
     LOCAL = "Local"
-    """Processes of this machine, reachable on loopback only."""
+    """Processes on the local machine, reachable on loopback only."""
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted resource: everything the planner may know of the user's wish."""
+    """A valid resource: the desired state, as the planner sees it."""
 
     name: str
     namespace: str = "default"
@@ -117,7 +116,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """The metadata of any object; what an API server adds is accepted and not looked at, a misspelt field is not."""
+    """Object metadata. Fields that the API server sets are accepted and ignored; unknown fields are errors."""
 
     name: Annotated[str, Meta(pattern=labels.NAME_PATTERN, max_length=labels.NAME_LENGTH_MAX, title=_NAME)]
     namespace: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63, title=_NAMESPACE)] = (
@@ -139,12 +138,14 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired:
-    """Check a decoded manifest and fill in its defaults.
+    """Validate a decoded manifest and apply defaults.
 
-    Raises `InvalidResource` with every fault found. `runtime` decides whether plain-text clients can be accepted.
+    Raises `InvalidResource` with every error. `runtime` determines whether spec.tls.client may be Disabled.
     """
     if not isinstance(resource, Mapping):
-        raise InvalidResource([FieldError("", f"{schema.shown(resource)} is not an object", "one resource")])
+        raise InvalidResource(
+            [FieldError("", f"{schema.shown(resource)} is not an object", "a CollectionStoreCluster")]
+        )
     errors = _envelope_errors(resource)
     metadata, metadata_errors = schema.convert(_or_empty(resource, "metadata"), _Metadata, "metadata")
     spec, spec_errors = schema.convert(_or_empty(resource, "spec"), Spec, "spec")
@@ -165,9 +166,9 @@ def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired
 
 
 def to_take_down(resource: Mapping[str, Any]) -> Desired:
-    """Return what must be known to take down a cluster whose resource is not valid, and is being deleted.
+    """Return the desired state of an invalid resource that is being deleted, sufficient to delete its cluster.
 
-    Volumes are destroyed only when the resource says so in so many words; a protection holds as far as it can be read.
+    Volumes are deleted only if retention is exactly Delete; deletionProtection is respected if it can be read.
     """
     metadata = resource["metadata"]
     given = resource.get("spec")
@@ -200,12 +201,12 @@ def _or_empty(resource: Mapping[str, object], key: str) -> object:
 
 def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
     errors = []
-    for key, wanted in (("apiVersion", labels.API_VERSION), ("kind", labels.KIND)):
+    for key, expected in (("apiVersion", labels.API_VERSION), ("kind", labels.KIND)):
         value = resource.get(key)
         if value is None:
-            errors.append(FieldError(key, "is required", wanted))
-        elif value != wanted:
-            errors.append(FieldError(key, f"{schema.shown(value)} is not allowed", wanted))
+            errors.append(FieldError(key, "is required", expected))
+        elif value != expected:
+            errors.append(FieldError(key, f"{schema.shown(value)} is not allowed", expected))
     known = ("apiVersion", "kind", "metadata", "spec", "status")
     return errors + [
         FieldError(schema.child("", key), "unknown field", ", ".join(known)) for key in resource if key not in known

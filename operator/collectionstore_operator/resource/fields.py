@@ -1,6 +1,6 @@
-"""What the fields of the resource are made of: the struct they stand in, and the text forms Kubernetes uses.
+"""Base struct, field types and quantities of the resource.
 
-Every pattern is written so that RE2 (the API server) and Python read it alike: no lookahead, no backreference.
+Every pattern has the same meaning in RE2 (the API server) and in Python: no lookahead, no backreference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 class Part(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, repr_omit_defaults=True
 ):
-    """A piece of the spec: immutable, camelCase in YAML, strict about names."""
+    """A part of the spec: immutable, camelCase in YAML, unknown fields are errors."""
 
 
 Quantity: TypeAlias = (
@@ -54,24 +54,24 @@ Policy: TypeAlias = Literal["Required", "Preferred", "Disabled"]
 
 
 def unique_by(*keys: str) -> dict[str, object]:
-    """Return the schema's words for a list of objects in which no two have equal values of `keys`."""
+    """Return the schema keywords for a list of type `map`: no two items have equal values of `keys`."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
 def unique() -> dict[str, object]:
-    """Return the schema's words for a list of plain values in which no two are equal."""
+    """Return the schema keywords for a list of type `set`: scalars without duplicates."""
     return {"x-kubernetes-list-type": "set"}
 
 
 def atomic() -> dict[str, object]:
-    """Return the schema's words for a list that is only ever replaced as a whole."""
+    """Return the schema keywords for a list of type `atomic`, which is only replaced as a whole."""
     return {"x-kubernetes-list-type": "atomic"}
 
 
 def rendered(value: object) -> Any:
-    """Return a part as JSON in which nothing absent or empty stands, yet every part that is there.
+    """Return a part as JSON without absent or empty values; nested parts are kept even if they are empty.
 
-    An empty selector selects everything, an absent one nothing.
+    An empty label selector selects everything, an absent one nothing.
     """
     if isinstance(value, Part):
         found = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
@@ -90,9 +90,9 @@ def quantity_bytes(quantity: str) -> int:
 
 
 def stored_bytes(quantity: str) -> int:
-    """Return a quantity of bytes as an API server may have it, in any of its forms, rounded down.
+    """Return a quantity in bytes, rounded down, in any form that the API server may return.
 
-    Raises ValueError for what is no quantity. Source: Kubernetes API reference, Quantity.
+    Raises ValueError for an invalid quantity. Source: Kubernetes API reference, Quantity.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][0-9]+|m|[kMGTPE]?|[KMGTPE]i)", quantity)
     if match is None:

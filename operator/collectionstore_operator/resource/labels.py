@@ -1,6 +1,6 @@
-"""Every name that is written on objects: API group, labels, annotations, finalizer, and the names of members.
+"""API group, labels, annotations, finalizer, and the names of members and objects.
 
-One place, so that a selector and what it selects cannot drift apart. The README lists the annotations users may set.
+In one place, so that selectors and the labels they select cannot diverge. The README lists the annotations for users.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ VERSION_LABEL: Final = "app.kubernetes.io/version"
 CLUSTER: Final = f"{GROUP}/cluster"
 """Label: the name of the resource an object belongs to."""
 REVISION: Final = f"{GROUP}/revision"
-"""Annotation on pods: the revision of the settings they were started with (`environment.revision`)."""
+"""Annotation on pods: the revision of the settings they were started with (`node_environment.revision`)."""
 DIGEST: Final = f"{GROUP}/digest"
-"""Annotation on objects: digest of the manifest they were last applied from."""
+"""Annotation on objects: digest of the manifest that was last applied."""
 CLUSTER_ID: Final = f"{GROUP}/cluster-id"
-"""Annotation on volumes and Secrets: which cluster's data or authority they hold."""
+"""Annotation on volumes and Secrets: ID of the cluster that owns the data or the CA."""
 NODE_ID: Final = f"{GROUP}/node-id"
-"""Annotation on volumes: the incarnation that wrote it, once it was seen as a member."""
+"""Annotation on volumes: the incarnation that wrote it, recorded once it was observed as a member."""
 REMOVED: Final = f"{GROUP}/removed"
-"""Annotation on volumes: the incarnation was removed from the cluster; a later scale-up must not start on it."""
+"""Annotation on volumes: the incarnation was removed from the cluster; a later scale-up must not reuse the volume."""
 REPLACE: Final = f"{GROUP}/replace"
-"""Annotation on pods, set by users: replace this member now, without waiting for the grace time."""
+"""Annotation on pods, set by users: replace this member now, without waiting for the grace period."""
 RESTART: Final = f"{GROUP}/restart"
-"""Annotation on the resource, set by users: any new value restarts all members, one after the other."""
+"""Annotation on the resource, set by users: any new value restarts all members, one at a time."""
 
 ADMINISTRATOR: Final = "operator"
-"""The name in the operator's own certificate; no member can bear it, since members end in an ordinal."""
+"""Name in the operator's certificate. No member can have it, because member names end with an ordinal."""
 
 NAME_LENGTH_MAX: Final = 40
 """Leaves room in 63 characters for an ordinal, a suffix such as `-peers` and a revision hash."""
@@ -50,7 +50,7 @@ _ORDINAL: Final = re.compile(r"-(0|[1-9][0-9]{0,3})$")
 
 
 def member_name(cluster: str, ordinal: int) -> str:
-    """Return the name of a member, which is also its pod's: `demo-0`."""
+    """Return the name of a member and of its pod: `demo-0`."""
     return f"{cluster}-{ordinal}"
 
 
@@ -63,40 +63,40 @@ def ordinal_of(cluster: str, member: str) -> int | None:
 
 
 def selector(cluster: str) -> dict[str, str]:
-    """Return the labels that select a cluster's storage pods; never changed, StatefulSet selectors are immutable."""
+    """Return the selector of a cluster's pods. Never change it: StatefulSet selectors are immutable."""
     return {NAME: "collectionstore", INSTANCE: cluster, COMPONENT: "node"}
 
 
 def object_labels(cluster: str) -> dict[str, str]:
-    """Return the labels of every object made for a cluster."""
+    """Return the labels of every object of a cluster."""
     return {**selector(cluster), MANAGED_BY: FIELD_MANAGER, CLUSTER: cluster}
 
 
 def service_account(cluster: str) -> str:
-    """Return the name of the account that the pods run under."""
+    """Return the name of the ServiceAccount of the pods."""
     return f"{cluster}-node"
 
 
 def record(cluster: str) -> str:
-    """Return the name of the ConfigMap that keeps what must never be forgotten, and the authorities to trust."""
+    """Return the name of the ConfigMap with the durable records of the operator and the trusted CAs."""
     return f"{cluster}-record"
 
 
 def authority_secret(cluster: str) -> str:
-    """Return the name of the Secret with the key that signs the cluster's certificates."""
+    """Return the name of the Secret with the key and certificate of the CA."""
     return f"{cluster}-authority"
 
 
 def operator_secret(cluster: str) -> str:
-    """Return the name of the Secret with the certificate that the operator shows to the members."""
+    """Return the name of the Secret with the operator's client certificate."""
     return f"{cluster}-operator"
 
 
 def client_service(cluster: str) -> str:
-    """Return the name of the Service that balances clients over ready members."""
+    """Return the name of the Service for clients, which balances over ready members."""
     return cluster
 
 
 def peer_service(cluster: str) -> str:
-    """Return the name of the headless Service that gives every member a stable name, ready or not."""
+    """Return the name of the headless Service, which gives every member a stable DNS name, ready or not."""
     return f"{cluster}-peers"

@@ -1,1 +1,1 @@
-"""What the operator reports: status, conditions and events. Pure."""
+"""The status of the resource: conditions, plan, members and events. Pure."""

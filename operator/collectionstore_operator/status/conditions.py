@@ -1,6 +1,7 @@
-"""The judgements on a cluster, one function each: True, False or Unknown, with a reason and a sentence. Pure.
+"""The conditions of a cluster, one function each: True, False or Unknown, with a reason and a message. Pure.
 
-They answer what people ask: can it be used, is something going on, is something broken, can I lose one more?
+They answer the questions of an operator on call: is it available, is a change in progress, is a member down, can
+another member fail?
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from collectionstore_operator.status.timestamps import rfc3339
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
 
 STARTING_S: Final = 120.0
-"""Time for a new pod to get its image, its disk and its certificate before it counts as broken."""
+"""Time for a new pod to pull its image, bind its volume and get its certificate before it counts as down."""
 RESTARTING_S: Final = 30.0
-"""Time for a member to come back before it is called down instead of restarting."""
+"""Time for a member to become ready before it counts as down instead of restarting."""
 
 
 class ConditionState(msgspec.Struct, frozen=True):
-    """A judgement; `reason` is CamelCase, `message` a sentence without a full stop."""
+    """The state of a condition; `reason` is CamelCase, `message` a sentence without a full stop."""
 
     status: ConditionStatus
     reason: str
@@ -35,7 +36,7 @@ class ConditionState(msgspec.Struct, frozen=True):
 
 
 def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Judge whether the resource is valid; it is, or nothing else would have been looked at."""
+    """Return whether the resource is valid. It is: an invalid one is not assessed (`report.refused`)."""
     unsafe = assessment.desired.spec.unsafe
     flags = [name for name, value in msgspec.to_builtins(unsafe).items() if value]
     if flags:
@@ -44,7 +45,7 @@ def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def available(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Judge whether clients can read and write now."""
+    """Return whether clients can read and write now."""
     view = assessment.view
     if view.trusted and view.leader is not None:
         voters = len(view.configuration.voters)
@@ -58,7 +59,7 @@ def available(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
-    """Judge whether the cluster is being changed; a change that waits counts, and says what for."""
+    """Return whether a change is in progress; a blocked change counts, and the message names the blocker."""
     if assessment.desired.spec.paused:
         return ConditionState("False", "Paused", "spec.paused is true: reconciliation is suspended")
     running = [step for step in plan.steps if not step.blocked_by]
@@ -70,49 +71,53 @@ def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
 
 
 def degraded(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Judge whether a wanted member does not do its part."""
-    ailing = {ordinal: text for ordinal in assessment.desired_ordinals() if (text := _ails(assessment, ordinal))}
-    if ailing:
-        restarting = all(_restarting(assessment.observed.slot(ordinal)) for ordinal in ailing)
-        return ConditionState("True", "MembersRestarting" if restarting else "MembersDown", "; ".join(ailing.values()))
+    """Return whether a desired member is unhealthy."""
+    unhealthy = {
+        ordinal: text for ordinal in assessment.desired_ordinals() if (text := _unhealthy_reason(assessment, ordinal))
+    }
+    if unhealthy:
+        restarting = all(_restarting(assessment.observed.slot(ordinal)) for ordinal in unhealthy)
+        return ConditionState(
+            "True", "MembersRestarting" if restarting else "MembersDown", "; ".join(unhealthy.values())
+        )
     if not assessment.view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
     return ConditionState("False", "AllMembersWork", "all members are healthy")
 
 
-def _ails(assessment: Assessment, ordinal: int) -> str:
-    """Return what ails a member; for one that is still to become one, only what keeps it from being started."""
+def _unhealthy_reason(assessment: Assessment, ordinal: int) -> str:
+    """Return why a member is unhealthy; for a future member, only why its pod cannot start."""
     slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
     members = assessment.view.members_at(ordinal)
     if not any(member.voter for member in members) and (
         any(member.recently_active for member in members) or _starting(assessment, slot)
     ):
         return ""
-    illness = unhealthy_reason(slot, name, assessment.observed.cluster_id)
-    if illness or not assessment.view.trusted or any(member.in_sync for member in members):
-        return illness
+    reason = unhealthy_reason(slot, name, assessment.observed.cluster_id)
+    if reason or not assessment.view.trusted or any(member.in_sync for member in members):
+        return reason
     return f"{name} has not joined the cluster yet" if not members else f"{name} has not caught up yet"
 
 
 def _starting(assessment: Assessment, slot: Slot) -> bool:
-    """Whether a pod has had no time yet to show that it works, and nothing is known to be wrong with it."""
+    """Return whether a pod has no known failure and has not had the time to become ready."""
     view = assessment.view
     if view.initialized and not view.configuration.voters:
-        return False  # nobody says who votes: it may have been a member for years
+        return False  # the configuration is unknown: it may have been a member for years
     if isinstance(slot.pod, Unknown) or slot.pending_reason:
         return False
     return not isinstance(slot.pod, Pod) or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < STARTING_S)
 
 
 def _restarting(slot: Slot) -> bool:
-    """Whether a pod is between its last run and its next, as far as anybody can tell."""
+    """Return whether a pod is restarting: terminating, or unready for a short time without a known failure."""
     if not isinstance(slot.pod, Pod):
         return isinstance(slot.pod, Absent) and not slot.pending_reason
     return slot.pod.terminating or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < RESTARTING_S)
 
 
 def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Judge whether one more voter may be lost now."""
+    """Return whether one more voter can fail without losing the quorum."""
     view = assessment.view
     if not view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
@@ -127,7 +132,7 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Judge whether every member runs with the current settings."""
+    """Return whether every member runs the desired revision."""
     wanted_revision = revision(assessment.desired)
     behind: list[str] = []
     for ordinal in assessment.desired_ordinals():
@@ -144,7 +149,7 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
-    """Judge whether every certificate exists and is far from its end."""
+    """Return whether every certificate exists and none is overdue for renewal."""
     observed = assessment.observed
     if observed.certificates is None:
         return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates")
@@ -162,7 +167,7 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
 
 
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Judge whether the user has asked that nothing be changed."""
+    """Return whether the user has paused reconciliation."""
     if assessment.desired.spec.paused:
         return ConditionState(
             "True", "Paused", "spec.paused is true: the operator updates the status and makes no changes"
@@ -171,13 +176,13 @@ def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def ready(assessment: Assessment, plan: Plan) -> ConditionState:
-    """Sum up: the cluster serves, all wanted members do their part, and nothing remains to be done."""
-    # A broken pod says more than what it is the cause of.
+    """Return the summary: the cluster is available, all members are healthy, and the plan is empty."""
+    # Report the cause, not the effect: before initialization an unhealthy pod is why the cluster is not available.
     if assessment.view.initialized:
-        order = ((available, "True"), (degraded, "False"), (progressing, "False"))
+        checks = ((available, "True"), (degraded, "False"), (progressing, "False"))
     else:
-        order = ((degraded, "False"), (available, "True"), (progressing, "False"))
-    for evaluate, good in order:
+        checks = ((degraded, "False"), (available, "True"), (progressing, "False"))
+    for evaluate, good in checks:
         state = evaluate(assessment, plan)
         if state.status != good:
             return ConditionState("False", state.reason, state.message)
@@ -196,7 +201,7 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "CertificatesReady": certificates_ready,
     "Paused": paused,
 }
-"""Every condition there is, in the order of reading."""
+"""All conditions by type, in the order of the status."""
 
 
 def _tolerance(voters: int) -> str:
@@ -208,7 +213,7 @@ def _sentence(step: Step) -> str:
 
 
 def member_ready(assessment: Assessment, ordinal: int) -> bool:
-    """Return whether a wanted member votes, has caught up and serves."""
+    """Return whether a desired member is a voter, is in sync, and its pod is ready."""
     slot = assessment.observed.slot(ordinal)
     node = responding_node(slot, assessment.observed.cluster_id)
     member = assessment.view.member(node.node_id) if node else None

@@ -1,4 +1,4 @@
-"""Events: what the loop did, was refused or gave up, one value each, for people and for `kubectl get events`."""
+"""Events of the reconcile loop: actions that were executed, refused or abandoned, as shown by `kubectl get events`."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from collectionstore_operator.resource.desired import Desired
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something the loop did, was refused or gave up, for people. `time` in Unix seconds."""
+    """One event: an action that was executed, refused or abandoned. `time` in Unix seconds."""
 
     time: float
     kind: Literal["Normal", "Warning"] = "Normal"
     reason: str
-    """CamelCase: the name of the action, or of what went wrong."""
+    """CamelCase: the name of the action or of the failure."""
     subject: str = ""
     message: str
     seconds: float | None = None
-    """How long the action took; None when it did not happen."""
+    """Duration of the action; None if it was not executed."""
     generation: int = 0
 
 
 def subject_of(action: Action, desired: Desired) -> str:
-    """Return what an action is about, for people: `demo-3, demo-4`."""
+    """Return the human-readable object of an action: `demo-3, demo-4`."""
     match action:
         case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
             return desired.name

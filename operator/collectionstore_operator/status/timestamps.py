@@ -1,4 +1,4 @@
-"""Unix seconds as RFC 3339 text in UTC, without a clock or a calendar library: the pure parts may import neither."""
+"""Unix seconds as RFC 3339 timestamps in UTC. Without datetime, which the pure rooms must not import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EPOCH_SHIFT_DAYS: Final = 719_468
 
 
 def rfc3339(seconds: float) -> str:
-    """Return a moment to the second: `2026-08-27T12:00:00Z`. Moments before 1970 are not supported."""
+    """Return a timestamp with a resolution of one second: `2026-08-27T12:00:00Z`. Not before 1970."""
     days, of_day = divmod(int(seconds), DAY_S)
     year, month, day = _civil(days)
     hour, minute, second = of_day // 3600, of_day // 60 % 60, of_day % 60

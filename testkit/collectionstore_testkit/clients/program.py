@@ -1,6 +1,6 @@
 """The program of the clients' pod: uses the cluster until SIGTERM, then reads every key once more and ends.
 
-Everything it does is printed as lines of JSON, `Line`; whoever reads the log of the pod has the whole history, as far
+Everything it does is printed as lines of JSON, `Line`; the log of the pod contains the whole history, as far
 as it goes, at any moment. It is mounted into the pod, and imports nothing but what is mounted beside it and what the
 node's image has.
 """

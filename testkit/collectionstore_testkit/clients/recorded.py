@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Standing, Started, Unreached
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.operations import Operation
+from collectionstore_testkit.histories.pauses import write_pauses
 
 OTHER_LINES_MAX: Final = 40
 UNAVAILABLE_S: Final = 1.0
@@ -47,7 +47,7 @@ class Recorded:
             case Standing() if line.at >= self.standing.at:
                 self.standing = line
             case Standing():
-                pass  # told before
+                pass  # already reported
             case Started():
                 self.started = line
             case Unreached(reason):
@@ -62,7 +62,7 @@ class Recorded:
         """Every operation, in the order in which they began."""
         return sorted(self.operations.values(), key=lambda one: one.invoked)
 
-    def ailment(self) -> str:
+    def problem(self) -> str:
         """Return what has gone wrong with the clients themselves, or with an answer; empty when nothing has."""
         if self.broken:
             return f"an answer that the API does not allow: {self.broken}"
@@ -70,7 +70,7 @@ class Recorded:
 
     def faults(self) -> list[str]:
         """Return everything that is wrong with the whole history; empty when every promise was kept."""
-        found = [self.ailment()] if self.ailment() else []
+        found = [self.problem()] if self.problem() else []
         if self.ended is None:
             return [*found, f"the clients did not end; {self.unreached or 'they said nothing of why'}"]
         if self.ended.operations != len(self.operations):
@@ -86,20 +86,6 @@ class Recorded:
         Without `until` the last pause ends with the last write.
         """
         return write_pauses(self.history, since, until)
-
-
-def write_pauses(history: Sequence[Operation], since: float, until: float | None = None) -> list[float]:
-    """Return the times, in seconds, between acknowledged writes in [since, until)."""
-    times = sorted(
-        one.returned
-        for one in history
-        if one.outcome == "ok"
-        and one.writes
-        and one.returned is not None
-        and since <= one.returned
-        and (until is None or one.returned < until)
-    )
-    return [after - before for before, after in pairwise([since, *times, *([] if until is None else [until])])]
 
 
 def summary(pauses: Sequence[float]) -> str:

@@ -1,6 +1,6 @@
 /* Disk faults for one process, preloaded: fsync that fails, fsync that takes its time, a disk that is full.
  *
- * A storage node is told its directory by COLLECTIONSTORE_DATA_DIR and its name by COLLECTIONSTORE_NAME; what to do
+ * A storage node gets its directory from COLLECTIONSTORE_DATA_DIR and its name from COLLECTIONSTORE_NAME; what to do
  * is read from a small file, CHAOS_SHIM_CONTROL/<name>, mapped into memory, so that a fault begins and ends at once
  * and costs nothing while there is none. Only files below the data directory are met. A process without these
  * variables is left alone.

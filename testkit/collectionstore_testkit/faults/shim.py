@@ -1,4 +1,4 @@
-"""The preloaded disk shim: compiled at start, told by one small file per member what to do. See shim.c."""
+"""The preloaded disk shim: compiled at start, controlled by one small file per member. See shim.c."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Control:
             self._set(field, 0)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._memory.close()
 
     def _set(self, field: int, value: int) -> None:
@@ -102,7 +102,7 @@ class Shim:
             control.clear()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for control in self._controls.values():
             control.close()
 

@@ -1,7 +1,7 @@
 """Is a history linearizable (Herlihy and Wing 1990)? A verdict, and for a bad one the smallest contradiction found.
 
 Linearizability is local: keys that no operation joins are checked apart. Of three answers one is honest ignorance:
-`Undecided` says that the bound was reached, and whoever asked must not take it for a yes.
+`Undecided` means that the search reached its bound; the caller must not take it for a yes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Linearizable(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the check came to; `explanation` is for people, empty for YES."""
+    """The result of the check; `explanation` is text, empty for YES."""
 
     linearizable: Linearizable
     operations: int
@@ -94,7 +94,7 @@ def _groups(history: Sequence[Operation]) -> list[list[Operation]]:
 
 
 def _search(group: Sequence[Operation], revisions: Revisions, steps_max: int) -> tuple[Found, list[Operation]]:
-    """Search for an order, first without the writes of unknown fate that nobody saw anything of.
+    """Search for an order, first without the writes of unknown outcome that no operation observed.
 
     Without them there is less to try, and an order without them is an order: they may never have happened.
     """
@@ -155,7 +155,7 @@ def _until(group: Sequence[Operation], end: float) -> list[Operation]:
 
 
 def _shrunk(group: list[Operation], revisions: Revisions) -> list[Operation]:
-    """Leave out whoever is not needed for the contradiction; never a write that somebody who stays has seen."""
+    """Leave out operations that the contradiction does not need; never a write that a remaining one observed."""
     kept = list(group)
     for candidate in sorted(group, key=lambda one: one.invoked, reverse=True):
         rest = [one for one in kept if one is not candidate]
@@ -171,7 +171,7 @@ def _shrunk(group: list[Operation], revisions: Revisions) -> list[Operation]:
 
 
 def _guarded_revision(candidate: Operation, rest: Sequence[Operation], revisions: Revisions) -> bool:
-    """Whether somebody in `rest` names the revision that `candidate` wrote."""
+    """Whether an operation in `rest` names the revision that `candidate` wrote."""
     written = {revisions.of(value) for _, value in stored(candidate)}
     named = {guard.operand for one in rest for guard in one.guards if guard.field == "revision"}
     named |= {one.answer.current for one in rest if one.answer is not None and one.answer.current is not None}

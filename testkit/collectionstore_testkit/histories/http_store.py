@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How a request ended. `retryable` is what the store says of sending the same one again."""
+    """How a request ended. `retryable`: whether the store allows the same request to be sent again."""
 
     outcome: Literal["ok", "failed", "unknown"]
     answer: Answer | None = None
@@ -69,7 +69,7 @@ async def send(
         ) as response:
             return _understood(request, response, await response.read())
     except aiohttp.ClientConnectorError:
-        return Reply("failed", retryable=True)  # nobody heard it
+        return Reply("failed", retryable=True)  # it reached no node
     except (aiohttp.ClientError, TimeoutError, OSError):
         return Reply("unknown" if request.writes else "failed", retryable=True)
 
@@ -142,7 +142,7 @@ def _understood(request: Request, response: aiohttp.ClientResponse, body: bytes)
         problem = _problem(status, body)
         return Reply("ok", Answer(succeeded=False, revision=at, current=problem.get("current_revision")))
     if status == 404 and not request.transaction:
-        # A read finds nothing; a delete has nothing to do. Neither can be told from a failure by its status alone.
+        # A read finds nothing; a delete has nothing to do. The status alone does not distinguish either from a failure.
         problem = _problem(status, body)
         if problem.get("code") not in ("document_not_found", "key_not_found"):
             raise BrokenPromise(f"{problem.get('code')} for {request}")

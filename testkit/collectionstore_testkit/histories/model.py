@@ -14,7 +14,7 @@ Store = Mapping[str, str]
 
 
 class Revisions:
-    """Which revision wrote which value, as far as answers told. A revision belongs to one operation of the store."""
+    """Which revision wrote which value, as far as responses show. A revision belongs to one operation of the store."""
 
     def __init__(self) -> None:
         self._of_value: dict[str, int] = {}
@@ -30,7 +30,7 @@ class Revisions:
         self._told.add(revision)
 
     def of(self, value: str) -> int | None:
-        """Return the revision of a value: 0 when absent, None when nobody was told."""
+        """Return the revision of a value: 0 when absent, None when no response contained it."""
         return 0 if value == ABSENT else self._of_value.get(value)
 
     def may_be(self, value: str, revision: int) -> bool:
@@ -38,14 +38,14 @@ class Revisions:
         known = self.of(value)
         if known is not None:
             return known == revision
-        # Nobody was told its revision, so it is one that nobody else was told either.
+        # No response contained its revision, so it is a revision that appears in no response.
         return revision != 0 and revision not in self._told
 
 
 def run(operation: Operation, store: Store, revisions: Revisions) -> tuple[bool, dict[str, str]]:
     """Run `operation` on `store`: whether its answer is right for that, and what it changes, by key.
 
-    An operation without an answer fits everywhere. Guards name only revisions that some answer told, as clients do.
+    An operation without an answer fits everywhere. Guards name only revisions from responses, as clients do.
     """
     succeeded = all(_holds(guard, store, revisions) for guard in operation.guards)
     answer = operation.answer

@@ -44,7 +44,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the client was told."""
+    """The response."""
 
     succeeded: bool
     """Whether all guards held."""
@@ -64,7 +64,7 @@ class Operation(msgspec.Struct, frozen=True):
     then: tuple[Step, ...]
     invoked: float
     returned: float | None
-    """None while nobody knows how it ended."""
+    """None while the outcome is unknown."""
     outcome: Literal["ok", "failed", "unknown"]
     """`failed` is the store's promise that nothing was applied; `unknown` may take effect at any time, or never."""
     guards: tuple[Guard, ...] = ()
@@ -87,7 +87,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 def describe(operation: Operation) -> str:
-    """Return the operation in one line, for people."""
+    """Return the operation as one line of text."""
     end = f"{operation.returned:.4f}" if operation.returned is not None else "?"
     parts = [f"{operation.process:<8} {operation.invoked:.4f}-{end}"]
     if operation.guards:

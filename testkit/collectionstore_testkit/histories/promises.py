@@ -89,7 +89,7 @@ def _observed(
             f"the value {value} has revisions {known} and {revision}: it was stored twice\n"
             f"  {describe(writer)}\n  {line}"
         ]
-    # A transaction has one revision: what it stored beside this value, perhaps seen by nobody, has it too.
+    # A transaction has one revision: its other values, observed or not, have it too.
     for steps in (writer.then, writer.otherwise):
         if any(step.value == value for step in steps):
             for step in steps:

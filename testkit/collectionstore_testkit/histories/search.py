@@ -79,5 +79,5 @@ def _candidates(done: int, invoked: list[float], returned: list[float]) -> list[
         if not done >> position & 1:
             found.append(position)
             limit = min(limit, returned[position])
-    # Whoever ended first probably happened first; what may never have happened is tried last.
+    # The operation that ended first probably took effect first; what may never have happened is tried last.
     return sorted((one for one in found if invoked[one] <= limit), key=lambda one: -returned[one])

@@ -17,7 +17,7 @@ from collectionstore_testkit.histories.promises import stored
 def claimed_order_holds(operations: Sequence[Operation], revisions: Revisions) -> bool:
     """Whether the operations in the order of their revisions explain all answers. None of them is a failed one.
 
-    Those of unknown fate that nobody saw anything of, such as a delete, are put in where an answer needs one of them.
+    Those of unknown outcome that no operation observed, such as a delete, are inserted where a response needs one.
     """
     if any(one.outcome == "ok" and (one.answer is None or one.answer.revision is None) for one in operations):
         return False
@@ -66,14 +66,14 @@ def _claimed_order(operations: Iterable[Operation], revisions: Revisions) -> lis
 
 
 def _revision(operation: Operation, revisions: Revisions) -> int | None:
-    """Return where the operation stands; None for one of unknown fate that nobody saw anything of."""
+    """Return where the operation stands; None for one of unknown outcome that no operation observed."""
     if operation.outcome == "ok" and operation.answer is not None:
         return operation.answer.revision
     return next((found for _, value in stored(operation) if (found := revisions.of(value)) is not None), None)
 
 
 def _agrees_with_time(order: Sequence[Operation]) -> bool:
-    """Whether nobody stands before one that had ended when it began."""
+    """Whether no operation stands before one that had ended when it began."""
     earliest_end = inf
     for operation in reversed(order):
         if operation.invoked > earliest_end:

@@ -36,7 +36,7 @@ class WorkloadSettings:
     pause_s: float = 0.0
     """Longest pause of a client between two operations, drawn anew each time."""
     failure_pause_s: float = 0.05
-    """After a request that reached nobody."""
+    """After a request that reached no node."""
     keyed: float = 0.5
     """Share of the writes that carry an idempotency key and are sent again while their fate is unknown."""
     attempts_max: int = 5

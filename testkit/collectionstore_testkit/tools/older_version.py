@@ -73,7 +73,7 @@ def check_out(commit: str = FIRST) -> OlderVersion:
         raise ToolUnavailable(f"this clone does not have the commit {commit}: run  git fetch --unshallow") from error
     path = CHECKOUTS / revision[:12]
     if not (path / ".git").exists():
-        # A folder that somebody deleted is still listed, and would be refused.
+        # A deleted folder is still listed, and would be refused.
         _git("worktree", "prune")
         _git("worktree", "add", "--force", "--detach", str(path), revision)
     return OlderVersion(revision, path)

@@ -28,7 +28,7 @@ END_S: Final = 20.0
 TAIL_LINES: Final = 15
 
 # Runs as the first process of the namespaces. It becomes `sleep` with SIGCHLD ignored: so the kernel itself reaps the
-# orphans that end up with it. `env` sets that; what a shell's `trap` says of SIGCHLD does not outlive its exec.
+# orphans that end up with it. `env` sets that; a shell's `trap` for SIGCHLD does not survive its exec.
 # `make-rprivate` comes first: nothing mounted here may reach the host.
 SETUP: Final = """
 set -e
@@ -117,7 +117,7 @@ class Machine:
                 process.kill()
                 process.wait()
                 raise ComponentFailed(f"{self.name} did not start: {errors.read_text().strip()}")
-        # While the kernel puts another program in a process's place, nobody can read its environment, and so its mark.
+        # During execve the environment of a process, and with it the mark, cannot be read.
         waiting.wait_until(
             lambda: self._settled() or process.poll() is not None, what=f"{self.name} to start", timeout_s=START_S
         )
@@ -176,7 +176,7 @@ class Machine:
         shutil.rmtree(self.files, ignore_errors=False)
 
     def shell(self) -> int:
-        """Give whoever sits at the terminal a shell in it; return its exit code."""
+        """Open an interactive shell in it; return its exit code."""
         environment = {**self._environment(), "TERM": os.environ.get("TERM", "dumb")}
         return subprocess.run(self._inside(["sh"]), env=environment, check=False).returncode
 
@@ -187,7 +187,7 @@ class Machine:
         return ["nsenter", f"--target={pid}", "--pid", "--mount", "--net", "--uts", "--ipc", "--", *map(str, argv)]
 
     def _environment(self) -> dict[str, str]:
-        # Little is passed on: proxies and credentials of whoever runs this have no business in there.
+        # Little is passed on: the proxies and credentials of the user must not get in.
         return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", MARK: self.name}
 
 
@@ -255,4 +255,4 @@ def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        pass  # it is what was wanted
+        pass  # the desired state

@@ -25,7 +25,7 @@ from collectionstore_node.replica.consensus.reads import Reads
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.persistence.applier import Result
-from collectionstore_node.replica.settings import DriverSettings
+from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Outcome, join_batch
 
@@ -42,7 +42,7 @@ class Consensus:
     def __init__(
         self,
         storage: Storage,
-        settings: DriverSettings,
+        settings: ReplicaSettings,
         wakeup: Wakeup,
         metrics: ReplicaMetrics,
         observer: DriverObserver,

@@ -24,7 +24,7 @@ from collectionstore_node.replica.membership.changes import (
 )
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.persistence.applier import Applier
-from collectionstore_node.replica.settings import DriverSettings
+from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.statemachine.members import MemberInfo
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Administration:
     """The administrative requests of one member. Deadlines are loop time."""
 
     def __init__(
-        self, own: NodeId, consensus: Consensus, applier: Applier, settings: DriverSettings, metrics: ReplicaMetrics
+        self, own: NodeId, consensus: Consensus, applier: Applier, settings: ReplicaSettings, metrics: ReplicaMetrics
     ) -> None:
         self._own = own
         self._consensus = consensus

@@ -1,13 +1,13 @@
-"""RocksDB as this node uses it: opening, column families, writing without a sync, and syncing for a group.
+"""One open RocksDB: column families, unsynced atomic writes, and one sync for a group of them.
 
-Column families: `log` holds entries by index, `node` a handful of records about this node, `state-<n>` the state
-machine; a snapshot install fills a new `state-<n>` and then switches to it.
+Column families: `log` holds entries by index, `node` a few records about this node, `state-<n>` the state machine; a
+snapshot install fills a new `state-<n>` and then switches to it.
 
 Invariants:
-- `write(sync=True)` is never used: measured, it holds the GIL through the fsync, where `flush_wal(True)` releases it;
-- every batch carries a number, and the numbers found at a start have no hole among the newest. RocksDB replays a WAL
-  behind one that lost its end on a record's boundary, which would leave the middle out (options.h and HISTORY.md of
-  RocksDB say so); of closed and synced WALs it knows the size, the numbers cover those not synced yet.
+- `write(sync=True)` is never used: measured, it holds the GIL during the fsync, while `flush_wal(True)` releases it;
+- every batch carries a number, and the newest numbers found at a start have no gap. If a WAL file lost its end on a
+  record boundary, RocksDB still replays the file after it, without the writes in between (options.h, HISTORY.md).
+  `track_and_verify_wals_in_manifest` detects that for closed and synced WAL files; the numbers cover the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STATE_KIND: Final = "state"
 _KINDS: Final = (LOG_FAMILY, NODE_FAMILY, STATE_KIND)
 
 UNSYNCED_BATCHES_MAX: Final = 256
-"""More batches than this are never in the WAL without a sync; the numbers of so many are kept."""
+"""Never more unsynced batches than this, as only so many numbers are kept to verify."""
 
 _DEFAULT_FAMILY: Final = "default"
 _NUMBER = struct.Struct(">Q")
@@ -40,37 +40,37 @@ _NUMBER_KEYS: Final = tuple(b"batch/%03d" % slot for slot in range(UNSYNCED_BATC
 
 
 class OpenMode(enum.Enum):
-    """For what a database is opened."""
+    """How a database is opened."""
 
     CREATE = enum.auto()
-    """Make a new one."""
+    """Create a new one."""
     READ_WRITE = enum.auto()
-    """Use it, if the WAL is whole but for a torn last record."""
+    """Open for use. A torn last WAL record is tolerated, any other corruption of the WAL is refused."""
     READ_ONLY = enum.auto()
-    """Look at what lies before the first damage in the WAL; change nothing."""
+    """Open the part before the first corruption of the WAL, without writing."""
     TRUNCATE_WAL = enum.auto()
-    """Use what lies before the first damage in the WAL, and delete the rest."""
+    """Open the part before the first corruption of the WAL for use, and delete the rest."""
 
 
 class WalCorrupted(Corrupted):
-    """RocksDB found damage while it opened."""
+    """RocksDB refused to open because of corruption."""
 
 
 class Rocks:
-    """One open RocksDB. Every error of it is latched in `failstop` and raised as `StorageFailed`.
+    """One open RocksDB. Every error is latched in `failstop` and raised as `StorageFailed`.
 
-    Writes come from one thread at a time; `sync_wal` may run in another meanwhile.
+    One thread writes at a time; `sync_wal` may run concurrently in another.
     """
 
     def __init__(self, path: Path, tuning: Tuning, failstop: FailStop, opening: OpenMode) -> None:
-        """Open the database. Raises `Corrupted` when it is damaged, `StorageFailed` on an I/O error."""
+        """Open the database. Raises `Corrupted` if it is corrupt, `StorageFailed` on an I/O error."""
         self.path = path
         self._failstop = failstop
         self._family_options = FamilyOptions(tuning)
         cut = opening in (OpenMode.READ_ONLY, OpenMode.TRUNCATE_WAL)
         recovery = WalRecovery.POINT_IN_TIME if cut else WalRecovery.TOLERATE_TORN_TAIL
         options = database_options(tuning, recovery, create=opening is OpenMode.CREATE)
-        # False: read what is in the WAL too.
+        # False = error_if_log_file_exist: a read-only open must replay the WAL too.
         access = AccessType.read_only(False) if opening is OpenMode.READ_ONLY else AccessType.read_write()  # noqa: FBT003
         try:
             if opening is OpenMode.CREATE:
@@ -80,6 +80,7 @@ class Rocks:
             self._db = Rdict(str(path), options, {name: self._options_of(name) for name in names}, access)
             self._families = {name: self._attach(name) for name in names}
         except Exception as error:  # rocksdict raises nothing more specific
+            # An I/O error says nothing about the data; only the text of the exception tells it from corruption.
             if str(error).startswith("IO error"):
                 raise failstop.fail(f"open {path}", error) from error
             raise WalCorrupted(f"RocksDB refuses to open ({error}).") from error
@@ -91,18 +92,18 @@ class Rocks:
             raise
 
     def family(self, name: str) -> Family:
-        """Return an existing column family. Raises `Corrupted` when there is none of that name."""
+        """Return an existing column family. Raises `Corrupted` if there is none of that name."""
         family = self._families.get(name)
         if family is None:
             raise Corrupted(f"The column family {name!r} is missing.")
         return family
 
     def state_names(self) -> tuple[str, ...]:
-        """Return the names of all state families, the active one and leftovers of interrupted installs."""
+        """Return the names of all state families: the active one and those of interrupted installs."""
         return tuple(sorted(name for name in self._families if name.startswith(STATE_PREFIX)))
 
     def create_state(self) -> Family:
-        """Create an empty state family under a name not in use."""
+        """Create an empty state family under an unused name."""
         self._failstop.check()
         number = 1 + max((int(name.removeprefix(STATE_PREFIX)) for name in self.state_names()), default=0)
         name = f"{STATE_PREFIX}{number}"
@@ -114,7 +115,7 @@ class Rocks:
         return family
 
     def drop(self, name: str) -> None:
-        """Delete a family with everything in it; its files go in the background."""
+        """Drop a family with all its data; RocksDB deletes the files in the background."""
         self._failstop.check()
         try:
             self._db.drop_column_family(name)
@@ -123,18 +124,20 @@ class Rocks:
         try:
             self._families.pop(name).close()
         except Exception:
-            pass  # rocksdict flushes what it closes, and what was dropped cannot be flushed
+            pass  # `close` flushes, and flushing a dropped family fails; there is nothing left to lose
 
     def batch(self, family: Family) -> WriteBatch:
-        """Return an empty batch that writes to `family` unless told otherwise."""
+        """Return an empty batch whose default family is `family`."""
         self._failstop.check()
         batch = WriteBatch(raw_mode=True)
         batch.set_default_column_family(family.handle)
         return batch
 
     def write(self, batch: WriteBatch) -> None:
-        """Write all of `batch` or nothing, to the memtables and, unsynced, to the WAL."""
+        """Write `batch` atomically, to the memtables and, unsynced, to the WAL."""
         self._failstop.check()
+        # BEFORE the number of an unsynced batch would overwrite the slot of another unsynced one: a gap between the two
+        # could then no longer be seen.
         if self._number - self._synced_number >= UNSYNCED_BATCHES_MAX:
             self.sync_wal()
         number = self._number + 1
@@ -143,13 +146,14 @@ class Rocks:
             self._db.write(batch)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail("write", error) from error
+        # AFTER the write: the number of a failed one is not used again, as the process stops.
         self._number = number
 
     def write_unlogged(self, batch: WriteBatch) -> None:
-        """Write to the memtables only; lost in a crash unless a flush of the family follows."""
+        """Write to the memtables only; a crash loses it unless the family is flushed."""
         self._failstop.check()
         options = WriteOptions()
-        # The stub says it is a method; it is a property.
+        # A method by the type stub, a property in fact.
         options.disable_wal = True  # type: ignore[method-assign,assignment]
         try:
             self._db.write(batch, options)
@@ -157,17 +161,19 @@ class Rocks:
             raise self._failstop.fail("write", error) from error
 
     def sync_wal(self) -> None:
-        """Make durable everything written before this call began. Blocks, without the GIL."""
+        """Make everything written before this call durable. Blocks, without the GIL."""
         self._failstop.check()
+        # BEFORE the sync: batches written while it runs are not covered.
         number = self._number
         try:
             self._db.flush_wal(True)  # noqa: FBT003 - positional in the binding: sync
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail("sync the WAL", error) from error
+        # The maximum: syncs of two threads may complete in either order.
         self._synced_number = max(self._synced_number, number)
 
     def int_property(self, name: str) -> int:
-        """Return an integer property of the whole database; 0 when RocksDB does not know it."""
+        """Return an integer property of the whole database; 0 if RocksDB has no such property."""
         self._failstop.check()
         return self._db.property_int_value(name) or 0
 
@@ -180,12 +186,12 @@ class Rocks:
             except Exception:  # rocksdict raises nothing more specific
                 if own_name in self._families:
                     raise
-                continue  # it was dropped meanwhile: there is nothing of it to count
+                continue  # dropped since the iteration began
             found[STATE_KIND if own_name.startswith(STATE_PREFIX) else own_name] += value
         return found
 
     def close(self) -> None:
-        """Sync, flush and close. After an error nothing can be saved and nothing is reported again."""
+        """Sync, flush and close. After an error nothing is written, and the error is not raised again."""
         failed = self._failstop.failed
         self._failstop.close()
         errors: list[Exception] = []
@@ -199,12 +205,12 @@ class Rocks:
             raise self._failstop.fail("close", errors[0])
 
     def _last_number(self) -> int:
-        """Return the number of the newest batch. Raises `Corrupted` when one before it is missing."""
+        """Return the number of the newest batch. Raises `Corrupted` if one before it is missing."""
         found = {_NUMBER.unpack(value)[0] for key in _NUMBER_KEYS if (value := self._node.get(key)) is not None}
         last = max(found, default=0)
         missing = set(range(max(1, last - UNSYNCED_BATCHES_MAX + 1), last + 1)) - found
         if missing:
-            raise Corrupted(f"Writes {min(missing)} to {max(missing)} of {last} are missing.")
+            raise Corrupted(f"Writes {min(missing)} to {max(missing)} of {last} are missing from the WAL.")
         return last
 
     def _attach(self, name: str) -> Family:

@@ -1,7 +1,7 @@
-"""Every option of RocksDB that we set, and why; nothing else in this package makes `Options`.
+"""Every RocksDB option that differs from its default, with the reason; the only place that creates `Options`.
 
 Sized for small nodes, three on one laptop: a process of 100 to 150 MiB under load (measured), few files, two
-background threads. What is not named here keeps RocksDB's default.
+background threads.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _OPTIONS_DIRECTORY: Final = Path(__file__).parent / "options"
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Sizes that a deployment may want to change."""
+    """Sizes that depend on the deployment."""
 
     write_buffer_bytes: int = 16 * _MIB
-    """One memtable. Measured: smaller ones make puts cheaper, larger ones make reads of recent data cheaper."""
+    """Size of a memtable. Measured: smaller ones make writes cheaper, larger ones reads of recent data."""
 
     block_cache_bytes: int = 32 * _MIB
     """Uncompressed blocks of all column families together."""
 
     wal_bytes_max: int = 64 * _MIB
-    """RocksDB flushes memtables when the WAL passes this; bounds what a restart replays."""
+    """RocksDB flushes memtables when the WAL exceeds this; limits the replay at a restart."""
 
     open_files_max: int = 256
     """Table files that RocksDB keeps open."""
@@ -42,41 +42,45 @@ class Tuning:
 
 
 class WalRecovery(enum.Enum):
-    """What opening does about damage in the WAL. The default of RocksDB is POINT_IN_TIME, without a word."""
+    """RocksDB's WAL recovery mode. Its default is POINT_IN_TIME, which drops the rest of the WAL without an error."""
 
     TOLERATE_TORN_TAIL = enum.auto()
-    """Refuse, but for a torn record at the end of a file, which every crash may leave."""
+    """`tolerate_corrupted_tail_records`: refuse all corruption but a torn last record, which any crash may leave."""
     POINT_IN_TIME = enum.auto()
-    """Stop before the first damage."""
+    """`point_in_time`: use the part before the first corruption."""
 
 
 def database_options(tuning: Tuning, recovery: WalRecovery, *, create: bool) -> Options:
     """Return the options of the database as a whole."""
-    # The binding has no setter for `track_and_verify_wals_in_manifest`, but reads RocksDB's own options files. With
-    # it, a WAL that was closed and synced and is shorter now is refused; without, what it lost is left out silently
-    # and what came later replayed.
+    # rocksdict has no setter for `track_and_verify_wals_in_manifest`, but it loads RocksDB's own options files. With
+    # the option, a closed and synced WAL file that is shorter now is refused. Without it, RocksDB leaves out what is
+    # missing and replays the next file, which makes a hole in the log.
     options, _ = Options.load_latest(str(_OPTIONS_DIRECTORY))
-    # Only a directory that we are setting up may be created: a lost CURRENT file must not become an empty database.
+    # Only when initializing a directory: an existing one that lost its CURRENT file must not become an empty database,
+    # with which this node would vote as if it had never voted.
     options.create_if_missing(create)
     options.create_missing_column_families(create)
 
-    # Whole records missing at the end look like a crash to every mode: the tail marker is for those.
+    # Set explicitly, see `WalRecovery`. `absolute_consistency` would refuse the torn record that every kill may leave,
+    # and did so in a crash loop of 1,187 restarts (fedimint#8614). No mode can detect records missing at the very end:
+    # a crash looks the same. The tail marker is for those.
     if recovery is WalRecovery.TOLERATE_TORN_TAIL:
         options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     else:
         options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
-    # In a recycled file old records follow the torn one, so the modes could not tell damage from the end.
+    # In a recycled file old records follow a torn one, so no mode could tell corruption from the end of the log.
     options.set_recycle_log_file_num(0)
     options.set_paranoid_checks(True)
 
     options.set_max_total_wal_size(tuning.wal_bytes_max)
     options.set_max_open_files(tuning.open_files_max)
     options.set_max_background_jobs(2)
-    # All writes come from one thread: nothing to insert concurrently.
+    # All writes come from one thread; concurrent inserts would cost and not pay.
     options.set_allow_concurrent_memtable_write(False)
-    # Smooths the write-out of large table files, so that an fsync of the WAL does not wait behind them.
+    # Write large table files out continuously: in one go at the end they would delay the fsync of the WAL, and with it
+    # every acknowledgement.
     options.set_bytes_per_sync(_MIB)
-    # RocksDB's own text log.
+    # RocksDB's own text log, LOG, which the node does not read.
     options.set_keep_log_file_num(2)
     options.set_max_log_file_size(4 * _MIB)
     options.set_stats_dump_period_sec(0)
@@ -86,14 +90,14 @@ def database_options(tuning: Tuning, recovery: WalRecovery, *, create: bool) -> 
 
 
 class FamilyOptions:
-    """Makes the options of column families, which share one block cache."""
+    """Options of the column families, which share one block cache."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._cache = Cache(tuning.block_cache_bytes)
 
     def log(self) -> Options:
-        """For entries: written once in order, read in order and rarely, deleted from the front."""
+        """For log entries: written once in order, read rarely and in order, deleted from the front."""
         options = self._common()
         options.set_compression_type(DBCompressionType.lz4())
         return options
@@ -101,14 +105,14 @@ class FamilyOptions:
     def state(self) -> Options:
         """For documents: point reads, short scans and overwrites."""
         options = self._common(bloom_bits=10)
-        # Fast on the levels that are rewritten often, small on the last one, which holds most of the data.
+        # Fast compression on the levels that are rewritten often, strong on the last one, which holds most of the data.
         options.set_compression_type(DBCompressionType.lz4())
         options.set_bottommost_compression_type(DBCompressionType.zstd())
         options.set_level_compaction_dynamic_level_bytes(True)
         return options
 
     def node(self) -> Options:
-        """For a handful of small records."""
+        """For a few small records."""
         return self._common()
 
     def _common(self, *, bloom_bits: int = 0) -> Options:
@@ -120,8 +124,9 @@ class FamilyOptions:
         options = Options(raw_mode=True)
         options.set_block_based_table_factory(table)
         options.set_write_buffer_size(self._tuning.write_buffer_bytes)
-        # A write that has to wait for flushes waits with the event loop: leave room, and let level 0 grow before
-        # writes are slowed down.
+        # Avoid write stalls: `append` and `commit` run on the event loop, and a write that RocksDB delays holds the
+        # GIL as well, so heartbeats would stop and an election begin. Hence spare memtables, and triggers on level 0
+        # that are far above the defaults (20 and 36).
         options.set_max_write_buffer_number(4)
         options.set_level_zero_slowdown_writes_trigger(40)
         options.set_level_zero_stop_writes_trigger(64)

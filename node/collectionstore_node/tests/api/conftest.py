@@ -1,4 +1,4 @@
-"""A client port served from memory, and clients for it: one that speaks HTTP, one that sends what it is told."""
+"""A client port served from memory, and clients for it: one that speaks HTTP, one that sends raw bytes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from collectionstore_node.api import Limits, make_client_server
-from collectionstore_node.api.ports import TraceRequest
+from collectionstore_node.api import HttpLimits, make_client_server
+from collectionstore_node.api.http.instruments import TraceRequest
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client, RawClient
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
 
-LIMITS = Limits(
+LIMITS = HttpLimits(transaction_bytes_max=256 << 10, receiving_bytes_max=300_000, lingering_s=0.01)
+STORE_LIMITS = StoreLimits(
     document_bytes_max=64 << 10,
     value_bytes_max=128 << 10,
-    transaction_bytes_max=256 << 10,
     inflight_requests_max=8,
     list_bytes_max=10_000,
-    receiving_bytes_max=300_000,
-    lingering_s=0.01,
 )
 
 
@@ -45,7 +44,7 @@ async def _render(accept: str) -> tuple[bytes, str]:
 
 @pytest.fixture
 def trace() -> TraceRequest | None:
-    """What begins the spans of requests; tests of traces put theirs here."""
+    """Starts the spans of requests; overridden by the tests of traces."""
     return None
 
 
@@ -54,7 +53,7 @@ async def port(
     replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins, trace: TraceRequest | None
 ) -> AsyncIterator[int]:
     server = make_client_server(
-        replica,
+        Store(replica, STORE_LIMITS),
         LIMITS,
         metrics,
         render_metrics=_render,

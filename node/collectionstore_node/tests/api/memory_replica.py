@@ -26,7 +26,7 @@ OTHER = MemberInfo(node_id=0xB2, name="shop-1", address="127.0.0.1:7411", http_a
 
 
 class MemoryReplica:
-    """Implements `api.ports.ReplicaPort`.
+    """Implements `service.StoreReplica`.
 
     `write_error`, `read_error` and `admin_error` are raised instead of doing the work; `hold` keeps writes waiting.
     """
@@ -164,7 +164,7 @@ class MemoryReplica:
 
 
 class RecordedMetrics:
-    """Implements `api.ports.HttpMetrics` by keeping everything."""
+    """Implements `api.HttpMetrics` by recording everything."""
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, str, int]] = []
@@ -212,7 +212,7 @@ class RecordedRoute:
 
 
 class Admins:
-    """Who may change the cluster: everybody, or nobody."""
+    """Authorizes every client to change the cluster, or none."""
 
     def __init__(self) -> None:
         self.allowed = True

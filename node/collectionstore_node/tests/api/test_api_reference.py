@@ -1,4 +1,4 @@
-"""docs/api.md says what the code does."""
+"""docs/api.md describes what the code does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 
 from collectionstore_node import errors
-from collectionstore_node.api.limits import Limits
-from collectionstore_node.api.problems import CODES, KINDS, problem_of
-from collectionstore_node.api.routes import CLIENT, PROBES
+from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
+from collectionstore_node.api.url_table import CLIENT, PROBES
+from collectionstore_node.service import StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 
 REFERENCE = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
@@ -36,21 +37,21 @@ def test_every_route_is_in_the_table() -> None:
 
 
 def test_limits_are_as_written() -> None:
-    limits = Limits()
+    limits, store_limits = HttpLimits(), StoreLimits()
 
-    assert f"at most {limits.document_bytes_max >> 20} MiB" in REFERENCE
-    assert f"{limits.transaction_bytes_max >> 20} MiB and {limits.transaction_items_max} items" in REFERENCE
+    assert f"at most {store_limits.document_bytes_max >> 20} MiB" in REFERENCE
+    assert f"{limits.transaction_bytes_max >> 20} MiB and {store_limits.transaction_items_max} items" in REFERENCE
     assert f"every other body {limits.control_bytes_max >> 10} KiB" in REFERENCE
     assert f"path and query {limits.target_bytes_max >> 10} KiB" in REFERENCE
     assert f"1-{limits.key_bytes_max} bytes" in REFERENCE
     assert f"nested at most {limits.depth_max} deep" in REFERENCE
-    assert f"{limits.inflight_requests_max:,} requests at a time" in REFERENCE
-    assert f"(1-{limits.list_items_max}, default {limits.list_items_default})" in REFERENCE
+    assert f"{store_limits.inflight_requests_max:,} requests at a time" in REFERENCE
+    assert f"(1-{store_limits.list_items_max}, default {limits.list_items_default})" in REFERENCE
     assert f"1ms to {limits.timeout_max_s:g}s, default {limits.timeout_default_s:g}s" in REFERENCE
 
 
 def test_every_exception_of_the_node_is_a_problem() -> None:
-    """Those of `errors` by their own code or their parent's; what other parts keep to themselves is our mistake."""
+    """Those of `errors` by their own code or their parent's; any other exception is an internal error."""
     for kind in (errors.NotNow, errors.Fatal, errors.OutcomeUnknown):
         for error in (kind, *kind.__subclasses__()):
             code = problem_of(error("x") if error is not errors.NotLeader else error(), safe_to_repeat=False).code
@@ -87,7 +88,7 @@ def _command_and_output(example: str) -> tuple[list[str], list[str]]:
 
 
 def _curl(words: list[str]) -> tuple[str, str, bytes | None, dict[str, str]]:
-    """Understand as much of curl's command line as the examples use."""
+    """Parse the part of curl's command line that the examples use."""
     assert words[0] == "curl"
     method, target, body, headers = "GET", "", None, {}
     arguments = iter(words[1:])

@@ -1,4 +1,4 @@
-"""Cursors: opaque, bound to their listing, and nothing else is taken for one."""
+"""Cursors: opaque, bound to their list, and no other text is accepted as one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.api.cursors import decode_cursor, encode_cursor
-from collectionstore_node.api.problems import Problem
+from collectionstore_node.api.http.cursors import decode_cursor, encode_cursor
+from collectionstore_node.api.http.problems import Problem
 
 NAMES = st.text(max_size=40).filter(lambda text: "\0" not in text)
 SCOPES = st.tuples(st.sampled_from(["documents", "keys"]), NAMES, NAMES)

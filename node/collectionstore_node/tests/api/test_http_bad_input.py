@@ -1,10 +1,10 @@
-"""Every way to ask wrongly has its status and code, and nothing of it is proposed."""
+"""Every invalid request has its status and code, and none is proposed."""
 
 from __future__ import annotations
 
 import pytest
 
-from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import JSON, Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 
@@ -44,7 +44,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "code"), BODIES)
-async def test_a_doubtful_document_is_400(people: Client, replica: MemoryReplica, body: bytes, code: str) -> None:
+async def test_an_invalid_document_is_400(people: Client, replica: MemoryReplica, body: bytes, code: str) -> None:
     before = len(replica.proposed)
 
     reply = await people.send("PUT", ADA, body, JSON)
@@ -54,7 +54,7 @@ async def test_a_doubtful_document_is_400(people: Client, replica: MemoryReplica
     assert len(replica.proposed) == before
 
 
-async def test_a_malformed_document_is_told_where(people: Client) -> None:
+async def test_a_malformed_document_is_refused_with_its_position(people: Client) -> None:
     fields = (await people.send("PUT", ADA, b'{"a": 1,\n "b": NaN}', JSON)).problem(400, "malformed_json")
 
     assert (fields["line"], fields["column"]) == (2, 7)
@@ -70,7 +70,7 @@ async def test_a_document_of_another_type_is_415(people: Client, content_type: s
 
 
 async def test_a_document_without_a_type_is_415(people: Client) -> None:
-    """A page of another origin may send a request without a type unasked, but not one with application/json."""
+    """A page of another origin can send a request without a type without a CORS preflight, but not application/json."""
     (await people.send("PUT", ADA, b"{}")).problem(415, "unsupported_content_type")
 
 
@@ -93,9 +93,9 @@ async def test_another_charset_or_encoding_is_415(people: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "size"),
     [
-        ("PUT", ADA, LIMITS.document_bytes_max),
-        ("POST", "/api/v1/collections/people/documents", LIMITS.document_bytes_max),
-        ("PUT", KEY, LIMITS.value_bytes_max),
+        ("PUT", ADA, STORE_LIMITS.document_bytes_max),
+        ("POST", "/api/v1/collections/people/documents", STORE_LIMITS.document_bytes_max),
+        ("PUT", KEY, STORE_LIMITS.value_bytes_max),
         ("POST", "/api/v1/collections", LIMITS.control_bytes_max),
         ("POST", "/api/v1/transactions", LIMITS.transaction_bytes_max),
         ("POST", "/api/v1/cluster/members", LIMITS.control_bytes_max),
@@ -108,15 +108,27 @@ async def test_too_large_is_413_and_says_the_limit(people: Client, method: str, 
 
 
 async def test_the_largest_document_and_value_fit(people: Client) -> None:
-    document = b'{"a":"' + b"x" * (LIMITS.document_bytes_max - 8) + b'"}'
+    document = b'{"a":"' + b"x" * (STORE_LIMITS.document_bytes_max - 8) + b'"}'
 
     assert (await people.send("PUT", ADA, document, JSON)).status == 201
     assert (await people.get(ADA)).body == document
-    assert (await people.send("PUT", KEY, b"x" * LIMITS.value_bytes_max)).status == 201
+    assert (await people.send("PUT", KEY, b"x" * STORE_LIMITS.value_bytes_max)).status == 201
+
+
+async def test_a_document_is_limited_as_it_is_stored_too(people: Client, replica: MemoryReplica) -> None:
+    """Written out, a number like 1e15 is longer than it was sent."""
+    body = b'{"a":[' + b",".join([b"1e15"] * 10_000) + b"]}"
+    assert len(body) < STORE_LIMITS.document_bytes_max
+    before = len(replica.proposed)
+
+    reply = await people.send("PUT", ADA, body, JSON)
+
+    assert reply.problem(413, "too_large")["limit_bytes"] == STORE_LIMITS.document_bytes_max
+    assert len(replica.proposed) == before
 
 
 async def test_the_deepest_document_fits(people: Client) -> None:
-    """The limit counts nesting, not brackets: also brackets in texts and side by side."""
+    """The limit counts nesting, not brackets in strings or side by side."""
     deepest = b'{"a":' + b"[" * 99 + b"]" * 99 + b"}"
     wide = b'{"a":[' + b",".join([b"{}"] * 500) + b'],"b":"' + b"[" * 500 + b'\\""}'
 
@@ -227,7 +239,7 @@ async def test_a_bad_header_is_400(people: Client, headers: dict[str, str], code
 
 
 @pytest.mark.parametrize("content_type", ["nothing", "/x", "a/", "é/x", "a/" + "b" * 254])
-async def test_a_content_type_that_could_not_be_given_back_is_400(client: Client, content_type: str) -> None:
+async def test_a_content_type_that_cannot_be_sent_in_a_response_is_400(client: Client, content_type: str) -> None:
     (await client.send("PUT", KEY, b"x", {"Content-Type": content_type})).problem(400, "invalid_header")
 
 
@@ -268,7 +280,7 @@ async def test_a_long_header_is_431(client: Client) -> None:
 
 
 async def test_messages_do_not_quote_values(people: Client) -> None:
-    """What is in a document may be secret; names of fields may be told, values not."""
+    """The content of a document may be secret: field names may appear, values must not."""
     for body in (b'{"a":"secret",}', b'{"a":"secret","a":"secret"}', b'{"_x":"secret"}', b'["secret"]'):
         assert b"secret" not in (await people.send("PUT", ADA, body, JSON)).body
     reply = await people.post("/api/v1/transactions", {"then": [{"op": "get", "collection": {"x": "secret"}}]})

@@ -8,9 +8,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from collectionstore_node.api import Limits, make_probe_server
+from collectionstore_node.api import HttpLimits, make_probe_server
 from collectionstore_node.errors import ChangePending, InvalidRequest, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.replica import MemberChange, MembersRequest
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import OTHER, Admins, MemoryReplica, RecordedMetrics, render_nothing
 
@@ -19,7 +20,7 @@ A, B = "00000000000000a1", "00000000000000b2"
 PLACE = {"name": "shop-1", "address": "127.0.0.1:7411", "http_address": "127.0.0.1:7410"}
 
 
-async def test_cluster_tells_members_leader_and_configuration(client: Client) -> None:
+async def test_cluster_has_members_leader_and_configuration(client: Client) -> None:
     fields = (await client.get(CLUSTER)).json
 
     assert fields["cluster_id"] == "shop"
@@ -68,7 +69,7 @@ async def test_bootstrap_is_once_only(client: Client) -> None:
 async def test_membership_requests(
     client: Client, replica: MemoryReplica, body: dict[str, Any], expected: MembersRequest
 ) -> None:
-    """The single form, and the form that carries a whole joint change."""
+    """The single form, and the form of a joint change."""
     reply = await client.post(f"{CLUSTER}/members?timeout=9s", body)
 
     assert (reply.status, reply.json["configuration"]["index"]) == (200, 5)
@@ -94,7 +95,7 @@ async def test_membership_requests(
         ({"changes": [{"action": "remove", "node_id": B, "epoch": 1}]}, "epoch"),
     ],
 )
-async def test_membership_requests_that_make_no_sense(
+async def test_invalid_membership_requests(
     client: Client, replica: MemoryReplica, body: dict[str, Any], hint: str
 ) -> None:
     reply = await client.post(f"{CLUSTER}/members", body)
@@ -175,7 +176,7 @@ async def test_probes_of_a_ready_node(client: Client) -> None:
 
 
 async def test_probes_of_a_node_without_a_leader(client: Client, replica: MemoryReplica) -> None:
-    """It lives, but is neither ready nor healthy; its status can be read."""
+    """It is alive, but neither ready nor healthy; its status can be read."""
     replica.known_leader = None
     replica.read_error = ReadTimedOut("late")
 
@@ -194,7 +195,7 @@ async def test_readiness_has_a_budget_of_its_own(client: Client, replica: Memory
 
 
 async def test_the_metrics_port_serves_probes_only(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
-    server = make_probe_server(replica, Limits(), metrics, render_metrics=render_nothing)
+    server = make_probe_server(Store(replica, StoreLimits()), HttpLimits(), metrics, render_metrics=render_nothing)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,4 +1,4 @@
-"""The pages for people who look for the cause of trouble."""
+"""The debug pages and the log level."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from collectionstore_node.api import Limits, make_client_server, make_probe_server
-from collectionstore_node.api.ports import Diagnostics
+from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server
+from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.logs import SlowLog, Thresholds
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
 from collectionstore_telemetry.logs import LogLevels
@@ -35,8 +36,8 @@ async def serve(replica: MemoryReplica, admins: Admins) -> AsyncIterator[Serve]:
 
         async def start(diagnostics: Diagnostics) -> Client:
             server = make_client_server(
-                replica,
-                Limits(),
+                Store(replica, StoreLimits()),
+                HttpLimits(),
                 RecordedMetrics(),
                 render_metrics=no_metrics,
                 authorize_admin=admins.authorize,
@@ -63,9 +64,10 @@ async def test_pages_of_the_client_port_are_for_operators(client: Client, admins
     (await client.get(page)).problem(403, "forbidden")
 
 
-async def test_metrics_port_only_shows(replica: MemoryReplica) -> None:
+async def test_pages_of_the_metrics_port_are_read_only(replica: MemoryReplica) -> None:
     async with AsyncExitStack() as stack:
-        server = make_probe_server(replica, Limits(), RecordedMetrics(), render_metrics=no_metrics)
+        store = Store(replica, StoreLimits())
+        server = make_probe_server(store, HttpLimits(), RecordedMetrics(), render_metrics=no_metrics)
         client = Client(await stack.enter_async_context(aiohttp.ClientSession()), await _listen(stack, server))
         assert (await client.get("/debug/raft")).status == 200
         assert (await client.get("/debug/tasks")).status == 200
@@ -73,8 +75,8 @@ async def test_metrics_port_only_shows(replica: MemoryReplica) -> None:
         (await client.put("/debug/log-level", {"level": "debug"})).problem(404, "unknown_route")
 
 
-async def test_pages_are_served_when_nothing_else_is(client: Client, replica: MemoryReplica) -> None:
-    """Who looks for the cause of an overload must get through."""
+async def test_pages_are_served_under_overload(client: Client, replica: MemoryReplica) -> None:
+    """An operator who diagnoses an overload must get through."""
     replica.hold = asyncio.Event()
     held = [asyncio.create_task(client.put("/api/v1/kv/b/k", {})) for _ in range(8)]
     while len(replica.timeouts_s) < 8:
@@ -115,7 +117,7 @@ async def test_tasks_are_grouped_by_where_they_wait(client: Client) -> None:
     assert report["total"] >= 8
 
 
-async def test_profiles_are_off_unless_allowed(client: Client) -> None:
+async def test_profiling_is_disabled_by_default(client: Client) -> None:
     (await client.get("/debug/profile?seconds=1")).problem(403, "profiling_disabled")
 
 
@@ -141,7 +143,7 @@ async def test_a_profile_is_collapsed_stacks_and_one_at_a_time(serve: Serve) -> 
 
 
 async def test_a_profile_ends_with_the_request() -> None:
-    """Nobody is to find it busy for a minute because somebody went away."""
+    """A client that disconnects must not leave the profiler busy for the next one."""
     profiler = Profiler()
     asked = asyncio.create_task(profiler.collapsed(60))
     await asyncio.sleep(0)
@@ -150,7 +152,7 @@ async def test_a_profile_ends_with_the_request() -> None:
     assert await profiler.collapsed(0.01)
 
 
-async def test_log_level_is_changed_and_told(client: Client) -> None:
+async def test_log_level_is_changed_and_reported(client: Client) -> None:
     assert (await client.get("/debug/log-level")).json == {"level": "info", "configured": "info", "reverts_in_s": None}
     with capture_logs() as lines:
         changed = await client.put("/debug/log-level", {"level": "debug", "seconds": 600})
@@ -161,12 +163,12 @@ async def test_log_level_is_changed_and_told(client: Client) -> None:
 
 
 @pytest.mark.parametrize("body", [{"level": "all"}, {"level": "debug", "seconds": 0}, {}, {"level": "debug", "x": 1}])
-async def test_a_level_that_is_none_changes_nothing(client: Client, body: dict[str, object]) -> None:
+async def test_an_invalid_level_changes_nothing(client: Client, body: dict[str, object]) -> None:
     (await client.put("/debug/log-level", body)).problem(400, "invalid_body")
     assert (await client.get("/debug/log-level")).json["level"] == "info"
 
 
-async def test_a_slow_request_is_told_by_its_pattern(serve: Serve) -> None:
+async def test_a_slow_request_is_logged_by_its_pattern(serve: Serve) -> None:
     slow = SlowLog(Thresholds(http_s=0.0), asyncio.get_running_loop().time)
     client = await serve(Diagnostics(LogLevels(), slow))
     with capture_logs() as lines:

@@ -47,7 +47,7 @@ async def test_head_answers_as_get_without_the_body(people: Client) -> None:
 
 
 async def test_documents_are_stored_in_canonical_form(people: Client) -> None:
-    """White space and escapes go; the order of keys and the digits of numbers stay."""
+    """White space and escapes are removed; the order of keys and the digits of numbers are kept."""
     body = b'{ "z": 1, "a": [1.50, 1e3, "\\u00e9"],\n"big": 18446744073709551615 }'
     await people.send("PUT", f"{PEOPLE}/x", body, JSON)
 
@@ -175,7 +175,7 @@ async def test_get_heeds_conditions(people: Client, headers: dict[str, str], sta
 
 
 async def test_refused_write_tells_its_own_revision_also_when_it_is_repeated(people: Client) -> None:
-    """A refused write is a command too: its place among the others is in its answer, not where the node stands."""
+    """A refused write is a command too: the answer has its own revision, not the node's."""
     await people.put(f"{PEOPLE}/ada", {"name": "Ada"})
     create = {"If-None-Match": "*", "Idempotency-Key": "once"}
     first = await people.put(f"{PEOPLE}/ada", {"name": "Eve"}, **create)

@@ -1,4 +1,4 @@
-"""HTTP as bytes: what aiohttp's client would never send, and what happens to the connection afterwards."""
+"""HTTP as bytes: requests that aiohttp's client cannot send, and the state of the connection afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from collectionstore_node.api import make_client_server
-from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.service import Store
+from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
@@ -82,12 +83,12 @@ async def test_a_body_in_chunks_is_bounded(raw: RawClient) -> None:
 
 async def test_a_large_body_in_pieces_is_taken(client: Client, raw: RawClient) -> None:
     """More than the server buffers before it pauses reading."""
-    head = KEY + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % LIMITS.value_bytes_max
+    head = KEY + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % STORE_LIMITS.value_bytes_max
 
-    answer = await raw.exchange(head, *[b"x" * 1024] * (LIMITS.value_bytes_max // 1024))
+    answer = await raw.exchange(head, *[b"x" * 1024] * (STORE_LIMITS.value_bytes_max // 1024))
 
     assert parse(answer)[0] == 201
-    assert (await client.get("/api/v1/kv/b/k")).body == b"x" * LIMITS.value_bytes_max
+    assert (await client.get("/api/v1/kv/b/k")).body == b"x" * STORE_LIMITS.value_bytes_max
 
 
 async def test_expect_100_continue_is_answered_before_the_body(raw: RawClient) -> None:
@@ -138,7 +139,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(
 
 async def test_arriving_bodies_are_bounded_together(raw: RawClient) -> None:
     """Two uploads fit into `receiving_bytes_max`, a third one is refused at once."""
-    size = LIMITS.value_bytes_max
+    size = STORE_LIMITS.value_bytes_max
     head = KEY + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % size
     connections = [await raw.connect() for _ in range(3)]
     answers = []
@@ -219,9 +220,9 @@ async def test_an_upgrade_is_ignored(raw: RawClient) -> None:
 
 
 async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
-    """A write that is under way when the server stops is still answered."""
+    """A write that is in flight when the server stops is still answered."""
     server = make_client_server(
-        replica,
+        Store(replica, STORE_LIMITS),
         LIMITS,
         metrics,
         render_metrics=render_nothing,

@@ -1,4 +1,4 @@
-"""What the replica says of a request's fate is what the client is told, and never more."""
+"""The client gets the outcome that the replica reports, and never a claim beyond it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collectionstore_node.errors import (
     ReadTimedOut,
     StorageFailed,
 )
-from collectionstore_node.tests.api.conftest import LIMITS
+from collectionstore_node.tests.api.conftest import STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import OTHER, MemoryReplica, RecordedMetrics
 
@@ -103,7 +103,7 @@ async def test_not_leader_names_the_leader_it_knows(people: Client, replica: Mem
     assert fields["leader"] == {"node_id": "00000000000000b2", "name": "shop-1", "http_address": OTHER.http_address}
 
 
-async def test_stale_reads_ask_nobody(people: Client, replica: MemoryReplica) -> None:
+async def test_stale_reads_need_no_quorum(people: Client, replica: MemoryReplica) -> None:
     await people.put(ADA, {"n": 1})
     replica.known_leader = None
     barriers = replica.barriers
@@ -123,7 +123,7 @@ async def test_linearizable_is_the_default(people: Client, replica: MemoryReplic
     assert replica.barriers == before + 3
 
 
-async def test_the_timeout_is_handed_on(people: Client, replica: MemoryReplica) -> None:
+async def test_the_timeout_reaches_the_replica(people: Client, replica: MemoryReplica) -> None:
     await people.put(ADA, {})
     await people.put(f"{ADA}?timeout=500ms", {})
     await people.get(f"{ADA}?timeout=1.5s")
@@ -170,7 +170,7 @@ async def test_the_request_id_is_the_clients_when_it_sends_one(people: Client) -
     assert odd.problem(404, "unknown_route")["request_id"] != "no spaces"
 
 
-async def test_ids_made_here_differ(client: Client) -> None:
+async def test_generated_request_ids_differ(client: Client) -> None:
     made = {(await client.get("/nothing")).headers["X-Request-Id"] for _ in range(3)}
 
     assert len(made) == 3
@@ -179,11 +179,11 @@ async def test_ids_made_here_differ(client: Client) -> None:
 async def test_too_many_requests_at_once_are_503_and_probes_still_answer(
     people: Client, replica: MemoryReplica, metrics: RecordedMetrics
 ) -> None:
-    """The limit counts requests being served; the one too many is refused at once, the others finish."""
+    """The limit counts requests being served; one more is refused at once, the others finish."""
     replica.hold = asyncio.Event()
     replica.entered.clear()
-    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(LIMITS.inflight_requests_max)]
-    while metrics.read_inflight() < LIMITS.inflight_requests_max:
+    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(STORE_LIMITS.inflight_requests_max)]
+    while metrics.read_inflight() < STORE_LIMITS.inflight_requests_max:
         await replica.entered.wait()
         replica.entered.clear()
 
@@ -199,7 +199,7 @@ async def test_too_many_requests_at_once_are_503_and_probes_still_answer(
 
 
 async def test_requests_are_counted_by_pattern_method_and_status(people: Client, metrics: RecordedMetrics) -> None:
-    """Paths never become labels, or clients could make series without end."""
+    """Paths never become labels, or clients could create series without bound."""
     metrics.finished.clear()
     await people.put(ADA, {})
     await people.send("HEAD", ADA)
@@ -218,7 +218,7 @@ async def test_requests_are_counted_by_pattern_method_and_status(people: Client,
 
 
 async def test_refused_write_tells_its_own_revision_on_a_node_that_lags(people: Client, replica: MemoryReplica) -> None:
-    """It was applied and refused by the leader; this node may have forwarded it and not be that far itself."""
+    """It was applied and refused on the leader; this node forwarded it and may not have applied it yet."""
     await people.put(ADA, {})
     replica.behind = 2
 

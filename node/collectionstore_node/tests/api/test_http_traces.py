@@ -1,4 +1,4 @@
-"""The spans of requests: what they say, what they never say, and that none outlives its request."""
+"""The spans of requests: their attributes, what they never contain, and that each ends with its request."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from aiohttp.test_utils import make_mocked_request
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from collectionstore_node.api import Limits
-from collectionstore_node.api.bodies import Arrivals
-from collectionstore_node.api.ports import Api, Diagnostics, TraceRequest
-from collectionstore_node.api.routes import CLIENT
-from collectionstore_node.api.server import Dispatcher
+from collectionstore_node.api import HttpLimits
+from collectionstore_node.api.http.bodies import Arrivals
+from collectionstore_node.api.http.call import ApiContext
+from collectionstore_node.api.http.dispatcher import Dispatcher
+from collectionstore_node.api.http.instruments import Diagnostics, TraceRequest
+from collectionstore_node.api.url_table import CLIENT
 from collectionstore_node.errors import OutcomeUnknown
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import JSON, Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
 from collectionstore_node.tests.tracing.recorded import CLIENT as CARRIED
@@ -54,7 +56,7 @@ def the_span(recorded: Recorded) -> Callable[[], ReadableSpan]:
     return find
 
 
-async def test_a_sampled_request_says_what_the_conventions_ask_and_nothing_of_its_content(
+async def test_a_sampled_request_has_the_conventional_attributes_and_no_content(
     people: Client, the_span: Callable[[], ReadableSpan]
 ) -> None:
     body = b'{"name":"secret name"}'
@@ -137,9 +139,9 @@ async def test_a_request_that_is_cancelled_ends_its_span(
     the_span: Callable[[], ReadableSpan],
 ) -> None:
     """The server cancels what it still serves when it stops."""
-    api = Api(
-        replica=replica,
-        limits=Limits(),
+    api = ApiContext(
+        store=Store(replica, StoreLimits()),
+        limits=HttpLimits(),
         metrics=metrics,
         render_metrics=_no_metrics,
         authorize_admin=lambda request: False,
@@ -147,7 +149,7 @@ async def test_a_request_that_is_cancelled_ends_its_span(
         arrivals=Arrivals(1 << 20),
         diagnostics=Diagnostics(),
     )
-    dispatcher = Dispatcher(api, CLIENT, metrics, trace)
+    dispatcher = Dispatcher(api, CLIENT, trace)
     request = make_mocked_request("DELETE", DOCUMENT, headers=TRACEPARENT)
     await dispatcher.handle(make_mocked_request("GET", DOCUMENT, headers=TRACEPARENT))
     assert trace_id() is None  # in this very task

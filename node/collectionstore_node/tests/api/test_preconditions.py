@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from collectionstore_node.api.preconditions import read_failed, read_unchanged, write_precondition
-from collectionstore_node.api.problems import Problem
+from collectionstore_node.api.http.preconditions import read_failed, read_unchanged, write_precondition
+from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.statemachine.commands import ANY, Precondition
 
 
@@ -32,7 +32,7 @@ def headers(*pairs: tuple[str, str]) -> CIMultiDictProxy[str]:
     ],
 )
 def test_what_must_hold_for_a_write(pairs: list[tuple[str, str]], expected: Precondition) -> None:
-    """Well-formed tags that cannot be revisions match nothing; none left means that nothing can match."""
+    """Well-formed tags that cannot be revisions match nothing; without any other, no revision matches."""
     assert write_precondition(headers(*pairs)) == expected
 
 

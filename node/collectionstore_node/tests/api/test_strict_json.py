@@ -1,4 +1,4 @@
-"""Strict JSON: nothing doubtful passes, and everything else comes back as it was meant."""
+"""Strict JSON: ambiguous documents are refused, and all others are stored without loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.api.json_bodies import (
+from collectionstore_node.api.http.json_bodies import (
     INTEGER_MAX,
     INTEGER_MIN,
     KEYS_NAMED_BYTES_MAX,
     parse_document,
     parse_object,
 )
-from collectionstore_node.api.problems import Problem
+from collectionstore_node.api.http.problems import Problem
 
 SCALARS = (
     st.none()
@@ -77,7 +77,7 @@ def test_integers_are_exact_or_refused(number: int, spaced: bool) -> None:  # no
 @given(st.integers(1, 140), st.sampled_from(["[]", "{}"]), st.integers(1, 120))
 @settings(max_examples=100, deadline=None)
 def test_depth_is_counted_exactly(depth: int, kind: str, depth_max: int) -> None:
-    """Brackets inside texts do not count."""
+    """Brackets inside strings do not count."""
     opening, closing = ("[", "]") if kind == "[]" else ('{"a":', "}")
     inner = opening * (depth - 1) + '"[{\\"[{"' + closing * (depth - 1)
     text = f'{{"a":{inner},"b":[{",".join(["[]"] * 60)}]}}'.encode() if depth >= 3 else f'{{"a":{inner}}}'.encode()
@@ -96,7 +96,7 @@ def test_depth_is_counted_exactly(depth: int, kind: str, depth_max: int) -> None
 )
 @settings(max_examples=400, deadline=None)
 def test_any_bytes_are_a_document_or_a_problem(body: bytes) -> None:
-    """What is accepted is a JSON object by the standard library's opinion too."""
+    """An accepted body is a JSON object for the standard library too."""
     try:
         stored = parse_document(body, 20)
     except Problem:

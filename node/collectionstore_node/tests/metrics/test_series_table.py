@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectionstore_node.api.routes import CLIENT, PROBES
+from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.metrics import SERIES, member_metrics
 from collectionstore_node.raft.ready import ProgressState, Role
 from collectionstore_node.replica.health.watchdog import Stall

@@ -73,7 +73,7 @@ def _propose(world: World, server: Server, change: ConfigChange) -> bool:
 
 
 def retire(world: World) -> bool:
-    """Switch off for good whoever a completed change has removed."""
+    """Stop the servers that a completed change has removed."""
     cluster, done = world.cluster, False
     for server in world.leaders():
         if not server.alive:
@@ -91,7 +91,7 @@ def retire(world: World) -> bool:
 
 
 def compact(world: World) -> bool:
-    """Cut a log, more often the leader's: whoever lags needs a snapshot then."""
+    """Compact a log, more often the leader's: a follower that lags needs a snapshot then."""
     leaders = world.leaders() if world.random.random() < 0.5 else []
     server = leaders[0] if leaders else world.any_awake()
     if server is None:

@@ -5,7 +5,7 @@ their own pace; disks that are slow, full, fail to sync or to read. A server tha
 made durable is as good as new.
 
 Limited: durable state that is gone. A disk that was emptied, or that its own checks refuse, takes its server's id
-with it for ever. A cluster survives that as long as every committed entry is left on an intact disk and the intact can
+with it forever. A cluster survives that as long as every committed entry is left on an intact disk and the intact can
 still decide. Both hold while in every set of voters that may decide anything, of either half of a joint configuration,
 the intact are a majority:
 - the sets in force: those that some server has applied, in memory or on its disk, for those left behind decide too;

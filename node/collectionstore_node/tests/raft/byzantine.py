@@ -1,8 +1,8 @@
 """A member that lies: forged messages, made from a seed, and each has to end as the verdict on its kind says.
 
-The liar keeps an honest core, so that the cluster goes on; beside that it tells what no correct member would, in its
+The liar keeps an honest core, so that the cluster makes progress; it also sends what no correct member would, in its
 own name, because the transport accepts no other. `FORGERIES` are the lies that must not hurt whatever else happens.
-Those that a store for crash faults cannot rule out are told as stories in `test_raft_byzantine.py`.
+Those that a crash-fault-tolerant store cannot prevent are scenarios in `test_raft_byzantine.py`.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class Forgery:
 
 
 class Liar:
-    """A member of `cluster` that tells forged messages under its id. Everything random comes from `random`."""
+    """A member of `cluster` that sends forged messages under its ID. All randomness comes from `random`."""
 
     def __init__(self, cluster: Cluster, node_id: NodeId, random: Random) -> None:
         self.cluster = cluster
         self.node_id = node_id
         self.random = random
-        self.told: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self.said: list[Message] = []
         """What it has sent in truth, to be repeated."""
         listener = cluster.carried
@@ -92,18 +92,18 @@ class Liar:
             del self.said[:-OVERHEARD_MAX]
 
     def victims(self) -> list[Server]:
-        """Return who can be lied to: nobody so new that it knows no term, nor with a disk that is about to fail."""
+        """Return the possible victims: no server so new that it has no term, nor one whose disk is about to fail."""
         others = [one for one in self.cluster.alive() if one.node_id != self.node_id and not one.paused]
         return [one for one in others if one.core.term and not (one.disk.unreadable or one.disk.rotten)]
 
     def lie(self) -> bool:
-        """Tell somebody something, and check what comes of it; return whether there was a lie to tell."""
+        """Send a forged message to a victim and check the result; return whether there was one to send."""
         victims = self.victims()
         if not victims:
             return False
-        return self.tell(self.random.choice(FORGERIES), self.random.choice(victims))
+        return self.send_forged(self.random.choice(FORGERIES), self.random.choice(victims))
 
-    def tell(self, forgery: Forgery, victim: Server) -> bool:
+    def send_forged(self, forgery: Forgery, victim: Server) -> bool:
         """Tell `forgery` to `victim` and check its verdict; return False when it would be no lie."""
         message = forgery.make(self, victim.core)
         if message is None:
@@ -119,7 +119,7 @@ class Liar:
         if why is not None:
             assert victim.core.status() == status, f"{forgery.name} is rejected, and yet it changed {victim.node_id}"
         victim.observe()
-        self.told[forgery.name] += 1
+        self.sent[forgery.name] += 1
         return True
 
     def _check(self, forgery: Forgery, before: Place, after: Place) -> None:
@@ -226,7 +226,7 @@ def _negative_numbers(liar: Liar, core: RaftNode) -> Message:
 
 
 def _garbled_address(liar: Liar, core: RaftNode) -> Message:
-    """Somebody else's message, or one in the victim's own name."""
+    """A message of another member, or one in the victim's own name."""
     sender, to = liar.random.choice(
         ((liar.node_id, NodeId(2**40)), (core.node_id, core.node_id), (NO_NODE, core.node_id))
     )
@@ -345,7 +345,7 @@ def _refuse_vote(liar: Liar, core: RaftNode) -> Message:
 
 
 def _answer_read_nobody_asked(liar: Liar, core: RaftNode) -> Message | None:
-    """An id that was never used, from a later term's leader that nobody elected."""
+    """An unused ID, from the leader of a later term that was never elected."""
     return ReadIndexReply(liar.node_id, core.node_id, liar.draw_term(core), -1, Index(1))
 
 

@@ -42,7 +42,7 @@ def _reraise(_server: Server, error: StorageFailed) -> None:
 
 
 def _ignore(_message: Message, _data: bytes) -> None:
-    """Nobody wants to know."""
+    """Ignores everything."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Cluster:
     storage_failed: Callable[[Server, StorageFailed], None] = _reraise
     """Decides what becomes of a server whose disk failed. Scripted tests want to see the error."""
     carried: Callable[[Message, bytes], None] = _ignore
-    """Told every message as it goes on the wire."""
+    """Called with every message as it is sent."""
 
     @classmethod
     def of(

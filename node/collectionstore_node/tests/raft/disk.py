@@ -1,8 +1,8 @@
 """A simulated disk with fault injection: writes reach it in order, a crash keeps a prefix of the unsynced ones.
 
-What the storage adapter adds to a plain log is modelled as far as it decides: the chain of hashes is checked when the
-log is opened and when it is read, and the tail marker (`storage.tail_marker`) tells a log that lost its end, or a term
-or vote that went back, from one that never had them. A disk that fails the check is refused, as the adapter refuses it.
+It models the checks of the storage adapter: the hash chain is verified when the log is opened and when it is read, and
+the tail marker (`storage.tail_marker`) distinguishes a log that lost its end, or a term or vote that went back, from
+one that never had them. A disk that fails the check is refused, as the adapter refuses it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TailRecord(NamedTuple):
 
 
 class Disk:
-    """The disk of one server. Writes and syncs raise `StorageFailed` when they are told to."""
+    """The disk of one server. Writes and syncs raise `StorageFailed` while a fault is injected."""
 
     def __init__(self, image: Image) -> None:
         self._unsynced: list[Image] = []

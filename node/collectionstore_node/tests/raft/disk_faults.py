@@ -109,7 +109,7 @@ def forget(world: World) -> bool:
 
 
 def empty(world: World) -> bool:
-    """A disk is lost. What comes in its place is empty, and draws another id: the old one never returns."""
+    """A disk is lost. What comes in its place is empty, and generates another node ID: the old one never returns."""
     server = _victim(world)
     if server is None:
         return False

@@ -1,7 +1,7 @@
 """The invariants of Raft, checked on every effect of every core (Raft Figure 3; thesis 3.6, 6.4).
 
 Election safety, log matching, leader completeness, state machine safety; commit only what a quorum holds durably, and
-count only what a follower really holds; nobody campaigns with a committed change of members unapplied; nothing leaves
+count only what a follower stores; no node campaigns with a committed, unapplied membership change; nothing leaves
 that rests on unsynced state; terms, votes and indexes never go back; reads miss nothing that was committed before them.
 A violation is an AssertionError whose text names the invariant.
 """
@@ -53,7 +53,7 @@ class Observer:
         """The highest index that any node called committed."""
         self.promises = Promises()
         self.noted: Callable[[NodeId, Vitals], None] = _forget
-        """Told the vitals of a core whenever they changed."""
+        """Called with the vitals of a core after every change."""
         self._written: dict[tuple[Index, Term], bytes] = {}
         self._configurations: dict[Index, Configuration] = {}
         self._seen: dict[NodeId, Vitals] = {}
@@ -66,7 +66,7 @@ class Observer:
     # What the servers report
 
     def started(self, node: RaftNode) -> None:
-        """A process began: commit and applied may be older than in its last life, never the vote that it told."""
+        """A process began: commit and applied may be older than before the restart, never a vote that it has sent."""
         term, vote = self._voted.get(node.node_id, (Term(0), NO_NODE))
         assert node.term >= term, f"{node.node_id} forgot term {term}"
         assert node.term > term or node.vote == vote, f"{node.node_id} forgot its vote in term {term}"
@@ -187,10 +187,10 @@ class Observer:
         if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
             voted = (hard_state.term, hard_state.vote) == (message.term, message.to)
             assert voted or hard_state.term > message.term, "a vote leaves before it is durable"
-            self._tell(node.node_id, message.term, message.to)
+            self._check_vote(node.node_id, message.term, message.to)
         elif isinstance(message, RequestVote) and not message.pre_vote:
             assert hard_state.term >= message.term, "a candidate asks before its term is durable"
-            self._tell(node.node_id, message.term, message.sender)
+            self._check_vote(node.node_id, message.term, message.sender)
         elif isinstance(message, AppendEntries | Heartbeat):
             assert (hard_state.term, hard_state.vote) == (message.term, message.sender), "a leader without its own vote"
         elif isinstance(message, AppendReply) and not message.rejected and message.index:
@@ -198,10 +198,10 @@ class Observer:
             last = durable.last_index
             assert last >= message.index, f"{node.node_id} acknowledges {message.index}, its disk ends at {last}"
 
-    def _tell(self, node_id: NodeId, term: Term, vote: NodeId) -> None:
-        told = self._voted.get(node_id, (Term(0), NO_NODE))
-        assert term != told[0] or vote == told[1], f"{node_id} tells a second vote in term {term}"
-        if term > told[0]:
+    def _check_vote(self, node_id: NodeId, term: Term, vote: NodeId) -> None:
+        sent = self._voted.get(node_id, (Term(0), NO_NODE))
+        assert term != sent[0] or vote == sent[1], f"{node_id} sends a second vote in term {term}"
+        if term > sent[0]:
             self._voted[node_id] = (term, vote)
 
     # What clients ask
@@ -219,7 +219,7 @@ class Observer:
         self.promises.read_failed(key)
 
     def waiting_reads(self) -> list[ReadKey]:
-        """Return the reads that were neither answered nor given up."""
+        """Return the reads that neither completed nor failed."""
         return self.promises.waiting_reads()
 
 
@@ -231,7 +231,7 @@ def _vitals(node: RaftNode) -> Vitals:
 
 
 def _forget(_node_id: NodeId, _vitals: Vitals) -> None:
-    """Nobody wants to know."""
+    """Ignores everything."""
 
 
 def _durable_to(image: Image, term: Term) -> Index:

@@ -21,7 +21,7 @@ def deliver(world: World) -> bool:
 
 
 def work(world: World) -> bool:
-    """Let one server, whoever has something to do, do one piece of I/O. When nobody has, time passes."""
+    """Let one server with pending work do one piece of I/O. If none has any, time advances."""
     servers = world.awake()
     if not servers:
         return False

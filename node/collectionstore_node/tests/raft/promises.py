@@ -1,4 +1,4 @@
-"""What clients were told, and what they still wait for: proposals acknowledged, reads answered.
+"""What clients have received, and what is pending: acknowledged proposals, completed reads.
 
 A proposal is acknowledged when the server that took it applies it, in the same life; lost when another entry is applied
 at its index; and unknown when the process stops, leads no more, or jumps over the index by a snapshot. Unknown ones may
@@ -18,7 +18,7 @@ class Promises:
 
     def __init__(self) -> None:
         self.acknowledged: dict[Index, tuple[Term, bytes]] = {}
-        """What clients were told to be stored: (term, chain) by index."""
+        """Acknowledged writes: (term, chain) by index."""
         self.asked = 0
         """Proposals and reads so far."""
         self.answered_reads = 0
@@ -36,13 +36,13 @@ class Promises:
             self.acknowledged[entry.index] = (entry.term, entry.chain)
 
     def skipped_to(self, node_id: NodeId, index: Index) -> None:
-        """A server installed a snapshot: nobody there sees the entries that it covers."""
+        """A server installed a snapshot: it never applies the entries that the snapshot covers."""
         waiting = self._proposals.get(node_id, {})
         for covered in [one for one in waiting if one <= index]:
             del waiting[covered]
 
     def stopped(self, node_id: NodeId) -> None:
-        """A process ended: whoever waited there gives up, not knowing."""
+        """A process ended: its pending requests have an unknown outcome."""
         self._proposals.pop(node_id, None)
         for key in [key for key in self._reads if key[0] == node_id]:
             del self._reads[key]
@@ -61,7 +61,7 @@ class Promises:
         del self._reads[key]
 
     def waiting_reads(self) -> list[ReadKey]:
-        """Return the reads that were neither answered nor given up."""
+        """Return the reads that neither completed nor failed."""
         return list(self._reads)
 
     def waiting_proposals(self, node_id: NodeId, term: Term) -> list[Index]:

@@ -1,7 +1,7 @@
 """The end of every run: faults stop, and the cluster has to live.
 
 A leader emerges, every change of members ends, lost servers are replaced, all members come to the same state and take
-new proposals, nobody waits for ever, and nothing that was acknowledged is missing.
+new proposals, no request is pending forever, and no acknowledged write is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collectionstore_node.tests.raft.server import Server
 from collectionstore_node.tests.raft.world import World
 
 PATIENCE: Final = 60
-"""In election timeouts: enough to lose some elections, abort a transfer, give up reads and replace whoever is gone."""
+"""In election timeouts: enough to lose some elections, abort a transfer, fail reads and replace lost servers."""
 
 
 def recover(world: World) -> None:
@@ -73,7 +73,7 @@ def _pass_time(world: World) -> None:
 def whole_under(cluster: Cluster) -> Server | None:
     """Return the leader under which all members have come together; None while they have not.
 
-    Whoever stands for election in a later term has yet to come: it will depose the leader.
+    A candidate in a later term is still to be waited for: it will depose the leader.
     """
     leader = cluster.leader()
     if leader is None:
@@ -96,7 +96,7 @@ def _follows(server: Server, leader: Server) -> bool:
 
 
 def _check_promises(world: World, leader: Server, index: Index) -> None:
-    """Check what clients were told and what they wait for, under whom all have come together."""
+    """Check what clients have received and what is pending, under the leader that all servers follow."""
     observer = world.cluster.observer
     promises = observer.promises
     missing = [at for at, promised in promises.acknowledged.items() if observer.committed.get(at) != promised]
@@ -104,9 +104,9 @@ def _check_promises(world: World, leader: Server, index: Index) -> None:
     assert leader.applied.index >= max(promises.acknowledged, default=index), "acknowledged, beyond the leader's log"
     if leader.core.is_leader:
         late = promises.waiting_proposals(leader.node_id, leader.core.term)
-        assert not late, f"proposals that wait for ever: {late}"
+        assert not late, f"proposals that wait forever: {late}"
     waiting = [key for key in promises.waiting_reads() if _still_lives(world, *key[:2])]
-    assert not waiting, f"reads that wait for ever: {waiting}"
+    assert not waiting, f"reads that wait forever: {waiting}"
 
 
 def _still_lives(world: World, node_id: NodeId, life: int) -> bool:

@@ -49,7 +49,7 @@ class Server:
         """The process stands still: it neither ticks nor handles anything. What arrives waits in `inbox`."""
         self.inbox: list[Message] = []
         self._quiet = False
-        """The core had nothing to do, and nobody has touched it since."""
+        """The core had no work, and was not called since."""
 
     @property
     def alive(self) -> bool:

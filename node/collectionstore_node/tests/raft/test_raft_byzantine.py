@@ -1,6 +1,7 @@
 """A member that lies. Most lies bounce off; those that a store for crash faults cannot rule out leave a trail.
 
-The stories at the end are outside of what is promised: each tells what goes wrong, who notices, what names the liar.
+The scenarios at the end are outside of the guarantees: each shows what goes wrong, where it is detected, and what
+identifies the faulty member.
 The table of kinds and verdicts is in node/README.md.
 """
 
@@ -87,11 +88,11 @@ def calm(seed: int) -> tuple[Cluster, Liar]:
 @pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.name)
 @pytest.mark.parametrize("victim", [1, 2], ids=["leader", "follower"])
 def test_forgery_ends_as_its_verdict_says(forgery: Forgery, victim: int) -> None:
-    """Each kind by itself; what disturbs costs at most an election."""
+    """Each kind alone; a disruptive one costs an election at most."""
     for seed in range(10):
         cluster, liar = calm(seed)
-        told = liar.tell(forgery, cluster[victim])
-        assert told or victim == 2 or forgery.verdict is Verdict.LATE, f"{forgery.name} cannot be told"
+        sent = liar.send_forged(forgery, cluster[victim])
+        assert sent or victim == 2 or forgery.verdict is Verdict.LATE, f"{forgery.name} cannot be sent"
         cluster.settle()
         cluster.tick(3 * cluster.settings.election_ticks)
         index = cluster.propose(b"after")
@@ -99,21 +100,21 @@ def test_forgery_ends_as_its_verdict_says(forgery: Forgery, victim: int) -> None
         assert cluster[2].core.applied >= index
 
 
-def test_every_kind_is_told() -> None:
-    """In a few runs, each of them many times: a kind that is never told proves nothing."""
-    told: Tally[str] = Tally()
+def test_every_kind_is_sent() -> None:
+    """In a few runs, each of them many times: a kind that is never sent proves nothing."""
+    sent: Tally[str] = Tally()
     for seed in range(300, 320):
         run = LyingChaos(seed)
         run.run()
-        told += run.liar.told
-    assert {name for name, count in told.items() if count >= 5} == {one.name for one in FORGERIES}
+        sent += run.liar.sent
+    assert {name for name, count in sent.items() if count >= 5} == {one.name for one in FORGERIES}
 
 
 # Stories from beyond the promise
 
 
 def follower(log: tuple[Entry, ...] = LOG, *, node_id: int = 1, commit: int = 2) -> Solo:
-    """Follows nobody yet, in term 3, with four entries."""
+    """A follower without a leader, in term 3, with four entries."""
     return Solo(node_id=node_id, log=log, term=3, commit=commit)
 
 
@@ -197,7 +198,7 @@ def test_leader_that_tells_two_stories_is_caught_by_the_chain_or_by_the_digests(
         solo.step(append(LIAR, solo.node_id, 4, LOG[-1], story, 5))
         assert solo.node.applied == 5
         assert solo.node.leader == LIAR
-    # One history goes on: whoever was told the other notices.
+    # One history continues: a member with the other one detects it.
     more = make_entries([4], after=stories[0][0])
     why = rejection(followers[1], append(LIAR, TWO, 4, stories[0][0], more, 6))
     assert why.startswith("the chain breaks at entry 6")
@@ -229,7 +230,7 @@ def test_commit_learnt_from_a_voter_is_written_down_with_its_name() -> None:
 
 
 def test_invented_snapshot_is_written_down_and_its_victim_is_refused_by_the_leader() -> None:
-    """Outside: whoever claims a later term may replace everything. The leader counts nothing the victim says then."""
+    """Outside: a member that claims a later term may replace everything. The leader counts no replies of the victim."""
     victim, leader = follower(), follower(node_id=2)
     invented = SnapshotMetadata(Index(100), Term(4), b"i" * 32, voters(1, 2, 3))
     (line,) = written_down(victim, InstallSnapshot(LIAR, ONE, Term(4), invented))
@@ -252,7 +253,7 @@ def test_inflated_term_is_bounded_and_written_down() -> None:
 
 
 def test_member_that_was_led_far_ahead_is_not_out_of_reach_for_the_others() -> None:
-    """Were the messages of higher terms refused, a liar could part honest members for ever, by raising some of them."""
+    """If higher terms were rejected, a liar could separate honest members forever, by raising some terms."""
     ahead, behind = follower(node_id=2), follower()
     for times in (1, 2, 3):
         ahead.step(HeartbeatReply(LIAR, TWO, Term(3 + times * TERM_JUMP_MAX)))
@@ -266,7 +267,7 @@ def test_member_that_was_led_far_ahead_is_not_out_of_reach_for_the_others() -> N
 
 
 def test_order_to_campaign_counts_only_from_the_leader_followed() -> None:
-    """A transfer overrides every lease: nobody else may start one, in this term or in a later one."""
+    """A transfer bypasses every leader lease: only the leader may start one, in this term or in a later one."""
     solo = follower()
     solo.step(Heartbeat(TWO, ONE, Term(3), Index(0)))
     assert "two leaders" in rejection(solo, TimeoutNow(LIAR, ONE, Term(3)))

@@ -59,7 +59,7 @@ LEAVE = change()
     ],
 )
 def test_change_gives(before: Configuration, steps: ConfigChange, after: Configuration) -> None:
-    """Thesis 4.3; every change of voters is joint and leaves by itself."""
+    """Thesis 4.3; every change of voters is joint and is left automatically."""
     assert next_configuration(before, steps) == after
 
 

@@ -155,7 +155,7 @@ def test_own_vote_counts_only_when_it_is_durable() -> None:
 
 
 def test_single_voter_campaigns_at_its_first_tick() -> None:
-    """Nobody else could be leading."""
+    """No other node could be the leader."""
     solo = Solo(term=1, configuration=voters(1))
     solo.tick()
     assert solo.node.is_leader
@@ -280,7 +280,7 @@ def test_granting_a_vote_restarts_the_timer_and_refusing_does_not(*, good_log: b
 
 
 def test_learner_votes_when_asked() -> None:
-    """It may have been promoted without having learnt it (etcd-io/raft `campaign_learner_must_vote`)."""
+    """It may have been promoted without having received the change (etcd-io/raft `campaign_learner_must_vote`)."""
     solo = Solo(term=1, configuration=Configuration(voters=(NodeId(2), NodeId(3)), learners=(NodeId(1),)))
     (reply,) = solo.step(vote_request(term=2)).of(VoteReply)
     assert reply.granted
@@ -357,7 +357,7 @@ def test_won_pre_vote_starts_the_election() -> None:
 
 
 @pytest.mark.parametrize("pre_vote", [True, False])
-def test_candidate_of_an_older_term_is_told_the_present_one(*, pre_vote: bool) -> None:
+def test_candidate_of_an_older_term_receives_the_current_one(*, pre_vote: bool) -> None:
     """Raft 5.1."""
     (reply,) = Solo(term=7).step(vote_request(term=5, pre_vote=pre_vote)).of(VoteReply)
     assert (reply.granted, reply.pre_vote, reply.term) == (False, pre_vote, 7)
@@ -372,7 +372,7 @@ def test_lost_pre_vote_returns_to_follower() -> None:
 
 
 def test_refused_pre_vote_carries_the_higher_term_and_is_adopted() -> None:
-    """L1: else a node of a lower term is ignored for ever (etcd-io/etcd#8243, #8501)."""
+    """L1: else a node of a lower term is ignored forever (etcd-io/etcd#8243, #8501)."""
     voter = Solo(term=7)
     (reply,) = voter.step(vote_request(term=5, pre_vote=True)).of(VoteReply)
     assert (reply.granted, reply.pre_vote, reply.term) == (False, True, 7)
@@ -399,7 +399,7 @@ def test_pre_vote_replies_are_no_votes() -> None:
 
 
 def test_two_pre_candidates_grant_each_other() -> None:
-    """Else both wait for ever for a third."""
+    """Else both wait forever for a third."""
     solo = Solo(term=1)
     solo.tick(10)
     (reply,) = solo.step(vote_request(sender=2, term=2, pre_vote=True)).of(VoteReply)
@@ -456,7 +456,7 @@ def test_transfer_overrides_the_lease() -> None:
 def test_stranded_node_answers_an_older_leader_with_its_term(kind: type, settings: RaftSettings) -> None:
     """Its own campaigns are ignored by who hears the leader, so only the leader can learn the term.
 
-    And a leader whom nobody else tells, because it was removed, would lead for ever (Raft 5.1).
+    A removed leader, which receives no other message, would lead forever (Raft 5.1).
     """
     solo = Solo(term=9, settings=settings)
     if kind is InstallSnapshot:

@@ -115,7 +115,7 @@ def test_refusing_a_healthy_disk_is_noticed() -> None:
 
 
 def test_server_that_comes_back_without_its_vote_is_noticed() -> None:
-    """S11: what the budget never does, as an empty disk draws another id."""
+    """S11: what the budget never does, as an empty disk generates another node ID."""
     cluster = Cluster.of(1, 2, 3)
     cluster.elect(1)
     cluster[3].crash()

@@ -258,7 +258,7 @@ def test_joint_is_not_left_before_its_entry_is_committed() -> None:
     assert leader.core.configuration == voters(1, 2, 3)
     leader.core.campaign()
     leader.run_io()
-    # It wins, but nobody gets its entries: the change stays uncommitted.
+    # It wins, but no node receives its entries: the change stays uncommitted.
     for pre_vote in (True, False):
         term = Term(leader.core.term + 1) if pre_vote else leader.core.term
         leader.core.step(VoteReply(NodeId(2), NodeId(1), term, granted=True, pre_vote=pre_vote))
@@ -346,7 +346,7 @@ def test_removed_leader_without_followers_steps_down() -> None:
 def test_new_voters_survive_the_old_ones_once_the_change_is_complete() -> None:
     """The entry behind the leave carries to the new voters that the change is over.
 
-    Without it they would ask for ever for the votes of servers that were rightly switched off.
+    Without it they would request the votes of correctly stopped servers forever.
     """
     cluster = Cluster.of(1, 2, 3)
     leader = cluster.elect(1)
@@ -367,7 +367,7 @@ def test_new_voters_survive_the_old_ones_once_the_change_is_complete() -> None:
 
 
 def test_last_voter_learns_of_a_commit_that_only_the_one_that_left_knows() -> None:
-    """N1: it needs the vote of who left, who has the longer log and refuses; the refusal tells it what is committed."""
+    """N1: it needs the vote of the removed node, whose rejection carries the commit index."""
     cluster = Cluster.of(1)
     leader = cluster.elect(1)
     cluster.add(2)
@@ -495,7 +495,7 @@ def solo_ack(solo: Solo, peer: int) -> AppendReply:
 
 
 def test_node_five_scenario_of_two_leaders() -> None:
-    """S7 (etcd-io/etcd#7625): {1,2,3} grows by 4 and by 5; nobody who missed a change wins with the old majority."""
+    """S7 (etcd-io/etcd#7625): {1,2,3} grows by 4 and by 5; no node that missed a change wins with the old majority."""
     cluster = Cluster.of(1, 2, 3)
     leader = cluster.elect(1)
     for node_id in (4, 5):

@@ -123,7 +123,7 @@ def test_replicate_moves_next_and_pauses_when_the_window_is_full() -> None:
 
 
 def test_full_window_lets_an_empty_message_out_after_a_sign_of_life() -> None:
-    """Else a window whose messages were all lost stays full for ever (etcd-io/etcd#14633)."""
+    """Else a window whose messages were all lost stays full forever (etcd-io/etcd#14633)."""
     progress = make_progress(ProgressState.REPLICATE, match=3, next_index=4)
     for _ in range(4):
         progress.sent(1, 10, Index(1))
@@ -159,7 +159,7 @@ def test_commit_is_news_until_it_was_sent() -> None:
     assert not progress.can_bump_commit(Index(2))
     assert progress.can_bump_commit(Index(4))
     progress.sent(0, 0, Index(5))
-    assert not progress.can_bump_commit(Index(9)), "the follower was told of everything it was sent"
+    assert not progress.can_bump_commit(Index(9)), "the follower has the commit index of all that it was sent"
 
 
 def test_probing_again_forgets_the_commit_sent_beyond() -> None:

@@ -130,7 +130,7 @@ def test_single_voter_answers_at_once_but_not_before_its_own_term() -> None:
 
 
 def test_single_voter_answers_a_read_that_meets_a_heartbeat() -> None:
-    """N2: the round begins with the heartbeat then, and nobody else will ever answer it."""
+    """N2: the round begins with the heartbeat then, and no other node will ever reply."""
     solo = Solo(term=1, configuration=voters(1))
     solo.elect()
     solo.node.read_index(7)
@@ -162,7 +162,7 @@ def test_configuration_change_may_confirm_a_round() -> None:
 
 
 def test_leader_without_a_quorum_answers_nothing_and_gives_up() -> None:
-    """S6: no stale read from a minority, and no read that waits for ever."""
+    """S6: no stale read from a minority, and no read that waits forever."""
     solo = leading()
     solo.node.read_index(7)
     output = solo.tick(20)
@@ -273,7 +273,7 @@ def test_reply_of_an_old_term_is_ignored() -> None:
 
 
 def test_new_leader_never_answers_for_the_old_term() -> None:
-    """S4 in a cluster: the commit of the old leader's last entry reached nobody else."""
+    """S4 in a cluster: the commit of the old leader's last entry reached no other node."""
     cluster = Cluster.of(1, 2, 3)
     leader = cluster.elect(1)
     leader.core.propose(b"x")

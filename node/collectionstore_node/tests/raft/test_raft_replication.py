@@ -254,7 +254,7 @@ def test_committing_commits_everything_before() -> None:
     assert [entry.index for entry in output.committed] == [1, 2, 3, 4]
 
 
-def test_commit_is_told_to_the_followers_at_once() -> None:
+def test_commit_is_sent_to_the_followers_at_once() -> None:
     solo = leading(Solo(term=1))
     index, _ = solo.node.propose(b"x")
     solo.take()
@@ -385,12 +385,12 @@ def test_messages_are_bounded_by_their_number_of_entries() -> None:
     ids=["count", "bytes"],
 )
 def test_window_bounds_what_is_in_flight_and_lost_messages_are_noticed(settings: RaftSettings) -> None:
-    """L9, etcd-io/etcd#14633: a full window whose messages were all lost must not stall for ever."""
+    """L9, etcd-io/etcd#14633: a full window whose messages were all lost must not stall forever."""
     solo = leading(Solo(term=1, settings=settings))
     for _ in range(6):
         solo.node.propose(b"1234")
     assert len([m for m in solo.take().of(AppendEntries) if m.to == 2]) == 2
-    # Everything was lost. A sign of life lets an empty append out, which the follower must reject.
+    # Everything was lost. A heartbeat reply lets an empty append out, which the follower must reject.
     (empty,) = solo.step(alive(solo, 2)).of(AppendEntries)
     assert (empty.entries, empty.prev_log_index) == ((), 3)
     (probe,) = [m for m in solo.step(rejection(solo, 2, 3, 1, 2)).of(AppendEntries) if m.to == 2]

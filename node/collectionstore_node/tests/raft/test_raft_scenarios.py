@@ -135,7 +135,7 @@ def test_stranded_node_of_a_higher_term_rejoins(*, pre_vote: bool) -> None:
     cluster.elect(1)
     stranded = cluster[3]
     cluster.isolate(3)
-    # Campaigns on its own, as one does that was told to take over and then was cut off.
+    # Campaigns on its own, like the target of a transfer that was then partitioned.
     stranded.core.step(Heartbeat(NodeId(2), NodeId(3), Term(30), Index(0)))
     stranded.core.campaign()
     cluster.settle()

@@ -179,7 +179,7 @@ def test_old_snapshot_is_answered_with_the_commit_index() -> None:
 
 
 def test_snapshot_older_than_the_compacted_part_is_answered_with_the_commit_index() -> None:
-    """Its index is not in the log any more, so only the commit index tells that it is old."""
+    """Its index is not in the log any more, so only the commit index shows that it is old."""
     log = make_entries([1] * 6)
     compacted = SnapshotMetadata(Index(5), Term(1), log[4].chain, ALL)
     solo = Solo(snapshot=compacted, log=log[5:], term=2, commit=6)

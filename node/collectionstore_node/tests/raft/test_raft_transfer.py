@@ -28,7 +28,7 @@ def leading() -> Solo:
     return solo
 
 
-def test_caught_up_follower_is_told_at_once() -> None:
+def test_caught_up_follower_receives_timeout_now_at_once() -> None:
     solo = leading()
     solo.node.transfer_leadership(NodeId(2))
     assert [message.to for message in solo.take().of(TimeoutNow)] == [2]
@@ -54,7 +54,7 @@ def test_proposals_are_refused_meanwhile() -> None:
 
 
 def test_transfer_aborts_after_an_election_timeout() -> None:
-    """L6 (hashicorp/raft#696): else writes stop for ever when the follower is dead."""
+    """L6 (hashicorp/raft#696): else writes stop forever when the follower is dead."""
     solo = leading()
     solo.node.transfer_leadership(NodeId(2))
     for _ in range(2):

@@ -22,12 +22,12 @@ from collectionstore_node.replica import (
     NULL_OBSERVER,
     Clocks,
     Driver,
-    DriverSettings,
     LocalMember,
     PeerHandler,
     ProcessFacts,
     RecordingObserver,
     Replica,
+    ReplicaSettings,
 )
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.observation.tracing_observer import TracingObserver
@@ -42,7 +42,7 @@ from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.tracing.spans import Tracing
 from collectionstore_node.transport import PeerAddress, PeerStatus, PeerUnavailable, SnapshotFailed
 
-SETTINGS: Final = DriverSettings(
+SETTINGS: Final = ReplicaSettings(
     tick_s=0.01,
     heartbeat_ticks=5,
     election_ticks=20,

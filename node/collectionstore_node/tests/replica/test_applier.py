@@ -135,7 +135,7 @@ def test_snapshot_is_refused_unless_it_is_whole_and_what_was_announced(database:
     digest = read_digest(database.state)
     assert data.count(digest) == 1
     exported.path.write_bytes(data.replace(digest, b"o" * 32))
-    with pytest.raises(MessageRejected, match="is damaged"):
+    with pytest.raises(MessageRejected, match="is corrupt"):
         check_snapshot(exported.path, exported.metadata)
     database.close()
 

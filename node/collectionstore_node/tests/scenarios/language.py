@@ -9,7 +9,7 @@ Nodes       campaign 1 | elect 1       stand for election; `elect` by order of t
             propose-change 1 +4 ~5 -3  add a voter, add a learner (or demote), remove; `leave` ends a joint phase
             read 1 7                   ask for a linearizable read under the id 7
             transfer 1 2               1 hands leadership to 2
-            unreachable 1 2            1 is told that messages to 2 were lost
+            unreachable 1 2            report to 1 that messages to 2 were lost
 Disk        write 1                    take what the core wants done: send, write without a sync, and stop there
             sync 1                     make it durable, and send what waited for that
             apply 1                    apply what is committed, and tell the core that all is done

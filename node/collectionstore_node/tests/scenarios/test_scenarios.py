@@ -49,7 +49,7 @@ def test_story(path: Path) -> None:
 
 @pytest.mark.parametrize("path", stories(), ids=lambda path: path.stem)
 def test_story_says_what_it_is_about(path: Path) -> None:
-    """It begins with its row, and tells where the bug was seen."""
+    """It begins with its row, and cites where the bug was seen."""
     row = f"{path.name[0].upper()}{int(path.name[1:3])}"
     comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert comments[0].startswith(f"# {row}: ")

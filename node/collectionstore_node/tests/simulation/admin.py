@@ -179,5 +179,5 @@ def _shown(body: Mapping[str, Any]) -> str:
 
 
 def shown_id(node_id: NodeId | None) -> str:
-    """Return an incarnation as it is told in a story."""
+    """Return the short form of a node ID for the log."""
     return "nobody" if node_id is None else show_id(node_id)[:6]

@@ -61,7 +61,7 @@ class Invariants:
         except Compacted:
             return
         known = self.chains.setdefault(index, chain)
-        assert known == chain, f"{one.host.name} applied another entry at {index} than somebody else"
+        assert known == chain, f"{one.host.name} applied another entry at {index} than another member"
 
 
 def converged(hosts: list[Host]) -> bool:

@@ -15,31 +15,31 @@ class Trace:
     def __init__(self, tell: Callable[[str], None] | None = None) -> None:
         """`tell` gets a line for each event worth reading; without it nothing is formatted."""
         self._hash = hashlib.blake2b(digest_size=16)
-        self._tell = tell
+        self._log_line = tell
         self.now: Callable[[], float] = float
 
     def note(self, kind: bytes, *numbers: int) -> None:
-        """Take note of an event that is too frequent to be told: its kind, its moment and what tells it from others."""
+        """Record an event that is too frequent to be logged: its kind, its time and what distinguishes it."""
         self._hash.update(_MOMENT.pack(self.now()))
         self._hash.update(kind)
         if numbers:
             self._hash.update(repr(numbers).encode())
 
     def tell(self, who: str, what: str) -> None:
-        """Take note of an event and tell it."""
+        """Record an event and log it."""
         self._hash.update(_MOMENT.pack(self.now()))
         self._hash.update(f"{who}\0{what}\0".encode())
         self.say(who, what)
 
     def say(self, who: str, what: str) -> None:
         """Tell what only people read, such as log lines; it is not part of the digest."""
-        if self._tell is not None:
-            self._tell(f"{self.now():10.4f} {who:<10} {what}")
+        if self._log_line is not None:
+            self._log_line(f"{self.now():10.4f} {who:<10} {what}")
 
     @property
-    def told(self) -> bool:
-        """Whether anybody listens."""
-        return self._tell is not None
+    def verbose(self) -> bool:
+        """Whether events are logged."""
+        return self._log_line is not None
 
     def hexdigest(self) -> str:
         """Return the digest of all that happened so far."""

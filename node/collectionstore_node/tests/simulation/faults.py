@@ -29,7 +29,7 @@ CLIENTS: Final = "clients"
 
 
 class Chaos:
-    """Injects faults, one after the other; each goes on by itself. `heal` takes all of them back."""
+    """Injects faults, one after the other; each runs on its own. `heal` ends all of them."""
 
     def __init__(
         self, cluster: Cluster, admin: Admin, others: tuple[str, ...], random: Random, gap_s: tuple[float, float]
@@ -221,7 +221,7 @@ async def split(chaos: Chaos) -> None:
 
 
 async def isolate(chaos: Chaos) -> None:
-    """One member hears nobody, or nobody hears it, or both."""
+    """One member receives nothing, or its messages reach no other member, or both."""
     host = chaos.any_up()
     way = chaos.random.choice(("in", "out", "both"))
     others = [other.address for other in chaos.cluster.hosts if other is not host]
@@ -325,7 +325,7 @@ async def bit_rot(chaos: Chaos) -> None:
     host.start()
     await asyncio.sleep(0.2)
     if host.up and host.disk.rotten:
-        chaos.cluster.failed(AssertionError(f"{host.name} did not notice that its disk is damaged"))
+        chaos.cluster.failed(AssertionError(f"{host.name} did not detect that its disk is corrupt"))
     await chaos.wait(0.0, 1.0)
     restart(host)
 
@@ -341,7 +341,7 @@ async def wall_clock(chaos: Chaos) -> None:
 
 
 async def transfer(chaos: Chaos) -> None:
-    """Somebody asks for another leader."""
+    """An administrator requests a leadership transfer."""
     chaos.admin.transfer_wanted = True
 
 

@@ -101,7 +101,7 @@ class Host:
         self._die(silent=False)
 
     def lose_power(self) -> None:
-        """End the process at once; what was not synced may be gone, and nobody is told."""
+        """End the process immediately; unsynced writes may be lost, and peers get no notice."""
         lost = self.disk.lose_power(self._cluster.random)
         self._cluster.trace.tell(self.name, f"loses power and {lost} writes")
         self._cluster.network.dark.add(self.address)
@@ -156,7 +156,7 @@ class Host:
             case None if self._ends_expected:
                 pass
             case StorageFailed() if run is not None and run.database is not None and run.database.hit:
-                # Whether what was written when the disk failed is there, nobody knows.
+                # Whether the write during which the disk failed is there is unknown.
                 self.disk.lose_power(self._cluster.random)
             case DataDirectoryRefused() if self.disk.rotten:
                 self.refused = str(error)
@@ -200,7 +200,7 @@ class Cluster:
             self.failure = failure
 
     def bury(self, process: Process, *, silent: bool) -> None:
-        """Cut a process off from everything; its code runs on to its end, and reaches nobody."""
+        """Cut a process off from everything; its code runs on to its end, and reaches no other node."""
         process.alive = False
         self.graves.append(process)
         self.network.cut_off(process, silent=silent)
@@ -213,4 +213,4 @@ class Cluster:
         if process is not None and not process.alive:
             return
         error = context.get("exception")
-        self.failed(AssertionError(f"nobody handled: {context['message']}: {error!r}"), error)
+        self.failed(AssertionError(f"unhandled: {context['message']}: {error!r}"), error)

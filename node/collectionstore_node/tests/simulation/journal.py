@@ -1,4 +1,4 @@
-"""What the program logs in a world: told with the rest of the story, and an error is a failure of the seed."""
+"""The log events of the program in a world: part of the seed's log; an error event fails the seed."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def kept(trace: Trace, failed: Callable[[BaseException, BaseException | None], N
         said = event.pop("event", "")
         if said in _IMPOSSIBLE:
             level = "error"
-        if trace.told or level not in ("debug", "info"):
+        if trace.verbose or level not in ("debug", "info"):
             facts = " ".join(f"{key}={value}" for key, value in event.items())
             take(level, f"{said} {facts}", error if isinstance(error, BaseException) else None)
         raise structlog.DropEvent
 
     before = structlog.get_config()
-    level = logging.INFO if trace.told else logging.WARNING
+    level = logging.INFO if trace.verbose else logging.WARNING
     structlog.configure(processors=[take_event], wrapper_class=structlog.make_filtering_bound_logger(level))
     handler = _Handler(take)
     loggers = [logging.getLogger(name) for name in _LIBRARIES]

@@ -3,7 +3,7 @@
 All processes of the simulated world share it. It is asyncio's own loop but for four things: where time comes from,
 which callbacks are held back because their process is paused, what an executor is, and who opens connections.
 
-Each callback costs `CALLBACK_S`, so that time goes on even while somebody always has something to do. Callbacks of one
+Each callback costs `CALLBACK_S`, so that time advances even while callbacks are always ready. Callbacks of one
 process run in the order that asyncio promises; those of several processes that are ready together, in any order.
 """
 
@@ -45,7 +45,7 @@ class Dialling(Protocol):
 
 
 class Deadlock(AssertionError):
-    """Nothing is left to happen, and somebody waits."""
+    """No event is scheduled, and a task still waits."""
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -106,7 +106,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         ready, scheduled = self._ready, self._scheduled
         if not ready and not self._stopping:
             if not scheduled:
-                raise Deadlock("nothing is left to happen, and somebody waits")
+                raise Deadlock("no event is scheduled, and a task still waits")
             self._now = max(self._now, scheduled[0].when())
         while scheduled and scheduled[0].when() <= self._now:
             timer = heapq.heappop(scheduled)

@@ -130,7 +130,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Faults:
-    """What the disk does next; whoever injects faults sets it."""
+    """The faults of the disk, set by the fault injector."""
 
     fail_sync: bool = False
     """The next sync reports an error."""
@@ -241,7 +241,7 @@ class MemoryRocks(Rocks):
         self._unlogged.pop(name, None)
 
     def batch(self, family: Family) -> WriteBatch:
-        """Return an empty batch that writes to `family` unless told otherwise."""
+        """Return an empty batch whose default family is `family`."""
         self._failstop.check()
         return cast(WriteBatch, Batch(family.name))
 
@@ -266,7 +266,7 @@ class MemoryRocks(Rocks):
         self._failstop.check()
         faults = self.disk.faults
         if faults.fail_sync:
-            # What was written is in the page cache, marked clean: whether it is on the disk nobody knows.
+            # The write is in the page cache, marked clean: whether it is on the disk is unknown.
             self.hit = True
             raise self._failstop.fail("sync the WAL", "IO error: Input/output error")
         self.disk.sync()

@@ -94,14 +94,14 @@ class Server(asyncio.AbstractServer):
 
 
 class Network:
-    """All hosts and connections. Addresses are (host, port); a host is up as soon as somebody listens on it."""
+    """All hosts and connections. Addresses are (host, port); a host is up as soon as a listener exists on it."""
 
     def __init__(self, loop: SimulatedLoop, random: Random, trace: Trace, latency_s: tuple[float, float]) -> None:
         self.loop = loop
         self.context = Context()
         self.listeners: dict[tuple[str, int], Listener] = {}
         self.dark: set[str] = set()
-        """Hosts without power: whoever dials them hears nothing."""
+        """Hosts without power: a connection attempt gets no answer."""
         self.kernel_bytes = KERNEL_BYTES
         self.split = 0.0
         """Share of segments that arrive in two parts."""
@@ -127,7 +127,7 @@ class Network:
     async def connect(
         self, client: Process | None, make_protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """Shake hands and return the client's end. Raises `ConnectionRefusedError` when nobody listens."""
+        """Shake hands and return the client's end. Raises `ConnectionRefusedError` if there is no listener."""
         source = _host(client)
         there, back = self.link(source, host), self.link(host, source)
         while there.blocked or back.blocked or host in self.dark:  # noqa: ASYNC110 - this is how TCP does it
@@ -317,7 +317,7 @@ def _check_alive(process: Process | None) -> None:
 
 
 def _facts(own: tuple[str, int], other: tuple[str, int], process: Process | None) -> dict[str, object]:
-    """Return what a transport tells: addresses, and the name in the certificate that the other side would show."""
+    """Return the extra info of a transport: addresses, and the name in the certificate of the other side."""
     identity = process.peer_identity if process is not None else None
     certificate = {"subjectAltName": (("URI", identity),)} if identity else None
     return {"sockname": own, "peername": other, "peercert": certificate}

@@ -1,6 +1,6 @@
 """A simulated operating system process: what shares a clock, and is paused or killed together.
 
-Which process a callback belongs to is told by its context: everything that a process starts inherits it.
+The context of a callback identifies its process: everything that a process starts inherits it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Clock:
 
 
 def no_delay() -> tuple[float, float]:
-    """Return what a job in a thread takes when nobody says otherwise."""
+    """Return the default duration of a job in a thread."""
     return 0.0, 0.0
 
 

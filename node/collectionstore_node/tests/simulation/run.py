@@ -1,6 +1,6 @@
 """Run worlds by number: `python -m collectionstore_node.tests.simulation.run SEED [--count N] [--log]`.
 
-With `--log` everything that happens is told as it happens: faults, the operator's steps, what the members log.
+With `--log` everything is logged as it happens: faults, the operator's steps, what the members log.
 """
 
 from __future__ import annotations

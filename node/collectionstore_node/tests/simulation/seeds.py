@@ -12,5 +12,5 @@ def run(seed: int) -> Report:
 
 
 def replay(seed: int) -> str:
-    """Return the command that tells the story of a seed."""
+    """Return the command that reproduces a seed with its log."""
     return f".venv/bin/python -m collectionstore_node.tests.simulation.run {seed} --log"

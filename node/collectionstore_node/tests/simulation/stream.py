@@ -163,7 +163,7 @@ class Stream(asyncio.Transport):
         self._low = low if low is not None else self._high // 4
 
     def can_write_eof(self) -> bool:
-        """Return False: half-closed connections are not simulated, and nobody here makes them."""
+        """Return False: half-closed connections are not simulated, and not used here."""
         return False
 
     # What the network calls
@@ -198,7 +198,7 @@ class Stream(asyncio.Transport):
         self._read_on()
 
     def lost(self, error: Exception | None) -> None:
-        """End this side: nothing is sent or read any more, and the protocol is told in the next turn."""
+        """End this side: nothing is sent or read any more, and the protocol is notified in the next iteration."""
         if self.dead:
             return
         self.dead = self._closing = True

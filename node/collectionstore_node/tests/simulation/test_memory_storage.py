@@ -22,7 +22,7 @@ _ALL = 1 << 30
 
 
 def facts(database: Database) -> object:
-    """Return all that a database tells of itself."""
+    """Return everything that a database reports of itself."""
     log = database.log
     first, last = log.first_index(), log.last_index()
     return (

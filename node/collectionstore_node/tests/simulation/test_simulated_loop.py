@@ -155,7 +155,7 @@ def test_job_raises_to_its_caller() -> None:
 
 
 def test_waiting_for_nothing_is_a_deadlock() -> None:
-    """Nothing is scheduled and somebody waits: that is an error, not an endless wait."""
+    """Nothing is scheduled and a task waits: that is an error, not an endless wait."""
 
     async def main(loop: SimulatedLoop) -> None:
         await loop.create_future()
@@ -165,7 +165,7 @@ def test_waiting_for_nothing_is_a_deadlock() -> None:
 
 
 def test_a_loop_without_end_is_noticed() -> None:
-    """Somebody always has something to do, and never comes to an end."""
+    """A task is always ready, and never ends."""
 
     async def main(loop: SimulatedLoop) -> None:
         while loop.now < 1000:  # noqa: ASYNC110 - this is what is tested

@@ -122,7 +122,7 @@ def test_bytes_arrive_in_order_whatever_the_segments() -> None:
 
 
 def test_close_flushes_and_ends_both_sides() -> None:
-    """The other side reads everything, then the end, and both are told."""
+    """The other side reads everything, then the end, and both protocols are notified."""
 
     async def main(network: Network) -> None:
         async with connected(network) as (_, ours, theirs):
@@ -136,7 +136,7 @@ def test_close_flushes_and_ends_both_sides() -> None:
 
 
 def test_a_reader_that_stops_pauses_the_writer() -> None:
-    """Kernel buffers are finite: the writer is told to wait, and to go on when the reader reads."""
+    """Kernel buffers are finite: the writer is paused, and resumed when the reader reads."""
 
     async def main(network: Network) -> None:
         async with connected(network) as (_, ours, theirs):
@@ -190,7 +190,7 @@ def test_dialing_into_a_partition_waits_for_its_end() -> None:
 
 
 def test_nobody_listening_is_refused_and_a_dark_host_is_silent() -> None:
-    """A host that runs answers that nobody listens; one without power answers nothing."""
+    """A running host refuses a connection to a closed port; one without power does not answer."""
 
     async def main(network: Network) -> None:
         with pytest.raises(ConnectionRefusedError):

@@ -48,5 +48,5 @@ def test_same_seed_does_the_same_in_another_process() -> None:
 
 
 def test_other_seeds_do_something_else() -> None:
-    """The trace tells worlds apart."""
+    """Traces of different worlds differ."""
     assert len({run(seed).trace for seed in AGAIN}) == len(AGAIN)

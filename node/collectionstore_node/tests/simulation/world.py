@@ -201,7 +201,7 @@ class World:
 
 
 def _raise_broken(clients: asyncio.Task[None]) -> None:
-    """Raise `AssertionError` when a client was told what no store may tell."""
+    """Raise `AssertionError` if a client received a result that no correct store returns."""
     error = clients.exception()
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

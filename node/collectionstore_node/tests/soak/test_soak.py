@@ -122,7 +122,7 @@ def test_bar_moves_on_a_terminal_and_stays_out_of_a_file() -> None:
 
 
 def test_processes_end_with_a_soak_that_is_killed() -> None:
-    """Nobody collects what they find, and a core each would be busy for hours."""
+    """Their results are never read, and each would keep a core busy for hours."""
     command = (sys.executable, "-m", "collectionstore_node.tests.soak.run", "--seeds", "1000000", "--jobs", "2")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")

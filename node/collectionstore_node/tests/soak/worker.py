@@ -48,7 +48,7 @@ def end_with_parent() -> None:
 
 def _end_after(sentinel: int) -> None:
     wait([sentinel])
-    os._exit(1)  # in the middle of a seed, which nobody waits for any more
+    os._exit(1)  # in the middle of a seed, whose result is no longer needed
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.keys import DOCUMENTS, HEADER_KEY, prefix_end
 from collectionstore_node.statemachine.reads import list_collections, list_documents, list_keys, read_revision
 from collectionstore_node.statemachine.stored import Stored
-from collectionstore_node.statemachine.transactions import fault
+from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
@@ -116,7 +116,7 @@ class Model:
         return Outcome(Code.OK, self.revision, created=old is None, current_revision=now)
 
     def transact(self, transaction: Transaction) -> Outcome:
-        if fault(transaction):
+        if invalid_reason(transaction):
             return Outcome(Code.INVALID_TRANSACTION, self.revision)
         held = all([self.holds(compare) for compare in transaction.compare])
         trial = copy.deepcopy(self)
@@ -249,7 +249,7 @@ def replay(entries: Sequence[bytes], entries_per_overlay: int) -> tuple[dict[byt
 
 
 def without_digest(state: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return the state but for the digest, which tells how commands were grouped into entries."""
+    """Return the state without the digest, which depends on how commands were grouped into entries."""
     header = msgspec.msgpack.decode(state[HEADER_KEY], type=list[object])
     return {**state, HEADER_KEY: msgspec.msgpack.encode(header[:-1])}
 

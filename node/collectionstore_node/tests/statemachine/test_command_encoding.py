@@ -99,7 +99,7 @@ def test_what_the_log_cannot_hold_is_refused_at_once(command: Delete) -> None:
 
 
 def test_text_that_is_not_utf8_is_a_decode_error_too() -> None:
-    """Bytes from a peer: whoever catches `DecodeError` has caught everything."""
+    """Bytes from a peer: `DecodeError` is the only exception."""
     data = encode_command(Command(Delete(KeyRef("bucket", "k")))).replace(b"bucket", b"bucke\xff")
     with pytest.raises(msgspec.DecodeError):
         decode_command(data)

@@ -177,7 +177,7 @@ DIFFERENT = [
 
 
 def test_every_single_difference_shows() -> None:
-    """A key, a byte of a value, an order, a range, an overwritten write, an answer that nobody stored."""
+    """A key, a byte of a value, an order, a range, an overwritten write, an outcome that is not stored."""
     found = [sealed(act) for act in DIFFERENT]
     assert len(set(found)) == len(DIFFERENT)
 

@@ -27,7 +27,7 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.keys import HEADER_KEY
 from collectionstore_node.statemachine.reads import get_document, get_key
 from collectionstore_node.statemachine.stored import Stored
-from collectionstore_node.statemachine.transactions import fault
+from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 Run = Callable[..., list[Outcome]]
@@ -177,15 +177,21 @@ def test_precondition_sees_earlier_commands_of_the_batch(filled: Run) -> None:
 
 
 FAULTS = [
-    (Transaction(then=(Put(DOC, b""), Delete(DOC))), "then 1: its target is written twice"),
-    (Transaction(otherwise=(Put(KEY, b""), Get(KEY), Put(KEY, b""))), "otherwise 2: its target is written twice"),
+    (
+        Transaction(then=(Put(DOC, b""), Delete(DOC))),
+        "then 1: the target is written twice in this branch; allowed: once",
+    ),
+    (
+        Transaction(otherwise=(Put(KEY, b""), Get(KEY), Put(KEY, b""))),
+        "otherwise 2: the target is written twice in this branch; allowed: once",
+    ),
     (
         Transaction((Compare(DOC, EXISTS, EQUAL, 1), Compare(DOC, REVISION, LESS, b"2"))),
-        "compare 1: a value is compared with bytes, anything else with a number",
+        "compare 1: the operand must be bytes for the field VALUE, and a number for any other field",
     ),
     (
         Transaction((Compare(DOC, VALUE, GREATER, 2),)),
-        "compare 0: a value is compared with bytes, anything else with a number",
+        "compare 0: the operand must be bytes for the field VALUE, and a number for any other field",
     ),
 ]
 
@@ -193,9 +199,9 @@ FAULTS = [
 @pytest.mark.parametrize(("transaction", "expected"), FAULTS)
 def test_meaningless_transaction_is_refused_by_apply_too(filled: Run, transaction: Transaction, expected: str) -> None:
     """The API refuses them first; in the log they get an outcome, for an exception would stop every replica."""
-    assert fault(transaction) == expected
+    assert invalid_reason(transaction) == expected
     assert filled(transaction) == [Outcome(Code.INVALID_TRANSACTION, 4)]
 
 
 def test_same_target_may_be_written_in_both_branches_and_read_often() -> None:
-    assert fault(Transaction(then=(Get(DOC), Put(DOC, b""), Get(DOC)), otherwise=(Delete(DOC),))) is None
+    assert invalid_reason(Transaction(then=(Get(DOC), Put(DOC, b""), Get(DOC)), otherwise=(Delete(DOC),))) is None

@@ -37,7 +37,7 @@ def _say(*words: object) -> None:
 
 
 def write(database: Database, random_: random.Random) -> None:
-    """Write for ever."""
+    """Write forever."""
     log, state = database.log, database.state
     while True:
         hard_state = log.hard_state()

@@ -25,7 +25,7 @@ def run_and_kill(directory: Path, seed: int, lines: int) -> list[list[str]]:
 
 
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    """The log, term and vote are at least those last told, and the state is exactly what the log gives."""
+    """Log, term and vote are at least those last acknowledged, and the state is exactly that of the log."""
     choose = random.Random(20)
     for seed in range(KILLS):
         said = run_and_kill(tmp_path, seed, lines=choose.randrange(2, 120))

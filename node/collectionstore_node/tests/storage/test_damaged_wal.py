@@ -128,7 +128,7 @@ TAILS: dict[str, Callable[[Path, int], None]] = {
 def test_any_damage_behind_the_last_sync_is_a_normal_start(
     unsynced: tuple[Path, int], tmp_path: Path, damage: Callable[[Path, int], None]
 ) -> None:
-    """A loss of power may do anything to what was never synced, and nobody was told of it.
+    """A power loss may do anything to what was never synced, and that was never acknowledged.
 
     What was synced is there, what comes behind it is a prefix of what was written, and the node goes on.
     """
@@ -221,7 +221,7 @@ def test_hard_state_behind_the_tail_marker_is_refused(
     database.log.append((), hard_state(4) if changed == "term" else hard_state(3, vote=2))
     database.log.sync()
     (before / "WITNESS").write_bytes((directory / "WITNESS").read_bytes())
-    with pytest.raises(DataDirectoryRefused, match="had promised"):
+    with pytest.raises(DataDirectoryRefused, match="had synced"):
         open_database(before)
 
 

@@ -49,7 +49,7 @@ def test_foreign_directory_is_refused(
 
 
 def test_directory_with_other_files_is_refused(tmp_path: Path) -> None:
-    """A typing error must not fill somebody's home directory."""
+    """A typing error must not fill a home directory."""
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(DataDirectoryRefused, match="not empty"):
         open_database(tmp_path)
@@ -71,7 +71,7 @@ def test_damaged_identity_is_refused(database: Database, directory: Path, conten
     """What cannot be read is not guessed."""
     database.close()
     (directory / "IDENTITY").write_bytes(content)
-    with pytest.raises(DataDirectoryRefused, match="IDENTITY is damaged"):
+    with pytest.raises(DataDirectoryRefused, match="IDENTITY is corrupt"):
         open_database(directory)
 
 
@@ -85,12 +85,12 @@ def test_other_format_is_refused(database: Database, directory: Path, other: int
         open_database(directory)
 
 
-def test_condemned_directory_is_refused_for_good(database: Database, directory: Path) -> None:
+def test_quarantined_directory_is_refused_at_every_start(database: Database, directory: Path) -> None:
     """A node whose state is wrong has a whole log: nothing but the mark keeps it from voting after a restart."""
     database.quarantine("Its digest is abc. Replace the member.")
     database.close()
     for _ in range(2):
-        with pytest.raises(DataDirectoryRefused, match="condemned by the node itself"):
+        with pytest.raises(DataDirectoryRefused, match="is quarantined"):
             open_database(directory)
 
 
@@ -115,7 +115,7 @@ def test_part_of_another_node_is_refused(database: Database, directory: Path, tm
         (directory / part).write_bytes((other / part).read_bytes())
     else:
         images.copy(other / part, directory / part)
-    with pytest.raises(DataDirectoryRefused, match="belongs to"):
+    with pytest.raises(DataDirectoryRefused, match=r"belongs? to"):
         open_database(directory)
 
 
@@ -206,7 +206,7 @@ def test_figures_for_metrics_are_there(database: Database) -> None:
     assert database.whole_property("background-errors") == database.whole_property("is-write-stopped") == 0
     assert database.whole_property("block-cache-capacity") > 0
     for name in (*OF_A_FAMILY, *OF_THE_WHOLE, ERRORS):
-        # RocksDB knows it; one that it does not know would be told as 0 for ever.
+        # RocksDB knows it; an unknown one would be reported as 0 forever.
         assert database.rocks._db.property_int_value(f"rocksdb.{name}") is not None, name
 
 

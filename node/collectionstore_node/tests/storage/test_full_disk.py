@@ -1,4 +1,4 @@
-"""A disk that becomes full, as the kernel tells it: the node stops, and starts again once there is room (L18)."""
+"""A full disk, with the kernel's ENOSPC: the node stops, and starts again once there is space (L18)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collectionstore_node.tests.storage.entries import contents, open_database
 
 
 def run_on_a_full_disk(directory: Path, count: int) -> dict[str, Any]:
-    """Return what a process told whose disk is full after `count` entries."""
+    """Return the report of a process whose disk is full after `count` entries."""
     command = [sys.executable, "-m", "collectionstore_node.tests.storage.full_disk", str(directory), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout)

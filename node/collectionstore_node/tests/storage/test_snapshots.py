@@ -205,10 +205,10 @@ def test_every_damaged_part_of_a_file_is_noticed(exported: SnapshotFile, databas
     for place in places:
         for data in (whole[:place], whole[:place] + bytes((whole[place] ^ 1,)) + whole[place + 1 :]):
             damaged.write_bytes(data)
-            with pytest.raises(InvariantViolated, match="damaged"):
+            with pytest.raises(InvariantViolated, match="corrupt"):
                 verify_snapshot(damaged)
     damaged.write_bytes(whole + b"\0")
-    with pytest.raises(InvariantViolated, match="damaged"):
+    with pytest.raises(InvariantViolated, match="corrupt"):
         database.install_snapshot(damaged)
     assert contents(database) == {b"old": b"1"}
     assert database.log.last_index() == 5
@@ -219,7 +219,7 @@ def test_every_damaged_part_of_a_file_is_noticed(exported: SnapshotFile, databas
 def test_foreign_file_is_no_snapshot(tmp_path: Path, content: bytes) -> None:
     """Nothing in it is believed, lengths least of all."""
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(InvariantViolated, match="damaged"):
+    with pytest.raises(InvariantViolated, match="corrupt"):
         read_metadata(tmp_path / "file")
 
 

@@ -63,7 +63,7 @@ class Dialer:
         """Close what aiohttp still holds; the connections were closed by their owners before."""
         await self._session.close()
 
-    def met(self, peer: PeerAddress, dialed_from: str) -> None:
+    def learn_address(self, peer: PeerAddress, dialed_from: str) -> None:
         """Note from which IP address a member has dialed: it listens there, whatever the name service says."""
         host = peer.address.rpartition(":")[0]
         if self._resolver is not None and dialed_from:

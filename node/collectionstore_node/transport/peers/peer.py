@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-import structlog
 
 from collectionstore_node.raft.messages import Message
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
@@ -25,15 +24,13 @@ from collectionstore_node.transport.connection.connection import Connection, Con
 from collectionstore_node.transport.connection.dialer import Dialer, DialFailed
 from collectionstore_node.transport.failures import PeerUnavailable
 from collectionstore_node.transport.handler import TransportHandler
-from collectionstore_node.transport.log_once import LogOnce
 from collectionstore_node.transport.peers.link import Link
+from collectionstore_node.transport.peers.peer_log import PeerLog
 from collectionstore_node.transport.settings import OVERAGE
 from collectionstore_node.transport.wire.close_codes import CloseCode
 from collectionstore_node.transport.wire.frames import FrameKind
 from collectionstore_node.transport.wire.handshake import Purpose
 from collectionstore_node.transport.wire.send_queue import SendQueue
-
-log = structlog.get_logger()
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -65,10 +62,10 @@ class Peer:
         self._accepting = True
         self._closed = False
         self._problem: str | None = None
-        self._logged = LogOnce()
+        self._log = PeerLog()
         self._reporting = False
         self._rotate_at = float("inf")
-        self._nudged = asyncio.Event()
+        self._dial_due = asyncio.Event()
         traffic.metrics.connected(0)
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._keep_connected(), name=f"peer-{address.name}")
@@ -90,16 +87,16 @@ class Peer:
         """Renew the connection at another address or for another name."""
         if address != self.address:
             self.address = address
-            self._nudged.set()
+            self._dial_due.set()
 
-    def nudge(self) -> None:
+    def dial_now(self) -> None:
         """Dial at once instead of after the backoff: the peer has just connected to this node."""
-        self._nudged.set()
+        self._dial_due.set()
 
     def rotate(self, within_s: float) -> None:
         """Renew the connection at a random moment within `within_s`, for instance after a reload of certificates."""
         self._rotate_at = min(self._rotate_at, self._clock() + self._random() * within_s)
-        self._nudged.set()
+        self._dial_due.set()
 
     async def close(self, code: CloseCode) -> None:
         """Flush the queue, for at most `close_timeout_s`, and close with `code`."""
@@ -141,7 +138,7 @@ class Peer:
 
     async def _keep_connected(self) -> None:
         while True:
-            self._nudged.clear()
+            self._dial_due.clear()
             address = self.address
             # Reset BEFORE dialing: certificates reloaded during the dial are not the ones it uses, and must renew it.
             self._rotate_at = float("inf")
@@ -153,35 +150,34 @@ class Peer:
                 continue
             except Exception:
                 # An unexpected failure must not end this task: nothing would restart dialing.
-                log.exception("peer.failed", peer=self._name, node_id=self._id)
+                self._log.dialing_failed(address)
                 await self._pause(None)
                 continue
             self._connected(connection, address)
             await self._until_renewal()
             if self._link is None and not self._settled(connection):
                 # It closes right after the handshake: back off, or this would be a tight loop.
-                self._nudged.clear()
+                self._dial_due.clear()
                 await self._pause(None)
 
     def _failed(self, error: DialFailed) -> None:
         self.traffic.metrics.send_failed()
         if self._link is None:
             self._problem = str(error)
-            self._log_failure(error)
+            self._log.dial_failed(self.address, self._problem, refused=error.refused)
             self._dropped(self._queue.clear())
             return
-        if self._logged.first("peer.not_renewed", reason := str(error)):
-            log.warning("peer.not_renewed", peer=self._name, node_id=self._id, address=self._at, reason=reason)
+        self._log.not_renewed(self.address, str(error))
         age_s = self._clock() - self._link.connection.opened_at
         if age_s > self._settings.connection_age_max_s * OVERAGE:
             self._link.connection.end(CloseCode.ROTATED, "could not be renewed")
 
     async def _pause(self, hi_s: float | None) -> None:
-        """Back off before the next dial, or until nudged; messages are dropped meanwhile unless a connection is up."""
+        """Back off, or until `dial_now`; messages are dropped meanwhile unless a connection is up."""
         self._accepting = self._link is not None
         try:
             async with asyncio.timeout(self._backoff.next_delay_s(hi_s)):
-                await self._nudged.wait()
+                await self._dial_due.wait()
         except TimeoutError:
             pass  # the pause is over
         self._accepting = True
@@ -199,8 +195,7 @@ class Peer:
         self._rotate_at = min(self._rotate_at, connection.opened_at + age_s)
         if previous is None:
             self.traffic.metrics.connected(1)
-            if self._logged.first("peer.connected", "dialed"):
-                log.info("peer.connected", peer=self._name, node_id=self._id, address=self._at)
+            self._log.connected(self.address)
 
     async def _until_renewal(self) -> None:
         """Return when the connection is lost or due to be renewed: age, reload, another address."""
@@ -208,10 +203,10 @@ class Peer:
             left_s = self._rotate_at - self._clock()
             if left_s <= 0:
                 return
-            self._nudged.clear()
+            self._dial_due.clear()
             try:
                 async with asyncio.timeout(left_s):
-                    await self._nudged.wait()
+                    await self._dial_due.wait()
             except TimeoutError:
                 return
 
@@ -227,12 +222,12 @@ class Peer:
             self.traffic.metrics.send_failed()
         if self._settled(link.connection):
             self._backoff.reset()
-            self._logged = LogOnce()
+            self._log.reset()
         self._problem = str(reason)
-        self._log_disconnect(self._problem, graceful=reason.graceful)
+        self._log.disconnected(self.address, self._problem, graceful=reason.graceful)
         self._dropped(self._queue.clear())
         self._report_unreachable()
-        self._nudged.set()
+        self._dial_due.set()
 
     def _settled(self, connection: Connection) -> bool:
         """Return whether a connection has lasted long enough to count as a success."""
@@ -248,36 +243,6 @@ class Peer:
         task = self._loop.create_task(link.retire(), name=f"retire-{link.address.name}")
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
-
-    # Logging: each problem once, until a connection has lasted
-
-    @property
-    def _name(self) -> str:
-        return self.address.name
-
-    @property
-    def _id(self) -> str:
-        return f"{self.address.node_id:016x}"
-
-    @property
-    def _at(self) -> str:
-        return self.address.address
-
-    def _log_failure(self, error: DialFailed) -> None:
-        reason = str(error)
-        if error.refused:
-            if self._logged.first("peer.refused", reason):
-                log.warning("peer.refused", peer=self._name, node_id=self._id, address=self._at, reason=reason)
-        elif self._logged.first("peer.unreachable", reason):
-            log.warning("peer.unreachable", peer=self._name, node_id=self._id, address=self._at, reason=reason)
-
-    def _log_disconnect(self, reason: str, *, graceful: bool) -> None:
-        if not self._logged.first("peer.disconnected", reason):
-            return
-        if graceful:
-            log.info("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
-        else:
-            log.warning("peer.disconnected", peer=self._name, node_id=self._id, address=self._at, reason=reason)
 
     def _dropped(self, count: int) -> None:
         if count:

@@ -82,20 +82,20 @@ class PeerTable:
             else:
                 peer.move(address)
 
-    def met(self, remote: Remote) -> None:
+    def learn(self, remote: Remote) -> None:
         """Learn from a handshake that a member is up, and, when the membership does not know it, its address."""
         node_id = remote.node_id
         known = self.directory.member(node_id)
         # Only for the address that the membership has for this very member: it may not speak for another.
         if known is not None and known.address == remote.address:
-            self._dialer.met(known, remote.dialed_from)
+            self._dialer.learn_address(known, remote.dialed_from)
         if known is None:
             known = PeerAddress(node_id, remote.name, remote.address)
             self.directory.learn(known, self._context.clock())
         peer = self._peers.get(node_id)
         if peer is not None:
             peer.move(known)
-            peer.nudge()
+            peer.dial_now()
 
     def name_of(self, node_id: NodeId) -> str | None:
         """Return the name that the membership has for a node, or None."""

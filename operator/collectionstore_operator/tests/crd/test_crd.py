@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition: current, complete, and of one mind with the parser."""
+"""The CustomResourceDefinition: up to date, complete, and consistent with the parser."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def root() -> dict[str, Any]:
 
 
 def test_committed_file_is_current() -> None:
-    """What people install is what this operator parses."""
+    """The installed schema is that of the parser."""
     assert COMMITTED.read_text() == crd.text(), "run: python -m collectionstore_operator.crd --write"
     assert yaml.safe_load(COMMITTED.read_text()) == crd.definition()
 
 
 def test_command_writes_and_checks(tmp_path: Path) -> None:
-    """A stale file fails the check and names the cure."""
+    """An outdated file fails the check, and the message names the command."""
     file = tmp_path / "crds" / "x.yaml"
     runner = CliRunner()
     assert runner.invoke(main, ["--file", str(file), "--check"]).exit_code == 1
@@ -108,7 +108,7 @@ def test_descriptions_state_the_default_that_the_schema_applies() -> None:
 
 
 def test_defaults_are_those_of_the_parser() -> None:
-    """An object without a spec becomes what the parser makes of it: both are the same wish."""
+    """An object without a spec becomes what the parser makes of it: both are the same desired state."""
     filled, faults = admitted({"metadata": {"name": "demo"}}, root())
     assert faults == []
     assert filled["spec"]["storage"] == {"size": "10Gi", "retention": "Retain"}
@@ -127,7 +127,7 @@ def test_defaults_are_those_of_the_parser() -> None:
 @example({"pod": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}}})
 @example({"resources": {"limits": {"cpu": 1 << 51}}})
 def test_schema_and_parser_accept_the_same(spec: Any) -> None:
-    """What the API server lets in can be read, with the same defaults; what it refuses would not have been."""
+    """What the API server admits is parsed with the same defaults; what it rejects is invalid for the parser, too."""
     filled, faults = admitted(spec, struct_schema(Spec))
     converted, errors = schema.convert(spec, Spec, "spec")
     if spec is not None:  # a spec of null is filled in one level further up
@@ -144,14 +144,14 @@ def test_rules_stand_where_their_fields_are() -> None:
 
 
 def test_rules_name_fields_that_exist() -> None:
-    """A misspelt one would show an error at a place that is not there."""
+    """A misspelled one would report an error at a path that does not exist."""
     for struct, rules in (*RULES.items(), *KUBERNETES_RULES.items()):
         names = {field.encode_name for field in msgspec.structs.fields(struct)}
         assert {rule.field for rule in rules} <= names
 
 
 def test_columns_and_subresources_point_to_fields_that_exist() -> None:
-    """A column whose path is wrong stays empty, and nobody is told why."""
+    """A column with a wrong path stays empty without an error."""
     (version,) = crd.definition()["spec"]["versions"]
     paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
     paths += version["subresources"]["scale"].values()
@@ -173,12 +173,12 @@ def test_columns_and_subresources_point_to_fields_that_exist() -> None:
 
 
 def test_status_has_no_defaults() -> None:
-    """It says what was observed; a value that was filled in would be a lie."""
+    """Status fields are observed; a default would be a false observation."""
     assert not [path for path, found in _walk(root()) if path.startswith(".status") and "default" in found]
 
 
 def test_status_as_it_is_written_fits_its_schema() -> None:
-    """Nothing is published that the API server would refuse."""
+    """The API server accepts every status that is written."""
     desired = wanted(5)
     observed = draw("0: leader\n1: voter lag=9000\n2: learner\n3: voter down=9 failure=Image\n7: left", desired)
     status = report(assess(desired, observed), planned(desired, observed), None)
@@ -189,7 +189,7 @@ def test_status_as_it_is_written_fits_its_schema() -> None:
 
 
 def test_field_that_no_schema_can_say_is_noticed() -> None:
-    """By whoever adds it, not by a user whose mistake goes through."""
+    """When it is added, not when an invalid value is admitted."""
 
     class Bad(Part, frozen=True):
         ratio: Annotated[float, Meta(description="x")] = 0.5

@@ -1,4 +1,4 @@
-"""The Kubernetes objects: what must hold for the cluster to be safe, and that the same wish makes the same objects."""
+"""The Kubernetes objects: safety properties, and equal objects for equal resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 from collectionstore_operator import manifests
 from collectionstore_operator.kubernetes.api import permissions
 from collectionstore_operator.manifests import poddisruptionbudget, serviceaccount, services, statefulset
-from collectionstore_operator.manifests.node_environment import PREFIX, Place, node_settings, revision, spec_settings
+from collectionstore_operator.manifests.node_environment import (
+    PREFIX,
+    MemberPlacement,
+    node_settings,
+    revision,
+    spec_settings,
+)
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import AppliedObject
 from collectionstore_operator.planning.disruption_budget import max_unavailable
@@ -52,7 +58,7 @@ def container(desired: Desired = DESIRED) -> dict[str, Any]:
 
 
 def test_statefulset_decides_nothing_by_itself() -> None:
-    """Pods restart when they are deleted, start together, and volumes outlive them."""
+    """OnDelete, Parallel, and volumes are retained."""
     spec = statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=5).body["spec"]
     assert spec["replicas"] == 5
     assert spec["updateStrategy"] == {"type": "OnDelete"}
@@ -77,8 +83,8 @@ def test_pod_meets_the_restricted_standard() -> None:
     assert [set(volume) - {"name"} for volume in spec["volumes"]] == [{"configMap"}, {"projected"}]
 
 
-def test_pod_can_ask_for_its_certificate_and_for_nothing_else() -> None:
-    """Its token is bound to it, short-lived, and that of an account without any other right."""
+def test_pod_can_request_its_certificate_and_nothing_else() -> None:
+    """Its token is bound to the pod, expires, and has no other permission."""
     spec = pod()["spec"]
     assert spec["serviceAccountName"] == serviceaccount.build(DESIRED).name
     assert serviceaccount.build(DESIRED).body["automountServiceAccountToken"] is False
@@ -93,13 +99,13 @@ def test_pod_can_ask_for_its_certificate_and_for_nothing_else() -> None:
     assert only.verbs == ("create", "get"), "a node may ask and hear; it must not be able to list, approve or sign"
 
 
-def test_pod_carries_the_revision_of_its_settings() -> None:
-    """The planner compares it with the wish to know whom to restart."""
+def test_pod_is_annotated_with_its_revision() -> None:
+    """The planner compares it with the desired revision."""
     assert pod()["metadata"]["annotations"] == {labels.REVISION: revision(DESIRED)}
 
 
 def test_probes_and_ports_are_those_of_the_node() -> None:
-    """Readiness is a linearizable read; liveness is not, or a lost quorum would kill what is left of it."""
+    """Readiness is a linearizable read; liveness is not, or a lost quorum would restart the remaining members."""
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     assert ports == {"client": 7400, "peer": 7401, "metrics": 7402}
     probes = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
@@ -125,8 +131,8 @@ def test_environment_names_the_pod_first_and_expands_it() -> None:
 
 
 def test_both_runtimes_give_a_node_the_same_variables() -> None:
-    """They differ in who makes a member's key: the operator beside it on one machine, the node itself in a pod."""
-    place = Place(
+    """They differ in who generates the key of a member: the operator (local) or the node itself (Kubernetes)."""
+    placement = MemberPlacement(
         name="demo-0",
         cluster_id=CLUSTER_ID,
         data_dir="/d",
@@ -138,10 +144,10 @@ def test_both_runtimes_give_a_node_the_same_variables() -> None:
         peer_advertise="127.0.0.1:7401",
     )
     enrolment = {"COLLECTIONSTORE_ENROLMENT", "COLLECTIONSTORE_NAMESPACE"}
-    assert {variable["name"] for variable in container()["env"]} - enrolment == node_settings(DESIRED, place).keys()
+    assert {variable["name"] for variable in container()["env"]} - enrolment == node_settings(DESIRED, placement).keys()
 
 
-def test_volume_is_as_the_resource_says() -> None:
+def test_volume_has_size_and_class_of_the_resource() -> None:
     """Size and class; without a class the cluster's default is used, which an empty one would switch off."""
     desired = wanted(3, storage=Storage(size="3Gi", class_="fast"))
     (claim,) = statefulset.build(desired, cluster_id=CLUSTER_ID, replicas=3).body["spec"]["volumeClaimTemplates"]
@@ -182,7 +188,7 @@ EXTRAS = PodTemplate(
 )
 
 
-def test_what_users_add_reaches_the_pods() -> None:
+def test_pod_settings_of_the_resource_reach_the_pods() -> None:
     """Each under the name the pod API has for it; an empty selector, which selects everything, stays."""
     desired = wanted(3, pod=EXTRAS)
     made = pod(desired)
@@ -206,8 +212,8 @@ def test_what_users_add_reaches_the_pods() -> None:
     assert container(desired)["env"][-2:] == [{"name": "TZ", "value": "UTC"}, {"name": "RAW", "value": "$$(TZ)"}]
 
 
-def test_users_cannot_change_what_the_operator_selects_by() -> None:
-    """The parser refuses such labels; were it not so, ours would still win."""
+def test_users_cannot_override_the_selector_labels() -> None:
+    """The parser rejects such labels; even otherwise those of the operator would win."""
     desired = wanted(3, pod=PodTemplate(labels=dict.fromkeys(labels.object_labels("demo"), "theirs")))
     assert labels.object_labels("demo").items() <= pod(desired)["metadata"]["labels"].items()
 
@@ -215,7 +221,7 @@ def test_users_cannot_change_what_the_operator_selects_by() -> None:
 @pytest.mark.parametrize(
     ("policy", "unsatisfiable"), [("Preferred", "ScheduleAnyway"), ("Required", "DoNotSchedule"), ("Disabled", None)]
 )
-def test_members_are_kept_apart_as_the_resource_says(policy: Policy, unsatisfiable: str | None) -> None:
+def test_members_are_spread_as_the_resource_says(policy: Policy, unsatisfiable: str | None) -> None:
     """Zones and nodes, each by its own policy."""
     made = pod(wanted(3, spread=Spread(zones=policy, nodes="Preferred")))["spec"]["topologySpreadConstraints"]
     found = {one["topologyKey"]: one["whenUnsatisfiable"] for one in made}
@@ -223,8 +229,8 @@ def test_members_are_kept_apart_as_the_resource_says(policy: Policy, unsatisfiab
     assert found["kubernetes.io/hostname"] == "ScheduleAnyway"
 
 
-def test_monitor_is_made_where_it_is_asked_for() -> None:
-    """Only then: most API servers do not know the kind."""
+def test_pod_monitor_exists_only_if_enabled() -> None:
+    """Most API servers do not have the kind."""
     assert "PodMonitor" not in [one.kind for one in manifests.build(DESIRED, disruptions=1)]
     desired = wanted(3, monitoring=Monitoring(pod_monitor="Enabled", labels={"release": "p"}, interval_seconds=15))
     monitor = manifests.build(desired, disruptions=1)[-1]
@@ -246,12 +252,12 @@ def test_monitor_is_made_where_it_is_asked_for() -> None:
 
 
 def test_revision_of_a_resource_that_uses_no_new_field_is_as_before() -> None:
-    """An operator that knows more fields must not restart those who do not use them."""
+    """A newer operator with more fields must not restart members of resources that do not use them."""
     assert revision(Desired(name="demo")) == "1d3dbb6f81"
 
 
-def test_peers_find_each_other_when_nobody_is_ready() -> None:
-    """After a loss of quorum none is ready, and they must meet to regain it."""
+def test_peers_resolve_each_other_when_no_member_is_ready() -> None:
+    """After a loss of quorum none is ready, and they must connect to restore it."""
     spec = services.peers(DESIRED).body["spec"]
     assert spec["clusterIP"] == "None"
     assert spec["publishNotReadyAddresses"] is True
@@ -285,12 +291,12 @@ def test_clients_reach_ready_members_alone() -> None:
     ],
 )
 def test_disruptions_follow_the_voters(picture: str, replicas: int, allowed: int) -> None:
-    """At most one, none while no voter can be spared; a cluster of one is not protected from a drain."""
+    """At most one, none while no voter can fail; a single replica is not protected from a drain."""
     desired = wanted(replicas)
     assert max_unavailable(assess(desired, draw(picture, desired))) == allowed
 
 
-def test_budget_stays_as_it_is_while_nobody_answers() -> None:
+def test_budget_is_unchanged_while_no_node_responds() -> None:
     """What cannot be computed is not replaced by a guess."""
     desired = wanted(3)
     budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="x")
@@ -305,7 +311,7 @@ def test_budget_stays_as_it_is_while_nobody_answers() -> None:
 
 
 def test_budget_never_protects_a_broken_pod() -> None:
-    """A pod that is not ready protects nothing, and would block the drain of its machine."""
+    """A pod that is not ready protects nothing, and would block the drain of its Kubernetes node."""
     spec = poddisruptionbudget.build(DESIRED, disruptions=1).body["spec"]
     assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     assert spec["maxUnavailable"] == 1
@@ -325,7 +331,7 @@ def test_objects_belong_to_their_cluster() -> None:
 
 
 def test_digest_changes_with_the_content_alone() -> None:
-    """The same wish twice is the same object: nothing is applied again."""
+    """Equal resources render equal objects: nothing is applied again."""
     again = msgspec.structs.replace(DESIRED, generation=99, annotations={"a": "b"})
     first = statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3)
     assert statefulset.build(again, cluster_id=CLUSTER_ID, replicas=3) == first
@@ -347,7 +353,7 @@ def test_digest_changes_with_the_content_alone() -> None:
     ],
 )
 def test_revision_changes_with_what_needs_a_restart(changed: Desired) -> None:
-    """Whatever a running node cannot learn."""
+    """Every field that a running node cannot reload."""
     assert revision(changed) != revision(wanted(3))
 
 
@@ -362,7 +368,7 @@ def test_revision_changes_with_what_needs_a_restart(changed: Desired) -> None:
     ],
 )
 def test_revision_stays_when_no_restart_is_needed(changed: Desired) -> None:
-    """Scaling, pausing and the like restart nobody."""
+    """Scaling, pausing and similar changes restart no member."""
     assert revision(changed) == revision(wanted(3))
 
 

@@ -1,4 +1,4 @@
-"""What a cluster is taken for: leader, members, who can be counted on, and when the leader's word is not enough."""
+"""The view of a cluster: leader, members, which of them are in sync, and when the leader is not trusted."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_majority_and_tolerance_of_so_many_voters(voters: int, majority: int, to
 
 
 def test_no_voters_are_no_quorum() -> None:
-    """An empty configuration decides nothing, whoever works."""
+    """An empty configuration never has a quorum."""
     assert not quorum.has_quorum(Configuration(), {"a"})
 
 
 def test_joint_configuration_needs_both_majorities() -> None:
-    """Three old voters and three new ones: two of each must work, and the weaker half sets the tolerance."""
+    """Three old and three new voters: two of each must be in sync, and the weaker half sets the tolerance."""
     both = Configuration(voters=("a", "b", "c"), outgoing=("c", "d", "e"), joint=True)
     assert quorum.has_quorum(both, {"a", "c", "d"})
     assert not quorum.has_quorum(both, {"a", "b", "c"})
@@ -39,7 +39,7 @@ def test_joint_configuration_needs_both_majorities() -> None:
 
 
 def test_joint_step_keeps_the_old_voters() -> None:
-    """A swap passes through a configuration of both sets; the promoted learner is no learner any more."""
+    """A replacement passes through a configuration of both sets; a promoted learner is no longer a learner."""
     before = Configuration(index=12, voters=("a", "b", "c"), learners=("d",))
     assert quorum.joint(before, {"d"}, {"c"}) == Configuration(
         index=12, voters=("a", "b", "d"), outgoing=("a", "b", "c"), learners=(), joint=True
@@ -61,12 +61,12 @@ def test_joint_step_keeps_the_old_voters() -> None:
     ],
 )
 def test_fault_tolerance_comes_from_the_live_configuration(picture: str, tolerance: int) -> None:
-    """How many more may be lost now: of the voters there are, not of the replicas that are wanted."""
+    """Of the current voters, not of spec.replicas."""
     assert assess(DESIRED, draw(picture, DESIRED)).view.fault_tolerance == tolerance
 
 
-def test_leader_that_does_not_vote_is_doubted() -> None:
-    """It may be leading out a change that removes it; what it says is about to be another's to say."""
+def test_leader_that_is_no_voter_is_not_trusted() -> None:
+    """It may be about to step down after a change that removes it."""
     observed = draw(HEALTHY, DESIRED)
     leader = _node(observed, 0)
     removed = msgspec.structs.replace(leader.configuration, voters=("old-1", "old-2"))
@@ -75,7 +75,7 @@ def test_leader_that_does_not_vote_is_doubted() -> None:
 
 
 def test_leader_of_the_highest_term_counts() -> None:
-    """A deposed leader may not know yet; both answer, the later term is right."""
+    """A deposed leader may not know yet: if both respond, the higher term wins."""
     observed = draw("0: leader\n1: voter\n2: voter", DESIRED)
     late = msgspec.structs.replace(_node(observed, 0), node_id="old-1", name="demo-1", term=8)
     observed = _with_node(observed, 1, late)
@@ -99,8 +99,8 @@ def test_leader_of_the_highest_term_counts() -> None:
         ({"active": False, "silent_ms": 9, "lag": 3, "match_index": 0}, "active"),
     ],
 )
-def test_member_counts_when_heard_and_caught_up(reported: dict[str, object], expected: str) -> None:
-    """What the leader must say of a member before a quorum is counted with it."""
+def test_member_is_in_sync_when_active_and_caught_up(reported: dict[str, object], expected: str) -> None:
+    """What the leader must report before a member counts towards a quorum."""
     observed = draw(HEALTHY, DESIRED)
     leader = _node(observed, 0)
     others = tuple(one for one in leader.members if one.node_id != "old-2")
@@ -120,21 +120,21 @@ def test_member_counts_when_heard_and_caught_up(reported: dict[str, object], exp
         ({"term": 8, "cluster_id": "another"}, ""),
     ],
 )
-def test_leader_is_doubted_when_another_node_knows_better(changed: dict[str, object], untrusted_reason: str) -> None:
+def test_leader_is_not_trusted_when_a_node_contradicts_it(changed: dict[str, object], untrusted_reason: str) -> None:
     """A later term, or a later configuration, anywhere in this cluster."""
     observed = draw(HEALTHY, DESIRED)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), **changed))
     assert assess(DESIRED, observed).view.untrusted_reason == untrusted_reason
 
 
-def test_leader_is_doubted_when_it_hears_no_quorum() -> None:
-    """It says that it leads, and cannot commit anything."""
+def test_leader_without_a_quorum_is_not_trusted() -> None:
+    """It reports itself as leader and cannot commit anything."""
     observed = draw("0: leader\n1: voter down=2\n2: voter silent", DESIRED)
     assert assess(DESIRED, observed).view.untrusted_reason == "the leader demo-0 has no quorum of in-sync voters"
 
 
-def test_member_without_a_record_is_named_by_its_place() -> None:
-    """Right after bootstrap no record names the first member; the node that answers does."""
+def test_member_without_a_name_gets_that_of_its_node() -> None:
+    """Right after bootstrap the leader reports no name of the first member; the node itself does."""
     observed = draw("0: leader", DESIRED)
     leader = _node(observed, 0)
     nameless = tuple(msgspec.structs.replace(one, name="") for one in leader.members)
@@ -144,8 +144,8 @@ def test_member_without_a_record_is_named_by_its_place() -> None:
 
 
 @pytest.mark.parametrize(("lag", "rough"), [(None, 0), (0, 0), (500, 0), (501, 500), (999, 900), (12_345, 10_000)])
-def test_lag_is_told_roughly(lag: int | None, rough: int) -> None:
-    """A number that changes with every write would have the status written all the time."""
+def test_lag_is_reported_coarsely(lag: int | None, rough: int) -> None:
+    """An exact number would change the status with every write."""
     assert coarse_lag(lag) == rough
 
 
@@ -162,12 +162,12 @@ def test_lag_is_told_roughly(lag: int | None, rough: int) -> None:
     ],
 )
 def test_ordinal_is_a_number(member: str, ordinal: int | None) -> None:
-    """Ten comes after nine, and a foreign name has no place here."""
+    """Ten comes after nine, and a foreign name has no ordinal."""
     assert labels.ordinal_of("demo", member) == ordinal
 
 
 def test_cluster_whose_name_ends_in_a_number_has_ordinals_of_its_own() -> None:
-    """`demo-1-0` is the first member of `demo-1`, and none of `demo`."""
+    """`demo-1-0` is a member of `demo-1` and not of `demo`."""
     assert labels.ordinal_of("demo-1", "demo-1-0") == 0
     assert labels.ordinal_of("demo", "demo-1-0") is None
 

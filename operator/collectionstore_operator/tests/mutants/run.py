@@ -1,4 +1,4 @@
-"""Takes every guard away, one at a time, and shows which test misses it.
+"""Removes every guard, one at a time, and shows which test fails.
 
     python -m collectionstore_operator.tests.mutants.run [NAME...]
 

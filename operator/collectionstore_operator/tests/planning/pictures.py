@@ -1,30 +1,30 @@
-"""Clusters drawn in words, so that a planner test reads as a story.
+"""A text notation for clusters, so that planner tests read as scenarios.
 
-A picture has one line per ordinal: `1: voter lag=20 old`. What a member is (one word, a voter when none is given):
+One line per ordinal: `1: voter lag=20 old`. The role of the member (one word, a voter if none is given):
 
     leader voter learner   a member; the incarnation is `old-<ordinal>`
     incoming outgoing      in one half of a joint configuration only
-    fresh                  answers, and has never been part of a cluster
-    stale                  answers with log on its disk, and is no member
-    renewed                answers as the new incarnation `new-<ordinal>`, while the old one still votes
+    fresh                  responds, and has never been part of a cluster
+    stale                  responds with log entries on its volume, and is not a member
+    renewed                responds as the new incarnation `new-<ordinal>`, while the old one is still a voter
     rejoined               the same, and the new incarnation is a learner already
-    gone                   neither pod nor disk
-    left                   no pod, a marked disk
-    free                   no pod, an unmarked disk
+    gone                   neither pod nor volume
+    left                   no pod, a marked volume
+    free                   no pod, an unmarked volume
 
-And how it fares:
+And its state:
 
     lag=N                  entries behind
-    down=S                 its process has not run for S seconds, and the leader does not hear it
+    down=S                 its process has not run for S seconds, and the leader has not heard from it
     unready=S              it runs, and has not been ready for S seconds
     failure=Disk           why it is down
-    silent                 the leader does not hear it
-    hidden                 its pod cannot be seen
-    mute                   its node gives no answer
-    old                    started with earlier settings
-    marked empty nodisk    of its disk
+    silent                 the leader has not heard from it recently
+    hidden                 its pod is unknown
+    mute                   its node does not respond
+    old                    started at an earlier revision
+    marked empty nodisk    of its volume
     replace stopping       of its pod
-    stuck                  it was told to stop, its machine is lost, and its disk is being taken away
+    stuck                  terminating on a lost Kubernetes node, and its volume is being deleted
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def wanted(replicas: int = 3, **spec: object) -> Desired:
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """One story of a scenario file."""
+    """One scenario of a file."""
 
     title: str
     desired: Desired
@@ -152,7 +152,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw(picture: str, desired: Desired, **facts: object) -> Observed:
-    """Return what an observer of the pictured cluster sees; `facts` replace fields of `Observed`."""
+    """Return the observed state of the pictured cluster; `facts` replace fields of `Observed`."""
     lines = [_line(text) for text in picture.strip().splitlines()]
     configuration = _configuration(lines)
     members = tuple(member for line in lines for member in _members(line, configuration))
@@ -283,12 +283,12 @@ def planned(desired: Desired, observed: Observed) -> Plan:
 
 
 def told(made: Plan) -> list[str]:
-    """Return what is done now, one line per action."""
+    """Return the actions, one per line."""
     return [_told(action) for action in made.actions]
 
 
 def waiting(made: Plan) -> list[str]:
-    """Return what waits, as `Step subject: what it waits for`."""
+    """Return the blocked steps, as `Step subject: blocker`."""
     return [f"{step.name} {step.subject}".strip() + f": {step.blocked_by}" for step in made.steps if step.blocked_by]
 
 

@@ -1,4 +1,4 @@
-"""Certificates: which are wanted, which are due, and that what is issued holds in a handshake."""
+"""Certificates: which are required, which are due, and that issued ones pass a TLS handshake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEALTHY = "0: leader\n1: voter\n2: voter"
 def issue(
     actions: tuple[IssueCertificate, ...], now: float, before: tuple[Certificate, ...] = ()
 ) -> tuple[Certificate, ...]:
-    """Return the certificates there are after these actions, all signed by the authority `key`."""
+    """Return the certificates after these actions, all signed by the CA `key`."""
     made = {(one.kind, one.name): one for one in before}
     for action in actions:
         made[action.kind, action.name] = Certificate(
@@ -45,7 +45,7 @@ def issue(
 
 
 def due(found: tuple[Certificate, ...], now: float = NOW, ordinals: int = 3) -> list[tuple[str, str]]:
-    """Return name and reason of what is to be issued."""
+    """Return name and reason of the certificates to issue."""
     observed = Observed(now=now, cluster_id=CLUSTER_ID, certificates=found)
     return [(one.name, one.reason) for one in certificates.to_issue(DESIRED, observed, range(ordinals))]
 
@@ -68,7 +68,7 @@ def test_nothing_is_due_while_all_are_young() -> None:
 
 
 def test_leaves_are_renewed_at_two_thirds_of_their_life() -> None:
-    """Thirty days remain for whatever goes wrong."""
+    """Thirty days remain to fix a failing renewal."""
     renewals = due(all_issued(), NOW + 60 * DAY_S)
     assert [name for name, _ in renewals] == ["operator", "demo-0", "demo-1", "demo-2"]
     assert renewals[0][1] == "two thirds of its lifetime have passed, 30 days remain"
@@ -83,12 +83,12 @@ def test_authority_is_renewed_years_ahead() -> None:
 
 
 def test_expired_certificate_is_issued_again() -> None:
-    """However late: a cluster whose operator was away must heal."""
+    """However late: a cluster must recover after its operator was down."""
     assert due(all_issued(), NOW + 90 * DAY_S)[0] == ("operator", "it has expired")
 
 
 def test_new_authority_signs_all_again() -> None:
-    """Leaves of a key that nobody trusts any more are worthless."""
+    """Leaves of a key that is no longer trusted are useless."""
     found = tuple(
         msgspec.structs.replace(one, authority="other") if one.kind is CertificateKind.AUTHORITY else one
         for one in all_issued()
@@ -112,12 +112,12 @@ def test_new_member_needs_its_own() -> None:
 
 @pytest.mark.parametrize("observed", [Observed(now=NOW, certificates=()), Observed(now=NOW, cluster_id=CLUSTER_ID)])
 def test_nothing_is_issued_without_an_id_or_where_others_issue(observed: Observed) -> None:
-    """The id is in every certificate; and a runtime may have its own way."""
+    """Every certificate contains the ID; and a runtime may not issue certificates."""
     assert certificates.to_issue(DESIRED, observed, range(3)) == ()
 
 
 def test_member_is_named_by_its_identity_and_its_addresses() -> None:
-    """Peers check the URI alone; clients check the names under which they reach it."""
+    """Peers verify the URI only; clients verify the DNS name that they connect to."""
     assert certificates.member(DESIRED, CLUSTER_ID, 1).names == (
         "DNS:demo-1",
         "DNS:demo-1.demo-peers.default.svc",
@@ -146,7 +146,7 @@ def leaf(authority: KeyPair, ordinal: int = 0, *, now: float = NOW, lifetime_s: 
 
 
 def test_issued_certificates_satisfy_the_planner(authority: KeyPair) -> None:
-    """What is read back from the files needs no further action: names, lifetime and signer are as wanted."""
+    """What is read back from the files needs no further action: names, lifetime and issuer are as required."""
     admin = certificates.operator(CLUSTER_ID)
     operator = make_leaf(
         authority, kind=admin.kind, name=admin.name, names=admin.names, lifetime_s=admin.lifetime_s, now=NOW
@@ -226,7 +226,7 @@ def test_members_verify_each_other_in_a_handshake(tmp_path: Path) -> None:
 
 
 def test_key_is_never_shown(authority: KeyPair) -> None:
-    """A pair that ends up in a log line or a traceback tells nothing."""
+    """A key pair in a log line or a traceback reveals nothing."""
     load_pem_private_key(authority.key_pem, password=None)
     assert repr(authority) == "KeyPair(...)"
 
@@ -269,7 +269,7 @@ def test_where_nodes_make_their_keys_only_the_authority_and_the_operator_get_the
     ],
 )
 def test_request_is_signed_for_the_pod_that_made_it_alone(member: str, uid: str, picture: str, answer: str) -> None:
-    """The API server says which pod asked; its own wishes about names have no weight."""
+    """The API server vouches for the requesting pod; the names in the request are ignored."""
     seen = draw(picture, DESIRED)
     pod = seen.slot(1).pod
     pod_uid = uid.format(uid=pod.uid if isinstance(pod, Pod) else "u")
@@ -285,7 +285,7 @@ def test_request_is_signed_for_the_pod_that_made_it_alone(member: str, uid: str,
 
 
 def test_requests_wait_for_the_authority() -> None:
-    """There is nobody to sign before it exists."""
+    """Nothing can be signed before the CA exists."""
     seen = draw(HEALTHY, DESIRED)
     request = SigningRequest(name="csr-1", member="demo-9", pod_uid="x")
     observed = msgspec.structs.replace(seen, certificates=(), requests=(request,))

@@ -1,4 +1,4 @@
-"""The planner as a table of stories: what is wanted, what is seen, what is done now, what waits and for what.
+"""The planner as a table of scenarios: desired state, observed state, actions, and blocked steps.
 
 The stories are in scenarios/plan_*.txt; `pictures` says how they are drawn. `do` lists all that is done now, in order,
 `wait` all that remains and what holds it up.
@@ -52,7 +52,7 @@ def test_there_are_stories() -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_plan_acts_as_the_story_says(story: Story) -> None:
-    """For each story exactly these actions are done now, and exactly these steps wait."""
+    """Each scenario yields exactly these actions and exactly these blocked steps."""
     made = planned(story.desired, draw(story.picture, story.desired))
     assert told(made) == story.actions
     assert waiting(made) == story.waits
@@ -60,7 +60,7 @@ def test_plan_acts_as_the_story_says(story: Story) -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_paused_plan_announces_and_does_nothing(story: Story) -> None:
-    """Paused: no mutation, and every step that would be done waits for `spec.paused`."""
+    """Paused: no action, and every step is blocked by `spec.paused`."""
     desired = story.desired
     paused = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, paused=True))
     made = planned(paused, draw(story.picture, desired))
@@ -69,8 +69,8 @@ def test_paused_plan_announces_and_does_nothing(story: Story) -> None:
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_plan_never_disturbs_a_pod_that_cannot_be_seen(story: Story) -> None:
-    """Hide each pod in turn: it is neither restarted nor loses its disk, whatever the story was."""
+def test_plan_never_disrupts_a_pod_that_is_unknown(story: Story) -> None:
+    """Make each pod unknown in turn: it is neither restarted nor is its volume retired."""
     desired = story.desired
     observed = draw(story.picture, desired)
     for hidden in observed.slots:
@@ -85,21 +85,21 @@ def test_plan_never_disturbs_a_pod_that_cannot_be_seen(story: Story) -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_plan_from_a_recording_is_the_same(story: Story) -> None:
-    """What was observed survives JSON, so that a plan can be made again elsewhere and later."""
+    """Observed state survives JSON, so that a plan can be reproduced elsewhere and later."""
     observed = draw(story.picture, story.desired)
     recorded = msgspec.json.decode(msgspec.json.encode(observed), type=Observed)
     assert planned(story.desired, recorded) == planned(story.desired, observed)
 
 
-def test_plan_draws_the_identity_before_anything_else() -> None:
-    """Without a recorded cluster id nothing is started: every disk and certificate carries it."""
+def test_plan_establishes_the_identity_first() -> None:
+    """Without a recorded cluster ID no pod starts: volumes and certificates are stamped with it."""
     desired = wanted(3)
     nothing = Observed(now=NOW, workload=ABSENT, certificates=())
     assert told(planned(desired, nothing)) == ["EstablishIdentity"]
 
 
 def test_plan_issues_certificates_before_pods_start() -> None:
-    """The authority signs, so it must complete first; members cannot start without theirs."""
+    """The CA signs, so it comes first; members cannot start without a certificate."""
     desired = wanted(3)
     new = Observed(now=NOW, cluster_id=CLUSTER_ID, workload=ABSENT, certificates=())
     made = planned(desired, new)
@@ -108,29 +108,29 @@ def test_plan_issues_certificates_before_pods_start() -> None:
     assert issued == ["demo", "operator", "demo-0", "demo-1", "demo-2"]
 
 
-def test_plan_does_not_bootstrap_again_on_another_disk() -> None:
-    """A bootstrap was begun and its disk is gone: it may have succeeded and held data, so a person decides."""
+def test_plan_does_not_bootstrap_again_on_another_volume() -> None:
+    """A bootstrap was started and its volume is lost: it may have succeeded, so a human has to decide."""
     desired = wanted(3)
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="f00")
     assert told(planned(desired, observed)) == []
     assert "bootstrap was started on a volume that is lost (node f00)" in waiting(planned(desired, observed))[0]
 
 
-def test_plan_repeats_a_bootstrap_whose_answer_was_lost() -> None:
-    """The same empty disk answers: the call did not arrive, and is made again."""
+def test_plan_repeats_a_bootstrap_whose_response_was_lost() -> None:
+    """The same node responds and is empty: the request did not arrive, and is sent again."""
     desired = wanted(3)
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="old-0")
     assert told(planned(desired, observed)) == ["Bootstrap demo-0"]
 
 
 def test_plan_does_not_bootstrap_what_was_initialized() -> None:
-    """All disks are empty, yet the cluster is known to have had data: it is not formed anew over the loss."""
+    """All volumes are empty, yet the cluster has had data: it is not bootstrapped again."""
     desired = wanted(3)
     assert told(planned(desired, draw("0: fresh\n1: fresh\n2: fresh", desired, initialized=True))) == []
 
 
-def test_plan_does_not_bootstrap_beside_a_foreign_disk() -> None:
-    """A node of another cluster answers at an ordinal: its disk was put there by mistake."""
+def test_plan_does_not_bootstrap_beside_a_foreign_volume() -> None:
+    """A node of another cluster responds at an ordinal: its volume was attached by mistake."""
     desired = wanted(3)
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired)
     foreign = msgspec.structs.replace(_node(observed, 2), cluster_id="another")
@@ -143,7 +143,7 @@ def test_plan_does_not_bootstrap_beside_a_foreign_disk() -> None:
 
 @pytest.mark.parametrize("changed", [{"term": 8}, {"configuration": Configuration(index=13, voters=("old-1",))}])
 def test_plan_waits_while_a_node_contradicts_the_leader(changed: dict[str, object]) -> None:
-    """A higher term, or a newer configuration elsewhere: the leader that was seen may not be the leader."""
+    """A higher term, or a newer configuration elsewhere: the observed leader may be deposed."""
     desired = wanted(3)
     observed = draw(FIVE, desired)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), **changed))
@@ -151,7 +151,7 @@ def test_plan_waits_while_a_node_contradicts_the_leader(changed: dict[str, objec
 
 
 def test_plan_stops_when_another_operator_took_over() -> None:
-    """A node has seen a higher fencing epoch than ours: whatever we would do, the other one decides."""
+    """A node has seen a higher fencing epoch than ours: the other operator decides."""
     desired = wanted(5)
     observed = draw(HEALTHY, desired)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), epoch=2))
@@ -165,23 +165,23 @@ def test_plan_stops_when_another_operator_took_over() -> None:
     ]
 
 
-def test_plan_grows_a_workload_that_was_shrunk_behind_its_back() -> None:
-    """Members above the number of pods are started again, whatever the resource wants meanwhile."""
+def test_plan_scales_up_a_workload_that_was_scaled_down_manually() -> None:
+    """Members above the number of pods are started again, whatever spec.replicas is meanwhile."""
     desired = wanted(3)
     observed = draw("0: leader\n1: voter\n2: voter down=5\n3: voter\n4: voter down=5", desired)
     observed = msgspec.structs.replace(observed, workload=msgspec.structs.replace(_workload(observed), replicas=4))
     assert told(planned(desired, observed)) == ["EnsureWorkload 5"]
 
 
-def test_plan_starts_every_disk_that_may_hold_a_member() -> None:
-    """The workload is gone and nobody answers: the five disks are started, though only three are wanted now."""
+def test_plan_starts_every_volume_that_may_hold_a_member() -> None:
+    """The workload is absent and no node responds: five pods start on the five volumes, though spec.replicas is 3."""
     desired = wanted(3)
     picture = "0: free\n1: free\n2: free\n3: free\n4: free\n5: left"
     observed = draw(picture, desired, initialized=True, workload=ABSENT)
     assert told(planned(desired, observed)) == ["EnsureWorkload 5"]
 
 
-def test_plan_does_not_touch_a_workload_it_cannot_see() -> None:
+def test_plan_does_not_change_an_unknown_workload() -> None:
     """An unknown workload is neither absent nor of any size."""
     desired = wanted(5)
     observed = draw(HEALTHY, desired, workload=Unknown("the API server timed out"))
@@ -191,8 +191,8 @@ def test_plan_does_not_touch_a_workload_it_cannot_see() -> None:
     )
 
 
-def test_plan_gives_the_workload_new_settings_before_it_restarts_pods() -> None:
-    """A pod restarted too early would come back with the settings it had."""
+def test_plan_updates_the_workload_before_it_restarts_pods() -> None:
+    """A pod restarted too early would start at the old revision."""
     desired = wanted(3)
     observed = draw("0: leader old\n1: voter old\n2: voter old", desired)
     observed = msgspec.structs.replace(observed, workload=Workload(replicas=3, revision="earlier"))
@@ -221,7 +221,7 @@ def test_plan_applies_objects_that_are_missing_or_differ() -> None:
 
 
 def test_plan_keeps_a_protected_cluster() -> None:
-    """Deletion waits for `spec.deletionProtection`, and the cluster is cared for meanwhile."""
+    """Deletion is blocked by `spec.deletionProtection`, and reconciliation continues."""
     desired = msgspec.structs.replace(wanted(5, deletion_protection=True), deleting=True)
     made = planned(desired, draw(HEALTHY, desired))
     assert told(made) == ["EnsureWorkload 5"]
@@ -236,15 +236,15 @@ def test_plan_keeps_a_protected_cluster() -> None:
         ("0: free\n1: free\n2: free", "Delete", ["RetireVolume data-demo-0 delete"]),
     ],
 )
-def test_plan_takes_a_deleted_cluster_down(picture: str, retention: str, actions: list[str]) -> None:
-    """Pods go first, all at once; disks follow only where the resource says so."""
+def test_plan_deletes_the_pods_of_a_deleted_cluster(picture: str, retention: str, actions: list[str]) -> None:
+    """Pods terminate first, all at once; volumes are deleted only if retention is Delete."""
     desired = msgspec.structs.replace(wanted(3, storage=Storage(retention=retention)), deleting=True)  # type: ignore[arg-type]
     observed = draw(picture, desired, initialized=True)
     assert told(planned(desired, observed)) == actions
 
 
 def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
-    """The workload is at 0 and a pod is still there: its disk is not touched."""
+    """The workload has 0 replicas and a pod still exists: its volume is not deleted."""
     desired = msgspec.structs.replace(wanted(3, storage=Storage(retention="Delete")), deleting=True)
     observed = draw("0: free\n1: voter stopping", desired, workload=Workload(replicas=0, revision=""))
     made = planned(desired, observed)
@@ -252,8 +252,8 @@ def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
     assert waiting(made) == ["EnsureWorkload: demo-1 must terminate first"]
 
 
-def test_settled_plan_has_nothing_left() -> None:
-    """A healthy cluster of the wanted size: neither actions nor steps."""
+def test_converged_plan_is_empty() -> None:
+    """A healthy cluster of the desired size: neither actions nor steps."""
     desired = wanted(3)
     assert planned(desired, draw(HEALTHY, desired)).converged
 
@@ -274,8 +274,8 @@ def _workload(observed: Observed) -> Workload:
     return observed.workload
 
 
-def test_plan_deletes_an_object_that_is_not_asked_for_any_more() -> None:
-    """Optional kinds only: a budget that cannot be computed now is not a budget that is not wanted."""
+def test_plan_deletes_an_object_that_is_no_longer_required() -> None:
+    """Optional kinds only: a budget that cannot be computed now is still required."""
     desired = wanted(3)
     monitor = AppliedObject(kind="PodMonitor", name="demo", digest="d")
     blind = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True, objects=(monitor,))

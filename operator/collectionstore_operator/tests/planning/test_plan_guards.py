@@ -1,4 +1,4 @@
-"""Guards of the plan that no story of a whole cluster shows by itself."""
+"""Guards of the plan that no scenario of a whole cluster covers."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ DESIRED = wanted(3)
 
 
 def with_leader(observed: Observed, **fields: object) -> Observed:
-    """Return the look in which member 0, which leads, says other things."""
+    """Return the observed state with another report of member 0, the leader."""
     first = observed.slots[0]
     assert isinstance(first.node, NodeStatus)
     first = msgspec.structs.replace(first, node=msgspec.structs.replace(first.node, **fields))
     return msgspec.structs.replace(observed, slots=(first, *observed.slots[1:]))
 
 
-def test_nothing_begins_while_leadership_moves() -> None:
-    """Who leads next decides what is possible next."""
+def test_no_change_starts_during_a_leadership_transfer() -> None:
+    """The next leader would have to execute it."""
     observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
     assert change_blocked_by(assess(DESIRED, observed)) == "a leadership transfer is in progress"
     assert not planned(DESIRED, observed).actions
 
 
-def test_pod_that_is_stopping_is_not_deleted_again() -> None:
+def test_terminating_pod_is_not_deleted_again() -> None:
     made = planned(DESIRED, draw("0: leader\n1: voter\n2: voter old stopping", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod)]
     assert not [step for step in made.steps if step.name == "RestartPod"]
 
 
-def test_member_that_lives_is_not_swapped_out_for_another_of_its_name() -> None:
-    """Its disk is not gone, whatever answers in its place: a machine came back with both."""
+def test_active_member_is_not_replaced_by_another_of_its_name() -> None:
+    """Its volume is not lost, whatever responds in its pod."""
     observed = draw("0: leader\n1: voter\n2: rejoined", DESIRED)
     leader = observed.slots[0].node
     assert isinstance(leader, NodeStatus)
@@ -47,14 +47,14 @@ def test_member_that_lives_is_not_swapped_out_for_another_of_its_name() -> None:
     assert "ChangeVoters demo-2: two incarnations of demo-2 are active" in waiting(made)
 
 
-def test_voter_that_works_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:
-    """It votes, whatever its probe says: with the other one down, its restart would cost the quorum."""
+def test_voter_in_sync_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:
+    """It votes, whatever its probe reports: with another voter down, a restart would lose the quorum."""
     made = planned(DESIRED, draw("0: leader\n1: voter down=30\n2: voter old unready=60", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod) and one.name == "demo-2"]
     assert "RestartPod demo-2: demo-1 must be in sync first" in waiting(made)
 
 
-def test_learner_that_lives_is_not_taken_out_though_another_incarnation_answers() -> None:
+def test_active_learner_is_not_removed_though_another_incarnation_responds() -> None:
     desired = wanted(4)
     observed = draw("0: leader\n1: voter\n2: voter\n3: learner", desired)
     *others, last = observed.slots

@@ -1,4 +1,4 @@
-"""Arbitrary clusters, also impossible ones: whatever is seen, no plan could cost the quorum or act on the unseen."""
+"""Arbitrary clusters, also impossible ones: no plan can lose the quorum or act on what is unknown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Looked = tuple[Desired, Observed]
 
 @st.composite
 def clusters(draw_value: Callable[[st.SearchStrategy[object]], object]) -> Looked:
-    """Return a wish and a look at a cluster: any mixture of members in any condition, led by one of them or by none."""
+    """Return desired and observed state: any mixture of members in any condition, with or without a leader."""
     size = draw_value(st.integers(1, 7))
     leader = draw_value(st.sampled_from([*range(size), None]))  # type: ignore[call-overload]
     lines = []
@@ -69,8 +69,8 @@ def clusters(draw_value: Callable[[st.SearchStrategy[object]], object]) -> Looke
 
 @settings(max_examples=2_000, deadline=None)
 @given(clusters())
-def test_no_plan_could_cost_the_quorum(looked: Looked) -> None:
-    """Every action of every plan is judged by rules that are written here again, from what was seen alone."""
+def test_no_plan_can_lose_the_quorum(looked: Looked) -> None:
+    """Every action of every plan is checked by rules that are written here again, from the observed state alone."""
     desired, observed = looked
     made = planned(desired, observed)
     exclusive = [one for one in made.actions if disruptive(one) or isinstance(one, AddLearners)]
@@ -81,8 +81,8 @@ def test_no_plan_could_cost_the_quorum(looked: Looked) -> None:
 
 @settings(max_examples=1_000, deadline=None)
 @given(clusters(), st.sets(st.tuples(st.integers(0, 6), st.sampled_from(["pod", "node", "volume"])), min_size=1))
-def test_nothing_is_done_to_what_was_not_seen(looked: Looked, hidden: set[tuple[int, str]]) -> None:
-    """Whatever of it is hidden: no restart of an unseen pod, no unseen disk taken, nobody unseen given a vote."""
+def test_no_action_on_what_is_unknown(looked: Looked, hidden: set[tuple[int, str]]) -> None:
+    """Whatever is unknown: no restart of an unknown pod, no unknown volume retired, no unknown node promoted."""
     desired, seen = looked
     observed = _without(seen, hidden)
     for action in planned(desired, observed).actions:

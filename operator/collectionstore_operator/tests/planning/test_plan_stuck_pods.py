@@ -1,4 +1,4 @@
-"""Pods of lost machines whose disks are on their way out: forgotten when the cluster works without their members."""
+"""Pods stuck on lost Kubernetes nodes: force-deleted if the cluster has a quorum without their members."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def forgotten(plan: Plan) -> list[str]:
     return [one.name for one in plan.actions if isinstance(one, RestartPod) and one.force]
 
 
-def test_stuck_pod_is_forgotten_and_the_plan_says_so() -> None:
+def test_stuck_pod_is_force_deleted_and_the_plan_says_so() -> None:
     found = made("0: leader\n1: voter\n2: voter down=60 failure=Machine", 2)
     assert forgotten(found) == ["demo-2"]
     assert ("ReplaceMember", "demo-2") in [(step.name, step.subject) for step in found.steps]
@@ -44,7 +44,7 @@ def test_stuck_pod_is_forgotten_and_the_plan_says_so() -> None:
     ],
 )
 def test_stuck_pod_stays_while_its_member_may_be_needed(picture: str, blocker: str) -> None:
-    """A machine that comes back ends a pod that is forgotten, and its disk goes: it may hold the last majority."""
+    """A returning kubelet stops a force-deleted pod, and its volume is deleted: it may hold the last majority."""
     found = made(picture, 2)
     assert not forgotten(found)
     assert any(line.startswith("ReplaceMember demo-2: ") and blocker in line for line in waiting(found))

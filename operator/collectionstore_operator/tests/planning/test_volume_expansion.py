@@ -1,4 +1,4 @@
-"""Disks that are to be larger: asked for one at a time, never taken away, and what prevents it is said."""
+"""Volume expansion: one at a time, volumes are never deleted, and blockers are reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DESIRED = Desired(name="demo", spec=Spec(storage=Storage(size="20Gi")))
 
 
 def sized(observed: Observed, *sizes: int, template: int = 20, **fields: object) -> Observed:
-    """Return a look in which disks have these sizes in Gi, and the template of new ones another."""
+    """Return observed state with volumes of these sizes in Gi, and the size of the claim template."""
     slots = []
     for slot, size in zip(observed.slots, sizes, strict=True):
         volume = slot.volume
@@ -33,11 +33,11 @@ def sized(observed: Observed, *sizes: int, template: int = 20, **fields: object)
 
 
 def grown(made: Plan) -> list[str]:
-    """Return the disks that are to grow now."""
+    """Return the volumes that are expanded now."""
     return [one.name for one in made.actions if isinstance(one, GrowVolume)]
 
 
-def test_disks_grow_one_at_a_time() -> None:
+def test_volumes_are_expanded_one_at_a_time() -> None:
     made = planned(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10))
     assert made.actions == (GrowVolume(ordinal=0, name="data-demo-0", size="20Gi", reason="spec.storage.size is 20Gi"),)
     assert waiting(made) == [
@@ -47,7 +47,7 @@ def test_disks_grow_one_at_a_time() -> None:
     assert grown(planned(DESIRED, sized(draw(HEALTHY, DESIRED), 20, 10, 10))) == ["data-demo-1"]
 
 
-def test_disk_that_is_growing_is_waited_for_and_says_how_far_it_is() -> None:
+def test_expansion_in_progress_blocks_the_next_and_reports_its_status() -> None:
     observed = sized(draw(HEALTHY, DESIRED), 20, 10, 10)
     first = msgspec.structs.replace(
         observed.slots[0].volume, capacity_bytes=10 * GI, resize_status="Resizing: half-way"
@@ -59,8 +59,8 @@ def test_disk_that_is_growing_is_waited_for_and_says_how_far_it_is() -> None:
     assert waiting(made)[1] == "GrowVolume demo-1: one at a time, after demo-0"
 
 
-def test_disk_that_cannot_grow_is_left_and_the_condition_says_why() -> None:
-    """The wish stays as it is; so does everything that runs."""
+def test_volume_that_cannot_be_expanded_is_unchanged_and_the_condition_says_why() -> None:
+    """The spec is not changed, and the pods keep running."""
     observed = sized(
         draw(HEALTHY, DESIRED), 10, 10, 10, not_expandable_reason="the StorageClass local does not allow it"
     )
@@ -72,34 +72,34 @@ def test_disk_that_cannot_grow_is_left_and_the_condition_says_why() -> None:
     assert "data-demo-0: the StorageClass local does not allow it" in progressing.message
 
 
-def test_disk_that_is_not_bound_is_not_asked() -> None:
-    """The API server would refuse it; the one that is made gets its size."""
+def test_unbound_claim_is_not_expanded() -> None:
+    """The API server would reject it; the volume is provisioned with the requested size."""
     made = planned(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10, capacity_bytes=0))
     assert not grown(made)
     assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0 is not bound yet"
 
 
 @pytest.mark.parametrize("sizes", [(20, 20, 20), (30, 20, 40)])
-def test_large_enough_disks_are_left_alone(sizes: tuple[int, ...]) -> None:
+def test_large_enough_volumes_are_unchanged(sizes: tuple[int, ...]) -> None:
     assert planned(DESIRED, sized(draw(HEALTHY, DESIRED), *sizes)).converged
 
 
-def test_disks_without_sizes_are_left_alone() -> None:
-    """A runtime of folders has none."""
+def test_volumes_without_sizes_are_unchanged() -> None:
+    """The local runtime has no sizes."""
     assert planned(DESIRED, draw(HEALTHY, DESIRED)).converged
 
 
-def test_disks_of_removed_members_are_left_alone() -> None:
+def test_volumes_of_removed_members_are_unchanged() -> None:
     observed = sized(draw(HEALTHY + "\n3: left", DESIRED), 20, 20, 20, 10)
     assert planned(DESIRED, observed).converged
 
 
-def test_full_disks_grow_without_a_leader() -> None:
-    """They may be what the quorum was lost of."""
+def test_volumes_are_expanded_without_a_leader() -> None:
+    """Full volumes may be the reason for the loss of quorum."""
     assert grown(planned(DESIRED, sized(draw("0: voter\n1: voter\n2: voter", DESIRED), 10, 10, 10))) == ["data-demo-0"]
 
 
-def test_workload_is_made_anew_for_larger_disks_and_its_pods_stay() -> None:
+def test_workload_is_recreated_for_larger_volumes_and_its_pods_stay() -> None:
     observed = sized(draw(HEALTHY, DESIRED), 20, 20, 20, template=10)
     made = planned(DESIRED, observed)
     assert [type(one) for one in made.actions] == [ReplaceWorkload]
@@ -117,16 +117,16 @@ def test_workload_is_made_anew_for_larger_disks_and_its_pods_stay() -> None:
         ("0: leader\n1: voter\n2: voter\n3: voter", "the workload has 4 pods, spec.replicas is 3"),
     ],
 )
-def test_workload_is_not_taken_away_while_a_pod_may_need_it(picture: str, blocker: str) -> None:
-    """Nothing would start a pod that ends in between."""
+def test_workload_is_not_deleted_while_a_pod_may_need_it(picture: str, blocker: str) -> None:
+    """No controller would restart a pod that terminates in between."""
     looked = draw(picture, DESIRED)
     made = planned(DESIRED, sized(looked, *[20] * len(looked.slots), template=10))
     assert not [one for one in made.actions if isinstance(one, ReplaceWorkload)]
     assert f"ReplaceWorkload demo: {blocker}" in waiting(made)
 
 
-def test_workload_made_anew_never_stops_a_pod_that_exists() -> None:
-    """Whoever took it away, and whatever cannot be seen: it covers all pods, or it is not made."""
+def test_recreated_workload_never_terminates_an_existing_pod() -> None:
+    """Whatever deleted it and whatever is unknown: it covers all pods, or it is not created."""
     five = "0: leader\n1: voter\n2: voter\n3: voter\n4: voter"
     desired = Desired(name="demo", spec=Spec(replicas=3))
     lost = draw(five, desired, workload=ABSENT)
@@ -135,8 +135,8 @@ def test_workload_made_anew_never_stops_a_pod_that_exists() -> None:
     assert told(planned(desired, silent)) == ["EnsureWorkload 5"]
 
 
-def test_workload_is_not_made_anew_over_a_gap_that_may_not_be_filled() -> None:
-    """To start the missing pod is not allowed yet, and to leave out those above it would stop them."""
+def test_workload_is_not_recreated_over_a_gap_that_must_not_be_filled() -> None:
+    """The missing pod must not start yet, and fewer replicas would terminate the pods above it."""
     desired = Desired(name="demo", spec=Spec(replicas=5))
     picture = "0: leader\n1: voter\n2: left\n3: voter\n4: voter"
     observed = draw(picture, desired, workload=ABSENT)

@@ -87,13 +87,13 @@ def test_defaults_are_explicit() -> None:
 
 
 def test_every_field_is_described() -> None:
-    """The descriptions end up in `kubectl explain`; one that is missing is noticed here."""
+    """The descriptions are the output of `kubectl explain`."""
     missing = [path for path, field in _fields(inspect.type_info(Spec), "spec") if not _described(field.type)]
     assert missing == []
 
 
 def test_metadata_is_read_and_its_other_fields_are_left_alone() -> None:
-    """An API server adds much to metadata; what is ours is taken from it."""
+    """Fields that the API server sets are accepted and ignored."""
     metadata = {
         "name": "demo",
         "namespace": "shop",
@@ -229,8 +229,8 @@ def test_null_counts_as_absent() -> None:
         ([], "spec: a list is not an object; allowed: an object with " + ", ".join(msgspec.to_builtins(Spec()))),
     ],
 )
-def test_fault_is_told_with_path_and_what_is_allowed(spec: object, message: str) -> None:
-    """Whoever reads the error knows where to look and what to write."""
+def test_error_names_the_path_and_the_allowed_values(spec: object, message: str) -> None:
+    """The message tells where the error is and what is valid."""
     assert error(manifest(spec)) == message
 
 
@@ -247,7 +247,7 @@ def test_fault_is_told_with_path_and_what_is_allowed(spec: object, message: str)
     ],
 )
 def test_node_condition_must_fit_its_operator(operator: str, values: list[str], fault: str) -> None:
-    """Told here with its path, or the API server would refuse the whole StatefulSet later."""
+    """Reported here with its path; otherwise the API server would reject the whole StatefulSet later."""
     term = {"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
     resource = manifest({"pod": {"affinity": {"nodeAffinity": required}}})
@@ -264,8 +264,8 @@ def test_end_of_line_is_no_end_of_text() -> None:
     assert paths(manifest({"version": "0.1.0\n"})) == ["spec.version"]
 
 
-def test_every_fault_is_told_at_once() -> None:
-    """Nobody has to fix and apply again and again: all errors come together, in document order."""
+def test_all_errors_are_reported_at_once() -> None:
+    """One attempt shows all errors, in document order."""
     resource = {
         "apiVersion": "v1",
         "kind": "CollectionStoreCluster",
@@ -298,7 +298,7 @@ def test_longest_name_is_accepted() -> None:
 
 @pytest.mark.parametrize("resource", [None, [], "text", 3])
 def test_resource_must_be_an_object(resource: object) -> None:
-    """A file that holds something else is refused, not misread."""
+    """Any other content is rejected."""
     assert paths(resource) == [""]
 
 
@@ -385,7 +385,7 @@ def test_image_follows_the_version_unless_it_is_given() -> None:
 
 
 def test_odd_names_are_quoted_in_paths() -> None:
-    """A key that is no plain word cannot be mistaken for two fields."""
+    """A key that is not an identifier cannot be confused with two fields."""
     assert schema.child("metadata.annotations", "a.b/c") == "metadata.annotations['a.b/c']"
     assert schema.child("", "spec") == "spec"
 

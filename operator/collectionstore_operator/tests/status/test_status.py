@@ -1,4 +1,4 @@
-"""The status: what people read, that times move only with what they belong to, and that rest is rest."""
+"""The status: conditions and fields, stable timestamps, and no change while the cluster is idle."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def message(status: Status, kind: str) -> str:
     return found.message
 
 
-def test_healthy_cluster_reads_well_everywhere() -> None:
-    """Every condition, and the facts beside them."""
+def test_conditions_and_fields_of_a_healthy_cluster() -> None:
+    """Every condition, and the summary fields."""
     desired = wanted(3)
     desired = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, unsafe=Unsafe()))
     status = tell(HEALTHY, desired)
@@ -90,14 +90,14 @@ def test_healthy_cluster_reads_well_everywhere() -> None:
         ("0: leader\n1: voter\n2: voter hidden", {"MembersUpdated": "Unknown PodUnknown"}),
     ],
 )
-def test_conditions_of_a_troubled_cluster(picture: str, expected: dict[str, str]) -> None:
-    """What can be used, what goes on, what is broken, what may be lost."""
+def test_conditions_of_an_unhealthy_cluster(picture: str, expected: dict[str, str]) -> None:
+    """Available, Progressing, Degraded and QuorumSafe."""
     told = states_of(tell(picture, wanted(3)))
     assert {kind: told[kind] for kind in expected} == expected
 
 
-def test_silent_cluster_is_unknown_not_lost() -> None:
-    """It is known to have data, and nobody answers: that says nothing about its quorum."""
+def test_unresponsive_cluster_is_unknown_not_unavailable() -> None:
+    """It has data and no node responds: that proves nothing about its quorum."""
     desired = wanted(3)
     observed = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True)
     status = report(assess(desired, observed), planned(desired, observed), None)
@@ -105,8 +105,8 @@ def test_silent_cluster_is_unknown_not_lost() -> None:
     assert {one.role for one in status.members} == {"Unknown"}
 
 
-def test_conditions_name_the_pod_and_its_trouble() -> None:
-    """Whoever reads the condition need not look for the pod that is meant."""
+def test_conditions_name_the_pod_and_its_failure() -> None:
+    """The message of the condition is enough to find the pod."""
     status = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", wanted(3))
     assert message(status, "Degraded") == "demo-2 is not running: Image"
     assert status.members[2].message == "demo-2 is not running: Image"
@@ -115,8 +115,8 @@ def test_conditions_name_the_pod_and_its_trouble() -> None:
     )
 
 
-def test_unsafe_flags_are_told() -> None:
-    """A permission for what is usually a mistake shows, and why no failure is tolerated."""
+def test_unsafe_flags_are_reported() -> None:
+    """The flag in use, and that no failure is tolerated."""
     status = tell("0: leader", wanted(1))
     assert message(status, "Accepted") == (
         "the resource is valid with spec.unsafe: allowEvenReplicas, allowSingleReplica"
@@ -125,8 +125,8 @@ def test_unsafe_flags_are_told() -> None:
     assert states_of(status)["Ready"] == "True AllMembersWork"
 
 
-def test_paused_cluster_is_told_and_its_status_stays_fresh() -> None:
-    """Pausing stops changes, not looking: the plan is there, and waits for the pause to end."""
+def test_paused_cluster_is_reported_and_its_status_is_updated() -> None:
+    """Pausing suspends changes, not observation: all steps of the plan are blocked."""
     status = tell("0: leader\n1: voter\n2: voter old", wanted(3, paused=True))
     assert states_of(status)["Paused"] == "True Paused"
     assert states_of(status)["Progressing"] == "False Paused"
@@ -134,7 +134,7 @@ def test_paused_cluster_is_told_and_its_status_stays_fresh() -> None:
 
 
 def test_joint_configuration_shows_both_halves() -> None:
-    """A change of voters under way: who votes in which half, by name."""
+    """A change of voters in progress: both sets of voters, by name."""
     status = tell("0: leader\n1: voter\n2: voter\n3: outgoing\n4: outgoing", wanted(3))
     assert status.configuration.joint
     assert status.configuration.voters == ("demo-0", "demo-1", "demo-2")
@@ -143,13 +143,13 @@ def test_joint_configuration_shows_both_halves() -> None:
 
 
 def test_replaced_member_shows_its_new_incarnation() -> None:
-    """The old one has the vote still; what answers is a learner."""
+    """The old one still has the vote; the one that responds is a learner."""
     member = tell("0: leader\n1: rejoined lag=9123\n2: voter", wanted(3)).members[1]
     assert (member.node_id, member.role, member.lag) == ("new-1", "Learner", 9_000)
 
 
-def test_members_beyond_the_wanted_ones_say_what_they_are() -> None:
-    """Pods about to go, and disks that are kept."""
+def test_surplus_members_have_a_message() -> None:
+    """Pods that will terminate, and retained volumes."""
     status = tell(f"{HEALTHY}\n3: stale\n4: left", wanted(3))
     assert [one.message for one in status.members[3:]] == [
         "no longer part of the desired state",
@@ -158,8 +158,8 @@ def test_members_beyond_the_wanted_ones_say_what_they_are() -> None:
     assert [one.role for one in status.members[3:]] == ["None", "None"]
 
 
-def test_transition_times_move_only_with_the_status() -> None:
-    """A message may change, the judgement stays: so does its time."""
+def test_transition_times_change_only_with_the_status() -> None:
+    """A message may change without a transition."""
     first = tell("0: leader\n1: voter\n2: voter down=9", wanted(3))
     second = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", wanted(3), first, after_s=60)
     third = tell(HEALTHY, wanted(3), second, after_s=120)
@@ -168,8 +168,8 @@ def test_transition_times_move_only_with_the_status() -> None:
     assert message(first, "Degraded") != message(second, "Degraded")
 
 
-def test_plan_steps_keep_the_time_since_which_they_wait() -> None:
-    """A step that still waits for the same keeps its time; one that waits for something else starts anew."""
+def test_plan_steps_keep_their_time_while_blocked_by_the_same() -> None:
+    """A step with the same blocker keeps its time; one with another blocker gets a new one."""
     first = tell("0: leader old\n1: voter old\n2: voter down=9", wanted(3))
     second = tell("0: leader old\n1: voter old\n2: voter down=69", wanted(3), first, after_s=60)
     assert [one.since for one in second.plan] == [THEN] * 3
@@ -179,19 +179,19 @@ def test_plan_steps_keep_the_time_since_which_they_wait() -> None:
 
 
 def test_status_of_an_unchanged_cluster_is_equal() -> None:
-    """Time passes and members write: nothing is there to be published."""
+    """Time passes and members write: the status does not change."""
     first = tell("0: leader\n1: voter lag=3\n2: voter lag=40", wanted(3))
     assert tell("0: leader\n1: voter lag=90\n2: voter", wanted(3), first, after_s=3_600) == first
 
 
-def test_initialized_is_never_cleared() -> None:
-    """The latch holds, whatever is seen or not seen later."""
+def test_initialized_is_never_reset() -> None:
+    """Whatever is observed later."""
     first = tell(HEALTHY, wanted(3))
     assert first.initialized
     assert tell("0: voter mute\n1: voter mute\n2: voter mute", wanted(3), first).initialized
 
 
-def test_long_plan_is_cut_and_says_so() -> None:
+def test_long_plan_is_truncated_and_says_so() -> None:
     """The status of an API object stays small."""
     desired = wanted(9)
     observed = Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=())
@@ -202,8 +202,8 @@ def test_long_plan_is_cut_and_says_so() -> None:
     assert status.steps_omitted == len(many.steps) - STEPS_MAX
 
 
-def test_refused_resource_keeps_what_was_known() -> None:
-    """The cluster is not looked at: what was told of it stays, and why the resource is refused is told."""
+def test_invalid_resource_keeps_the_last_known_status() -> None:
+    """The cluster is not observed; the condition Accepted lists the errors."""
     before = tell(HEALTHY, wanted(3))
     error = InvalidResource([FieldError("spec.replicas", "4 is even", "3, 5, 7 or 9")], generation=8)
     status = refused(error, before, NOW + 60)
@@ -215,15 +215,15 @@ def test_refused_resource_keeps_what_was_known() -> None:
     assert refused(error, status, NOW + 120) == status
 
 
-def test_refused_resource_without_a_past_has_all_conditions() -> None:
-    """All types are set at the first visit."""
+def test_invalid_resource_without_a_status_has_all_conditions() -> None:
+    """All types are set in the first round."""
     status = refused(InvalidResource([FieldError("spec", "is wrong", "right")]), None, NOW)
     assert [one.type for one in status.conditions] == list(EVALUATORS)
     assert states_of(status)["Available"] == "Unknown NotAccepted"
 
 
-def test_certificates_are_judged_by_what_would_be_issued() -> None:
-    """Missing ones are named; when all are there, the first to expire is."""
+def test_certificates_are_ready_when_none_would_be_issued() -> None:
+    """Missing ones are named; if all exist, the earliest expiry."""
     desired = wanted(1)
     observed = draw("0: leader", desired, certificates=())
     status = report(assess(desired, observed), planned(desired, observed), None)
@@ -240,7 +240,7 @@ def test_certificates_are_judged_by_what_would_be_issued() -> None:
 
 
 def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in_time() -> None:
-    """A node renews it after two thirds of its life; one that still shows the old one is told of by name."""
+    """A node renews it after two thirds of its lifetime; an overdue one is named."""
     desired, day_s = wanted(3), 86_400
     observed = draw(HEALTHY, desired)
     shown = msgspec.structs.replace(
@@ -272,7 +272,7 @@ def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in
     assert "members have not renewed their certificates: demo-1 (expires on" in message(status, "CertificatesReady")
 
 
-def test_status_is_json_in_the_words_of_kubernetes() -> None:
+def test_status_is_json_with_kubernetes_names() -> None:
     """camelCase, with the initialisms that Kubernetes writes in capitals; and it can be read back."""
     status = tell(HEALTHY, wanted(3))
     text = msgspec.json.encode(status)
@@ -291,6 +291,6 @@ def test_status_is_json_in_the_words_of_kubernetes() -> None:
 
 
 @given(st.integers(0, 4_102_444_800))
-def test_moment_is_what_a_calendar_says(seconds: int) -> None:
-    """Compared with the calendar of the standard library, which the pure parts may not import."""
+def test_timestamp_equals_that_of_datetime(seconds: int) -> None:
+    """Compared with the standard library, which the pure rooms must not import."""
     assert rfc3339(seconds) == datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -69,16 +69,16 @@ def test_a_line_that_was_lost_on_the_way_is_a_fault() -> None:
 def test_an_answer_that_the_api_does_not_allow_is_a_fault() -> None:
     """The program says so itself, and waits are broken off by it."""
     made = recorded(*map(Done, GOOD), Broken("418 for a get"), Ended(13.0, 3))
-    assert "418 for a get" in made.ailment()
-    assert made.faults() == [made.ailment()]
+    assert "418 for a get" in made.problem()
+    assert made.faults() == [made.problem()]
 
 
-def test_what_is_no_line_is_an_ailment() -> None:
+def test_what_is_no_line_is_a_problem() -> None:
     """A traceback in the log is told in full."""
     made = Recorded()
     made.take("Traceback (most recent call last):")
     made.take("ModuleNotFoundError: No module named 'aiohttp'")
-    assert "No module named 'aiohttp'" in made.ailment()
+    assert "No module named 'aiohttp'" in made.problem()
 
 
 def test_a_log_that_begins_anew_changes_nothing() -> None:

@@ -1,0 +1,6 @@
+"""The handlers, one module per resource: parse a request, call the store, render its answer.
+
+- `documents.py` `kv.py` `catalog.py` `transactions.py`  data; `transaction_bodies.py` parses a transaction
+- `cluster.py` `debug.py` `probes.py`  the cluster, diagnostics, probes
+- `write_answers.py` `read_answers.py`  how outcomes, values and pages become answers
+"""

@@ -1,0 +1,105 @@
+"""Collections: create, list, read, drop. A collection's revision is that of its creation."""
+
+from __future__ import annotations
+
+import msgspec
+import orjson
+
+from collectionstore_node.api.handlers.read_answers import NO_CACHE, after_cursor, page_answer
+from collectionstore_node.api.handlers.write_answers import refusal, removed
+from collectionstore_node.api.http.answers import Answer, json_answer, revision_line
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
+from collectionstore_node.api.http.names import collection_name
+from collectionstore_node.api.http.preconditions import ABSENT, write_precondition
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Consistency
+from collectionstore_node.service.operations import ANY, ListCollections
+from collectionstore_node.service.results import Code, CollectionInfo, Outcome
+
+
+class NewCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a POST."""
+
+    name: str
+
+
+async def put(call: Call) -> Answer:
+    """Make sure that a collection exists: 201 when it is new, 200 when it existed. The body is ignored."""
+    name = collection_name(call.arguments[0])
+    headers = call.request.headers
+    precondition = write_precondition(headers)
+    if precondition not in (ANY, ABSENT):
+        raise Problem("invalid_precondition", "the only precondition of a collection is If-None-Match: *")
+    key = idempotency_key(headers)
+    outcome = await call.api.store.create_collection(name, key=key, timeout_s=call.timeout_s)
+    if outcome.code is Code.OK:
+        return _created(name, outcome)
+    if outcome.code is not Code.COLLECTION_EXISTS:
+        raise refusal(outcome, absent="collection_not_found")
+    if precondition == ABSENT:
+        raise Problem("precondition_failed", "the collection exists", revision=outcome.revision)
+    # Linearizable: the leader has applied its creation, but this node may not have yet.
+    return await _found(call, name, Consistency.LINEARIZABLE)
+
+
+async def post(call: Call) -> Answer:
+    """Create the collection named in the body; 409 when it exists."""
+    headers = call.request.headers
+    if write_precondition(headers) is not ANY:
+        raise Problem("invalid_precondition", "a new collection has no revision to compare")
+    key = idempotency_key(headers)
+    name = collection_name((await call.json_struct(NewCollection)).name)
+    outcome = await call.api.store.create_collection(name, key=key, timeout_s=call.timeout_s)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="collection_not_found")
+    return _created(name, outcome)
+
+
+async def get(call: Call) -> Answer:
+    """Return a collection's catalog record."""
+    return await _found(call, collection_name(call.arguments[0]), call.options.consistency)
+
+
+async def delete(call: Call) -> Answer:
+    """Drop a collection with all its documents."""
+    name = collection_name(call.arguments[0])
+    headers = call.request.headers
+    if write_precondition(headers) is not ANY:
+        raise Problem("invalid_precondition", "dropping a collection takes no precondition")
+    key = idempotency_key(headers)
+    outcome = await call.api.store.drop_collection(name, key=key, timeout_s=call.timeout_s)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="collection_not_found")
+    return removed(outcome, orjson.dumps({"name": name, "revision": outcome.revision}))
+
+
+async def list_page(call: Call) -> Answer:
+    """Return a page of collections by name."""
+    options = call.options
+    scope = ("collections", options.prefix)
+    request = ListCollections(options.prefix, after_cursor(call, scope), options.limit)
+    page = await call.api.store.list_collections(request, consistency=options.consistency, timeout_s=call.timeout_s)
+    return page_answer(scope, page, "collections", _listed)
+
+
+def _created(name: str, outcome: Outcome) -> Answer:
+    revision = outcome.revision
+    headers = b'ETag: "%d"\r\nLocation: /api/v1/collections/%s\r\n' % (revision, name.encode())
+    replayed = REPLAYED if outcome.replayed else b""
+    return json_answer(
+        {"name": name, "revision": revision}, status=201, headers=headers + revision_line(revision) + replayed
+    )
+
+
+async def _found(call: Call, name: str, consistency: Consistency) -> Answer:
+    found = await call.api.store.read_collection(name, consistency=consistency, timeout_s=call.timeout_s)
+    collection = found.collection
+    if collection is None:
+        raise Problem("collection_not_found", f"there is no collection {name!r}")
+    headers = b'ETag: "%d"\r\n' % collection.revision + revision_line(found.revision) + NO_CACHE
+    return json_answer({"name": name, "revision": collection.revision}, headers=headers)
+
+
+def _listed(item: CollectionInfo) -> bytes:
+    return orjson.dumps({"name": item.name, "revision": item.revision})

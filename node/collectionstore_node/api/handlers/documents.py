@@ -1,0 +1,95 @@
+"""Documents: JSON objects with an id, in collections. The store's metadata travels in headers, never in the object."""
+
+from __future__ import annotations
+
+import orjson
+
+from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
+from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
+from collectionstore_node.api.http.answers import JSON, Answer
+from collectionstore_node.api.http.bodies import require_json
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.idempotency import idempotency_key
+from collectionstore_node.api.http.json_bodies import parse_document
+from collectionstore_node.api.http.names import collection_name, document_id
+from collectionstore_node.api.http.preconditions import write_precondition
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
+from collectionstore_node.service.results import Code, Listed
+
+
+async def put(call: Call) -> Answer:
+    """Create or replace a document: 201 when it is new, else 200."""
+    ref = _ref(call)
+    # Path and headers BEFORE the body: a request that is refused for them need not send the rest of it.
+    headers = call.request.headers
+    precondition, key = write_precondition(headers), idempotency_key(headers)
+    value = await _document(call)
+    outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="document_not_found")
+    return written(201 if outcome.created else 200, outcome, _written(ref.id, outcome.revision))
+
+
+async def post(call: Call) -> Answer:
+    """Create a document under an id chosen by the store; its path is in `Location`."""
+    collection = collection_name(call.arguments[0])
+    headers = call.request.headers
+    if write_precondition(headers) is not ANY:
+        raise Problem("invalid_precondition", "a new document has no revision to compare; use PUT with an id")
+    key = idempotency_key(headers)
+    document = await _document(call)
+    made, outcome = await call.api.store.insert(collection, document, key=key, timeout_s=call.timeout_s)
+    if outcome.code is Code.PRECONDITION_FAILED:
+        # Possible with a key only, long after its outcome was forgotten: the key derives the id.
+        raise Problem("document_exists", "a request with this Idempotency-Key created it long ago", id=made)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="document_not_found")
+    answer = written(201, outcome, _written(made, outcome.revision))
+    answer.header_lines += b"Location: /api/v1/collections/%s/documents/%s\r\n" % (collection.encode(), made.encode())
+    return answer
+
+
+async def get(call: Call) -> Answer:
+    """Return a document as it is stored, in compact form."""
+    found = await call.api.store.read(_ref(call), consistency=call.options.consistency, timeout_s=call.timeout_s)
+    if found.stored is None:
+        raise Problem("document_not_found", "there is no document with this id")
+    return stored_answer(call, found.stored, found.revision, JSON)
+
+
+async def delete(call: Call) -> Answer:
+    """Remove a document; one that does not exist is 404."""
+    ref = _ref(call)
+    outcome = await delete_target(call, ref, absent="document_not_found")
+    return removed(outcome, _written(ref.id, outcome.revision))
+
+
+async def list_page(call: Call) -> Answer:
+    """Return a page of documents by id, in code point order."""
+    collection = collection_name(call.arguments[0])
+    options = call.options
+    scope = ("documents", collection, options.prefix)
+    request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
+    page = await call.api.store.list_documents(request, consistency=options.consistency, timeout_s=call.timeout_s)
+    return page_answer(scope, page, "documents", _listed)
+
+
+def _ref(call: Call) -> DocumentRef:
+    collection, raw_id = call.arguments
+    return DocumentRef(collection_name(collection), document_id(raw_id, call.api.limits.key_bytes_max))
+
+
+async def _document(call: Call) -> bytes:
+    require_json(call.request)
+    api = call.api
+    return parse_document(await call.body(api.store.limits.document_bytes_max), api.limits.depth_max)
+
+
+def _written(document_id: str, revision: int) -> bytes:
+    return b'{"id":%s,"revision":%d}' % (orjson.dumps(document_id), revision)
+
+
+def _listed(item: Listed) -> bytes:
+    stored = item.stored
+    return b'{"id":%s,"revision":%d,"document":%s}' % (orjson.dumps(item.id), stored.revision, stored.value)

@@ -1,0 +1,92 @@
+"""Raw values: bytes under a key, in buckets that need no creation. Returned as they came, with their Content-Type."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import orjson
+
+from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
+from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
+from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, kept_content_type
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.idempotency import idempotency_key
+from collectionstore_node.api.http.names import bucket_name, key_name
+from collectionstore_node.api.http.preconditions import write_precondition
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import KeyRef, ListKeys, Put
+from collectionstore_node.service.results import Code, Listed
+
+_UNTRUSTED: Final = b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox; default-src 'none'\r\n"
+"""A stored value may be a page with scripts; a browser must not run it with the rights of this origin."""
+
+
+async def put(call: Call) -> Answer:
+    """Create or replace a value: 201 when it is new, else 200."""
+    ref = _ref(call)
+    request = call.request
+    precondition, key = write_precondition(request.headers), idempotency_key(request.headers)
+    content_type = kept_content_type(request)
+    store = call.api.store
+    value = await call.body(store.limits.value_bytes_max)
+    write = Put(ref, value, precondition, content_type)
+    outcome = await store.write(write, key=key, timeout_s=call.timeout_s)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="key_not_found")
+    return written(201 if outcome.created else 200, outcome, _written(ref.key, outcome.revision))
+
+
+async def get(call: Call) -> Answer:
+    """Return the bytes as they are stored."""
+    found = await call.api.store.read(_ref(call), consistency=call.options.consistency, timeout_s=call.timeout_s)
+    stored = found.stored
+    if stored is None:
+        raise Problem("key_not_found", "there is no value under this key")
+    content_type = (stored.content_type or DEFAULT_CONTENT_TYPE).encode()
+    return stored_answer(call, stored, found.revision, b"Content-Type: %s\r\n%s" % (content_type, _UNTRUSTED))
+
+
+async def delete(call: Call) -> Answer:
+    """Remove a value; one that does not exist is 404."""
+    ref = _ref(call)
+    outcome = await delete_target(call, ref, absent="key_not_found")
+    return removed(outcome, _written(ref.key, outcome.revision))
+
+
+async def list_page(call: Call) -> Answer:
+    """Return a page of a bucket's keys in code point order, with their values when `values` is true."""
+    bucket = bucket_name(call.arguments[0])
+    options = call.options
+    scope = ("keys", bucket, options.prefix)
+    request = ListKeys(bucket, options.prefix, after_cursor(call, scope), options.limit)
+    page = await call.api.store.list_keys(request, consistency=options.consistency, timeout_s=call.timeout_s)
+    return page_answer(scope, page, "keys", _listed_with_value if options.values else _listed)
+
+
+def _ref(call: Call) -> KeyRef:
+    bucket, raw_key = call.arguments
+    return KeyRef(bucket_name(bucket), key_name(raw_key, call.api.limits.key_bytes_max))
+
+
+def _written(key: str, revision: int) -> bytes:
+    return b'{"key":%s,"revision":%d}' % (orjson.dumps(key), revision)
+
+
+def _facts(item: Listed) -> dict[str, object]:
+    stored = item.stored
+    return {
+        "key": item.id,
+        "revision": stored.revision,
+        "size": len(stored.value),
+        "content_type": stored.content_type or DEFAULT_CONTENT_TYPE,
+    }
+
+
+def _listed(item: Listed) -> bytes:
+    return orjson.dumps(_facts(item))
+
+
+def _listed_with_value(item: Listed) -> bytes:
+    return orjson.dumps(_facts(item) | {"value": base64.b64encode(item.stored.value).decode()})

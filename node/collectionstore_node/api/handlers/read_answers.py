@@ -1,0 +1,58 @@
+"""How what was read becomes an answer: one stored value under the request's conditions, and pages of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import orjson
+from aiohttp import hdrs
+
+from collectionstore_node.api.http.answers import JSON, Answer
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.cursors import decode_cursor, encode_cursor
+from collectionstore_node.api.http.preconditions import read_failed, read_unchanged
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.results import ListResult, Stored
+
+NO_CACHE: Final = b"Cache-Control: no-cache\r\n"
+"""A cache must revalidate before it answers (RFC 9111 5.2.2.4); the ETag makes that cheap."""
+
+T = TypeVar("T")
+
+
+def stored_answer(call: Call, stored: Stored, revision: int, headers: bytes) -> Answer:
+    """Return a stored value, or 304 or 412 by the request's conditions. Raises `Problem`.
+
+    `revision` is the store's when the value was read.
+    """
+    tag = stored.revision
+    lines = b'ETag: "%d"\r\nX-Revision: %d\r\n%s' % (tag, revision, NO_CACHE)
+    given = call.request.headers
+    # If-Match BEFORE If-None-Match: the order of RFC 9110 13.2.2.
+    if hdrs.IF_MATCH in given and read_failed(given, tag):
+        raise Problem("precondition_failed", f"the current revision is {tag}", current_revision=tag)
+    if hdrs.IF_NONE_MATCH in given and read_unchanged(given, tag):
+        return Answer(304, lines)
+    return Answer(200, headers + lines, stored.value)
+
+
+def after_cursor(call: Call, scope: tuple[str, ...]) -> str | None:
+    """Return the name after which the requested page begins, None for the first page. Raises `Problem`."""
+    cursor = call.options.cursor
+    return None if cursor is None else decode_cursor(scope, cursor)
+
+
+def page_answer(scope: tuple[str, ...], page: ListResult[T], field: str, render: Callable[[T], bytes]) -> Answer:
+    """Return a page as `{field: [...], "next_cursor", "revision"}`.
+
+    Items are joined as text: what is stored is compact JSON already.
+    """
+    cursor = None if page.next_after is None else encode_cursor(scope, page.next_after)
+    body = b'{"%s":[%s],"next_cursor":%s,"revision":%d}' % (
+        field.encode(),
+        b",".join(map(render, page.items)),
+        orjson.dumps(cursor),
+        page.revision,
+    )
+    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), body)

@@ -1,0 +1,172 @@
+"""The body of a transaction, and the `Transaction` it becomes.
+
+Sizes of documents and values, and targets that are written twice, are checked by the store.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+import orjson
+
+from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type
+from collectionstore_node.api.http.json_bodies import check_field_names
+from collectionstore_node.api.http.names import bucket_name, check_key, collection_name
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import operations
+from collectionstore_node.service.operations import (
+    ANY,
+    CompareField,
+    CompareOperator,
+    DocumentRef,
+    Guard,
+    KeyRef,
+    Precondition,
+    Ref,
+    Transaction,
+    TransactionStep,
+)
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A document by `collection` and `id`, or a raw value by `bucket` and `key`."""
+
+    collection: str | None = None
+    id: str | None = None
+    bucket: str | None = None
+    key: str | None = None
+
+
+class Compare(Target, frozen=True, kw_only=True):
+    """One guard; `operand` is a revision, a boolean for "exists", or base64 for the value of a raw key."""
+
+    field: Literal["revision", "exists", "value"]
+    operator: Literal["==", "!=", ">", "<"] = "=="
+    operand: int | bool | str
+
+
+class ConditionalWrite(Target, frozen=True, kw_only=True):
+    """A write with its own precondition; one that fails fails the whole transaction."""
+
+    if_revision: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    if_exists: bool | None = None
+
+
+class Put(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
+    """Store `document`, or `value` (base64) with its `content_type`."""
+
+    document: dict[str, Any] | None = None
+    value: str | None = None
+    content_type: str | None = None
+
+
+class Delete(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="delete"):
+    """Remove the target; a target that does not exist is no failure."""
+
+
+class Get(Target, frozen=True, kw_only=True, tag_field="op", tag="get"):
+    """Read the target at the transaction's revision."""
+
+
+Step: TypeAlias = Put | Delete | Get
+
+
+class TransactionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a transaction."""
+
+    compare: list[Compare] = []
+    then: list[Step] = []
+    otherwise: list[Step] = msgspec.field(default_factory=list, name="else")
+
+
+_OPERATORS: Final = {
+    "==": CompareOperator.EQUAL,
+    "!=": CompareOperator.NOT_EQUAL,
+    ">": CompareOperator.GREATER,
+    "<": CompareOperator.LESS,
+}
+
+
+def transaction_of(body: TransactionBody, key_bytes_max: int) -> Transaction:
+    """Return the transaction that `body` describes. Raises `Problem` with the path of the offending entry."""
+    return Transaction(
+        compare=tuple(_compare(one, f"compare[{at}]", key_bytes_max) for at, one in enumerate(body.compare)),
+        then=_branch(body.then, "then", key_bytes_max),
+        otherwise=_branch(body.otherwise, "else", key_bytes_max),
+    )
+
+
+def _branch(steps: Sequence[Step], name: str, key_bytes_max: int) -> tuple[TransactionStep, ...]:
+    return tuple(_step(step, f"{name}[{at}]", key_bytes_max) for at, step in enumerate(steps))
+
+
+def _step(step: Step, path: str, key_bytes_max: int) -> TransactionStep:
+    ref = _ref(step, path, key_bytes_max)
+    match step:
+        case Get():
+            return operations.Get(ref)
+        case Delete():
+            return operations.Delete(ref, _precondition(step))
+        case Put() if isinstance(ref, DocumentRef):
+            return operations.Put(ref, _document(step, path), _precondition(step))
+        case Put():
+            kind = DEFAULT_CONTENT_TYPE if step.content_type is None else check_content_type(step.content_type)
+            return operations.Put(ref, _value(step, path), _precondition(step), kind)
+
+
+def _ref(target: Target, path: str, key_bytes_max: int) -> Ref:
+    match target:
+        case Target(collection=str(collection), id=str(name), bucket=None, key=None):
+            return DocumentRef(collection_name(collection), check_key(name, key_bytes_max, "document id"))
+        case Target(collection=None, id=None, bucket=str(bucket), key=str(key)):
+            return KeyRef(bucket_name(bucket), check_key(key, key_bytes_max, "key"))
+    raise Problem("invalid_body", f"{path}: name a target by collection and id, or by bucket and key")
+
+
+def _precondition(step: ConditionalWrite) -> Precondition:
+    if step.if_revision is None and step.if_exists is None:
+        return ANY
+    return Precondition(step.if_exists, None if step.if_revision is None else (step.if_revision,))
+
+
+def _document(step: Put, path: str) -> bytes:
+    if step.document is None or step.value is not None or step.content_type is not None:
+        raise Problem("invalid_body", f"{path}: to put a document give `document`, and neither value nor content_type")
+    check_field_names(step.document)
+    return orjson.dumps(step.document)
+
+
+def _value(step: Put, path: str) -> bytes:
+    if step.value is None or step.document is not None:
+        raise Problem("invalid_body", f"{path}: to put a raw value give `value` in base64, and no document")
+    return _base64(step.value, f"{path}.value")
+
+
+def _base64(text: str, path: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise Problem("invalid_body", f"{path}: not base64 with padding") from None
+
+
+def _compare(guard: Compare, path: str, key_bytes_max: int) -> Guard:
+    ref = _ref(guard, path, key_bytes_max)
+    operator = _OPERATORS[guard.operator]
+    operand = guard.operand
+    match guard.field:
+        # By exact type: a JSON `true` is an int to Python, and must not pass as revision 1.
+        case "revision" if type(operand) is int and operand >= 0:
+            return Guard(ref, CompareField.REVISION, operator, operand)
+        case "exists" if type(operand) is bool and guard.operator in ("==", "!="):
+            return Guard(ref, CompareField.EXISTS, operator, int(operand))
+        case "value" if type(operand) is str and isinstance(ref, KeyRef):
+            return Guard(ref, CompareField.VALUE, operator, _base64(operand, f"{path}.operand"))
+    raise Problem(
+        "invalid_body",
+        f"{path}: compare revision with a number of at least 0, exists (== or !=) with true or false, "
+        "or the value of a raw key with base64",
+    )

@@ -1,0 +1,81 @@
+"""One-shot transactions: compare, then run one of two branches, all at one revision."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+
+from collectionstore_node.api.handlers.transaction_bodies import TransactionBody, transaction_of
+from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
+from collectionstore_node.api.http.answers import JSON, Answer
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.idempotency import idempotency_key
+from collectionstore_node.api.http.preconditions import write_precondition
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.limits import check_transaction_items
+from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep
+from collectionstore_node.service.results import Code, Item, Outcome
+
+
+async def post(call: Call) -> Answer:
+    """Run a transaction. 200 says which branch ran; a failed precondition of an operation is 412."""
+    headers = call.request.headers
+    if write_precondition(headers) is not ANY:
+        raise Problem("invalid_precondition", "a transaction states its conditions in `compare`")
+    key = idempotency_key(headers)
+    api = call.api
+    body = await call.json_struct(TransactionBody, api.limits.transaction_bytes_max)
+    # BEFORE the conversion, whose cost is per entry; the store checks it again with everything else.
+    check_transaction_items(
+        api.store.limits, compare=len(body.compare), then=len(body.then), otherwise=len(body.otherwise)
+    )
+    transaction = transaction_of(body, api.limits.key_bytes_max)
+    outcome = await api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
+    api.metrics.transaction(_result_label(outcome))
+    if outcome.code is not Code.OK:
+        raise _refusal(outcome)
+    return _answer(transaction, outcome)
+
+
+def _result_label(outcome: Outcome) -> str:
+    """Return the label under which a transaction is counted."""
+    match outcome.code:
+        case Code.OK:
+            return "then" if outcome.succeeded else "else"
+        case Code.PRECONDITION_FAILED:
+            return "conflict"
+        case _:
+            return "refused"
+
+
+def _refusal(outcome: Outcome) -> Problem:
+    problem = refusal(outcome, absent="document_not_found")
+    if outcome.failed_operation is not None:
+        branch = "then" if outcome.succeeded else "else"
+        problem.members["operation"] = f"{branch}[{outcome.failed_operation}]"
+    return problem
+
+
+def _answer(transaction: Transaction, outcome: Outcome) -> Answer:
+    branch = transaction.then if outcome.succeeded else transaction.otherwise
+    body = b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
+        b"true" if outcome.succeeded else b"false",
+        outcome.revision,
+        b",".join(_result(step, item) for step, item in zip(branch, outcome.items, strict=True)),
+    )
+    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)), body)
+
+
+def _result(step: TransactionStep, item: Item) -> bytes:
+    match step:
+        case Get(ref=DocumentRef()):
+            # Joined as text: the stored document is compact JSON already.
+            return b'{"revision":%d,"document":%s}' % (item.revision, item.value or b"null")
+        case Get():
+            value = None if item.value is None else base64.b64encode(item.value).decode()
+            return orjson.dumps({"revision": item.revision, "value": value})
+        case Put():
+            return orjson.dumps({"revision": item.revision, "created": item.created})
+        case _:
+            return orjson.dumps({"revision": 0, "deleted": item.previous_revision != 0})

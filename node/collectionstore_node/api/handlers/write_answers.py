@@ -1,0 +1,64 @@
+"""How the outcome of a write becomes an answer, or a problem; and deletes, which are alike for all targets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collectionstore_node.api.http.answers import JSON, Answer
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
+from collectionstore_node.api.http.preconditions import write_precondition
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import Delete, Ref
+from collectionstore_node.service.results import Code, Outcome
+
+_REFUSALS: Final = {
+    Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
+    Code.COLLECTION_EXISTS: ("collection_exists", "use PUT to accept an existing one"),
+    Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
+}
+
+
+async def delete_target(call: Call, ref: Ref, *, absent: str) -> Outcome:
+    """Delete `ref` under the request's precondition and key. Raises `Problem`, `absent` if there is no `ref`."""
+    headers = call.request.headers
+    remove, key = Delete(ref, write_precondition(headers)), idempotency_key(headers)
+    outcome = await call.api.store.write(remove, key=key, timeout_s=call.timeout_s)
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent=absent)
+    return outcome
+
+
+def refusal(outcome: Outcome, *, absent: str) -> Problem:
+    """Return the problem for an outcome other than OK; `absent` is the code of a missing target."""
+    code = outcome.code
+    facts = outcome_lines(outcome)
+    if code is Code.NOT_FOUND:
+        return Problem(
+            absent, "it does not exist, so there was nothing to do", headers=facts, revision=outcome.revision
+        )
+    if code is Code.PRECONDITION_FAILED:
+        current = outcome.current_revision
+        detail = f"the current revision is {current}" if current else "the target does not exist"
+        return Problem(
+            "precondition_failed", detail, headers=facts, current_revision=current, revision=outcome.revision
+        )
+    name, detail = _REFUSALS[code]
+    return Problem(name, detail, headers=facts, revision=outcome.revision)
+
+
+def outcome_lines(outcome: Outcome) -> bytes:
+    """Return the header lines that every answer to an applied command carries."""
+    return REPLAYED if outcome.replayed else b""
+
+
+def written(status: int, outcome: Outcome, body: bytes) -> Answer:
+    """Return the answer to a write that left its target at the command's revision."""
+    revision = outcome.revision
+    headers = b'%sETag: "%d"\r\nX-Revision: %d\r\n' % (JSON, revision, revision)
+    return Answer(status, headers + REPLAYED if outcome.replayed else headers, body)
+
+
+def removed(outcome: Outcome, body: bytes) -> Answer:
+    """Return the answer to a write that removed its target."""
+    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)), body)

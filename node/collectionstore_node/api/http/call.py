@@ -1,0 +1,84 @@
+"""`Call`: one request on its way through a handler, and `ApiContext`: what all handlers of a server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.bodies import Arrivals, body_at_hand, receive_body, require_json
+from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics
+from collectionstore_node.api.http.json_bodies import convert, parse_object
+from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
+from collectionstore_node.service import Store
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+AuthorizeAdmin: TypeAlias = Callable[[web.BaseRequest], bool]
+"""Returns whether the client of a request may change the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """What all handlers of one server share."""
+
+    store: Store
+    limits: HttpLimits
+    metrics: HttpMetrics
+    render_metrics: RenderMetrics
+    authorize_admin: AuthorizeAdmin
+    tls: bool
+    """Whether clients reach the leader by https."""
+    arrivals: Arrivals
+    diagnostics: Diagnostics
+
+
+class Call:
+    """One request: its path arguments in the order of the route's pattern, still percent-encoded, and its options.
+
+    `timeout_s` is what is left of the client's budget.
+    """
+
+    __slots__ = ("api", "arguments", "body_s", "options", "request", "timeout_s")
+
+    def __init__(self, api: ApiContext, request: web.BaseRequest, arguments: list[str], options: Options) -> None:
+        self.api = api
+        self.request = request
+        self.arguments = arguments
+        self.options = options
+        self.timeout_s = options.timeout_s
+        self.body_s = 0.0
+        """How long the body took to arrive."""
+
+    async def body(self, bytes_max: int) -> bytes:
+        """Return the whole body, at most `bytes_max` bytes. Raises `Problem`."""
+        request = self.request
+        # Most bodies are small and arrive with their headers: those need no timer and no reservation.
+        if request.content.is_eof():
+            return body_at_hand(request, bytes_max)
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        body = await receive_body(request, bytes_max=bytes_max, timeout_s=self.timeout_s, arrivals=self.api.arrivals)
+        self.body_s = clock() - started
+        # Never 0: a body that took all of its time gets the answer of a timeout, not that of an invalid one.
+        self.timeout_s = max(self.timeout_s - self.body_s, TIMEOUT_MIN_S)
+        return body
+
+    async def json_object(self, bytes_max: int | None = None) -> dict[str, Any]:
+        """Return the body, a JSON object of at most `bytes_max` or `control_bytes_max` bytes. Raises `Problem`."""
+        require_json(self.request)
+        limits = self.api.limits
+        return parse_object(await self.body(bytes_max or limits.control_bytes_max), limits.depth_max)
+
+    async def json_struct(self, kind: type[S], bytes_max: int | None = None) -> S:
+        """Return the body, a JSON object, as a `kind`. Raises `Problem`, for unknown fields too."""
+        return convert(await self.json_object(bytes_max), kind)
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]

@@ -1,0 +1,153 @@
+"""`Dispatcher`: the one function around every handler. It finds the handler, counts the request and answers it.
+
+What goes wrong, anywhere, becomes problem details here; nothing but cancellation leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.call import ApiContext, Call
+from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
+from collectionstore_node.api.http.instruments import TraceRequest
+from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.options import default_options, parse_options
+from collectionstore_node.api.http.problems import Problem, problem_of, render
+from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
+from collectionstore_node.api.http.router import Entry, Route, Router
+from collectionstore_node.errors import Fatal, NodeError, NotLeader
+
+log = structlog.get_logger()
+
+_SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""RFC 9110 9.2.1: repeating these cannot do anything twice."""
+
+
+class Dispatcher:
+    """Serves the requests of one port. Belongs to one event loop."""
+
+    def __init__(self, api: ApiContext, routes: Iterable[Route], trace: TraceRequest | None = None) -> None:
+        """`trace` is None when tracing is disabled."""
+        self._api = api
+        self._store = api.store
+        self._trace = trace
+        self._metrics = api.metrics
+        self._router = Router(routes, api.metrics)
+        self._unrouted = api.metrics.route("unmatched", "any")
+        self._defaults = default_options(api.limits)
+        self._slow_s = api.diagnostics.slow.thresholds.http_s
+        self._inflight = 0
+        self._request_ids = RequestIds()
+        api.metrics.inflight(lambda: self._inflight)
+        api.metrics.arriving(lambda: api.arrivals.size_bytes)
+
+    async def handle(self, request: web.BaseRequest) -> Answer:
+        """Answer `request`; raises nothing but cancellation."""
+        started = perf_counter()
+        counters, entry, call, traced, entered = self._unrouted, None, None, None, False
+        self._inflight += 1
+        try:
+            target = request.raw_path
+            if not target.startswith("/"):
+                # Absolute form (RFC 9112 3.2.2): what clients send to a proxy, and servers must accept.
+                target = request.rel_url.raw_path_qs
+            path, _, query = target.partition("?")
+            entry, arguments = self._router.find(request.method, path)
+            counters = entry.metrics
+            if not entry.probe:
+                # The span first, so that a request refused for overload is traced too.
+                if self._trace is not None:
+                    traced = self._trace(request, request.method, entry.pattern)
+                # BEFORE the body is read: see `Store.enter`.
+                self._store.enter()
+                entered = True
+            if len(target) > self._api.limits.target_bytes_max:
+                raise target_too_long(self._api.limits)
+            options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
+            if options.redirect and not self._store.is_leader:
+                answer = self._redirect(target)
+            else:
+                call = Call(self._api, request, arguments, options)
+                answer = await entry.handler(call)
+            if REQUEST_ID in request.headers:
+                answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_ids.of(request).encode()
+        except Exception as error:  # the boundary: everything becomes an answer
+            answer = self.refuse(request, error)
+        except BaseException:
+            # Cancelled: the client disconnected, or the node stops; no answer can be sent.
+            if traced is not None:
+                traced.abandoned()
+            raise
+        finally:
+            self._inflight -= 1
+            if entered:
+                self._store.leave()
+        seconds = perf_counter() - started
+        if traced is None:
+            counters.finished(answer.code, seconds)
+        else:
+            traced.answered(answer.code)
+            counters.finished(answer.code, seconds, traced.trace_id)
+        if seconds >= self._slow_s and entry is not None and not entry.probe:
+            self._log_slow(request, entry, call, answer.code, seconds)
+        return answer
+
+    def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
+        """Return the problem details of `error`; the node's own faults are logged."""
+        request_id = self._request_ids.of(request)
+        safe = request.method in _SAFE_METHODS
+        if isinstance(error, Problem):
+            problem = error
+        elif isinstance(error, NodeError):
+            problem = problem_of(error, safe_to_repeat=safe or IDEMPOTENCY_KEY in request.headers)
+        else:
+            problem = Problem("internal_error", "see the node's log")
+        if isinstance(error, NotLeader):
+            problem.members["leader"] = self._leader()
+        if isinstance(error, Fatal) or problem.code == "internal_error":
+            log.error("request.failed", request_id=request_id, method=request.method, exc_info=error)
+            problem.outcome = "not_applied" if safe else "unknown"
+        self._metrics.problem(problem.code)
+        # A command that was applied and refused has a revision of its own, which this node may not have reached yet.
+        revision = problem.members.get("revision")
+        known = revision if isinstance(revision, int) else self._store.revision
+        return render(problem, request_id=request_id, revision=known)
+
+    def _redirect(self, target: str) -> Answer:
+        leader = self._store.leader()
+        if leader is None:
+            raise NotLeader
+        base = leader.http_address
+        if "://" not in base:
+            base = f"{'https' if self._api.tls else 'http'}://{base}"
+        location = (base.rstrip("/") + target).encode(errors="surrogateescape")
+        # 307 and not 302: the method and body must stay as they are (RFC 9110 15.4.8). no-store: the leader changes.
+        return Answer(307, b"Location: %s\r\nCache-Control: no-store\r\n" % location)
+
+    def _leader(self) -> dict[str, str] | None:
+        leader = self._store.leader()
+        if leader is None:
+            return None
+        return {"node_id": leader.node_id, "name": leader.name, "http_address": leader.http_address}
+
+    def _log_slow(self, request: web.BaseRequest, entry: Entry, call: Call | None, code: int, seconds: float) -> None:
+        body_s = 0.0 if call is None else call.body_s
+        self._api.diagnostics.slow.http(
+            seconds,
+            {"body": body_s, "answer": seconds - body_s},
+            route=entry.pattern,
+            method=request.method,
+            code=code,
+            request_id=self._request_ids.of(request),
+        )
+
+
+def target_too_long(limits: HttpLimits) -> Problem:
+    """Return the problem of a request whose path and query are over the limit."""
+    return Problem("target_too_long", f"path and query may have at most {limits.target_bytes_max} bytes together")

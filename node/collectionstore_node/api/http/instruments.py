@@ -1,0 +1,74 @@
+"""The instruments of the HTTP layer: where its measurements, spans and slow requests go, as interfaces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from aiohttp import web
+
+from collectionstore_node.logs import SlowLog, Thresholds
+from collectionstore_telemetry.logs import LogLevels
+from collectionstore_telemetry.profiling import Profiler
+
+
+class RouteMetrics(Protocol):
+    """Counts the requests of one route and method; its series are resolved once, at the start."""
+
+    def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """Count a request that was answered with `status` after `seconds`; `trace_id` when it is traced."""
+
+
+class HttpMetrics(Protocol):
+    """Counts requests, problems and transactions, and shows what is in progress."""
+
+    def route(self, route: str, method: str) -> RouteMetrics:
+        """Return the counters of a route, named by its pattern. Called at the start only."""
+
+    def inflight(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many requests are being served."""
+
+    def connections(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many connections are open."""
+
+    def arriving(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many bytes of bodies are still arriving."""
+
+    def problem(self, code: str) -> None:
+        """Count a request that ended in the problem of this code."""
+
+    def transaction(self, result: str) -> None:
+        """Count a transaction: then or else for the branch that ran; conflict or refused when none did."""
+
+
+class RequestTrace(Protocol):
+    """The span of a sampled request; exactly one of its methods is called, once."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits."""
+
+    def answered(self, status: int) -> None:
+        """End the span of a request that was answered."""
+
+    def abandoned(self) -> None:
+        """End the span of a request that was cancelled before its answer."""
+
+
+TraceRequest: TypeAlias = Callable[[web.BaseRequest, str, str], RequestTrace | None]
+"""Starts the span of a request with this method to this route pattern; returns None unless it is sampled."""
+
+RenderMetrics: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Returns all metrics in a format that the Accept header allows, and its content type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """What an operator can inspect or change in this process: log levels, the slow log, the profiler."""
+
+    levels: LogLevels = field(default_factory=LogLevels)
+    slow: SlowLog = field(default_factory=lambda: SlowLog(Thresholds(), time.monotonic))
+    profiler: Profiler | None = None
+    """None when profiling is disabled."""

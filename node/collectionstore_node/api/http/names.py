@@ -1,0 +1,95 @@
+"""Names: which are allowed, and how a name is decoded from a path.
+
+Rules
+- collections and buckets: 1-63 of `a-z`, `0-9`, `_` and `-`, beginning with a letter or digit;
+- document ids and raw keys: 1 to `key_bytes_max` bytes of UTF-8 without control characters. No part between slashes
+  may be "." or "..", because HTTP clients remove such segments before they send a path (RFC 3986 5.2.4).
+A document id may contain "/" only as `%2F`; a raw key may contain it literally.
+
+They are checked here and not at the store's door, because a request with a bad name is refused BEFORE its body is read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from collectionstore_node.api.http.problems import Problem
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]{0,255}")
+"""Path text that needs no decoding and breaks no rule: at most 256 bytes, no leading dot. The hot path."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def quoted(text: str) -> str:
+    """Return `text` as it may appear in a message: ASCII, in quotes, truncated to 64 characters."""
+    return ascii(text if len(text) <= 64 else text[:64] + "...")
+
+
+def collection_name(text: str) -> str:
+    """Return `text` if it is a valid collection name. Raises `Problem`."""
+    return _checked_name(text, "collection")
+
+
+def bucket_name(text: str) -> str:
+    """Return `text` if it is a valid bucket name. Raises `Problem`."""
+    return _checked_name(text, "bucket")
+
+
+def document_id(raw: str, bytes_max: int) -> str:
+    """Return the document id that the path text `raw` encodes. Raises `Problem`."""
+    if _PLAIN.fullmatch(raw):
+        return raw
+    return check_key(_decoded(raw), bytes_max, "document id")
+
+
+def key_name(raw: str, bytes_max: int) -> str:
+    """Return the raw key that the path text `raw` encodes. Raises `Problem`."""
+    if _PLAIN.fullmatch(raw):
+        return raw
+    return check_key(_decoded(raw), bytes_max, "key")
+
+
+def check_key(text: str, bytes_max: int, what: str) -> str:
+    """Return `text` if it is a valid document id or raw key; `what` names it in messages. Raises `Problem`."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise Problem("invalid_name", f"a {what} must be valid Unicode, without lone surrogates") from None
+    if not 0 < size <= bytes_max:
+        raise Problem("invalid_name", f"a {what} has 1 to {bytes_max} bytes of UTF-8, this one has {size}")
+    if _CONTROL.search(text):
+        raise Problem("invalid_name", f"a {what} must not contain control characters")
+    if text[0] == "." or "/." in text:
+        _refuse_dot_parts(text, what)
+    return text
+
+
+def _checked_name(text: str, what: str) -> str:
+    if _NAME.fullmatch(text):
+        return text
+    raise Problem(
+        "invalid_name",
+        f"{quoted(text)} is not a {what} name; allowed are 1-63 of a-z, 0-9, '_' and '-', first a letter or digit",
+    )
+
+
+def _refuse_dot_parts(text: str, what: str) -> None:
+    if any(part in (".", "..") for part in text.split("/")):
+        raise Problem("invalid_name", f"no part of a {what} between slashes may be '.' or '..': clients rewrite them")
+
+
+def _decoded(raw: str) -> str:
+    if "#" in raw:
+        raise Problem("invalid_name", "'#' ends a path; write it as %23")
+    if _BAD_ESCAPE.search(raw):
+        raise Problem("invalid_name", "'%' in a path must be followed by two hexadecimal digits; write it as %25")
+    try:
+        # aiohttp decodes the target with surrogateescape: bytes that are not UTF-8 arrive as surrogates, and strict
+        # decoding refuses them here.
+        return unquote_to_bytes(raw.encode(errors="surrogateescape")).decode()
+    except UnicodeDecodeError:
+        raise Problem("invalid_name", "the path is not valid UTF-8 after percent-decoding") from None

@@ -1,0 +1,145 @@
+"""The query parameters of a request.
+
+Every route names those it takes and refuses all others, because a misspelled parameter that is silently ignored changes
+what a request means. A parameter may be given once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.names import check_key, quoted
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Consistency
+
+WRITE: Final = frozenset({"timeout", "redirect"})
+READ: Final = WRITE | {"consistency"}
+LIST: Final = READ | {"prefix", "limit", "cursor"}
+LIST_KEYS: Final = LIST | {"values"}
+TIMED: Final = frozenset({"timeout"})
+LOCAL: Final = frozenset({"redirect"})
+SAMPLED: Final = frozenset({"seconds"})
+NONE: Final[frozenset[str]] = frozenset()
+
+TIMEOUT_MIN_S: Final = 0.001
+PARAMETERS_MAX: Final = 16
+
+_TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
+_LIMIT: Final = re.compile(r"[0-9]{1,6}")
+_SECONDS: Final = re.compile(r"[0-9]{1,3}")
+
+
+class Options(msgspec.Struct, kw_only=True):
+    """The parsed parameters; a handler reads those that its route takes. Shared by all requests without a query."""
+
+    timeout_s: float
+    """One budget for everything the request waits for: its body, forwarding, commit, apply."""
+    consistency: Consistency = Consistency.LINEARIZABLE
+    redirect: bool = False
+    """Answer 307 to the leader instead of forwarding."""
+    prefix: str = ""
+    limit: int = 0
+    cursor: str | None = None
+    values: bool = False
+    seconds: int = 10
+    """Duration of a profile."""
+
+
+def default_options(limits: HttpLimits) -> Options:
+    """Return the options of a request without a query."""
+    return Options(timeout_s=limits.timeout_default_s, limit=limits.list_items_default)
+
+
+def parse_options(query: str, allowed: frozenset[str], limits: HttpLimits) -> Options:
+    """Return the options in `query`, the part behind the question mark. Raises `Problem`."""
+    options = default_options(limits)
+    seen: set[str] = set()
+    for name, value in _pairs(query):
+        if name not in allowed:
+            known = ", ".join(sorted(allowed)) or "none"
+            raise Problem("unknown_parameter", f"{quoted(name)} is not a parameter here; known: {known}")
+        if name in seen:
+            raise Problem("invalid_parameter", f"{name} is given twice")
+        seen.add(name)
+        _PARSERS[name](options, value, limits)
+    return options
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        raw = query.encode(errors="surrogateescape").decode()
+        return parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
+    except UnicodeDecodeError:
+        raise Problem("invalid_parameter", "the query is not valid UTF-8 after percent-decoding") from None
+    except ValueError:
+        raise Problem("invalid_parameter", f"a query has at most {PARAMETERS_MAX} parameters") from None
+
+
+def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
+    found = _TIMEOUT.fullmatch(value)
+    seconds = float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+    if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
+        raise Problem(
+            "invalid_parameter",
+            f"timeout is {quoted(value)}; allowed are 1ms to {limits.timeout_max_s:g}s, like 500ms or 2s",
+        )
+    options.timeout_s = seconds
+
+
+def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
+    stale = _choice("consistency", value, Consistency.LINEARIZABLE.value, Consistency.STALE.value)
+    options.consistency = Consistency.STALE if stale else Consistency.LINEARIZABLE
+
+
+def _redirect(options: Options, value: str, limits: HttpLimits) -> None:
+    options.redirect = _choice("redirect", value, "false", "true")
+
+
+def _values(options: Options, value: str, limits: HttpLimits) -> None:
+    options.values = _choice("values", value, "false", "true")
+
+
+def _prefix(options: Options, value: str, limits: HttpLimits) -> None:
+    options.prefix = check_key(value, limits.key_bytes_max, "prefix") if value else ""
+
+
+def _limit(options: Options, value: str, limits: HttpLimits) -> None:
+    # Syntax only: how many items a page may have is the store's limit.
+    if not _LIMIT.fullmatch(value):
+        raise Problem("invalid_parameter", f"limit is {quoted(value)}; it must be a number of 1 to 6 digits")
+    options.limit = int(value)
+
+
+def _seconds(options: Options, value: str, limits: HttpLimits) -> None:
+    if not _SECONDS.fullmatch(value) or not 1 <= int(value) <= limits.profile_seconds_max:
+        raise Problem("invalid_parameter", f"seconds is {quoted(value)}; allowed are 1 to {limits.profile_seconds_max}")
+    options.seconds = int(value)
+
+
+def _cursor(options: Options, value: str, limits: HttpLimits) -> None:
+    options.cursor = value
+
+
+def _choice(name: str, value: str, off: str, on: str) -> bool:
+    """Return whether `value` is `on`. Raises `Problem` when it is neither."""
+    if value not in (off, on):
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; allowed are {off} and {on}")
+    return value == on
+
+
+_PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
+    "timeout": _timeout,
+    "consistency": _consistency,
+    "redirect": _redirect,
+    "seconds": _seconds,
+    "prefix": _prefix,
+    "limit": _limit,
+    "cursor": _cursor,
+    "values": _values,
+}

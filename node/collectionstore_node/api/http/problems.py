@@ -1,0 +1,199 @@
+"""Every way a request can fail, as RFC 9457 problem details.
+
+`KINDS` is the one table from a stable code to status, title, whether the same request may be retried, and what is known
+of its outcome. `CODES` maps the node's exceptions to it. Texts never quote a document.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+import orjson
+
+from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.errors import (
+    ChangePending,
+    DataDirectoryRefused,
+    InvalidRequest,
+    LeadershipTransferring,
+    NodeError,
+    NotLeader,
+    NotNow,
+    OutcomeUnknown,
+    Overloaded,
+    ReadTimedOut,
+    StorageFailed,
+    TooLarge,
+)
+
+Effect = Literal["not_applied", "applied", "unknown"]
+
+TYPE_PREFIX: Final = "urn:collectionstore:problem:"
+RETRY_AFTER_S: Final = 1
+
+_CONTENT_TYPE: Final = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+
+
+class Kind(NamedTuple):
+    """What all problems with one code have in common."""
+
+    status: int
+    title: str
+    retryable: bool = False
+    outcome: Effect = "not_applied"
+
+
+KINDS: Final[dict[str, Kind]] = {
+    # The request as an HTTP message
+    "malformed_request": Kind(400, "The request is not valid HTTP"),
+    "unknown_route": Kind(404, "There is nothing at this path"),
+    "method_not_allowed": Kind(405, "The path does not take this method"),
+    "request_timeout": Kind(408, "The body did not arrive in time", retryable=True),
+    "length_required": Kind(411, "The body's length must be declared"),
+    "too_large": Kind(413, "The body is too large"),
+    "target_too_long": Kind(414, "The path and query are too long"),
+    "unsupported_content_type": Kind(415, "The body is of the wrong type"),
+    "unsupported_encoding": Kind(415, "The body is encoded in an unsupported way"),
+    "expectation_failed": Kind(417, "The expectation cannot be met"),
+    "header_too_large": Kind(431, "A header is too large"),
+    # Its content
+    "malformed_json": Kind(400, "The body is not valid JSON"),
+    "duplicate_key": Kind(400, "An object names a key twice"),
+    "number_out_of_range": Kind(400, "A number cannot be kept exactly"),
+    "nesting_too_deep": Kind(400, "The body is nested too deeply"),
+    "not_an_object": Kind(400, "The body must be a JSON object"),
+    "reserved_field": Kind(400, "A field name is reserved"),
+    "invalid_body": Kind(400, "The body does not have the expected fields"),
+    "invalid_name": Kind(400, "A name is not allowed"),
+    "invalid_parameter": Kind(400, "A query parameter has an invalid value"),
+    "unknown_parameter": Kind(400, "A query parameter is not known"),
+    "invalid_precondition": Kind(400, "A precondition header cannot be understood"),
+    "invalid_idempotency_key": Kind(400, "The Idempotency-Key is not allowed"),
+    "invalid_header": Kind(400, "A header has an invalid value"),
+    "invalid_cursor": Kind(400, "The cursor does not belong to this listing"),
+    "forbidden": Kind(403, "Not allowed"),
+    "profiling_disabled": Kind(403, "Profiles are not allowed on this member"),
+    # The state of its target
+    "collection_not_found": Kind(404, "There is no such collection"),
+    "document_not_found": Kind(404, "There is no such document"),
+    "key_not_found": Kind(404, "There is no such key"),
+    "collection_exists": Kind(409, "The collection exists already"),
+    "document_exists": Kind(409, "The document exists already"),
+    "precondition_failed": Kind(412, "A precondition does not hold"),
+    "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
+    # Membership
+    "already_bootstrapped": Kind(409, "The cluster is bootstrapped already"),
+    "configuration_changed": Kind(409, "The configuration is no longer the expected one"),
+    "stale_epoch": Kind(409, "Another operator has taken over"),
+    "node_removed": Kind(409, "The node was removed and never returns"),
+    "already_member": Kind(409, "The node is a member already"),
+    "already_voter": Kind(409, "The node votes already"),
+    "not_a_learner": Kind(409, "The node is not a learner"),
+    "not_a_voter": Kind(409, "The node does not vote"),
+    "not_a_member": Kind(409, "The node is not a member"),
+    "change_pending": Kind(409, "The membership cannot change right now", retryable=True),
+    # Not now: retry later
+    "profile_running": Kind(409, "A profile is being taken already", retryable=True),
+    "no_leader": Kind(503, "No leader could take the request", retryable=True),
+    "overloaded": Kind(503, "The node has too much to do", retryable=True),
+    "leadership_transferring": Kind(503, "Leadership is being handed over", retryable=True),
+    "unavailable": Kind(503, "The node cannot serve this now", retryable=True),
+    "not_ready": Kind(503, "No linearizable read works here now", retryable=True),
+    "read_timeout": Kind(504, "The read was not confirmed in time", retryable=True),
+    "outcome_unknown": Kind(504, "It is not known whether the request took effect", outcome="unknown"),
+    # The node's own faults
+    "storage_failed": Kind(500, "The node's disk failed and the node is stopping", outcome="unknown"),
+    "internal_error": Kind(500, "The node made a mistake", outcome="unknown"),
+}
+
+CODES: Final[dict[type[NodeError], str]] = {
+    NotLeader: "no_leader",
+    Overloaded: "overloaded",
+    ChangePending: "change_pending",
+    LeadershipTransferring: "leadership_transferring",
+    ReadTimedOut: "read_timeout",
+    NotNow: "unavailable",
+    OutcomeUnknown: "outcome_unknown",
+    StorageFailed: "storage_failed",
+    DataDirectoryRefused: "storage_failed",
+    NodeError: "internal_error",
+}
+
+_OTHER_INVALID: Final = Kind(400, "The request cannot be carried out")
+
+
+class Problem(Exception):
+    """A refusal, raised on its way to the client; `members` are added to the body, `headers` are whole header lines.
+
+    `retryable` and `outcome` override `KINDS`. `revision` is that of the command, if one was applied and refused.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        headers: bytes = b"",
+        revision: int | None = None,
+        retryable: bool | None = None,
+        outcome: Effect | None = None,
+        **members: object,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+        self.revision = revision
+        self.retryable = retryable
+        self.outcome = outcome
+        self.members = members
+
+
+def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
+    """Return the problem for `error`.
+
+    `safe_to_repeat` says that a retry of the request cannot take effect twice.
+    """
+    if isinstance(error, TooLarge):
+        return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
+    if isinstance(error, InvalidRequest):
+        return Problem(error.code, error.detail)
+    code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+    if isinstance(error, OutcomeUnknown):
+        advice = "repeat it with the same Idempotency-Key" if safe_to_repeat else "read back before repeating it"
+        return Problem(code, f"{error}; {advice}", retryable=safe_to_repeat)
+    if KINDS[code].status == 500:
+        return Problem(code, "see the node's log")
+    return Problem(code, str(error))
+
+
+def render(problem: Problem, *, request_id: str, revision: int) -> Answer:
+    """Return the problem as `application/problem+json`.
+
+    `revision` is the node's; it stands in for that of the command when none was applied.
+    """
+    kind = KINDS.get(problem.code, _OTHER_INVALID)
+    retryable = kind.retryable if problem.retryable is None else problem.retryable
+    body: dict[str, object] = {
+        "type": TYPE_PREFIX + problem.code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "instance": f"urn:collectionstore:request:{request_id}",
+        "code": problem.code,
+        "retryable": retryable,
+        "outcome": problem.outcome or kind.outcome,
+        "request_id": request_id,
+    }
+    headers = b"%sX-Revision: %d\r\nX-Request-Id: %s\r\n%s" % (
+        _CONTENT_TYPE,
+        revision if problem.revision is None else problem.revision,
+        request_id.encode(),
+        problem.headers,
+    )
+    if kind.status in (429, 503) or (kind.status == 504 and retryable):
+        body["retry_after_ms"] = RETRY_AFTER_S * 1000
+        headers += b"Retry-After: %d\r\n" % RETRY_AFTER_S
+    if problem.revision is not None:
+        body["revision"] = problem.revision
+    return Answer(kind.status, headers, orjson.dumps(body | problem.members))

@@ -1,0 +1,56 @@
+"""The URL table, one line per route: method, pattern, handler, and the query parameters it takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collectionstore_node.api.handlers import catalog, cluster, debug, documents, kv, probes, transactions
+from collectionstore_node.api.http.options import LIST, LIST_KEYS, LOCAL, NONE, READ, SAMPLED, TIMED, WRITE
+from collectionstore_node.api.http.router import Route
+
+PROBES: Final = (
+    Route("GET", "/livez", probes.livez, NONE, probe=True),
+    Route("GET", "/readyz", probes.readyz, TIMED, probe=True),
+    Route("GET", "/health", probes.health, NONE, probe=True),
+    Route("GET", "/status", probes.status, NONE, probe=True),
+    Route("GET", "/metrics", probes.metrics, NONE, probe=True),
+)
+
+PAGES: Final = (
+    Route("GET", "/debug/raft", debug.raft, NONE, probe=True),
+    Route("GET", "/debug/tasks", debug.tasks, NONE, probe=True),
+)
+"""On the metrics port, which takes no credentials: read-only pages."""
+
+# fmt: off
+DEBUG: Final = (
+    Route("GET", "/debug/raft", debug.operators_only(debug.raft), NONE, probe=True),
+    Route("GET", "/debug/tasks", debug.operators_only(debug.tasks), NONE, probe=True),
+    Route("GET", "/debug/profile", debug.operators_only(debug.profile), SAMPLED, probe=True),
+    Route("GET", "/debug/log-level", debug.operators_only(debug.log_level), NONE, probe=True),
+    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level), NONE, probe=True),
+)
+"""On the client port, for operators only."""
+
+CLIENT: Final = (
+    Route("GET",    "/api/v1/collections", catalog.list_page, LIST),
+    Route("POST",   "/api/v1/collections", catalog.post, WRITE),
+    Route("GET",    "/api/v1/collections/{collection}", catalog.get, READ),
+    Route("PUT",    "/api/v1/collections/{collection}", catalog.put, WRITE),
+    Route("DELETE", "/api/v1/collections/{collection}", catalog.delete, WRITE),
+    Route("GET",    "/api/v1/collections/{collection}/documents", documents.list_page, LIST),
+    Route("POST",   "/api/v1/collections/{collection}/documents", documents.post, WRITE),
+    Route("GET",    "/api/v1/collections/{collection}/documents/{id}", documents.get, READ),
+    Route("PUT",    "/api/v1/collections/{collection}/documents/{id}", documents.put, WRITE),
+    Route("DELETE", "/api/v1/collections/{collection}/documents/{id}", documents.delete, WRITE),
+    Route("GET",    "/api/v1/kv/{bucket}", kv.list_page, LIST_KEYS),
+    Route("GET",    "/api/v1/kv/{bucket}/{key...}", kv.get, READ),
+    Route("PUT",    "/api/v1/kv/{bucket}/{key...}", kv.put, WRITE),
+    Route("DELETE", "/api/v1/kv/{bucket}/{key...}", kv.delete, WRITE),
+    Route("POST",   "/api/v1/transactions", transactions.post, WRITE),
+    Route("GET",    "/api/v1/cluster", cluster.get, LOCAL),
+    Route("POST",   "/api/v1/cluster/bootstrap", cluster.bootstrap, NONE),
+    Route("POST",   "/api/v1/cluster/members", cluster.change_members, WRITE),
+    Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE),
+)
+# fmt: on

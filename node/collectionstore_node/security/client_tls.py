@@ -1,0 +1,81 @@
+"""TLS of the client port: a certificate that is reloaded while the node runs, and which client is the operator.
+
+Clients need no certificate. Requests that change the cluster need one that the cluster's authority signed for its
+operator.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from cryptography import x509
+
+from collectionstore_node.transport import PeerName, Refused, peer_name
+
+OPERATOR_NAME = "operator"
+"""Name in the operator's certificate: `collectionstore://<cluster>/operator`."""
+
+log = structlog.get_logger()
+
+
+class ClientTls:
+    """The context of the client port. New handshakes get the newest files; open connections keep theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part, or `ValueError`."""
+        self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
+        self._loaded = self._content()
+        self._current = self._load()
+        self.not_after = self._expiry()
+        """When the certificate that new handshakes get expires, UTC."""
+        self.listening = self._load()
+        # The context of a listening socket cannot be replaced, but its SNI callback can give each handshake another.
+        self.listening.sni_callback = self._use_current
+
+    def reload(self) -> None:
+        """Load the files if they changed. Files that do not match are logged once, and the old ones stay in use."""
+        try:
+            content = self._content()
+            if content == self._loaded:
+                return
+            # BEFORE they are tried: a pair that is only half written is tried again when its other half changes.
+            self._loaded = content
+            self._current, self.not_after = self._load(), self._expiry()
+        except (OSError, ValueError) as error:
+            log.error("certificate.refused", purpose="clients", reason=str(error))
+            return
+        log.info("certificate.reloaded", purpose="clients")
+
+    def _use_current(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
+        handshake.context = self._current
+
+    def _content(self) -> tuple[bytes, ...]:
+        return tuple(path.read_bytes() for path in self._files)
+
+    def _expiry(self) -> datetime:
+        return x509.load_pem_x509_certificate(self._loaded[1]).not_valid_after_utc
+
+    def _load(self) -> ssl.SSLContext:
+        authority, certificate, key = self._files
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authority)
+        # Optional: a certificate that is sent must verify, and `is_operator` looks at it per request.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+
+def is_operator(cluster_id: str, certificate: Mapping[str, Any] | None) -> bool:
+    """Return whether a verified client certificate, as returned by `getpeercert`, is that of the cluster's operator."""
+    if not certificate:
+        return False
+    try:
+        return peer_name(certificate) == PeerName(cluster_id, OPERATOR_NAME)
+    except Refused:
+        return False

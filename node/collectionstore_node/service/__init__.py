@@ -1,0 +1,25 @@
+"""The one door into the store: every operation of a client passes here on its way to the replica.
+
+- `store.py`          `Store`: the operations, each admitted, then carried out by the replica
+- `operations.py`     what may be asked: one frozen struct per operation
+- `results.py`        what comes back, with the revision at which it was read
+- `membership.py`     the same for the cluster: membership requests and status
+- `limits.py`         bounds on an operation and on all of them together
+- `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys
+- `store_replica.py`  the interface to the replica that the store needs
+
+Knows nothing of HTTP: no header, no status code, no percent-encoding. A front end parses, calls the store and renders.
+
+Invariants:
+- an operation is admitted BEFORE it waits for consensus or reads state, and a refused one has no effect;
+- a write is acknowledged only with the outcome of its applied command; `NotNow` means that it was not applied,
+  `OutcomeUnknown` that it may be;
+- a linearizable read sees every write acknowledged before the read began.
+"""
+
+from collectionstore_node.service.limits import StoreLimits
+from collectionstore_node.service.operations import Consistency
+from collectionstore_node.service.store import Store
+from collectionstore_node.service.store_replica import StoreReplica
+
+__all__ = ["Consistency", "Store", "StoreLimits", "StoreReplica"]

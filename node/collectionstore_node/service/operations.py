@@ -1,0 +1,120 @@
+"""The operations of the store, one frozen struct each; the type says what is done, the fields say to what.
+
+Targets, writes and transactions are the state machine's own types: they are the vocabulary of the log, and a second set
+of structs would cost a conversion per request and could drift from it. They are re-exported here, so that a front end
+depends on the store's operations and not on how they are applied.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+from collectionstore_node.service.membership import Bootstrap, MembersRequest, ReadCluster, TransferLeadership
+from collectionstore_node.statemachine.commands import (
+    ANY,
+    CompareField,
+    CompareOperator,
+    CreateCollection,
+    Delete,
+    DocumentRef,
+    DropCollection,
+    Get,
+    KeyRef,
+    Precondition,
+    Put,
+    Ref,
+    Transaction,
+)
+from collectionstore_node.statemachine.commands import Compare as Guard
+from collectionstore_node.statemachine.commands import Operation as TransactionStep
+
+
+class Consistency(enum.Enum):
+    """How current a read is."""
+
+    LINEARIZABLE = "linearizable"
+    """It sees every write acknowledged before it began; costs a quorum round (thesis 6.4)."""
+    STALE = "stale"
+    """It sees what this node has applied."""
+
+
+class ReadCollection(msgspec.Struct, frozen=True, gc=False):
+    """Read the catalog record of a collection."""
+
+    name: str
+
+
+class ListCollections(msgspec.Struct, frozen=True, gc=False):
+    """List collections by name: those that begin with `prefix` and sort after `after`, at most `limit`."""
+
+    prefix: str
+    after: str | None
+    limit: int
+
+
+class ListDocuments(msgspec.Struct, frozen=True, gc=False):
+    """List the documents of a collection by id in code point order, with the same bounds."""
+
+    collection: str
+    prefix: str
+    after: str | None
+    limit: int
+
+
+class ListKeys(msgspec.Struct, frozen=True, gc=False):
+    """List the raw values of a bucket by key in code point order, with the same bounds."""
+
+    bucket: str
+    prefix: str
+    after: str | None
+    limit: int
+
+
+Write: TypeAlias = Put | Delete
+Read: TypeAlias = DocumentRef | KeyRef
+"""A read of one target is the target itself: the hot path allocates nothing more."""
+List: TypeAlias = ListCollections | ListDocuments | ListKeys
+Operation: TypeAlias = (
+    Write
+    | CreateCollection
+    | DropCollection
+    | Transaction
+    | Read
+    | ReadCollection
+    | List
+    | ReadCluster
+    | Bootstrap
+    | MembersRequest
+    | TransferLeadership
+)
+"""Everything that is admitted at the door."""
+
+__all__ = [
+    "ANY",
+    "CompareField",
+    "CompareOperator",
+    "Consistency",
+    "CreateCollection",
+    "Delete",
+    "DocumentRef",
+    "DropCollection",
+    "Get",
+    "Guard",
+    "KeyRef",
+    "List",
+    "ListCollections",
+    "ListDocuments",
+    "ListKeys",
+    "Operation",
+    "Precondition",
+    "Put",
+    "Read",
+    "ReadCollection",
+    "Ref",
+    "Transaction",
+    "TransactionStep",
+    "Write",
+]

@@ -1,0 +1,261 @@
+"""`Store`: the operations of the store, each admitted and then carried out by the replica.
+
+Admission has two steps, because they must happen at different times:
+1. `enter` counts a request in BEFORE its body is read: an overloaded node must not buffer bodies only to refuse them;
+2. `_admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import Final
+
+import uuid_utils
+
+from collectionstore_node.errors import Overloaded
+from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.service.idempotency import command_for, document_id_for
+from collectionstore_node.service.limits import StoreLimits, check_operation
+from collectionstore_node.service.membership import (
+    Bootstrap,
+    LeaderStatus,
+    MembersRequest,
+    NodeStatus,
+    RaftReport,
+    ReadCluster,
+    TransferLeadership,
+)
+from collectionstore_node.service.operations import (
+    Consistency,
+    CreateCollection,
+    DocumentRef,
+    DropCollection,
+    ListCollections,
+    ListDocuments,
+    ListKeys,
+    Operation,
+    Precondition,
+    Put,
+    Read,
+    ReadCollection,
+    Transaction,
+    Write,
+)
+from collectionstore_node.service.results import (
+    CollectionInfo,
+    CollectionResult,
+    InsertResult,
+    Listed,
+    ListResult,
+    Outcome,
+    ReadResult,
+)
+from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.statemachine.catalog import find_collection
+from collectionstore_node.statemachine.commands import Action
+from collectionstore_node.statemachine.reads import get_document, get_key, list_collections, list_documents, list_keys
+from collectionstore_node.statemachine.view import View
+from collectionstore_telemetry.tracing.active import active
+
+_ABSENT: Final = Precondition(exists=False)
+_READ_CLUSTER: Final = ReadCluster()
+
+
+class Store:
+    """The store as its clients see it, on any member. Belongs to one event loop.
+
+    Every operation takes `timeout_s`, what is left of the client's deadline. Besides what a method names, every
+    operation raises `InvalidRequest` when it is over a limit, and `NotNow` when it cannot be served here and now.
+    """
+
+    __slots__ = ("_inflight", "_replica", "limits")
+
+    def __init__(self, replica: StoreReplica, limits: StoreLimits) -> None:
+        self.limits = limits
+        self._replica = replica
+        self._inflight = 0
+
+    # Admission
+
+    @property
+    def inflight(self) -> int:
+        """How many requests are counted in."""
+        return self._inflight
+
+    def enter(self) -> None:
+        """Count a request in; `leave` must follow. Raises `Overloaded`, and then it must not."""
+        if self._inflight >= self.limits.inflight_requests_max:
+            raise Overloaded(f"{self.limits.inflight_requests_max} requests are being served already")
+        self._inflight += 1
+
+    def leave(self) -> None:
+        """Count a request out again, however it ended."""
+        self._inflight -= 1
+
+    def _admit(self, operation: Operation) -> None:
+        """Refuse an operation that may not be carried out; all of them pass here, and a refused one has no effect.
+
+        Today that means limits. Authentication, authorization, audit and quotas are applied here when they come: here
+        the operation and its target are known, and neither consensus nor state has been touched.
+        """
+        check_operation(operation, self.limits)
+
+    # Writes
+
+    def write(self, write: Write, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Put or delete one document or raw value; `key` is the client's idempotency key.
+
+        Returns the outcome of the applied command, whatever its code. Raises `OutcomeUnknown` when the command may yet
+        be applied. Hands on the awaitable, instead of awaiting it, to save a frame per write; so do the other writes.
+        """
+        return self._propose(write, key, timeout_s)
+
+    async def insert(self, collection: str, document: bytes, *, key: str | None, timeout_s: float) -> InsertResult:
+        """Store a new document under an id that is chosen here. Raises `OutcomeUnknown`."""
+        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
+        # Absent also for a fresh id: a key that was forgotten after its time derives the same id again, and must not
+        # overwrite the document that its first request made.
+        put = Put(DocumentRef(collection, made), document, _ABSENT)
+        return InsertResult(made, await self._propose(put, key, timeout_s))
+
+    def transact(self, transaction: Transaction, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Compare, then run one of two branches at one revision. Raises `OutcomeUnknown`."""
+        return self._propose(transaction, key, timeout_s)
+
+    def create_collection(self, name: str, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Create a collection; one that exists is the outcome COLLECTION_EXISTS. Raises `OutcomeUnknown`."""
+        return self._propose(CreateCollection(name), key, timeout_s)
+
+    def drop_collection(self, name: str, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Drop a collection with all its documents. Raises `OutcomeUnknown`."""
+        return self._propose(DropCollection(name), key, timeout_s)
+
+    # Reads
+
+    async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
+        """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
+        self._admit(target)
+        replica = self._replica
+        if consistency is Consistency.LINEARIZABLE:
+            await replica.read_barrier(timeout_s=timeout_s)
+        # No await from here on: value and revision belong to the same state.
+        if isinstance(target, DocumentRef):
+            stored = get_document(replica.view, target.collection, target.id)
+        else:
+            stored = get_key(replica.view, target.bucket, target.key)
+        return ReadResult(stored, replica.revision)
+
+    async def list_documents(
+        self, request: ListDocuments, *, consistency: Consistency, timeout_s: float
+    ) -> ListResult[Listed]:
+        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`."""
+        page = list_documents(
+            await self._view(request, consistency, timeout_s),
+            request.collection,
+            prefix=request.prefix,
+            after=request.after,
+            limit=request.limit,
+            bytes_max=self.limits.list_bytes_max,
+        )
+        return ListResult(page.items, page.next_after, self._replica.revision)
+
+    async def list_keys(self, request: ListKeys, *, consistency: Consistency, timeout_s: float) -> ListResult[Listed]:
+        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
+        page = list_keys(
+            await self._view(request, consistency, timeout_s),
+            request.bucket,
+            prefix=request.prefix,
+            after=request.after,
+            limit=request.limit,
+            bytes_max=self.limits.list_bytes_max,
+        )
+        return ListResult(page.items, page.next_after, self._replica.revision)
+
+    async def list_collections(
+        self, request: ListCollections, *, consistency: Consistency, timeout_s: float
+    ) -> ListResult[CollectionInfo]:
+        """Return one page of the catalog."""
+        view = await self._view(request, consistency, timeout_s)
+        page = list_collections(view, prefix=request.prefix, after=request.after, limit=request.limit)
+        items = tuple(CollectionInfo(item.name, item.collection.id) for item in page.items)
+        return ListResult(items, page.next_after, self._replica.revision)
+
+    async def read_collection(self, name: str, *, consistency: Consistency, timeout_s: float) -> CollectionResult:
+        """Read a collection's catalog record."""
+        found = find_collection(await self._view(ReadCollection(name), consistency, timeout_s), name)
+        info = None if found is None else CollectionInfo(name, found.id)
+        return CollectionResult(info, self._replica.revision)
+
+    # The cluster
+
+    def cluster(self) -> NodeStatus:
+        """Return the cluster as this node sees it; only the leader knows replication progress."""
+        self._admit(_READ_CLUSTER)
+        return self._replica.status()
+
+    async def bootstrap(self, request: Bootstrap) -> NodeStatus:
+        """Make this empty node the first voter of a new cluster. Raises `InvalidRequest` when it ever was a member."""
+        self._admit(request)
+        return await self._replica.bootstrap(epoch=request.epoch)
+
+    async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
+        """Change the membership in one step; returns when the new configuration is applied and not joint.
+
+        Raises `InvalidRequest` or `OutcomeUnknown`.
+        """
+        self._admit(request)
+        return await self._replica.change_members(request, timeout_s=timeout_s)
+
+    async def transfer_leadership(self, request: TransferLeadership, *, timeout_s: float) -> NodeStatus:
+        """Transfer leadership; returns when another node leads. Raises `InvalidRequest` for a stale epoch."""
+        self._admit(request)
+        return await self._replica.transfer_leadership(request.to, timeout_s=timeout_s, epoch=request.epoch)
+
+    # Facts of this node, from memory: for probes, redirects and error responses. Not operations, so not admitted; a
+    # supervisor or a scraper must get through whatever the load.
+
+    @property
+    def revision(self) -> int:
+        """Revision of the last command that this node has applied."""
+        return self._replica.revision
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, as far as it knows."""
+        return self._replica.is_leader
+
+    def leader(self) -> LeaderStatus | None:
+        """Return the leader this node knows, or None."""
+        leader = self._replica.leader()
+        return None if leader is None else LeaderStatus(show_id(leader.node_id), leader.name, leader.http_address)
+
+    def status(self) -> NodeStatus:
+        """Return the node's status."""
+        return self._replica.status()
+
+    def inspect(self) -> RaftReport:
+        """Return the state of consensus for diagnostics."""
+        return self._replica.inspect()
+
+    async def check_ready(self, *, timeout_s: float) -> int:
+        """Return the revision once a linearizable read works here. Raises `NotNow`."""
+        await self._replica.read_barrier(timeout_s=timeout_s)
+        return self._replica.revision
+
+    # How operations are carried out
+
+    async def _propose(self, action: Action, key: str | None, timeout_s: float) -> Outcome:
+        self._admit(action)
+        outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
+        sampled = active.get()
+        if sampled is not None:
+            sampled.decided = perf_counter()
+        return outcome
+
+    async def _view(self, operation: Operation, consistency: Consistency, timeout_s: float) -> View:
+        """Admit a read and return the state it may see. The caller reads it and the revision without an await."""
+        self._admit(operation)
+        if consistency is Consistency.LINEARIZABLE:
+            await self._replica.read_barrier(timeout_s=timeout_s)
+        return self._replica.view

@@ -1,0 +1,53 @@
+"""The interface to the replica that the store needs; `replica.Replica` implements it, tests have one in memory."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica.membership.changes import MembersRequest
+from collectionstore_node.replica.reporting.inspection import RaftReport
+from collectionstore_node.replica.reporting.status import NodeStatus
+from collectionstore_node.statemachine.commands import Command, Outcome
+from collectionstore_node.statemachine.members import MemberInfo
+from collectionstore_node.statemachine.view import View
+
+
+class StoreReplica(Protocol):
+    """One member's replica of the state, and consensus on its changes."""
+
+    @property
+    def view(self) -> View:
+        """Applied state."""
+
+    @property
+    def revision(self) -> int:
+        """Revision of the last applied command."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, as far as it knows."""
+
+    def leader(self) -> MemberInfo | None:
+        """Return the leader this node knows, or None."""
+
+    def inspect(self) -> RaftReport:
+        """Return the state of consensus for diagnostics, from memory."""
+
+    def status(self) -> NodeStatus:
+        """Return the node's status, from memory."""
+
+    async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
+        """Apply `command`, here or on the leader. Raises `NotNow` or `OutcomeUnknown`."""
+
+    async def read_barrier(self, *, timeout_s: float) -> None:
+        """Wait until reads of `view` are linearizable. Raises `NotNow`."""
+
+    async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
+        """Make an empty node the only voter of a new cluster. Raises `InvalidRequest`."""
+
+    async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
+        """Change the membership. Raises `InvalidRequest`, `NotNow` or `OutcomeUnknown`."""
+
+    async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float, epoch: int | None = None) -> NodeStatus:
+        """Transfer leadership to `to`, or to the best follower. Raises `InvalidRequest` for a stale epoch."""

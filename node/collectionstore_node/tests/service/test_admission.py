@@ -1,0 +1,149 @@
+"""Nothing reaches the replica that was not admitted, and requests in flight are bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, cast
+
+import pytest
+
+from collectionstore_node.errors import Overloaded
+from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.service import Consistency, Store, StoreReplica
+from collectionstore_node.service.membership import (
+    Bootstrap,
+    MemberChange,
+    MembersRequest,
+    ReadCluster,
+    TransferLeadership,
+)
+from collectionstore_node.service.operations import (
+    CreateCollection,
+    Delete,
+    DocumentRef,
+    DropCollection,
+    KeyRef,
+    ListCollections,
+    ListDocuments,
+    ListKeys,
+    Operation,
+    Put,
+    ReadCollection,
+    Transaction,
+)
+from collectionstore_node.tests.api.memory_replica import MemoryReplica
+from collectionstore_node.tests.service.conftest import LIMITS
+
+KEY = KeyRef("b", "k")
+PUT, DELETE, TRANSACTION = Put(KEY, b"1"), Delete(KEY), Transaction(then=(Put(KEY, b"1"),))
+DOCUMENT = DocumentRef("people", "ada")
+COLLECTIONS, DOCUMENTS, KEYS = (
+    ListCollections("", None, 1),
+    ListDocuments("people", "", None, 1),
+    ListKeys("b", "", None, 1),
+)
+MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
+NEW = Consistency.LINEARIZABLE
+
+
+async def _cluster(store: Store) -> object:
+    return store.cluster()
+
+
+OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
+    ("write", PUT, lambda store: store.write(PUT, key=None, timeout_s=1)),
+    ("write", DELETE, lambda store: store.write(DELETE, key="k1", timeout_s=1)),
+    ("insert", None, lambda store: store.insert("people", b"{}", key=None, timeout_s=1)),  # its id is random
+    ("transact", TRANSACTION, lambda store: store.transact(TRANSACTION, key=None, timeout_s=1)),
+    ("create_collection", CreateCollection("c"), lambda store: store.create_collection("c", key=None, timeout_s=1)),
+    ("drop_collection", DropCollection("c"), lambda store: store.drop_collection("c", key=None, timeout_s=1)),
+    ("read", DOCUMENT, lambda store: store.read(DOCUMENT, consistency=NEW, timeout_s=1)),
+    ("read", KEY, lambda store: store.read(KEY, consistency=Consistency.STALE, timeout_s=1)),
+    ("read_collection", ReadCollection("c"), lambda store: store.read_collection("c", consistency=NEW, timeout_s=1)),
+    ("list_collections", COLLECTIONS, lambda store: store.list_collections(COLLECTIONS, consistency=NEW, timeout_s=1)),
+    ("list_documents", DOCUMENTS, lambda store: store.list_documents(DOCUMENTS, consistency=NEW, timeout_s=1)),
+    ("list_keys", KEYS, lambda store: store.list_keys(KEYS, consistency=Consistency.STALE, timeout_s=1)),
+    ("cluster", ReadCluster(), _cluster),
+    ("bootstrap", Bootstrap(3), lambda store: store.bootstrap(Bootstrap(3))),
+    ("change_members", MEMBERS, lambda store: store.change_members(MEMBERS, timeout_s=1)),
+    (
+        "transfer_leadership",
+        TransferLeadership(NodeId(2)),
+        lambda store: store.transfer_leadership(TransferLeadership(NodeId(2)), timeout_s=1),
+    ),
+]
+ADMISSION = {"enter", "leave", "inflight", "limits"}
+FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
+"""What probes read of a node, whatever the load."""
+
+
+class Refused(Exception):
+    """Raised by a door that is shut."""
+
+
+class ShutStore(Store):
+    """A store that admits nothing, and keeps what was asked."""
+
+    def __init__(self, replica: StoreReplica) -> None:
+        super().__init__(replica, LIMITS)
+        self.asked: list[Operation] = []
+
+    def _admit(self, operation: Operation) -> None:
+        self.asked.append(operation)
+        raise Refused
+
+
+class Untouchable:
+    """A replica that must not be reached."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AssertionError(f"the replica was reached before admission: {name}")
+
+
+def test_every_public_method_is_an_operation_or_a_fact() -> None:
+    """A new method of the store must be added to one of the lists, and so be tested here."""
+    public = {name for name in dir(Store) if not name.startswith("_")}
+
+    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | FACTS
+
+
+@pytest.mark.parametrize(
+    ("expected", "run"), [pytest.param(operation, run, id=name) for name, operation, run in OPERATIONS]
+)
+async def test_an_operation_that_is_not_admitted_never_reaches_the_replica(
+    expected: Operation | None, run: Callable[[Store], Awaitable[object]]
+) -> None:
+    store = ShutStore(cast(StoreReplica, Untouchable()))
+
+    with pytest.raises(Refused):
+        await run(store)
+
+    (asked,) = store.asked
+    assert asked == expected or (expected is None and isinstance(asked, Put))
+
+
+def test_requests_in_flight_are_bounded_and_one_that_leaves_makes_room(store: Store) -> None:
+    store.enter()
+    store.enter()
+    with pytest.raises(Overloaded, match="2 requests are being served already"):
+        store.enter()
+    assert store.inflight == 2
+
+    store.leave()
+    store.enter()
+
+    assert store.inflight == 2
+
+
+async def test_facts_for_probes_are_told_when_no_request_is_let_in(store: Store, replica: MemoryReplica) -> None:
+    store.enter()
+    store.enter()
+    replica.revision = 7
+
+    assert (store.revision, store.is_leader, store.status().revision) == (7, True, 7)
+    assert await store.check_ready(timeout_s=1) == 7
+    leader = store.leader()
+    assert leader is not None
+    assert (leader.node_id, leader.name, leader.http_address) == ("00000000000000a1", "shop-0", "127.0.0.1:7400")
+    replica.known_leader = None
+    assert store.leader() is None
