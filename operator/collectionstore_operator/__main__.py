@@ -1,4 +1,4 @@
-"""The operator on Kubernetes: settings, logs, the check of its rights, the Lease, and then kopf."""
+"""The operator on Kubernetes: read settings, configure logs, check permissions, acquire the Lease, run kopf."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from collectionstore_operator.kubernetes.api import ApiError, Kube
 from collectionstore_operator.kubernetes.api.client import ConfigException, connect
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.lease import Lease
-from collectionstore_operator.kubernetes.api.permissions import awaited
-from collectionstore_operator.kubernetes.clusters import Clusters, Office
+from collectionstore_operator.kubernetes.api.permissions import missing_once_reachable
+from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
 from collectionstore_operator.observability import logs
 from collectionstore_operator.observability.debugging import Pages
 from collectionstore_operator.observability.health import Health, application
@@ -42,33 +42,33 @@ log = structlog.get_logger("collectionstore_operator")
 
 @click.command(
     epilog=f"""\b
-Settings, all by environment variable:
-  {settings.NAMESPACES}          namespaces to watch, separated by commas; all if empty
-  {settings.OWN_NAMESPACE}  where its Lease is (default)
-  {settings.POD_NAME}            its name among several operators (host name and process id)
+Settings are environment variables (defaults in parentheses):
+  {settings.NAMESPACES}          namespaces to watch, comma-separated (all)
+  {settings.OWN_NAMESPACE}  namespace of the Lease (default)
+  {settings.POD_NAME}            holder identity in the Lease (host name and process ID)
   {settings.LEASE_NAME}               name of the Lease (collectionstore-operator)
-  {settings.HEALTH_ADDRESS}      where /livez, /readyz and /metrics are served (0.0.0.0:8080)
-  {settings.LOG_LEVEL}           debug, info, warning or error (info); SIGUSR1 turns to
-                                     debug, SIGUSR2 back
-  {settings.PROFILING}           Enabled or Disabled: whether profiles may be taken, on
-                                     loopback: GET /debug/profile?seconds=10 (Disabled)
-  {settings.KUBECONFIG}                         outside a cluster: how to reach it
-  OTEL_EXPORTER_OTLP_ENDPOINT        where traces go, with the other standard variables of OpenTelemetry (nowhere)
+  {settings.HEALTH_ADDRESS}      address of /livez, /readyz and /metrics (0.0.0.0:8080)
+  {settings.LOG_LEVEL}           debug, info, warning or error (info); SIGUSR1 sets
+                                     debug, SIGUSR2 restores it
+  {settings.PROFILING}           Enabled or Disabled: serve profiles on loopback,
+                                     GET /debug/profile?seconds=10 (Disabled)
+  {settings.KUBECONFIG}                         kubeconfig for running outside a cluster
+  OTEL_EXPORTER_OTLP_ENDPOINT        collector for traces, with the other standard OpenTelemetry variables (no traces)
 
 \b
 Exit codes:
   0   stopped by SIGTERM or SIGINT
-  69  the API server does not do what it must, such as to answer about permissions
-  75  another operator has taken over, or the Lease could not be renewed
-  77  a permission is missing; the log names verb and resource
-  78  a setting is not allowed, or there is no API server to be found
+  69  the API server cannot be used, for instance its permission reviews fail
+  75  another operator acquired the Lease, or it could not be renewed
+  77  a permission is missing; the log names its verb and resource
+  78  a setting is invalid, or no API server is configured
 
 \b
-Several may run: one acts, the others wait for its Lease. Clusters run on without any operator.
+Several replicas may run: one holds the Lease and acts, the others stand by. Clusters keep running without any operator.
 """
 )
 def main() -> None:
-    """Keep every CollectionStoreCluster of a Kubernetes cluster as its resource wants it.
+    """Reconcile every CollectionStoreCluster resource of a Kubernetes cluster.
 
     Usually run by its Helm chart. By hand, against the cluster of a kubeconfig:
     KUBECONFIG=~/.kube/config collectionstore-operator
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
-    """Run until a signal comes or the Lease is lost; return the exit code."""
+    """Run until a signal arrives or the Lease is lost; return the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -96,7 +96,9 @@ async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
         served = _served(health, registry, pages, chosen)
         async with served, connect(chosen.kubeconfig, metrics) as kube, traces as trace:
             places = chosen.namespaces or (None,)
-            lacking = await awaited(kube, namespaces=places, own_namespace=chosen.own_namespace, stop=stop)
+            lacking = await missing_once_reachable(
+                kube, namespaces=places, own_namespace=chosen.own_namespace, stop=stop
+            )
             for line in lacking:
                 log.error("permission.missing", permission=line)
             if lacking:
@@ -119,7 +121,7 @@ async def _lead(
     trace: TraceRounds,
     stop: asyncio.Event,
 ) -> int:
-    """Wait for the Lease, then run everything for as long as it is ours."""
+    """Acquire the Lease, then run kopf and all loops until it is lost or `stop` is set."""
     lease = Lease(kube, name=chosen.lease, namespace=chosen.own_namespace, identity=chosen.identity, metrics=metrics)
     acquiring, stopping = asyncio.create_task(lease.acquire()), asyncio.create_task(stop.wait())
     await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,10 +132,10 @@ async def _lead(
     epoch = acquiring.result()
     metrics.leads(epoch, lambda: lease.age_s)
     recorder = Recorder(kube, chosen.identity)
-    office = Office(
+    context = LeaderContext(
         kube=kube, recorder=recorder, epoch=epoch, may_act=lambda: lease.holds, metrics=metrics, trace=trace
     )
-    clusters = Clusters(office)
+    clusters = Clusters(context)
     health.slowest_loop_s = clusters.slowest_s
     pages.loops = clusters.reports
     keeping = asyncio.create_task(lease.keep())
@@ -141,7 +143,7 @@ async def _lead(
     try:
         done, _ = await asyncio.wait({keeping, watching}, return_when=asyncio.FIRST_COMPLETED)
         if keeping in done:
-            # Nothing may be done under a Lease that is lost: no graceful end of anything that acts.
+            # Without the Lease no action may run: exit without waiting for those in progress.
             log.error("lease.lost", reason=str(keeping.exception()))
             return EXIT_REPLACED
         watching.result()
@@ -159,7 +161,7 @@ async def _lead(
 async def _watch(clusters: Clusters, chosen: OperatorSettings, health: Health, stop: asyncio.Event) -> None:
     ready = asyncio.Event()
     health.ready = ready.is_set
-    # Without one, kopf asks who the user is, and in an image user 10001 has no name. It does not export the type.
+    # Without an identity kopf looks up the user name, and in the image user 10001 has none. Any: kopf exports no type.
     identity: Any = chosen.identity
     await kopf.operator(
         identity=identity,

@@ -1,4 +1,4 @@
-"""The settings of the operator's processes, read once from the environment; nothing else of ours reads them."""
+"""The settings of the operator's processes, read once from the environment, and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
 class InvalidSetting(Exception):
-    """A variable has a value that is not allowed; the text names it, its value and what is."""
+    """A variable has an invalid value; the message names it, its value and the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a supervisor is told from outside; all of it has defaults."""
+    """Settings of a local supervisor; all have defaults."""
 
     node_command: tuple[str, ...]
-    """The program of a storage node, started without a shell; the node of this installation unless told otherwise."""
+    """Command of a storage node, run without a shell; by default the node of this installation."""
     log_level: Level
     traces: TraceSettings
-    """By the standard variables of OpenTelemetry, which the SDK reads itself where they say more."""
+    """From the standard variables of OpenTelemetry; the SDK reads further ones itself."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -52,24 +52,24 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSettings:
-    """What the operator on Kubernetes is told from outside; the chart sets all of it."""
+    """Settings of the operator on Kubernetes; the chart sets all of them."""
 
     namespaces: tuple[str, ...]
-    """Which to watch; empty for all there are."""
+    """Namespaces to watch; empty for all."""
     own_namespace: str
-    """Where its Lease is."""
+    """Namespace of the Lease."""
     identity: str
-    """Of this process among all that want the Lease: the pod's name."""
+    """Holder identity in the Lease: the name of the pod."""
     lease: str
     health_host: str
     health_port: int
     kubeconfig: str | None
-    """None inside a cluster, where the pod's account is used."""
+    """None inside a cluster, where the pod's ServiceAccount is used."""
     log_level: Level
     traces: TraceSettings
-    """As for a supervisor."""
+    """As for a local supervisor."""
     profiling: bool
-    """Whether profiles may be taken."""
+    """Whether profiling is enabled."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> OperatorSettings:
@@ -98,15 +98,15 @@ def _namespace(variable: str, text: str) -> str:
 
 
 def _log_level(environment: Mapping[str, str]) -> Level:
-    wanted = environment.get(LOG_LEVEL, "info")
+    value = environment.get(LOG_LEVEL, "info")
     for level in LOG_LEVELS:
-        if level == wanted:
+        if level == value:
             return level
-    raise InvalidSetting(f"{LOG_LEVEL} is {wanted!r}; allowed: {', '.join(LOG_LEVELS)}")
+    raise InvalidSetting(f"{LOG_LEVEL} is {value!r}; allowed: {', '.join(LOG_LEVELS)}")
 
 
 def _enabled(variable: str, environment: Mapping[str, str]) -> bool:
-    wanted = environment.get(variable, "Disabled")
-    if wanted not in ("Enabled", "Disabled"):
-        raise InvalidSetting(f"{variable} is {wanted!r}; allowed: Enabled, Disabled")
-    return wanted == "Enabled"
+    value = environment.get(variable, "Disabled")
+    if value not in ("Enabled", "Disabled"):
+        raise InvalidSetting(f"{variable} is {value!r}; allowed: Enabled, Disabled")
+    return value == "Enabled"

@@ -23,6 +23,7 @@ from collectionstore_local.state import applied_resource, manifest
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 from collectionstore_local.state.published_status import read_observed, read_status
 from collectionstore_local.state.run_state import RunState, read_run_state
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.planning.plan import plan as make_plan
 from collectionstore_operator.status.report import report
@@ -227,11 +228,12 @@ def plan(file: Path, state_dir: Path) -> None:
     change = applied_resource.prepare_apply(directory, loaded)
     refresh(directory, timeout_s=console_output.REFRESH_S)
     observed = read_observed(directory) or Observed(now=time.time())
-    planned = make_plan(change.desired, observed)
+    assessment = assess(change.desired, observed)
+    planned = make_plan(assessment)
     click.echo(f"{directory.name} would be {change.outcome}.")
     for line in change.changes:
         click.echo(f"  {line}")
-    console().print(status_tables.plan_view(report(change.desired, observed, planned, read_status(directory))))
+    console().print(status_tables.plan_view(report(assessment, planned, read_status(directory))))
     click.echo("Nothing was changed.")
 
 

@@ -38,9 +38,11 @@ from collectionstore_operator.model.actions import (
     EstablishIdentity,
     IssueCertificate,
     MarkVolume,
+    RecordInitialized,
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    StartPod,
     TransferLeadership,
 )
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Slot, Unknown, Workload
@@ -109,26 +111,25 @@ class LocalRuntime:
         return parse(resource, runtime=Runtime.LOCAL) if resource is not None else None
 
     async def observe(self, desired: Desired) -> Observed:
-        """Look at processes, folders and nodes, after the workload has seen to its nodes."""
-        self._keep_workload(desired)
+        """Observe processes, folders and nodes. Only this process's own connections and probes are adjusted."""
         self._show_certificate()
         facts = self._state.current
-        wanted = range(facts.workload.replicas) if facts.workload else ()
-        ordinals = sorted({*self._nodes, *wanted, *self._ordinals_with_folder(desired)})
+        included = range(facts.workload.replicas) if facts.workload else ()
+        ordinals = sorted({*self._nodes, *included, *self._ordinals_with_folder(desired)})
         urls = self._metrics_urls(desired)
         self._probes.watch({self._pods.uid(self._node(ordinal)): url for ordinal, url in urls.items()})
         answers = await ask_nodes(self._client, urls)
         slots = tuple(self._slot(desired, ordinal, answers.get(ordinal, NOT_RUNNING)) for ordinal in ordinals)
-        initialized = has_data((slot.node for slot in slots), recorded=facts.initialized)
-        facts = self._state.change(initialized=initialized)
         workload = facts.workload
         return Observed(
             now=time.time(),
             cluster_id=facts.cluster_id,
-            initialized=facts.initialized,
+            initialized=has_data((slot.node for slot in slots), recorded=facts.initialized),
+            initialized_recorded=facts.initialized,
             bootstrap_node=facts.bootstrap_node,
             epoch=facts.epoch,
             workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
+            idle=tuple(ordinal for ordinal in included if not self._node(ordinal).record.should_run),
             slots=slots,
             certificates=self._credentials.look(),
         )
@@ -137,12 +138,17 @@ class LocalRuntime:
         """Perform one action."""
         match action:
             case EstablishIdentity():
-                self._establish_identity()
+                self._establish_identity(action)
+            case RecordInitialized():
+                self._state.change(initialized=True)
             case IssueCertificate():
                 self._credentials.issue(action, cluster_id=observed.cluster_id, now=time.time())
             case EnsureWorkload():
                 await self._ensure_workload(action, desired)
+            case StartPod():
+                self._start(desired, action.ordinal)
             case Bootstrap():
+                # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
                 self._state.change(bootstrap_node=action.node_id)
                 await perform_on_nodes(action, observed, self._client)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
@@ -171,8 +177,8 @@ class LocalRuntime:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    async def looked(self, observed: Observed) -> None:
-        """Record what was seen: csctl waits for a fresh look, and plans on it without touching anything."""
+    async def publish_observation(self, observed: Observed) -> None:
+        """Write the observation: csctl waits for a fresh one, and plans on it without changing anything."""
         write_atomically(self._directory.observed, msgspec.json.encode(observed), durable=False)
 
     async def record(self, event: Event) -> None:
@@ -210,23 +216,28 @@ class LocalRuntime:
         )
         return Slot(ordinal=ordinal, pod=pod, node=explain(node, answer), volume=volumes.look(node.directory))
 
-    def _establish_identity(self) -> None:
+    def _establish_identity(self, action: EstablishIdentity) -> None:
+        # Kept when it is recorded already: volumes may carry it.
         if not self._state.current.cluster_id:
-            self._state.change(cluster_id=secrets.token_hex(8))
+            self._state.change(cluster_id=action.cluster_id or secrets.token_hex(8))
 
     async def _ensure_workload(self, action: EnsureWorkload, desired: Desired) -> None:
         workload = WorkloadState(replicas=action.replicas, revision=action.revision, settings=spec_settings(desired))
+        # BEFORE any process starts or stops: after a crash in between, the rest is observed as idle and started.
         self._state.change(workload=workload)
-        self._keep_workload(desired)
+        self._start_all(desired)
         surplus = [node for ordinal, node in self._nodes.items() if ordinal >= action.replicas]
         await asyncio.gather(*(node.stop() for node in surplus))
 
-    def _keep_workload(self, desired: Desired) -> None:
-        """Have every node of the workload running, as a StatefulSet's controller does all by itself."""
+    def _start_all(self, desired: Desired) -> None:
         workload = self._state.current.workload
         for ordinal in range(workload.replicas if workload is not None else 0):
-            if not self._node(ordinal).record.should_run:
-                self._node(ordinal).ensure_running(self._launch(desired, ordinal))
+            self._start(desired, ordinal)
+
+    def _start(self, desired: Desired, ordinal: int) -> None:
+        """Start a node unless it is to run already; from then on it is started again whenever it ends."""
+        if not self._node(ordinal).record.should_run:
+            self._node(ordinal).ensure_running(self._launch(desired, ordinal))
 
     async def _retire_volume(self, action: RetireVolume, desired: Desired) -> None:
         node = self._node(action.ordinal)
@@ -235,7 +246,7 @@ class LocalRuntime:
         retire = volumes.retire_and_keep if action.keep else volumes.retire_and_delete
         retire(node.directory, action.node_id)
         node.directory.replace_request.unlink(missing_ok=True)
-        self._keep_workload(desired)
+        self._start_all(desired)
 
     def _check_uid(self, ordinal: int, uid: str) -> None:
         found = self._pods.uid(self._node(ordinal))

@@ -1,12 +1,19 @@
-"""The runtime on Kubernetes: the loop's actions on StatefulSets, pods, volumes and Secrets. It decides nothing.
+"""The loop's runtime on Kubernetes: observes and changes StatefulSets, pods, volumes and Secrets. It decides nothing.
 
-- `pods.py`       PURE: a pod of the API as the planner sees it, with what is wrong with it
-- `claims.py`     PURE: a PersistentVolumeClaim as a volume, with what is recorded on it
-- `requests.py`   PURE: a CertificateSigningRequest as the planner sees it
-- `record.py`     the ConfigMap with what must never be forgotten
-- `authority.py`  the Secrets with the keys, the operator's own connection to the members, signing
-- `disks.py`      marks volumes, and takes them away
-- `children.py`   the StatefulSet and the other objects of a cluster
-- `runtime.py`    `ClusterRuntime`: reconcile.Runtime on all of these
-- `clusters.py`   one loop per resource: which run, when they were last round
+- `handlers.py`              kopf: daemons, and watches that only wake them
+- `clusters.py`              one loop per resource: which run, and when each last finished a round
+- `runtime.py`               `ClusterRuntime`: `reconcile.loop.Runtime` on the next three
+- `cluster_access.py`        what observer and executor share: API server, nodes, resource, record, keys
+- `custom_resource.py`       the resource: spec, status, finalizers, Events
+- `observer.py`              every read of a round, as one `Observed`; writes nothing
+- `executor.py`              every action, as one case; refused without the Lease
+- `record.py`                the ConfigMap with the facts that must survive the resource
+- `authority.py`             the Secrets with the keys, the operator's TLS context, signing
+- `volumes.py`               actions on PersistentVolumeClaims
+- `children.py`              the StatefulSet and the other objects of a cluster
+- `pod_diagnostics.py`       lost machines, StorageClasses, failed pod creations, the namespace
+- `pods.py`                  PURE: a pod as the planner sees it, and why it does not run
+- `claims.py`                PURE: a PersistentVolumeClaim as a volume, with its stamps
+- `certificate_requests.py`  PURE: a CertificateSigningRequest as the planner sees it
+- `api/`                     calls to the API server
 """

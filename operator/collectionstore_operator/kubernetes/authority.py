@@ -1,7 +1,7 @@
-"""The keys of a cluster: its authority and the operator's own pair in Secrets, and the signing of what nodes ask for.
+"""The keys of a cluster: its authority and the operator's own pair in Secrets, and the signing of nodes' requests.
 
-A member's key is never here: the node makes it, and only its public half comes, in a request. The Secrets outlive the
-resource as long as the volumes do, since those hold certificates by this authority.
+A member's private key is never here: the node generates it and sends only a certificate signing request. The Secrets
+outlive the resource as long as the volumes do, since those hold certificates signed by this authority.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import ssl
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
@@ -27,17 +27,27 @@ CERTIFICATE: Final = "tls.crt"
 KEY: Final = "tls.key"
 
 
+class Keys(NamedTuple):
+    """What the Secrets hold, without the private keys."""
+
+    certificates: tuple[Certificate, ...]
+    context: ssl.SSLContext | None
+    """For calls to members; None while one of the pairs is missing."""
+    authority_pem: str
+    """The authority's certificate, as pods are to trust it; empty while there is none."""
+
+
 class Authority:
-    """The Secrets of one cluster. Keeps what it read, so that an unchanged pair is not parsed again."""
+    """The Secrets of one cluster. Caches the TLS context, so that an unchanged pair is not parsed again."""
 
     def __init__(self, kube: Kube, record: Record) -> None:
         self._kube = kube
         self._record = record
-        self._shown: tuple[bytes, bytes] | None = None
+        self._loaded: tuple[bytes, bytes] | None = None
         self._context: ssl.SSLContext | None = None
 
-    async def look(self, desired: Desired) -> tuple[tuple[Certificate, ...], ssl.SSLContext | None]:
-        """Return the certificates there are, and how to call the members; None while that is not known."""
+    async def read(self, desired: Desired) -> Keys:
+        """Return the certificates that exist, and the TLS context for calls to members."""
         authority = await self._pair(desired, labels.authority_secret(desired.name))
         own = await self._pair(desired, labels.operator_secret(desired.name))
         found = []
@@ -48,14 +58,14 @@ class Authority:
             if pair is not None:
                 found.append(pki.read_certificate(pair.certificate_pem, kind, name))
         if authority is not None and own is not None:
-            shown = (authority.certificate_pem, own.certificate_pem)
-            if shown != self._shown:
+            loaded = (authority.certificate_pem, own.certificate_pem)
+            if loaded != self._loaded:
                 self._context = _client_context(authority, own)
-                self._shown = shown
-        return tuple(found), self._context
+                self._loaded = loaded
+        return Keys(tuple(found), self._context, authority.certificate_pem.decode() if authority is not None else "")
 
     async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
-        """Make the authority or the operator's pair, or renew it; the authority under the key it has."""
+        """Create or renew the authority or the operator's pair; the authority keeps its key."""
         if action.kind is CertificateKind.AUTHORITY:
             old = await self._pair(desired, labels.authority_secret(desired.name))
             pair = pki.make_authority(
@@ -66,7 +76,6 @@ class Authority:
                 key_pem=old.key_pem if old is not None else None,
             )
             await self._store(desired, labels.authority_secret(desired.name), pair)
-            await self._trust(desired, pair)
             return
         pair = pki.make_leaf(
             await self._authority(desired),
@@ -79,16 +88,18 @@ class Authority:
         await self._store(desired, labels.operator_secret(desired.name), pair)
 
     async def publish(self, desired: Desired) -> None:
-        """Put the authority there is, if there is one, into the record again."""
-        pair = await self._pair(desired, labels.authority_secret(desired.name))
-        if pair is not None:
-            await self._trust(desired, pair)
+        """Copy the authority's certificate into the record, from where pods mount it. Raises ActionRefused without one.
+
+        A renewal keeps the key, so certificates signed before remain valid: one trust anchor is enough.
+        """
+        pair = await self._authority(desired)
+        await self._record.change(desired, authorities=pair.certificate_pem.decode())
 
     async def sign(self, action: SignRequest, desired: Desired, *, now: float) -> None:
-        """Approve and sign a request, after another look at who made it. Raises ActionRefused."""
+        """Approve and sign a request, after reading again who made it. Raises ActionRefused."""
         request = await self._open_request(action.request, desired, name=action.name, uid=action.uid)
         if request is None:
-            return  # answered already
+            return  # answered already, by an attempt whose outcome was lost
         certificate = pki.sign_request(
             await self._authority(desired),
             base64.b64decode(request["spec"]["request"]),
@@ -97,6 +108,7 @@ class Authority:
             lifetime_s=min(action.lifetime_s, int(request["spec"].get("expirationSeconds") or action.lifetime_s)),
             now=now,
         )
+        # Both writes carry the version that was checked: a request replaced meanwhile must not be approved unseen.
         version = {"metadata": {"resourceVersion": request["metadata"]["resourceVersion"]}}
         approval = {"type": "Approved", "status": "True", "reason": "MemberPod", "message": action.reason}
         approved = await self._kube.patch(
@@ -113,22 +125,15 @@ class Authority:
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, signed, subresource="status")
 
     async def deny(self, action: DenyRequest) -> None:
-        """Refuse a request; whoever asked reads why."""
+        """Deny a request; the condition tells the requester why."""
         condition = {"type": "Denied", "status": "True", "reason": "NoMemberPod", "message": action.reason}
         body: Body = {"status": {"conditions": [condition]}}
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, body, subresource="approval")
 
-    async def forget(self, desired: Desired) -> None:
-        """Delete the Secrets, with the last volume."""
+    async def delete(self, desired: Desired) -> None:
+        """Delete the Secrets. The caller has made sure that no volume of the cluster is left."""
         for name in (labels.operator_secret(desired.name), labels.authority_secret(desired.name)):
             await self._kube.delete(Kind.SECRET, name, desired.namespace)
-
-    async def _trust(self, desired: Desired, pair: KeyPair) -> None:
-        """Put the certificate into the record, from where the pods mount it.
-
-        It is renewed under the same key, so that what was signed before holds: one to trust is enough.
-        """
-        await self._record.change(desired, authorities=pair.certificate_pem.decode())
 
     async def _open_request(self, request: str, desired: Desired, *, name: str, uid: str) -> Body | None:
         body = await self._kube.get(Kind.SIGNING_REQUEST, request)
@@ -171,9 +176,9 @@ class Authority:
 
 
 def _client_context(authority: KeyPair, own: KeyPair) -> ssl.SSLContext:
-    """Return how the operator calls members: it trusts the cluster's authority alone, and shows its own certificate."""
+    """Return the TLS context for calls to members: trust the cluster's authority alone, present the operator's pair."""
     context = ssl.create_default_context(cadata=authority.certificate_pem.decode())
-    # The standard library reads a pair from files only; they are gone before this returns.
+    # The ssl module loads a key pair from files only; they are deleted before this returns.
     with tempfile.TemporaryDirectory(prefix="collectionstore-") as folder:
         certificate, key = Path(folder, CERTIFICATE), Path(folder, KEY)
         certificate.write_bytes(own.certificate_pem)

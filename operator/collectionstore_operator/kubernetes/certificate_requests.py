@@ -1,7 +1,7 @@
-"""A CertificateSigningRequest as the planner sees it: who asks is what the API server stamped on it. Pure.
+"""A CertificateSigningRequest as the planner sees it: the requester is what the API server stamped on it. Pure.
 
-The account and the pod come from the token the request was made with, which is bound to the pod; no client can write
-those fields. Source: Kubernetes docs, "Certificates and Certificate Signing Requests"; KEP-4193.
+ServiceAccount and pod come from the token of the request, which is bound to the pod; no client can write those fields.
+Source: Kubernetes docs, "Certificates and Certificate Signing Requests"; KEP-4193.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 
 
 def account(desired: Desired) -> str:
-    """Return the user that the pods of a cluster are."""
+    """Return the user name under which the pods of a cluster authenticate."""
     return f"system:serviceaccount:{desired.namespace}:{labels.service_account(desired.name)}"
 
 
 def read_request(body: Mapping[str, Any], desired: Desired) -> SigningRequest | None:
-    """Return an open request of a cluster's pods; None for one that is answered, or somebody else's."""
+    """Return a pending request of a cluster's pods; None for one that is answered or of another requester."""
     spec, status = body["spec"], body.get("status") or {}
     if spec.get("signerName") != SIGNER or spec.get("username") != account(desired):
         return None

@@ -1,4 +1,4 @@
-"""The StatefulSet and the other objects of a cluster: which exist, from which manifest, and how one is applied."""
+"""The StatefulSet and the other objects of a cluster: read them with their digests, apply and delete them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ KINDS: Final = {
     "PodMonitor": Kind.POD_MONITOR,
 }
 _IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy", "selector")
-"""What a StatefulSet keeps for life, beside the size of the disks, which only new ones get."""
+"""Fields of a StatefulSet that the API server does not let change; new volume sizes need a new StatefulSet."""
 
 
-async def look(kube: Kube, desired: Desired) -> tuple[AppliedObject, ...]:
-    """Return the objects that exist for a cluster, but for the StatefulSet."""
-    found = await asyncio.gather(*(_look_at(kube, desired, kind) for kind in KINDS))
+async def read_objects(kube: Kube, desired: Desired) -> tuple[AppliedObject, ...]:
+    """Return the objects that exist for a cluster, except the StatefulSet."""
+    found = await asyncio.gather(*(_read_kind(kube, desired, kind) for kind in KINDS))
     return tuple(one for of_kind in found for one in of_kind)
 
 
-async def _look_at(kube: Kube, desired: Desired, name: str) -> list[AppliedObject]:
+async def _read_kind(kube: Kube, desired: Desired, name: str) -> list[AppliedObject]:
     try:
         items = await kube.find_all(KINDS[name], desired.namespace, labels.selector(desired.name))
     except NotFound:
-        return []  # the kind is not installed here, so there are none of it
+        return []  # its CustomResourceDefinition is not installed, so no object of it can exist
     return [
         AppliedObject(
             kind=name,
@@ -47,12 +47,12 @@ async def _look_at(kube: Kube, desired: Desired, name: str) -> list[AppliedObjec
 
 
 def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | Unknown:
-    """Return what a StatefulSet keeps running; one of an earlier resource of the same name is not taken for ours."""
+    """Return a StatefulSet as the workload; one owned by an earlier resource of the same name is Unknown."""
     if found is None:
         return ABSENT
     owners = found["metadata"].get("ownerReferences") or ()
     if desired.uid not in {owner["uid"] for owner in owners}:
-        return Unknown(f"the StatefulSet {desired.name} belongs to somebody else")
+        return Unknown(f"the StatefulSet {desired.name} has another owner")
     if "deletionTimestamp" in found["metadata"]:
         return Unknown(f"the StatefulSet {desired.name} is being deleted")
     template = found["spec"]["template"]["metadata"].get("annotations") or {}
@@ -65,12 +65,12 @@ def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | U
 
 
 async def ensure_workload(kube: Kube, action: EnsureWorkload, desired: Desired, *, cluster_id: str) -> None:
-    """Apply the StatefulSet for so many pods. The disks of one that exists keep the size they were made with."""
+    """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields, also volume sizes."""
     body = statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas).body
     found = await kube.find(Kind.STATEFUL_SET, desired.name, desired.namespace)
     if found is not None:
         if isinstance(read_workload(found, desired), Unknown):
-            raise ActionRefused(f"the StatefulSet {desired.name} belongs to somebody else")
+            raise ActionRefused(f"the StatefulSet {desired.name} has another owner")
         for key in _IMMUTABLE:
             body["spec"][key] = found["spec"][key]
         body["metadata"]["uid"] = found["metadata"]["uid"]
@@ -78,11 +78,11 @@ async def ensure_workload(kube: Kube, action: EnsureWorkload, desired: Desired, 
 
 
 async def release_workload(kube: Kube, action: ReplaceWorkload, desired: Desired) -> None:
-    """Delete the StatefulSet and leave its pods, which the next one of this name takes up. Raises ActionRefused."""
+    """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""
     found = await kube.find(Kind.STATEFUL_SET, desired.name, desired.namespace)
     seen = read_workload(found, desired)
     if found is None or not isinstance(seen, Workload) or seen.replicas != action.replicas:
-        raise ActionRefused(f"the StatefulSet {desired.name} is another one by now")
+        raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
     metadata = found["metadata"]
     await kube.delete(
         Kind.STATEFUL_SET,
@@ -94,17 +94,17 @@ async def release_workload(kube: Kube, action: ReplaceWorkload, desired: Desired
     )
 
 
-async def apply(kube: Kube, action: ApplyObject, desired: Desired, *, disruptions: int | None) -> None:
-    """Apply one object from its manifest. Raises ActionRefused when the manifest is another one by now."""
-    for manifest in manifests.build(desired, disruptions=disruptions):
+async def apply(kube: Kube, action: ApplyObject, desired: Desired) -> None:
+    """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
+    for manifest in manifests.build(desired, disruptions=action.max_unavailable):
         if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
             await kube.apply(manifest.body)
             return
-    raise ActionRefused(f"{action.kind} {action.name} is wanted otherwise by now")
+    raise ActionRefused(f"the manifest of {action.kind} {action.name} differs from the planned one")
 
 
 async def delete(kube: Kube, action: DeleteObject, desired: Desired) -> None:
-    """Delete one object of a kind that a resource may ask for and later not any more."""
+    """Delete one object of an optional kind. Raises ActionRefused for any other kind."""
     if action.kind not in manifests.OPTIONAL:
         raise ActionRefused(f"a {action.kind} stays as long as its cluster")
     await kube.delete(KINDS[action.kind], action.name, desired.namespace)

@@ -1,8 +1,8 @@
-"""A PersistentVolumeClaim as a volume: what is recorded on it, whether it can be empty, how large it is. Pure."""
+"""A PersistentVolumeClaim as a volume: its stamps, whether it can hold data, its size. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,16 +13,16 @@ from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.fields import stored_bytes
 
 FILE_SYSTEM_S: Final = 120.0
-"""Longer than a kubelet takes to make a mounted file system larger."""
+"""Longer than a kubelet takes to resize a mounted file system online."""
 
 
 def claim_name(desired: Desired, ordinal: int) -> str:
-    """Return the name that the StatefulSet's controller gives to a claim."""
+    """Return the name that the StatefulSet controller gives to a claim."""
     return f"{DATA_VOLUME}-{desired.member(ordinal)}"
 
 
 def ordinal_of(desired: Desired, name: str) -> int | None:
-    """Return whose claim it is, None for one of another purpose."""
+    """Return the ordinal of a claim; None for a claim of another purpose."""
     prefix = f"{DATA_VOLUME}-"
     return desired.ordinal(name.removeprefix(prefix)) if name.startswith(prefix) else None
 
@@ -33,12 +33,12 @@ def read_claim(
     cluster_id: str,
     classes: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> Volume | Unknown:
-    """Return what is known of a claim's disk; `pod` is the one that uses it, if there is one.
+    """Return what is known of a claim's volume; `pod` is the one that uses it, if any.
 
-    `classes` are the StorageClasses that were looked up, None for one that does not exist.
+    `classes` are the StorageClasses that were read, None for one that does not exist.
 
-    One that is on its way out is nobody's disk any more, but for a pod that still runs on it: such a pod has to stop
-    before the claim can go, and to see the disk is what makes the planner ask for that again.
+    A claim that is being deleted counts as no volume, unless a pod still runs on it: that pod must stop before the API
+    server removes the claim, and only a volume that is observed lets the planner stop it again.
     """
     metadata = claim["metadata"]
     if "deletionTimestamp" in metadata and not _holds(pod):
@@ -53,34 +53,40 @@ def read_claim(
         removed=labels.REMOVED in annotations,
         size_bytes=requested_bytes(claim),
         capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
-        not_expandable_reason=_cannot_grow(claim, classes or {}),
-        resize_status=_growing(claim),
+        not_expandable_reason=_not_expandable_reason(claim, classes or {}),
+        resize_status=_resize_status(claim),
     )
 
 
-def leaves(claim: Mapping[str, Any] | None) -> bool:
-    """Whether a claim is being deleted, and so waits only for the pod that uses it."""
+def cluster_ids(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return every cluster ID that is stamped on these claims, sorted; also on one that is being deleted."""
+    stamps = {(claim["metadata"].get("annotations") or {}).get(labels.CLUSTER_ID, "") for claim in found}
+    return tuple(sorted(stamps - {""}))
+
+
+def is_deleting(claim: Mapping[str, Any] | None) -> bool:
+    """Return whether a claim is being deleted, and so waits only for the pod that uses it."""
     return claim is not None and "deletionTimestamp" in claim["metadata"]
 
 
 def requested_bytes(claim: Mapping[str, Any]) -> int | None:
-    """Return the size that a claim, or a template of claims, asks for; None when it says none."""
+    """Return the size that a claim or a claim template requests; None without a request."""
     return _bytes((claim["spec"].get("resources") or {}).get("requests", {}).get("storage"))
 
 
-def class_of(claim: Mapping[str, Any]) -> str:
+def storage_class_of(claim: Mapping[str, Any]) -> str:
     """Return the name of the StorageClass of a claim; empty while it has none."""
     return claim["spec"].get("storageClassName") or ""
 
 
-def needs_class(claim: Mapping[str, Any], wanted_bytes: int) -> bool:
-    """Whether its StorageClass has to be known: to make it larger, or to say why it is not bound."""
+def needs_storage_class(claim: Mapping[str, Any], desired_bytes: int) -> bool:
+    """Return whether its StorageClass must be read: to expand the volume, or to explain why it is not bound."""
     size = requested_bytes(claim)
-    return _unbound(claim) or (size is not None and size < wanted_bytes)
+    return _unbound(claim) or (size is not None and size < desired_bytes)
 
 
 def restart_reason(claim: Mapping[str, Any] | None, now: float) -> str:
-    """Return why the pod on a claim must start anew: some storage makes its file system larger only then."""
+    """Return why the pod on a claim must restart: some drivers resize the file system only at the next mount."""
     waiting = _condition(claim or {}, "FileSystemResizePending")
     since = (waiting or {}).get("lastTransitionTime")
     if not since or now - datetime.fromisoformat(since).timestamp() < FILE_SYSTEM_S:
@@ -88,16 +94,24 @@ def restart_reason(claim: Mapping[str, Any] | None, now: float) -> str:
     return "its disk has grown, and its file system can only be made larger by a restart"
 
 
-def obstacle(claim: Mapping[str, Any] | None, classes: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """Return what is wrong with a claim that is not bound; empty for one that is, and for one that is not there."""
+def pending_reason(claim: Mapping[str, Any] | None, classes: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return why a claim is not bound; empty for a bound claim and for a missing one."""
     if claim is None or not _unbound(claim):
         return ""
-    name, phase, wanted = claim["metadata"]["name"], claim.get("status", {}).get("phase", "Pending"), class_of(claim)
+    name, phase, storage_class = (
+        claim["metadata"]["name"],
+        claim.get("status", {}).get("phase", "Pending"),
+        storage_class_of(claim),
+    )
     if phase == "Lost":
         return f"the volume of the claim {name} is lost"
-    if wanted and wanted in classes and classes[wanted] is None:
-        return f"the claim {name} is not bound: the StorageClass {wanted} does not exist"
-    of_class = f" of the StorageClass {wanted}" if wanted else ": it names no StorageClass, and there is no default"
+    if storage_class and storage_class in classes and classes[storage_class] is None:
+        return f"the claim {name} is not bound: the StorageClass {storage_class} does not exist"
+    of_class = (
+        f" of the StorageClass {storage_class}"
+        if storage_class
+        else ": it names no StorageClass, and there is no default"
+    )
     return f"the claim {name} is not bound to a volume{of_class}"
 
 
@@ -106,18 +120,18 @@ def _unbound(claim: Mapping[str, Any]) -> bool:
     return phase != "Bound"
 
 
-def _cannot_grow(claim: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any] | None]) -> str:
-    name = class_of(claim)
+def _not_expandable_reason(claim: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any] | None]) -> str:
+    name = storage_class_of(claim)
     if name not in classes:
-        return ""  # nobody asked for more
+        return ""  # no expansion is requested, so the class was not read
     found = classes[name]
     if found is None:
         return f"the StorageClass {name} does not exist" if name else "without a StorageClass it cannot be made larger"
     return "" if found.get("allowVolumeExpansion") else f"the StorageClass {name} does not allow volumes to grow"
 
 
-def _growing(claim: Mapping[str, Any]) -> str:
-    """Return what the storage says of a growth; errors first, since the others go on saying that they try."""
+def _resize_status(claim: Mapping[str, Any]) -> str:
+    """Return the resize condition of a claim; errors first, because the progress conditions stay beside them."""
     for kind in ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending", "Resizing"):
         found = _condition(claim, kind)
         if found:
@@ -135,7 +149,7 @@ def _bytes(quantity: Any) -> int | None:
     try:
         return None if quantity is None else stored_bytes(str(quantity))
     except ValueError:
-        return None  # a form of another API version: nothing is concluded from it
+        return None  # a format of another API version: nothing is concluded from it
 
 
 def _holds(pod: Mapping[str, Any] | None) -> bool:
@@ -146,4 +160,4 @@ def _node_id(claim: Mapping[str, Any], annotations: Mapping[str, str]) -> NodeId
     if annotations.get(labels.NODE_ID):
         return annotations[labels.NODE_ID]
     # A claim that was never bound has never been mounted.
-    return ABSENT if not claim["spec"].get("volumeName") else Unknown("nobody was met on it yet")
+    return ABSENT if not claim["spec"].get("volumeName") else Unknown("no node has been observed on it yet")

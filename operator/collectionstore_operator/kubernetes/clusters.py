@@ -1,8 +1,8 @@
-"""One loop per resource: which run, how to wake one, and when each was last round.
+"""One loop per resource: which run, how to wake one, and when each last finished a round.
 
 Invariants:
-- at most one loop runs for a resource, whoever asks for it;
-- a loop ends when its resource is gone, and when this process stops; nothing else ends it.
+- at most one loop runs for a resource, whether a daemon or a deletion started it;
+- a loop ends when its resource is gone, or when this process stops; nothing else ends it.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from collectionstore_operator.observability.tracing.starting import TraceRounds,
 from collectionstore_operator.reconcile.loop import Pace, Reconciler, Round
 from collectionstore_operator.reconcile.node_client import NodeClient
 
-PACE: Final = Pace(busy_s=1.0, idle_s=15.0, trouble_max_s=30.0)
-"""Watch events cut these short; without any, a member that fell silent is noticed after `idle_s`."""
+PACE: Final = Pace(busy_s=1.0, idle_s=15.0, backoff_max_s=30.0)
+"""Watch events cut these short; a member that stops responding without any is noticed after `idle_s`."""
 
 log = structlog.get_logger(__name__)
 
 
 class Rounds:
-    """When a loop last came round, whatever came of it."""
+    """When a loop last finished a round, whatever its outcome."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last = clock()
 
     def started(self) -> None:
-        """Count from now on."""
+        """Restart the measurement, when a loop starts."""
         self._last = self._clock()
 
     def finished(self, _outcome: Round) -> None:
-        """Note the end of a round."""
+        """Record the end of a round."""
         self._last = self._clock()
 
     def silent_s(self) -> float:
-        """Return for how long no round has come to an end."""
+        """Return the seconds since the last round finished."""
         return self._clock() - self._last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Office:
-    """What all loops of this process share while it leads."""
+class LeaderContext:
+    """What all loops of this process share while it is the leader."""
 
     kube: Kube
     recorder: Recorder
     epoch: int
     may_act: Callable[[], bool]
-    """Whether the Lease still is ours; asked before every action, because a process can sleep through its end."""
+    """Whether the Lease is still ours; checked before every action, because a process can be suspended past its end."""
     metrics: OperatorMetrics
     trace: TraceRounds = untraced
 
@@ -66,8 +66,8 @@ class Office:
 class Cluster:
     """The loop of one resource."""
 
-    def __init__(self, office: Office, *, namespace: str, name: str) -> None:
-        self._office = office
+    def __init__(self, context: LeaderContext, *, namespace: str, name: str) -> None:
+        self._context = context
         self._namespace = namespace
         self._name = name
         self._lock = asyncio.Lock()
@@ -83,11 +83,11 @@ class Cluster:
 
     @property
     def silent_s(self) -> float:
-        """Return for how long no round has come to an end; 0 while no loop runs."""
+        """Return the seconds since the last round finished; 0 while no loop runs."""
         return self._rounds.silent_s() if self.running else 0.0
 
     def report(self) -> LoopReport:
-        """Return what the loop has been doing."""
+        """Return the state of the loop for the debug page."""
         last = self._last
         return LoopReport(
             namespace=self._namespace,
@@ -102,34 +102,34 @@ class Cluster:
         )
 
     def wake(self) -> None:
-        """Look again soon."""
+        """Start the next round soon."""
         if self._reconciler is not None:
             self._reconciler.wake()
 
     async def run(self) -> None:
-        """Run the loop until the resource is gone; waits while another one runs."""
+        """Run the loop until the resource is gone; waits while another task runs it."""
         async with self._lock, NodeClient() as client:
-            office = self._office
+            context = self._context
             runtime = ClusterRuntime(
-                office.kube,
+                context.kube,
                 client,
-                office.recorder,
+                context.recorder,
                 namespace=self._namespace,
                 name=self._name,
-                epoch=office.epoch,
-                may_act=office.may_act,
+                epoch=context.epoch,
+                may_act=context.may_act,
             )
             self._rounds.started()
             self._reconciler = Reconciler(
                 runtime,
                 pace=PACE,
                 finished=self._finished,
-                series=office.metrics.loop(self._namespace, self._name),
-                trace=office.trace(self._namespace, self._name),
+                series=context.metrics.loop(self._namespace, self._name),
+                trace=context.trace(self._namespace, self._name),
             )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):
-                    log.info("loop.started", epoch=office.epoch)
+                    log.info("loop.started", epoch=context.epoch)
                     await self._reconciler.run()
                     log.info("loop.ended", reason="the resource is gone")
             finally:
@@ -142,29 +142,29 @@ class Cluster:
 
 
 class Clusters:
-    """All resources that this operator sees."""
+    """The loops of all resources that this operator watches."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: LeaderContext) -> None:
+        self._context = context
         self._clusters: dict[tuple[str, str], Cluster] = {}
         self._finishing: set[asyncio.Task[None]] = set()
-        office.metrics.show_loops(lambda: sum(one.running for one in self._clusters.values()))
+        context.metrics.show_loops(lambda: sum(one.running for one in self._clusters.values()))
 
     def cluster(self, namespace: str, name: str) -> Cluster:
-        """Return the loop of a resource, which may not run yet."""
+        """Return the loop of a resource; it may not be running."""
         key = (namespace, name)
         if key not in self._clusters:
-            self._clusters[key] = Cluster(self._office, namespace=namespace, name=name)
+            self._clusters[key] = Cluster(self._context, namespace=namespace, name=name)
         return self._clusters[key]
 
     def wake(self, namespace: str, name: str) -> None:
-        """Have the loop of a resource look again, if there is one."""
+        """Wake the loop of a resource, if there is one."""
         found = self._clusters.get((namespace, name))
         if found is not None:
             found.wake()
 
     def finish(self, namespace: str, name: str) -> None:
-        """See to a resource that is being deleted: its loop runs on, or again, until it is gone."""
+        """Make sure that a loop runs for a resource being deleted, until the resource is gone."""
         cluster = self.cluster(namespace, name)
         if not cluster.running:
             task = asyncio.create_task(cluster.run(), name=f"finish {namespace}/{name}")
@@ -173,21 +173,21 @@ class Clusters:
         cluster.wake()
 
     def forget(self, namespace: str, name: str) -> None:
-        """Forget a resource that is gone."""
+        """Drop the loop of a resource that is gone."""
         found = self._clusters.get((namespace, name))
         if found is not None and not found.running:
             del self._clusters[namespace, name]
 
     def slowest_s(self) -> float:
-        """Return for how long the loop that has been away longest has not finished a round; 0 when none runs."""
+        """Return the seconds since the slowest loop finished a round; 0 when none runs."""
         return max((one.silent_s for one in self._clusters.values()), default=0.0)
 
     def reports(self) -> list[LoopReport]:
-        """Return what every loop has been doing, by namespace and name."""
+        """Return the state of every loop, by namespace and name."""
         return [self._clusters[key].report() for key in sorted(self._clusters)]
 
     async def close(self) -> None:
-        """Stop what this registry has started itself."""
+        """Cancel the loops that were started for deletions; kopf stops its daemons itself."""
         tasks = list(self._finishing)
         for task in tasks:
             task.cancel()

@@ -1,10 +1,10 @@
-"""What kopf is told: one daemon per resource, and watches that only wake it. Nothing is decided here.
+"""kopf's handlers: one daemon per resource, and watches that only wake it. Nothing is decided here.
 
-How the traps of kopf are kept away from:
-- kopf starts no daemon for a resource that was being deleted already when the operator came up, and takes its own
-  finalizer off at once; so the operator has a finalizer of its own, and such a resource is finished by its event;
-- there are no handlers of changes: no progress, no copy of the spec is stored on the resource;
-- nothing is returned, or it would be written into the status; no Events are made from log lines.
+Traps of kopf, and how they are avoided:
+- kopf starts no daemon for a resource that was already being deleted when the operator started, and removes its own
+  finalizer at once; so the operator has its own finalizer, and the resource's event starts the loop that finishes it;
+- there are no change handlers, so kopf stores no progress and no copy of the spec on the resource;
+- no handler returns a value, which kopf would write into the status; log lines do not become Events.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collectionstore_operator.kubernetes.clusters import Clusters
 from collectionstore_operator.resource import labels
 
 FINALIZER: Final = f"{labels.GROUP}/daemon"
-"""Kopf's, while its daemon runs; ours is `labels.FINALIZER`."""
+"""kopf's own, present while its daemon runs; the operator's is `labels.FINALIZER`."""
 EXIT_S: Final = 5.0
 BACKOFF_S: Final = 5.0
 
@@ -30,7 +30,7 @@ WATCHED: Final = (Kind.CLUSTER, Kind.SIGNING_REQUEST, *_CHILDREN)
 
 
 def settings() -> kopf.OperatorSettings:
-    """Return settings under which watches notice that they are dead, and nothing is written but what we write."""
+    """Return kopf's settings: watches that detect a dead connection, and no writes by kopf except its finalizer."""
     made = kopf.OperatorSettings()
     made.posting.enabled = False
     made.scanning.disabled = True
@@ -47,7 +47,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(clusters: Clusters, *, in_cluster: bool) -> kopf.OperatorRegistry:
-    """Return all handlers there are, for these clusters."""
+    """Return the registry of all handlers."""
     made = kopf.OperatorRegistry()
     _register_login(made, in_cluster=in_cluster)
     _register_clusters(made, clusters)
@@ -65,7 +65,7 @@ def _register_login(made: kopf.OperatorRegistry, *, in_cluster: bool) -> None:
 
 
 def _register_clusters(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
-    # Told first and cancelled only after that: a cancelled daemon cannot hand the deletion on to its successor.
+    # Stopped by its flag first, cancelled only later: a cancelled daemon could not pass a deletion on to `finish`.
     @kopf.daemon(
         labels.GROUP,
         labels.VERSION,
@@ -74,16 +74,16 @@ def _register_clusters(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
         cancellation_backoff=EXIT_S,
         cancellation_timeout=EXIT_S,
     )
-    async def tend(namespace: str | None, name: str | None, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        await tend_until_stopped(clusters, str(namespace), str(name), stopped)
+    async def reconcile(namespace: str | None, name: str | None, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        await run_until_stopped(clusters, str(namespace), str(name), stopped)
 
     @kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=made)
-    async def changed(event: Mapping[str, Any], body: Mapping[str, Any], **_: Any) -> None:
-        note_change(clusters, event.get("type"), body)
+    async def resource_changed(event: Mapping[str, Any], body: Mapping[str, Any], **_: Any) -> None:
+        handle_event(clusters, event.get("type"), body)
 
 
-async def tend_until_stopped(clusters: Clusters, namespace: str, name: str, stopped: kopf.DaemonStopped) -> None:
-    """Run the loop of a resource until kopf stops its daemon; one that is being deleted is finished without kopf."""
+async def run_until_stopped(clusters: Clusters, namespace: str, name: str, stopped: kopf.DaemonStopped) -> None:
+    """Run the loop of a resource until kopf stops its daemon; a deletion goes on without kopf."""
     running = asyncio.create_task(clusters.cluster(namespace, name).run())
     waiting = asyncio.ensure_future(_stopped(stopped))
     try:
@@ -93,13 +93,13 @@ async def tend_until_stopped(clusters: Clusters, namespace: str, name: str, stop
             task.cancel()
         outcome, _ = await asyncio.gather(running, waiting, return_exceptions=True)
     if isinstance(outcome, Exception):
-        raise outcome  # kopf logs it and begins again
+        raise outcome  # kopf logs it and restarts the daemon
     if stopped.reason is not None and kopf.DaemonStoppingReason.RESOURCE_DELETED in stopped.reason:
         clusters.finish(namespace, name)
 
 
-def note_change(clusters: Clusters, kind: str | None, body: Mapping[str, Any]) -> None:
-    """Wake the loop of a resource that has changed; see to one that is being deleted; forget one that is gone."""
+def handle_event(clusters: Clusters, kind: str | None, body: Mapping[str, Any]) -> None:
+    """Wake the loop of a changed resource, run that of a resource being deleted, drop that of a deleted one."""
     metadata = body["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     if kind == "DELETED":
@@ -124,12 +124,12 @@ def _register_requests(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
 
     @kopf.on.event(group, version, Kind.SIGNING_REQUEST.plural, registry=made)
     async def request_made(spec: Mapping[str, Any], **_: Any) -> None:
-        namespace, cluster = asking_cluster(spec.get("username", ""))
+        namespace, cluster = requesting_cluster(spec.get("username", ""))
         clusters.wake(namespace, cluster)
 
 
-def asking_cluster(username: str) -> tuple[str, str]:
-    """Return namespace and name of the cluster whose account a user is; empty names for another user."""
+def requesting_cluster(username: str) -> tuple[str, str]:
+    """Return namespace and name of the cluster whose ServiceAccount a user name is; empty for other users."""
     kind, _, rest = username.rpartition("system:serviceaccount:")
     namespace, _, account = rest.partition(":")
     cluster = account.removesuffix(labels.service_account(""))

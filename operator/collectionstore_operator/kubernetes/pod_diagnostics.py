@@ -1,7 +1,7 @@
-"""What stands around the pods of a cluster and explains their troubles.
+"""Objects beside the pods that explain why a pod fails or is missing.
 
-Machines, classes of storage, the namespace itself, and what was said when a pod could not be made; all but the
-namespace is looked at only while there is something to explain.
+Machines, StorageClasses, Events about pods that could not be created, and the namespace; all but the namespace are read
+only while there is something to explain.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Classes: TypeAlias = Mapping[str, Mapping[str, Any] | None]
 """StorageClasses by name; None for one that does not exist, as for no name."""
 
 
-async def lost(kube: Kube, pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """Return which machines under pods are lost; they are asked about only while some pod is not ready."""
+async def find_lost_machines(kube: Kube, pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the lost machines under pods; machines are read only while some pod is not ready."""
     used = frozenset(name for pod in pods if (name := pod["spec"].get("nodeName")))
     if all(_ready(pod) for pod in pods):
         return frozenset()
@@ -28,22 +28,22 @@ async def lost(kube: Kube, pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 async def storage_classes(kube: Kube, names: Iterable[str]) -> Classes:
-    """Return the classes of these names."""
-    wanted = sorted(set(names))
-    found = await asyncio.gather(*(kube.find(Kind.STORAGE_CLASS, name) for name in wanted if name))
-    return {"": None, **dict(zip((name for name in wanted if name), found, strict=True))} if wanted else {}
+    """Return the StorageClasses of these names."""
+    sought = sorted(set(names))
+    found = await asyncio.gather(*(kube.find(Kind.STORAGE_CLASS, name) for name in sought if name))
+    return {"": None, **dict(zip((name for name in sought if name), found, strict=True))} if sought else {}
 
 
 async def is_terminating(kube: Kube, namespace: str) -> bool:
-    """Return whether a namespace is being deleted: from then on the API server refuses everything new in it."""
+    """Return whether a namespace is terminating: the API server then refuses to create anything in it."""
     found = await kube.find(Kind.NAMESPACE, namespace)
     return found is not None and "deletionTimestamp" in found["metadata"]
 
 
-async def refusals(kube: Kube, desired: Desired, ordinals: Iterable[int]) -> dict[int, str]:
-    """Return why the StatefulSet could not make the pods of these ordinals, in its controller's newest words.
+async def creation_failures(kube: Kube, desired: Desired, ordinals: Iterable[int]) -> dict[int, str]:
+    """Return why the StatefulSet controller could not create the pods of these ordinals: its newest Event about each.
 
-    A quota, a policy, a missing account: it says so in Events alone.
+    A quota, an admission policy, a missing ServiceAccount: the controller reports them only in Events.
     """
     missing = {ordinal: f" Pod {desired.member(ordinal)} " for ordinal in ordinals}
     if not missing:

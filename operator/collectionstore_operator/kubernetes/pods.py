@@ -1,6 +1,6 @@
-"""A pod of the API as the planner sees it, and what is wrong with it in the planner's words. Pure.
+"""A pod of the API as the planner sees it, and its failure in the planner's terms. Pure.
 
-Reasons are those of the kubelet and the scheduler; one that is not known here is shown and blamed on nothing.
+Reasons are those of the kubelet and the scheduler; one that is not listed here is shown and classified as no failure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, Desired
 
 CRASHES: Final = 3
-"""A container that ended this often and waits to be started again counts as crashing."""
+"""A container in CrashLoopBackOff counts as crashing from this restart count on."""
 NODE_LOST: Final = "NodeLost"
 
 _WAITING: Final = {
@@ -34,7 +34,7 @@ _EXITS: Final = {
     69: Failure.CONFIGURATION,
     74: Failure.DISK,
 }
-"""Exit codes of a node, as in the README of the node: sysexits.h."""
+"""Exit codes of a storage node, from sysexits.h; listed in the README of the node."""
 
 
 def read_pod(
@@ -44,11 +44,11 @@ def read_pod(
     now: float,
     lost_machines: frozenset[str],
     restart_reason: str = "",
-    disk_leaves: bool = False,
+    claim_deleting: bool = False,
 ) -> Pod:
-    """Return what the API says of a pod; `lost_machines` are those that are gone or have not been heard of.
+    """Return a pod as observed; `lost_machines` are the machines that are gone or do not report.
 
-    `disk_leaves`: its claim is being deleted, so that the next pod of its name cannot get the same disk.
+    `claim_deleting`: its claim is being deleted, so the next pod of its name cannot get the same volume.
     """
     metadata, status = body["metadata"], body.get("status", {})
     annotations = metadata.get("annotations") or {}
@@ -66,7 +66,7 @@ def read_pod(
         running=running,
         ready=ready,
         terminating="deletionTimestamp" in metadata,
-        stuck_terminating="deletionTimestamp" in metadata and lost and disk_leaves,
+        stuck_terminating="deletionTimestamp" in metadata and lost and claim_deleting,
         revision=annotations.get(labels.REVISION, ""),
         restarts=int(container.get("restartCount") or 0),
         unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
@@ -80,18 +80,18 @@ def read_pod(
 
 
 def address_of(body: Mapping[str, Any], desired: Desired) -> dict[str, str]:
-    """Return the IP address of a pod under the name its certificate is for; empty before it has one."""
+    """Return the IP address of a pod by the host name in its certificate; empty before it has an address."""
     address = body.get("status", {}).get("podIP")
     return {host_of(body["metadata"]["name"], desired): address} if address else {}
 
 
 def host_of(pod: str, desired: Desired) -> str:
-    """Return the stable name of a pod, under which other members and clients reach it."""
+    """Return the stable DNS name of a pod, which other members and clients use."""
     return f"{pod}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
 
 
 def lost_machines(nodes: Mapping[str, Mapping[str, Any]], used: frozenset[str]) -> frozenset[str]:
-    """Return which of the used machines are gone, tainted as out of service, or have not been heard of."""
+    """Return which of the used machines are gone, tainted as out of service, or do not report."""
     return frozenset(name for name in used if name not in nodes or _is_lost(nodes[name]))
 
 
@@ -109,27 +109,27 @@ def _diagnose(
     *,
     lost: bool,
 ) -> tuple[Failure, str]:
-    """Return what kind of trouble a pod is in, and the trouble in words."""
+    """Return the kind of failure of a pod, and its description."""
     if lost:
         return Failure.MACHINE, f"{NODE_LOST}: the machine {machine} is gone or does not report"
     scheduled = conditions.get("PodScheduled", {})
     if not machine and scheduled.get("status") == "False":
-        return Failure.SCHEDULING, _words(scheduled)
+        return Failure.SCHEDULING, _describe(scheduled)
     if status.get("phase") == "Failed":
-        return Failure.MACHINE, _words(status)  # evicted, or refused by the kubelet: the container never decides that
+        return Failure.MACHINE, _describe(status)  # evicted, or rejected by the kubelet: never caused by the container
     ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
     waiting = (container.get("state") or {}).get("waiting") or {}
     if ended and ended.get("exitCode") in _EXITS:
-        return _EXITS[ended["exitCode"]], f"exit code {ended['exitCode']}: {_words(ended)}"
+        return _EXITS[ended["exitCode"]], f"exit code {ended['exitCode']}: {_describe(ended)}"
     failure = _WAITING.get(waiting.get("reason", ""), Failure.NONE)
     if failure is Failure.CRASH and int(container.get("restartCount") or 0) < CRASHES:
         failure = Failure.NONE
     if failure is not Failure.NONE and ended and failure is Failure.CRASH:
-        return failure, f"{_words(waiting)}; last exit code {ended.get('exitCode')}"
-    return failure, _words(waiting) if waiting.get("reason") != "ContainerCreating" else ""
+        return failure, f"{_describe(waiting)}; last exit code {ended.get('exitCode')}"
+    return failure, _describe(waiting) if waiting.get("reason") != "ContainerCreating" else ""
 
 
-def _words(said: Mapping[str, Any]) -> str:
+def _describe(said: Mapping[str, Any]) -> str:
     reason, message = said.get("reason") or "", " ".join((said.get("message") or "").split())
     return f"{reason}: {message}" if reason and message else reason or message
 

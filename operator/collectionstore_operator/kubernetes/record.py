@@ -1,13 +1,17 @@
-"""What must never be forgotten of a cluster: a ConfigMap that outlives the resource as long as its volumes do.
+"""The record of a cluster: a ConfigMap with the facts that must survive the resource as long as its volumes do.
 
-Not the status of the resource: a status is lost when an object is restored from a backup or made anew.
+Not the status of the resource: a status is lost when the object is restored from a backup or created again.
 """
 
 from __future__ import annotations
 
+import secrets
+
 import msgspec
 
+from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.model.actions import EstablishIdentity
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -15,14 +19,14 @@ AUTHORITIES = "ca.crt"
 
 
 class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
-    """The facts; all text, as a ConfigMap has it."""
+    """The recorded facts; all are text, as a ConfigMap stores it."""
 
     cluster_id: str = ""
     initialized: str = ""
     """`true` once the cluster has had data."""
     bootstrap_node: str = ""
     authorities: str = msgspec.field(name=AUTHORITIES, default="")
-    """Certificates to trust, PEM, one after the other; mounted by the pods."""
+    """Trust anchors of the members, concatenated PEM; mounted by the pods."""
 
 
 class Record:
@@ -32,7 +36,7 @@ class Record:
         self._kube = kube
 
     async def read(self, desired: Desired) -> Facts:
-        """Return what is recorded; nothing is, before the cluster has its identity."""
+        """Return the recorded facts; all are empty before the cluster has its identity."""
         found = await self._kube.find(Kind.CONFIG_MAP, labels.record(desired.name), desired.namespace)
         return msgspec.convert((found or {}).get("data") or {}, Facts)
 
@@ -50,14 +54,31 @@ class Record:
         }
         await self._kube.apply(body)
 
+    async def establish(self, action: EstablishIdentity, desired: Desired) -> None:
+        """Record the identity. Raises ActionRefused when another one is recorded by now.
+
+        The ID of a new cluster is drawn here. Executed twice the action keeps the ID of the first time: the answer to
+        an earlier attempt may have been lost, and volumes may carry that ID already.
+        """
+        recorded = (await self.read(desired)).cluster_id
+        if recorded and action.cluster_id not in ("", recorded):
+            raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.cluster_id}")
+        if not recorded:
+            await self.change(
+                desired,
+                cluster_id=action.cluster_id or secrets.token_hex(8),
+                initialized="true" if action.initialized else "",
+                bootstrap_node=action.bootstrap_node,
+            )
+
     async def change(self, desired: Desired, **facts: str) -> Facts:
-        """Change single facts, if they differ; return all."""
+        """Change single facts, if they differ; return all of them."""
         old = await self.read(desired)
         new = msgspec.structs.replace(old, **facts)
         if new != old:
             await self.write(desired, new)
         return new
 
-    async def forget(self, desired: Desired) -> None:
-        """Delete the record, with the last volume."""
+    async def delete(self, desired: Desired) -> None:
+        """Delete the record. The caller has made sure that no volume of the cluster is left."""
         await self._kube.delete(Kind.CONFIG_MAP, labels.record(desired.name), desired.namespace)

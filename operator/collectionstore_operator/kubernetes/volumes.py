@@ -1,13 +1,13 @@
-"""Marks volumes, makes them larger and takes them away.
+"""Actions on volumes: stamp, mark, retire and expand a PersistentVolumeClaim.
 
-Each step is safely repeatable, and each is checked against what it was decided for.
+Each is idempotent, and each checks that the claim still holds what the action was planned for.
 """
 
 from __future__ import annotations
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.model.actions import GrowVolume, MarkVolume, RetireVolume
+from collectionstore_operator.model.actions import GrowVolume, MarkVolume, RetireVolume, StampVolume
 from collectionstore_operator.model.observed import NodeId
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -15,13 +15,21 @@ from collectionstore_operator.resource.desired import Desired
 _RECLAIM = "persistentVolumeReclaimPolicy"
 
 
-async def record_node(kube: Kube, desired: Desired, claim: str, node_id: NodeId) -> None:
-    """Note on a claim which incarnation was met on it."""
-    await _annotate(kube, desired, claim, {labels.NODE_ID: node_id})
+async def perform(kube: Kube, action: StampVolume | MarkVolume | RetireVolume | GrowVolume, desired: Desired) -> None:
+    """Perform an action on a volume. Raises ActionRefused or ApiError."""
+    match action:
+        case StampVolume():
+            await _annotate(kube, desired, action.name, {labels.NODE_ID: action.node_id})
+        case MarkVolume():
+            await mark(kube, action, desired)
+        case RetireVolume():
+            await retire(kube, action, desired)
+        case GrowVolume():
+            await grow(kube, action, desired)
 
 
 async def mark(kube: Kube, action: MarkVolume, desired: Desired) -> None:
-    """Record that the member on a claim left the cluster. Raises ActionRefused when another is on it."""
+    """Record on a claim that its member left the cluster. Raises ActionRefused when it holds another node's data."""
     found = await kube.get(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
     _check(found, action.node_id)
     await _annotate(
@@ -34,12 +42,13 @@ async def mark(kube: Kube, action: MarkVolume, desired: Desired) -> None:
 
 
 async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
-    """Take a volume away from its ordinal, and stop the pod on it; the next pod gets an empty one.
+    """Detach a volume from its ordinal and stop the pod on it; the next pod gets an empty volume.
 
-    BEFORE the claim is deleted its volume is told to outlive it, when it is to be kept. The claim goes BEFORE the pod,
-    or a new pod would be given the old disk; it stays until the pod has stopped, as the API server sees to.
+    A volume to keep gets the reclaim policy Retain BEFORE its claim is deleted. The claim is deleted BEFORE the pod, or
+    a new pod would be given the old volume; the API server keeps the claim until the pod has stopped.
     """
     found = await kube.find(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
+    # A claim that is being deleted already: an earlier attempt got this far, only its pod remains to be stopped.
     if found is not None and "deletionTimestamp" not in found["metadata"]:
         _check(found, action.node_id)
         if action.keep:
@@ -57,7 +66,7 @@ async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
 
 
 async def grow(kube: Kube, action: GrowVolume, desired: Desired) -> None:
-    """Ask for a larger volume; the storage does the rest, and the claim tells how far it is."""
+    """Request a larger volume; the storage driver expands it and reports its progress on the claim."""
     found = await kube.get(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
     version = {"resourceVersion": found["metadata"]["resourceVersion"]}
     spec = {"resources": {"requests": {"storage": action.size}}}
@@ -67,7 +76,7 @@ async def grow(kube: Kube, action: GrowVolume, desired: Desired) -> None:
 async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: RetireVolume) -> None:
     name = claim["spec"].get("volumeName")
     if not name:
-        return  # never bound: there is nothing on it
+        return  # never bound to a volume, so it holds no data
     annotations = {
         labels.CLUSTER: f"{desired.namespace}/{desired.name}",
         labels.NODE_ID: action.node_id or "unknown",

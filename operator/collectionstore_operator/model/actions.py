@@ -31,8 +31,52 @@ class _Action(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class AddFinalizer(_Action, frozen=True):
+    """Add our finalizer to the resource, so that a deletion waits until the cluster is torn down.
+
+    BEFORE anything is created for the resource: without the finalizer nothing would ever delete it.
+    """
+
+
+class RemoveFinalizer(_Action, frozen=True):
+    """Remove our finalizer from the resource. AFTER everything else: the API server may delete the resource at once."""
+
+
 class EstablishIdentity(_Action, frozen=True):
-    """Generate the cluster ID and store it durably (`Observed.cluster_id`). Once in the lifetime of a cluster."""
+    """Record the cluster's identity durably. BEFORE anything that carries the cluster ID is created.
+
+    Once in a cluster's life, and again when the record was deleted. An identity that is recorded already is kept;
+    when it is another one the action is refused.
+    """
+
+    cluster_id: str = ""
+    """The ID to adopt; empty for a new cluster, whose ID the executor draws at random (the plan is pure)."""
+    initialized: bool = False
+    """What the deleted record said, as far as the status repeats it."""
+    bootstrap_node: NodeId = ""
+
+
+class DeleteIdentity(_Action, frozen=True):
+    """Delete the record of the cluster and the Secrets with its keys.
+
+    AFTER the last volume is gone: a volume without its record and authority could not be used again. BEFORE
+    `RemoveFinalizer`: afterwards nothing is left that could repeat it.
+    """
+
+
+class RecordInitialized(_Action, frozen=True):
+    """Record durably that the cluster has had data (`Observed.initialized_recorded`). Never undone.
+
+    BEFORE all other changes of a round: the record is what prevents a second bootstrap while no member answers.
+    """
+
+
+class StampVolume(_Action, frozen=True):
+    """Record on a volume which incarnation runs on it (`Volume.node_id`); the cluster and its pods stay as they are."""
+
+    ordinal: int
+    name: str
+    node_id: NodeId
 
 
 class IssueCertificate(_Action, frozen=True):
@@ -46,12 +90,22 @@ class IssueCertificate(_Action, frozen=True):
     """Subject alternative names as `URI:...`, `DNS:...`, `IP:...`, sorted."""
 
 
+class PublishAuthority(_Action, frozen=True):
+    """Copy the authority's certificate from its Secret into the record, from where pods mount it as their trust anchor.
+
+    AFTER the Secret is stored, BEFORE pods start. A copy, not a decision: the Secret is read again when it is done.
+    """
+
+
 class ApplyObject(_Action, frozen=True):
     """Create or update an object from its manifest with server-side apply."""
 
     kind: str
     name: str
     digest: str
+    """Of the manifest that was planned; refused when the resource yields another one by now."""
+    max_unavailable: int | None = None
+    """For a PodDisruptionBudget: how many pods a drain may evict at once, as planned from the live voters."""
 
 
 class SignRequest(_Action, frozen=True):
@@ -88,6 +142,13 @@ class EnsureWorkload(_Action, frozen=True):
     replicas: int
     revision: str
     shrinks: bool = False
+
+
+class StartPod(_Action, frozen=True):
+    """Start the process of one ordinal that the workload includes. Only where no controller does (local)."""
+
+    ordinal: int
+    name: str
 
 
 class Bootstrap(_Action, frozen=True):
@@ -181,13 +242,20 @@ class ReplaceWorkload(_Action, frozen=True):
 
 
 Action: TypeAlias = (
-    EstablishIdentity
+    AddFinalizer
+    | RemoveFinalizer
+    | EstablishIdentity
+    | DeleteIdentity
+    | RecordInitialized
+    | StampVolume
     | IssueCertificate
+    | PublishAuthority
     | SignRequest
     | DenyRequest
     | ApplyObject
     | DeleteObject
     | EnsureWorkload
+    | StartPod
     | Bootstrap
     | AddLearners
     | ChangeVoters

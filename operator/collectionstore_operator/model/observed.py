@@ -243,6 +243,14 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     pod_uid: str
 
 
+class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the status published last says of the cluster's identity; used only when the record is missing."""
+
+    cluster_id: str = ""
+    initialized: bool = False
+    bootstrap_node: NodeId = ""
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything observed in one round, and the durable records of earlier rounds."""
 
@@ -252,11 +260,22 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Recorded by `EstablishIdentity` before any pod starts; empty until then."""
     initialized: bool = False
     """The cluster has had data. Never reset."""
+    initialized_recorded: bool = False
+    """Whether `initialized` is recorded durably; until then only the answers of nodes say so."""
     bootstrap_node: NodeId = ""
     """The incarnation chosen by `Bootstrap`, recorded BEFORE the call."""
+    finalizer: bool | None = None
+    """Whether the resource has our finalizer; None where resources have none (local)."""
+    published: PublishedIdentity = PublishedIdentity()
+    volume_cluster_ids: tuple[str, ...] = ()
+    """Every cluster ID that is stamped on a volume of the cluster's name, sorted. More than one is a fault."""
+    stamps_volumes: bool = False
+    """Whether `Volume.node_id` is a stamp to be kept up to date; False where it is read from the disk (local)."""
     epoch: int = 0
     """The fencing epoch of this operator; nodes refuse membership changes with a lower one."""
     workload: Workload | Absent | Unknown = ABSENT
+    idle: tuple[int, ...] = ()
+    """Ordinals that the workload includes and that nothing will start; always empty where a controller does."""
     slots: tuple[Slot, ...] = ()
     """Every ordinal with a pod or a volume, or below the replicas of the workload, ascending."""
     objects: tuple[AppliedObject, ...] | None = None
@@ -264,7 +283,9 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     namespace_terminating: bool = False
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None
-    """None if the runtime does not issue certificates."""
+    """None where the runtime does not issue them itself."""
+    authority_published: bool | None = None
+    """Whether pods can mount the current authority as their trust anchor; None where they read it elsewhere (local)."""
     requests: tuple[SigningRequest, ...] | None = None
     """Pending requests of nodes; None if the runtime generates the keys of nodes itself."""
 

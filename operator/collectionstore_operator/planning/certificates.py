@@ -7,13 +7,23 @@ lifetime. The CA is renewed with the same key, so that existing leaves and trust
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
-from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod
+from collectionstore_operator.model.actions import (
+    DenyRequest,
+    IssueCertificate,
+    Proposal,
+    PublishAuthority,
+    SignRequest,
+    propose,
+)
+from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.certificate_lifetimes import renew_at
+from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, Workload
+from collectionstore_operator.planning import workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -65,6 +75,43 @@ def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tupl
     """Return every certificate that the operator issues with its key, the CA first, because it signs the others."""
     members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
     return (authority(desired), operator(cluster_id), *members)
+
+
+def issue(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to make or renew certificates, each BEFORE what needs it: the authority, its publication, the leaves."""
+    wanted_now = to_issue(assessment.desired, assessment.observed, _ordinals(assessment))
+    renewed = [action for action in wanted_now if action.kind is CertificateKind.AUTHORITY]
+    for action in renewed:
+        yield propose(action, subject=action.name)
+    yield from publish_authority(assessment, renewed=bool(renewed))
+    for action in wanted_now:
+        if action not in renewed:
+            yield propose(action, subject=action.name)
+
+
+def publish_authority(assessment: Assessment, *, renewed: bool = False) -> Iterator[Proposal]:
+    """Propose to publish the authority that exists, or that is made in this round, if pods cannot mount it yet.
+
+    Decided from what is observed and not as a part of making it: an operator may end between the two.
+    """
+    observed = assessment.observed
+    if observed.authority_published is None:
+        return
+    if renewed or (not observed.authority_published and _authority_key(observed.certificates or ())):
+        reason = "pods mount it as their trust anchor"
+        yield propose(PublishAuthority(reason=reason), subject=assessment.desired.name)
+
+
+def answer(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to sign or to refuse the requests of nodes."""
+    for one in to_answer(assessment.desired, assessment.observed, _ordinals(assessment)):
+        yield propose(one, subject=one.name if isinstance(one, SignRequest) else one.request)
+
+
+def _ordinals(assessment: Assessment) -> range:
+    """Return the ordinals whose pods need a certificate: those planned for now, and those that still run."""
+    kept = assessment.observed.workload
+    return range(max(workload.size(assessment), kept.replicas if isinstance(kept, Workload) else 0))
 
 
 def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> tuple[IssueCertificate, ...]:
@@ -123,25 +170,6 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
             )
         )
     return tuple(answers)
-
-
-def renew_at(certificate: Certificate) -> float:
-    """Return the renewal time of a certificate, in Unix seconds: after two thirds of its lifetime."""
-    return certificate.not_before + (certificate.not_after - certificate.not_before) * 2 / 3
-
-
-def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
-    """Return the overdue certificates of members: five sixths of their lifetime have passed."""
-    return tuple(
-        one
-        for one in certificates
-        if one.kind is CertificateKind.MEMBER and one.not_before + (one.not_after - one.not_before) * 5 / 6 <= now
-    )
-
-
-def first_expiry(certificates: Sequence[Certificate]) -> Certificate | None:
-    """Return the certificate that expires first; None if there is none."""
-    return min(certificates, key=lambda one: one.not_after, default=None)
 
 
 def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float) -> str:

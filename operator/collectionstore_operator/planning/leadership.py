@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from collectionstore_operator.model.actions import MemberRef, Proposal, TransferLeadership, postpone, propose
-from collectionstore_operator.model.assessment import Assessment, MemberView, is_serving
+from collectionstore_operator.model.assessment import Assessment, MemberView, change_blocked_by, is_serving
 
 
 def transfer_leadership(assessment: Assessment, candidates: Iterable[MemberView], *, reason: str) -> Proposal:
@@ -34,3 +34,18 @@ def successor(assessment: Assessment, candidates: Iterable[MemberView]) -> Membe
         and is_serving(assessment.observed.slot(member.ordinal).pod)
     ]
     return min(eligible, key=lambda member: (member.lag or 0, member.ordinal or 0), default=None)
+
+
+def await_leader(assessment: Assessment) -> Iterator[Proposal]:
+    """Yield what the cluster has to do by itself before it can be changed."""
+    view = assessment.view
+    blocker = change_blocked_by(assessment)
+    if not view.initialized or not blocker:
+        return
+    if view.untrusted_reason:
+        reason = "membership changes and restarts require a leader that no member contradicts"
+        yield postpone("AwaitLeader", reason=reason, blocked_by=blocker)
+    elif view.configuration.joint:
+        yield postpone("LeaveJoint", reason="a change of voters is in progress", blocked_by=blocker)
+    else:
+        yield postpone("AwaitLeader", reason="another member is about to become leader", blocked_by=blocker)

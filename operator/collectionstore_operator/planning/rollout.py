@@ -22,19 +22,13 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Workload
+from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 10.0
 """Without a leader, a running pod counts as broken only after this time, which is longer than an election."""
 SMALL_VOTERS_MAX: Final = 2
 """With at most this many voters every restart loses the quorum. Accepted, because spec.unsafe permits the size."""
-
-
-def outdated(pod: Pod, desired_revision: str) -> str:
-    """Return why a pod must be restarted; empty if it need not be."""
-    if pod.revision != desired_revision:
-        return f"it runs revision {pod.revision}, the desired revision is {desired_revision}"
-    return pod.restart_reason
 
 
 def restart_broken(assessment: Assessment) -> tuple[Proposal, ...]:

@@ -7,7 +7,7 @@ configuration, or may be, is never terminated by a smaller number of replicas.
 from __future__ import annotations
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import EnsureWorkload, Proposal, postpone, propose
+from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
@@ -68,6 +68,19 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         replicas=replicas, revision=wanted_revision, reason=_why(assessment, workload, replicas, wanted_revision)
     )
     return (propose(action, subject=assessment.desired.name), *blockers)
+
+
+def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:
+    """Propose to start the processes that the workload includes and no controller starts.
+
+    Left over by a stop, or by a crash between the record of the workload and the start. Paused or not, as a
+    StatefulSet's controller would.
+    """
+    reason = "the workload includes it, and nothing has started it"
+    actions = (
+        StartPod(ordinal=ordinal, name=assessment.name(ordinal), reason=reason) for ordinal in assessment.observed.idle
+    )
+    return tuple(propose(action, subject=action.name) for action in actions)
 
 
 def _startable(assessment: Assessment, started: int) -> tuple[int, tuple[Proposal, ...]]:

@@ -1,7 +1,7 @@
-"""The actions that every runtime performs in the same way: calls to the nodes about who is a member and who leads.
+"""The actions that both runtimes perform alike: calls to nodes that change membership or leadership.
 
-Every call carries the configuration index it was planned for and the operator's fencing epoch, so that a node refuses
-what was decided from an older picture or by an operator that has been replaced. Nothing is retried here.
+Every call carries the configuration index it was planned from and the operator's fencing epoch, so a node refuses what
+was planned from an older configuration or by an operator that lost its Lease. Nothing is retried here: the loop is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def perform_on_nodes(action: ClusterAction, observed: Observed, client: No
     if isinstance(action, Bootstrap):
         result = await client.bootstrap(_bootstrap_url(action, observed), epoch=observed.epoch)
         if isinstance(result, Refused) and result.code == ALREADY_BOOTSTRAPPED:
-            return
+            return  # an earlier call took effect and its response was lost
     elif isinstance(action, TransferLeadership):
         result = await client.transfer_leadership(_leader_url(observed), action.to.node_id, epoch=observed.epoch)
     else:
@@ -54,7 +54,7 @@ async def perform_on_nodes(action: ClusterAction, observed: Observed, client: No
 
 
 def member_changes(action: AddLearners | ChangeVoters | RemoveLearners) -> tuple[MemberChange, ...]:
-    """Return the parts of the one membership change that an action stands for."""
+    """Return the parts of the single membership change that performs an action."""
     match action:
         case AddLearners():
             return tuple(_addition(member) for member in action.members)
@@ -76,25 +76,25 @@ def _removals(members: Iterable[MemberRef]) -> tuple[MemberChange, ...]:
 def _bootstrap_url(action: Bootstrap, observed: Observed) -> str:
     slot = observed.slot(action.ordinal)
     if not isinstance(slot.node, NodeStatus) or slot.node.node_id != action.node_id:
-        raise ActionRefused(f"the node that answers as member {action.ordinal} is not {action.node_id} any more")
+        raise ActionRefused(f"the node of member {action.ordinal} is no longer {action.node_id}")
     return _url(slot)
 
 
 def _leader_url(observed: Observed) -> str:
-    """Return where the leader takes commands: the one of the highest term, when a deposed one still thinks it leads."""
+    """Return the client URL of the leader of the highest term: a deposed leader may not know of its successor yet."""
     leaders = [
         (slot.node.term, slot)
         for slot in observed.slots
         if isinstance(slot.node, NodeStatus) and slot.node.role == "Leader"
     ]
     if not leaders:
-        raise ActionRefused("no node leads at the moment")
+        raise ActionRefused("there is no leader")
     return _url(max(leaders, key=lambda pair: pair[0])[1])
 
 
 def _url(slot: Slot) -> str:
     if not isinstance(slot.pod, Pod):
-        raise ActionRefused(f"member {slot.ordinal} answers, but has no pod")
+        raise ActionRefused(f"member {slot.ordinal} responds, but its pod was not observed")
     return slot.pod.http_address
 
 
@@ -105,4 +105,5 @@ def _raise_unless_done(result: ChangeResult) -> None:
         case Refused():
             raise ActionRefused(f"{result.code}: {result.detail}" if result.detail else result.code)
         case _:
+            # No response is not a refusal: the change may have been proposed and may still commit.
             raise ActionUnfinished(result.reason)

@@ -1,15 +1,17 @@
-"""The driver of the operator: look, plan, act, report; the only loop, the same on Kubernetes and on one machine.
+"""The reconcile loop: observe, assess, plan, report, act. The only one, for Kubernetes and for one machine.
 
-A round begins with a fresh look and ends after at most one disturbing action; then the loop looks again. What a
-change of the resource, a pod or a process does is only to wake it: nothing is decided from the event itself.
+A round begins with a fresh observation and ends after at most one disturbing action; then the loop observes again. A
+change of the resource, a pod or a process only wakes it: nothing is decided from the event itself (level-triggered).
 
 Invariants:
-- the resource is never written; what is wrong with it is reported and nothing is touched;
+- the spec is never written; an invalid resource is reported and nothing else is done about it;
+- only `execute` changes the cluster, only by an action of the plan, and every action is an Event;
+- the assessment is made ONCE per round: plan, status and actions rest on the same view of the cluster;
 - the status is published BEFORE the actions it announces, so that a long action can be watched;
-- an action is not repeated within a round, and none follows one whose fate is unknown, or that was refused and that
-  others may rest on;
-- an action that failed rests for a while, longer each time; the cluster is looked at and reported on all the same;
-- no error ends the loop: the next round comes, later each time the same trouble persists.
+- an action is not repeated within a round, and none follows one whose outcome is unknown, or that was refused and that
+  later ones may depend on: the order of a plan is a guarantee;
+- an action that failed is not retried before a backoff, which doubles; observation and status go on meanwhile;
+- no error ends the loop: the next round follows, after a backoff that doubles while the same error persists.
 """
 
 from __future__ import annotations
@@ -38,8 +40,11 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     Plan,
     SignRequest,
+    StampVolume,
+    StartPod,
     disruptive,
 )
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.observability.metrics import LoopSeries, OperatorMetrics
 from collectionstore_operator.observability.tracing.rounds import NoTrace, RoundTrace
@@ -48,20 +53,23 @@ from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event, subject_of
 from collectionstore_operator.status.report import Status, refused, report
 
-INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest)
-"""Nothing later in a plan rests on these: one that is refused must not keep a cluster from being repaired."""
+INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest, StampVolume, StartPod)
+"""No later action of a plan depends on these: one that is refused must not keep a cluster from being repaired."""
 
 log = structlog.get_logger(__name__)
 
 
 class Runtime(Protocol):
-    """One side of the loop: a cluster in Kubernetes, or processes of this machine. No decision is made in it."""
+    """What the loop runs on: a cluster in Kubernetes, or processes of this machine. No decision is made in it.
+
+    `desired`, `observe` and `last_status` are queries: they change nothing outside this process.
+    """
 
     async def desired(self) -> Desired | None:
-        """Read the resource; None when it is gone. Raises InvalidResource."""
+        """Read the resource; None once it is gone or released. Raises InvalidResource."""
 
     async def observe(self, desired: Desired) -> Observed:
-        """Look at everything; what cannot be read is Unknown."""
+        """Observe everything; what cannot be read is Unknown."""
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         """Perform one action; doing it twice is harmless. Raises ActionRefused or ActionUnfinished."""
@@ -70,10 +78,10 @@ class Runtime(Protocol):
         """Make a changed status visible."""
 
     async def last_status(self) -> Status | None:
-        """Read the status published last, also by an earlier loop; None when there is none."""
+        """Return the status published last, also by an earlier loop; None when there is none."""
 
-    async def looked(self, observed: Observed) -> None:
-        """Note that a look was taken and its status published: for probes, and for those who wait for a fresh look."""
+    async def publish_observation(self, observed: Observed) -> None:
+        """Make the observation available to other programs, every round, AFTER the status that rests on it."""
 
     async def record(self, event: Event) -> None:
         """Make an event visible."""
@@ -81,25 +89,25 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How soon the loop looks again. A wake-up cuts every one of these short, except after trouble."""
+    """Delays between rounds. A wake-up cuts each of them short, except the backoff after a failed observation."""
 
     busy_s: float = 0.25
-    """While something is being waited for."""
+    """While a step of the plan is blocked."""
     idle_s: float = 2.0
-    """While nothing is to be done; a dead member shows after at most this and one look."""
-    trouble_max_s: float = 10.0
-    """Longest delay after rounds that failed; the first is `busy_s`, each next twice as long."""
+    """While the plan is settled; a dead member is noticed after at most this and one observation."""
+    backoff_max_s: float = 10.0
+    """Longest backoff after failed rounds; the first is `busy_s`, each next twice as long."""
     patience: int = 120
-    """Rounds in which nothing but time passed, after which what is waited for is looked at as when idle."""
+    """Consecutive rounds with a blocked plan and an unchanged status after which `idle_s` applies."""
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one round."""
+    """The outcome of one round."""
 
     result: Literal["Gone", "Refused", "Acted", "Waiting", "Settled", "Failed"]
     actions: int = 0
     trouble: str = ""
-    """Name of the error that ended it; empty when none did."""
+    """Class of the error that ended it; empty if none did."""
     seconds: float = 0.0
 
 
@@ -116,7 +124,7 @@ class Reconciler:
         series: LoopSeries | None = None,
         trace: RoundTrace | None = None,
     ) -> None:
-        """`finished` is told of every round, whatever came of it: a loop that says nothing for long is stuck."""
+        """`finished` is called with the outcome of every round, failed ones too: a loop that stays silent is stuck."""
         self._finished = finished
         self._series = series or OperatorMetrics(CollectorRegistry()).loop("", "")
         self._trace = trace or NoTrace()
@@ -125,19 +133,19 @@ class Reconciler:
         self._now = now
         self._woken = asyncio.Event()
         self._failures = 0
-        self._resting: dict[Action, float] = {}
+        self._backoff_until: dict[Action, float] = {}
         self._unchanged = 0
         self._status: Status | None = None
         self._last_warning = ""
 
     def wake(self) -> None:
-        """Look again as soon as the running round is over."""
+        """Start the next round as soon as the running one is over."""
         self._woken.set()
 
     async def run(self) -> None:
         """Run rounds until cancelled, or until the resource is gone."""
         while True:
-            # Cleared BEFORE the look: what changes during it wakes the next round.
+            # Cleared BEFORE the observation: what changes during it must wake the next round.
             self._woken.clear()
             outcome = await self._guarded_round()
             self._series.round_finished(outcome.result, outcome.seconds, trouble=outcome.trouble)
@@ -148,7 +156,7 @@ class Reconciler:
             await self._wait(outcome)
 
     async def once(self) -> Round:
-        """Run one round: look, plan, report, act."""
+        """Run one round: observe, assess, plan, report, act."""
         runtime, step = self._runtime, self._trace.step
         try:
             with step("read resource"):
@@ -161,23 +169,26 @@ class Reconciler:
         with step("observe"):
             observed = await runtime.observe(desired)
         with step("plan"):
-            planned = plan(desired, observed)
+            assessment = assess(desired, observed)
+            planned = plan(assessment)
         self._trace.planned(desired.generation, planned)
         with step("publish status"):
-            await self._publish(report(desired, observed, planned, await self._previous()), desired)
-        await runtime.looked(observed)
+            # BEFORE the actions: an action can take minutes, and `status.plan` says which one is running and why.
+            await self._publish(report(assessment, planned, await self._previous()), desired)
+        # AFTER the status: csctl takes a fresh observation as the sign that the status beside it is as fresh.
+        await runtime.publish_observation(observed)
         return await self._act(desired, observed, planned)
 
     async def _act(self, desired: Desired, observed: Observed, planned: Plan) -> Round:
         started = time.monotonic()
-        self._resting = {action: until for action, until in self._resting.items() if until > started}
+        self._backoff_until = {action: until for action, until in self._backoff_until.items() if until > started}
         performed: list[str] = []
         failed = ""
         for action in planned.actions:
-            if action in self._resting:
+            if action in self._backoff_until:
                 if isinstance(action, INDEPENDENT):
                     continue
-                break
+                break  # later actions may depend on it: a finalizer before objects, an identity before volumes
             name, subject = type(action).__name__, subject_of(action, desired)
             with self._trace.action(name, subject, action.reason):
                 trouble = await self._perform(action, name, subject, desired, observed)
@@ -185,13 +196,13 @@ class Reconciler:
                     self._trace.failed(trouble)
             if trouble:
                 failed = trouble
-                self._resting[action] = started + self._pause_s(self._failures)
+                self._backoff_until[action] = started + self._backoff_s(self._failures)
                 if isinstance(action, INDEPENDENT) and trouble == ActionRefused.__name__:
                     continue
                 break
             performed.append(name)
             if disruptive(action):
-                break
+                break  # its effect must be observed before anything else is decided
         if failed:
             return Round(result="Failed", actions=len(performed), trouble=failed)
         if not performed:
@@ -205,11 +216,11 @@ class Reconciler:
         )
         return Round(result="Acted", actions=len(performed))
 
-    def _pause_s(self, failures: int) -> float:
-        return min(self._pace.trouble_max_s, self._pace.busy_s * 2.0 ** min(failures, 16))
+    def _backoff_s(self, failures: int) -> float:
+        return min(self._pace.backoff_max_s, self._pace.busy_s * 2.0 ** min(failures, 16))
 
     async def _perform(self, action: Action, name: str, subject: str, desired: Desired, observed: Observed) -> str:
-        """Perform one action and record what came of it; return the name of the trouble, empty when it was done."""
+        """Perform one action and record its outcome; return the class of the error, empty when it was done."""
         started = time.monotonic()
         outcome = "Unfinished"
         try:
@@ -219,7 +230,7 @@ class Reconciler:
             if isinstance(error, ActionRefused):
                 outcome = "Refused"
             log.warning("action.failed", action=name, subject=subject, outcome=outcome, detail=str(error))
-            # Once is everyday life: a leader that changes its mind about a follower. Twice in a row is news.
+            # One refusal is normal: the configuration index moved between observation and call. Two in a row are not.
             if self._failures > 0:
                 await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
             return type(error).__name__
@@ -241,29 +252,30 @@ class Reconciler:
         return ""
 
     async def _guarded_round(self) -> Round:
-        started, blind = time.monotonic(), True
+        started, unobserved = time.monotonic(), True
         self._trace.begin()
         try:
             outcome = await self.once()
-            blind = False
+            unobserved = False
         except InvariantViolated as error:
             log.error("plan.rejected", detail=str(error))
             await self._warn("InvariantViolated", "", str(error), 0)
             outcome = Round(result="Failed", trouble=type(error).__name__)
-        except OperatorError as error:  # not ours: whoever was asked did not answer, or said no
+        except OperatorError as error:  # the API server or a node failed to answer, or refused
             log.warning("round.failed", error=type(error).__name__, detail=str(error))
             await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
             outcome = Round(result="Failed", trouble=type(error).__name__)
-        except Exception as error:  # the loop must outlive any bug in a round: a cluster without a loop heals nothing
+        except Exception as error:  # the loop must survive any bug in a round: a cluster without a loop is not repaired
             log.exception("round.failed")
             await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
             outcome = Round(result="Failed", trouble=type(error).__name__)
         self._trace.end(outcome.result, outcome.trouble)
-        if blind:
-            self._resting.clear()
+        if unobserved:
+            # Nothing was observed, so the backoff of single actions says nothing any more: the round's own applies.
+            self._backoff_until.clear()
         if outcome.result == "Failed":
             self._failures += 1
-        elif not self._resting:
+        elif not self._backoff_until:
             self._failures = 0
         self._unchanged = self._unchanged + 1 if outcome.result == "Waiting" else 0
         return msgspec.structs.replace(outcome, seconds=time.monotonic() - started)
@@ -271,9 +283,9 @@ class Reconciler:
     async def _wait(self, outcome: Round) -> None:
         if outcome.result == "Acted":
             return
-        if outcome.result == "Failed" and not self._resting:
-            # Nothing could be seen. Not cut short: what fails may itself wake us.
-            await asyncio.sleep(self._pause_s(self._failures - 1))
+        if outcome.result == "Failed" and not self._backoff_until:
+            # Observation failed. A wake-up does not cut this short: the failing object may itself cause watch events.
+            await asyncio.sleep(self._backoff_s(self._failures - 1))
             return
         busy = outcome.result in ("Waiting", "Failed") and self._unchanged < self._pace.patience
         delay_s = self._pace.busy_s if busy else self._pace.idle_s
@@ -281,7 +293,7 @@ class Reconciler:
             async with asyncio.timeout(delay_s):
                 await self._woken.wait()
         except TimeoutError:
-            pass  # the usual case: nothing happened meanwhile
+            pass  # no wake-up within the delay: the next round is due
 
     async def _previous(self) -> Status | None:
         if self._status is None:
@@ -296,7 +308,7 @@ class Reconciler:
             self._status = status
 
     async def _warn(self, reason: str, subject: str, message: str, generation: int) -> None:
-        """Record a warning, once while it stays the same."""
+        """Record a warning Event, once while it stays the same: a persisting fault must not flood the Events."""
         text = f"{reason} {subject} {message}"
         if text != self._last_warning:
             self._last_warning = text

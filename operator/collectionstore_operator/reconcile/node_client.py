@@ -1,8 +1,8 @@
 """The operator's HTTP client to storage nodes: status, bootstrap, membership changes, leadership transfer.
 
-Every answer is typed. What could not be learnt is `Unknown` with a reason, never an exception and never "gone": a
-node that does not answer may be alive. Deadlines are short, because the reconcile loop asks again; a change that runs
-longer than its deadline goes on in the cluster and shows in the next status.
+Every response is typed. What could not be read is `Unknown` with a reason, never an exception and never "gone": a node
+that does not respond may be alive. Deadlines are short, because the loop requests again; a change that runs longer than
+its deadline continues in the cluster and shows in the next status.
 One session for all nodes; no retries: the loop is the retry.
 """
 
@@ -31,7 +31,7 @@ ANSWER_BYTES_MAX = 4 << 20
 
 
 class MemberChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One part of a membership change; the addresses are needed where a member is added."""
+    """One part of a membership change; addresses are required to add a member."""
 
     action: Literal["add", "remove", "promote", "replace"]
     node_id: NodeId
@@ -43,7 +43,7 @@ class MemberChange(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The node answered no, and nothing was applied; `code` is the stable name of the cause."""
+    """The node refused, and nothing was applied; `code` is the problem code."""
 
     code: str
     detail: str
@@ -52,14 +52,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The node did it, and the change is applied."""
+    """The change is applied."""
 
 
 ChangeResult = Done | Refused | Unknown
 
 
 class _Problem(msgspec.Struct):
-    """RFC 9457 problem details, as far as decisions need them."""
+    """RFC 9457 problem details, reduced to the fields used here."""
 
     title: str = ""
     detail: str = ""
@@ -84,7 +84,7 @@ class _BootstrapRequest(msgspec.Struct):
 
 
 class _Answer(NamedTuple):
-    """A node's answer; `validity` of the certificate it showed, in Unix seconds."""
+    """A node's response; `validity` is that of the certificate it presented, in Unix seconds."""
 
     code: int
     body: bytes
@@ -95,10 +95,10 @@ Decoded = TypeVar("Decoded")
 
 
 class NodeClient:
-    """Asks nodes; an async context manager that owns the session. URLs are base URLs without a slash at the end."""
+    """Client for all nodes; an async context manager that owns the session. URLs have no trailing slash."""
 
     def __init__(self, *, status_timeout_s: float = STATUS_TIMEOUT_S) -> None:
-        """Take `status_timeout_s` for how long a node may need to say how it is."""
+        """`status_timeout_s` is the deadline of a status request."""
         self._status_timeout_s = status_timeout_s
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -116,23 +116,23 @@ class NodeClient:
             await self._session.close()
 
     def use(self, tls: ssl.SSLContext) -> None:
-        """Use this context from now on where a node's client port uses TLS: whom to trust, and what to show."""
+        """Use this TLS context from now on: trust anchors and the client certificate."""
         self._tls = tls
 
     def locate(self, addresses: Mapping[str, str]) -> None:
-        """Take these hosts to be at these IP addresses from now on, without asking the name service.
+        """Resolve these hosts to these IP addresses from now on, without DNS.
 
-        A name service may go on giving the address of a pod that is gone, for as long as its answers are cached. Who
-        answers is proved by the certificate, which is for the name.
+        DNS may go on returning the address of a deleted pod for as long as its answers are cached. The certificate,
+        which is for the host name, authenticates the node.
         """
         self._located = addresses
 
     def located(self, host: str) -> str | None:
-        """Return where a host was last said to be."""
+        """Return the address set for a host."""
         return self._located.get(host)
 
     async def status(self, metrics_url: str) -> NodeStatus | Unknown:
-        """Ask a node what it is and sees."""
+        """Request the status of a node."""
         answer = await self._request("GET", f"{metrics_url}/status", None, self._status_timeout_s)
         if isinstance(answer, Unknown):
             return answer
@@ -150,19 +150,19 @@ class NodeClient:
         return not isinstance(answer, Unknown) and answer.code == 200
 
     async def bootstrap(self, client_url: str, *, epoch: int) -> ChangeResult:
-        """Make an empty node the first voter of its cluster; a second time it is refused as `already_bootstrapped`."""
+        """Make an empty node the first voter of its cluster; a repeated call is refused as `already_bootstrapped`."""
         body = msgspec.json.encode(_BootstrapRequest(epoch))
         return await self._change(f"{client_url}/api/v1/cluster/bootstrap", body)
 
     async def change_members(
         self, client_url: str, changes: tuple[MemberChange, ...], *, expected_index: int, epoch: int
     ) -> ChangeResult:
-        """Ask for one membership change, joint when it has several parts; any node forwards it to the leader."""
+        """Request one membership change, joint when it has several parts; followers forward it to the leader."""
         body = msgspec.json.encode(_MembersRequest(changes, expected_index, epoch))
         return await self._change(f"{client_url}/api/v1/cluster/members", body)
 
     async def transfer_leadership(self, client_url: str, to: NodeId | None, *, epoch: int) -> ChangeResult:
-        """Ask the leader to hand over to `to`, or to the most up-to-date voter when None."""
+        """Request a leadership transfer to `to`, or to the most up-to-date voter when None."""
         body = msgspec.json.encode(_TransferRequest(to, epoch))
         return await self._change(f"{client_url}/api/v1/cluster/transfer-leadership", body)
 
@@ -176,6 +176,7 @@ class NodeClient:
         if isinstance(problem, Unknown):
             return Unknown(f"answered {answer.code} without a problem description: {problem.reason}")
         if problem.outcome != "not_applied":
+            # Only an explicit "not applied" is a refusal: everything else may still commit.
             return Unknown(problem.detail or problem.title or f"answered {answer.code}")
         return Refused(problem.code, problem.detail or problem.title, problem.retryable)
 
@@ -200,12 +201,12 @@ class NodeClient:
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that keeps from when to when the certificate is valid that was shown; 0 and 0 without TLS."""
+    """A response with the validity of the presented certificate; (0, 0) without TLS."""
 
     validity = (0.0, 0.0)
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        # Now: a short answer has given its connection back before anybody can look at it.
+        # Read here: aiohttp has released the connection of a short response before the caller could.
         shown = connection.transport.get_extra_info("peercert") if connection.transport is not None else None
         if shown:
             begins, ends = (ssl.cert_time_to_seconds(shown[key]) for key in ("notBefore", "notAfter"))
@@ -214,7 +215,7 @@ class _Response(aiohttp.ClientResponse):
 
 
 class _Resolver(AbstractResolver):
-    """Finds what was located there, and asks the name service for everything else."""
+    """Resolves the hosts set by `locate`, and all others by DNS."""
 
     def __init__(self, client: NodeClient) -> None:
         self._client = client
@@ -223,7 +224,7 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the one address that is known, or all that are found."""
+        """Return the address that was set, or all that DNS returns."""
         address = self._client.located(host)
         if address is None:
             return await self._other.resolve(host, port, family)
@@ -233,12 +234,12 @@ class _Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Release what the other resolver holds."""
+        """Close the DNS resolver."""
         await self._other.close()
 
 
 class _TooLarge(Exception):
-    """An answer longer than any of ours can be."""
+    """A response longer than any that a node sends."""
 
 
 async def _read_limited(response: aiohttp.ClientResponse) -> bytes:

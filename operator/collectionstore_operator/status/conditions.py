@@ -12,11 +12,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import Plan, Step
+from collectionstore_operator.model import certificate_lifetimes, quorum
+from collectionstore_operator.model.actions import IssueCertificate, Plan, Step
 from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown
-from collectionstore_operator.planning import certificates, rollout
+from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.status.timestamps import rfc3339
 
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
@@ -141,26 +141,26 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
             return ConditionState(
                 "Unknown", "PodUnknown", f"the pod {assessment.name(ordinal)} cannot be observed: {pod.reason}"
             )
-        if not isinstance(pod, Pod) or rollout.outdated(pod, wanted_revision):
+        if not isinstance(pod, Pod) or outdated(pod, wanted_revision):
             behind.append(assessment.name(ordinal))
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {wanted_revision}: {', '.join(behind)}")
     return ConditionState("True", "AllUpdated", f"all members run revision {wanted_revision}")
 
 
-def certificates_ready(assessment: Assessment, _plan: Plan) -> ConditionState:
+def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     """Return whether every certificate exists and none is overdue for renewal."""
     observed = assessment.observed
     if observed.certificates is None:
         return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates")
-    missing = certificates.to_issue(assessment.desired, observed, assessment.desired_ordinals())
+    missing = [step for step in plan.steps if step.name == IssueCertificate.__name__]
     if missing:
-        return ConditionState("False", "IssuePending", "; ".join(f"{one.name}: {one.reason}" for one in missing))
-    late = certificates.overdue(observed.certificates, observed.now)
+        return ConditionState("False", "IssuePending", "; ".join(_sentence(step) for step in missing))
+    late = certificate_lifetimes.overdue(observed.certificates, observed.now)
     if late:
         overdue = ", ".join(f"{one.name} (expires on {rfc3339(one.not_after)})" for one in late)
         return ConditionState("False", "RenewalOverdue", f"members have not renewed their certificates: {overdue}")
-    first = certificates.first_expiry(observed.certificates)
+    first = certificate_lifetimes.first_expiry(observed.certificates)
     if first is None:
         return ConditionState("False", "IssuePending", "no certificate exists yet")
     return ConditionState("True", "AllValid", f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})")

@@ -9,10 +9,12 @@ import msgspec
 
 from collectionstore_operator.model.actions import (
     Action,
+    AddFinalizer,
     AddLearners,
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    DeleteIdentity,
     DeleteObject,
     DenyRequest,
     EnsureWorkload,
@@ -21,11 +23,16 @@ from collectionstore_operator.model.actions import (
     IssueCertificate,
     MarkVolume,
     MemberRef,
+    PublishAuthority,
+    RecordInitialized,
+    RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
     RestartPod,
     RetireVolume,
     SignRequest,
+    StampVolume,
+    StartPod,
     TransferLeadership,
 )
 from collectionstore_operator.resource.desired import Desired
@@ -48,9 +55,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def subject_of(action: Action, desired: Desired) -> str:
     """Return the human-readable object of an action: `demo-3, demo-4`."""
     match action:
-        case EstablishIdentity() | ReplaceWorkload():
+        case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
             return desired.name
-        case IssueCertificate() | SignRequest() | RestartPod() | MarkVolume() | RetireVolume() | GrowVolume():
+        case PublishAuthority() | ReplaceWorkload():
+            return desired.name
+        case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
+            return action.name
+        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume():
             return action.name
         case DenyRequest():
             return action.request

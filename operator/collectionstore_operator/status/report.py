@@ -18,15 +18,13 @@ from collectionstore_operator.model.actions import Plan, Step
 from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
-    assess,
     coarse_lag,
     responding_node,
     unhealthy_reason,
 )
+from collectionstore_operator.model.certificate_lifetimes import first_expiry
 from collectionstore_operator.model.observed import NodeId, Observed, Pod, Slot, Unknown, Volume
-from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.fields import atomic, unique_by
 from collectionstore_operator.status.conditions import EVALUATORS, ConditionState, ConditionStatus, member_ready
 from collectionstore_operator.status.timestamps import rfc3339
@@ -223,13 +221,13 @@ class Status(_Part, frozen=True):
         return next((one for one in self.conditions if one.type == kind), None)
 
 
-def report(desired: Desired, observed: Observed, plan: Plan, previous: Status | None) -> Status:
+def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Status:
     """Return the status of an accepted resource; `previous` is the one published last."""
-    assessment = assess(desired, observed)
+    desired, observed = assessment.desired, assessment.observed
     view, now = assessment.view, rfc3339(observed.now)
     before = previous or Status()
     working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
-    expiry = certificates.first_expiry(observed.certificates or ())
+    expiry = first_expiry(observed.certificates or ())
     states = {kind: evaluate(assessment, plan) for kind, evaluate in EVALUATORS.items()}
     return Status(
         observed_generation=desired.generation,

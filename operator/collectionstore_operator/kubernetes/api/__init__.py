@@ -1,12 +1,12 @@
-"""The API server of Kubernetes; nothing else in the operator talks to it, but for the watches of kopf.
+"""Calls to the Kubernetes API server; nothing else in the operator makes any, except kopf's watches.
 
-- `kinds.py`     which kinds there are to talk about, and their paths
-- `errors.py`    what an answer can mean to its caller
-- `retrying.py`  which answers are worth another try, and when
-- `client.py`    `Kube`: get, list, apply, create, patch, delete
-- `lease.py`     who of several operators may act
-- `access.py`    whether it may do all that it has to
-- `recorder.py`  Events for people
+- `kinds.py`           the kinds that the operator uses, and their paths
+- `api_errors.py`      what an error response means to the caller
+- `retry.py`           which responses are retried, and after which backoff
+- `client.py`          `Kube`: get, list, apply, create, patch, delete
+- `lease.py`           leader election among operators, and the fencing epoch
+- `permissions.py`     the permissions the operator needs, and the check that it has them
+- `event_recorder.py`  Events about resources
 """
 
 from collectionstore_operator.kubernetes.api.api_errors import (

@@ -1,13 +1,13 @@
-"""What an answer of the API server means to its caller, as one tree.
+"""Errors of the API server, as one tree that says what the caller should do.
 
-ApiError                 it said no, or nothing; the text is the API server's
-├── NotFound             there is no such object, or no such kind
+ApiError                 an error response, or none at all; the message is the API server's
+├── NotFound             no such object, or no such kind
 ├── AlreadyExists        an object of this name exists
-├── Conflict             the object is another one, or has changed since it was read: read again
-├── Expired              the list was too old to be continued: begin it again
-├── Invalid              the object is not acceptable as it is: no use in repeating
-├── Forbidden            a role is missing, or the namespace is going away
-└── Unavailable          no usable answer, although asked repeatedly; what was asked may have happened
+├── Conflict             another object by now, or changed since it was read: read it again
+├── Expired              the continue token of a list has expired: list again from the start
+├── Invalid              the object does not pass validation: do not retry
+├── Forbidden            a permission is missing, or the namespace is terminating
+└── Unavailable          no usable response after all retries; the request may have taken effect
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collectionstore_operator.errors import OperatorError
 
 
 class ApiError(OperatorError):
-    """The API server did not do what was asked. `status` is of HTTP, 0 when there was no answer."""
+    """A failed request. `status` is the HTTP status code, 0 without a response."""
 
     def __init__(self, message: str, *, status: int = 0, reason: str = "", details: Mapping[str, Any] | None = None):
         super().__init__(message)
@@ -29,12 +29,12 @@ class ApiError(OperatorError):
 
     @property
     def namespace_terminating(self) -> bool:
-        """Whether it was refused because its namespace is being deleted."""
+        """Whether the request was refused because its namespace is terminating."""
         return any(cause.get("reason") == "NamespaceTerminating" for cause in self.details.get("causes") or ())
 
 
 class NotFound(ApiError):
-    """There is no such object, or no such kind."""
+    """No such object, or no such kind."""
 
 
 class AlreadyExists(ApiError):
@@ -42,27 +42,27 @@ class AlreadyExists(ApiError):
 
 
 class Conflict(ApiError):
-    """The object is another one, has changed since it was read, or a field of it belongs to somebody else."""
+    """Another object by now, changed since it was read, or a field is owned by another field manager."""
 
 
 class Expired(ApiError):
-    """The list was too old to be continued."""
+    """The continue token of a list has expired."""
 
 
 class Invalid(ApiError):
-    """The object is not acceptable as it is."""
+    """The object does not pass validation."""
 
 
 class Forbidden(ApiError):
-    """It may not be done: a role is missing, or the namespace is going away."""
+    """A permission is missing, or the namespace is terminating."""
 
 
 class Unavailable(ApiError):
-    """No usable answer came. What was asked may have happened."""
+    """No usable response. The request may have taken effect."""
 
 
 def error_of(status: int, answer: Mapping[str, Any], what: str) -> ApiError:
-    """Return the error that an answer stands for; `what` says what was asked."""
+    """Return the error for a response; `what` names the request."""
     reason, message = str(answer.get("reason", "")), str(answer.get("message") or f"HTTP {status}")
     details = answer.get("details")
     kind = _kind_of(status, reason)

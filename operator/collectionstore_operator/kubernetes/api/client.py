@@ -1,9 +1,9 @@
-"""Calls to the API server: objects as JSON in and out, typed errors, and another try where that can help.
+"""Calls to the API server: objects as JSON in and out, typed errors, retries of transient failures.
 
 Uses the connections and the credentials of the official asynchronous client, not its models: they would drop fields of
 a newer API server, and a manifest is JSON already.
-Reads are of the newest state, never from a cache. Writes go by server-side apply as one field manager, or carry the
-uid or resourceVersion they were decided from.
+Reads return the newest state, never a cached one. Writes use server-side apply under one field manager, or carry the
+uid or resourceVersion they were planned from.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from prometheus_client import CollectorRegistry
 
 from collectionstore_operator.kubernetes.api.api_errors import ApiError, Expired, NotFound, Unavailable, error_of
 from collectionstore_operator.kubernetes.api.kinds import Body, Kind, kind_named
-from collectionstore_operator.kubernetes.api.retry import DEADLINE_S, asked_pause, pauses, worth_another_try
+from collectionstore_operator.kubernetes.api.retry import DEADLINE_S, backoff, is_transient, retry_after_s
 from collectionstore_operator.observability.metrics import OperatorMetrics
 from collectionstore_operator.resource import labels
 
@@ -64,7 +64,7 @@ class Kube:
         self._sleep = sleep
         self._random = random_source or random.Random()
         self.retries = 0
-        """Tries that were repeated, since the start."""
+        """Retried requests since the start."""
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Body:
         """Return an object. Raises NotFound."""
@@ -85,21 +85,21 @@ class Kube:
         *,
         fields: Mapping[str, str] | None = None,
     ) -> list[Body]:
-        """Return all objects with these labels and fields, all of one moment; of all namespaces without one."""
+        """Return all objects with these labels and fields, from one consistent list; of all namespaces without one."""
         query = {"labelSelector": _terms(selector or {}), "fieldSelector": _terms(fields or {})}
         query = {key: value for key, value in query.items() if value}
         while True:
             try:
                 return await self._list(kind, namespace, query)
             except Expired:
-                continue  # it took longer than the server keeps old states: all over again
+                continue  # paging took longer than the server keeps the list's resourceVersion: list again
 
     async def apply(self, body: Body, *, force: bool = True, dry_run: bool = False) -> Body:
-        """Create or change an object so that it has these fields, which belong to the operator from then on.
+        """Create or update an object by server-side apply; the operator's field manager then owns these fields.
 
-        Fields of an earlier apply that are missing now are removed. `force` takes fields from others, as for objects
-        that are the operator's own; without it a field of somebody else raises Conflict. A uid or resourceVersion in
-        the metadata is a precondition.
+        Fields of an earlier apply that are missing now are removed. `force` takes over fields of other managers, for
+        objects that are the operator's own; without it they raise Conflict. A uid or resourceVersion in the metadata is
+        a precondition.
         """
         kind, metadata = kind_named(body), body["metadata"]
         query = {"fieldManager": labels.FIELD_MANAGER, "force": "true" if force else "false"}
@@ -109,13 +109,13 @@ class Kube:
         return await self._call("PATCH", kind, path, body, query=query, content_type=APPLY)
 
     async def create(self, body: Body) -> Body:
-        """Create an object. Raises AlreadyExists, also when an earlier try has created it unnoticed."""
+        """Create an object. Raises AlreadyExists, also when an earlier attempt created it and its response was lost."""
         kind = kind_named(body)
         query = {"fieldManager": labels.FIELD_MANAGER}
         return await self._call("POST", kind, kind.path(body["metadata"].get("namespace")), body, query=query)
 
     async def replace(self, body: Body, *, subresource: str | None = None) -> Body:
-        """Put an object that was read and changed in place of itself; its resourceVersion is the precondition."""
+        """Replace an object that was read and changed; its resourceVersion is the precondition."""
         kind, metadata = kind_named(body), body["metadata"]
         path = kind.path(metadata.get("namespace"), metadata["name"], subresource)
         return await self._call("PUT", kind, path, body, query={"fieldManager": labels.FIELD_MANAGER})
@@ -123,7 +123,7 @@ class Kube:
     async def patch(
         self, kind: Kind, name: str, namespace: str | None, body: Body, *, subresource: str | None = None
     ) -> Body:
-        """Change single fields; a uid or resourceVersion in the metadata is a precondition."""
+        """Merge-patch an object; a uid or resourceVersion in the metadata is a precondition."""
         path = kind.path(namespace, name, subresource)
         return await self._call(
             "PATCH", kind, path, body, query={"fieldManager": labels.FIELD_MANAGER}, content_type=MERGE
@@ -140,10 +140,10 @@ class Kube:
         grace_s: int | None = None,
         orphan: bool = False,
     ) -> bool:
-        """Delete an object, if it still is the one with this uid and resourceVersion; return whether there was one.
+        """Delete an object if it still has this uid and resourceVersion; return whether it existed.
 
-        Raises Conflict when it is another one. It may take its time to go: finalizers, and pods that stop. With
-        `orphan` what it owns stays, and belongs to nobody.
+        Raises Conflict otherwise. The object may remain for a while: finalizers, graceful termination. With `orphan`
+        its dependents stay, without an owner.
         """
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         body: Body = {
@@ -161,7 +161,7 @@ class Kube:
         return True
 
     async def review(self, attributes: Mapping[str, str]) -> bool:
-        """Ask whether the operator may do something (SelfSubjectAccessReview)."""
+        """Return whether the operator has a permission (SelfSubjectAccessReview)."""
         kind = Kind.ACCESS_REVIEW
         body = {
             "apiVersion": kind.api_version,
@@ -192,9 +192,9 @@ class Kube:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Body:
-        """Return the object in the answer. Raises ApiError; Unavailable when the last try failed as well."""
+        """Return the object in the response. Raises ApiError; Unavailable when the last retry failed as well."""
         deadline = self._clock() + DEADLINE_S
-        for pause_s in pauses(self._random):
+        for pause_s in backoff(self._random):
             started = self._clock()
             try:
                 answer = await self._try(method, path, body, dict(query or {}), content_type)
@@ -206,7 +206,7 @@ class Kube:
                 if answer.status < 300:
                     return answer.body
                 failure = error_of(answer.status, answer.body, f"{method} {path}")
-                if not worth_another_try(answer.status):
+                if not is_transient(answer.status):
                     raise failure
                 pause_s = max(pause_s, answer.pause_s)
             if self._clock() + pause_s >= deadline:
@@ -215,7 +215,7 @@ class Kube:
             self._metrics.repeated()
             log.info("request.repeated", method=method, path=path, reason=str(failure), pause_s=round(pause_s, 3))
             await self._sleep(pause_s)
-        raise AssertionError("pauses never end")
+        raise AssertionError("the backoff never ends")
 
     async def _try(
         self, method: str, path: str, body: Body | None, query: Mapping[str, str], content_type: str
@@ -233,15 +233,15 @@ class Kube:
         )
         async with response.response:
             content = await response.read()
-        return _Answer(response.status, _decoded(content, response.status), asked_pause(response.headers))
+        return _Answer(response.status, _decoded(content, response.status), retry_after_s(response.headers))
 
 
-def _terms(wanted: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+def _terms(required: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(required.items()))
 
 
 def _decoded(content: bytes, status: int) -> Body:
-    """Return the answer as JSON; what a proxy in between says in another language, as a message."""
+    """Return the response as JSON; the text of a proxy in between becomes a message."""
     try:
         decoded: Any = json.loads(content)
     except ValueError:
@@ -249,13 +249,13 @@ def _decoded(content: bytes, status: int) -> Body:
     if isinstance(decoded, dict):
         return decoded
     if status < 300:
-        raise aiohttp.ClientPayloadError("the answer is no JSON object")
+        raise aiohttp.ClientPayloadError("the response is not a JSON object")
     return {"message": content[:200].decode(errors="replace")}
 
 
 @contextlib.asynccontextmanager
 async def connect(kubeconfig: str | None = None, metrics: OperatorMetrics | None = None) -> AsyncIterator[Kube]:
-    """Open the connection to the API server: of the pod this runs in, or of a kubeconfig. Raises ConfigException."""
+    """Connect to the API server, with the pod's ServiceAccount or a kubeconfig. Raises ConfigException."""
     configuration = Configuration()
     if kubeconfig is not None:
         await load_kube_config(  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Events for people: one object for each thing that happened, a count on it while the same thing goes on happening."""
+"""Records Events: one object per occurrence, and a series with a count while the same one repeats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTROLLER: Final = f"{labels.GROUP}/operator"
 NOTE_MAX: Final = 1_024
 WORD_MAX: Final = 128
 SERIES_S: Final = 360.0
-"""The same thing after a longer pause is a new Event: as in client-go."""
+"""A repetition after a longer pause is a new Event, as in client-go."""
 REMEMBERED_MAX: Final = 256
 
 log = structlog.get_logger(__name__)
@@ -35,16 +35,16 @@ class _Series:
 
 
 class Recorder:
-    """Writes Events about one resource. What cannot be written is logged and not tried again: nothing waits for it."""
+    """Writes Events about resources. One that cannot be written is logged and dropped: Events are best effort."""
 
     def __init__(self, kube: Kube, instance: str) -> None:
-        """`instance` names this process: the pod it runs in."""
+        """`instance` is the name of this operator's pod."""
         self._kube = kube
         self._instance = instance[:WORD_MAX]
         self._known: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
 
     async def record(self, event: Event, desired: Desired) -> None:
-        """Write an event, or count it if the same one was written lately."""
+        """Write an event, or increase the count of its series if the same one was written recently."""
         note = f"{event.subject}: {event.message}" if event.subject else event.message
         key = (desired.uid, event.kind, event.reason, note)
         series = self._known.get(key)
@@ -70,7 +70,7 @@ class Recorder:
         try:
             await self._kube.patch(Kind.EVENT, series.name, desired.namespace, body)
         except NotFound:
-            del self._known[key]  # API servers forget Events after an hour: the next one is made anew
+            del self._known[key]  # Events expire after an hour (--event-ttl): the next one is created again
 
     def _body(self, name: str, event: Event, note: str, desired: Desired) -> Body:
         return {

@@ -1,4 +1,4 @@
-"""The kinds of objects the operator talks about, and where the API server keeps them."""
+"""The kinds of objects that the operator uses, and their paths on the API server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Place(NamedTuple):
 
 
 class Kind(enum.Enum):
-    """One kind; its name is that of the API."""
+    """One kind, named as in the API."""
 
     CLUSTER = _Place(labels.API_VERSION, labels.PLURAL)
     CONFIG_MAP = _Place("v1", "configmaps")
@@ -42,7 +42,7 @@ class Kind(enum.Enum):
 
     @property
     def api_version(self) -> str:
-        """Return what stands in `apiVersion`."""
+        """Return the value of `apiVersion`."""
         return self.value.api_version
 
     @property
@@ -53,11 +53,11 @@ class Kind(enum.Enum):
 
     @property
     def plural(self) -> str:
-        """Return the name of the resource in paths and in roles."""
+        """Return the resource name used in paths and in Roles."""
         return self.value.plural
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """Return the path of an object, or of all of a namespace, or of all there are without one."""
+        """Return the path of an object, of a namespace's objects, or of all objects when no namespace is given."""
         parts = ["apis" if self.group else "api", *self.api_version.split("/")]
         if self.value.namespaced and namespace is not None:
             parts += ["namespaces", namespace]
@@ -66,9 +66,9 @@ class Kind(enum.Enum):
 
 
 def kind_named(body: Body) -> Kind:
-    """Return the kind of an object from what stands in it. Raises ValueError for one nobody here talks about."""
+    """Return the kind of an object. Raises ValueError for a kind that the operator does not use."""
     api_version, name = body["apiVersion"], body["kind"].lower()
     for kind in Kind:
         if kind.api_version == api_version and name in (kind.plural[:-1], kind.plural.removesuffix("es")):
             return kind
-    raise ValueError(f"{api_version} {body['kind']} is no kind of ours")
+    raise ValueError(f"{api_version} {body['kind']} is not a kind that the operator uses")

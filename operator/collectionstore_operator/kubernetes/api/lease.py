@@ -1,13 +1,13 @@
-"""Who of several operators may act: a Lease, and with it the fencing epoch that nodes check.
+"""Leader election among operators: a Lease, and with it the fencing epoch that nodes check.
 
-Whether a holder still lives is judged by whether its Lease changes, on this process's own monotonic clock; times
-written by others are never compared with ours. As in client-go's leader election.
+A holder counts as alive while its Lease changes, measured on this process's own monotonic clock; timestamps written by
+others are never compared with it. As in client-go's leader election.
 
 Invariants:
-- the epoch rises with every takeover, so what the one before still sends is refused by the nodes;
-- an identity is that of one process at a time: a pod's name, or a host's with the number of the process;
-- an epoch is never below the Unix second of its takeover: it rises even after somebody has deleted the Lease;
-- who could not renew for RENEW_DEADLINE_S stops acting before anyone else may begin (LEASE_S).
+- the epoch rises with every takeover, so nodes refuse what the previous leader still sends;
+- an identity names one process at a time: a pod's name, or the host name with the process ID;
+- an epoch is never below the Unix second of its takeover, so it rises even after the Lease was deleted;
+- a leader that could not renew for RENEW_DEADLINE_S stops acting BEFORE another may take over (LEASE_S).
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
-    """It could not be renewed in time, or another operator has it: end this process at once."""
+    """The Lease was not renewed in time, or another operator holds it: exit at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A state of the Lease, and when it was first seen, in seconds of the monotonic clock."""
+    """A version of the Lease, and when it was first observed, in seconds of the monotonic clock."""
 
     resource_version: str
     since: float
 
 
 class Lease:
-    """One operator's part in the election. Not shared between event loops."""
+    """One candidate of the election. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class Lease:
         self._seen = _Seen("", 0.0)
         self._renewed = 0.0
         self.epoch = 0
-        """Of this holder; 0 before the Lease was acquired."""
+        """The epoch of this holder; 0 before it acquired the Lease."""
 
     async def acquire(self) -> int:
-        """Wait until the Lease is ours; return the new epoch."""
+        """Wait until the Lease is acquired; return the new epoch."""
         waiting_for = ""
         while True:
             started = self._clock()
@@ -86,7 +86,7 @@ class Lease:
             except ApiError as error:
                 holder = str(error)
             if not holder:
-                self._renewed = started
+                self._renewed = started  # from BEFORE the request: the API server may have stored it that early
                 log.info("lease.acquired", name=self._name, identity=self._identity, epoch=self.epoch)
                 return self.epoch
             if holder != waiting_for:
@@ -112,16 +112,16 @@ class Lease:
 
     @property
     def age_s(self) -> float:
-        """Return how long ago the Lease was renewed last, counted from before the request."""
+        """Return the seconds since the last renewal, counted from BEFORE its request."""
         return self._clock() - self._renewed
 
     @property
     def holds(self) -> bool:
-        """Return whether nobody else may have it yet: it was renewed lately, and time was not slept through."""
+        """Return whether no other operator can hold the Lease yet. False after a suspend that outlasted the renewal."""
         return self.epoch > 0 and self.age_s < RENEW_DEADLINE_S
 
     async def release(self) -> None:
-        """Let the next operator begin at once."""
+        """Release the Lease, so that the next operator can acquire it at once."""
         try:
             found = await self._kube.get(Kind.LEASE, self._name, self._namespace)
             if self._is_ours(found):
@@ -132,18 +132,18 @@ class Lease:
             log.warning("lease.not_released", name=self._name, reason=str(error))
 
     async def _try_acquire(self) -> str:
-        """Take the Lease if it is free; return who holds it otherwise, empty when it is ours now."""
+        """Acquire the Lease if it is free; return its holder otherwise, empty once it is acquired."""
         found = await self._kube.find(Kind.LEASE, self._name, self._namespace)
         if found is None:
             epoch = int(self._wall())
             try:
                 await self._kube.create(self._body(epoch, 0))
             except AlreadyExists:
-                return "somebody was faster"
+                return "another operator"
             self.epoch = epoch
             return ""
         holder = found["spec"].get("holderIdentity") or ""
-        # Our own name was left there by the container before this one in the same pod, which has ended.
+        # Our own name is left over from the previous container of this pod, which has ended.
         if holder not in ("", self._identity) and not self._is_stale(found):
             return str(holder)
         epoch = max(_epoch_of(found) + 1, int(self._wall()))
@@ -152,19 +152,19 @@ class Lease:
         try:
             await self._kube.replace(body)
         except Conflict:
-            return "somebody was faster"
+            return "another operator"
         self.epoch = epoch
         return ""
 
     async def _renew(self) -> None:
         found = await self._kube.get(Kind.LEASE, self._name, self._namespace)
         if not self._is_ours(found):
-            raise LeaseLost(f"{self._name} was taken over by {found['spec'].get('holderIdentity') or 'nobody'}")
+            raise LeaseLost(f"{self._name} was taken over by {found['spec'].get('holderIdentity') or 'no holder'}")
         found["spec"]["renewTime"] = self._moment()
         await self._kube.replace(found)
 
     def _is_stale(self, found: Body) -> bool:
-        """Whether the Lease has not changed for as long as its holder had to renew it, as seen from here."""
+        """Return whether the Lease has not changed for its whole duration, as observed by this process."""
         version, now = found["metadata"]["resourceVersion"], self._clock()
         if version != self._seen.resource_version:
             self._seen = _Seen(version, now)

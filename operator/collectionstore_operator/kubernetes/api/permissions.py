@@ -1,7 +1,7 @@
-"""What the operator must be allowed to do, all in one place, and the question whether it is.
+"""The permissions that the operator needs, in one place, and the check that it has them.
 
-The roles of the chart are made from this list, and a test compares them. Checked at the start, because kopf and every
-client would otherwise retry a 403 for a long time, and a missing role would look like slowness.
+The chart's Roles are generated from this list, and a test compares them. Checked at startup, because kopf and every
+client would otherwise retry a 403 for a long time, and a missing Role would look like slowness.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIGNER: Final = f"{labels.GROUP}/node"
 
 
 class Permission(NamedTuple):
-    """Verbs on a resource. `everywhere` for what has no namespace."""
+    """Verbs on a resource; with `everywhere` they are granted cluster-wide."""
 
     group: str
     resource: str
@@ -31,7 +31,7 @@ class Permission(NamedTuple):
 
 
 PERMISSIONS: Final = (
-    # Everywhere: with a namespace, roles in it are deleted before the resources that wait for our finalizer.
+    # Everywhere: when a namespace is deleted, the Roles in it go before the resources that wait for our finalizer.
     Permission(labels.GROUP, labels.PLURAL, ("get", "list", "watch", "patch"), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission("", "namespaces", ("get",), everywhere=True),
@@ -54,15 +54,15 @@ PERMISSIONS: Final = (
     Permission("certificates.k8s.io", "certificatesigningrequests/approval", ("patch",), everywhere=True),
     Permission("certificates.k8s.io", "signers", ("approve", "sign"), everywhere=True, name=SIGNER),
 )
-"""Needed in every namespace that is watched, or in all of them for those that have none."""
+"""Needed in every watched namespace; cluster-wide for cluster-scoped resources."""
 
 OWN: Final = (Permission("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """Needed in the operator's own namespace."""
 
 NODES: Final = (Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),)
-"""Needed by the pods of clusters, whose accounts are made with each resource, so it is given to the groups of all
-accounts of the watched namespaces. A request by itself is worth nothing: what is guarded is the right to sign, and the
-operator signs for the pod whose uid the API server stamped on the request, and for nobody else."""
+"""Needed by the pods of clusters. Their ServiceAccounts are created with each resource, so the permission is bound to
+the group of all ServiceAccounts of the watched namespaces. Creating a request grants nothing: the right to sign is what
+is protected, and the operator signs only for the pod whose uid the API server stamped on the request."""
 
 AT_ONCE: Final = 8
 PAUSE_S: Final = 5.0
@@ -71,7 +71,7 @@ log = structlog.get_logger(__name__)
 
 
 async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str) -> list[str]:
-    """Return what the operator may not do, as lines for people; None among the namespaces stands for all of them."""
+    """Return the missing permissions, one line each; None among the namespaces stands for all of them."""
     asked: list[tuple[Permission, str, str | None]] = [
         (permission, verb, own_namespace) for permission in OWN for verb in permission.verbs
     ]
@@ -92,17 +92,17 @@ async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace
     try:
         return [line for line in await asyncio.gather(*asking) if line]
     finally:
-        # After the first that failed, the others would go on asking beside whoever asks again.
+        # After the first error the caller retries: reviews still running would compete with the retried ones.
         for task in asking:
             task.cancel()
 
 
-async def awaited(
+async def missing_once_reachable(
     kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str, stop: asyncio.Event, pause_s: float = PAUSE_S
 ) -> list[str]:
-    """Return what `missing` does, as soon as the API server answers; nothing when told to stop before.
+    """Return the missing permissions as soon as the API server is reachable; none when `stop` is set before.
 
-    To exit instead would have the kubelet pause longer and longer, up to five minutes after the API server is back.
+    To exit instead would put the pod into CrashLoopBackOff: up to five minutes lost after the API server is back.
     """
     places = tuple(namespaces)
     while not stop.is_set():
@@ -114,7 +114,7 @@ async def awaited(
             async with asyncio.timeout(pause_s):
                 await stop.wait()
         except TimeoutError:
-            pass  # not told to stop: ask again
+            pass  # not stopped within the pause: retry
     return []
 
 

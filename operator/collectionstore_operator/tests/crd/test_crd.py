@@ -18,7 +18,7 @@ from msgspec import Meta
 from collectionstore_operator import crd
 from collectionstore_operator.crd.__main__ import FILE, main
 from collectionstore_operator.crd.openapi import struct_schema
-from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.resource import schema
 from collectionstore_operator.resource.desired import parse
 from collectionstore_operator.resource.fields import Part
@@ -26,7 +26,7 @@ from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES
 from collectionstore_operator.resource.spec import Local, Spec
 from collectionstore_operator.status.report import Status, report
 from collectionstore_operator.tests.crd.structural import admitted
-from collectionstore_operator.tests.planning.pictures import draw, wanted
+from collectionstore_operator.tests.planning.pictures import draw, planned, wanted
 from collectionstore_operator.tests.resource.specs import specs
 
 COMMITTED = Path(__file__).parents[4] / FILE
@@ -181,7 +181,7 @@ def test_status_as_it_is_written_fits_its_schema() -> None:
     """The API server accepts every status that is written."""
     desired = wanted(5)
     observed = draw("0: leader\n1: voter lag=9000\n2: learner\n3: voter down=9 failure=Image\n7: left", desired)
-    status = report(desired, observed, plan(desired, observed), None)
+    status = report(assess(desired, observed), planned(desired, observed), None)
     assert status.members
     assert status.plan
     for one in (status, Status()):

@@ -1,4 +1,4 @@
-"""An API server in this process: keeps objects by path, checks preconditions, and misbehaves when told to.
+"""An API server in this process: stores objects by path, checks preconditions, and injects faults.
 
 It knows no schema and no admission, and an apply is a merge: what depends on those is tried on a real one.
 """
@@ -22,13 +22,13 @@ Afterthought = Callable[[web.Request, web.StreamResponse], web.StreamResponse]
 
 
 def status(code: int, reason: str, message: str = "", **details: Any) -> web.Response:
-    """Return an error as an API server words it."""
+    """Return an error response as an API server formats it."""
     body = {"kind": "Status", "code": code, "reason": reason, "message": message or reason, "details": details}
     return web.json_response(body, status=code)
 
 
 class FakeApiServer:
-    """Objects by path, and every request that came."""
+    """Objects by path, and every request received."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Body] = {}

@@ -1,4 +1,4 @@
-"""The client of the API server: what it repeats and what not, what an answer becomes, and what it is conditional on."""
+"""The client of the API server: which responses are retried, how they are decoded, and preconditions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "demo-0", "namesp
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that advances only during `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -71,7 +71,7 @@ async def kube(server: FakeApiServer, clock: Clock) -> AsyncIterator[Kube]:
 
 
 def answer_first(answers: Iterable[web.StreamResponse]) -> Behaviour:
-    """Return a behaviour that gives these answers, one for each request, and then none."""
+    """Return a behaviour that gives these responses, one per request, and then none."""
     rest = iter(answers)
 
     async def behave(_request: web.Request) -> web.StreamResponse | None:
@@ -81,9 +81,7 @@ def answer_first(answers: Iterable[web.StreamResponse]) -> Behaviour:
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
-async def test_answer_that_may_change_is_asked_for_again(
-    server: FakeApiServer, kube: Kube, clock: Clock, code: int
-) -> None:
+async def test_transient_error_is_retried(server: FakeApiServer, kube: Kube, clock: Clock, code: int) -> None:
     server.put(f"{PODS}/demo-0", POD)
     server.behave = answer_first([status(code, "Trouble") for _ in range(3)])
     assert (await kube.get(Kind.POD, "demo-0", "shop"))["metadata"]["name"] == "demo-0"
@@ -92,7 +90,7 @@ async def test_answer_that_may_change_is_asked_for_again(
     assert all(low <= slept <= 2 * low for low, slept in zip((0.05, 0.1, 0.2), clock.slept, strict=True))
 
 
-async def test_server_that_asks_for_a_pause_gets_it(server: FakeApiServer, kube: Kube, clock: Clock) -> None:
+async def test_retry_after_is_respected(server: FakeApiServer, kube: Kube, clock: Clock) -> None:
     busy = status(429, "TooManyRequests")
     busy.headers["Retry-After"] = "7"
     server.put(f"{PODS}/demo-0", POD)
@@ -101,7 +99,7 @@ async def test_server_that_asks_for_a_pause_gets_it(server: FakeApiServer, kube:
     assert clock.slept == [7.0]
 
 
-async def test_lost_connection_is_tried_again(server: FakeApiServer, kube: Kube) -> None:
+async def test_lost_connection_is_retried(server: FakeApiServer, kube: Kube) -> None:
     cut = [True, True]
 
     async def behave(request: web.Request) -> None:
@@ -115,7 +113,7 @@ async def test_lost_connection_is_tried_again(server: FakeApiServer, kube: Kube)
     assert kube.retries >= 1  # aiohttp repeats a GET by itself, once
 
 
-async def test_trouble_that_lasts_is_told_after_the_deadline(server: FakeApiServer, kube: Kube, clock: Clock) -> None:
+async def test_persisting_error_is_raised_after_the_deadline(server: FakeApiServer, kube: Kube, clock: Clock) -> None:
     async def behave(_request: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>bad gateway</html>")
 
@@ -126,7 +124,7 @@ async def test_trouble_that_lasts_is_told_after_the_deadline(server: FakeApiServ
     assert 10 < clock.now <= 20
 
 
-async def test_server_that_is_away_is_told_after_the_deadline(server: FakeApiServer, kube: Kube, clock: Clock) -> None:
+async def test_unreachable_server_is_raised_after_the_deadline(server: FakeApiServer, kube: Kube, clock: Clock) -> None:
     await server.stop()
     with pytest.raises(Unavailable, match="GET /api/v1/namespaces/shop/pods"):
         await kube.find_all(Kind.POD, "shop")
@@ -145,7 +143,7 @@ async def test_server_that_is_away_is_told_after_the_deadline(server: FakeApiSer
         (422, "Invalid", Invalid),
     ],
 )
-async def test_answer_that_will_not_change_is_told_at_once(
+async def test_permanent_error_is_raised_at_once(
     server: FakeApiServer, kube: Kube, code: int, reason: str, kind: type[ApiError]
 ) -> None:
     server.behave = answer_first([status(code, reason, "because")] * 2)
@@ -155,14 +153,14 @@ async def test_answer_that_will_not_change_is_told_at_once(
     assert len(server.requests) == 1
 
 
-async def test_namespace_that_goes_away_is_recognised(server: FakeApiServer, kube: Kube) -> None:
+async def test_terminating_namespace_is_recognized(server: FakeApiServer, kube: Kube) -> None:
     server.behave = answer_first([status(403, "Forbidden", causes=[{"reason": "NamespaceTerminating"}])])
     with pytest.raises(Forbidden) as caught:
         await kube.create(POD)
     assert caught.value.namespace_terminating
 
 
-async def test_list_comes_page_by_page_and_begins_anew_when_it_is_too_old(server: FakeApiServer, kube: Kube) -> None:
+async def test_list_is_paged_and_restarts_when_its_token_expires(server: FakeApiServer, kube: Kube) -> None:
     def page(names: list[str], token: str = "") -> web.Response:
         return web.json_response({"metadata": {"continue": token}, "items": [{"name": name} for name in names]})
 
@@ -175,7 +173,7 @@ async def test_list_comes_page_by_page_and_begins_anew_when_it_is_too_old(server
     assert {query["labelSelector"] for query in server.queries} == {"a=1,b=2"}
 
 
-async def test_delete_is_conditional_and_repeatable(server: FakeApiServer, kube: Kube) -> None:
+async def test_delete_has_preconditions_and_is_idempotent(server: FakeApiServer, kube: Kube) -> None:
     server.put(f"{PODS}/demo-0", POD | {"metadata": {"name": "demo-0", "uid": "u1"}})
     with pytest.raises(Conflict):
         await kube.delete(Kind.POD, "demo-0", "shop", uid="u2")
@@ -184,7 +182,7 @@ async def test_delete_is_conditional_and_repeatable(server: FakeApiServer, kube:
     assert server.bodies[-1]["preconditions"] == {"uid": "u1"}
 
 
-async def test_delete_whose_answer_was_lost_is_no_error(server: FakeApiServer, kube: Kube) -> None:
+async def test_delete_whose_response_was_lost_is_no_error(server: FakeApiServer, kube: Kube) -> None:
     server.put(f"{PODS}/demo-0", POD)
     lost = [True]
 
@@ -208,7 +206,7 @@ async def test_apply_names_its_field_manager(server: FakeApiServer, kube: Kube) 
     assert server.requests[0] == ("PATCH", f"{PODS}/demo-0")
 
 
-async def test_replace_of_what_has_changed_meanwhile_is_a_conflict(server: FakeApiServer, kube: Kube) -> None:
+async def test_replace_of_a_changed_object_is_a_conflict(server: FakeApiServer, kube: Kube) -> None:
     read = server.put(f"{PODS}/demo-0", POD | {"metadata": {"name": "demo-0", "namespace": "shop"}})
     server.put(f"{PODS}/demo-0", read)
     with pytest.raises(Conflict):
@@ -239,6 +237,6 @@ def test_kind_is_found_by_its_name(api_version: str, name: str, kind: Kind) -> N
     assert kind_named({"apiVersion": api_version, "kind": name}) is kind
 
 
-def test_kind_of_nobody_is_refused() -> None:
-    with pytest.raises(ValueError, match="Deployment is no kind of ours"):
+def test_unused_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="Deployment is not a kind that the operator uses"):
         kind_named({"apiVersion": "apps/v1", "kind": "Deployment"})

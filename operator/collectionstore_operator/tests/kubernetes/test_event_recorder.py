@@ -1,4 +1,4 @@
-"""Events: one for each thing that happens, counted while it goes on; and whether the operator may do its work."""
+"""Events: one per occurrence, a series while it repeats; and the check of the operator's permissions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import NOTE_MAX, Recorder
-from collectionstore_operator.kubernetes.api.permissions import OWN, PERMISSIONS, awaited, missing
+from collectionstore_operator.kubernetes.api.permissions import OWN, PERMISSIONS, missing, missing_once_reachable
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
@@ -38,7 +38,7 @@ def event(time: float, message: str = "it is new") -> Event:
     return Event(time=time, kind="Warning", reason="Bootstrap", subject="demo-0", message=message)
 
 
-async def test_event_says_what_happened_to_whom(server: FakeApiServer, kube: Kube) -> None:
+async def test_event_names_its_reason_and_object(server: FakeApiServer, kube: Kube) -> None:
     await Recorder(kube, "operator-1").record(event(0.5), DESIRED)
     (written,) = server.objects.values()
     assert written["reason"] == written["action"] == "Bootstrap"
@@ -49,7 +49,7 @@ async def test_event_says_what_happened_to_whom(server: FakeApiServer, kube: Kub
     assert written["reportingController"] == "collectionstore.io/operator"
 
 
-async def test_same_event_again_is_counted(server: FakeApiServer, kube: Kube) -> None:
+async def test_repeated_event_becomes_a_series(server: FakeApiServer, kube: Kube) -> None:
     recorder = Recorder(kube, "operator-1")
     for time in (10.0, 20.0, 30.0):
         await recorder.record(event(time), DESIRED)
@@ -59,14 +59,14 @@ async def test_same_event_again_is_counted(server: FakeApiServer, kube: Kube) ->
     assert "series" not in other
 
 
-async def test_same_event_after_a_long_pause_is_a_new_one(server: FakeApiServer, kube: Kube) -> None:
+async def test_repeated_event_after_a_long_pause_is_a_new_one(server: FakeApiServer, kube: Kube) -> None:
     recorder = Recorder(kube, "operator-1")
     for time in (10.0, 400.0):
         await recorder.record(event(time), DESIRED)
     assert len(server.objects) == 2
 
 
-async def test_event_that_the_server_has_forgotten_is_made_anew(server: FakeApiServer, kube: Kube) -> None:
+async def test_expired_event_is_created_again(server: FakeApiServer, kube: Kube) -> None:
     recorder = Recorder(kube, "operator-1")
     await recorder.record(event(10.0), DESIRED)
     server.objects.clear()
@@ -80,7 +80,7 @@ async def test_event_that_the_server_has_forgotten_is_made_anew(server: FakeApiS
     assert len(server.objects) == 1
 
 
-async def test_event_that_cannot_be_written_stops_nobody(server: FakeApiServer, kube: Kube) -> None:
+async def test_event_that_cannot_be_written_is_dropped(server: FakeApiServer, kube: Kube) -> None:
     async def behave(_request: web.Request) -> web.Response:
         return status(403, "Forbidden", "the namespace is going away")
 
@@ -89,7 +89,7 @@ async def test_event_that_cannot_be_written_stops_nobody(server: FakeApiServer, 
     assert len(server.bodies[0]["note"]) == NOTE_MAX
 
 
-async def test_what_is_missing_is_named_by_verb_and_resource(server: FakeApiServer, kube: Kube) -> None:
+async def test_missing_permission_is_named_by_verb_and_resource(server: FakeApiServer, kube: Kube) -> None:
     asked = []
 
     async def behave(_request: web.Request) -> web.Response:
@@ -115,8 +115,8 @@ async def test_what_is_missing_is_named_by_verb_and_resource(server: FakeApiServ
     assert {one["verb"] for one in status_asked} == {"get", "patch"}
 
 
-async def test_api_server_that_does_not_answer_yet_is_waited_for(server: FakeApiServer) -> None:
-    """However long it takes, and no longer than the operator is wanted."""
+async def test_permission_check_waits_for_the_api_server(server: FakeApiServer) -> None:
+    """However long it takes, until the operator is stopped."""
     clock = Clock()
     troubled = 60
 
@@ -131,12 +131,14 @@ async def test_api_server_that_does_not_answer_yet_is_waited_for(server: FakeApi
     async with await server.start() as client:
         kube = Kube(client, clock=clock.time, sleep=clock.sleep)
         stop = asyncio.Event()
-        lacking = await awaited(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=0)
+        lacking = await missing_once_reachable(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=0)
         assert troubled < 0
         assert "delete pods in the namespace shop" in lacking
 
         troubled = 1_000_000
-        waiting = asyncio.create_task(awaited(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=3_600))
+        waiting = asyncio.create_task(
+            missing_once_reachable(kube, namespaces=["shop"], own_namespace="ops", stop=stop, pause_s=3_600)
+        )
         await clock.until(clock.now + 1)
         stop.set()
         assert await waiting == []

@@ -1,4 +1,4 @@
-"""Lives on a failing API server, under operators that die at any request: nothing unsafe, and the end is right."""
+"""Clusters on a failing API server, under operators that die at any request: always safe, and they converge."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Life:
 
 @asynccontextmanager
 async def living(seed: int) -> AsyncIterator[Life]:
-    """Begin a life."""
+    """Start a simulated Kubernetes and its first operator."""
     world, clock = SimulatedKube(seed), Clock()
     try:
         async with await world.server.start() as client:
@@ -101,7 +101,7 @@ async def living(seed: int) -> AsyncIterator[Life]:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_operators_that_die_anywhere_lose_nothing_and_leave_nothing_half_done(seed: int) -> None:
-    """Formed, grown, a disk lost, upgraded, shrunk and deleted; at every request of the operator it may die."""
+    """Bootstrap, scale up, lose a volume, upgrade, scale down, delete; the operator may die at every request."""
     async with living(seed) as life:
         cluster = life.world.cluster
         life.want(replicas=3)
@@ -130,7 +130,7 @@ async def test_operators_that_die_anywhere_lose_nothing_and_leave_nothing_half_d
 
 
 async def delete(life: Life) -> None:
-    """Delete the resource, under trouble too, until it is gone."""
+    """Delete the resource, under faults, until it is gone."""
     life.world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
     life.world.cluster.deleting = True
     await life.trouble(8, faults=0.02, deaths=0.03)
@@ -142,8 +142,8 @@ async def delete(life: Life) -> None:
     assert not [path for path in life.world.server.objects if path.startswith(f"{NAMESPACE}/pods/")]
 
 
-async def test_resource_made_anew_finds_its_data_on_the_volumes_that_were_kept() -> None:
-    """The same members with the same disks: nothing is formed a second time."""
+async def test_recreated_resource_finds_its_data_on_retained_volumes() -> None:
+    """The same members with the same volumes: nothing is bootstrapped a second time."""
     async with living(11) as life:
         life.want(replicas=3)
         await life.settle()
@@ -167,7 +167,7 @@ async def test_resource_made_anew_finds_its_data_on_the_volumes_that_were_kept()
 
 @pytest.mark.parametrize("seed", [21, 22])
 async def test_member_on_a_lost_machine_is_replaced_elsewhere(seed: int) -> None:
-    """Nobody confirms that its pod has stopped: its record goes when no new pod can get its disk, and not before."""
+    """No kubelet confirms that its pod stopped: it is force-deleted once no new pod can get its volume, not before."""
     async with living(seed) as life:
         life.want(replicas=3)
         await life.settle()
@@ -182,8 +182,8 @@ async def test_member_on_a_lost_machine_is_replaced_elsewhere(seed: int) -> None
         assert [disk.node_id for disk in life.world.cluster.retired] == [before]
 
 
-async def test_operator_that_was_replaced_is_refused_by_the_members() -> None:
-    """It looks, sees a higher epoch and does nothing; and what it had decided before is refused."""
+async def test_replaced_operator_is_refused_by_the_members() -> None:
+    """It observes a higher epoch and does nothing; what it had planned before is refused."""
     async with living(12) as life:
         life.want(replicas=3)
         await life.settle()

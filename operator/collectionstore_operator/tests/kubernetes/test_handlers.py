@@ -1,4 +1,4 @@
-"""What kopf is told, and what is done when it calls: loops are started, woken, finished and forgotten."""
+"""kopf's handlers and settings: loops are started, woken, run to the end of a deletion, and dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from collectionstore_operator.tests.kubernetes.test_client import Clock
 
 
 class Loops:
-    """Loops that only note what they are told."""
+    """Loops that only record their calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -54,7 +54,7 @@ class Loops:
 
 
 class Stopped:
-    """Kopf's word to a daemon that it has to stop, and why."""
+    """kopf's stop flag of a daemon, with the reason."""
 
     def __init__(self) -> None:
         self.reason: kopf.DaemonStoppingReason | None = None
@@ -70,19 +70,19 @@ class Stopped:
 
 def tend(loops: Loops, stopped: Stopped) -> asyncio.Task[None]:
     """Start the daemon of a resource."""
-    return asyncio.create_task(handlers.tend_until_stopped(loops, "shop", "demo", stopped))  # type: ignore[arg-type]
+    return asyncio.create_task(handlers.run_until_stopped(loops, "shop", "demo", stopped))  # type: ignore[arg-type]
 
 
-async def test_daemon_is_told_to_stop_before_it_is_cancelled() -> None:
-    """A cancelled one could not hand the deletion on to the loop that finishes it."""
+async def test_daemon_gets_its_stop_flag_before_it_is_cancelled() -> None:
+    """A cancelled daemon could not pass the deletion on to the loop that finishes it."""
     made = handlers.registry(Loops(), in_cluster=False)  # type: ignore[arg-type]
     (daemon,) = made._spawning.get_all_handlers()
     assert isinstance(daemon, DaemonHandler)
     assert (daemon.cancellation_backoff, daemon.cancellation_timeout) == (handlers.EXIT_S, handlers.EXIT_S)
 
 
-async def test_daemon_of_a_resource_that_is_deleted_leaves_and_the_loop_goes_on_without_it() -> None:
-    """Kopf takes its own finalizer off and may forget the resource; ours stays."""
+async def test_daemon_of_a_deleted_resource_stops_and_the_loop_continues() -> None:
+    """kopf removes its own finalizer and drops the resource; ours stays."""
     loops, stopped = Loops(), Stopped()
     daemon = tend(loops, stopped)
     await loops.begun.wait()
@@ -91,7 +91,7 @@ async def test_daemon_of_a_resource_that_is_deleted_leaves_and_the_loop_goes_on_
     assert loops.calls == ["run shop/demo", "cancelled", "finish shop/demo"]
 
 
-async def test_daemon_leaves_at_once_when_the_operator_stops() -> None:
+async def test_daemon_stops_at_once_with_the_operator() -> None:
     loops, stopped = Loops(), Stopped()
     daemon = tend(loops, stopped)
     await loops.begun.wait()
@@ -108,14 +108,14 @@ async def test_daemon_ends_with_its_loop() -> None:
     assert loops.calls == ["run shop/demo"]
 
 
-async def test_loop_that_breaks_is_kopfs_to_start_again() -> None:
+async def test_failed_loop_is_restarted_by_kopf() -> None:
     loops = Loops()
     loops.trouble = RuntimeError("broken")
     with pytest.raises(RuntimeError, match="broken"):
         await tend(loops, Stopped())
 
 
-async def test_daemon_that_is_cancelled_takes_its_loop_along() -> None:
+async def test_cancelled_daemon_cancels_its_loop() -> None:
     loops = Loops()
     daemon = tend(loops, Stopped())
     await loops.begun.wait()
@@ -136,18 +136,18 @@ async def test_daemon_that_is_cancelled_takes_its_loop_along() -> None:
         ("MODIFIED", {"deletionTimestamp": "x", "finalizers": ["other"]}, ["wake"]),
     ],
 )
-def test_change_of_a_resource_wakes_finishes_or_forgets(
+def test_resource_event_wakes_finishes_or_drops_the_loop(
     kind: str | None, metadata: dict[str, Any], calls: list[str]
 ) -> None:
-    """One that was being deleted when the operator came up gets no daemon: its event is what finishes it."""
+    """A resource already being deleted when the operator starts gets no daemon: its event starts the loop."""
     loops = Loops()
     body = {"metadata": {"namespace": "shop", "name": "demo", **metadata}}
-    handlers.note_change(loops, kind, body)  # type: ignore[arg-type]
+    handlers.handle_event(loops, kind, body)  # type: ignore[arg-type]
     assert loops.calls == [f"{call} shop/demo" for call in calls]
 
 
 def test_kopf_writes_nothing_of_its_own() -> None:
-    """No Events from log lines, no scan of what is not ours, and watches that end."""
+    """No Events from log lines, no scan of other resources, and watches with timeouts."""
     made = handlers.settings()
     assert not made.posting.enabled
     assert made.scanning.disabled
@@ -156,14 +156,14 @@ def test_kopf_writes_nothing_of_its_own() -> None:
     assert made.networking.request_timeout is not None
 
 
-def test_everything_that_is_watched_may_be_watched() -> None:
-    """A watch without its permission would be repeated for ever."""
+def test_every_watch_has_its_permission() -> None:
+    """A watch without its permission would be retried endlessly."""
     watched = {kind.plural for kind in handlers.WATCHED}
     allowed = {one.resource for one in PERMISSIONS if {"list", "watch"} <= set(one.verbs)}
     assert watched <= allowed
 
 
-def test_rounds_tell_how_long_a_loop_has_been_silent() -> None:
+def test_seconds_since_the_last_round_are_measured() -> None:
     clock = Clock()
     rounds = Rounds(clock.time)
     clock.now = 5.0
@@ -222,6 +222,6 @@ def test_settings_are_read() -> None:
         ("COLLECTIONSTORE_LOG_LEVEL", "loud"),
     ],
 )
-def test_setting_that_is_not_allowed_is_named(variable: str, value: str) -> None:
+def test_invalid_setting_is_named(variable: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=variable):
         OperatorSettings.from_environment({variable: value})

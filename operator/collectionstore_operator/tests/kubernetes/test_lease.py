@@ -1,4 +1,4 @@
-"""Who may act: one of several at a time, each with a higher epoch than the one before."""
+"""Leader election: one leader at a time, each with a higher epoch than the one before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WALL = 1_800_000_000.5
 
 
 class Election:
-    """Several operators on one API server, with one clock, which goes on only when all that run are asleep."""
+    """Several operators on one API server, with one clock that advances only while all of them sleep."""
 
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
@@ -68,28 +68,28 @@ async def election(server: FakeApiServer) -> AsyncIterator[Election]:
         yield Election(Kube(client, clock=clock.time, sleep=clock.sleep))
 
 
-async def test_first_operator_begins_at_once(server: FakeApiServer, election: Election) -> None:
+async def test_first_operator_acquires_at_once(server: FakeApiServer, election: Election) -> None:
     assert await election.operator("a").acquire() == int(WALL)
     assert server.objects[PATH]["spec"]["holderIdentity"] == "a"
     assert election.clock.now == 0
 
 
-async def test_second_operator_waits_until_the_first_is_silent_for_the_whole_term(election: Election) -> None:
+async def test_second_operator_waits_for_the_whole_lease_duration(election: Election) -> None:
     first, second = election.operator("a"), election.operator("b")
     epoch = await first.acquire()
     assert await second.acquire() > epoch
     assert election.clock.now >= LEASE_S > RENEW_DEADLINE_S
 
 
-async def test_restarted_container_goes_on_at_once_and_with_a_higher_epoch(election: Election) -> None:
-    """Its name is that of the pod; what the container before it may still have sent is refused by its epoch."""
+async def test_restarted_container_reacquires_at_once_with_a_higher_epoch(election: Election) -> None:
+    """The identity is the pod's name; requests of the previous container are refused by their epoch."""
     epoch = await election.operator("a").acquire()
     assert await election.operator("a").acquire() > epoch
     assert election.clock.now == 0
 
 
-async def test_renewal_keeps_others_waiting(election: Election) -> None:
-    """The second sees the Lease change, whatever the times in it say."""
+async def test_renewal_keeps_the_lease(election: Election) -> None:
+    """The second observes that the Lease changes, whatever its timestamps are."""
     first, second = election.operator("a"), election.operator("b", wall=WALL + 86_400)
     await first.acquire()
     election.running = 2
@@ -103,7 +103,7 @@ async def test_renewal_keeps_others_waiting(election: Election) -> None:
     await asyncio.gather(waiting, keeping, return_exceptions=True)
 
 
-async def test_released_lease_is_taken_at_once(election: Election) -> None:
+async def test_released_lease_is_acquired_at_once(election: Election) -> None:
     first, second = election.operator("a"), election.operator("b")
     epoch = await first.acquire()
     await first.release()
@@ -111,7 +111,7 @@ async def test_released_lease_is_taken_at_once(election: Election) -> None:
     assert election.clock.now == 0
 
 
-async def test_operator_that_was_replaced_ends(election: Election) -> None:
+async def test_replaced_operator_exits(election: Election) -> None:
     first, second = election.operator("a"), election.operator("b")
     await first.acquire()
     await second.acquire()
@@ -119,7 +119,7 @@ async def test_operator_that_was_replaced_ends(election: Election) -> None:
         await first.keep()
 
 
-async def test_operator_that_reads_another_name_in_its_lease_ends(server: FakeApiServer, election: Election) -> None:
+async def test_operator_that_reads_another_holder_exits(server: FakeApiServer, election: Election) -> None:
     lease = election.operator("a")
     await lease.acquire()
     server.put(PATH, {**server.objects[PATH], "spec": {"holderIdentity": "b"}})
@@ -128,7 +128,7 @@ async def test_operator_that_reads_another_name_in_its_lease_ends(server: FakeAp
 
 
 async def test_same_identity_with_another_epoch_is_another_operator(election: Election) -> None:
-    """A pod that was restarted keeps its name; the process before it may still be there."""
+    """A restarted pod keeps its name; its previous process may still run."""
     first, second = election.operator("a"), election.operator("a")
     await first.acquire()
     await second.acquire()
@@ -136,7 +136,7 @@ async def test_same_identity_with_another_epoch_is_another_operator(election: El
         await first.keep()
 
 
-async def test_operator_that_cannot_renew_ends_before_others_may_begin(
+async def test_operator_that_cannot_renew_exits_before_another_may_acquire(
     server: FakeApiServer, election: Election
 ) -> None:
     lease = election.operator("a")
@@ -154,8 +154,8 @@ async def test_operator_that_cannot_renew_ends_before_others_may_begin(
     assert failures > 1
 
 
-async def test_operator_that_slept_through_its_term_knows_before_it_acts(election: Election) -> None:
-    """A process that was stopped and goes on does not run its timers first."""
+async def test_suspended_operator_does_not_act_past_its_lease(election: Election) -> None:
+    """A resumed process may act before its timers run."""
     lease = election.operator("a")
     assert not lease.holds
     await lease.acquire()
@@ -165,14 +165,14 @@ async def test_operator_that_slept_through_its_term_knows_before_it_acts(electio
 
 
 async def test_epoch_rises_though_the_lease_was_deleted(server: FakeApiServer, election: Election) -> None:
-    """Nodes remember the highest they have seen; a lower one would lock every operator out."""
+    """Nodes keep the highest epoch they have seen; a lower one would lock out every operator."""
     epoch = await election.operator("a").acquire()
     del server.objects[PATH]
     election.clock.now += 60
     assert await election.operator("b").acquire() == epoch + 60
 
 
-async def test_epoch_rises_though_the_clock_went_back(server: FakeApiServer, election: Election) -> None:
+async def test_epoch_rises_though_the_clock_moved_back(server: FakeApiServer, election: Election) -> None:
     first = election.operator("a")
     epoch = await first.acquire()
     await first.release()
@@ -180,7 +180,7 @@ async def test_epoch_rises_though_the_clock_went_back(server: FakeApiServer, ele
     assert server.objects[PATH]["metadata"]["annotations"][EPOCH] == str(epoch + 1)
 
 
-async def test_only_one_of_two_that_are_equally_fast_gets_it(election: Election) -> None:
+async def test_only_one_of_two_concurrent_candidates_acquires(election: Election) -> None:
     first, second = election.operator("a"), election.operator("b")
     done, waiting = await asyncio.wait(
         [asyncio.create_task(first.acquire()), asyncio.create_task(second.acquire())],

@@ -1,4 +1,4 @@
-"""What is wrong around a pod is told with the pod: in the condition, after one look, in the words of who said it."""
+"""Why a pod fails or is missing is in the condition after one observation, in the words of its component."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.permissions import PERMISSIONS
 from collectionstore_operator.model.actions import GrowVolume, ReplaceWorkload
 from collectionstore_operator.model.observed import Unknown, Volume
-from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource import labels
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, RECORD, WORKLOAD, World
+from collectionstore_operator.tests.planning.pictures import planned
 
 NAMESPACE = "/api/v1/namespaces/shop"
 CLAIM = f"{NAMESPACE}/persistentvolumeclaims/data-demo-0"
@@ -35,7 +35,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def formed(world: World, spec: dict[str, Any] | None = None) -> None:
-    """Have a resource with its objects, and a pod on a bound claim of 10Gi."""
+    """Create a resource with its objects, and a pod on a bound claim of 10Gi."""
     world.create(spec)
     await world.rounds(2)
     world.server.put("/api/v1/nodes/n1", {"metadata": {"name": "n1"}})
@@ -91,9 +91,7 @@ async def test_larger_size_reaches_the_claim_and_its_pod_stays(world: World) -> 
         (None, "the StorageClass fast does not exist"),
     ],
 )
-async def test_class_that_does_not_let_volumes_grow_is_named(
-    world: World, found: dict[str, Any] | None, reason: str
-) -> None:
+async def test_class_without_volume_expansion_is_named(world: World, found: dict[str, Any] | None, reason: str) -> None:
     await formed(world)
     if found is not None:
         world.server.put(CLASS, found)
@@ -104,8 +102,8 @@ async def test_class_that_does_not_let_volumes_grow_is_named(
     assert f"data-demo-0: {reason}" in [one.get("blockedBy") for one in plans]
 
 
-async def test_file_system_that_waits_for_a_restart_gets_one(world: World) -> None:
-    """After a while: most storage does it while the pod runs."""
+async def test_file_system_resize_that_needs_a_restart_gets_one(world: World) -> None:
+    """After a delay: most drivers resize online."""
     await formed(world)
     pending = {"type": "FileSystemResizePending", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     claim(world, size="10Gi", capacity="5Gi", conditions=[pending])
@@ -116,7 +114,7 @@ async def test_file_system_that_waits_for_a_restart_gets_one(world: World) -> No
     assert volume.resize_status == "FileSystemResizePending"
 
 
-async def test_growth_of_a_claim_that_changed_meanwhile_is_asked_for_again(world: World) -> None:
+async def test_expansion_of_a_changed_claim_is_requested_again(world: World) -> None:
     await formed(world)
     desired, observed = await world.look()
 
@@ -131,10 +129,10 @@ async def test_growth_of_a_claim_that_changed_meanwhile_is_asked_for_again(world
         )
 
 
-async def test_workload_is_released_without_its_pods(world: World) -> None:
+async def test_workload_is_deleted_and_its_pods_are_orphaned(world: World) -> None:
     await formed(world)
     desired, observed = await world.look()
-    with pytest.raises(ActionRefused, match="another one by now"):
+    with pytest.raises(ActionRefused, match="has changed since it was observed"):
         await world.runtime.execute(ReplaceWorkload(replicas=5, reason="x"), desired, observed)
     await world.runtime.execute(ReplaceWorkload(replicas=3, reason="x"), desired, observed)
     assert world.server.bodies[-1]["propagationPolicy"] == "Orphan"
@@ -144,7 +142,7 @@ async def test_workload_is_released_without_its_pods(world: World) -> None:
 
 
 async def test_workload_that_is_being_deleted_is_not_changed(world: World) -> None:
-    """Its pods are just being made nobody's."""
+    """Its pods are being orphaned."""
     await formed(world)
     world.server.objects[WORKLOAD]["metadata"]["deletionTimestamp"] = "x"
     _, observed = await world.look()
@@ -174,7 +172,7 @@ async def test_claim_that_is_not_bound_is_named_with_its_pod(
 
 
 def waiting(world: World, ordinal: int, message: str) -> None:
-    """Have a pod that no machine takes."""
+    """Create a pod that cannot be scheduled."""
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     name = f"demo-{ordinal}"
     world.server.put(
@@ -187,8 +185,8 @@ def waiting(world: World, ordinal: int, message: str) -> None:
     )
 
 
-async def test_pod_that_cannot_be_made_says_what_refuses_it(world: World) -> None:
-    """The StatefulSet's controller says so in Events alone; the newest counts."""
+async def test_pod_that_cannot_be_created_names_the_reason(world: World) -> None:
+    """The StatefulSet controller reports it only in Events; the newest counts."""
     await formed(world)
     text = 'create Pod demo-1 in StatefulSet demo failed error: pods "demo-1" is forbidden: '
     for second, reason in ((2, "exceeded quota"), (1, "x")):
@@ -205,7 +203,7 @@ async def test_pod_that_cannot_be_made_says_what_refuses_it(world: World) -> Non
 
 
 async def test_broken_image_of_a_new_cluster_is_named(world: World) -> None:
-    """Before there is anything to be degraded."""
+    """Also before the cluster is bootstrapped."""
     await formed(world)
     body = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
     state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}
@@ -215,13 +213,13 @@ async def test_broken_image_of_a_new_cluster_is_named(world: World) -> None:
         assert condition(world, kind)[1] == "demo-0 is not running: ImagePullBackOff: no such tag"
 
 
-async def test_pods_that_are_merely_being_started_are_no_trouble(world: World) -> None:
+async def test_starting_pods_do_not_degrade_the_cluster(world: World) -> None:
     await formed(world)
     assert condition(world, "Degraded")[0] == "False"
 
 
-async def test_nothing_is_made_in_a_namespace_that_goes_away(world: World) -> None:
-    """Not even tried: a refusal a second would be all that comes of it."""
+async def test_nothing_is_created_in_a_terminating_namespace(world: World) -> None:
+    """Not even attempted: every request would be refused."""
     await formed(world)
     world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
     for path in (WORKLOAD, RECORD, f"{NAMESPACE}/pods/demo-0", CLAIM):
@@ -235,8 +233,8 @@ async def test_nothing_is_made_in_a_namespace_that_goes_away(world: World) -> No
     assert "the namespace shop is terminating" in condition(world, "Progressing")[1]
 
 
-async def test_what_a_namespace_takes_along_during_a_look_is_not_missing(world: World) -> None:
-    """The record goes while we look: the identity is known all the same, and nothing is made in its place."""
+async def test_objects_deleted_with_a_namespace_are_not_recreated(world: World) -> None:
+    """The record is deleted during the observation: the status keeps the identity, and nothing is created."""
     await formed(world)
     identity = world.server.objects[CLUSTER]["status"]["clusterID"]
 
@@ -253,7 +251,7 @@ async def test_what_a_namespace_takes_along_during_a_look_is_not_missing(world: 
     assert world.server.objects[CLUSTER]["status"]["clusterID"] == identity
 
 
-async def test_no_event_is_tried_in_a_namespace_that_goes_away(world: World) -> None:
+async def test_no_event_is_attempted_in_a_terminating_namespace(world: World) -> None:
     await formed(world)
     world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
     await world.rounds(1)
@@ -262,8 +260,8 @@ async def test_no_event_is_tried_in_a_namespace_that_goes_away(world: World) -> 
     assert world.server.requests == []
 
 
-async def test_resource_in_a_namespace_that_goes_away_is_let_go(world: World) -> None:
-    """Or the namespace would wait for us for ever: our role there may be gone before the resource is."""
+async def test_resource_in_a_terminating_namespace_is_released(world: World) -> None:
+    """Or the namespace would wait for our finalizer for ever: our Role in it may be deleted before the resource."""
     await formed(world, {"deletionProtection": True})
     world.server.put(NAMESPACE, {"metadata": {"name": "shop", "deletionTimestamp": "x"}})
     world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
@@ -273,18 +271,18 @@ async def test_resource_in_a_namespace_that_goes_away_is_let_go(world: World) ->
         return None if allowed else status(403, "Forbidden", "no role any more")
 
     world.server.behave = behave
-    assert await world.rounds(1) == ["Gone"]
+    assert await world.rounds(2) == ["Acted", "Gone"]
     assert labels.FINALIZER not in world.server.objects[CLUSTER]["metadata"]["finalizers"]
 
 
-def test_what_is_needed_to_let_a_resource_go_outlives_its_namespace() -> None:
-    """Such rights come from a cluster role, which is not deleted with the namespace."""
+def test_permissions_to_release_a_resource_outlive_its_namespace() -> None:
+    """They come from a ClusterRole, which is not deleted with the namespace."""
     everywhere = {(one.resource, verb) for one in PERMISSIONS if one.everywhere for verb in one.verbs}
     assert {("namespaces", "get"), *((labels.PLURAL, verb) for verb in ("get", "list", "watch", "patch"))} <= everywhere
 
 
-async def test_resource_that_is_not_valid_any_more_can_still_be_deleted(world: World) -> None:
-    """It was stored before a rule was there: what is said is why, what is kept are the disks."""
+async def test_invalid_resource_can_be_deleted(world: World) -> None:
+    """It was stored before a rule existed: the condition says why it is invalid, and its volumes are retained."""
     await formed(world)
     found = world.server.objects[CLUSTER]
     world.server.put(CLUSTER, {**found, "spec": {"replicas": 4, "colour": "green", "storage": {"size": "big"}}})
@@ -295,11 +293,11 @@ async def test_resource_that_is_not_valid_any_more_can_still_be_deleted(world: W
     assert await world.rounds(1) == ["Acted"]
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
     del world.server.objects[f"{NAMESPACE}/pods/demo-0"]
-    assert await world.rounds(2) == ["Settled", "Gone"]
+    assert await world.rounds(2) == ["Acted", "Gone"]
     assert CLAIM in world.server.objects
 
 
-async def test_protection_of_a_resource_that_is_not_valid_holds(world: World) -> None:
+async def test_deletion_protection_of_an_invalid_resource_holds(world: World) -> None:
     await formed(world)
     found = world.server.objects[CLUSTER]
     world.server.put(CLUSTER, {**found, "spec": {"replicas": 4, "deletionProtection": True}})
@@ -308,13 +306,13 @@ async def test_protection_of_a_resource_that_is_not_valid_holds(world: World) ->
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
 
 
-async def test_plan_of_a_broken_pod_does_not_hold_up_the_others(world: World) -> None:
-    """What is missing is made though one pod cannot start."""
+async def test_failing_pod_does_not_block_other_actions(world: World) -> None:
+    """Missing objects are created though one pod cannot start."""
     await formed(world)
     waiting(world, 0, "0/3 nodes are available")
     service = f"{NAMESPACE}/services/demo-peers"
     del world.server.objects[service]
     desired, observed = await world.look()
-    assert "Service demo-peers" in [step.subject for step in plan(desired, observed).steps]
+    assert "Service demo-peers" in [step.subject for step in planned(desired, observed).steps]
     await world.rounds(1)
     assert service in world.server.objects

@@ -8,7 +8,7 @@ import pytest
 
 from collectionstore_operator.kubernetes.certificate_requests import account, read_request
 from collectionstore_operator.kubernetes.claims import claim_name, ordinal_of, read_claim
-from collectionstore_operator.kubernetes.handlers import asking_cluster
+from collectionstore_operator.kubernetes.handlers import requesting_cluster
 from collectionstore_operator.kubernetes.pods import lost_machines, read_pod
 from collectionstore_operator.model.observed import ABSENT, Failure, Pod, SigningRequest, Unknown, Volume
 from collectionstore_operator.resource import labels
@@ -36,9 +36,9 @@ def pod(
     return {"metadata": given, "spec": {"nodeName": node} if node else {}, "status": told}
 
 
-def read(body: dict[str, Any], *lost: str, disk_leaves: bool = False) -> Pod:
+def read(body: dict[str, Any], *lost: str, claim_deleting: bool = False) -> Pod:
     """Return the pod as the planner sees it."""
-    return read_pod(body, DESIRED, now=NOW, lost_machines=frozenset(lost), disk_leaves=disk_leaves)
+    return read_pod(body, DESIRED, now=NOW, lost_machines=frozenset(lost), claim_deleting=claim_deleting)
 
 
 def test_pod_that_serves() -> None:
@@ -71,17 +71,17 @@ def test_marks_of_people_and_of_deletion_are_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told_to_stop", "lost", "disk_leaves", "stranded"),
+    ("told_to_stop", "lost", "claim_deleting", "stranded"),
     [(True, True, True, True), (False, True, True, False), (True, False, True, False), (True, True, False, False)],
 )
 def test_pod_is_stranded_when_nobody_will_say_that_it_stopped(
-    *, told_to_stop: bool, lost: bool, disk_leaves: bool, stranded: bool
+    *, told_to_stop: bool, lost: bool, claim_deleting: bool, stranded: bool
 ) -> None:
     """All three together: else its kubelet will say so, or its disk could be given to the next pod."""
     body = pod(READY, container=RUNNING)
     if told_to_stop:
         body["metadata"]["deletionTimestamp"] = "x"
-    assert read(body, *(["n1"] if lost else []), disk_leaves=disk_leaves).stuck_terminating is stranded
+    assert read(body, *(["n1"] if lost else []), claim_deleting=claim_deleting).stuck_terminating is stranded
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def claim(*, bound: bool = True, **metadata: Any) -> dict[str, Any]:
     ("body", "expected"),
     [
         (claim(bound=False), Volume(name="data-demo-1", node_id=ABSENT)),
-        (claim(), Volume(name="data-demo-1", node_id=Unknown("nobody was met on it yet"))),
+        (claim(), Volume(name="data-demo-1", node_id=Unknown("no node has been observed on it yet"))),
         (claim(annotations={labels.NODE_ID: "n"}), Volume(name="data-demo-1", node_id="n")),
         (
             claim(annotations={labels.NODE_ID: "n", labels.REMOVED: "n"}),
@@ -225,4 +225,4 @@ def test_approved_request_without_a_certificate_is_still_open() -> None:
     ],
 )
 def test_account_tells_whose_loop_to_wake(username: str, cluster: tuple[str, str]) -> None:
-    assert asking_cluster(username) == cluster
+    assert requesting_cluster(username) == cluster

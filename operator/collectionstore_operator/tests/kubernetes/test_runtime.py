@@ -13,9 +13,11 @@ from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.runtime import ClusterRuntime
 from collectionstore_operator.model.actions import (
+    AddFinalizer,
     Bootstrap,
     EnsureWorkload,
     EstablishIdentity,
+    RemoveFinalizer,
     RestartPod,
 )
 from collectionstore_operator.model.observed import NodeStatus, Observed, Pod, Slot, Unknown, Volume, Workload
@@ -93,6 +95,11 @@ class World:
         claim = {"metadata": {"name": f"data-{name}"}, "spec": {"volumeName": f"pv-{ordinal}"}}
         self.server.put(f"/api/v1/namespaces/shop/persistentvolumeclaims/data-{name}", claim)
 
+    def stamp(self, ordinal: int, cluster_id: str) -> None:
+        """Have a claim stamped with a cluster ID."""
+        claim = self.server.objects[f"/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-{ordinal}"]
+        claim["metadata"]["annotations"] = {labels.CLUSTER_ID: cluster_id}
+
     def node(self, ordinal: int, **fields: Any) -> None:
         """Have a member answer."""
         cluster_id = self.server.objects[RECORD]["data"]["cluster-id"]
@@ -152,7 +159,7 @@ async def test_nothing_is_written_while_nothing_happens(world: World) -> None:
     assert world.server.objects == before
 
 
-async def test_resource_that_is_not_valid_is_told_so_and_nothing_is_made(world: World) -> None:
+async def test_invalid_resource_is_reported_and_nothing_is_created(world: World) -> None:
     world.create({"replicas": 4})
     assert await world.rounds(2) == ["Refused", "Refused"]
     assert world.server.objects.keys() == {CLUSTER}
@@ -167,7 +174,7 @@ async def test_resource_that_is_gone_ends_the_loop(world: World) -> None:
     assert await world.rounds(1) == ["Gone"]
 
 
-async def test_members_are_asked_and_seen_in_their_places(world: World) -> None:
+async def test_members_are_observed_by_ordinal(world: World) -> None:
     world.create()
     await world.rounds(2)
     world.pod(0)
@@ -185,7 +192,7 @@ async def test_members_are_asked_and_seen_in_their_places(world: World) -> None:
 
 
 async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> None:
-    """Whoever comes after a crash between the two must not choose another one."""
+    """After a crash between the two, no other node may be chosen."""
     world.create()
     await world.rounds(2)
     for ordinal in range(3):
@@ -205,8 +212,8 @@ async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> No
     assert world.server.objects[RECORD]["data"]["bootstrap-node"] == "node-0"
 
 
-async def test_data_once_seen_is_never_forgotten(world: World) -> None:
-    """Not even when every member is silent, or the status was lost."""
+async def test_initialized_is_latched(world: World) -> None:
+    """Also while no member responds, and when the status was lost."""
     await living(world)
     world.nodes.answers.clear()
     del world.server.objects[CLUSTER]["status"]
@@ -217,25 +224,43 @@ async def test_data_once_seen_is_never_forgotten(world: World) -> None:
     assert volume.node_id == "node-0"
 
 
-async def test_identity_is_taken_up_from_the_disks_that_exist(world: World) -> None:
-    """A resource made anew finds its data again, though the record was deleted with it."""
+async def test_identity_is_adopted_from_the_volumes_that_exist(world: World) -> None:
+    """A resource created again finds its data, though the record was deleted with it."""
     world.create()
     world.pod(0)
-    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
-    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    world.stamp(0, "feed")
+    await world.rounds(1)
+    assert world.server.objects[RECORD]["data"]["cluster-id"] == "feed"
+
+
+async def test_identity_that_is_recorded_is_kept(world: World) -> None:
+    """An action whose answer was lost is done again; one that was planned from another record is refused."""
+    world.create()
     desired, observed = await world.look()
     await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
-    assert world.server.objects[RECORD]["data"]["cluster-id"] == "feed"
-    await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
-    world.pod(1)
-    other = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-1"
-    world.server.objects[other]["metadata"]["annotations"] = {labels.CLUSTER_ID: "beef"}
-    with pytest.raises(ActionRefused, match="several clusters: beef, feed"):
-        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    drawn = world.server.objects[RECORD]["data"]["cluster-id"]
+    for cluster_id in ("", drawn):
+        await world.runtime.execute(EstablishIdentity(cluster_id=cluster_id, reason="x"), desired, observed)
+    with pytest.raises(ActionRefused, match=f"names the cluster {drawn} by now, not feed"):
+        await world.runtime.execute(EstablishIdentity(cluster_id="feed", reason="x"), desired, observed)
+    assert world.server.objects[RECORD]["data"]["cluster-id"] == drawn
 
 
-async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> None:
-    """A slip of the hand in a living cluster: no new identity, no new bootstrap, the same authority to trust."""
+async def test_volumes_of_several_clusters_are_left_to_people(world: World) -> None:
+    """The plan says which clusters they are of, and nothing is created."""
+    world.create()
+    for ordinal, cluster_id in enumerate(("feed", "beef")):
+        world.pod(ordinal)
+        world.stamp(ordinal, cluster_id)
+    assert await world.rounds(2) == ["Acted", "Waiting"]
+    assert RECORD not in world.server.objects
+    (step,) = world.server.objects[CLUSTER]["status"]["plan"]
+    assert step["step"] == "EstablishIdentity"
+    assert step["blockedBy"] == "the existing volumes belong to several clusters: beef, feed"
+
+
+async def test_deleted_record_is_restored(world: World) -> None:
+    """Deleted by mistake under a running cluster: no new identity, no new bootstrap, the same CA."""
     await living(world)
     await world.rounds(1)
     record, told = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
@@ -245,17 +270,81 @@ async def test_record_that_was_deleted_comes_back_as_it_was(world: World) -> Non
     assert world.server.objects[RECORD]["data"] == record
 
 
-async def test_disks_of_another_cluster_are_not_taken_for_those_of_this_one(world: World) -> None:
+async def test_volumes_of_another_cluster_are_not_adopted_by_a_living_one(world: World) -> None:
     world.create()
     await world.rounds(2)
+    identity = world.server.objects[CLUSTER]["status"]["clusterID"]
     world.pod(0)
-    claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
-    world.server.objects[claim]["metadata"]["annotations"] = {labels.CLUSTER_ID: "feed"}
+    world.stamp(0, "feed")
     del world.server.objects[RECORD]
-    desired, observed = await world.look()
-    with pytest.raises(ActionRefused, match="belong to the cluster feed, the resource to "):
-        await world.runtime.execute(EstablishIdentity(reason="x"), desired, observed)
+    assert await world.rounds(1) == ["Waiting"]
+    (step,) = world.server.objects[CLUSTER]["status"]["plan"]
+    assert step["blockedBy"] == f"the existing volumes belong to the cluster feed, the resource to {identity}"
     assert RECORD not in world.server.objects
+
+
+async def test_queries_change_nothing(world: World) -> None:
+    """Neither reading the resource nor observing the cluster sends a write, whatever there is to be done."""
+    await living(world)
+    del world.server.objects[CLUSTER]["metadata"]["finalizers"]
+    world.server.objects[RECORD]["data"].pop("initialized")
+    world.server.requests.clear()
+    await world.look()
+    await world.runtime.last_status()
+    assert {method for method, _ in world.server.requests} == {"GET"}
+
+
+async def test_finalizer_is_on_the_resource_before_anything_is_created(world: World) -> None:
+    world.create()
+    written: list[str] = []
+
+    async def behave(request: web.Request) -> None:
+        if request.method in ("PATCH", "POST") and "/events" not in request.path:
+            written.append(request.path)
+
+    world.server.behave = behave
+    await world.rounds(1)
+    assert written[:3] == [f"{CLUSTER}/status", CLUSTER, RECORD]
+
+
+async def test_nothing_is_created_while_the_finalizer_cannot_be_added(world: World) -> None:
+    world.create()
+
+    async def behave(request: web.Request) -> web.Response | None:
+        refused = request.method == "PATCH" and request.path == CLUSTER
+        return status(403, "Forbidden", "not allowed") if refused else None
+
+    world.server.behave = behave
+    # After its backoff the action is tried and refused again; until then the round only waits for that.
+    first, *later = await world.rounds(3)
+    assert first == "Failed"
+    assert set(later) <= {"Failed", "Waiting"}
+    assert {path for path in world.server.objects if "/events/" not in path} == {CLUSTER}
+
+
+async def test_what_was_seen_is_recorded_by_actions_with_events(world: World) -> None:
+    """Data and the node of a volume; both also while the resource is paused, or the proof could be lost."""
+    world.create()
+    await world.rounds(2)
+    world.create({"paused": True}, finalizers=[labels.FINALIZER])
+    world.pod(0)
+    world.node(0, state="Member", last_index=5, term=1)
+    assert await world.rounds(2) == ["Acted", "Waiting"]
+    assert world.server.objects[RECORD]["data"]["initialized"] == "true"
+    claim = world.server.objects["/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"]
+    assert claim["metadata"]["annotations"][labels.NODE_ID] == "node-0"
+    events = {one["reason"]: one["note"] for path, one in world.server.objects.items() if "/events/" in path}
+    assert events["RecordInitialized"] == "demo: a member has data: the cluster must never be bootstrapped again"
+    assert events["StampVolume"] == "data-demo-0: the node node-0 of demo-0 runs on it"
+
+
+async def test_authority_is_published_though_an_operator_ended_before_that(world: World) -> None:
+    """Its Secret was stored and the record was not written: pods would wait for their trust anchor for ever."""
+    world.create()
+    await world.rounds(2)
+    before = world.server.objects[RECORD]["data"].pop("ca.crt")
+    assert await world.rounds(1) == ["Acted"]
+    assert world.server.objects[RECORD]["data"]["ca.crt"] == before
 
 
 async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) -> None:
@@ -269,8 +358,8 @@ async def test_pod_that_was_replaced_meanwhile_is_not_restarted(world: World) ->
     assert not isinstance(observed.slot(1).pod, Pod)
 
 
-async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
-    """Its claim is on its way out and waits for it, and nobody will ever say that it has stopped."""
+async def test_pod_of_a_lost_machine_is_force_deleted(world: World) -> None:
+    """Its claim is being deleted and waits for it, and no kubelet will confirm that it has stopped."""
     world.create()
     world.pod(1)
     pod, claim = (f"/api/v1/namespaces/shop/{name}" for name in ("pods/demo-1", "persistentvolumeclaims/data-demo-1"))
@@ -291,8 +380,8 @@ async def test_pod_of_a_lost_machine_is_forgotten_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), [(503, ActionUnfinished), (422, ActionRefused), (403, ActionRefused)])
-async def test_trouble_of_the_api_server_is_no_success(world: World, code: int, kind: type[Exception]) -> None:
-    """No answer leaves open whether it was done; a no means that it was not."""
+async def test_error_of_the_api_server_is_no_success(world: World, code: int, kind: type[Exception]) -> None:
+    """Without a response the outcome is unknown; an error response means that nothing was done."""
     world.create()
     desired, observed = await world.look()
 
@@ -325,7 +414,7 @@ async def test_nothing_is_done_without_the_lease(world: World) -> None:
     assert not world.nodes.calls
 
 
-async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> None:
+async def test_deleted_resource_retains_volumes_and_keys(world: World) -> None:
     world.create()
     await world.rounds(2)
     world.pod(0)
@@ -335,25 +424,34 @@ async def test_deleted_resource_keeps_its_disks_and_their_keys(world: World) -> 
     assert (await world.rounds(1)) == ["Waiting"]
     assert labels.FINALIZER in world.server.objects[CLUSTER]["metadata"]["finalizers"]
     del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
-    assert (await world.rounds(2)) == ["Settled", "Gone"]
+    assert (await world.rounds(2)) == ["Acted", "Gone"]
     assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == []
     kept = {RECORD, f"{SECRETS}/demo-authority", f"{SECRETS}/demo-operator"}
     assert kept <= world.server.objects.keys()
 
 
-async def test_deleted_resource_that_retains_nothing_takes_disks_and_keys_along(world: World) -> None:
+async def test_deleted_resource_without_retention_deletes_volumes_and_keys(world: World) -> None:
     world.create({"storage": {"retention": "Delete"}})
     await world.rounds(2)
     world.pod(0)
     world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
     await world.rounds(1)
     del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
-    assert (await world.rounds(3)) == ["Acted", "Settled", "Gone"]
+    deleted: list[str] = []
+
+    async def behave(request: web.Request) -> None:
+        if request.method == "DELETE":
+            deleted.append(request.path.rpartition("/")[2])
+
+    world.server.behave = behave
+    assert (await world.rounds(3)) == ["Acted", "Acted", "Gone"]
+    # The record last of all: as long as it is there, an interrupted deletion is seen and repeated.
+    assert deleted == ["data-demo-0", "demo-operator", "demo-authority", "demo-record"]
     left = {path.rpartition("/")[2] for path in world.server.objects}
     assert not {"demo-record", "demo-authority", "demo-operator", "data-demo-0"} & left
 
 
-async def test_protected_resource_is_not_let_go(world: World) -> None:
+async def test_protected_resource_is_not_released(world: World) -> None:
     world.create({"deletionProtection": True})
     await world.rounds(2)
     world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
@@ -363,7 +461,7 @@ async def test_protected_resource_is_not_let_go(world: World) -> None:
 
 
 async def test_finalizers_of_others_survive_a_race(world: World) -> None:
-    """Kopf adds its own at the same moment."""
+    """kopf adds its own at the same time."""
     world.create()
     first = iter([True])
 
@@ -372,13 +470,16 @@ async def test_finalizers_of_others_survive_a_race(world: World) -> None:
             found = world.server.objects[CLUSTER]
             world.server.put(CLUSTER, {**found, "metadata": {**found["metadata"], "finalizers": ["other"]}})
 
+    desired, observed = await world.look()
     world.server.behave = behave
-    assert await world.runtime.desired() is not None
+    await world.runtime.execute(AddFinalizer(reason="x"), desired, observed)
     assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == ["other", labels.FINALIZER]
+    await world.runtime.execute(RemoveFinalizer(reason="x"), desired, observed)
+    assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == ["other"]
 
 
 async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: World) -> None:
-    """It was deleted and made anew between the look and the report."""
+    """It was deleted and created again between observation and report."""
     world.create()
     await world.runtime.desired()
     world.create(uid="u2")
@@ -387,7 +488,7 @@ async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: 
     del world.server.objects[CLUSTER]
 
 
-async def test_status_that_nobody_can_read_counts_as_none(world: World) -> None:
+async def test_undecodable_status_counts_as_none(world: World) -> None:
     world.create()
     world.server.objects[CLUSTER]["status"] = {"conditions": "many"}
     await world.runtime.desired()
@@ -403,7 +504,7 @@ async def test_event_is_about_the_resource(world: World) -> None:
 
 
 async def test_members_are_asked_at_the_addresses_their_pods_have_now(world: World) -> None:
-    """The name service goes on giving the address of the pod before for as long as its answers are cached."""
+    """DNS returns the address of the previous pod for as long as its answers are cached."""
     world.create()
     await world.rounds(2)
     world.pod(0)

@@ -1,4 +1,4 @@
-"""The steps on Kubernetes: each is safely repeatable, and none acts on another object than it was decided for."""
+"""Actions on Kubernetes: each is idempotent, and none acts on another object than it was planned for."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def kube(server: FakeApiServer) -> AsyncIterator[Kube]:
 
 
 def disk(server: FakeApiServer, node_id: str = "n1") -> None:
-    """Have a pod on a bound claim."""
+    """Create a pod on a bound claim."""
     server.put(
         CLAIM,
         {"metadata": {"name": "data-demo-1", "annotations": {labels.NODE_ID: node_id}}, "spec": {"volumeName": "pv-1"}},
@@ -68,7 +68,7 @@ def disk(server: FakeApiServer, node_id: str = "n1") -> None:
     server.put(POD, {"metadata": {"name": "demo-1", "uid": "p1"}})
 
 
-async def test_marked_volume_names_who_left(server: FakeApiServer, kube: Kube) -> None:
+async def test_marked_volume_names_the_removed_node(server: FakeApiServer, kube: Kube) -> None:
     disk(server)
     action = MarkVolume(ordinal=1, name="data-demo-1", node_id="n1", reason="x")
     await volumes.mark(kube, action, DESIRED)
@@ -84,10 +84,8 @@ async def test_volume_of_another_incarnation_is_not_marked(server: FakeApiServer
 
 
 @pytest.mark.parametrize(("keep", "policy"), [(True, "Retain"), (False, "Delete")])
-async def test_volume_is_taken_away_before_its_pod(
-    server: FakeApiServer, kube: Kube, *, keep: bool, policy: str
-) -> None:
-    """Otherwise a new pod would be given the old disk."""
+async def test_claim_is_deleted_before_its_pod(server: FakeApiServer, kube: Kube, *, keep: bool, policy: str) -> None:
+    """Otherwise a new pod would get the old volume."""
     disk(server)
     action = RetireVolume(ordinal=1, name="data-demo-1", uid="p1", node_id="n1", keep=keep, reason="x")
     await volumes.retire(kube, action, DESIRED)
@@ -100,8 +98,8 @@ async def test_volume_is_taken_away_before_its_pod(
     await volumes.retire(kube, action, DESIRED)
 
 
-async def test_volume_that_is_going_already_has_only_its_pod_stopped(server: FakeApiServer, kube: Kube) -> None:
-    """Whoever deleted the claim may have died before the pod."""
+async def test_claim_already_being_deleted_has_only_its_pod_deleted(server: FakeApiServer, kube: Kube) -> None:
+    """The operator may have died between claim and pod."""
     disk(server)
     server.objects[CLAIM]["metadata"]["deletionTimestamp"] = "x"
     await volumes.retire(kube, RetireVolume(ordinal=1, name="data-demo-1", uid="p1", node_id="n1", reason="x"), DESIRED)
@@ -109,7 +107,7 @@ async def test_volume_that_is_going_already_has_only_its_pod_stopped(server: Fak
     assert CLAIM in server.objects
 
 
-async def test_nothing_is_taken_from_another_incarnation_or_another_pod(server: FakeApiServer, kube: Kube) -> None:
+async def test_nothing_of_another_incarnation_or_pod_is_deleted(server: FakeApiServer, kube: Kube) -> None:
     disk(server, "n2")
     action = RetireVolume(ordinal=1, name="data-demo-1", uid="p1", node_id="n1", reason="x")
     with pytest.raises(ActionRefused):
@@ -131,18 +129,18 @@ async def test_workload_is_applied_and_read_back(server: FakeApiServer, kube: Ku
     assert found.replicas == 5
 
 
-async def test_workload_of_an_earlier_resource_is_left_alone(server: FakeApiServer, kube: Kube) -> None:
-    """It is about to be collected; a new one of the same name comes after it."""
+async def test_workload_of_an_earlier_resource_is_not_changed(server: FakeApiServer, kube: Kube) -> None:
+    """It is about to be garbage-collected; a new one of the same name follows."""
     earlier = Desired(name="demo", namespace="shop", uid="u0")
     action = EnsureWorkload(replicas=3, revision="r", reason="x")
     await children.ensure_workload(kube, action, earlier, cluster_id="c1")
     assert isinstance(children.read_workload(server.objects[WORKLOAD], DESIRED), Unknown)
-    with pytest.raises(ActionRefused, match="belongs to somebody else"):
+    with pytest.raises(ActionRefused, match="has another owner"):
         await children.ensure_workload(kube, action, DESIRED, cluster_id="c1")
 
 
-async def test_workload_that_exists_keeps_what_cannot_be_changed(server: FakeApiServer, kube: Kube) -> None:
-    """A larger disk in the resource must not make every later change of the StatefulSet impossible."""
+async def test_existing_workload_keeps_its_immutable_fields(server: FakeApiServer, kube: Kube) -> None:
+    """A larger volume in the resource must not make every later update of the StatefulSet fail."""
     action = EnsureWorkload(replicas=3, revision="r", reason="x")
     await children.ensure_workload(kube, action, DESIRED, cluster_id="c1")
     grown = Desired(name="demo", namespace="shop", uid="u1", spec=Spec(storage=Storage(size="20Gi")))
@@ -151,10 +149,12 @@ async def test_workload_that_exists_keeps_what_cannot_be_changed(server: FakeApi
     assert template["spec"]["resources"]["requests"]["storage"] == "10Gi"
 
 
-async def test_object_that_is_wanted_otherwise_by_now_is_not_applied(server: FakeApiServer, kube: Kube) -> None:
-    action = ApplyObject(kind="PodDisruptionBudget", name="demo", digest="of another plan", reason="x")
-    with pytest.raises(ActionRefused, match="wanted otherwise"):
-        await children.apply(kube, action, DESIRED, disruptions=1)
+async def test_object_whose_manifest_differs_from_the_plan_is_not_applied(server: FakeApiServer, kube: Kube) -> None:
+    action = ApplyObject(
+        kind="PodDisruptionBudget", name="demo", digest="of another plan", max_unavailable=1, reason="x"
+    )
+    with pytest.raises(ActionRefused, match="differs from the planned one"):
+        await children.apply(kube, action, DESIRED)
     assert not server.objects
 
 
@@ -165,9 +165,9 @@ async def test_only_optional_objects_are_deleted(kube: Kube) -> None:
 
 
 async def test_kind_that_is_not_installed_has_no_objects(server: FakeApiServer, kube: Kube) -> None:
-    """Most clusters know no PodMonitor."""
-    await children.apply(kube, _wanted("Service", "demo"), DESIRED, disruptions=None)
-    (found,) = [one for one in await children.look(kube, DESIRED) if one.kind == "Service"]
+    """Most clusters have no PodMonitor CRD."""
+    await children.apply(kube, _wanted("Service", "demo"), DESIRED)
+    (found,) = [one for one in await children.read_objects(kube, DESIRED) if one.kind == "Service"]
     assert found.name == "demo"
 
 
@@ -178,7 +178,7 @@ def _wanted(kind: str, name: str) -> ApplyObject:
 
 @pytest.fixture
 async def authority(kube: Kube) -> Authority:
-    """Keys of a cluster that exist."""
+    """Create the keys of a cluster."""
     found = Authority(kube, Record(kube))
     day_s = 86_400
     for kind, name in ((CertificateKind.AUTHORITY, "demo"), (CertificateKind.OPERATOR, labels.ADMINISTRATOR)):
@@ -189,27 +189,30 @@ async def authority(kube: Kube) -> Authority:
 
 
 async def test_keys_are_kept_and_the_authority_is_published(server: FakeApiServer, authority: Authority) -> None:
-    looked, context = await authority.look(DESIRED)
+    looked, context, pem = await authority.read(DESIRED)
     assert [one.kind for one in looked] == [CertificateKind.AUTHORITY, CertificateKind.OPERATOR]
     assert context is not None
-    assert (await authority.look(DESIRED))[1] is context
+    assert (await authority.read(DESIRED)).context is context
+    assert RECORD not in server.objects, "a certificate is published by an action of its own"
+    await authority.publish(DESIRED)
     published = server.objects[RECORD]["data"]["ca.crt"]
+    assert published == pem
     assert "PRIVATE" not in published
     secret = server.objects["/api/v1/namespaces/shop/secrets/demo-authority"]
     assert base64.b64decode(secret["data"]["tls.crt"]).decode() == published
 
 
 async def test_authority_is_renewed_under_its_key(server: FakeApiServer, authority: Authority) -> None:
-    before, _ = await authority.look(DESIRED)
+    before = (await authority.read(DESIRED)).certificates
     action = IssueCertificate(kind=CertificateKind.AUTHORITY, name="demo", lifetime_s=1_000, reason="x")
     await authority.issue(action, DESIRED, cluster_id="c1", now=NOW + 100)
-    after, _ = await authority.look(DESIRED)
+    after = (await authority.read(DESIRED)).certificates
     assert after[0].not_after != before[0].not_after
     assert after[0].authority == before[0].authority
 
 
 def ask(server: FakeApiServer, key: Any = None, **extra: str) -> SignRequest:
-    """Have the pod demo-1 ask for a certificate, and return the answer that was decided."""
+    """Have the pod demo-1 request a certificate, and return the planned action."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -229,7 +232,7 @@ def ask(server: FakeApiServer, key: Any = None, **extra: str) -> SignRequest:
     return SignRequest(request="csr-1", name="demo-1", uid="p1", names=names, lifetime_s=86_400, reason="x")
 
 
-async def test_request_is_approved_and_signed_for_the_names_that_were_decided(
+async def test_request_is_approved_and_signed_for_the_planned_names(
     server: FakeApiServer, authority: Authority
 ) -> None:
     await authority.sign(ask(server), DESIRED, now=NOW)
@@ -241,7 +244,7 @@ async def test_request_is_approved_and_signed_for_the_names_that_were_decided(
     assert certificate.not_valid_after_utc.timestamp() == NOW + 3_600
 
 
-async def test_answered_request_is_left_as_it_is(server: FakeApiServer, authority: Authority) -> None:
+async def test_answered_request_is_not_changed(server: FakeApiServer, authority: Authority) -> None:
     action = ask(server)
     await authority.sign(action, DESIRED, now=NOW)
     before = server.objects[REQUEST]
@@ -250,14 +253,14 @@ async def test_answered_request_is_left_as_it_is(server: FakeApiServer, authorit
 
 
 async def test_request_of_another_pod_is_not_signed(server: FakeApiServer, authority: Authority) -> None:
-    """Whatever was decided: what the API server stamped on the request is read again at the last moment."""
+    """Whatever was planned: the stamp of the API server is read again before signing."""
     action = ask(server, **{"pod-uid": "p2"})
     with pytest.raises(ActionRefused, match="was made by demo-1 p2, not by demo-1 p1"):
         await authority.sign(action, DESIRED, now=NOW)
     assert "certificate" not in server.objects[REQUEST].get("status", {})
 
 
-async def test_request_that_changed_meanwhile_is_not_approved(server: FakeApiServer, authority: Authority) -> None:
+async def test_request_that_changed_is_not_approved(server: FakeApiServer, authority: Authority) -> None:
     action = ask(server)
     reads = iter([server.objects[REQUEST]])
 
@@ -278,12 +281,12 @@ async def test_denied_request_says_why(server: FakeApiServer, authority: Authori
 
 
 @pytest.mark.parametrize("pem", [b"", b"nonsense"])
-def test_damaged_request_is_refused(pem: bytes) -> None:
+def test_malformed_request_is_refused(pem: bytes) -> None:
     with pytest.raises(ActionRefused, match="cannot be read"):
         sign_request(_authority(), pem, name="demo-1", names=(), lifetime_s=60, now=NOW)
 
 
-def test_key_of_another_kind_is_refused() -> None:
+def test_key_of_another_type_is_refused() -> None:
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     pem = request.public_bytes(serialization.Encoding.PEM)

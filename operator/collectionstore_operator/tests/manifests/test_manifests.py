@@ -20,7 +20,7 @@ from collectionstore_operator.manifests.node_environment import (
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import AppliedObject
-from collectionstore_operator.planning.plan import disruptions
+from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import (
     Desired,
@@ -293,7 +293,7 @@ def test_clients_reach_ready_members_alone() -> None:
 def test_disruptions_follow_the_voters(picture: str, replicas: int, allowed: int) -> None:
     """At most one, none while no voter can fail; a single replica is not protected from a drain."""
     desired = wanted(replicas)
-    assert disruptions(assess(desired, draw(picture, desired))) == allowed
+    assert max_unavailable(assess(desired, draw(picture, desired))) == allowed
 
 
 def test_budget_is_unchanged_while_no_node_responds() -> None:
@@ -302,7 +302,7 @@ def test_budget_is_unchanged_while_no_node_responds() -> None:
     budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="x")
     for picture in ("0: voter mute\n1: voter mute\n2: voter mute", "0: voter\n1: voter\n2: voter"):
         blind = assess(desired, draw(picture, desired, initialized=True, objects=(budget,)))
-        assert disruptions(blind) is None
+        assert max_unavailable(blind) is None
     assert [one.kind for one in manifests.build(desired, disruptions=None)] == [
         "ServiceAccount",
         "Service",

@@ -30,6 +30,8 @@ STAGES: Final = (
         "model/test_assessment.py",
         "planning/test_volume_expansion.py",
         "planning/test_certificates.py",
+        "planning/test_identity.py",
+        "planning/test_upkeep.py",
         "manifests/test_manifests.py",
     ),
     ("planning/test_plan_properties.py",),

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collectionstore_operator.kubernetes.api import Kind, Kube, Unavailable
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
-from collectionstore_operator.kubernetes.clusters import Clusters, Office
+from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
 from collectionstore_operator.observability.health import Health, application
 from collectionstore_operator.observability.metrics import OperatorMetrics
 from collectionstore_operator.status.report import Condition, MemberStatus, PlannedStep, Status
@@ -148,9 +148,11 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
     clock = Clock()
     async with await server.start() as client:
         kube = Kube(client, clock=clock.time, sleep=clock.sleep, metrics=told.metrics)
-        office = Office(kube=kube, recorder=Recorder(kube, "op"), epoch=7, may_act=lambda: True, metrics=told.metrics)
+        context = LeaderContext(
+            kube=kube, recorder=Recorder(kube, "op"), epoch=7, may_act=lambda: True, metrics=told.metrics
+        )
         server.put(CLUSTER, resource())
-        running = asyncio.create_task(Clusters(office).cluster("shop", "demo").run())
+        running = asyncio.create_task(Clusters(context).cluster("shop", "demo").run())
         await until(told, "collectionstore_operator_reconciles_total", result="Waiting")
         assert told.value("collectionstore_operator_actions_total", action="EnsureWorkload", outcome="Done") == 1
         assert told.value("collectionstore_operator_action_duration_seconds_count", action="EnsureWorkload") == 1

@@ -22,7 +22,7 @@ from collectionstore_operator.tests.reconcile.test_loop import MemoryRuntime
 from collectionstore_telemetry.tracing.active import active, add_trace_ids, trace_id
 from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings
 
-AT_ONCE = Pace(busy_s=0.0, idle_s=0.0, trouble_max_s=0.0)
+AT_ONCE = Pace(busy_s=0.0, idle_s=0.0, backoff_max_s=0.0)
 
 
 class Traced:
@@ -77,7 +77,7 @@ async def test_a_round_that_acts_tells_its_plan_and_every_action(loop: Traced) -
     plan = told["collectionstore.plan"]
     assert isinstance(plan, tuple)
     assert len(plan) == told["collectionstore.plan.steps"]
-    assert plan[0].startswith("EstablishIdentity: ")
+    assert plan[0].startswith("EstablishIdentity demo: ")
     for name in ("read resource", "observe", "plan", "publish status", "EstablishIdentity"):
         (span,) = (one for one in inner if one.name == name)
         assert span.parent is not None

@@ -48,6 +48,7 @@ from collectionstore_operator.model.actions import (
     RetireVolume,
     TransferLeadership,
 )
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
     Absent,
@@ -63,6 +64,7 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec, Storage, Unsafe
 
 CLUSTER_ID: Final = "c0ffee"
@@ -159,6 +161,7 @@ def draw(picture: str, desired: Desired, **facts: object) -> Observed:
         now=NOW,
         cluster_id=CLUSTER_ID,
         initialized=bool(configuration.voters),
+        initialized_recorded=True,
         epoch=1,
         workload=Workload(replicas=max(pods, default=-1) + 1, revision=revision(desired)),
         slots=tuple(_slot(line, configuration, members, desired) for line in lines),
@@ -274,14 +277,19 @@ def _node(line: Line, configuration: Configuration, members: tuple[Member, ...])
     )
 
 
-def told(plan: Plan) -> list[str]:
+def planned(desired: Desired, observed: Observed) -> Plan:
+    """Return the plan for what an observer has seen."""
+    return plan(assess(desired, observed))
+
+
+def told(made: Plan) -> list[str]:
     """Return the actions, one per line."""
-    return [_told(action) for action in plan.actions]
+    return [_told(action) for action in made.actions]
 
 
-def waiting(plan: Plan) -> list[str]:
+def waiting(made: Plan) -> list[str]:
     """Return the blocked steps, as `Step subject: blocker`."""
-    return [f"{step.name} {step.subject}".strip() + f": {step.blocked_by}" for step in plan.steps if step.blocked_by]
+    return [f"{step.name} {step.subject}".strip() + f": {step.blocked_by}" for step in made.steps if step.blocked_by]
 
 
 def _told(action: Action) -> str:

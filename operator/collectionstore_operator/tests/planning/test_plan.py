@@ -21,13 +21,13 @@ from collectionstore_operator.model.observed import (
     Unknown,
     Workload,
 )
-from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Storage
 from collectionstore_operator.tests.planning.pictures import (
     CLUSTER_ID,
     NOW,
     Story,
     draw,
+    planned,
     read_stories,
     told,
     waiting,
@@ -53,7 +53,7 @@ def test_there_are_stories() -> None:
 @pytest.mark.parametrize("story", STORIES)
 def test_plan_acts_as_the_story_says(story: Story) -> None:
     """Each scenario yields exactly these actions and exactly these blocked steps."""
-    made = plan(story.desired, draw(story.picture, story.desired))
+    made = planned(story.desired, draw(story.picture, story.desired))
     assert told(made) == story.actions
     assert waiting(made) == story.waits
 
@@ -63,7 +63,7 @@ def test_paused_plan_announces_and_does_nothing(story: Story) -> None:
     """Paused: no action, and every step is blocked by `spec.paused`."""
     desired = story.desired
     paused = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, paused=True))
-    made = plan(paused, draw(story.picture, desired))
+    made = planned(paused, draw(story.picture, desired))
     assert not made.actions
     assert not story.actions or any(line.endswith(": spec.paused is true") for line in waiting(made))
 
@@ -78,7 +78,7 @@ def test_plan_never_disrupts_a_pod_that_is_unknown(story: Story) -> None:
             msgspec.structs.replace(slot, pod=Unknown("not seen")) if slot is hidden else slot
             for slot in observed.slots
         )
-        made = plan(desired, msgspec.structs.replace(observed, slots=slots))
+        made = planned(desired, msgspec.structs.replace(observed, slots=slots))
         touched = {line.split()[1] for line in told(made) if line.split()[0] in ("RestartPod", "RetireVolume")}
         assert not touched & {f"demo-{hidden.ordinal}", f"data-demo-{hidden.ordinal}"}
 
@@ -88,21 +88,21 @@ def test_plan_from_a_recording_is_the_same(story: Story) -> None:
     """Observed state survives JSON, so that a plan can be reproduced elsewhere and later."""
     observed = draw(story.picture, story.desired)
     recorded = msgspec.json.decode(msgspec.json.encode(observed), type=Observed)
-    assert plan(story.desired, recorded) == plan(story.desired, observed)
+    assert planned(story.desired, recorded) == planned(story.desired, observed)
 
 
 def test_plan_establishes_the_identity_first() -> None:
     """Without a recorded cluster ID no pod starts: volumes and certificates are stamped with it."""
     desired = wanted(3)
     nothing = Observed(now=NOW, workload=ABSENT, certificates=())
-    assert told(plan(desired, nothing)) == ["EstablishIdentity"]
+    assert told(planned(desired, nothing)) == ["EstablishIdentity"]
 
 
 def test_plan_issues_certificates_before_pods_start() -> None:
     """The CA signs, so it comes first; members cannot start without a certificate."""
     desired = wanted(3)
     new = Observed(now=NOW, cluster_id=CLUSTER_ID, workload=ABSENT, certificates=())
-    made = plan(desired, new)
+    made = planned(desired, new)
     assert told(made) == ["IssueCertificate"] * 5 + ["EnsureWorkload 3"]
     issued = [action.name for action in made.actions if isinstance(action, IssueCertificate)]
     assert issued == ["demo", "operator", "demo-0", "demo-1", "demo-2"]
@@ -112,21 +112,21 @@ def test_plan_does_not_bootstrap_again_on_another_volume() -> None:
     """A bootstrap was started and its volume is lost: it may have succeeded, so a human has to decide."""
     desired = wanted(3)
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="f00")
-    assert told(plan(desired, observed)) == []
-    assert "bootstrap was started on a volume that is lost (node f00)" in waiting(plan(desired, observed))[0]
+    assert told(planned(desired, observed)) == []
+    assert "bootstrap was started on a volume that is lost (node f00)" in waiting(planned(desired, observed))[0]
 
 
 def test_plan_repeats_a_bootstrap_whose_response_was_lost() -> None:
     """The same node responds and is empty: the request did not arrive, and is sent again."""
     desired = wanted(3)
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired, bootstrap_node="old-0")
-    assert told(plan(desired, observed)) == ["Bootstrap demo-0"]
+    assert told(planned(desired, observed)) == ["Bootstrap demo-0"]
 
 
 def test_plan_does_not_bootstrap_what_was_initialized() -> None:
     """All volumes are empty, yet the cluster has had data: it is not bootstrapped again."""
     desired = wanted(3)
-    assert told(plan(desired, draw("0: fresh\n1: fresh\n2: fresh", desired, initialized=True))) == []
+    assert told(planned(desired, draw("0: fresh\n1: fresh\n2: fresh", desired, initialized=True))) == []
 
 
 def test_plan_does_not_bootstrap_beside_a_foreign_volume() -> None:
@@ -135,8 +135,10 @@ def test_plan_does_not_bootstrap_beside_a_foreign_volume() -> None:
     observed = draw("0: fresh\n1: fresh\n2: fresh", desired)
     foreign = msgspec.structs.replace(_node(observed, 2), cluster_id="another")
     observed = _with_node(observed, 2, foreign)
-    assert told(plan(desired, observed)) == []
-    assert waiting(plan(desired, observed)) == ["Bootstrap demo-0: demo-2 runs on a volume of another cluster, another"]
+    assert told(planned(desired, observed)) == []
+    assert waiting(planned(desired, observed)) == [
+        "Bootstrap demo-0: demo-2 runs on a volume of another cluster, another"
+    ]
 
 
 @pytest.mark.parametrize("changed", [{"term": 8}, {"configuration": Configuration(index=13, voters=("old-1",))}])
@@ -145,7 +147,7 @@ def test_plan_waits_while_a_node_contradicts_the_leader(changed: dict[str, objec
     desired = wanted(3)
     observed = draw(FIVE, desired)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), **changed))
-    assert told(plan(desired, observed)) == []
+    assert told(planned(desired, observed)) == []
 
 
 def test_plan_stops_when_another_operator_took_over() -> None:
@@ -153,7 +155,7 @@ def test_plan_stops_when_another_operator_took_over() -> None:
     desired = wanted(5)
     observed = draw(HEALTHY, desired)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), epoch=2))
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     assert not made.actions
     assert waiting(made) == [
         "EnsureWorkload demo: another operator has taken over: demo-1 has seen epoch 2, ours is 1",
@@ -168,7 +170,7 @@ def test_plan_scales_up_a_workload_that_was_scaled_down_manually() -> None:
     desired = wanted(3)
     observed = draw("0: leader\n1: voter\n2: voter down=5\n3: voter\n4: voter down=5", desired)
     observed = msgspec.structs.replace(observed, workload=msgspec.structs.replace(_workload(observed), replicas=4))
-    assert told(plan(desired, observed)) == ["EnsureWorkload 5"]
+    assert told(planned(desired, observed)) == ["EnsureWorkload 5"]
 
 
 def test_plan_starts_every_volume_that_may_hold_a_member() -> None:
@@ -176,16 +178,16 @@ def test_plan_starts_every_volume_that_may_hold_a_member() -> None:
     desired = wanted(3)
     picture = "0: free\n1: free\n2: free\n3: free\n4: free\n5: left"
     observed = draw(picture, desired, initialized=True, workload=ABSENT)
-    assert told(plan(desired, observed)) == ["EnsureWorkload 5"]
+    assert told(planned(desired, observed)) == ["EnsureWorkload 5"]
 
 
 def test_plan_does_not_change_an_unknown_workload() -> None:
     """An unknown workload is neither absent nor of any size."""
     desired = wanted(5)
     observed = draw(HEALTHY, desired, workload=Unknown("the API server timed out"))
-    assert told(plan(desired, observed)) == []
+    assert told(planned(desired, observed)) == []
     assert "EnsureWorkload: the workload cannot be observed: the API server timed out" in waiting(
-        plan(desired, observed)
+        planned(desired, observed)
     )
 
 
@@ -194,7 +196,7 @@ def test_plan_updates_the_workload_before_it_restarts_pods() -> None:
     desired = wanted(3)
     observed = draw("0: leader old\n1: voter old\n2: voter old", desired)
     observed = msgspec.structs.replace(observed, workload=Workload(replicas=3, revision="earlier"))
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     assert told(made) == ["EnsureWorkload 3"]
     assert "RestartPod demo-2: the workload must be updated first" in waiting(made)
 
@@ -203,7 +205,7 @@ def test_plan_applies_objects_that_are_missing_or_differ() -> None:
     """Every object is compared by the digest of the manifest it was applied from."""
     desired = wanted(3)
     observed = draw(HEALTHY, desired, objects=(AppliedObject(kind="Service", name="demo", digest="other"),))
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     assert [step.subject for step in made.steps] == [
         "ServiceAccount demo-node",
         "Service demo",
@@ -215,13 +217,13 @@ def test_plan_applies_objects_that_are_missing_or_differ() -> None:
         for one in made.actions
         if isinstance(one, ApplyObject)
     )
-    assert plan(desired, msgspec.structs.replace(observed, objects=done)).converged
+    assert planned(desired, msgspec.structs.replace(observed, objects=done)).converged
 
 
 def test_plan_keeps_a_protected_cluster() -> None:
     """Deletion is blocked by `spec.deletionProtection`, and reconciliation continues."""
     desired = msgspec.structs.replace(wanted(5, deletion_protection=True), deleting=True)
-    made = plan(desired, draw(HEALTHY, desired))
+    made = planned(desired, draw(HEALTHY, desired))
     assert told(made) == ["EnsureWorkload 5"]
     assert waiting(made)[0] == "EnsureWorkload: spec.deletionProtection is true"
 
@@ -238,14 +240,14 @@ def test_plan_deletes_the_pods_of_a_deleted_cluster(picture: str, retention: str
     """Pods terminate first, all at once; volumes are deleted only if retention is Delete."""
     desired = msgspec.structs.replace(wanted(3, storage=Storage(retention=retention)), deleting=True)  # type: ignore[arg-type]
     observed = draw(picture, desired, initialized=True)
-    assert told(plan(desired, observed)) == actions
+    assert told(planned(desired, observed)) == actions
 
 
 def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
     """The workload has 0 replicas and a pod still exists: its volume is not deleted."""
     desired = msgspec.structs.replace(wanted(3, storage=Storage(retention="Delete")), deleting=True)
     observed = draw("0: free\n1: voter stopping", desired, workload=Workload(replicas=0, revision=""))
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     assert not made.actions
     assert waiting(made) == ["EnsureWorkload: demo-1 must terminate first"]
 
@@ -253,7 +255,7 @@ def test_plan_waits_until_the_pods_of_a_deleted_cluster_are_gone() -> None:
 def test_converged_plan_is_empty() -> None:
     """A healthy cluster of the desired size: neither actions nor steps."""
     desired = wanted(3)
-    assert plan(desired, draw(HEALTHY, desired)).converged
+    assert planned(desired, draw(HEALTHY, desired)).converged
 
 
 def _node(observed: Observed, ordinal: int) -> NodeStatus:
@@ -277,7 +279,7 @@ def test_plan_deletes_an_object_that_is_no_longer_required() -> None:
     desired = wanted(3)
     monitor = AppliedObject(kind="PodMonitor", name="demo", digest="d")
     blind = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True, objects=(monitor,))
-    assert told(plan(desired, blind))[-1:] == ["DeleteObject"]
+    assert told(planned(desired, blind))[-1:] == ["DeleteObject"]
     budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="d")
     blind = msgspec.structs.replace(blind, objects=(budget,))
-    assert "DeleteObject" not in told(plan(desired, blind))
+    assert "DeleteObject" not in told(planned(desired, blind))

@@ -7,8 +7,7 @@ import msgspec
 from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
 from collectionstore_operator.model.assessment import assess, change_blocked_by
 from collectionstore_operator.model.observed import NodeStatus, Observed
-from collectionstore_operator.planning.plan import plan
-from collectionstore_operator.tests.planning.pictures import draw, told, waiting, wanted
+from collectionstore_operator.tests.planning.pictures import draw, planned, told, waiting, wanted
 
 DESIRED = wanted(3)
 
@@ -25,11 +24,11 @@ def test_no_change_starts_during_a_leadership_transfer() -> None:
     """The next leader would have to execute it."""
     observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
     assert change_blocked_by(assess(DESIRED, observed)) == "a leadership transfer is in progress"
-    assert not plan(DESIRED, observed).actions
+    assert not planned(DESIRED, observed).actions
 
 
 def test_terminating_pod_is_not_deleted_again() -> None:
-    made = plan(DESIRED, draw("0: leader\n1: voter\n2: voter old stopping", DESIRED))
+    made = planned(DESIRED, draw("0: leader\n1: voter\n2: voter old stopping", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod)]
     assert not [step for step in made.steps if step.name == "RestartPod"]
 
@@ -43,14 +42,14 @@ def test_active_member_is_not_replaced_by_another_of_its_name() -> None:
         msgspec.structs.replace(one, active=True, silent_ms=10.0) if one.node_id == "old-2" else one
         for one in leader.members
     )
-    made = plan(DESIRED, with_leader(observed, members=members))
+    made = planned(DESIRED, with_leader(observed, members=members))
     assert not [one for one in made.actions if isinstance(one, ChangeVoters)]
     assert "ChangeVoters demo-2: two incarnations of demo-2 are active" in waiting(made)
 
 
 def test_voter_in_sync_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:
     """It votes, whatever its probe reports: with another voter down, a restart would lose the quorum."""
-    made = plan(DESIRED, draw("0: leader\n1: voter down=30\n2: voter old unready=60", DESIRED))
+    made = planned(DESIRED, draw("0: leader\n1: voter down=30\n2: voter old unready=60", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod) and one.name == "demo-2"]
     assert "RestartPod demo-2: demo-1 must be in sync first" in waiting(made)
 
@@ -62,12 +61,12 @@ def test_active_learner_is_not_removed_though_another_incarnation_responds() -> 
     assert isinstance(last.node, NodeStatus)
     last = msgspec.structs.replace(last, node=msgspec.structs.replace(last.node, node_id="new-3"))
     both = msgspec.structs.replace(observed, slots=(*others, last))
-    assert not [one for one in plan(desired, both).actions if isinstance(one, RemoveLearners)]
+    assert not [one for one in planned(desired, both).actions if isinstance(one, RemoveLearners)]
     leader = both.slots[0].node
     assert isinstance(leader, NodeStatus)
     members = tuple(
         msgspec.structs.replace(one, active=False, silent_ms=60_000.0) if one.node_id == "old-3" else one
         for one in leader.members
     )
-    gone = plan(desired, with_leader(both, members=members))
+    gone = planned(desired, with_leader(both, members=members))
     assert "RemoveLearners demo-3" in told(gone)

@@ -22,11 +22,11 @@ from collectionstore_operator.model.actions import (
     TransferLeadership,
     disruptive,
 )
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Absent, Configuration, NodeStatus, Observed, Pod, Unknown, Volume
-from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.report import report
-from collectionstore_operator.tests.planning.pictures import draw, wanted
+from collectionstore_operator.tests.planning.pictures import draw, planned, wanted
 
 KINDS = [
     *["voter"] * 12,
@@ -72,7 +72,7 @@ def clusters(draw_value: Callable[[st.SearchStrategy[object]], object]) -> Looke
 def test_no_plan_can_lose_the_quorum(looked: Looked) -> None:
     """Every action of every plan is checked by rules that are written here again, from the observed state alone."""
     desired, observed = looked
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     exclusive = [one for one in made.actions if disruptive(one) or isinstance(one, AddLearners)]
     assert len(exclusive) <= 1
     for action in made.actions:
@@ -85,7 +85,7 @@ def test_no_action_on_what_is_unknown(looked: Looked, hidden: set[tuple[int, str
     """Whatever is unknown: no restart of an unknown pod, no unknown volume retired, no unknown node promoted."""
     desired, seen = looked
     observed = _without(seen, hidden)
-    for action in plan(desired, observed).actions:
+    for action in planned(desired, observed).actions:
         _judge(action, desired, observed)
         match action:
             case RestartPod():
@@ -118,7 +118,7 @@ def test_nothing_is_done_without_sight_or_leave(looked: Looked, why: str) -> Non
             desired = msgspec.structs.replace(desired, spec=msgspec.structs.replace(spec, paused=True))
         case "namespace":
             observed = msgspec.structs.replace(observed, namespace_terminating=True)
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     if why == "workload":
         assert not [one for one in made.actions if isinstance(one, EnsureWorkload | ReplaceWorkload)]
     elif why != "epoch" or observed.nodes():
@@ -144,10 +144,10 @@ def _in(observed: Observed, ordinal: int, what: str) -> bool:
 def test_every_look_can_be_reported(looked: Looked) -> None:
     """A status comes of any look, and the same look again changes nothing in it."""
     desired, observed = looked
-    made = plan(desired, observed)
-    first = report(desired, observed, made, None)
+    made = planned(desired, observed)
+    first = report(assess(desired, observed), made, None)
     later = msgspec.structs.replace(observed, now=observed.now + 60)
-    assert report(desired, later, made, first) == first
+    assert report(assess(desired, later), made, first) == first
 
 
 def _judge(action: Action, desired: Desired, observed: Observed) -> None:

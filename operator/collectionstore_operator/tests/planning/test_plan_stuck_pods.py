@@ -7,8 +7,7 @@ import pytest
 
 from collectionstore_operator.model.actions import Plan, RestartPod
 from collectionstore_operator.model.observed import Pod, Unknown
-from collectionstore_operator.planning.plan import plan
-from collectionstore_operator.tests.planning.pictures import draw, waiting, wanted
+from collectionstore_operator.tests.planning.pictures import draw, planned, waiting, wanted
 
 GOING = Unknown("it is being deleted")
 
@@ -23,7 +22,7 @@ def made(picture: str, *stuck: int, replicas: int = 3) -> Plan:
             pod = msgspec.structs.replace(slot.pod, stuck_terminating=True, terminating=True)
             slot = msgspec.structs.replace(slot, pod=pod, volume=GOING)
         slots.append(slot)
-    return plan(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
+    return planned(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
 
 
 def forgotten(plan: Plan) -> list[str]:

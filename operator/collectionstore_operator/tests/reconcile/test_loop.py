@@ -1,4 +1,4 @@
-"""The loop: look, report, act, look again; no trouble ends it and no trouble repeats itself loudly."""
+"""The loop: observe, report, act, observe again; no error ends it, and a persisting one is reported once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from collectionstore_operator.resource.desired import Desired, Spec
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.report import Status
 
-FAST = Pace(busy_s=0.001, idle_s=0.001, trouble_max_s=0.002)
+FAST = Pace(busy_s=0.001, idle_s=0.001, backoff_max_s=0.002)
 
 
 class MemoryRuntime:
-    """A runtime that keeps everything in lists, and does what it is told to the values it shows."""
+    """A runtime in memory: records every call, and applies actions to what it returns next."""
 
     def __init__(self) -> None:
         self.wish: Desired | InvalidResource | None = Desired(name="demo", generation=2, spec=Spec(paused=False))
@@ -62,8 +62,8 @@ class MemoryRuntime:
     async def last_status(self) -> Status | None:
         return self.published[-1] if self.published else None
 
-    async def looked(self, observed: Observed) -> None:
-        self._note("looked")
+    async def publish_observation(self, observed: Observed) -> None:
+        self._note("publish_observation")
 
     async def record(self, event: Event) -> None:
         self.events.append(event)
@@ -86,9 +86,9 @@ def runtime() -> MemoryRuntime:
 
 
 async def test_status_is_published_before_the_action_it_announces(runtime: MemoryRuntime) -> None:
-    """Who watches sees what is being done while it is being done."""
+    """A long action is visible in `status.plan` while it runs."""
     outcome = await Reconciler(runtime, now=lambda: 5.0).once()
-    assert runtime.calls == ["observe", "publish", "looked", "EstablishIdentity"]
+    assert runtime.calls == ["observe", "publish", "publish_observation", "EstablishIdentity"]
     assert (outcome.result, outcome.actions) == ("Acted", 1)
     assert runtime.published[0].plan[0].step == "EstablishIdentity"
     assert runtime.published[0].observed_generation == 2
@@ -110,11 +110,11 @@ async def test_unchanged_status_is_not_published_again(runtime: MemoryRuntime) -
     reconciler = Reconciler(runtime)
     await reconciler.once()
     await reconciler.once()
-    assert runtime.calls == ["observe", "publish", "looked", "observe", "looked"]
+    assert runtime.calls == ["observe", "publish", "publish_observation", "observe", "publish_observation"]
 
 
-async def test_next_loop_goes_on_from_the_published_status(runtime: MemoryRuntime) -> None:
-    """A restart of the operator is no change of the cluster."""
+async def test_next_loop_continues_from_the_published_status(runtime: MemoryRuntime) -> None:
+    """A restart of the operator does not change the status."""
     runtime.wish = Desired(name="demo", spec=Spec(paused=True))
     await Reconciler(runtime).once()
     await Reconciler(runtime).once()
@@ -125,8 +125,10 @@ async def test_next_loop_goes_on_from_the_published_status(runtime: MemoryRuntim
     ("trouble", "reason"),
     [(ActionRefused("stale"), "EstablishIdentityRefused"), (ActionUnfinished("lost"), "EstablishIdentityUnfinished")],
 )
-async def test_action_that_keeps_failing_is_told_once(runtime: MemoryRuntime, trouble: Exception, reason: str) -> None:
-    """The loop neither gives up nor fills the events with the same line."""
+async def test_action_that_keeps_failing_is_reported_once(
+    runtime: MemoryRuntime, trouble: Exception, reason: str
+) -> None:
+    """The loop neither gives up nor floods the Events."""
     runtime.trouble = trouble
     loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
     await runtime.until(5, "EstablishIdentity")
@@ -135,8 +137,8 @@ async def test_action_that_keeps_failing_is_told_once(runtime: MemoryRuntime, tr
     assert (event.kind, event.reason, event.message) == ("Warning", reason, str(trouble))
 
 
-async def test_action_that_fails_once_is_done_again_without_ado(runtime: MemoryRuntime) -> None:
-    """Refusals that the next look clears up are everyday life."""
+async def test_action_that_fails_once_is_retried_without_a_warning(runtime: MemoryRuntime) -> None:
+    """A refusal that the next observation resolves is normal."""
     runtime.trouble = ActionRefused("stale")
     loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
     await runtime.until(1, "EstablishIdentity")
@@ -146,15 +148,15 @@ async def test_action_that_fails_once_is_done_again_without_ado(runtime: MemoryR
     assert [event.kind for event in runtime.events] == ["Normal", "Normal"]
 
 
-async def test_status_is_kept_fresh_while_a_refused_action_rests(runtime: MemoryRuntime) -> None:
-    """What happens meanwhile is seen and told; the action itself is left alone, however often the loop is woken."""
+async def test_status_is_updated_during_the_backoff_of_an_action(runtime: MemoryRuntime) -> None:
+    """Observation and status go on; the action itself is not retried early, however often the loop is woken."""
     runtime.trouble = ActionRefused("stale")
-    reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600, trouble_max_s=3_600))
+    reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600, backoff_max_s=3_600))
     loop = asyncio.create_task(reconciler.run())
     await runtime.until(1, "EstablishIdentity")
     for looks in (2, 3):
         reconciler.wake()
-        await runtime.until(looks, "looked")
+        await runtime.until(looks, "publish_observation")
     assert runtime.calls.count("EstablishIdentity") == 1
     runtime.seen = Observed(now=1_000.0, cluster_id="c")
     runtime.trouble = None
@@ -163,8 +165,8 @@ async def test_status_is_kept_fresh_while_a_refused_action_rests(runtime: Memory
     loop.cancel()
 
 
-async def test_refused_object_keeps_nobody_from_what_comes_after_it(runtime: MemoryRuntime) -> None:
-    """An admission rule against one object must not stop the repair of a cluster; an unknown fate stops the round."""
+async def test_refused_object_does_not_hold_up_later_actions(runtime: MemoryRuntime) -> None:
+    """An admission policy against one object must not stop a repair; an unknown outcome stops the round."""
     runtime.seen = Observed(now=1_000.0, cluster_id="c", objects=())
     runtime.refused = "ApplyObject"
     first = await Reconciler(runtime).once()
@@ -178,8 +180,8 @@ async def test_refused_object_keeps_nobody_from_what_comes_after_it(runtime: Mem
     assert runtime.calls[-1] == "ApplyObject"
 
 
-async def test_invalid_resource_is_reported_and_nothing_is_touched(runtime: MemoryRuntime) -> None:
-    """Not even looked at: what a wrong resource wants is nobody's guess."""
+async def test_invalid_resource_is_reported_and_nothing_else_is_done(runtime: MemoryRuntime) -> None:
+    """The cluster is not even observed: an invalid spec does not say which state is desired."""
     runtime.wish = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
     assert (await Reconciler(runtime).once()).result == "Refused"
     assert runtime.calls == ["publish"]
@@ -190,15 +192,15 @@ async def test_invalid_resource_is_reported_and_nothing_is_touched(runtime: Memo
 
 
 async def test_loop_ends_when_the_resource_is_gone(runtime: MemoryRuntime) -> None:
-    """There is nothing to look after any more."""
+    """Nothing is left to reconcile."""
     runtime.wish = None
     async with asyncio.timeout(10):
         await Reconciler(runtime, pace=FAST).run()
     assert runtime.calls == []
 
 
-async def test_loop_outlives_errors_in_a_round(runtime: MemoryRuntime) -> None:
-    """A bug or a broken disk in one look is an event, and the next look comes."""
+async def test_loop_survives_errors_in_a_round(runtime: MemoryRuntime) -> None:
+    """A bug or an I/O error during an observation is an Event, and the next round follows."""
     runtime.blindness = OSError("input/output error")
     loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
     await runtime.until(3, "observe")
@@ -209,19 +211,19 @@ async def test_loop_outlives_errors_in_a_round(runtime: MemoryRuntime) -> None:
     assert runtime.events[0].message == "OSError: input/output error"
 
 
-async def test_wake_cuts_the_waiting_short(runtime: MemoryRuntime) -> None:
-    """A change is seen at once, however slow the idle pace is."""
+async def test_wake_up_cuts_the_delay_short(runtime: MemoryRuntime) -> None:
+    """A change is observed at once, however long the idle delay is."""
     runtime.wish = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600))
     loop = asyncio.create_task(reconciler.run())
-    await runtime.until(1, "looked")
+    await runtime.until(1, "publish_observation")
     reconciler.wake()
-    await runtime.until(2, "looked")
+    await runtime.until(2, "publish_observation")
     loop.cancel()
 
 
-async def test_loop_looks_again_at_once_after_it_acted(runtime: MemoryRuntime) -> None:
-    """Waiting is for when there is nothing to do."""
+async def test_loop_observes_again_at_once_after_an_action(runtime: MemoryRuntime) -> None:
+    """Delays apply only while there is nothing to do."""
     loop = asyncio.create_task(Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600)).run())
     await runtime.until(1, "EnsureWorkload")
     await runtime.until(3, "observe")
@@ -230,18 +232,20 @@ async def test_loop_looks_again_at_once_after_it_acted(runtime: MemoryRuntime) -
 
 
 @pytest.mark.parametrize(("patience", "quick"), [(0, False), (1_000_000, True)])
-async def test_what_takes_long_is_looked_at_less_often(runtime: MemoryRuntime, patience: int, *, quick: bool) -> None:
-    """A step that waits for a person would otherwise be looked at every second for weeks; a wake-up ends the pause."""
+async def test_step_that_stays_blocked_is_observed_less_often(
+    runtime: MemoryRuntime, patience: int, *, quick: bool
+) -> None:
+    """A step blocked on a person would otherwise be observed every second for weeks; a wake-up ends the delay."""
     workload = Workload(replicas=3, revision="other")
     runtime.seen = Observed(now=1_000.0, cluster_id="c", workload=workload)
     runtime.wish = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime, pace=Pace(busy_s=0.0, idle_s=3_600, patience=patience))
     loop = asyncio.create_task(reconciler.run())
-    await runtime.until(1, "looked")
+    await runtime.until(1, "publish_observation")
     for _ in range(100):
         await asyncio.sleep(0)
-    assert (runtime.calls.count("looked") > 1) is quick
+    assert (runtime.calls.count("publish_observation") > 1) is quick
     reconciler.wake()
-    await runtime.until(2, "looked")
+    await runtime.until(2, "publish_observation")
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)

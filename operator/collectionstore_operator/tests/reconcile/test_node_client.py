@@ -1,4 +1,4 @@
-"""What a node answers becomes a typed value; what it does not answer is Unknown with a reason."""
+"""A node's response becomes a typed value; a missing or unusable one is Unknown with a reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG_S: Final = 60.0
 
 
 class StubNode:
-    """An HTTP server that gives one answer to everything, and keeps what it was asked."""
+    """An HTTP server that gives one response to every request, and records the requests."""
 
     def __init__(self) -> None:
         self.status, self.content = 200, json.dumps(STATUS).encode()
@@ -78,15 +78,15 @@ async def client() -> AsyncIterator[NodeClient]:
 
 
 async def test_status_is_decoded_and_unknown_fields_are_ignored(stub: StubNode, client: NodeClient) -> None:
-    """A newer node may say more than this operator knows."""
+    """A newer node may report fields that this operator does not know."""
     stub.will_answer(200, {**STATUS, "colour": "green"})
     status = await client.status(stub.url)
     assert isinstance(status, NodeStatus)
     assert (status.name, status.term) == ("demo-0", 3)
 
 
-async def test_certificate_that_a_node_shows_is_noted(stub: StubNode, client: NodeClient, tmp_path: Path) -> None:
-    """What it really uses, which may be another one than was signed for it last."""
+async def test_certificate_that_a_node_presents_is_recorded(stub: StubNode, client: NodeClient, tmp_path: Path) -> None:
+    """The one in use, which may differ from the last one signed for it."""
     authority = make_authority("demo", "c", lifetime_s=9_000, now=time.time())
     now = int(time.time())
     names = ("IP:127.0.0.1",)
@@ -116,10 +116,10 @@ async def test_certificate_that_a_node_shows_is_noted(stub: StubNode, client: No
         (200, b" " * (5 << 20), "longer than"),
     ],
 )
-async def test_unusable_answer_is_unknown(
+async def test_unusable_response_is_unknown(
     stub: StubNode, client: NodeClient, code: int, content: object, reason: str
 ) -> None:
-    """Something answers on the port, and nothing follows from that."""
+    """Another process may listen on the port; nothing is concluded from its response."""
     stub.will_answer(code, content)
     status = await client.status(stub.url)
     assert isinstance(status, Unknown)
@@ -127,13 +127,13 @@ async def test_unusable_answer_is_unknown(
 
 
 async def test_refused_connection_is_unknown(client: NodeClient) -> None:
-    """The reason says where, in words."""
+    """The reason names the address and the error."""
     status = await client.status("http://127.0.0.1:1")
     assert status == Unknown("cannot connect to 127.0.0.1:1: connection refused")
 
 
-async def test_silent_node_is_unknown_and_holds_up_no_other(stub: StubNode) -> None:
-    """All nodes are asked at the same time, each with its deadline."""
+async def test_unresponsive_node_is_unknown_and_delays_no_other(stub: StubNode) -> None:
+    """All requests are concurrent, each with its deadline."""
     stub.silent = True
     async with NodeClient(status_timeout_s=0.5) as client:
         answers = await ask_nodes(client, {0: stub.url, 1: "http://127.0.0.1:1"})
@@ -142,7 +142,7 @@ async def test_silent_node_is_unknown_and_holds_up_no_other(stub: StubNode) -> N
 
 
 async def test_change_carries_index_and_epoch(stub: StubNode, client: NodeClient) -> None:
-    """Both protect against changes that were decided from an older picture."""
+    """Both protect against changes planned from an older configuration."""
     change = MemberChange("add", "b" * 16, "demo-1", "127.0.0.1:7411", "http://127.0.0.1:7410")
     assert await client.change_members(stub.url, (change,), expected_index=7, epoch=2) == Done()
     [(request, body)] = stub.asked
@@ -162,8 +162,8 @@ async def test_change_carries_index_and_epoch(stub: StubNode, client: NodeClient
     }
 
 
-async def test_refusal_is_told_from_an_unknown_fate(stub: StubNode, client: NodeClient) -> None:
-    """Only a node that says `not_applied` has refused."""
+async def test_refusal_differs_from_an_unknown_outcome(stub: StubNode, client: NodeClient) -> None:
+    """Only a response with `not_applied` is a refusal."""
     stub.will_answer(409, PROBLEM)
     assert await client.bootstrap(stub.url, epoch=2) == Refused("configuration_changed", "index is 7", retryable=False)
     stub.will_answer(504, {**PROBLEM, "outcome": "unknown"})
@@ -173,7 +173,7 @@ async def test_refusal_is_told_from_an_unknown_fate(stub: StubNode, client: Node
 
 
 async def test_readiness_is_the_status_code(stub: StubNode, client: NodeClient) -> None:
-    """200 says that a linearizable read works."""
+    """200 means that a linearizable read works."""
     assert await client.is_ready(stub.url)
     stub.will_answer(503, PROBLEM)
     assert not await client.is_ready(stub.url)
@@ -198,7 +198,7 @@ def observe(*urls: str, leader: int | None = 0) -> Observed:
 
 
 async def test_membership_change_goes_to_the_leader(stub: StubNode, client: NodeClient) -> None:
-    """The executor adds the fencing epoch to what the planner asked for."""
+    """The executor adds the fencing epoch to the planned action."""
     action = ChangeVoters(
         add=(MemberRef(node_id="b", name="demo-1"),),
         remove=(MemberRef(node_id="c", name="demo-2"),),
@@ -212,7 +212,7 @@ async def test_membership_change_goes_to_the_leader(stub: StubNode, client: Node
 
 
 async def test_every_call_that_changes_a_cluster_carries_the_epoch(stub: StubNode, client: NodeClient) -> None:
-    """So that a node can refuse whoever was replaced."""
+    """Nodes refuse an operator that was replaced by its epoch."""
     member, me = MemberRef(node_id="b", name="demo-1"), f"{0:016x}"
     actions = (
         Bootstrap(ordinal=0, node_id=me, reason=""),
@@ -226,8 +226,8 @@ async def test_every_call_that_changes_a_cluster_carries_the_epoch(stub: StubNod
     assert [body["epoch"] for _, body in stub.asked] == [4] * len(actions)
 
 
-async def test_located_host_is_asked_without_the_name_service(stub: StubNode, client: NodeClient) -> None:
-    """Neither a name service that is down nor one that remembers too long keeps the operator from a member."""
+async def test_located_host_is_resolved_without_dns(stub: StubNode, client: NodeClient) -> None:
+    """Neither DNS that is down nor its stale answers keep the operator from a member."""
     port = stub.url.rpartition(":")[2]
     url = f"http://demo-0.demo-peers.shop.invalid:{port}"
     assert isinstance(await client.status(url), Unknown)
@@ -238,22 +238,22 @@ async def test_located_host_is_asked_without_the_name_service(stub: StubNode, cl
 
 
 async def test_without_a_leader_the_action_is_refused(client: NodeClient) -> None:
-    """Nothing was asked, so nothing was done."""
+    """No request was sent, so nothing was done."""
     action = TransferLeadership(
         leader=MemberRef(node_id="a", name="demo-0"), to=MemberRef(node_id="b", name="demo-1"), reason=""
     )
-    with pytest.raises(ActionRefused, match="no node leads"):
+    with pytest.raises(ActionRefused, match="there is no leader"):
         await perform_on_nodes(action, observe("http://127.0.0.1:1", leader=None), client)
 
 
 async def test_second_bootstrap_is_success(stub: StubNode, client: NodeClient) -> None:
-    """The first one's answer may have been lost."""
+    """The response to the first call may have been lost."""
     stub.will_answer(409, {**PROBLEM, "code": "already_bootstrapped"})
     await perform_on_nodes(Bootstrap(ordinal=0, node_id=f"{0:016x}", reason=""), observe(stub.url), client)
 
 
 async def test_bootstrap_of_another_incarnation_is_refused(stub: StubNode, client: NodeClient) -> None:
-    """The disk that the planner saw is not there any more."""
+    """The volume that was observed has been replaced."""
     with pytest.raises(ActionRefused):
         await perform_on_nodes(Bootstrap(ordinal=0, node_id="f" * 16, reason=""), observe(stub.url), client)
     assert stub.asked == []
@@ -271,14 +271,14 @@ async def test_outcomes_become_exceptions(stub: StubNode, client: NodeClient) ->
 
 
 def test_learners_are_added_with_their_addresses() -> None:
-    """Where a member is reached is recorded in the log with the change."""
+    """The log records a member's addresses with the change that adds it."""
     member = MemberRef(node_id="b", name="demo-1", address="h:1", http_address="http://h:2")
     (change,) = member_changes(AddLearners(members=(member,), expected_index=1, reason=""))
     assert change == MemberChange("add", "b", "demo-1", "h:1", "http://h:2")
 
 
 def test_history_is_latched() -> None:
-    """Seen once or recorded before, it is true for ever; silence proves nothing."""
+    """Once observed or recorded it stays true; nodes that do not respond prove nothing."""
     empty = NodeStatus(cluster_id="c", node_id="a", name="demo-0")
     member = NodeStatus(cluster_id="c", node_id="a", name="demo-0", state="Member", term=1, last_index=1)
     assert not has_data((empty, Unknown("silent")), recorded=False)

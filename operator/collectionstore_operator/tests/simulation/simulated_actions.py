@@ -5,13 +5,13 @@ from __future__ import annotations
 from collectionstore_operator.model.actions import (
     Action,
     AddLearners,
-    ApplyObject,
     Bootstrap,
     ChangeVoters,
     EnsureWorkload,
     EstablishIdentity,
     IssueCertificate,
     MarkVolume,
+    RecordInitialized,
     RemoveLearners,
     RestartPod,
     RetireVolume,
@@ -28,6 +28,8 @@ def execute(cluster: SimulatedCluster, action: Action) -> None:
     match action:
         case EstablishIdentity():
             cluster.cluster_id = CLUSTER_ID
+        case RecordInitialized():
+            cluster.initialized = True
         case IssueCertificate():
             _issue(cluster, action)
         case EnsureWorkload():
@@ -48,8 +50,8 @@ def execute(cluster: SimulatedCluster, action: Action) -> None:
             cluster.disks[action.ordinal].removed = True
         case RetireVolume():
             _retire(cluster, action)
-        case ApplyObject():
-            raise Unsafe("there are no objects here")
+        case _:
+            raise Unsafe(f"there is nothing here that {action} could be about")
 
 
 def _issue(cluster: SimulatedCluster, action: IssueCertificate) -> None:

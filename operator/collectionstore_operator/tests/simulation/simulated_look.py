@@ -18,6 +18,7 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.reconcile.observe import has_data
 from collectionstore_operator.tests.simulation.simulated_cluster import EPOCH_S, Disk, Process, SimulatedCluster
 
 UNSEEN: Final = Unknown("no answer in time")
@@ -32,7 +33,8 @@ def observe(cluster: SimulatedCluster, unknown: float = 0.0) -> Observed:
     return Observed(
         now=EPOCH_S + cluster.time,
         cluster_id=cluster.cluster_id,
-        initialized=cluster.initialized,
+        initialized=has_data((slot.node for slot in slots), recorded=cluster.initialized),
+        initialized_recorded=cluster.initialized,
         bootstrap_node=cluster.bootstrap_node,
         epoch=1,
         workload=UNSEEN if lost[-1] else workload,

@@ -12,7 +12,8 @@ from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import AddLearners, Plan, RestartPod, RetireVolume, disruptive
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Pod
-from collectionstore_operator.planning.plan import disruptions, plan
+from collectionstore_operator.planning.disruption_budget import max_unavailable
+from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec
 from collectionstore_operator.status.report import Status, report
 from collectionstore_operator.tests.simulation.simulated_actions import execute
@@ -50,13 +51,12 @@ class Life:
     def round(self, *, unknown: float = 0.0, failing: float = 0.0) -> Plan:
         """Look, plan, act, and let a second pass."""
         observed = observe(self.cluster, unknown)
-        made = plan(self.desired, observed)
+        assessment = assess(self.desired, observed)
+        made = plan(assessment)
         check_form(made, observed)
-        self.status = report(self.desired, observed, made, self.status)
-        allowed = disruptions(assess(self.desired, observed))
+        self.status = report(assessment, made, self.status)
+        allowed = max_unavailable(assessment)
         self.budget = self.budget if allowed is None else allowed
-        if self.random.random() >= failing:
-            self.cluster.initialized = self.status.initialized
         for action in made.actions:
             if self.random.random() < failing:
                 self.trace.append(f"{self.cluster.time}: FAILED {action}")
@@ -81,7 +81,8 @@ class Life:
             if self.round().converged and self.round().converged:
                 return
         steps = [
-            f"{step.name} {step.subject}: {step.blocked_by}" for step in plan(self.desired, observe(self.cluster)).steps
+            f"{step.name} {step.subject}: {step.blocked_by}"
+            for step in plan(assess(self.desired, observe(self.cluster))).steps
         ]
         raise AssertionError(f"seed {self.seed} did not settle; remaining: {steps}\n" + "\n".join(self.trace[-40:]))
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.model.actions import IssueCertificate
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed
 from collectionstore_operator.planning import certificates
-from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.status.conditions import EVALUATORS
 from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
 from collectionstore_operator.status.timestamps import rfc3339
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, wanted
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, planned, wanted
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
 THEN = rfc3339(NOW)
@@ -28,7 +28,7 @@ LATER = rfc3339(NOW + 60)
 def tell(picture: str, desired: Desired, previous: Status | None = None, *, after_s: float = 0) -> Status:
     """Return the status of a pictured cluster."""
     observed = draw(picture, desired, now=NOW + after_s)
-    return report(desired, observed, plan(desired, observed), previous)
+    return report(assess(desired, observed), planned(desired, observed), previous)
 
 
 def states_of(status: Status) -> dict[str, str]:
@@ -100,7 +100,7 @@ def test_unresponsive_cluster_is_unknown_not_unavailable() -> None:
     """It has data and no node responds: that proves nothing about its quorum."""
     desired = wanted(3)
     observed = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True)
-    status = report(desired, observed, plan(desired, observed), None)
+    status = report(assess(desired, observed), planned(desired, observed), None)
     assert states_of(status)["Available"] == "Unknown NoAnswer"
     assert {one.role for one in status.members} == {"Unknown"}
 
@@ -195,9 +195,9 @@ def test_long_plan_is_truncated_and_says_so() -> None:
     """The status of an API object stays small."""
     desired = wanted(9)
     observed = Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=())
-    made = plan(desired, observed)
+    made = planned(desired, observed)
     many = msgspec.structs.replace(made, steps=made.steps * 4)
-    status = report(desired, observed, many, None)
+    status = report(assess(desired, observed), many, None)
     assert len(status.plan) == STEPS_MAX
     assert status.steps_omitted == len(many.steps) - STEPS_MAX
 
@@ -226,15 +226,15 @@ def test_certificates_are_ready_when_none_would_be_issued() -> None:
     """Missing ones are named; if all exist, the earliest expiry."""
     desired = wanted(1)
     observed = draw("0: leader", desired, certificates=())
-    status = report(desired, observed, plan(desired, observed), None)
+    status = report(assess(desired, observed), planned(desired, observed), None)
     assert states_of(status)["CertificatesReady"] == "False IssuePending"
     issued = tuple(
         Certificate(kind=one.kind, name=one.name, not_before=NOW, not_after=NOW + one.lifetime_s, names=one.names)
-        for one in plan(desired, observed).actions
+        for one in planned(desired, observed).actions
         if isinstance(one, IssueCertificate)
     )
     observed = msgspec.structs.replace(observed, certificates=issued)
-    status = report(desired, observed, plan(desired, observed), None)
+    status = report(assess(desired, observed), planned(desired, observed), None)
     assert states_of(status)["CertificatesReady"] == "True AllValid"
     assert status.certificates_expire == rfc3339(NOW + 90 * 86_400)
 
@@ -262,12 +262,12 @@ def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in
     )
     facts = {"slots": slots, "certificates": (*own, held), "requests": ()}
     observed = msgspec.structs.replace(observed, **facts)
-    status = report(desired, observed, plan(desired, observed), None)
+    status = report(assess(desired, observed), planned(desired, observed), None)
     assert [member.certificate_expires for member in status.members] == ["", rfc3339(NOW + 90 * day_s), ""]
     assert status.certificates_expire == rfc3339(NOW + 90 * day_s)
     for days, expected in ((74, "True AllValid"), (75, "False RenewalOverdue")):
         later = msgspec.structs.replace(observed, now=NOW + days * day_s)
-        status = report(desired, later, plan(desired, later), None)
+        status = report(assess(desired, later), planned(desired, later), None)
         assert states_of(status)["CertificatesReady"] == expected
     assert "members have not renewed their certificates: demo-1 (expires on" in message(status, "CertificatesReady")
 

@@ -1,0 +1,22 @@
+"""Through what one cluster is read and changed; the observer and the executor share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collectionstore_operator.kubernetes.api import Kube
+from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.custom_resource import CustomResource
+from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.reconcile.node_client import NodeClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterAccess:
+    """The API server, the nodes, and the objects of the cluster that keep state between rounds."""
+
+    kube: Kube
+    nodes: NodeClient
+    resource: CustomResource
+    record: Record
+    authority: Authority

@@ -1,0 +1,131 @@
+"""Actions on a cluster in Kubernetes: each is one case here and one function of the module that knows its objects.
+
+Nothing is decided: an action carries the uid, the resourceVersion, the configuration index or the epoch that it was
+planned from, and is refused when that no longer holds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from collectionstore_operator.errors import ActionRefused, ActionUnfinished
+from collectionstore_operator.kubernetes import children, volumes
+from collectionstore_operator.kubernetes.api import ApiError, Kind, Unavailable
+from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
+from collectionstore_operator.model.actions import (
+    Action,
+    AddFinalizer,
+    AddLearners,
+    ApplyObject,
+    Bootstrap,
+    ChangeVoters,
+    DeleteIdentity,
+    DeleteObject,
+    DenyRequest,
+    EnsureWorkload,
+    EstablishIdentity,
+    GrowVolume,
+    IssueCertificate,
+    MarkVolume,
+    PublishAuthority,
+    RecordInitialized,
+    RemoveFinalizer,
+    RemoveLearners,
+    ReplaceWorkload,
+    RestartPod,
+    RetireVolume,
+    SignRequest,
+    StampVolume,
+    StartPod,
+    TransferLeadership,
+)
+from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.reconcile.execute import perform_on_nodes
+from collectionstore_operator.resource.desired import Desired
+
+RecordAction: TypeAlias = EstablishIdentity | RecordInitialized | DeleteIdentity
+CertificateAction: TypeAlias = IssueCertificate | PublishAuthority | SignRequest | DenyRequest
+
+
+class Executor:
+    """Performs the actions of one cluster. `may_act` says whether the Lease is still ours, without a request."""
+
+    def __init__(self, access: ClusterAccess, *, may_act: Callable[[], bool]) -> None:
+        self._access = access
+        self._may_act = may_act
+
+    async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
+        """Perform one action. Raises ActionRefused or ActionUnfinished."""
+        # Checked for every action: this process may have been suspended past the end of its Lease since the last one.
+        if not self._may_act():
+            raise ActionRefused("the Lease was not renewed in time: another operator may be acting")
+        try:
+            await self._perform(action, desired, observed)
+        except Unavailable as error:
+            # The request may have arrived and only its answer been lost: "unfinished", never "failed".
+            raise ActionUnfinished(str(error)) from error
+        except ApiError as error:
+            raise ActionRefused(str(error)) from error
+
+    async def _perform(self, action: Action, desired: Desired, observed: Observed) -> None:
+        match action:
+            case AddFinalizer():
+                await self._access.resource.add_finalizer()
+            case RemoveFinalizer():
+                await self._access.resource.remove_finalizer()
+            case EstablishIdentity() | RecordInitialized() | DeleteIdentity():
+                await self._change_record(action, desired)
+            case IssueCertificate() | PublishAuthority() | SignRequest() | DenyRequest():
+                await self._certify(action, desired, cluster_id=observed.cluster_id)
+            case ApplyObject():
+                await children.apply(self._access.kube, action, desired)
+            case DeleteObject():
+                await children.delete(self._access.kube, action, desired)
+            case EnsureWorkload():
+                await children.ensure_workload(self._access.kube, action, desired, cluster_id=observed.cluster_id)
+            case ReplaceWorkload():
+                await children.release_workload(self._access.kube, action, desired)
+            case StartPod():
+                raise ActionRefused("the StatefulSet's controller starts pods")
+            case Bootstrap():
+                # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
+                await self._access.record.change(desired, bootstrap_node=action.node_id)
+                await perform_on_nodes(action, observed, self._access.nodes)
+            case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
+                await perform_on_nodes(action, observed, self._access.nodes)
+            case RestartPod():
+                # Deleted, not evicted: a budget must not stop the operator, which restarts one pod at a time anyway.
+                kube, grace_s = self._access.kube, 0 if action.force else None
+                await kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
+            case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume():
+                await volumes.perform(self._access.kube, action, desired)
+
+    async def _change_record(self, action: RecordAction, desired: Desired) -> None:
+        match action:
+            case EstablishIdentity():
+                await self._access.record.establish(action, desired)
+            case RecordInitialized():
+                await self._access.record.change(desired, initialized="true")
+            case DeleteIdentity():
+                # The record goes LAST: as long as it is there, an interrupted deletion is seen and repeated.
+                await self._access.authority.delete(desired)
+                await self._access.record.delete(desired)
+
+    async def _certify(
+        self,
+        action: IssueCertificate | PublishAuthority | SignRequest | DenyRequest,
+        desired: Desired,
+        *,
+        cluster_id: str,
+    ) -> None:
+        match action:
+            case IssueCertificate():
+                await self._access.authority.issue(action, desired, cluster_id=cluster_id, now=time.time())
+            case PublishAuthority():
+                await self._access.authority.publish(desired)
+            case SignRequest():
+                await self._access.authority.sign(action, desired, now=time.time())
+            case DenyRequest():
+                await self._access.authority.deny(action)

@@ -1,0 +1,26 @@
+"""When certificates are due for renewal, overdue and expired. Pure arithmetic; times in Unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collectionstore_operator.model.observed import Certificate, CertificateKind
+
+
+def renew_at(certificate: Certificate) -> float:
+    """Return when a certificate is due for renewal: after two thirds of its lifetime."""
+    return certificate.not_before + (certificate.not_after - certificate.not_before) * 2 / 3
+
+
+def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
+    """Return the members' certificates whose renewal is overdue: five sixths of their lifetime have passed."""
+    return tuple(
+        one
+        for one in certificates
+        if one.kind is CertificateKind.MEMBER and one.not_before + (one.not_after - one.not_before) * 5 / 6 <= now
+    )
+
+
+def first_expiry(certificates: Sequence[Certificate]) -> Certificate | None:
+    """Return the certificate that expires first, or None when there is none."""
+    return min(certificates, key=lambda one: one.not_after, default=None)

@@ -1,0 +1,36 @@
+"""What must be written down of an observation, because a later one may not show it any more. Pure.
+
+These steps change neither the cluster nor its pods, so they are taken also while the resource is paused: a fact that
+was not recorded in time is lost, and with it the proof that a disk holds data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collectionstore_operator.model.actions import Proposal, RecordInitialized, StampVolume, propose
+from collectionstore_operator.model.assessment import Assessment, responding_node
+from collectionstore_operator.model.observed import Volume
+
+
+def record(assessment: Assessment) -> Iterator[Proposal]:
+    """Yield what is seen and not recorded yet: that the cluster has data, and whose data each volume holds."""
+    desired, observed = assessment.desired, assessment.observed
+    if not observed.cluster_id:
+        return  # nothing that is seen can be of this cluster before it has its ID
+    if observed.initialized and not observed.initialized_recorded:
+        reason = "a member has data: the cluster must never be bootstrapped again"
+        yield propose(RecordInitialized(reason=reason), subject=desired.name)
+    if observed.stamps_volumes:
+        yield from _stamp(assessment)
+
+
+def _stamp(assessment: Assessment) -> Iterator[Proposal]:
+    for slot in assessment.observed.slots:
+        # Only what a node of this cluster says of itself: a volume is evidence against a bootstrap, or for a removal.
+        node, volume = responding_node(slot, assessment.observed.cluster_id), slot.volume
+        if node is None or not isinstance(volume, Volume) or volume.node_id == node.node_id:
+            continue
+        reason = f"the node {node.node_id} of {assessment.name(slot.ordinal)} runs on it"
+        action = StampVolume(ordinal=slot.ordinal, name=volume.name, node_id=node.node_id, reason=reason)
+        yield propose(action, subject=volume.name)

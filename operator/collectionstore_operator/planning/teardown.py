@@ -1,0 +1,53 @@
+"""What is removed of a cluster whose resource is being deleted, in which order. Pure.
+
+No member leaves the configuration: all pods stop together. Volumes are removed AFTER the pods, and only where the
+resource says so; they hold data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
+from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
+from collectionstore_operator.resource.desired import Desired
+
+
+def due(desired: Desired) -> bool:
+    """Return whether the cluster is to be torn down."""
+    return desired.deleting and not desired.spec.deletion_protection
+
+
+def tear_down(assessment: Assessment) -> Iterator[Proposal]:
+    """Stop all pods, then delete the volumes if the resource says so."""
+    observed, reason = assessment.observed, "the resource is being deleted"
+    if isinstance(observed.workload, Unknown):
+        yield postpone(
+            "EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {observed.workload.reason}"
+        )
+        return
+    if isinstance(observed.workload, Workload) and observed.workload.replicas > 0:
+        revision = observed.workload.revision
+        yield propose(EnsureWorkload(replicas=0, revision=revision, shrinks=True, reason=reason))
+        return
+    # A pod that still runs writes to its disk: volumes wait until the last one is gone.
+    remaining = [slot.ordinal for slot in observed.slots if not isinstance(slot.pod, Absent)]
+    if remaining:
+        names = ", ".join(assessment.name(ordinal) for ordinal in remaining)
+        yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must terminate first")
+        return
+    if assessment.desired.spec.storage.retention == "Delete":
+        yield from _delete_volumes(assessment)
+
+
+def _delete_volumes(assessment: Assessment) -> Iterator[Proposal]:
+    reason = "the resource is being deleted, and spec.storage.retention is Delete"
+    for slot in assessment.observed.slots:
+        name = assessment.name(slot.ordinal)
+        if isinstance(slot.volume, Unknown):
+            blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
+            yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)
+        elif isinstance(slot.volume, Volume):
+            action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=False, reason=reason)
+            yield propose(action, subject=name)
