@@ -48,9 +48,10 @@ test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
 test-packages: $(SYNCED) ## Run the tests of charts, images, dashboards and alerts; they build helm and promtool once
 	@.venv/bin/pytest -q -n 2 --dist loadgroup charts/tests images/tests dashboards/tests alerts/tests
 
-lint: $(SYNCED) ## Check style and formatting
+lint: $(SYNCED) ## Check style, formatting and spelling
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/codespell
 
 types: $(SYNCED) ## Check types
 	@.venv/bin/mypy
