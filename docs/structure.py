@@ -1,7 +1,7 @@
 """Measure the structure of the code from its imports: rooms, arrows between rooms, cycles, modules per room.
 
-A room is a package directory; a module directly below a top-level package (`errors`, `app`) is a room of its own, as it
-is a layer of its own in the contracts. Tests do not count. An arrow is an import of one room's module by another room's;
+A room is a package directory. Where a package has rooms inside, each module beside them (`errors`, `app`) is a room of
+its own, as it is a layer of its own in the contracts. Tests do not count. An arrow is an import of one room's module by another room's;
 imports inside functions and those for type checking count too. A cycle is a set of rooms that reach each other.
 
 Examples:
@@ -60,9 +60,10 @@ def imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def room_of(module: str, known: Mapping[str, Path]) -> str:
-    """Return the package that a module lies in, or the module itself directly below a top-level package."""
+    """Return the package that a module lies in, or the module itself where the package has rooms inside."""
     package = module if known[module].name == "__init__.py" else module.rpartition(".")[0]
-    return package if "." in package else module
+    inside = known[module].parent
+    return module if any(path.parent != inside and inside in path.parents for path in known.values()) else package
 
 
 def arrows_between_rooms(known: Mapping[str, Path]) -> Arrows:
@@ -126,7 +127,7 @@ def tables(root: Path) -> str:
     ]
     for room, count in counts.items():
         package = room.partition(".")[0]
-        own = {one for one in arrows if one == room or (room == package and one.rpartition(".")[0] == room)}
+        own = {one for one in arrows if one == room or (one.rpartition(".")[0] == room and one not in counts)}
         reached = {other for one in own for other in arrows[one]} - own
         others = sorted(other.removeprefix(f"{package}.") for other in reached)
         lines.append(f"| `{room}` | {count} | {' '.join(f'`{other}`' for other in others)} |")
