@@ -56,8 +56,9 @@ lint: $(SYNCED) ## Check style, formatting and spelling
 types: $(SYNCED) ## Check types
 	@.venv/bin/mypy
 
-contracts: $(SYNCED) ## Check that the layers hold
+contracts: $(SYNCED) ## Check that the layers hold, and that docs/architecture.md shows the rooms as they are
 	@.venv/bin/lint-imports
+	@.venv/bin/python docs/structure.py --check
 
 check: lint types contracts test test-clusters test-packages ## Run everything that must be green before a commit
 
@@ -109,6 +110,8 @@ generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, i
 	@.venv/bin/python -m collectionstore_charts
 	@.venv/bin/python docs/generate_metrics.py --write
 	@.venv/bin/python docs/generate_logs.py
+	@.venv/bin/python docs/generate_resource.py --write
+	@.venv/bin/python docs/structure.py --write
 
 images: $(SYNCED) ## Build the images with buildah, podman or docker: make images [IMAGES_OPTIONS="--help"]
 	@.venv/bin/python -m collectionstore_images $(IMAGES_OPTIONS)

@@ -1,4 +1,4 @@
-"""Write docs/metrics.md from the tables of node and operator, or check that it is current."""
+"""Write docs/reference/metrics.md from the tables of node and operator, or check that it is current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write docs/reference/resource.md from the CustomResourceDefinition: what `kubectl explain csc.spec` prints, as a page.
+"""Write docs/reference/resource.md from the CustomResourceDefinition: `kubectl explain csc.spec` as a page.
 
 Run: python docs/generate_resource.py --write, or --check to exit with 1 unless the page is current.
 """
@@ -44,7 +44,8 @@ def kind(field: Schema) -> str:
     if "minimum" in field or "maximum" in field:
         parts.append(f"{field.get('minimum', '')}..{field.get('maximum', '')}")
     if "default" in field and not isinstance(field["default"], dict):
-        parts.append(f"default `{str(field['default']).lower() if isinstance(field['default'], bool) else field['default']}`")
+        value = field["default"]
+        parts.append(f"default `{str(value).lower() if isinstance(value, bool) else value}`")
     return ", ".join(parts)
 
 

@@ -1,8 +1,8 @@
 """Measure the structure of the code from its imports: rooms, arrows between rooms, cycles, modules per room.
 
 A room is a package directory. Where a package has rooms inside, each module beside them (`errors`, `app`) is a room of
-its own, as it is a layer of its own in the contracts. Tests do not count. An arrow is an import of one room's module by another room's;
-imports inside functions and those for type checking count too. A cycle is a set of rooms that reach each other.
+its own, as it is a layer of its own in the contracts. Tests do not count. An arrow is an import of a module in another
+room; imports inside functions and those for type checking count too. A cycle is a set of rooms that reach each other.
 
 Examples:
   python docs/structure.py                     print the tables of this checkout
@@ -35,12 +35,11 @@ Arrows = Mapping[str, set[str]]
 def modules(root: Path) -> dict[str, Path]:
     """Return every module of the project's packages by its dotted name, without tests."""
     found: dict[str, Path] = {}
-    for top in sorted(root.iterdir()):
-        for package in sorted(top.glob(f"{PREFIX}*[!-]/")) if top.is_dir() and not top.name.startswith(".") else ():
-            for path in sorted(package.rglob("*.py")):
-                parts = path.relative_to(top).with_suffix("").parts
-                if "tests" in parts:
-                    continue
+    packages = (one for one in root.glob(f"[!.]*/{PREFIX}*/") if one.name.isidentifier())
+    for package in sorted(packages):
+        for path in sorted(package.rglob("*.py")):
+            parts = path.relative_to(package.parent).with_suffix("").parts
+            if "tests" not in parts:
                 found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
@@ -76,7 +75,10 @@ def arrows_between_rooms(known: Mapping[str, Path]) -> Arrows:
 
 
 def cycles(arrows: Arrows) -> list[list[str]]:
-    """Return the sets of rooms that reach each other. Source: Tarjan, Depth-first search and linear graph algorithms."""
+    """Return the sets of rooms that reach each other.
+
+    Source: Tarjan, Depth-first search and linear graph algorithms (1972).
+    """
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

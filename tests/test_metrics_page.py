@@ -1,4 +1,4 @@
-"""docs/metrics.md says what both programs tell."""
+"""docs/reference/metrics.md says what both programs tell."""
 
 from __future__ import annotations
 

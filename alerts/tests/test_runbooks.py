@@ -146,14 +146,18 @@ def _alternatives(pattern: str) -> list[str]:
 
 @by_name
 def test_members_are_asked_for_what_they_serve(page: Path) -> None:
-    documented = (REPOSITORY / "docs" / "api.md").read_text()
+    documented = (REPOSITORY / "docs" / "reference" / "api.md").read_text()
     for path in re.findall(r"^\s*member \S+ ([a-z/]+)", page.read_text(), re.MULTILINE):
         assert f"`/{path}`" in documented or f"GET /{path}`" in documented, path
 
 
 @by_name
 def test_logs_are_searched_for_events_that_are_written(page: Path) -> None:
-    written = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)`", (REPOSITORY / "docs" / "logs.md").read_text(), re.MULTILINE))
+    written = set(
+        re.findall(
+            r"^\| `([a-z_]+\.[a-z_]+)`", (REPOSITORY / "docs" / "reference" / "logs.md").read_text(), re.MULTILINE
+        )
+    )
     for patterns in re.findall(r"logs [^|\n]*\| grep -E '([^']+)'", page.read_text()):
         for pattern in patterns.split("|"):
             assert any(re.match(pattern, event) for event in written), pattern

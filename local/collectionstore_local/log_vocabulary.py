@@ -1,6 +1,6 @@
 """The events that the programs of a local cluster log besides the operator's: the supervisor and the fault proxy.
 
-docs/logs.md is generated from this table. A test finds each call in the table, and each row in a call.
+docs/reference/logs.md is generated from this table. A test finds each call in the table, and each row in a call.
 """
 
 from __future__ import annotations

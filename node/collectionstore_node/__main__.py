@@ -24,7 +24,7 @@ EXIT_ADDRESS_TAKEN = 69
 EXIT_INTERNAL = 70
 EXIT_DISK = 74
 
-_TRACES = """traces, by the standard variables of OpenTelemetry (docs/tracing.md):
+_TRACES = """traces, by the standard variables of OpenTelemetry (docs/operate/tracing.md):
   on when OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set; OTEL_TRACES_SAMPLER says which
 """
 

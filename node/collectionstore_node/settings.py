@@ -1,7 +1,7 @@
 """The settings of a node: one frozen struct, parsed once from environment variables, the only reader of `os.environ`.
 
-All variables start with `COLLECTIONSTORE_`, except OpenTelemetry's own (docs/tracing.md). Joining a cluster is not a
-setting: an empty node waits until it is bootstrapped by an API call, or contacted by a leader.
+All variables start with `COLLECTIONSTORE_`, except OpenTelemetry's own (docs/operate/tracing.md). Joining a cluster is
+not a setting: an empty node waits until it is bootstrapped by an API call, or contacted by a leader.
 """
 
 from __future__ import annotations

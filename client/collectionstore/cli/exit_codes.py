@@ -1,4 +1,4 @@
-"""The exit codes of csctl, and the error that carries one. Documented in `csctl local --help` and docs/cli.md."""
+"""The exit codes of csctl, and the error that carries one. See `csctl local --help` and docs/reference/cli.md."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ TROUBLES: Final = Row(
         ),
         graph(
             "Problems",
-            "Problems per second by code, as listed in docs/api.md. overloaded means a full queue.",
+            "Problems per second by code, as listed in docs/reference/api.md. overloaded means a full queue.",
             "reqps",
             Query(f"{rate('collectionstore_http_problems_total', 'problem')} > 0", "{{problem}}"),
         ),

@@ -68,7 +68,7 @@ async def a_report_has_everything_but_secrets(context: Context) -> None:
 
 @scenario(timeout_s=240)
 async def logs_say_more_while_they_are_told_to(context: Context) -> None:
-    """The signals of docs/logs.md, sent as it says, turn members and operator to debug and back; nothing restarts."""
+    """The signals of docs/reference/logs.md turn members and operator to debug and back; nothing restarts."""
     async with operator(context) as product:
         store = Store(context)
         await store.apply()

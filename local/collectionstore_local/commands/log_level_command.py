@@ -44,7 +44,7 @@ def log_level(
     """Change the log level of running members of a local cluster, until they stop; without LEVEL, show it.
 
     MEMBER is a name or an ordinal; the default is all members. "supervisor" is the reconcile loop, which accepts
-    `debug` and `configured`. On Kubernetes, send a signal instead: docs/logs.md.
+    `debug` and `configured`. On Kubernetes, send a signal instead: docs/reference/logs.md.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The client HTTP API: parse a request, call the store, render its answer. docs/api.md is its reference.
+"""The client HTTP API: parse a request, call the store, render its answer. docs/reference/api.md is its reference.
 
 - `servers.py`    the servers of a node's ports
 - `url_table.py`  the URL table, one line per route

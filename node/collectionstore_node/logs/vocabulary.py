@@ -1,4 +1,4 @@
-"""The events that a node logs besides those of every program. docs/logs.md is generated from this table.
+"""The events that a node logs besides those of every program. docs/reference/logs.md is generated from this table.
 
 A test walks the code and finds each call in the table, and each row in a call. Fields hold names, numbers and reasons;
 never a document, a key, a value, a filter or a secret.

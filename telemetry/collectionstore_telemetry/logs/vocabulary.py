@@ -1,4 +1,4 @@
-"""The form of a log vocabulary, and the events that every program logs. docs/logs.md is generated from these tables.
+"""The form of a log vocabulary, and the events that every program logs. docs/reference/logs.md is generated from these tables.
 
 Each program declares its own events in a table of `LogEvent`. A test walks the code, finds every call in the tables and
 every row in a call. Fields hold names, numbers and reasons; never a document, a key, a value, a token or a secret.

@@ -47,7 +47,7 @@ class Series(NamedTuple):
 
 
 Chapters: TypeAlias = tuple[tuple[str, tuple[Series, ...]], ...]
-"""Title and series, in the order of docs/metrics.md."""
+"""Title and series, in the order of docs/reference/metrics.md."""
 
 
 def counter(name: str, text: str, *labels: Label) -> Series:

@@ -28,7 +28,7 @@ from collectionstore_operator.settings import InvalidSetting, Settings
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.report import Condition, ConfigurationStatus, MemberStatus, PlannedStep, Status
 
-PAGE = Path(__file__).parents[4] / "docs" / "cli.md"
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "cli.md"
 
 
 def rendered(renderable: object) -> str:

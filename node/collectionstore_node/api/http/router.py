@@ -68,7 +68,7 @@ class Router:
         if entry is not None:
             return entry, arguments
         if not methods:
-            raise Problem("unknown_route", "docs/api.md lists all paths")
+            raise Problem("unknown_route", "docs/reference/api.md lists all paths")
         allowed = ", ".join(sorted(methods))
         raise Problem("method_not_allowed", f"allowed here: {allowed}", headers=b"Allow: %s\r\n" % allowed.encode())
 

@@ -1,4 +1,4 @@
-"""All series that a node declares. docs/metrics.md is generated from these tables."""
+"""All series that a node declares. docs/reference/metrics.md is generated from these tables."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _HTTP: Final = (
         "Requests answered",
         _ROUTE,
         _METHOD,
-        Label("code", bound="statuses of docs/api.md"),
+        Label("code", bound="statuses of docs/reference/api.md"),
     ),
     histogram(
         "http_request_duration_seconds",
@@ -53,7 +53,7 @@ _HTTP: Final = (
     counter(
         "http_problems_total",
         "Requests answered with a problem",
-        Label("problem", bound="codes of docs/api.md"),
+        Label("problem", bound="codes of docs/reference/api.md"),
     ),
     gauge("http_inflight_requests", "Requests in flight"),
     gauge("http_inflight_requests_max", "Bound of requests in flight; probes are not counted"),

@@ -1,4 +1,4 @@
-"""docs/api.md describes what the code does."""
+"""docs/reference/api.md describes what the code does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 
-REFERENCE = (Path(__file__).parents[4] / "docs" / "api.md").read_text()
+REFERENCE = (Path(__file__).parents[4] / "docs" / "reference" / "api.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 

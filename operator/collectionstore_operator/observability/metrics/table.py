@@ -1,4 +1,4 @@
-"""All series that the operator declares. docs/metrics.md is generated from this table.
+"""All series that the operator declares. docs/reference/metrics.md is generated from this table.
 
 The series of a cluster disappear with it. Prometheus' own labels distinguish several operators; only the leader exposes
 clusters.
