@@ -8,4 +8,6 @@
 - `answers.py` `problems.py`  responses, and every refusal: code, status, whether to retry, the outcome
 - `limits.py`       bounds on a request as a message
 - `instruments.py`  interfaces for metrics, traces and diagnostics
+
+Sixteen modules, one more than elsewhere: each is one part of an HTTP message, and a room below would hold one or two.
 """
