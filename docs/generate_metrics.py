@@ -11,7 +11,7 @@ from collectionstore_node.metrics import CHAPTERS as NODE
 from collectionstore_operator.observability.metrics import CHAPTERS as OPERATOR
 from collectionstore_telemetry.metrics import Chapters, Label, Series
 
-PAGE = Path(__file__).with_name("metrics.md")
+PAGE = Path(__file__).parent / "reference" / "metrics.md"
 COMMAND = "python docs/generate_metrics.py --write"
 
 HEAD = """# Metrics
