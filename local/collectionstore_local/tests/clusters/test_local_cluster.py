@@ -137,7 +137,7 @@ def test_cluster_comes_up_stays_up_and_goes_down(project: Project) -> None:
     assert f"http://127.0.0.1:{project.base_port}" in output
     pids, node_ids = project.pids(), project.node_ids()
     assert len(pids) == 3
-    assert "unchanged and ready, nothing to do" in project.up()
+    assert "unchanged and Ready, nothing to do" in project.up()
     assert project.pids() == pids
     for key in project.directory.path.rglob("*.key"):
         assert key.stat().st_mode & 0o777 == 0o600, key
@@ -146,7 +146,7 @@ def test_cluster_comes_up_stays_up_and_goes_down(project: Project) -> None:
     assert project.pids() == {}
     assert supervisor_pid(project.directory) is None
     assert "Down" in project.csctl("status")
-    assert "is down already" in project.csctl("down")
+    assert "is already down" in project.csctl("down")
 
     project.up()
     assert project.node_ids() == node_ids
@@ -170,7 +170,7 @@ def test_cluster_grows_and_shrinks(project: Project) -> None:
     assert "Ready  1/1 members" in output
     assert "can lose none" in output
     assert sorted(project.pids()) == ["demo-0"]
-    assert "Disks of former members, kept: demo-1, demo-2, demo-3, demo-4" in project.csctl("status")
+    assert "Volumes of removed members, kept: demo-1, demo-2, demo-3, demo-4" in project.csctl("status")
 
     assert "spec.replicas stays 1" in project.up()
     assert "spec.replicas: 1 → 3" in project.csctl("apply", "-f", str(project.file))
@@ -186,7 +186,7 @@ def test_supervisor_that_ends_disturbs_no_node(project: Project) -> None:
     pids, before = project.pids(), read_observed(project.directory)
     end_supervisor(project, signal.SIGKILL)
     assert project.pids() == pids
-    assert "Unattended  the reconcile loop has ended; 3 of 3 processes run" in project.csctl("status")
+    assert "Unsupervised  the reconcile loop is not running; 3 of 3 nodes run" in project.csctl("status")
     os.kill(pids["demo-2"], signal.SIGKILL)
     until(lambda: "demo-2" not in project.pids())
 
@@ -235,7 +235,7 @@ def test_node_that_refuses_its_disk_is_reported(project: Project) -> None:
 
     def reported() -> bool:
         status = read_status(project.directory)
-        return status is not None and "it refused its data directory" in status.members[1].message
+        return status is not None and "its data directory was rejected" in status.members[1].message
 
     until(reported)
     assert "demo-1" in project.csctl("status")
@@ -342,7 +342,7 @@ def test_taken_port_is_named_with_its_process_before_anything_starts(project: Pr
         server.bind((HOST, project.base_port + 4))
         server.listen()
         output = project.up(code=ExitCode.PORT_TAKEN)
-    assert f"port {project.base_port + 4}, which demo-1 needs, is held by process {os.getpid()}" in output
+    assert f"port {project.base_port + 4} of demo-1 is in use by process {os.getpid()}" in output
     assert "Nothing was started." in output
     assert not project.state.exists()
 
@@ -371,7 +371,7 @@ def test_clean_refuses_a_folder_that_is_not_ours(project: Project) -> None:
     precious = project.state / "thesis.txt"
     precious.write_text("years of work")
     output = project.csctl("clean", "--yes", code=ExitCode.REFUSED)
-    assert "was not made by csctl" in output
+    assert "not a state directory of csctl" in output
     assert precious.exists()
 
 

@@ -101,7 +101,7 @@ def test_down_ends_every_fault_and_up_starts_without_any(running: Project) -> No
     assert "3 nodes stopped" in running.csctl("down")
     assert not running.directory.faults.exists()
     assert "demo is down" in running.csctl("partition", "2", code=ExitCode.NOT_FOUND)
-    assert "does not run" in running.csctl("pause", "2", code=ExitCode.NOT_FOUND)
+    assert "demo-2 is not running" in running.csctl("pause", "2", code=ExitCode.NOT_FOUND)
     # As a machine that lost its power leaves it.
     link_faults.write_desired_faults(running.directory, DesiredFaults(generation=7, links=(drop("demo-0", "*"),)))
     running.up()
@@ -115,7 +115,7 @@ def test_proxy_that_was_killed_is_reported_and_cleared_away(running: Project) ->
     assert report is not None
     os.kill(report.process.pid, signal.SIGKILL)
     until(lambda: identify_process(report.process.pid) != report.process)
-    assert "the fault proxy has ended unasked" in running.csctl("status")
+    assert "the fault proxy has ended unexpectedly" in running.csctl("status")
     assert "ended: demo-0 ↔ demo-1: connections reset" in running.csctl("heal")
     assert not running.directory.node("demo-0").routes.exists()
 
@@ -123,14 +123,18 @@ def test_proxy_that_was_killed_is_reported_and_cleared_away(running: Project) ->
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
-        pytest.param(("partition", "7"), ExitCode.FAILED, "there are: demo-0, demo-1, demo-2", id="unknown-member"),
+        pytest.param(("partition", "7"), ExitCode.FAILED, "its members: demo-0, demo-1, demo-2", id="unknown-member"),
         pytest.param(("partition", "0", "7"), ExitCode.FAILED, "no member '7'", id="unknown-peer"),
-        pytest.param(("partition", "0", "demo-0"), ExitCode.USAGE, "cut off from itself", id="from-itself"),
+        pytest.param(("partition", "0", "demo-0"), ExitCode.USAGE, "partitioned from itself", id="from-itself"),
         pytest.param(("partition", "0", "--delay", "100"), ExitCode.USAGE, "allowed: a number above 0", id="no-unit"),
-        pytest.param(("partition", "0", "--slow", "0K"), ExitCode.USAGE, "allowed: a whole number", id="no-bytes"),
-        pytest.param(("partition", "0", "--slow", "1K", "--reset"), ExitCode.USAGE, "at a time", id="two-effects"),
-        pytest.param(("pause", "0", "--for", "0s"), ExitCode.USAGE, "such as 100ms or 5s", id="no-time"),
-        pytest.param(("pause", "7"), ExitCode.FAILED, "there are: demo-0", id="unknown-paused"),
+        pytest.param(("partition", "0", "--slow", "0K"), ExitCode.USAGE, "allowed: an integer above 0", id="no-bytes"),
+        pytest.param(
+            ("partition", "0", "--slow", "1K", "--reset"), ExitCode.USAGE, "exclude each other", id="two-effects"
+        ),
+        pytest.param(
+            ("pause", "0", "--for", "0s"), ExitCode.USAGE, "allowed: a number above 0 and ms, s or m", id="no-time"
+        ),
+        pytest.param(("pause", "7"), ExitCode.FAILED, "its members: demo-0", id="unknown-paused"),
     ],
 )
 def test_mistake_is_named_and_does_nothing(
