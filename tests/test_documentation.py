@@ -44,6 +44,8 @@ FOLDERS_AT_RUN_TIME: Final = {
     },
 }
 """Folders of the state directory and of report archives, by page."""
+BUILT: Final = ("build", "dist")
+"""Folders of the root that commands write."""
 HISTORY: Final = {"docs/track-record.md"}
 """Pages whose commands belong to older commits; their single paths are of today."""
 
@@ -101,6 +103,8 @@ def is_path(token: str, repository: Repository) -> bool:
     if not re.fullmatch(r"(?:\./)?[\w.*-]+(?:/[\w.*-]+)*/?", token) or "..." in token:
         return False
     first, _, rest = token.removeprefix("./").partition("/")
+    if first in BUILT:
+        return False
     if rest and first in repository.programs:
         return True
     return (token.endswith(SOURCE_SUFFIXES) and not token.startswith((".", "*."))) or (not rest and token.endswith("/"))
