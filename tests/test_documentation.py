@@ -12,6 +12,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -290,3 +291,9 @@ def test_every_dependency_has_a_reason() -> None:
             assert package not in listed, f"{package} is listed twice"
             listed[package] = set(users.split(", "))
     assert listed == declared_dependencies()
+
+
+def test_page_of_the_resource_is_current() -> None:
+    command = [sys.executable, "docs/generate_resource.py", "--check"]
+    checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert checked.returncode == 0, checked.stderr
