@@ -202,6 +202,21 @@ def test_paths_targets_and_modules_exist(pages: dict[str, str], repository: Repo
     assert not untrue, "\n".join(untrue)
 
 
+VAGUE: Final = re.compile(r"\b(somebody|nobody|anybody|whoever|ails|takes care|what is wanted)\b", re.IGNORECASE)
+"""Words that hide who does what; docs/glossary.md lists more of them, each with the term to use."""
+
+
+def test_pages_name_who_acts(pages: dict[str, str]) -> None:
+    found = [
+        f"{page}: {word}"
+        for page, text in pages.items()
+        if page.startswith("docs/") or "/" not in page
+        for word in VAGUE.findall(FENCE.sub("", text))
+        if page != "docs/glossary.md"
+    ]
+    assert not found, "\n".join(found)
+
+
 SAMPLE: Final = Repository(
     files=frozenset({"README.md", "docs/page.md", "node/README.md", "node/store/log.py", "tools/run.py"}),
     targets=frozenset({"up"}),
