@@ -39,11 +39,13 @@ clean: $(SYNCED) ## Stop the cluster and delete its data
 
 CLUSTER_TESTS := local/collectionstore_local/tests/clusters
 
-test: $(SYNCED) ## Run the tests of the code: no other programs, no clusters of processes
-	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit upgrade e2e/tests --ignore=$(CLUSTER_TESTS)
+PAGE_TESTS := tests/test_documentation.py
+
+test: $(SYNCED) ## Run the tests of the code and of its pages: no other programs, no clusters of processes
+	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit upgrade e2e/tests $(PAGE_TESTS) --ignore=$(CLUSTER_TESTS)
 
 test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
-	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS)
+	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS) --ignore=$(PAGE_TESTS)
 
 test-packages: $(SYNCED) ## Run the tests of charts, images, dashboards and alerts; they build helm and promtool once
 	@.venv/bin/pytest -q -n 2 --dist loadgroup charts/tests images/tests dashboards/tests alerts/tests

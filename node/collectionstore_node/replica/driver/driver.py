@@ -1,8 +1,9 @@
 """The driver: ticks the core and executes one `Ready` after the other until it is cancelled or fails.
 
-Everything runs on one event loop; log syncs, the witness and snapshot files use one thread each. Ticks, peer messages
-and client requests change the core between two awaits and wake the driver through `LocalMember.wakeup`; nothing below
-holds the driver. The first error of the disk or of the core's invariants ends `run`: the process must stop.
+Everything runs on one event loop; log syncs, the tail marker and snapshot files use one thread each. Ticks, peer
+messages and client requests change the core between two awaits and wake the driver through `LocalMember.wakeup`;
+nothing below holds the driver. The first error of the disk or of the core's invariants ends `run`: the process must
+stop.
 """
 
 from __future__ import annotations
