@@ -7,7 +7,7 @@ CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
 .PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade bench measure mutants soak chaos observe \
-	kube-up kube-down e2e generate images guards
+	kube-up kube-down e2e generate images release guards
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS) --ignore=$(PAGE_TESTS)
 
 test-packages: $(SYNCED) ## Run the tests of charts, images, dashboards and alerts; they build helm and promtool once
-	@.venv/bin/pytest -q -n 2 --dist loadgroup charts/tests images/tests dashboards/tests alerts/tests
+	@.venv/bin/pytest -q -n 2 --dist loadgroup charts/tests images/tests release/tests dashboards/tests alerts/tests
 
 lint: $(SYNCED) ## Check style, formatting and spelling
 	@.venv/bin/ruff check .
@@ -114,6 +114,9 @@ generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, i
 	@.venv/bin/python docs/generate_logs.py
 	@.venv/bin/python docs/generate_resource.py --write
 	@.venv/bin/python docs/structure.py --write
+
+release: $(SYNCED) ## Build wheels, images, charts and SBOMs of VERSION into dist/; publishes nothing
+	@.venv/bin/python -m collectionstore_release $(RELEASE_OPTIONS)
 
 images: $(SYNCED) ## Build the images with buildah, podman or docker: make images [IMAGES_OPTIONS="--help"]
 	@.venv/bin/python -m collectionstore_images $(IMAGES_OPTIONS)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from collectionstore_charts import cluster_schema, definition, readme, render, rules
+from collectionstore_charts import chart_versions, cluster_schema, definition, readme, render, rules
 from collectionstore_charts.helm import CHARTS, CLUSTER, OPERATOR
 
 REPOSITORY = CHARTS.parent
@@ -26,6 +26,7 @@ def parts() -> Mapping[Path, str]:
         files / "rules.yaml": (REPOSITORY / "alerts" / "rules.yaml").read_text(),
         **{files / "dashboards" / path.name: path.read_text() for path in (REPOSITORY / "dashboards").glob("*.json")},
         CLUSTER / "values.schema.json": cluster_schema.text(),
+        **{chart / "Chart.yaml": chart_versions.text(chart) for chart in (OPERATOR, CLUSTER)},
         OPERATOR / "README.md": _readme(OPERATOR, {}),
         CLUSTER / "README.md": _readme(CLUSTER, {"spec": readme.table(readme.fields())}),
     }

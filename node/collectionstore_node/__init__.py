@@ -5,4 +5,6 @@ Layers, each importing only those to its right (checked by import-linter):
 `raft` | `statemachine` -> `errors`. `raft` and `statemachine` are pure: values in, values out.
 """
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("collectionstore-node")

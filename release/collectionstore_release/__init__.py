@@ -1,0 +1,1 @@
+"""Builds a release into `dist/` and publishes nothing: `python -m collectionstore_release`."""
