@@ -31,7 +31,7 @@ TIMEOUT_MIN_S: Final = 0.001
 PARAMETERS_MAX: Final = 16
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
-_LIMIT: Final = re.compile(r"[0-9]{1,6}")
+_LIMIT: Final = re.compile(r"[0-9]{1,18}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}")
 
 
@@ -112,7 +112,7 @@ def _prefix(options: Options, value: str, limits: HttpLimits) -> None:
 def _limit(options: Options, value: str, limits: HttpLimits) -> None:
     # Syntax only: how many items a page may have is the store's limit.
     if not _LIMIT.fullmatch(value):
-        raise Problem("invalid_parameter", f"limit is {quoted(value)}; it must be a number of 1 to 6 digits")
+        raise Problem("invalid_parameter", f"limit is {quoted(value)}; it must be a whole number, such as 100")
     options.limit = int(value)
 
 
