@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,6 +34,11 @@ class Broken(Exception):
 
 def fail(*_arguments: object, **_named: object) -> NoReturn:
     raise Broken
+
+
+def marker_synced(member: Member, before: float) -> bool:
+    """Whether the tail marker was synced since there were `before` syncs of it."""
+    return member.series(MARKER_SYNCS) > before
 
 
 def break_observer(monkeypatch: pytest.MonkeyPatch, member: Member, event: str) -> None:
@@ -86,6 +92,6 @@ async def test_sync_that_cannot_be_reported_is_over(tmp_path: Path, monkeypatch:
             before = member.series(MARKER_SYNCS)
             await member.put(key, b"1")
             assert member.local.log_writer.syncing_since is None
-            await member.until(lambda before=before: member.series(MARKER_SYNCS) > before)
+            await member.until(partial(marker_synced, member, before))
 
         assert {type(one) for one in raised} == {Broken}
