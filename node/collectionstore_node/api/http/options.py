@@ -33,6 +33,8 @@ PARAMETERS_MAX: Final = 16
 _TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}")
+_LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
+"""Read once, for the hot path: `value` of an enum member is a call in Python."""
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -93,7 +95,7 @@ def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
 
 
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
-    stale = _choice("consistency", value, Consistency.LINEARIZABLE.value, Consistency.STALE.value)
+    stale = _choice("consistency", value, _LINEARIZABLE, _STALE)
     options.consistency = Consistency.STALE if stale else Consistency.LINEARIZABLE
 
 
