@@ -80,7 +80,8 @@ async def receive_body(request: web.BaseRequest, *, bytes_max: int, timeout_s: f
             return await _collect(request, bytes_max)
     except TimeoutError:
         raise Problem("request_timeout", f"the body did not arrive within {timeout_s:g} s") from None
-    except (web.RequestPayloadError, HttpProcessingError) as error:
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+        # A client that disconnects reads no answer, but what it is counted as matters: a 5xx would be a fault of ours.
         raise _broken() from error
     finally:
         arrivals.release(size)

@@ -31,8 +31,10 @@ TIMEOUT_MIN_S: Final = 0.001
 PARAMETERS_MAX: Final = 16
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
-_LIMIT: Final = re.compile(r"[0-9]{1,6}")
+_LIMIT: Final = re.compile(r"[0-9]{1,18}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}")
+_LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
+"""Read once, for the hot path: `value` of an enum member is a call in Python."""
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -93,7 +95,7 @@ def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
 
 
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
-    stale = _choice("consistency", value, Consistency.LINEARIZABLE.value, Consistency.STALE.value)
+    stale = _choice("consistency", value, _LINEARIZABLE, _STALE)
     options.consistency = Consistency.STALE if stale else Consistency.LINEARIZABLE
 
 
@@ -112,7 +114,7 @@ def _prefix(options: Options, value: str, limits: HttpLimits) -> None:
 def _limit(options: Options, value: str, limits: HttpLimits) -> None:
     # Syntax only: how many items a page may have is the store's limit.
     if not _LIMIT.fullmatch(value):
-        raise Problem("invalid_parameter", f"limit is {quoted(value)}; it must be a number of 1 to 6 digits")
+        raise Problem("invalid_parameter", f"limit is {quoted(value)}; it must be a whole number, such as 100")
     options.limit = int(value)
 
 

@@ -173,14 +173,18 @@ class Consensus:
         batch = self.proposals.take()
         if not batch:
             return
-        contexts = self._observer.entry_contexts(batch)
-        # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
-        data = join_batch(self._wall_ms(), [waiting.command for waiting in batch], contexts)
         try:
+            contexts = self._observer.entry_contexts(batch)
+            # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
+            data = join_batch(self._wall_ms(), [waiting.command for waiting in batch], contexts)
             index, term = self.raft.propose(data)
         except NotNow as error:
             self.proposals.refuse(batch, error)
             return
+        except BaseException:
+            # A bug, which ends the driver. `close` fails what is queued or proposed, and the batch is neither.
+            self.proposals.abandon(batch)
+            raise
         self.proposals.proposed(index, term, batch, len(data))
         self._observer.entry_proposed(index, term, batch, sampled=bool(contexts), more=self.proposals.waiting > 0)
 

@@ -142,6 +142,10 @@ class Proposals:
         """Fail commands that were taken and could not be proposed."""
         self._fail(batch, _reason(error), error)
 
+    def abandon(self, batch: Sequence[QueuedCommand]) -> None:
+        """Fail commands that were taken when proposing them went wrong: the core may hold the entry."""
+        self._fail(batch, "unknown", OutcomeUnknown("the entry could not be proposed"))
+
     def expire(self, now: float) -> None:
         """Fail commands past their deadline: not applied if they never reached the core, else unknown."""
         if any(one.deadline <= now for one in self._waiting):

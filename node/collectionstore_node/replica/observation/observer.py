@@ -1,8 +1,9 @@
 """The one interface through which consensus and driver report to traces, slow log and metrics.
 
 Everything is called on the event loop, in the order of a write: queued, proposed, appended, synced, committed,
-applied. An observer never raises, never awaits and decides nothing; what is cheap to note is noted, the rest is
-computed when it is needed.
+applied. An observer never awaits, decides nothing and must not raise: an error in an event of the driver ends the
+driver, as any bug there does, and pending requests fail. What is cheap to note is noted, the rest is computed when it
+is needed.
 """
 
 from __future__ import annotations

@@ -76,11 +76,12 @@ class LogWriter:
         self._series.fsync_seconds.observe(ended - started)
 
     def _synced(self, done: asyncio.Future[None]) -> None:
-        if self.syncing_since is not None:
-            self._observer.sync_ended(self._loop.time() - self.syncing_since)
-        self.syncing_since = None
+        since, self.syncing_since = self.syncing_since, None
         if not done.cancelled() and done.exception() is None:
             self._sync_marker_soon()
+        # Last: an error in here must not leave a sync that seems to hang, or a tail marker that is not synced.
+        if since is not None:
+            self._observer.sync_ended(self._loop.time() - since)
 
     def _sync_marker_soon(self) -> None:
         """Sync the tail marker in a thread of its own, at most every `MARKER_LAG_S`."""

@@ -217,6 +217,13 @@ async def test_a_bad_listing_is_400(client: Client, query: str) -> None:
     assert reply.json["code"] in ("invalid_parameter", "invalid_name", "invalid_cursor")
 
 
+@pytest.mark.parametrize("limit", ["0", "1001", "1234567"])
+async def test_a_limit_out_of_range_is_answered_with_the_range(client: Client, limit: str) -> None:
+    fields = (await client.get(f"/api/v1/kv/b?limit={limit}")).problem(400, "invalid_parameter")
+
+    assert fields["detail"] == f"limit is {limit}; allowed are 1 to 1000"
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [

@@ -6,6 +6,7 @@ import asyncio
 
 import orjson
 import pytest
+import structlog
 from aiohttp import web
 
 from collectionstore_node.api import make_client_server
@@ -13,6 +14,7 @@ from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
+from collectionstore_node.tests.transport.doubles import eventually
 
 HOST = b"Host: x\r\n"
 KEY = b"PUT /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n"
@@ -217,6 +219,24 @@ async def test_an_upgrade_is_ignored(raw: RawClient) -> None:
 
     assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
     writer.close()
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 50", b"Transfer-Encoding: chunked"])
+async def test_a_client_that_disconnects_within_its_body_is_no_fault_of_the_node(
+    raw: RawClient, metrics: RecordedMetrics, framing: bytes
+) -> None:
+    """It is no 5xx, which would spend the error budget, and no error in the log."""
+    _reader, writer = await raw.connect()
+    with structlog.testing.capture_logs() as lines:
+        writer.write(KEY + framing + b"\r\n\r\n")
+        await eventually(lambda: metrics.read_arriving() > 0)
+        writer.transport.abort()
+        await eventually(lambda: bool(metrics.finished))
+
+    assert metrics.finished == [("/api/v1/kv/{bucket}/{key...}", "PUT", 400)]
+    assert metrics.problems == {"malformed_request": 1}
+    assert (metrics.read_inflight(), metrics.read_arriving()) == (0, 0)
+    assert lines == []
 
 
 async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
