@@ -283,7 +283,7 @@ def test_scaling_under_a_writer_changes_all_voters_in_one_step(cluster: Cluster)
         assert grown["index"] > before
         # Nothing below the cut was replicated to them: they began with a snapshot.
         assert all(cluster.status(ordinal)["first_index"] > 1 for ordinal in (3, 4))
-        assert "can lose 2" in cluster.csctl("status")
+        assert "tolerates 2 failures" in cluster.csctl("status")
         cluster.csctl("scale", "--replicas", "3")
         writer.wait_for(20)
     assert len(cluster.status(0)["configuration"]["voters"]) == 3
