@@ -155,7 +155,7 @@ class Node:
             return
         volumes.create(self.directory)
         _limit_log(self.directory)
-        # COLLECTIONSTORE_ variables of the user's shell must not reach a node: its settings come from the resource alone.
+        # COLLECTIONSTORE_ variables of the user's shell must not reach a node: the resource has all settings.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         try:
             process = start(launch.command, {**inherited, **launch.settings}, output=self.directory.log)
