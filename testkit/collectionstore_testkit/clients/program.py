@@ -51,12 +51,12 @@ class Unreached(msgspec.Struct, frozen=True, tag="unreached"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """An operation has ended; a read that read nothing is counted in `Standing` alone."""
+    """An operation has ended; a read that read nothing is counted in `Totals` alone."""
 
     operation: Operation
 
 
-class Standing(msgspec.Struct, frozen=True, tag="standing"):
+class Totals(msgspec.Struct, frozen=True, tag="totals"):
     """What all operations have come to so far."""
 
     at: float
@@ -82,7 +82,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     operations: int
 
 
-Line: TypeAlias = Started | Unreached | Done | Standing | Broken | Ended
+Line: TypeAlias = Started | Unreached | Done | Totals | Broken | Ended
 
 
 class Clients:
@@ -189,7 +189,7 @@ class Clients:
         progress = [watch.progress for watch in self._watches]
         outcomes: Counter[str] = sum((one.outcomes for one in progress), Counter())
         _print(
-            Standing(
+            Totals(
                 at=time.monotonic(),
                 ok=outcomes["ok"],
                 failed=outcomes["failed"],

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Standing, Started, Unreached
+from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Started, Totals, Unreached
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.operations import Operation
 from collectionstore_testkit.histories.pauses import write_pauses
@@ -25,7 +25,7 @@ class Recorded:
     """Takes lines in the order in which they were printed; after a broken connection the log may begin anew."""
 
     operations: dict[int, Operation] = field(default_factory=dict)
-    standing: Standing = field(default_factory=lambda: Standing(0.0, 0, 0, 0, 0, 0))
+    totals: Totals = field(default_factory=lambda: Totals(0.0, 0, 0, 0, 0, 0))
     started: Started | None = None
     ended: Ended | None = None
     broken: str = ""
@@ -44,9 +44,9 @@ class Recorded:
         match line:
             case Done(operation):
                 self.operations[operation.id] = operation
-            case Standing() if line.at >= self.standing.at:
-                self.standing = line
-            case Standing():
+            case Totals() if line.at >= self.totals.at:
+                self.totals = line
+            case Totals():
                 pass  # already reported
             case Started():
                 self.started = line

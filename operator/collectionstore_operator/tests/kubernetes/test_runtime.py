@@ -148,7 +148,7 @@ async def test_new_resource_gets_identity_keys_objects_and_pods(world: World) ->
     assert told["observedGeneration"] == 1
 
 
-async def test_nothing_is_written_while_nothing_happens(world: World) -> None:
+async def test_an_idle_operator_writes_nothing(world: World) -> None:
     """Neither the status nor any object: resourceVersions stand still."""
     world.create()
     await world.rounds(4)
