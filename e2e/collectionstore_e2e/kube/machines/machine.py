@@ -60,7 +60,7 @@ ENTER_CGROUPS: Final = 'for procs in $CGROUPS; do echo 0 > "$procs"; done; unset
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of a machine: `pid` as the host sees it, `first` for the first process of the machine's PID namespace."""
+    """A process of a machine: `pid` as the host sees it, `first` if it is the machine's first one."""
 
     pid: int
     machine: str
