@@ -83,7 +83,7 @@ class LogWriter:
             self._sync_marker_soon()
 
     def _sync_marker_soon(self) -> None:
-        """Sync the tail marker in a thread of its own, at most every `MARKER_LAG_S`."""
+        """Sync the tail marker in its own thread, at most every `MARKER_LAG_S`."""
         if not self._marker_sync_due:
             self._marker_sync_due = True
             self._loop.call_later(MARKER_LAG_S, self._sync_marker)
