@@ -74,7 +74,7 @@ def test_an_answer_that_the_api_does_not_allow_is_a_fault() -> None:
 
 
 def test_what_is_no_line_is_a_problem() -> None:
-    """A traceback in the log is told in full."""
+    """A traceback in the log is reported in full."""
     made = Recorded()
     made.take("Traceback (most recent call last):")
     made.take("ModuleNotFoundError: No module named 'aiohttp'")
