@@ -2,8 +2,8 @@
 
 Every block marked `console` is a session: a line beginning with `$ ` is a command (a trailing backslash continues it),
 the lines after it are what it must print. `...` in an expected line stands for any text, a line of `...` alone for any
-number of lines; a command without expected lines may print anything. Every command must exit with 0; curl is told to
-fail on HTTP errors. Usage: readme.py FILE
+number of lines; a command without expected lines may print anything. Every command must exit with 0; curl is configured
+to fail on HTTP errors. Usage: readme.py FILE
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def matches(expected: list[str], printed: str) -> bool:
         if line.strip() == "...":
             pattern += r"(?:.*\n)*?"
         else:
-            # Runs of blanks are laid out anew by terminals of another width.
+            # Terminals of another width change runs of blanks.
             parts = [re.escape(part) for part in re.split(r"(\.\.\.|\s+)", line.rstrip())]
             joined = "".join(r".*" if part == r"\.\.\." else part for part in parts)
             pattern += re.sub(r"(?:\\\s)+", r"\\s+", joined) + r"\s*\n"
@@ -66,7 +66,7 @@ def main(path: str) -> int:
                 print(f"exit code {done.returncode}\n--- printed\n{done.stdout}{done.stderr}", flush=True)
                 if expected:
                     print("--- expected\n" + "\n".join(expected), flush=True)
-    print(f"{failures} of the README's commands failed" if failures else "the README tells the truth")
+    print(f"{failures} of the README's commands failed" if failures else "all commands of the README succeeded")
     return failures
 
 

@@ -42,14 +42,14 @@ def test_flipped_bit_is_exactly_one_of_one_file_of_the_kind(tmp_path: Path) -> N
     before = {"000001.log": bytes(1000), "000002.log": bytes(range(256)), "000003.sst": bytes(100), "empty.log": b""}
     for name, content in before.items():
         (tmp_path / "rocks" / name).write_bytes(content)
-    told = flip_bit(tmp_path, ".log", random.Random(1))
+    reported = flip_bit(tmp_path, ".log", random.Random(1))
     after = {name: (tmp_path / "rocks" / name).read_bytes() for name in before}
     (changed,) = [name for name in before if after[name] != before[name]]
-    assert changed in told
+    assert changed in reported
     assert changed.endswith(".log")
     flipped = [one ^ other for one, other in zip(before[changed], after[changed], strict=True) if one != other]
     assert [byte.bit_count() for byte in flipped] == [1]
-    assert flip_bit(tmp_path, ".log", random.Random(1)) == told
+    assert flip_bit(tmp_path, ".log", random.Random(1)) == reported
     assert (tmp_path / "rocks" / changed).read_bytes() == before[changed]
 
 

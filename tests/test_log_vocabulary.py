@@ -105,7 +105,7 @@ def test_everything_declared_is_used(program: str) -> None:
             errors.add(call.event)
     for event in vocabulary.EVENTS:
         if event.name == "library.logged":
-            continue  # made by the formatter, of what the standard library's logging is told
+            continue  # made by the formatter from records of the standard library's logging
         assert used[event.name] == set(event.fields), event.name
         assert levels[event.name] == set(event.levels), event.name
         assert event.error == (event.name in errors), event.name

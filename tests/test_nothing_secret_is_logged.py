@@ -1,6 +1,6 @@
 """A real cluster that logs everything, is used, misused and broken: no line and no report holds what was written.
 
-Slow operations are told from a millisecond on, so that every kind of line that a request can cause is there.
+Slow operations are logged from a millisecond on, so that every kind of line that a request can cause is there.
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ def test_the_report_holds_neither(cluster: Cluster) -> None:
     assert summary["redactions"] >= 2  # the variable, in the resource and in its manifest
     for number in range(3):
         root = f"members/quiet-{number}"
-        wanted = {"node.log", "status.json", "metrics.txt", "raft.json", "tasks.json", "data.json"}
-        assert {f"{root}/{one}" for one in wanted} <= set(contents)
+        expected = {"node.log", "status.json", "metrics.txt", "raft.json", "tasks.json", "data.json"}
+        assert {f"{root}/{one}" for one in expected} <= set(contents)
 
 
 def test_a_stopped_cluster_can_be_reported_on(cluster: Cluster) -> None:

@@ -134,7 +134,7 @@ class Cluster:
 
 
 class Writer:
-    """Writes in a thread, all the time, until told to stop."""
+    """Writes in a thread, continuously, until it is stopped."""
 
     def __init__(self, cluster: Cluster, prefix: str) -> None:
         self._cluster = cluster
@@ -219,15 +219,15 @@ def test_metrics_of_both_programs_are_clean_and_those_declared(cluster: Cluster)
         )
         assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
         declared = {series.name + ("_info" if series.kind.value == "info" else "") for series in table}
-        told = set(re.findall("^# HELP (collectionstore_[a-z0-9_]+)", text, re.MULTILINE))
-        assert told == declared
+        reported = set(re.findall("^# HELP (collectionstore_[a-z0-9_]+)", text, re.MULTILINE))
+        assert reported == declared
         families: list[Metric] = list(read_openmetrics(openmetrics))
         own = {family.name for family in families if family.name.startswith("collectionstore_")}
         assert own == {series.name.removesuffix("_total") for series in table}
 
 
 def scrape(port: int, accept: str = "text/plain") -> str:
-    """Return what is told at a port of this machine."""
+    """Return the response of a port of this machine."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
     with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:
         assert answer.headers["Content-Type"].startswith(accept.partition(";")[0])
@@ -254,7 +254,7 @@ def test_all_killed_under_a_writer_lose_nothing(cluster: Cluster) -> None:
 
 
 def test_partitioned_leader_is_succeeded_and_follows_once_healed(cluster: Cluster) -> None:
-    """The others elect one of them and write; whoever was cut off has it all when the partition is over."""
+    """The others elect one of them and write; the isolated member has all writes after the partition."""
     cut_off = cluster.leader()
     other = (cut_off + 1) % 3
     cluster.csctl("partition", str(cut_off))
@@ -283,7 +283,7 @@ def test_scaling_under_a_writer_changes_all_voters_in_one_step(cluster: Cluster)
         assert grown["index"] > before
         # Nothing below the cut was replicated to them: they began with a snapshot.
         assert all(cluster.status(ordinal)["first_index"] > 1 for ordinal in (3, 4))
-        assert "can lose 2" in cluster.csctl("status")
+        assert "tolerates 2 failures" in cluster.csctl("status")
         cluster.csctl("scale", "--replicas", "3")
         writer.wait_for(20)
     assert len(cluster.status(0)["configuration"]["voters"]) == 3

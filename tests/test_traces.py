@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 
 
 def free_base_port() -> int:
-    """Return a port with 30 after it that nobody listens on now."""
+    """Return a port with 30 after it that are not in use."""
     for base in PORTS:
         try:
             for port in range(base, base + 30):
@@ -230,6 +230,6 @@ async def failed_spans(cluster: TracedCluster, session: aiohttp.ClientSession) -
 
 
 def plan_of(root: ReceivedSpan) -> list[str]:
-    """Return the steps of the plan that a round tells."""
+    """Return the plan's steps from the span of a round."""
     values = root.attributes["collectionstore.plan"]
     return [one.string_value for one in values.values]  # type: ignore[attr-defined]

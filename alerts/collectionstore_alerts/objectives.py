@@ -1,10 +1,10 @@
 """What is promised to clients, and alerts on how fast the promise is used up.
 
 Of 1000 writes (reads) within 30 days, at most one fails with 5xx or takes longer than 500 ms (250 ms). A burn rate of
-1 uses exactly this budget in 30 days. An alert looks at two windows: the long one says that it matters, the short one
-that it still goes on. Factors and windows: Google's SRE Workbook, chapter 5.
+1 uses exactly this budget in 30 days. An alert evaluates two windows: the long one shows that it matters, the short one
+that it is still happening. Factors and windows: Google's SRE Workbook, chapter 5.
 
-A request that is slow and fails counts twice: latencies are not told apart by status. Fractions of nothing are no
+A request that is slow and fails counts twice: latencies are not separated by status. Fractions of nothing are no
 number, so that a cluster without requests raises no alert.
 """
 

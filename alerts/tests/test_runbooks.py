@@ -1,4 +1,4 @@
-"""Every alert has its runbook, every runbook its alert, and what a runbook tells people to type exists."""
+"""Every alert has its runbook, every runbook its alert, and every command in a runbook exists."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 @by_name
 def test_fields_of_the_resource_exist(page: Path) -> None:
     text = page.read_text()
-    wanted = [match.split(".") for match in re.findall(r"`(spec\.[A-Za-z.]+)`", text)]
-    wanted += [match.split(".") for match in re.findall(r"get csc[^|\n]*?\{\.(spec\.[a-z]+)", text)]
-    wanted += [match.split(".") for match in re.findall(r"get csc[^|\n]*?\{(?:range )?\.(status\.[A-Za-z]+)", text)]
+    expected = [match.split(".") for match in re.findall(r"`(spec\.[A-Za-z.]+)`", text)]
+    expected += [match.split(".") for match in re.findall(r"get csc[^|\n]*?\{\.(spec\.[a-z]+)", text)]
+    expected += [match.split(".") for match in re.findall(r"get csc[^|\n]*?\{(?:range )?\.(status\.[A-Za-z]+)", text)]
     for patch in re.findall(r"--patch\s+'(\{.*?\})'", text):
-        wanted += _paths(json.loads(patch))
-    for path in wanted:
+        expected += _paths(json.loads(patch))
+    for path in expected:
         assert _has(_schema(), path), ".".join(path)
 
 
@@ -136,7 +136,7 @@ def _drawn() -> set[str]:
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """Return what a pattern stands for, one by one: `a_(b|c)` is `a_b` and `a_c`."""
+    """Return the names that a pattern matches: `a_(b|c)` is `a_b` and `a_c`."""
     inner = re.search(r"\(([^()]*)\)", pattern)
     if inner is None:
         return pattern.split("|")

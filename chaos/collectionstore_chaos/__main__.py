@@ -35,7 +35,7 @@ from collectionstore_testkit.recorded_load import PromiseBroken, RecordedLoad
 
 ORDINALS_MAX = 9
 CALM_S = 2.0
-"""The workload goes on for so long after the last fault, so that the end of a run is a working cluster."""
+"""The workload continues for this long after the last fault, so that a run ends with a working cluster."""
 BEAT_S = 0.5
 
 
@@ -75,7 +75,7 @@ class Run:
             lab = Lab(cluster, links, shim, small, Budget(options.nodes), load.writes, self._screen.event)
             try:
                 self._give_small_disks(lab)
-                lab.tell("run", f"starting {options.nodes} members on 127.0.0.1:{options.base_port}, {folder}")
+                lab.report("run", f"starting {options.nodes} members on 127.0.0.1:{options.base_port}, {folder}")
                 await cluster.start()
                 self.started = True
                 lab.links.start_proxy()
@@ -97,7 +97,9 @@ class Run:
     async def _break(self, lab: Lab, load: RecordedLoad) -> None:
         """Work on the cluster while it is broken, until it is whole again, and compare its members."""
         options = self.options
-        lab.tell("run", f"seed {options.seed}: {', '.join(self.schedule.kinds)}; up to {self.schedule.at_once} at once")
+        lab.report(
+            "run", f"seed {options.seed}: {', '.join(self.schedule.kinds)}; up to {self.schedule.at_once} concurrently"
+        )
         lab.began = time.monotonic()
         until = lab.began + 60 * options.minutes
         beating = asyncio.create_task(self._beat(lab, load, until))
@@ -105,7 +107,7 @@ class Run:
             async with load.working():
                 await self._strain(lab, until)
             await load.read_all()
-            lab.tell("run", "comparing the members")
+            lab.report("run", "comparing the members")
             self.result.compared_keys, different = await compare(lab.cluster)
             self.result.broken += [f"members disagree about {line}" for line in different]
         finally:
@@ -119,13 +121,13 @@ class Run:
         finally:
             lab.shim.clear()
             await lab.links.heal()
-        lab.tell("run", "every fault is over")
+        lab.report("run", "every fault is over")
         await await_ready(lab.cluster)
-        lab.tell("run", "Ready")
+        lab.report("run", "Ready")
         await asyncio.sleep(CALM_S)
 
     def _give_small_disks(self, lab: Lab) -> None:
-        """Put as many members on small disks as may be damaged at once: memory is quicker than a disk to sync."""
+        """Put as many members on small disks as may be damaged concurrently: memory is quicker than a disk to sync."""
         lab.cluster.members.create_directory()
         names = lab.cluster.founders()[: lab.budget.disks_max]
         given = [name for name in names if lab.small.give(name, lab.cluster.members.data(name))]
@@ -141,7 +143,7 @@ class Run:
         result.not_possible = self.schedule.refused
         result.most_damaged = lab.budget.most_damaged
         if history:
-            lab.tell("run", f"checking the history of {len(history):,} operations")
+            lab.report("run", f"checking the history of {len(history):,} operations")
             keep(self.folder, history, lab.events)
             judge(result, history, lab.began, lab.began + 60 * self.options.minutes)
 

@@ -23,11 +23,11 @@ class Budget:
         self.disks_max = (nodes - 1) // 2
         self.damaged: set[str] = set()
         self.most_damaged = 0
-        """How many disks were damaged at once, at most."""
+        """Maximum number of disks damaged concurrently."""
         self._busy: set[str] = set()
 
     def is_free(self, name: str) -> bool:
-        """Return whether a member has no fault of its own."""
+        """Return whether a member has no fault."""
         return name not in self._busy
 
     @contextmanager

@@ -39,7 +39,7 @@ class Lab:
     small: SmallDisks
     budget: Budget
     writes: Callable[[], int]
-    """Returns how many writes were acknowledged so far."""
+    """Returns the number of acknowledged writes."""
     show: Callable[[Event], None]
     began: float = field(default_factory=time.monotonic)
     events: list[Event] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Lab:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """How long each kind of fault lasted, summed up."""
 
-    def tell(self, kind: str, text: str) -> None:
+    def report(self, kind: str, text: str) -> None:
         """Record an event and show it."""
         event = Event(time.monotonic() - self.began, kind, text)
         self.events.append(event)
@@ -57,7 +57,7 @@ class Lab:
     def inject(self, kind: str, text: str) -> Iterator[None]:
         """Count a fault that lasts for the time of the block."""
         self.injected[kind] += 1
-        self.tell(kind, text)
+        self.report(kind, text)
         began = time.monotonic()
         try:
             yield

@@ -67,8 +67,8 @@ class Result:
         share = 100 * self.unavailable_s / self.measured_s if self.measured_s else 0.0
         facts = [
             ("seed", str(self.seed)),
-            ("members", f"{self.nodes}, faults at once: up to {self.at_once}"),
-            ("disks damaged at once", f"{self.most_damaged}, budget {self.disks_max} of {self.nodes}"),
+            ("members", f"{self.nodes}, concurrent faults: up to {self.at_once}"),
+            ("disks damaged concurrently", f"{self.most_damaged}, budget {self.disks_max} of {self.nodes}"),
             ("a full disk is", self.disk_full_by),
             ("longest pause of writes", f"{self.longest_write_pause_s:.1f} s"),
             ("without a write for over 1 s", f"{self.unavailable_s:.1f} s of {self.measured_s:.0f} s, {share:.0f} %"),

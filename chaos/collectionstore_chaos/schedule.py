@@ -74,7 +74,7 @@ class Schedule:
         try:
             while time.monotonic() < until:
                 number += 1
-                # Of its own, so that what one fault draws does not depend on how long another one took.
+                # One generator per fault, so that what it draws does not depend on the duration of another one.
                 randomness = random.Random(f"fault {self._seed} {number}")
                 kind = self._random.choice(self.kinds)
                 running.add(asyncio.create_task(self._carry_out(kind, lab, randomness), name=kind))

@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: a line for each event, and on a terminal a bar below them."""
+"""Output during a run: a line for each event, and on a terminal a progress bar below."""
 
 from __future__ import annotations
 

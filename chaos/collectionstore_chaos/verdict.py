@@ -28,7 +28,7 @@ def keep(folder: Path, history: Sequence[Operation], events: Sequence[Event]) ->
 
 
 def judge(result: Result, history: Sequence[Operation], begin: float, end: float) -> None:
-    """Add to the result what the history tells: how much was done, how long nothing was, and whether it is right."""
+    """Add the evaluation of the history to the result: counts, pauses and violations."""
     result.operations = {kind: dict(counts) for kind, counts in by_kind(history).items()}
     pauses = write_pauses(history, begin, end)
     result.measured_s = end - begin

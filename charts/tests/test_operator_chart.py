@@ -38,14 +38,14 @@ def granted(rules: Iterable[dict[str, Any]]) -> set[tuple[str, str, str, str]]:
     }
 
 
-def wanted(permissions: Iterable[Permission]) -> set[tuple[str, str, str, str]]:
+def required(permissions: Iterable[Permission]) -> set[tuple[str, str, str, str]]:
     return {(one.group, one.resource, verb, one.name) for one in permissions for verb in one.verbs}
 
 
 def test_the_operator_is_granted_what_it_checks_for_and_nothing_else(render: Render) -> None:
     rendered = render()
-    assert granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"]) == wanted(PERMISSIONS)
-    assert granted(rendered.one("Role")["rules"]) == wanted(OWN)
+    assert granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"]) == required(PERMISSIONS)
+    assert granted(rendered.one("Role")["rules"]) == required(OWN)
     assert rendered.one("Role")["metadata"]["namespace"] == "system"
     binding = rendered.one("ClusterRoleBinding", "system:op-collectionstore-operator")
     account = {"kind": "ServiceAccount", "name": "op-collectionstore-operator", "namespace": "system"}
@@ -58,10 +58,10 @@ def test_the_operator_is_granted_what_it_checks_for_and_nothing_else(render: Ren
 def test_with_namespaces_it_gets_a_role_in_each_and_cluster_wide_only_what_has_no_namespace(render: Render) -> None:
     rendered = render({"watchNamespaces": ["a", "b"]})
     roles = {one["metadata"]["namespace"]: granted(one["rules"]) for one in rendered.of("Role")}
-    inside = wanted(one for one in PERMISSIONS if not one.everywhere)
-    assert roles == {"a": inside, "b": inside, "system": wanted(OWN)}
+    inside = required(one for one in PERMISSIONS if not one.everywhere)
+    assert roles == {"a": inside, "b": inside, "system": required(OWN)}
     cluster_wide = granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"])
-    assert cluster_wide == wanted(one for one in PERMISSIONS if one.everywhere)
+    assert cluster_wide == required(one for one in PERMISSIONS if one.everywhere)
     for binding in rendered.of("RoleBinding"):
         assert binding["subjects"][0]["namespace"] == "system"
         assert binding["roleRef"]["name"] in {
@@ -83,7 +83,7 @@ def test_members_of_the_watched_namespaces_may_ask_for_certificates(
 ) -> None:
     rendered = render({"watchNamespaces": namespaces})
     name = "system:op-collectionstore-operator:nodes"
-    assert granted(rendered.one("ClusterRole", name)["rules"]) == wanted(NODES)
+    assert granted(rendered.one("ClusterRole", name)["rules"]) == required(NODES)
     binding = rendered.one("ClusterRoleBinding", name)
     assert binding["roleRef"]["name"] == name
     assert [one["name"] for one in binding["subjects"]] == groups

@@ -77,9 +77,9 @@ def serving(authority: trustme.CA, **of_the_store: object) -> Iterator[int]:
 def run_script(port: int, trusted: trustme.CA, folder: Path, *, timeout_s: str = "30") -> tuple[int, str]:
     """Run the script; return its exit code and what it printed."""
     trusted.cert_pem.write_to_path(str(folder / "ca.crt"))
-    told = {"SERVICE": f"127.0.0.1:{port}", "TRUST": str(folder / "ca.crt"), "TIMEOUT_SECONDS": timeout_s}
+    reported = {"SERVICE": f"127.0.0.1:{port}", "TRUST": str(folder / "ca.crt"), "TIMEOUT_SECONDS": timeout_s}
     command = [sys.executable, "-P", str(SCRIPT)]
-    done = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, **reported}, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -34,7 +34,7 @@ class Variables:
     instances: str = "collectionstore_build_info"
     instance_scope: str = CLUSTER
     several: bool = False
-    """Whether more than one namespace and cluster are looked at at once."""
+    """Whether the dashboard shows more than one namespace and cluster."""
     instance_label: str = "Member"
 
 

@@ -24,7 +24,7 @@ WINDOWED: Final = RISING | {"changes", "resets", "delta", "idelta"}
 SHARED: Final = ("up", "process_", "python_")
 """Series that every program has, by the beginning of the name."""
 TREND: Final = frozenset({"deriv", "predict_linear"})
-"""Functions that look at hours, whatever is shown."""
+"""Functions with a range of hours, independent of the time range shown."""
 
 
 def faults(board: Json) -> list[str]:
@@ -136,7 +136,7 @@ def _panel(panel: Json) -> Iterator[str]:
     if not panel["fieldConfig"]["defaults"].get("unit"):
         yield "it has no unit"
     if not panel.get("targets"):
-        yield "it asks for nothing"
+        yield "it has no query"
     if panel.get("datasource") != DATASOURCE:
         yield "it does not ask ${datasource}"
     letters = [target["refId"] for target in panel.get("targets", ())]

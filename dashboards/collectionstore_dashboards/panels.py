@@ -207,7 +207,7 @@ def _at_once(query: Query, letter: str) -> prometheus.Dataquery:
 
 def _target(query: Query, letter: str) -> prometheus.Dataquery:
     made = prometheus.Dataquery().datasource(DATASOURCE).expr(query.expr).legend_format(query.legend).ref_id(letter)
-    # Traces hang on the latency histograms; elsewhere Grafana would ask for nothing.
+    # Exemplars exist for the latency histograms only; other queries must not request them.
     return made.exemplar("duration_seconds_bucket" in query.expr)
 
 

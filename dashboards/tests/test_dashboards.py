@@ -87,7 +87,7 @@ BREAKAGES: dict[str, Callable[[Any], None]] = {
     "no title": lambda board: _first(board).update(title=""),
     "no description": lambda board: _first(board).update(description="words"),
     "no unit": lambda board: _first(board)["fieldConfig"]["defaults"].update(unit=""),
-    "asks for nothing": lambda board: _first(board).update(targets=[]),
+    "has no query": lambda board: _first(board).update(targets=[]),
     "does not ask ${datasource}": lambda board: _first(board).update(datasource={"type": "prometheus", "uid": "p1"}),
     "a query does not ask": lambda board: _first(board)["targets"][0].update(datasource={"uid": "p1"}),
     "no legend": lambda board: _first(board)["targets"][0].update(legendFormat=""),
@@ -139,10 +139,10 @@ def test_a_table_has_a_column_for_each_query_and_no_time() -> None:
 
 
 def test_a_number_says_what_stands_there_without_a_value() -> None:
-    panel = number("N", "D.", "s", Query("a", "a"), otherwise="nobody")
+    panel = number("N", "D.", "s", Query("a", "a"), otherwise="none")
     made = json.loads(frame.text(Page("x", "X", "About x.", (Row("Row", (panel,)),))))["panels"][1]
     defaults = made["fieldConfig"]["defaults"]
-    assert defaults["noValue"] == "nobody"
+    assert defaults["noValue"] == "none"
     # A quantile of no observations is an answer, and not a number.
     assert [(one["type"], one["options"]["match"]) for one in defaults["mappings"]] == [("special", "nan")]
-    assert defaults["mappings"][0]["options"]["result"]["text"] == "nobody"
+    assert defaults["mappings"][0]["options"]["result"]["text"] == "none"

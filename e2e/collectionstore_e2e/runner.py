@@ -1,6 +1,6 @@
-"""Runs scenarios one after the other, each in a namespace of its own, and says how it went.
+"""Runs scenarios in sequence, each in its own namespace, and prints the results.
 
-Exit codes of `main`: 0 all passed, 1 one failed, 2 there is no such scenario or no cluster.
+Exit codes of `main`: 0 all passed, 1 at least one failed, 2 unknown scenario or no cluster.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class Runner:
         return error is None
 
     async def _attempt(self, scenario: Scenario) -> Exception | None:
-        """Return the first error, of the scenario or of the clean-up after it; later ones are printed."""
+        """Return the first error, of the scenario or of the clean-up after it; all are printed."""
         context = await self._prepare(scenario)
         folder = EVIDENCE / f"{time.strftime('%Y%m%d-%H%M%S')}-{scenario.name}"
         error = await _caught(_in_time(scenario, context))
         if error is not None:
             await _report(error, folder, context)
-        unclear = await _caught(self._clear(context))
-        if unclear is not None:
-            unclear.add_note("raised while clearing up")
-            await _report(unclear, folder / "clearing", context)
-        return error or unclear
+        cleanup_error = await _caught(self._clear(context))
+        if cleanup_error is not None:
+            cleanup_error.add_note("raised during clean-up")
+            await _report(cleanup_error, folder / "cleanup", context)
+        return error or cleanup_error
 
     async def _prepare(self, scenario: Scenario) -> Context:
         name = f"e2e-{scenario.name[:40]}-{secrets.token_hex(3)}"
@@ -80,7 +80,7 @@ class Runner:
         )
 
     async def _clear(self, context: Context) -> None:
-        """Bring the nodes back and delete what the scenario made; the namespace goes while the next one runs."""
+        """Restore the nodes and delete the scenario's objects; its namespace terminates while the next one runs."""
         try:
             if self._machines is not None:
                 await self._machines.restore()
@@ -111,22 +111,22 @@ async def _in_time(scenario: Scenario, context: Context) -> None:
             await scenario.body(context)
     except TimeoutError as error:
         if deadline.expired():
-            raise DeadlinePassed(f"{scenario.name} did not end within {scenario.timeout_s:.0f} s") from error
+            raise DeadlinePassed(f"{scenario.name} did not finish within {scenario.timeout_s:.0f} s") from error
         raise
 
 
 async def _caught(work: Awaitable[None]) -> Exception | None:
     try:
         await work
-    except Exception as error:  # whatever it is, it is this scenario's failure, and the next one must run
+    except Exception as error:  # any exception fails this scenario, and the next one must run
         return error
     return None
 
 
 async def _report(error: Exception, folder: Path, context: Context) -> None:
-    told = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
-    told = "\n".join([told, *getattr(error, "__notes__", [])])
-    print(textwrap.indent(f"{told}\nevidence: {folder}", " " * 7), flush=True)
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
+    text = "\n".join([text, *getattr(error, "__notes__", [])])
+    print(textwrap.indent(f"{text}\nevidence: {folder}", " " * 7), flush=True)
     try:
         await Evidence(folder, context).collect(error)
     except Exception as second:  # the scenario's own failure is what counts, and the next one must run
@@ -137,7 +137,7 @@ async def _run(names: Sequence[str], *, keep: bool) -> int:
     known = find_scenarios()
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise NoCluster(f"no scenario is called {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise NoCluster(f"unknown scenario: {', '.join(unknown)}; allowed: {', '.join(known)}")
     kubeconfig = find_kubeconfig()
     client = await Client.connect(kubeconfig)
     try:
@@ -147,7 +147,7 @@ async def _run(names: Sequence[str], *, keep: bool) -> int:
         began = time.monotonic()
         for scenario in (known[name] for name in names or known):
             if scenario.needs_machines and machines is None:
-                print(f"left out {scenario.name}: it kills nodes, which only the cluster of kube.py allows")
+                print(f"skip   {scenario.name}: it kills nodes, which only the cluster of `make kube-up` allows")
                 continue
             good = await runner.run(scenario)
             passed, failed = passed + good, failed + (not good)
@@ -159,17 +159,17 @@ async def _run(names: Sequence[str], *, keep: bool) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the scenarios that are named, or all."""
+    """Run the named scenarios, or all."""
     parser = argparse.ArgumentParser(
         prog="python -m collectionstore_e2e", description="Run end-to-end scenarios on a Kubernetes cluster."
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios to run; all without any")
-    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios to run; default: all")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     parser.add_argument("--keep", action="store_true", help="do not delete the namespaces")
     options = parser.parse_args(arguments)
     if options.list:
         for scenario in find_scenarios().values():
-            print(f"{scenario.name:40} {scenario.title}")
+            print(f"{scenario.name:48} {scenario.title}")
         return 0
     try:
         return asyncio.run(_run(options.names, keep=options.keep))

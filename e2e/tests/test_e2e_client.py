@@ -1,4 +1,4 @@
-"""Waits: a watch that breaks, ends or is too old is taken up again, and a deadline tells what was seen last."""
+"""Waits: a watch that is lost, ends or is expired starts again, and a deadline reports the last state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pod(name: str, *, ready: str = "False", version: str = "1") -> dict[str, Any
 
 
 class Api:
-    """An API server with one list of pods; each watch does what the next function in `watches` says, the last hangs."""
+    """An API server with one list of pods; each watch runs the next function in `watches`, the last one hangs."""
 
     def __init__(self) -> None:
         self.pods: list[dict[str, Any]] = [pod("a")]
@@ -74,7 +74,7 @@ def event(kind: str, content: dict[str, Any]) -> bytes:
 
 
 async def test_wait_ends_with_the_event_that_makes_it_true(api: Api, client: Client) -> None:
-    """What the list shows is not enough; the change that the watch brings is. Events may come in pieces."""
+    """The list does not fulfill the condition, an event of the watch does. Events may arrive in pieces."""
 
     async def becomes_ready(response: web.StreamResponse) -> None:
         whole = event("MODIFIED", pod("a", ready="True"))
@@ -87,14 +87,14 @@ async def test_wait_ends_with_the_event_that_makes_it_true(api: Api, client: Cli
 
 
 @pytest.mark.parametrize(
-    "last_words", [b"", event("ERROR", {"code": 410, "reason": "Expired", "message": "too old"})], ids=["end", "410"]
+    "last_line", [b"", event("ERROR", {"code": 410, "reason": "Expired", "message": "too old"})], ids=["end", "410"]
 )
-async def test_wait_lists_again_when_a_watch_ends(api: Api, client: Client, last_words: bytes) -> None:
-    """A watch that ends, or is refused because its version is too old, loses no change that came in between."""
+async def test_wait_lists_again_when_a_watch_ends(api: Api, client: Client, last_line: bytes) -> None:
+    """A watch that ends, or whose resourceVersion is expired, misses no change."""
 
     async def ends(response: web.StreamResponse) -> None:
         api.pods = [pod("a", ready="True")]
-        await response.write(last_words)
+        await response.write(last_line)
 
     api.watches = [ends]
     await client.until_one(POD, "a", is_ready, what="Ready", timeout_s=10)
@@ -102,7 +102,7 @@ async def test_wait_lists_again_when_a_watch_ends(api: Api, client: Client, last
 
 
 async def test_wait_until_gone_sees_a_deletion(api: Api, client: Client) -> None:
-    """DELETED takes the object out of what is seen."""
+    """A DELETED event removes the object from the state."""
 
     async def deleted(response: web.StreamResponse) -> None:
         await response.write(event("DELETED", pod("a")))
@@ -111,13 +111,13 @@ async def test_wait_until_gone_sees_a_deletion(api: Api, client: Client) -> None
     await client.until_gone(POD, "a", timeout_s=10)
 
 
-async def test_deadline_tells_what_was_seen_last(client: Client) -> None:
-    """Whoever reads the failure sees the object's conditions with their reasons."""
+async def test_deadline_reports_the_last_state(client: Client) -> None:
+    """The error contains the object's conditions with their reasons."""
     with pytest.raises(DeadlinePassed, match=r"not within 0 s(?s:.*)pod/a Ready=False .ContainersNotReady"):
         await client.until_one(POD, "a", is_ready, what="Ready", timeout_s=0.2)
 
 
-async def test_a_refusal_carries_kubernetes_own_words(client: Client) -> None:
+async def test_error_contains_the_message_of_the_status(client: Client) -> None:
     """The message of the Status object is what users see, so scenarios can check it."""
     with pytest.raises(Refused, match=r"422 Invalid: spec.replicas: must be odd") as caught:
         await client.get(POD, "refused")
@@ -125,7 +125,7 @@ async def test_a_refusal_carries_kubernetes_own_words(client: Client) -> None:
 
 
 def test_paths_follow_group_and_namespace() -> None:
-    """The core group has a root of its own; objects without namespace have none in their path."""
+    """The core group has the root /api; paths of cluster-scoped objects contain no namespace."""
     assert POD.path("ns", "a", "log") == "/api/v1/namespaces/ns/pods/a/log"
     widget = Kind("example.io/v1", "Widget", "widgets", namespaced=False)
     assert widget.path("ns") == "/apis/example.io/v1/widgets"

@@ -1,4 +1,4 @@
-"""The words of scenarios: what counts as settled, who is a member, how an image is given to the chart."""
+"""The vocabulary of scenarios: settled clusters, members, and the chart's image settings."""
 
 from __future__ import annotations
 

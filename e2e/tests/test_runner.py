@@ -1,4 +1,4 @@
-"""What the runner makes of scenarios that fail, run over time, or leave nodes that cannot be brought back."""
+"""The runner: scenarios that fail, exceed their timeout, or leave nodes that cannot be restored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collectionstore_e2e.runner import Runner
 
 
 class FakeClient:
-    """Knows namespaces only."""
+    """Accepts namespaces only."""
 
     def __init__(self) -> None:
         self.namespaces: list[str] = []
@@ -75,7 +75,7 @@ async def failing(_context: Context) -> None:
 
 
 async def waiting(_context: Context) -> None:
-    """It waits for ever."""
+    """It never ends."""
     await asyncio.Event().wait()
 
 
@@ -85,7 +85,7 @@ def test_scenario_that_passes_leaves_nothing(attempt: Attempt, client: FakeClien
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failure_is_told_and_its_evidence_kept(
+def test_failure_is_printed_and_its_diagnostics_are_kept(
     attempt: Attempt, client: FakeClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not attempt(failing)
@@ -95,33 +95,33 @@ def test_failure_is_told_and_its_evidence_kept(
     assert "the store is empty" in (folder / "error.txt").read_text()
 
 
-def test_scenario_over_its_time_fails(attempt: Attempt, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scenario_that_exceeds_its_timeout_fails(attempt: Attempt, capsys: pytest.CaptureFixture[str]) -> None:
     assert not attempt(waiting, timeout_s=0.01)
-    assert "one did not end within 0 s" in capsys.readouterr().out
+    assert "one did not finish within 0 s" in capsys.readouterr().out
 
 
-def test_node_that_does_not_come_back_fails_the_scenario_and_ends_no_run(
+def test_node_that_cannot_be_restored_fails_the_scenario_but_not_the_run(
     attempt: Attempt, client: FakeClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not attempt(passing, FakeMachines(ComponentFailed("containerd on node-3: not within 60 s")))
     assert client.namespaces == []
-    told = capsys.readouterr().out
-    assert "containerd on node-3: not within 60 s" in told
-    assert "raised while clearing up" in told
+    output = capsys.readouterr().out
+    assert "containerd on node-3: not within 60 s" in output
+    assert "raised during clean-up" in output
 
 
-def test_first_failure_is_the_one_that_counts(attempt: Attempt, capsys: pytest.CaptureFixture[str]) -> None:
+def test_first_failure_is_reported_first_and_counted_once(attempt: Attempt, capsys: pytest.CaptureFixture[str]) -> None:
     assert not attempt(failing, FakeMachines(ComponentFailed("no containerd")))
-    told = capsys.readouterr().out
-    assert told.index("the store is empty") < told.index("no containerd")
-    assert told.count("FAIL") == 1
+    output = capsys.readouterr().out
+    assert output.index("the store is empty") < output.index("no containerd")
+    assert output.count("FAIL") == 1
 
 
-def test_what_a_scenario_left_for_later_is_done_though_no_node_comes_back(attempt: Attempt) -> None:
+def test_deferred_callbacks_run_even_if_no_node_can_be_restored(attempt: Attempt) -> None:
     done: list[str] = []
 
     async def body(context: Context) -> None:
-        """It leaves something to be done."""
+        """It registers a callback."""
         context.later.callback(done.append, "cleared")
 
     assert not attempt(body, FakeMachines(ComponentFailed("no containerd")))

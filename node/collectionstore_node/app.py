@@ -143,7 +143,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             peer=str(settings.peer_address),
             metrics=str(settings.metrics_address),
         )
-        # What was allocated while starting lives as long as the process, too.
+        # Objects allocated at start-up live as long as the process, too.
         gc.freeze()
         stopping = asyncio.create_task(stop.wait(), name="signal")
         await asyncio.wait((member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)

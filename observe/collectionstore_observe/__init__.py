@@ -1,1 +1,1 @@
-"""Looks at a cluster as someone on call does: Prometheus, the dashboards and the alerts, on a real local cluster."""
+"""Tests monitoring end to end: Prometheus, the dashboards and the alerts, on a real local cluster."""

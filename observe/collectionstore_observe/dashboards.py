@@ -1,4 +1,4 @@
-"""Reads the dashboards as Grafana does: their panels, what each of them asks for, and the variables in that."""
+"""Reads the dashboards as Grafana does: their panels, queries and variables."""
 
 from __future__ import annotations
 

@@ -55,17 +55,17 @@ class Findings:
         ]
         return [
             *(f"{name:<18}{count:>8}  {note}".rstrip() for name, count, note in counts),
-            *_told(self.fired),
+            *_lines(self.fired),
             *(f"PROBLEM {one}" for one in self.problems()),
         ]
 
 
-def _told(fired: Iterable[Fired]) -> Sequence[str]:
-    told = []
+def _lines(fired: Iterable[Fired]) -> Sequence[str]:
+    lines = []
     for one in fired:
         beside = f"; with it {', '.join(one.beside)}" if one.beside else ""
-        told.append(
+        lines.append(
             f"  {one.alert}: {one.what}; fired after {one.fired_s:.0f} s, "
             f"cleared {one.cleared_s:.0f} s after the end of it{beside}"
         )
-    return told
+    return lines

@@ -94,12 +94,12 @@ async def _excuse(api: PrometheusApi, page: Page, panel: Panel, excuses: Excuses
     elif silence.zero:
         found = await api.query(silence.zero)
         zero = bool(found) and all(one.points and one.last == 0 for one in found)
-        told = verdict.silent if zero else verdict.empty
-        told.append(f"{where}: {silence.reason}; {silence.zero} is {'' if zero else 'not '}there with the value 0")
+        texts = verdict.silent if zero else verdict.empty
+        texts.append(f"{where}: {silence.reason}; {silence.zero} is {'' if zero else 'not '}there with the value 0")
     else:
         declared = silence.declared in excuses.declared
-        told = verdict.silent if declared else verdict.empty
-        told.append(f"{where}: {silence.reason}; {silence.declared} is {'' if declared else 'not '}declared")
+        texts = verdict.silent if declared else verdict.empty
+        texts.append(f"{where}: {silence.reason}; {silence.declared} is {'' if declared else 'not '}declared")
 
 
 def _judge_annotations(page: Page, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""What the programs export, and whether anybody looks at it."""
+"""The series that the programs export, and whether a dashboard or rule uses them."""
 
 from __future__ import annotations
 

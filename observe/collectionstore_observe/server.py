@@ -1,4 +1,4 @@
-"""Runs a Prometheus of its own: its targets, its rules, and its data in a folder that goes with the run."""
+"""Runs a separate Prometheus: its targets, its rules, and its data in a folder that goes with the run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def running_prometheus(
         "--log.level=warn",
     ]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches this program, which decides what to stop and in which order.
+        # A new session: Ctrl-C reaches this program, which decides what to stop and in which order.
         process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, start_new_session=True)
     api = PrometheusApi(session, f"http://{HOST}:{port}")
     try:

@@ -55,7 +55,7 @@ class Session:
         return Window(self.started, time.time(), STEP_S)
 
     def variables(self) -> dict[str, str]:
-        """Return what stands for Grafana's variables: the whole cluster, and windows as Grafana computes them."""
+        """Return the values of Grafana's variables: the whole cluster, and windows as Grafana computes them."""
         scrape = self.options.scrape_s
         return {
             "datasource": "prometheus",
@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 
 async def run(options: Options) -> Findings:
-    """Do everything the options ask for. Raises `ObserveFailed` or `ClusterFailed` when that is impossible."""
+    """Run everything that the options request. Raises `ObserveFailed` or `ClusterFailed` when that is impossible."""
     pages = dashboards.load(options.dashboards.glob("*.json"))
     files = rules.load(options.alerts.glob("*.yaml"))
     if options.draw:

@@ -59,7 +59,7 @@ class Workload:
                     client.cancel()
 
     async def impatient(self) -> None:
-        """Send some writes that give up at once: their outcome is unknown, and they end with 5xx."""
+        """Send some writes with an immediate deadline: their outcome is unknown, and they end with 5xx."""
         document = _body({"text": _FILLING})
         for number in range(_IMPATIENT):
             path = f"{COLLECTION}/documents/impatient-{number}?timeout=1ms"

@@ -1,4 +1,4 @@
-"""Tests of the comparison of what is exported with what anybody looks at."""
+"""Tests of the comparison of exported series with those in use."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ OperatorError
 ├── InvalidResource       the user's fault: show every error with path and what is allowed; touch nothing
 ├── ActionRefused         a precondition no longer holds and nothing was done: observe again, plan again
 ├── ActionUnfinished      it may or may not have happened: observe again, never call it failed
-└── InvariantViolated     ours: log, give up this round; the loop must not act on such a plan
+└── InvariantViolated     ours: log, fail this round; the loop must not act on such a plan
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class InvalidResource(OperatorError):
 
 
 class ActionRefused(OperatorError):
-    """The world changed between looking and acting (uid, configuration index, epoch): nothing was done."""
+    """The cluster changed between observation and action (UID, configuration index, epoch): nothing was done."""
 
 
 class ActionUnfinished(OperatorError):
-    """The action was started and its fate was not learnt in time; the next observation tells."""
+    """The action was started and its outcome was not known in time; the next observation shows it."""
 
 
 class InvariantViolated(OperatorError):

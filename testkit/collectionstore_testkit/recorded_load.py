@@ -52,7 +52,7 @@ class RecordedLoad:
 
     @property
     def history(self) -> list[Operation]:
-        """Every operation that has ended so far."""
+        """Every completed operation."""
         operations = sorted((one for watch in self._watches for one in watch.history), key=lambda one: one.invoked)
         return [msgspec.structs.replace(one, id=number) for number, one in enumerate(operations, 1)]
 
@@ -62,11 +62,11 @@ class RecordedLoad:
         return time.monotonic()
 
     def writes(self) -> int:
-        """Return the number of writes acknowledged so far."""
+        """Return the number of acknowledged writes."""
         return sum(watch.progress.writes for watch in self._watches)
 
     def counts(self) -> str:
-        """Return the operations so far by outcome, as text."""
+        """Return the counts of operations by outcome, as text."""
         outcomes = sum((watch.progress.outcomes for watch in self._watches), Counter())
         return ", ".join(f"{outcomes[name]:,} {name}" for name in ("ok", "failed", "unknown"))
 
@@ -105,7 +105,7 @@ class RecordedLoad:
         except TimeoutError:
             raise ClusterFailed(f"not every key could be read at the end within {READ_TIMEOUT_S:g} s") from None
         except AssertionError as error:
-            raise PromiseBroken(f"an answer that the API does not allow: {error}") from error
+            raise PromiseBroken(f"a response violates the API: {error}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -141,7 +141,7 @@ def _raise(task: asyncio.Task[None]) -> None:
     """Raise what the clients raised; an answer that is not allowed as PromiseBroken."""
     error = task.exception()
     if isinstance(error, BaseExceptionGroup) and (broken := error.subgroup(AssertionError)) is not None:
-        raise PromiseBroken(f"an answer that the API does not allow: {'; '.join(_texts(broken))}") from error
+        raise PromiseBroken(f"a response violates the API: {'; '.join(_texts(broken))}") from error
     if error is not None:
         raise error
 

@@ -40,7 +40,7 @@ class Programs:
 
     @classmethod
     def create(cls, folder: Path, older: Path) -> Programs:
-        """Write the launcher into an empty folder; every member runs the older version until told otherwise."""
+        """Write the launcher into an empty folder; every member runs the older version until another one is chosen."""
         programs = cls(folder, older)
         programs.launcher.write_text(LAUNCHER.format(folder=shlex.quote(str(folder)), default=DEFAULT))
         programs.launcher.chmod(0o755)
@@ -77,7 +77,7 @@ class Programs:
 
 
 def _write(path: Path, interpreter: Path) -> None:
-    """Replace a choice at once: a member that starts meanwhile reads the old one or the new one."""
+    """Replace a choice atomically: a member that starts meanwhile reads the old one or the new one."""
     written = path.with_name(f".{path.name}")
     written.write_text(str(interpreter))
     written.rename(path)

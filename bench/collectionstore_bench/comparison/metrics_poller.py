@@ -1,4 +1,4 @@
-"""Ask a metrics port for /metrics and /health in turns, from a process of its own, and print how long answers took.
+"""Ask a metrics port for /metrics and /health in turns, from a separate process, and print the latencies.
 
 Not from the load generator: its busy loop would be measured as well. One connection is kept, as by Prometheus.
 Prints JSON: `scrape` and `health` in seconds, and the bytes of the last scrape.
@@ -14,7 +14,7 @@ import time
 EVERY_S = 0.25
 TIMEOUT_S = 10.0
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-"""What Prometheus asks for."""
+"""The Accept header of Prometheus."""
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, int]:

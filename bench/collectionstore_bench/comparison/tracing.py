@@ -1,6 +1,6 @@
 """Measure what tracing costs writes: two clusters, one of them traced, measured in turns within one run.
 
-The traced cluster samples a share of the requests (--ratio) and sends its spans to a receiver in a process of its own,
+The traced cluster samples a share of the requests (--ratio) and sends its spans to a receiver in a separate process,
 which counts them: a figure without spans would say nothing. The other cluster idles meanwhile, as the traced one does
 in the other turns. `--dead` sends the spans to a closed port. "nodes µs" is the processor time of all
 three nodes for one write, exporting included.

@@ -1,6 +1,6 @@
 """Writers that remember every acknowledged write, and the check that none of them was lost.
 
-Each write creates a document under an id of its own, with an Idempotency-Key, and is repeated with that key, on the
+Each write creates a document under a unique ID, with an Idempotency-Key, and is repeated with that key, on the
 next node, until it is acknowledged or GIVE_UP_S have passed. An acknowledged document must be there in the end with
 the same content and the revision that the acknowledgement named: a repeat that was applied twice would show.
 """
@@ -60,7 +60,7 @@ class Writers:
         """In order of acknowledgement."""
         self.given_up = 0
         self.retried: Counter[str] = Counter()
-        """Attempts that were repeated, by cause; each of these writes was acknowledged later, unless given up."""
+        """Attempts that were repeated, by cause; each such write was acknowledged later or abandoned."""
         self._session = session
         self._urls = urls
         self._count = count

@@ -80,7 +80,7 @@ async def measure_restart(lab: Lab) -> list[Finding]:
 
 
 async def measure_compaction(lab: Lab) -> list[Finding]:
-    """How much of a long log's space comes back when it is compacted, and how long a restart takes then."""
+    """How much space the compaction of a long log reclaims, and how long a restart takes afterwards."""
     _, leader = await lab.leader()
     if leader.revision < LOG_COMMANDS:  # the trial `restart` has made a long log already, if it was asked for
         await _write_commands(lab, LOG_COMMANDS)

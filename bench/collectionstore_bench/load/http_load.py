@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
         return now - self._sent_at if self._waiting else 0.0
 
     def time_out(self) -> None:
-        """Give up on the request in flight."""
+        """Abort the request in flight."""
         self._drop("timeout")
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ SETTLE_S = 20.0
 WHOLE_TIMEOUT_S = 180.0
 REPLACE_TIMEOUT_S = 60
 TIMED_OUT = 6
-"""csctl's exit code when something was not done in time and goes on in the background."""
+"""csctl's exit code when an operation timed out and continues in the background."""
 
 
 async def disk_full(lab: Lab, randomness: random.Random) -> None:
@@ -120,17 +120,17 @@ async def _flip(lab: Lab, randomness: random.Random, kind: str, suffix: str) -> 
 
             await until(settled, SETTLE_S)
         if _refused(lab, name):
-            lab.tell("refused", f"{name} refused its disk, as it must when something is missing")
+            lab.report("refused", f"{name} refused its disk, as it must when something is missing")
         else:
-            lab.tell("recovered", f"{name} started on its disk")
-            # It goes on for a while with whatever hides on its disk, as it would in life.
+            lab.report("recovered", f"{name} started on its disk")
+            # It keeps running with the undetected damage on its disk, as in production.
             await asyncio.sleep(randomness.uniform(0.0, 10.0))
         await _replace(lab, name)
         await _await_whole(lab, name, not_as=before.node_id if before else "")
 
 
 async def _while_down(lab: Lab, name: str, act: Callable[[], str | None]) -> str | None:
-    """Kill a member and do something to its disk before anybody starts it again."""
+    """Kill a member and damage its disk before it is restarted."""
     async with lab.cluster.members.supervisor_paused():
         lab.cluster.members.send_signal(name, signal.SIGKILL)
 
@@ -166,14 +166,14 @@ async def _recover(lab: Lab, name: str) -> None:
 
     await until(settled, WHOLE_TIMEOUT_S)
     if _refused(lab, name):
-        lab.tell("refused", f"{name} refused its disk")
+        lab.report("refused", f"{name} refused its disk")
         await _replace(lab, name)
     await _await_whole(lab, name, not_as="")
 
 
 async def _replace(lab: Lab, name: str) -> None:
     """Have the operator replace a member, in one joint change, by a new incarnation on an empty disk."""
-    lab.tell("replace", f"{name} through csctl local replace")
+    lab.report("replace", f"{name} through csctl local replace")
     deadline = ("--timeout", str(REPLACE_TIMEOUT_S))
     await lab.cluster.local.csctl("replace", name, *deadline, timeout_s=REPLACE_TIMEOUT_S + 15, allowed=(0, TIMED_OUT))
 
@@ -184,4 +184,4 @@ async def _await_whole(lab: Lab, name: str, *, not_as: str) -> None:
 
     if not await until(whole, WHOLE_TIMEOUT_S):
         raise ClusterFailed(f"{name} was not whole again {WHOLE_TIMEOUT_S:g} s after its disk was damaged")
-    lab.tell("whole", f"{name} votes and is up to date" + (" on a new disk" if not_as else ""))
+    lab.report("whole", f"{name} votes and is up to date" + (" on a new disk" if not_as else ""))

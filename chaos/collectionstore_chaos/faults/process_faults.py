@@ -60,7 +60,7 @@ async def pause(lab: Lab, randomness: random.Random) -> None:
 
 
 async def _kill(lab: Lab, kind: str, names: list[str], randomness: random.Random) -> None:
-    """Kill at once, or hold the restart back for a while."""
+    """Kill, with an immediate or a delayed restart."""
     held_s = randomness.uniform(0.5, 5.0) if randomness.random() < 0.3 else 0.0
     text = ", ".join(names) + (f", away for {held_s:.1f} s" if held_s else "")
     with lab.budget.member(*names), lab.inject(kind, text):

@@ -1,4 +1,4 @@
-"""The clients' pod: started beside a cluster, followed by its log, stopped, and checked."""
+"""The clients' pod: creates it beside a cluster, follows its log, stops it, and checks the recorded history."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ AGAIN_S: Final = 0.5
 START_S: Final = 90.0
 END_S: Final = 90.0
 WORKING_WRITES: Final = 20
-"""A cluster that has taken so many more writes works."""
+"""A cluster works when it has acknowledged this many more writes."""
 WORKING_S: Final = 60.0
 
 
 class Clients:
-    """Clients at work; `recorded` grows while they are followed."""
+    """A running clients' pod; `recorded` grows while its log is followed."""
 
     def __init__(self, context: Context, name: str) -> None:
         self._context = context
@@ -40,69 +40,69 @@ class Clients:
 
     @property
     def now(self) -> float:
-        """The time of the clients' clock, as reported last."""
-        return self.recorded.standing.at
+        """Time of the clients' clock in the last report, in seconds."""
+        return self.recorded.totals.at
 
     @property
     def retries(self) -> int:
-        """How often a request was sent again so far."""
-        return self.recorded.standing.retries
+        """Number of retried requests."""
+        return self.recorded.totals.retries
 
     async def follow(self) -> None:
-        """Read the log until the clients have ended. A connection that breaks is made anew, from the beginning."""
+        """Read the log until the clients have ended. After a lost connection it is read again from the beginning."""
         while self.recorded.ended is None:
             try:
                 async for line in self._context.client.follow(self._name):
                     self.recorded.take(line)
-                    await self._tell()
+                    await self._notify()
             except (aiohttp.ClientError, TimeoutError, OSError):
-                pass  # the API server or the way to it: again
+                pass  # the API server or the connection to it failed: retry
             except Refused as refused:
                 if refused.status < 500:
                     self.recorded.other.append(f"its log cannot be read: {refused}")
-                    await self._tell()
+                    await self._notify()
                     return
             await asyncio.sleep(AGAIN_S)
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
     async def until(self, holds: Callable[[Recorded], bool], *, what: str, timeout_s: float) -> None:
-        """Wait until something is true of what was recorded.
+        """Wait until `holds` is true of the record.
 
-        Raises `DeadlinePassed`, and AssertionError at once when the clients fail or an answer is not allowed.
+        Raises `DeadlinePassed`, and AssertionError immediately if the clients fail or a response violates the API.
         """
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(lambda: bool(self.recorded.problem()) or holds(self.recorded))
         except TimeoutError:
-            told = self.recorded.unreached or f"{self.recorded.standing}"
-            raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. The clients: {told}") from None
+            last = self.recorded.unreached or f"{self.recorded.totals}"
+            raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. The clients: {last}") from None
         assert not self.recorded.problem(), self.recorded.problem()
 
     async def working(self, *, writes: int = WORKING_WRITES, timeout_s: float = WORKING_S) -> None:
-        """Wait until so many more writes were acknowledged."""
-        goal = self.recorded.standing.writes + writes
-        await self.until(lambda seen: seen.standing.writes >= goal, what=f"{writes} writes", timeout_s=timeout_s)
+        """Wait until `writes` more writes were acknowledged."""
+        goal = self.recorded.totals.writes + writes
+        await self.until(lambda seen: seen.totals.writes >= goal, what=f"{writes} writes", timeout_s=timeout_s)
 
     async def say_pauses(self, what: str, since: float, *, longest_s: float) -> None:
-        """Wait until they write again, print how long they could not, and require that to be within the bound."""
+        """Wait until writes succeed again, print the pauses since `since`, and assert that none exceeds the bound."""
         await self.working()
         pauses = self.recorded.pauses(since)
         self._context.say(f"{what}: {summary(pauses)}")
         assert max(pauses) <= longest_s, f"{what}: {summary(pauses)}; allowed: {longest_s:g} s"
 
     async def end(self) -> None:
-        """Have them finish, read every key once more, and judge everything that they have seen."""
+        """Stop the clients, which read every key once more, and check the whole history."""
         await self._context.kubectl.exec(self._name, "/bin/sh", "-c", "kill -TERM 1")
         await self.until(lambda seen: seen.ended is not None, what="the clients' end", timeout_s=END_S)
         faults = await asyncio.to_thread(self.recorded.faults)
         assert not faults, "\n".join(faults)
-        standing, history = self.recorded.standing, self.recorded.history
+        totals, history = self.recorded.totals, self.recorded.history
         self._context.say(
-            f"clients: {len(history):,} operations are linearizable, {standing.failed} failed, {standing.unknown} "
-            f"unknown, {standing.retries} sent again; {summary(self.recorded.pauses(history[0].invoked))}"
+            f"clients: {len(history):,} operations are linearizable, {totals.failed} failed, {totals.unknown} "
+            f"unknown, {totals.retries} retried; {summary(self.recorded.pauses(history[0].invoked))}"
         )
 
 
@@ -110,20 +110,20 @@ class Clients:
 async def clients(
     context: Context, cluster: str = "demo", *, node: str = "", rate: float = 40.0
 ) -> AsyncIterator[Clients]:
-    """Have clients at work for the time of the block, on a node if one is named; at its end they are judged."""
+    """Run clients for the duration of the block, on `node` if given; their history is checked at its end."""
     record = f"{cluster}-record"
     await context.client.until_one(
-        CONFIG_MAP, record, lambda one: "ca.crt" in (one.get("data") or {}), what="an authority", timeout_s=START_S
+        CONFIG_MAP, record, lambda one: "ca.crt" in (one.get("data") or {}), what="a CA certificate", timeout_s=START_S
     )
     await context.client.apply(_program())
     await context.client.apply(_pod(context, cluster, record, node=node, rate=rate))
     await context.client.until_one(
-        POD, NAME, lambda one: one["status"].get("phase") == "Running", what="run", timeout_s=START_S
+        POD, NAME, lambda one: one["status"].get("phase") == "Running", what="Running", timeout_s=START_S
     )
     made = Clients(context, NAME)
     following = asyncio.create_task(made.follow())
     try:
-        await made.until(lambda seen: seen.started is not None, what="the clients' first answer", timeout_s=START_S)
+        await made.until(lambda seen: seen.started is not None, what="the clients' first response", timeout_s=START_S)
         await made.working()
         yield made
         await made.end()

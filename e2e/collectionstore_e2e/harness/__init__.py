@@ -1,4 +1,4 @@
-"""What scenarios are given: a client, a namespace of their own, waits on conditions, and evidence when they fail.
+"""The harness of scenarios: client, namespace, waits on conditions, and diagnostics of failures.
 
 runner -> scenario, evidence, context -> client, kubectl, machines -> waiting, kinds, errors
 """

@@ -1,7 +1,7 @@
-"""The API server as scenarios see it: objects are plain dicts, waits are watches with a deadline.
+"""A client of the API server for scenarios: objects are plain dicts, waits are watches with a deadline.
 
 Connection, credentials and TLS are the official client's (`kubernetes.aio`), so any kubeconfig works, plugins included.
-Its generated models are not used: they drop what their version does not know, and a manifest is a dict anyway.
+Its generated models are not used: they drop fields that their version does not know, and manifests are dicts anyway.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WATCH_S: Final = 240
 """The server ends a watch after this time, and the next one starts."""
 FOLLOW_S: Final = 3600.0
 QUIET_S: Final = 20.0
-"""A log that is followed and brings nothing for so long is asked for again."""
+"""A followed log without a new line for this long is requested again: the connection may be dead."""
 GONE: Final = 410
 
 Objects = Mapping[str, Object]
@@ -59,11 +59,11 @@ class Client:
         return str(self._api.configuration.host)
 
     async def get(self, kind: Kind, name: str, subresource: str = "") -> Object:
-        """Return an object. Raises `Refused` with status 404 when it is not there."""
+        """Return an object. Raises `Refused` with status 404 if it does not exist."""
         return await self._request("GET", kind.path(self.namespace, name, subresource))
 
     async def find(self, kind: Kind, name: str) -> Object | None:
-        """Return an object, None when it is not there."""
+        """Return an object, or None if it does not exist."""
         try:
             return await self.get(kind, name)
         except Refused as refused:
@@ -77,7 +77,7 @@ class Client:
         return items
 
     async def apply(self, manifest: Object, *, manager: str = FIELD_MANAGER) -> Object:
-        """Apply a manifest on the server's side and return the object."""
+        """Apply a manifest (server-side apply) and return the object."""
         kind = await self._kind_of(manifest)
         namespace = manifest["metadata"].get("namespace", self.namespace)
         return await self._request(
@@ -107,25 +107,25 @@ class Client:
         return await self._request("PUT", kind.path(self.namespace, name, subresource), body=body)
 
     async def delete(self, kind: Kind, name: str, *, grace_s: int | None = None) -> None:
-        """Ask for an object's deletion; with `grace_s` 0 a pod is forgotten without waiting for its node."""
+        """Delete an object; with `grace_s` 0 the API server removes a pod without waiting for its kubelet."""
         body = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
         await self._request("DELETE", kind.path(self.namespace, name), body=body)
 
     async def logs(self, pod: str, container: str = "", *, previous: bool = False) -> str:
-        """Return what a pod's container has printed."""
+        """Return the log of a pod's container."""
         query = {"container": container, "previous": "true" if previous else ""}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         return (await self._send("GET", path, query=query)).decode(errors="replace")
 
     async def ask_pod(self, pod: str, port: int, path: str) -> str:
-        """Return what a pod answers to a GET over plain HTTP, which the API server passes on."""
+        """Return a pod's response to a GET over plain HTTP, through the API server's proxy."""
         proxied = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/{path.lstrip('/')}"
         return (await self._send("GET", proxied)).decode(errors="replace")
 
     async def follow(self, pod: str) -> AsyncIterator[str]:
-        """Yield the lines that a pod's container has printed and goes on to print; end when it ends.
+        """Yield the lines of a pod's log, past and new, until its container ends.
 
-        Raises `Refused`, aiohttp's errors, and TimeoutError when it is quiet; who goes on gets all lines again.
+        Raises `Refused`, aiohttp's errors, and TimeoutError after QUIET_S without output. A new call yields all again.
         """
         url = self._url(f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log", {"follow": "true"})
         answer = await self._api.call_api("GET", url, await self._headers(), _request_timeout=FOLLOW_S)
@@ -154,7 +154,7 @@ class Client:
     ) -> dict[str, Object]:
         """Watch objects until `holds` is true of all of them together, and return them by name.
 
-        `what` says in words what is waited for. Raises `DeadlinePassed` with the last state when it does not come.
+        `what` describes the condition. Raises `DeadlinePassed` with the last state if it does not hold in time.
         """
         seen: dict[str, Object] = {}
         try:
@@ -164,13 +164,13 @@ class Client:
                         return seen
         except TimeoutError:
             last = "\n".join(f"  {summary(one)}" for one in seen.values()) or "  nothing"
-            raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. Seen last:\n{last}") from None
+            raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. Last state:\n{last}") from None
         raise DeadlinePassed(f"{what}: the watch ended")
 
     async def until_one(
         self, kind: Kind, name: str, holds: Callable[[Object], bool], *, what: str, timeout_s: float
     ) -> Object:
-        """Watch one object until it is there and `holds` is true of it."""
+        """Watch one object until it exists and `holds` is true of it."""
         found = await self.until(
             kind,
             lambda objects: name in objects and holds(objects[name]),
@@ -181,7 +181,7 @@ class Client:
         return found[name]
 
     async def until_gone(self, kind: Kind, name: str, *, timeout_s: float) -> None:
-        """Watch until an object is no longer there."""
+        """Watch until an object no longer exists."""
         what = f"{kind.name} {name} to be gone"
         await self.until(
             kind, lambda objects: name not in objects, what=what, timeout_s=timeout_s, fields=f"metadata.name={name}"
@@ -202,8 +202,9 @@ class Client:
                         state[name] = changed
                     yield state
             except (aiohttp.ClientError, TimeoutError):
-                continue  # the connection broke; listing anew misses nothing
+                continue  # the connection was lost: a new list and watch miss no change
             except Refused as refused:
+                # 410: etcd has compacted the resourceVersion of the watch, so it starts again from a list.
                 if refused.status != GONE:
                     raise
 
@@ -214,7 +215,7 @@ class Client:
         async with answer.response as response:
             if response.status != 200:
                 raise _refusal(response.status, await response.read())
-            # An object may be larger than a stream's line, so lines are put together here.
+            # aiohttp limits the length of a line, and an object may be longer: lines are split here.
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -227,7 +228,7 @@ class Client:
     async def _list(self, kind: Kind, labels: str, fields: str) -> tuple[list[Object], str]:
         query = {"labelSelector": labels, "fieldSelector": fields}
         answer = await self._request("GET", kind.path(self.namespace), query=query)
-        # The server leaves both out of lists.
+        # The API server omits apiVersion and kind of the items of a list.
         items = [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in answer["items"]]
         return items, answer["metadata"]["resourceVersion"]
 
@@ -240,7 +241,7 @@ class Client:
                     kind = Kind(version, one["kind"], one["name"], namespaced=one["namespaced"])
                     self._kinds[version, one["kind"]] = kind
         if (version, name) not in self._kinds:
-            raise Refused(404, "NotFound", f"the server has no kind {name} in {version}")
+            raise Refused(404, "NotFound", f"the API server has no kind {name} in {version}")
         return self._kinds[version, name]
 
     async def _request(

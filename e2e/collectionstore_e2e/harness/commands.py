@@ -1,4 +1,4 @@
-"""Runs a program that users type, to its end."""
+"""Runs a command that users type, until it exits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ async def run(
     merged: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> str:
-    """Run `program` and return what it printed to stdout; with `merged` what it printed to stderr, too.
+    """Run `program` and return its stdout, with `merged` also its stderr.
 
-    `further` arguments, such as a connection, come first, left out of errors. Raises `CommandRefused` when it fails.
+    `further` arguments, such as a connection, come first and are omitted in errors. Raises `CommandRefused` on failure.
     """
     process = await asyncio.create_subprocess_exec(
         program,
@@ -43,6 +43,6 @@ async def run(
             process.kill()
             await process.wait()
     if process.returncode:
-        said = ((err or b"") + out).decode(errors="replace").strip()
-        raise CommandRefused(f"{program.name} {shlex.join(arguments)}", process.returncode, said)
+        output = ((err or b"") + out).decode(errors="replace").strip()
+        raise CommandRefused(f"{program.name} {shlex.join(arguments)}", process.returncode, output)
     return out.decode(errors="replace")

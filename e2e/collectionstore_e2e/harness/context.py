@@ -1,4 +1,4 @@
-"""What a scenario is called with."""
+"""The argument of every scenario: its namespace and the tools bound to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLES: Final = {
     "E2E_TOOLBOX_IMAGE": cluster_images.TOOLBOX,
     "E2E_PROMETHEUS_IMAGE": cluster_images.PROMETHEUS,
 }
-"""For clusters that pull their images: variable -> what is used on the cluster of `kube.py`."""
+"""For clusters that pull their images: variable -> the image on the cluster of `make kube-up`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One scenario's world: a fresh namespace, and the tools bound to it."""
+    """One scenario's environment: a new namespace, and the tools bound to it."""
 
     namespace: str
     client: Client
@@ -55,28 +55,30 @@ class Context:
     images: Images
     machines: Machines | None
     say: Callable[[str], None]
-    """Prints a line below the scenario's name: what was measured."""
+    """Prints a line below the scenario's name, such as a measurement."""
     later: AsyncExitStack
-    """What is called once the scenario has ended and, if it failed, its evidence was collected."""
+    """Callbacks that run after the scenario has ended and, if it failed, its diagnostics were collected."""
 
     def within(self, namespace: str) -> Context:
-        """Return the same world with the tools bound to another namespace."""
+        """Return the same environment with the tools bound to another namespace."""
         client, kubectl = self.client.within(namespace), replace(self.kubectl, namespace=namespace)
         return replace(self, namespace=namespace, client=client, kubectl=kubectl)
 
     @property
     def own_machines(self) -> Machines:
-        """The machines, for scenarios that were declared to need them."""
+        """The machines, for scenarios declared with `needs_machines`."""
         if self.machines is None:
             raise NoCluster("this scenario must be declared with needs_machines=True")
         return self.machines
 
 
 def find_kubeconfig() -> Path:
-    """Return the kubeconfig to use: KUBECONFIG's, or that of the cluster `kube.py` started."""
+    """Return the kubeconfig to use: KUBECONFIG's, or that of the cluster of `make kube-up`."""
     named = os.environ.get("KUBECONFIG")
     found = Path(named) if named else places.KUBECONFIG
     if not found.exists():
-        start = "start one with  make kube-up  or name one in KUBECONFIG"
-        raise NoCluster(f"KUBECONFIG names {found}, which does not exist" if named else f"no cluster runs: {start}")
+        start = "start one with `make kube-up` or set KUBECONFIG"
+        raise NoCluster(
+            f"KUBECONFIG names {found}, which does not exist" if named else f"no cluster is running: {start}"
+        )
     return found

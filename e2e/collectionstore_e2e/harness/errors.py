@@ -1,4 +1,4 @@
-"""What scenarios may catch; every other exception of theirs is a failure too."""
+"""Exceptions that scenarios may catch; every other exception fails the scenario as well."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Awaitable
 
 
 class NoCluster(Exception):
-    """There is no cluster to run on; the text says how to get one."""
+    """There is no cluster to run on; the message says how to start one."""
 
 
 class Refused(Exception):
-    """The API server answered with an error: `status` is HTTP's, `reason` and the text are Kubernetes' own."""
+    """The API server responded with an error: the HTTP `status`, and `reason` and `message` of the Status object."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -20,31 +20,31 @@ class Refused(Exception):
 
 
 async def refusal(request: Awaitable[object]) -> Refused:
-    """Return how the API server refuses a request that it must refuse; an AssertionError when it grants it."""
+    """Return the API server's error for a request that it must reject. Raises AssertionError if it accepts it."""
     try:
         await request
     except Refused as refused:
         return refused
-    raise AssertionError("the API server granted what it should have refused")
+    raise AssertionError("the API server accepted a request that it should have rejected")
 
 
 class DeadlinePassed(AssertionError):
-    """A condition did not come true in time; the text tells what was seen last."""
+    """A condition did not hold in time; the message contains the last state."""
 
 
 class CommandRefused(AssertionError):
-    """kubectl, or a command in a pod, ended with an error; `output` is what it printed on both streams."""
+    """kubectl, helm, or a command in a pod failed; `output` is its stderr and stdout."""
 
     def __init__(self, command: str, code: int, output: str) -> None:
-        super().__init__(f"{command}\nended with exit code {code}:\n{output}")
+        super().__init__(f"{command}\nfailed with exit code {code}:\n{output}")
         self.code = code
         self.output = output
 
 
 async def command_refusal(command: Awaitable[object]) -> CommandRefused:
-    """Return how a command fails that must fail; an AssertionError when it does not."""
+    """Return the error of a command that must fail. Raises AssertionError if it succeeds."""
     try:
         await command
     except CommandRefused as refused:
         return refused
-    raise AssertionError("a command succeeded that should have been refused")
+    raise AssertionError("a command succeeded that should have failed")

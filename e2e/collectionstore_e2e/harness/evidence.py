@@ -1,8 +1,8 @@
-"""What is kept of a failed scenario: enough to understand it without running it again.
+"""Diagnostics of a failed scenario: enough to understand the failure without running it again.
 
-One folder per scenario: the error, every object of the namespace, events in order, the logs of all containers (also of
-those that were restarted), the nodes, and the end of the machines' own logs. What cannot be had is said in
-`incomplete.txt`; it never hides the scenario's own failure.
+One folder per scenario: the error, every object of the namespace, events in order, the logs of all containers (also
+the previous ones of restarted containers), the nodes, and the tails of the machines' logs. What could not be collected
+is listed in `incomplete.txt`; it never hides the scenario's own failure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLUSTER_WIDE: Final = ("nodes", "persistentvolumes", "storageclasses", "certific
 
 
 class Evidence:
-    """Collects into one folder, which is made when the first thing is written."""
+    """Collects diagnostics into one folder, which is created with the first file."""
 
     def __init__(self, folder: Path, context: Context) -> None:
         self._folder = folder
@@ -32,7 +32,7 @@ class Evidence:
         self._incomplete: list[str] = []
 
     async def collect(self, error: BaseException) -> None:
-        """Write everything that can be had."""
+        """Write everything that can be collected."""
         self._write("error.txt", "".join(traceback.format_exception(error)))
         await self._try("events.txt", self._events())
         await self._objects()
@@ -49,13 +49,13 @@ class Evidence:
 
     async def _events(self) -> str:
         events = await self._context.client.list_all(EVENT)
-        return "".join(f"{_line(event)}\n" for event in sorted(events, key=_moment))
+        return "".join(f"{_line(event)}\n" for event in sorted(events, key=_timestamp))
 
     async def _objects(self) -> None:
         known = self._context.kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name")
         listed = await self._try(None, known)
         for kind in (listed or "").split():
-            # Keys have no place in a folder that people pass on.
+            # People attach this folder to reports, so it must contain no Secret.
             if kind in SECRET_KINDS or kind.startswith("events"):
                 continue
             found = await self._try(None, self._context.kubectl("get", kind, "--output=yaml", "--ignore-not-found"))
@@ -85,7 +85,7 @@ class Evidence:
                 self._write(f"machines/{machine}/{log.name}", content.decode(errors="replace"))
 
     async def _try(self, name: str | None, source: Awaitable[str]) -> str | None:
-        """Write what `source` gives to file `name`, if one is named, and return it; note it when it fails."""
+        """Write the result of `source` to file `name`, if given, and return it; record its failure."""
         try:
             content = await source
         except (Refused, CommandRefused, aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -101,7 +101,7 @@ class Evidence:
         path.write_text(content)
 
 
-def _moment(event: Object) -> str:
+def _timestamp(event: Object) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
@@ -109,4 +109,4 @@ def _line(event: Object) -> str:
     about = event["involvedObject"]
     count = f" (x{event['count']})" if event.get("count", 1) and event.get("count", 1) > 1 else ""
     subject = f"{about['kind']}/{about['name']}"
-    return f"{_moment(event)}  {event['type']:8} {event['reason']:24} {subject}: {event.get('message', '')}{count}"
+    return f"{_timestamp(event)}  {event['type']:8} {event['reason']:24} {subject}: {event.get('message', '')}{count}"

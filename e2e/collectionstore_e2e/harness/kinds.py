@@ -1,4 +1,4 @@
-"""The kinds of objects that scenarios read and write, with the path under which the API server has them."""
+"""The kinds of objects that scenarios read and write, with their API paths."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
-"""An object as the API server sends it."""
+"""An object as decoded from the API server's JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind by its API version and its plural name in paths."""
+    """A kind with its API version and its plural name in paths."""
 
     api_version: str
     name: str
@@ -19,7 +19,7 @@ class Kind:
     namespaced: bool = True
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """Return the path of an object, or of all with an empty `name`; the namespace counts where there is one."""
+        """Return the path of an object, or of the list if `name` is empty. Cluster-scoped kinds ignore `namespace`."""
         root = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
         parts = [root, *(["namespaces", namespace] if self.namespaced and namespace else []), self.plural]
         return "/".join([*parts, *([name] if name else []), *([subresource] if subresource else [])])
@@ -61,14 +61,14 @@ def is_ready(found: Object) -> bool:
 
 
 def summary(found: Object) -> str:
-    """Return in one line what is known of an object's state, for the text of a failure."""
+    """Return the state of an object in one line, for error messages."""
     metadata, status = found["metadata"], found.get("status", {})
     words = [f"{found.get('kind', 'object').lower()}/{metadata['name']}"]
     words += [f"{key}={status[key]}" for key in ("phase", "reason", "readyReplicas", "replicas") if key in status]
     for one in status.get("conditions") or []:
-        told = one["status"] != "True" and one.get("reason")
+        explained = one["status"] != "True" and one.get("reason")
         words.append(
-            f"{one['type']}={one['status']}" + (f" ({one['reason']}: {one.get('message', '')})" if told else "")
+            f"{one['type']}={one['status']}" + (f" ({one['reason']}: {one.get('message', '')})" if explained else "")
         )
     for container in status.get("containerStatuses") or []:
         state = container.get("state", {})

@@ -1,4 +1,4 @@
-"""kubectl, for what users type, and for running commands in pods."""
+"""Runs kubectl: commands that users type, and commands in pods."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Kubectl:
     namespace: str
 
     async def __call__(self, *arguments: str, stdin: str = "", timeout_s: float = TIMEOUT_S) -> str:
-        """Run it and return what it printed. Raises `CommandRefused` when it fails."""
+        """Run it and return its output. Raises `CommandRefused` if it fails."""
         connection = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
         return await run(self.program, *arguments, further=tuple(connection), stdin=stdin, timeout_s=timeout_s)
 
     async def exec(self, pod: str, *command: str, stdin: str = "", timeout_s: float = TIMEOUT_S) -> str:
-        """Run a command in a pod's first container and return what it printed."""
+        """Run a command in a pod's first container and return its output."""
         interactive = ["--stdin"] if stdin else []
         return await self("exec", pod, *interactive, "--", *command, stdin=stdin, timeout_s=timeout_s)
 

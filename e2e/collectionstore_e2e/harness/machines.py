@@ -1,6 +1,6 @@
-"""What scenarios may do to the nodes of the cluster that `kube.py` started; other clusters' nodes are left alone.
+"""Faults of nodes and API server, injected only into the cluster of `make kube-up`, never into another one.
 
-Everything blocks for a moment only, and runs in a thread.
+All functions block, so they run in a thread.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ class Machines:
     names = NODES
 
     async def kill(self, node: str) -> None:
-        """End a node as by a power cut; its disk stays."""
+        """Kill a node as by a power failure; its disk is kept."""
         await asyncio.to_thread(Machine(node).kill)
 
     async def start(self, node: str) -> None:
-        """Start a node that was killed, and return when it is ready."""
+        """Start a killed node, and return when it is Ready."""
         await asyncio.to_thread(cluster.restart_node, node)
 
     async def cut(self, node: str) -> None:
-        """Cut a node off from the API server, the other nodes and their pods; what runs on it goes on."""
+        """Partition a node from the API server, the other nodes and their pods; its processes keep running."""
         await asyncio.to_thread(network.set_cable, node, plugged=False)
 
     async def rejoin(self, node: str) -> None:
-        """Plug its cable in again."""
+        """End the partition of a node."""
         await asyncio.to_thread(network.set_cable, node, plugged=True)
 
     async def hang_api_server(self) -> None:
-        """Have the API server stop responding; connections stay open, as to a host that swaps."""
+        """Make the API server stop responding; connections stay open, as to an overloaded host."""
         await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGSTOP)
 
     async def resume_api_server(self) -> None:
-        """Have it go on where it stopped."""
+        """Make the API server respond again."""
         await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGCONT)
 
     async def restore(self) -> None:
-        """Bring everything back that a scenario left dead, cut off or stopped."""
+        """Restart, reconnect and resume everything that a scenario left killed, partitioned or stopped."""
         await self.resume_api_server()
         for node in self.names:
             if Machine(node).first_pid() is None:
@@ -68,5 +68,5 @@ def _signal(program: str, number: signal.Signals) -> None:
 
 
 def find_machines(server: str) -> Machines | None:
-    """Return the machines when `server` is the cluster of this computer, None when it is another."""
+    """Return the machines if `server` is the cluster of `make kube-up`, else None."""
     return Machines() if server == API_SERVER and KUBECONFIG.exists() else None

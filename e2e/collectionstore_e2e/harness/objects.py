@@ -21,7 +21,7 @@ CONTAINER_SECURITY: Final[Object] = {
     "capabilities": {"drop": ["ALL"]},
 }
 IDLE: Final = ("/bin/sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait")
-"""Sleeps until SIGTERM, then exits at once."""
+"""Sleeps until SIGTERM, then exits immediately."""
 START_S: Final = 60.0
 
 
@@ -39,7 +39,7 @@ def container(name: str, image: str, command: Sequence[str] = (), **more: Any) -
 
 
 def pod_spec(*containers: Object, **more: Any) -> Object:
-    """Return a pod's spec without a service-account token, unless `more` asks for one."""
+    """Return a pod spec, without a service account token unless `more` enables it."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -56,13 +56,13 @@ def pod(name: str, spec: Object, *, labels: Mapping[str, str] | None = None) -> 
 
 
 def claim(name: str, size: str = "16Mi") -> Object:
-    """Return a claim of the default storage class."""
+    """Return a PersistentVolumeClaim of the default StorageClass."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
 def headless_service(name: str, labels: Mapping[str, str], ports: Mapping[str, int]) -> Object:
-    """Return a service whose name resolves to its pods, ready or not."""
+    """Return a headless Service whose name resolves to its pods, ready or not."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -77,7 +77,7 @@ def headless_service(name: str, labels: Mapping[str, str], ports: Mapping[str, i
 
 
 def stateful_set(name: str, labels: Mapping[str, str], replicas: int, spec: Object, claims: Sequence[Object]) -> Object:
-    """Return a StatefulSet whose pods all start at once and keep their template until they are deleted."""
+    """Return a StatefulSet whose pods start in parallel and are updated only when deleted (OnDelete)."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -95,6 +95,6 @@ def stateful_set(name: str, labels: Mapping[str, str], replicas: int, spec: Obje
 
 
 def one_per_node(labels: Mapping[str, str]) -> Object:
-    """Return an affinity that puts at most one of these pods on a node."""
+    """Return an anti-affinity that allows at most one of these pods per node."""
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": dict(labels)}}
     return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}

@@ -1,4 +1,4 @@
-"""How a scenario is declared."""
+"""Declaration of scenarios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PodSecurity: TypeAlias = Literal["restricted", "baseline", "privileged"]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A test by name; `body` raises when the product does not do what the docstring says."""
+    """A named test; `body` raises if the product does not do what its docstring says."""
 
     name: str
     body: Body
@@ -24,7 +24,7 @@ class Scenario:
 
     @property
     def title(self) -> str:
-        """What it shows: the first line of its docstring."""
+        """The first line of its docstring."""
         return (self.body.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -48,5 +48,5 @@ def scenario(
 
 
 def declared() -> dict[str, Scenario]:
-    """Return all scenarios that were declared so far, by name."""
+    """Return all declared scenarios by name."""
     return dict(_declared)

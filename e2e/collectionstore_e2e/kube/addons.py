@@ -1,4 +1,4 @@
-"""Objects and programs that turn a bare API server with nodes into a cluster: DNS, volumes."""
+"""Add-ons of the cluster: DNS and volumes, as objects and as programs on the control machine."""
 
 from __future__ import annotations
 

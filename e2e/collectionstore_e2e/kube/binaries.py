@@ -18,7 +18,7 @@ from collectionstore_testkit.tools import go_programs
 from collectionstore_testkit.tools.go_programs import HELM, PROGRAMS, Module
 
 _MAJOR, _MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-# Without these the components call themselves v0.0.0, and version checks between them fail.
+# Without these the components report version v0.0.0, and version checks between them fail.
 KUBERNETES_FLAGS: Final = (
     " ".join(
         f"-X k8s.io/component-base/version.{name}={value}"
@@ -38,13 +38,13 @@ MODULES: Final = (
 
 
 def folder() -> Path:
-    """Return the folder of the programs in the versions of this checkout; `build` creates it."""
+    """Return the folder of the programs in this checkout's versions; `build` creates it."""
     key = hashlib.sha256("".join(module.key() for module in MODULES).encode()).hexdigest()[:12]
     return PROGRAMS / key
 
 
 def build(progress: Progress) -> Path:
-    """Build what is missing and return the folder that holds all programs."""
+    """Build missing programs and return the folder with all of them."""
     target = folder()
     if target.exists():
         return target
@@ -55,5 +55,6 @@ def build(progress: Progress) -> Path:
     for part in parts:
         for program in part.iterdir():
             os.link(program, unfinished / program.name)
+    # LAST: a folder under its final name is complete, whenever a build is killed.
     unfinished.rename(target)
     return target

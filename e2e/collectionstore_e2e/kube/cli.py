@@ -18,7 +18,7 @@ from collectionstore_testkit.progress import Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0: done, 1: it could not be done, 3 from `status`: no complete cluster runs."""
+    """Run one command; 0: success, 1: error, 3 from `status`: no complete cluster is running."""
     options = _parser().parse_args(arguments)
     try:
         prerequisites.require_root()
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; `down` takes away what was started, `up` starts over", file=sys.stderr)
+        print("interrupted; `down` removes what was started, `up` starts over", file=sys.stderr)
         return 130
     return 0
 
@@ -44,7 +44,7 @@ def _change(options: argparse.Namespace) -> None:
             cluster.up(progress)
         case "down":
             cluster.down(progress)
-            progress.say("nothing of the cluster is left; what was built is kept in the cache")
+            progress.say("the cluster was removed; built programs and images are kept in the cache")
         case "load":
             with progress.step(f"load {options.archive} into the nodes"):
                 cluster_images.load_archive(options.archive)
@@ -60,7 +60,7 @@ def _change(options: argparse.Namespace) -> None:
 
 def _status() -> int:
     if not cluster.left_over():
-        print("nothing runs")
+        print("no cluster is running")
         return 3
     total_bytes, total_s = 0, 0.0
     for one in cluster.usage():
@@ -73,27 +73,27 @@ def _status() -> int:
     print(f"kubectl, helm, etcdctl: {binaries.folder()}\ncache: {CACHE}")
     missing = cluster.missing()
     if missing or not cluster.COMPLETE.exists():
-        print(f"not complete; missing: {', '.join(missing) or 'the end of `up`'}")
+        print(f"not complete; missing: {', '.join(missing) or '`up` did not complete'}")
         return 3
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_e2e.kube", description="A Kubernetes of three nodes on this computer."
+        prog="python -m collectionstore_e2e.kube", description="A Kubernetes cluster of three nodes on this machine."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="build what is missing, start the cluster, load this checkout's images")
-    commands.add_parser("down", help="take everything away but the cache")
-    commands.add_parser("status", help="show what runs and what it uses")
+    commands.add_parser("down", help="remove the cluster; the cache is kept")
+    commands.add_parser("status", help="show programs, pods, memory and CPU time")
     commands.add_parser("shell", help="open a shell in a machine").add_argument("machine", choices=MACHINES)
     load = commands.add_parser("load", help="load an image archive (OCI or Docker) into all nodes")
     load.add_argument("archive", type=Path)
     for name, text in (
-        ("kill-node", "end a node at once, as a power cut would"),
-        ("start-node", "start a node that was killed, with its disk"),
-        ("cut-node", "cut a node's cable"),
-        ("join-node", "plug the cable in again"),
+        ("kill-node", "kill a node, as by a power failure"),
+        ("start-node", "start a killed node with its disk"),
+        ("cut-node", "disconnect a node from the network"),
+        ("join-node", "connect a node again"),
     ):
         commands.add_parser(name, help=text).add_argument("node", choices=NODES)
     return parser

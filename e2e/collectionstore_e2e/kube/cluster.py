@@ -1,7 +1,7 @@
-"""Brings the whole cluster up, takes it down, and says what of it runs.
+"""Starts and stops the whole cluster, and reports which parts of it are running.
 
-`up` and `down` may be killed at any moment and run again: what runs is found by its mark, never by a record, and a
-cluster that was not brought up to the end is taken down before the next one starts.
+`up` and `down` may be killed at any time and run again: processes are found by the mark in their environment, never by
+a record, and a cluster whose start did not complete is removed before the next one starts.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from collectionstore_e2e.kube.places import BUILDER, CACHE, CONTROL, HOST_INTERF
 from collectionstore_testkit.progress import Progress
 
 COMPLETE: Final = STATE / "complete"
-"""Written last; says which programs and which images' base the cluster was started with."""
+"""Written last; contains the versions of the programs and of the images' base that the cluster was started with."""
 SHARED: Final = STATE / "store"
-"""A link to the image store that the nodes were made with."""
+"""Symbolic link to the image store that the nodes were created with."""
 LOCK: Final = Path("/run/lock/collectionstore-kube.lock")
 READY_S: Final = 120
 
@@ -41,7 +41,7 @@ PROGRAMS: Final = {
     ),
     **{name: ("containerd", "kubelet", "kube-proxy") for name in NODES},
 }
-"""What must run on each machine."""
+"""Programs that must be running on each machine."""
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def locked() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise KubeError(f"another command changes the cluster just now (process {file.read().strip()})") from None
+            raise KubeError(f"another command is changing the cluster (process {file.read().strip()})") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -61,10 +61,10 @@ def locked() -> Iterator[None]:
 
 
 def up(progress: Progress) -> None:
-    """Build what is missing, start the cluster, and return when its nodes are ready.
+    """Build what is missing, start the cluster, and return when its nodes are Ready.
 
-    When it runs already, only its images are made anew from this checkout and loaded; it starts over when the versions
-    of its programs or the lock of the images have changed.
+    If it is running, only the images of this checkout are rebuilt and loaded; it is recreated if the versions of its
+    programs or the images' lock have changed.
     """
     prerequisites.ensure(progress)
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,16 +74,17 @@ def up(progress: Progress) -> None:
     made_of = f"{programs.name} {store.key(built.base)}"
     if _complete(made_of):
         cluster_images.load(built, progress)
-        progress.say(f"the cluster runs already; its images are those of this checkout now. KUBECONFIG={KUBECONFIG}")
+        progress.say(f"the cluster was running; this checkout's images were loaded. KUBECONFIG={KUBECONFIG}")
         return
     if COMPLETE.exists() and COMPLETE.read_text() != made_of:
-        progress.say("its programs or the images' dependencies have changed: the cluster starts over, empty")
+        progress.say("programs or dependencies of the images have changed: the cluster is recreated, empty")
+    # Also the remains of an `up` that was killed: only COMPLETE proves that a cluster is usable.
     down(progress)
     STATE.mkdir(mode=0o711, parents=True)
     _start(programs, store.build(built.base, programs, progress), progress)
     cluster_images.load(built, progress)
     COMPLETE.write_text(made_of)
-    progress.say(f"three nodes in three zones are ready. KUBECONFIG={KUBECONFIG}")
+    progress.say(f"three nodes in three zones are Ready. KUBECONFIG={KUBECONFIG}")
 
 
 def _complete(made_of: str) -> bool:
@@ -117,27 +118,28 @@ def _wait_for_nodes(programs: Path, names: tuple[str, ...]) -> None:
 
 
 def down(progress: Progress) -> None:
-    """Take everything away: processes, mounts, interfaces, cgroups, files. The cache stays."""
+    """Remove everything: processes, mounts, interfaces, cgroups, files. The cache is kept."""
     prerequisites.require_root()
     if not left_over():
         return
     with progress.step("stop the cluster"):
-        # Without this file, a half-deleted cluster is not taken for a complete one.
+        # FIRST: if `down` is killed, the next `up` must not take a half-deleted cluster for a complete one.
         COMPLETE.unlink(missing_ok=True)
         found = {one.machine for one in machine.processes()}
         machine.kill(sorted(found | {*MACHINES, BUILDER}))
-        machine.kill_strays()
+        # AFTER the machines: kubelet and containerd would restart containers that are killed before them.
+        machine.kill_unmarked()
         network.remove()
         cgroups.remove()
         if STATE.exists():
             shutil.rmtree(STATE)
     remaining = left_over()
     if remaining:
-        raise KubeError(f"still there: {', '.join(remaining)}")
+        raise KubeError(f"not removed: {', '.join(remaining)}")
 
 
 def left_over() -> list[str]:
-    """Return in words what there is of a cluster; nothing after `down`."""
+    """Return descriptions of all remains of a cluster; empty after `down`."""
     found = [f"process {one.pid} ({one.program})" for one in machine.processes()]
     found += [f"cgroup {path}" for path in cgroups.left_over()]
     if network.left_over():
@@ -149,16 +151,16 @@ def left_over() -> list[str]:
 
 
 def missing() -> list[str]:
-    """Return `machine/program` for everything that should run and does not."""
+    """Return `machine/program` for every program that should be running and is not."""
     running = {(one.machine, one.program) for one in machine.processes()}
-    wanted = [(name, program) for name, programs in PROGRAMS.items() for program in programs]
-    return [f"{name}/{program}" for name, program in wanted if (name, program) not in running]
+    expected = [(name, program) for name, programs in PROGRAMS.items() for program in programs]
+    return [f"{name}/{program}" for name, program in expected if (name, program) not in running]
 
 
 def restart_node(name: str) -> None:
-    """Start a node that was killed, with the disk it had, and return when its new kubelet says that it is ready.
+    """Start a killed node with its disk, and return when its new kubelet has reported Ready.
 
-    Until the node controller has noticed the loss, the API server still holds that the node is ready.
+    Only a renewed Lease is proof: until the node controller notices the loss, the status still contains the old Ready.
     """
     one, programs = Machine(name), binaries.folder()
     node.boot(one, programs, SHARED.resolve(strict=True))
@@ -174,14 +176,14 @@ def restart_node(name: str) -> None:
 
 
 def _renewed(programs: Path, name: str) -> str:
-    """Return when a node's kubelet last renewed its Lease, as it wrote it."""
+    """Return the renewTime of a node's Lease, as written by its kubelet."""
     path = "--output=jsonpath={.spec.renewTime}"
     return addons.kubectl(programs, "get", "lease", name, "--namespace=kube-node-lease", path)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a machine uses: memory without page cache in bytes, processor time so far in seconds."""
+    """Resource usage of a machine: memory without page cache in bytes, CPU time in seconds."""
 
     machine: str
     programs: tuple[str, ...]
@@ -191,7 +193,7 @@ class Usage:
 
 
 def usage() -> list[Usage]:
-    """Return what runs on each machine, and what it costs."""
+    """Return the running programs of each machine and their resource usage."""
     running = list(machine.processes())
     found = []
     for name in MACHINES:

@@ -10,7 +10,7 @@ from collectionstore_e2e.kube.prerequisites import cni_folder
 from collectionstore_testkit.errors import CommandFailed
 
 PAUSE: Final = "localhost/pause:3"
-"""The image that holds a pod's namespaces."""
+"""The image of the container that holds a pod's namespaces."""
 IMPORT: Final = ("ctr", "--namespace", "k8s.io", "images", "import", "-")
 READY_S: Final = 60.0
 
@@ -28,9 +28,9 @@ disabled_plugins = [
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
-  # The computer may lack CAP_SYS_RESOURCE, without which the score of a process cannot be lowered.
+  # This machine may lack CAP_SYS_RESOURCE, without which oom_score_adj cannot be lowered.
   restrict_oom_score_adj = true
-  # Pods that are not root may listen below port 1024, as elsewhere.
+  # Pods without root may listen on ports below 1024, as in other clusters.
   enable_unprivileged_ports = true
 
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -50,7 +50,7 @@ disabled_plugins = [
 
 
 def start(machine: Machine, *, root: str = "/var/lib/containerd") -> None:
-    """Start containerd on a machine and return when it answers; `root` is where it keeps images and containers."""
+    """Start containerd on a machine and return when it responds; `root` is its folder for images and containers."""
     config = machine.lib / "containerd.toml"
     config.write_text(CONFIG.format(root=root, pause=PAUSE, cni=cni_folder()))
     machine.spawn(("containerd", "--config", "/var/lib/containerd.toml", "--log-level", "warn"))

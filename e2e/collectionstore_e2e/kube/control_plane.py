@@ -1,6 +1,6 @@
-"""The control machine: etcd, the API server and its controllers, cluster DNS and the provisioner of volumes.
+"""The control machine: etcd, API server, controllers, scheduler, cluster DNS and the volume provisioner.
 
-DNS and the provisioner run here and not as pods: on real clusters, too, they outlive the nodes that tests kill.
+DNS and the provisioner run here and not as pods, because on real clusters they survive the nodes that tests kill.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ETCD: Final = (
     "--listen-client-urls=http://127.0.0.1:2379",
     "--advertise-client-urls=http://127.0.0.1:2379",
     "--listen-peer-urls=http://127.0.0.1:2380",
-    # What it holds is of no use after a crash of this computer.
+    # Its data is useless after a crash of this machine, and fsync of a shared disk would delay every request.
     "--unsafe-no-fsync",
     "--log-level=warn",
 )
@@ -56,7 +56,7 @@ API: Final = (
     "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
     f"--service-account-key-file={KUBERNETES}/service-account.crt",
     f"--service-account-signing-key-file={KUBERNETES}/service-account.key",
-    # Pods of a node that is lost are evicted after seconds, not after the usual five minutes.
+    # Pods of a lost node are evicted after seconds instead of the default of five minutes.
     "--default-not-ready-toleration-seconds=15",
     "--default-unreachable-toleration-seconds=15",
     "--profiling=false",
@@ -70,7 +70,7 @@ CONTROLLERS: Final = (
     f"--root-ca-file={KUBERNETES}/ca.crt",
     f"--cluster-signing-cert-file={KUBERNETES}/ca.crt",
     f"--cluster-signing-key-file={KUBERNETES}/ca.key",
-    # A node counts as lost after ten seconds; kubelet renews its lease every two.
+    # A node becomes Unknown after ten seconds without a renewal; kubelet renews its Lease every two.
     "--node-monitor-period=2s",
     "--node-monitor-grace-period=10s",
     "--profiling=false",
@@ -95,7 +95,8 @@ PROVISIONER: Final = (
     "--worker-threads=2",
 )
 
-# Short, so that names follow pods that move; a name that is not there yet must not stay so.
+# Short TTLs, so that names follow recreated pods. Negative answers for 1 s only: a member looks up peers before they
+# exist, and must not wait for a cached NXDOMAIN.
 COREFILE: Final = f"""
 .:53 {{
     bind {CONTROL_ADDRESS}
@@ -114,7 +115,7 @@ COREFILE: Final = f"""
 
 
 def start(machine: Machine, authority: Authority) -> None:
-    """Start etcd and the API server, wait until it is ready, then start what talks to it."""
+    """Start etcd and the API server, wait until it is ready, then start its clients."""
     _write_credentials(machine, authority)
     machine.spawn(ETCD)
     machine.spawn(API)
@@ -137,7 +138,7 @@ def start_dns(machine: Machine) -> None:
 
 
 def start_provisioner(machine: Machine, helper_pod: str) -> None:
-    """Start what makes volumes. Each is a folder below /var/lib/volumes of one node, and pins its pod there."""
+    """Start the volume provisioner. A volume is a folder in /var/lib/volumes of one node, and bound to it."""
     folder = machine.lib / "local-path"
     folder.mkdir(exist_ok=True)
     paths = [{"node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": ["/var/lib/volumes"]}]
@@ -157,7 +158,7 @@ def _write_credentials(machine: Machine, authority: Authority) -> None:
     for name, user, group in (
         ("controller-manager", "system:kube-controller-manager", ""),
         ("scheduler", "system:kube-scheduler", ""),
-        # Both are part of the control plane here, as trusted as its own programs.
+        # Part of the control plane here, so they have administrator permissions instead of roles.
         ("dns", "dns", ADMIN_GROUP),
         ("provisioner", "provisioner", ADMIN_GROUP),
     ):
@@ -167,7 +168,7 @@ def _write_credentials(machine: Machine, authority: Authority) -> None:
 
 
 def _runs(machine: Machine) -> bool:
-    """Return True, or raise `ComponentFailed` at once when a program stopped instead of becoming ready."""
+    """Return True. Raises `ComponentFailed` immediately if a program exited, instead of waiting for the timeout."""
     programs = machine.programs()
     for program in ("etcd", "kube-apiserver"):
         if program not in programs:
@@ -176,10 +177,11 @@ def _runs(machine: Machine) -> bool:
 
 
 def answers() -> bool:
-    """Return whether the API server says that it is ready."""
+    """Return whether the API server reports that it is ready."""
     if not (STATE / "ca.crt").exists():
         return False
     context = ssl.create_default_context(cafile=str(STATE / "ca.crt"))
+    # Without the proxies of the user's environment, which cannot reach the machines' network.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with direct.open(f"{API_SERVER}/readyz", timeout=2) as response:

@@ -19,19 +19,19 @@ DOWN_S = 1.0
 
 
 def kill_midway(command: str, after_s: float) -> str:
-    """Start a command, kill it after a time; return in words how far it came."""
+    """Start a command, kill it after a time; return a description of its progress."""
     with subprocess.Popen([*KUBE, command], stderr=subprocess.PIPE, text=True) as process:
         try:
-            _, told = process.communicate(timeout=after_s)
+            _, errors = process.communicate(timeout=after_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            _, told = process.communicate()
-    last = (told or "").strip().splitlines()
+            _, errors = process.communicate()
+    last = (errors or "").strip().splitlines()
     return f"{command} killed after {after_s:.1f} s, after: {last[-1] if last else 'nothing'}"
 
 
 def main() -> int:
-    """Return 0 when every round ended as it must."""
+    """Return 0 if every round recovered."""
     parser = argparse.ArgumentParser(description="Kill `up` and `down` midway and check that a rerun recovers.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=6)
@@ -45,14 +45,14 @@ def main() -> int:
         then = chance.choice(("up", "down"))
         done = subprocess.run([*KUBE, then], capture_output=True, text=True, check=False)
         wrong = done.stderr if done.returncode else _check(then)
-        print(f"  round {number + 1}: then {then}: {wrong or 'as it must be'}", flush=True)
+        print(f"  round {number + 1}: then {then}: {wrong or 'recovered'}", flush=True)
         if wrong:
             return 1
     return 0
 
 
 def _check(command: str) -> str:
-    """Return what is wrong after a command that ended well; nothing if all is."""
+    """Return what is wrong after a command that succeeded; empty if nothing is."""
     if command == "down":
         return ", ".join(cluster.left_over())
     ready = ["wait", "--for=condition=Ready", "--timeout=60s", "node", "--all"]

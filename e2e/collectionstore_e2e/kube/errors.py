@@ -1,4 +1,4 @@
-"""Errors of building, starting and stopping the cluster; every text says what to do next."""
+"""Errors of building, starting and stopping the cluster; every message says what to do next."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ class KubeError(Exception):
 
 
 class PrerequisiteMissing(KubeError):
-    """Something must be installed or allowed on this machine first."""
+    """This machine lacks a program or a permission."""
 
 
 class ComponentFailed(KubeError):
-    """A component exited or did not become ready; the text names its log."""
+    """A component exited or did not become ready; the message names its log."""

@@ -1,4 +1,4 @@
-"""A node: a machine with containerd, kubelet and kube-proxy, in a zone of its own."""
+"""A node: a machine with containerd, kubelet and kube-proxy, in its own zone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROXY: Final = ("kube-proxy", "--config=/var/lib/kubelet/proxy.json")
 
 
 def install(node: Machine, authority: Authority, images: Path) -> None:
-    """Write a node's configuration and credentials, and what it knows of the shared images, to its disk."""
+    """Write a node's configuration, credentials, and copies of the image store's databases to its disk."""
     folder = node.lib / "kubelet"
     folder.mkdir(parents=True, exist_ok=True)
     address = node_address(node.name)
@@ -32,15 +32,16 @@ def install(node: Machine, authority: Authority, images: Path) -> None:
 
 
 def boot(node: Machine, programs: Path, images: Path) -> None:
-    """Start an installed node: the machine, its cable, containerd. kubelet follows when the images are there."""
+    """Start an installed node: machine, network, containerd. `join` starts kubelet."""
     pid = node.start({"kube": programs, "store": images})
+    # BEFORE containerd starts: the copied databases refer to this content.
     store.mount(node)
     network.connect(node, pid)
     containerd.start(node)
 
 
 def join(node: Machine) -> None:
-    """Start kubelet and kube-proxy: the node registers and takes pods."""
+    """Start kubelet and kube-proxy: the node registers and accepts pods."""
     node.spawn(PROXY)
     node.spawn(
         (
@@ -63,7 +64,7 @@ def _kubelet_configuration(name: str) -> dict[str, object]:
         "cgroupRoot": f"/{CGROUP}/{name}",
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
-        # For the same want of CAP_SYS_RESOURCE: kubelet then goes on where it may not set a limit.
+        # Without CAP_SYS_RESOURCE, kubelet would exit because it cannot set limits; with this gate it continues.
         "featureGates": {"KubeletInUserNamespace": True},
         "oomScoreAdj": 0,
         "authentication": {
@@ -77,11 +78,11 @@ def _kubelet_configuration(name: str) -> dict[str, object]:
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
-        # The three nodes share one disk, which may be fairly full; evicting pods for that would prove nothing.
+        # The three nodes share this machine's disk, which may be almost full: pods must not be evicted for that.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
-        # The lease is renewed four times in this time: every two seconds, five times in the grace period of ten.
+        # kubelet renews at a quarter of this duration: every two seconds, five times in the grace period of ten.
         "nodeLeaseDurationSeconds": 8,
         "nodeStatusUpdateFrequency": "5s",
         "syncFrequency": "10s",
@@ -98,9 +99,9 @@ def _proxy_configuration(name: str) -> dict[str, object]:
         "clusterCIDR": POD_NETWORK,
         "clientConnection": {"kubeconfig": "/var/lib/kubelet/proxy.kubeconfig"},
         "oomScoreAdj": 0,
-        # The table's size belongs to the whole computer and cannot be set from a network namespace.
+        # The size of the conntrack table is global and cannot be set in a network namespace.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-        # Changes reach the rules at once, so that a pod which left gets no new connections.
+        # Endpoints are applied immediately, so that a deleted pod gets no new connections.
         "iptables": {"minSyncPeriod": "0s", "syncPeriod": "30s"},
     }
 
@@ -108,7 +109,7 @@ def _proxy_configuration(name: str) -> dict[str, object]:
 def _pod_network(name: str) -> dict[str, object]:
     addresses = {
         "type": "host-local",
-        # In memory: after a power cut no address is taken by a pod that is gone.
+        # On a tmpfs: after a power failure, no IP stays allocated to a pod that no longer exists.
         "dataDir": "/run/cni",
         "ranges": [[{"subnet": pod_subnet(name)}]],
         "routes": [{"dst": "0.0.0.0/0"}],

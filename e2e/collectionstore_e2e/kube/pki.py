@@ -37,7 +37,7 @@ class Pair:
 
 
 class Authority:
-    """Signs all certificates of one cluster; made anew whenever the cluster starts."""
+    """Certificate authority of one cluster; created with each cluster."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -69,7 +69,7 @@ class Authority:
         return Pair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
 
     def kubeconfig(self, user: str, organization: str = "") -> bytes:
-        """Return a kubeconfig that holds everything itself. JSON, which is YAML too."""
+        """Return a kubeconfig with embedded certificates. JSON, which is valid YAML."""
         pair = self.issue(user, organization)
         cluster = {"server": API_SERVER, "certificate-authority-data": _base64(self.pair.certificate)}
         credentials = {
@@ -89,14 +89,14 @@ class Authority:
 
 
 def service_account_keys() -> Pair:
-    """Return the pair that service-account tokens are signed with; `certificate` is the bare public key."""
+    """Return the key pair that signs service account tokens; `certificate` is the bare public key."""
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Pair(public, _key_pem(key))
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that root alone can read, from its first byte on."""
+    """Write a file with mode 0600, from its first byte on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
@@ -117,7 +117,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
 
 
 def _authority_usage() -> x509.KeyUsage:
-    # Strict verifiers, such as Python's from 3.13 on, want it said.
+    # Strict verifiers, such as Python's since 3.13, require this extension in a CA certificate.
     return x509.KeyUsage(
         key_cert_sign=True,
         crl_sign=True,
@@ -144,7 +144,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    # The classic form: kube-apiserver reads both, older tools only this one.
+    # SEC 1 and not PKCS #8: kube-apiserver reads both, older tools only this one.
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )

@@ -1,6 +1,6 @@
-"""Where everything lies, which versions run, and the addresses of the cluster. Constants only.
+"""Paths, versions and addresses of the cluster. Constants only.
 
-What is expensive to make is in CACHE and survives; what a running cluster needs is in STATE and goes with it.
+CACHE contains what is expensive to build, and is kept; STATE belongs to the running cluster, and is deleted with it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ GO_MODULES: Final = REPOSITORY / "e2e" / "go"
 CACHE: Final = KUBE_CACHE
 STATE: Final = Path("/var/lib/collectionstore-kube")
 KUBECONFIG: Final = STATE / "kubeconfig"
-"""The administrator's access; the default of `run.py` while KUBECONFIG is not set."""
+"""The administrator's kubeconfig; the default of the scenarios if KUBECONFIG is not set."""
 
 KUBERNETES_VERSION: Final = "v1.34.4"
 """As in go/kubernetes/go.mod. Not 1.35, whose kubelet refuses cgroup v1."""
 DEBIAN_RELEASE: Final = "bookworm"
 
 MARK: Final = "COLLECTIONSTORE_KUBE_MACHINE"
-"""Environment variable that every process of the cluster carries; its value is the machine's name."""
+"""Environment variable of every process of the cluster; its value is the machine's name."""
 CGROUP: Final = "collectionstore-kube"
 HOST_INTERFACE: Final = "cs-kube"
 
 CONTROL: Final = "control"
 NODES: Final = ("node-1", "node-2", "node-3")
 BUILDER: Final = "builder"
-"""Unpacks images, before the others start."""
+"""The machine that unpacks images before the others start."""
 MACHINES: Final = (CONTROL, *NODES)
 
 # Networks that neither Docker, Podman, kind nor home routers use by default.

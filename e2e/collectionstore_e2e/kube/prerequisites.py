@@ -1,4 +1,4 @@
-"""What this computer must have: Linux, root, and a few programs of the distribution, which it installs on Debian."""
+"""Prerequisites of this machine: Linux, root, and programs of the distribution, which are installed on Debian."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CNI_PLUGINS: Final = ("ptp", "host-local", "loopback")
 
 
 def cni_folder() -> Path | None:
-    """Return the folder that holds the network plugins, None when they are not installed."""
+    """Return the folder of the CNI plugins, or None if they are not installed."""
     return next((one for one in CNI_FOLDERS if all((one / name).exists() for name in CNI_PLUGINS)), None)
 
 
 def missing_packages() -> list[str]:
-    """Return the Debian packages whose programs are not there."""
-    # Debian keeps some in folders that only root's login shell has on its PATH.
+    """Return the Debian packages whose programs are missing."""
+    # Some programs are in folders that only root's login shell has on its PATH.
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     packages = {package for program, package in PACKAGES.items() if shutil.which(program, path=path) is None}
     if cni_folder() is None:
@@ -51,25 +51,25 @@ def missing_packages() -> list[str]:
 def require_root() -> None:
     """Raise `PrerequisiteMissing` unless this is root on Linux."""
     if sys.platform != "linux":
-        raise PrerequisiteMissing("this cluster needs Linux; elsewhere, start any other one and set KUBECONFIG")
+        raise PrerequisiteMissing("this cluster requires Linux; elsewhere, start another cluster and set KUBECONFIG")
     if os.geteuid() != 0:
         raise PrerequisiteMissing(
-            "namespaces, mounts and cgroups need root: run it with sudo, or start any other cluster and set KUBECONFIG"
+            "namespaces, mounts and cgroups require root: use sudo, or start another cluster and set KUBECONFIG"
         )
 
 
 def ensure(progress: Progress) -> None:
-    """Check everything; install missing Debian packages. Raises `PrerequisiteMissing` with what to do."""
+    """Check all prerequisites; install missing Debian packages. Raises `PrerequisiteMissing`."""
     require_root()
     if "overlay" not in Path("/proc/filesystems").read_text():
-        raise PrerequisiteMissing("the kernel has no overlay file system: try  modprobe overlay")
+        raise PrerequisiteMissing("the kernel has no overlay file system; try: modprobe overlay")
     packages = missing_packages()
     if not packages:
         return
-    wanted = " ".join(packages)
+    missing = " ".join(packages)
     if shutil.which("apt-get") is None:
-        raise PrerequisiteMissing(f"install what these Debian packages hold, then try again: {wanted}")
-    with progress.step(f"install Debian packages: {wanted}"):
+        raise PrerequisiteMissing(f"install the programs of these Debian packages, then try again: {missing}")
+    with progress.step(f"install Debian packages: {missing}"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], environment=environment)
         run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages], environment=environment)

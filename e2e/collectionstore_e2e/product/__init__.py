@@ -1,4 +1,4 @@
-"""The product as scenarios use it: the operator, installed by Helm, and clusters, as users see and change them.
+"""The product as scenarios use it: the operator, installed by Helm, and clusters, changed as users do.
 
 installation, store -> helm
 """

@@ -1,4 +1,4 @@
-"""helm, for what users type."""
+"""Runs helm as users do."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Helm:
     namespace: str
 
     async def __call__(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:
-        """Run it and return what it printed. Raises `CommandRefused` when it fails."""
+        """Run it and return its output. Raises `CommandRefused` if it fails."""
         connection = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
-        said = await run(self.program, *arguments, further=tuple(connection), merged=True, timeout_s=timeout_s)
-        return said.strip()
+        output = await run(self.program, *arguments, further=tuple(connection), merged=True, timeout_s=timeout_s)
+        return output.strip()
 
 
 def helm(context: Context) -> Helm:

@@ -1,4 +1,4 @@
-"""The operator, installed into a scenario's namespace from its chart, for that namespace alone by default."""
+"""The operator, installed from its chart into a scenario's namespace; by default it watches only that one."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class Operator:
         return await self._context.client.list_all(POD, labels=LABELS)
 
     async def counters(self, series: str) -> dict[str, float]:
-        """Return the values of one series of the operator that leads, by its labels as they are printed."""
+        """Return the values of one metric of the active operator, by its labels in text format."""
         pod = (await self.until_ready())["metadata"]["name"]
         return samples(await self._context.client.ask_pod(pod, HEALTH_PORT, "/metrics"), series)
 
     async def kill(self) -> None:
-        """End its process as by a power cut: it gives nothing up. Another pod takes its place."""
+        """Kill its pods without a grace period: the Lease is not released. The Deployment creates a new pod."""
         for one in await self.pods():
             await self._context.client.delete(POD, one["metadata"]["name"], grace_s=0)
 
     async def upgrade(self, image: str) -> None:
-        """Bring it to another image, as `helm upgrade` does, and wait until that one runs."""
+        """Run `helm upgrade` to another image, and wait until it is rolled out."""
         settings = ["--reuse-values", *image_settings(image), "--wait", f"--timeout={START_S:.0f}s"]
         await helm(self._context)("upgrade", RELEASE, str(CHART), *settings)
 
     async def until_ready(self) -> Object:
-        """Wait until a pod of it is Ready, and return that."""
+        """Wait until one of its pods is Ready, and return that pod."""
         pods = await self._context.client.until(
             POD,
             lambda found: any(map(is_ready, found.values())),
@@ -64,12 +64,13 @@ class Operator:
 async def operator(
     context: Context, *settings: str, watched: Sequence[str] = (), image: str = ""
 ) -> AsyncIterator[Operator]:
-    """Have the operator installed for the time of the block; `settings` are further arguments of Helm.
+    """Install the operator for the duration of the block; `settings` are further arguments of Helm.
 
-    `image` is another one than this checkout's.
+    `image` replaces this checkout's image.
 
-    The custom resource's definition is brought up to this checkout's; it is shared, so it stays. At the end all
-    clusters of the operator's namespaces are deleted, which it has to finish before it is uninstalled.
+    The CustomResourceDefinition is updated to this checkout's; it is shared with other scenarios, so it is kept. At
+    the end all clusters in the operator's namespaces are deleted, and only then the operator, which must remove their
+    finalizers.
     """
     namespaces = list(watched) or [context.namespace]
     await context.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
@@ -86,13 +87,13 @@ async def operator(
 
 
 async def install(context: Context, *settings: str, wait: bool = True) -> None:
-    """Install the chart, as a user does."""
+    """Install the chart as a user does."""
     waiting = [f"--timeout={START_S:.0f}s", "--wait"] if wait else []
     await helm(context)("install", RELEASE, str(CHART), *image_settings(context.images.operator), *waiting, *settings)
 
 
 async def uninstall(context: Context, namespaces: Sequence[str]) -> None:
-    """Delete all clusters of these namespaces and then the operator, which has to finish them."""
+    """Delete all clusters of these namespaces, then the operator, which must remove their finalizers first."""
     try:
         for namespace in namespaces:
             await clear(context, namespace)
@@ -104,7 +105,7 @@ async def uninstall(context: Context, namespaces: Sequence[str]) -> None:
 
 
 async def clear(context: Context, namespace: str) -> None:
-    """Delete all clusters of a namespace, and wait until they have gone."""
+    """Delete all clusters of a namespace, and wait until they are deleted."""
     client = context.client.within(namespace)
     for one in await client.list_all(CLUSTER):
         await client.patch(CLUSTER, one["metadata"]["name"], {"spec": {"paused": False, "deletionProtection": False}})
@@ -113,7 +114,7 @@ async def clear(context: Context, namespace: str) -> None:
 
 
 def samples(exposition: str, series: str) -> dict[str, float]:
-    """Return the samples of a series in a text of metrics, by their labels. Source: Prometheus text format 0.0.4."""
+    """Return the samples of a metric in an exposition, by their labels. Source: Prometheus text format 0.0.4."""
     found = {}
     for line in exposition.splitlines():
         name, brace, rest = line.partition("{")

@@ -1,8 +1,8 @@
 """A Prometheus in a scenario's namespace, configured by PodMonitors and a PrometheusRule.
 
-The Prometheus operator, which reads those objects, is not needed: what it makes of them is made here. Debian's
-Prometheus is built without the discovery of pods; so the scenario lists them and gives them to it as files, with the
-labels that the discovery gives them, and all relabelling is Prometheus's own.
+The Prometheus operator, which reads those objects, is not needed: its configuration is generated here. Debian's
+Prometheus is built without Kubernetes service discovery; so the scenario lists the pods and writes them as file-based
+discovery, with the same meta labels. All relabeling is Prometheus's own.
 Source: prometheus-operator, pkg/prometheus/promcfg.go, generatePodMonitorConfig.
 """
 
@@ -32,25 +32,25 @@ META: Final = "__meta_kubernetes_pod"
 
 
 class Prometheus:
-    """A Prometheus that runs."""
+    """A running Prometheus."""
 
     def __init__(self, context: Context, monitors: Sequence[Object]) -> None:
         self._context = context
         self._monitors = monitors
 
     async def targets(self) -> list[Object]:
-        """Return what it scrapes: labels, health and the last error."""
+        """Return its active targets, with labels, health and last error."""
         found: list[Object] = (await self._ask("targets"))["activeTargets"]
         return found
 
     async def rules(self) -> list[Object]:
-        """Return every rule with its health and when it was evaluated."""
+        """Return every rule with its health and time of evaluation."""
         return [rule for group in (await self._ask("rules"))["groups"] for rule in group["rules"]]
 
     async def until_targets(
         self, holds: Callable[[list[Object]], bool], *, what: str, timeout_s: float
     ) -> list[Object]:
-        """Wait until something is true of the targets. Raises `DeadlinePassed` with their state in Prometheus."""
+        """Wait until `holds` is true of the targets. Raises `DeadlinePassed` with their last state."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
             await self._discover()
@@ -58,8 +58,8 @@ class Prometheus:
             if holds(found):
                 return found
             if asyncio.get_running_loop().time() > deadline:
-                told = [f"{one['labels']} {one['health']} {one['lastError']}" for one in found]
-                raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. {'; '.join(told)}")
+                states = [f"{one['labels']} {one['health']} {one['lastError']}" for one in found]
+                raise DeadlinePassed(f"{what}: not within {timeout_s:.0f} s. {'; '.join(states)}")
             await asyncio.sleep(AGAIN_S)
 
     async def until_evaluated(self, *, timeout_s: float) -> list[Object]:
@@ -75,7 +75,7 @@ class Prometheus:
             await asyncio.sleep(AGAIN_S)
 
     async def _discover(self) -> None:
-        """Tell it of the pods that there are now."""
+        """Update the file-based discovery with the current pods."""
         for one in self._monitors:
             selector = ",".join(f"{name}={value}" for name, value in one["spec"]["selector"]["matchLabels"].items())
             groups = [
@@ -84,7 +84,7 @@ class Prometheus:
                 for group in discovered(found)
             ]
             file = _file(one)
-            # In one step, because it is read at any time.
+            # A rename, because Prometheus may read the file at any time and must not see half of it.
             write = f"cat > {file}.new && mv {file}.new {file}"
             await self._context.kubectl.exec(NAME, "/bin/sh", "-c", write, stdin=json.dumps(groups))
 
@@ -92,13 +92,13 @@ class Prometheus:
         try:
             answer = await self._context.client.ask_pod(NAME, PORT, f"api/v1/{what}")
         except Refused as refused:
-            raise AssertionError(f"Prometheus does not answer: {refused}") from refused
+            raise AssertionError(f"Prometheus does not respond: {refused}") from refused
         return json.loads(answer)["data"]
 
 
 @asynccontextmanager
 async def prometheus(context: Context, monitors: Sequence[Object], rule: Object) -> AsyncIterator[Prometheus]:
-    """Have a Prometheus in the namespace for the time of the block."""
+    """Run a Prometheus in the namespace for the duration of the block."""
     settings = {
         "global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE},
         "rule_files": [f"{FOLDER}/rules.yaml"],
@@ -113,7 +113,7 @@ async def prometheus(context: Context, monitors: Sequence[Object], rule: Object)
 
 
 def scrape_configs(monitor: Object, namespace: str) -> list[Object]:
-    """Return what the Prometheus operator makes of a PodMonitor: a job for each endpoint."""
+    """Return the scrape configurations that the Prometheus operator generates for a PodMonitor: a job per endpoint."""
     return [
         {
             "job_name": f"podMonitor/{namespace}/{monitor['metadata']['name']}/{number}",
@@ -133,7 +133,7 @@ def scrape_configs(monitor: Object, namespace: str) -> list[Object]:
 
 
 def discovered(found: Object) -> list[Object]:
-    """Return a pod's ports as targets, labelled as Prometheus's own discovery does. A pod without an address has none.
+    """Return a pod's ports as targets with the meta labels of Prometheus's discovery; none for a pod without an IP.
 
     Source: Prometheus documentation, configuration, kubernetes_sd_config, role pod.
     """

@@ -1,4 +1,4 @@
-"""A cluster as its users see it: the resource they apply and scale, its status, and its pods and volumes."""
+"""A cluster as its users see it: the resource, its status, its pods and its volumes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from collectionstore_e2e.harness.kinds import CLAIM, CLUSTER, POD, Object, condi
 
 NAME: Final = "demo"
 MEMBERS: Final = (f"{NAME}-0", f"{NAME}-1", f"{NAME}-2")
-"""Of a cluster of three."""
+"""Members of a cluster with three replicas."""
 READY_S: Final = 60.0
-"""What a new cluster of three may take."""
+"""Time limit for a new cluster of three."""
 CHANGE_S: Final = 180.0
-"""What a change of every member may take on a busy computer."""
+"""Time limit for a change of every member, on a busy machine."""
 
 
 class Store:
@@ -28,32 +28,32 @@ class Store:
         self._selector = f"app.kubernetes.io/instance={name},app.kubernetes.io/component=node"
 
     def manifest(self, **spec: Any) -> Object:
-        """Return the resource: small, with the image under test, and what `spec` says, field by field."""
+        """Return the resource: small, with the image under test; fields in `spec` override, None omits a field."""
         usual = {
             "replicas": 3,
             "image": self._context.images.node,
             "storage": {"size": "64Mi"},
             "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         }
-        wanted = {**usual, **spec}
+        fields = {**usual, **spec}
         return {
             "apiVersion": CLUSTER.api_version,
             "kind": CLUSTER.name,
             "metadata": {"name": self.name},
-            "spec": {key: value for key, value in wanted.items() if value is not None},
+            "spec": {key: value for key, value in fields.items() if value is not None},
         }
 
     async def apply(self, **spec: Any) -> None:
-        """`kubectl apply` the resource. Raises `CommandRefused` with the API server's words."""
+        """`kubectl apply` the resource. Raises `CommandRefused` with the API server's message."""
         text = msgspec.json.encode(self.manifest(**spec)).decode()
         await self._context.kubectl("apply", "--filename=-", stdin=text)
 
     async def scale(self, replicas: int) -> None:
-        """`kubectl scale` it."""
+        """`kubectl scale` the resource."""
         await self._context.kubectl("scale", "csc", self.name, f"--replicas={replicas}")
 
     async def change(self, **spec: Any) -> None:
-        """Change some fields of its spec."""
+        """Patch fields of its spec."""
         await self._context.client.patch(CLUSTER, self.name, {"spec": spec})
 
     async def read(self) -> Object:
@@ -61,22 +61,22 @@ class Store:
         return await self._context.client.get(CLUSTER, self.name)
 
     async def until(self, holds: Callable[[Object], bool], *, what: str, timeout_s: float = CHANGE_S) -> Object:
-        """Wait until something is true of the resource."""
+        """Wait until `holds` is true of the resource."""
         return await self._context.client.until_one(CLUSTER, self.name, holds, what=what, timeout_s=timeout_s)
 
     async def until_settled(self, replicas: int, *, timeout_s: float = CHANGE_S) -> Object:
-        """Wait until it is Ready with so many members and nothing remains to be done, as its present spec wants it."""
+        """Wait until its current generation is reconciled: Ready, with this number of members and an empty plan."""
         return await self.until(
             lambda one: is_settled(one, replicas), what=f"{replicas} members, settled", timeout_s=timeout_s
         )
 
     async def leader(self) -> str:
-        """Return the leader, as soon as there is one."""
+        """Wait for a leader and return it."""
         found = await self.until(lambda one: bool(one.get("status", {}).get("leader")), what="a leader", timeout_s=30)
         return str(found["status"]["leader"])
 
     async def members(self) -> dict[str, str]:
-        """Return the ids of the members that have a part in the cluster, by name."""
+        """Return the node IDs of the members in the Raft configuration, by name."""
         return member_ids(await self.read())
 
     async def pods(self) -> dict[str, Object]:
@@ -86,16 +86,16 @@ class Store:
     async def until_pods(
         self, holds: Callable[[Mapping[str, Object]], bool], *, what: str, timeout_s: float = CHANGE_S
     ) -> dict[str, Object]:
-        """Wait until something is true of its pods."""
+        """Wait until `holds` is true of its pods."""
         return await self._context.client.until(POD, holds, what=what, timeout_s=timeout_s, labels=self._selector)
 
     async def claims(self) -> dict[str, Object]:
-        """Return its claims by name."""
+        """Return its PersistentVolumeClaims by name."""
         labels = f"collectionstore.io/cluster={self.name}"
         return {one["metadata"]["name"]: one for one in await self._context.client.list_all(CLAIM, labels=labels)}
 
     async def delete_pod(self, name: str) -> None:
-        """Delete a pod, and wait until another of that name is Ready."""
+        """Delete a pod, and wait until its successor of the same name is Ready."""
         before = (await self._context.client.get(POD, name))["metadata"]["uid"]
         await self._context.client.delete(POD, name)
         await self._context.client.until_one(
@@ -108,7 +108,7 @@ class Store:
 
 
 def is_settled(found: Object, replicas: int) -> bool:
-    """Return whether a status is about the present spec, and says that all members work and nothing is left to do."""
+    """Return whether the status is of the current generation, all members are ready, and the plan is empty."""
     status = found.get("status", {})
     return (
         status.get("observedGeneration") == found["metadata"]["generation"]
@@ -123,23 +123,23 @@ def is_settled(found: Object, replicas: int) -> bool:
 
 
 def container_image(pod: Object) -> str:
-    """Return the image of a member's pod."""
+    """Return the image of a pod's first container."""
     return str(pod["spec"]["containers"][0]["image"])
 
 
 def container_images(pods: Mapping[str, Object]) -> set[str]:
-    """Return the images that pods run."""
+    """Return the images of these pods."""
     return {container_image(pod) for pod in pods.values()}
 
 
 def member_ids(found: Object) -> dict[str, str]:
-    """Return the ids of the members that vote or learn, by name, as the status tells them."""
+    """Return the node IDs of voters and learners in the status, by name."""
     members = found.get("status", {}).get("members", ())
     return {one["name"]: one["nodeID"] for one in members if one.get("role") not in (None, "", "None", "Unknown")}
 
 
 def condition_text(found: Object, kind: str) -> str:
-    """Return what a condition says: its status, its reason and its message."""
+    """Return status, reason and message of a condition; empty if there is none of that type."""
     for one in found.get("status", {}).get("conditions") or ():
         if one["type"] == kind:
             return f"{one['status']} {one['reason']}: {one['message']}"

@@ -1,4 +1,4 @@
-"""The API server hangs: clusters serve on, nothing is half done, and what was asked for is done afterwards."""
+"""The API server hangs: clusters keep serving, and the operator completes the change in progress afterwards."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PAUSE_S: Final = 8.0
 
 
 @scenario(timeout_s=420, needs_machines=True)
-async def an_api_server_that_hangs_harms_nobody(context: Context) -> None:
-    """For 20 s amid a scale-up no answer comes from the API server: clients notice nothing, and then it is finished."""
+async def a_hanging_api_server_harms_no_cluster(context: Context) -> None:
+    """The API server hangs for 20 s during a scale-up: clients see no outage, and the scale-up completes afterwards."""
     async with operator(context) as product:
         store, loop = Store(context), asyncio.get_running_loop()
         await store.apply()
@@ -30,7 +30,7 @@ async def an_api_server_that_hangs_harms_nobody(context: Context) -> None:
             await store.until_pods(lambda pods: len(pods) == 5, what="two more pods")
             await context.own_machines.hang_api_server()
             try:
-                # The clients go on without it; their log cannot be read meanwhile.
+                # The clients do not depend on it; their log cannot be read meanwhile.
                 await asyncio.sleep(HANG_S)
             finally:
                 await context.own_machines.resume_api_server()
@@ -39,18 +39,18 @@ async def an_api_server_that_hangs_harms_nobody(context: Context) -> None:
             context.say(f"five members {loop.time() - resumed:.0f} s after the API server was back")
             await load.say_pauses("the API server hung", began, longest_s=PAUSE_S)
             after = await store.members()
-            assert {name: after[name] for name in members} == members, "a member became another one"
+            assert {name: after[name] for name in members} == members, "a member has another node ID"
             for name, one in (await store.pods()).items():
                 restarts = sum(status["restartCount"] for status in one["status"]["containerStatuses"])
                 assert restarts == 0, f"{name} was restarted {restarts} times"
-            context.say(await _told(context, await product.until_ready()))
+            context.say(await _restart_reason(context, await product.until_ready()))
 
 
-async def _told(context: Context, pod: Object) -> str:
-    """Return what the operator said of it: it ends by itself, or another could act beside it, and is started again."""
+async def _restart_reason(context: Context, pod: Object) -> str:
+    """Return the log line with the reason of its exit: without its Lease it must exit, and the kubelet restarts it."""
     (status,) = pod["status"]["containerStatuses"]
-    assert status["restartCount"] > 0, "the operator went on without its Lease"
+    assert status["restartCount"] > 0, "the operator continued without its Lease"
     log = await context.client.logs(pod["metadata"]["name"], previous=True)
-    told = [line for line in log.splitlines() if "lease.lost" in line or "api_server.unavailable" in line]
-    assert told, f"the operator ended without a word on why:\n{log[-2000:]}"
-    return f"the operator was restarted {status['restartCount']} times: {told[-1]}"
+    reasons = [line for line in log.splitlines() if "lease.lost" in line or "api_server.unavailable" in line]
+    assert reasons, f"the operator exited without logging a reason:\n{log[-2000:]}"
+    return f"the operator was restarted {status['restartCount']} times: {reasons[-1]}"

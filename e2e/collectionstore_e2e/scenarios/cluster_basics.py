@@ -1,4 +1,4 @@
-"""The cluster itself: what the product's scenarios rely on, shown without the product."""
+"""Prerequisites of the product's scenarios, tested without the product: nodes, volumes, DNS, PodDisruptionBudgets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ZONE: Final = "topology.kubernetes.io/zone"
 
 @scenario(timeout_s=60)
 async def nodes_are_ready_in_three_zones(context: Context) -> None:
-    """Three nodes are Ready, each in a zone of its own."""
+    """Three nodes are Ready, each in another zone."""
 
     def complete(nodes: Objects) -> bool:
         return len({node["metadata"]["labels"].get(ZONE) for node in nodes.values() if is_ready(node)} - {None}) >= 3
@@ -49,7 +49,7 @@ async def nodes_are_ready_in_three_zones(context: Context) -> None:
 
 @scenario(timeout_s=180)
 async def a_volume_outlives_its_pod(context: Context) -> None:
-    """A pod writes to its claim and is deleted; the next pod of that claim reads it."""
+    """A pod writes to its PersistentVolumeClaim and is deleted; the next pod that mounts the claim reads the data."""
     await context.client.apply(claim("data"))
     for name, command in (
         ("writer", "echo kept > /data/file && sync"),
@@ -74,8 +74,8 @@ def _volume_pod(name: str, image: str, command: str) -> Object:
 
 
 @scenario(timeout_s=180)
-async def pods_on_different_nodes_find_each_other_by_name(context: Context) -> None:
-    """Pods of a headless service reach each other by name across nodes; one that was replaced is found again."""
+async def pods_on_different_nodes_resolve_each_other(context: Context) -> None:
+    """Pods of a headless Service connect to each other by DNS name across nodes, also after one was recreated."""
     labels = {"app": "peers"}
     serve = ["python3", "-m", "http.server", "8080", "--directory", "/tmp"]
     main = container("main", context.images.toolbox, serve, workingDir="/")
@@ -108,11 +108,11 @@ async def pods_on_different_nodes_find_each_other_by_name(context: Context) -> N
 
 CONNECT: Final = """
 import socket, sys, time
-name, wanted, deadline = sys.argv[1], sys.argv[2], time.monotonic() + 20
+name, expected, deadline = sys.argv[1], sys.argv[2], time.monotonic() + 20
 while True:
     try:
         address = socket.gethostbyname(name)
-        if address == wanted or not wanted:
+        if address == expected or not expected:
             with socket.create_connection((address, 8080), 2):
                 break
     except OSError as error:
@@ -125,14 +125,14 @@ print(address, end="")
 
 
 async def _reached(context: Context, source: str, target: str, *, is_now: str = "") -> str:
-    """Return the address under which one pod reaches another by its name, or why it does not."""
+    """Return the address at which one pod connects to another by its DNS name, or the error."""
     name = f"{target}.peers.{context.namespace}.svc.cluster.local"
     return await context.kubectl.exec(source, "python3", "-c", CONNECT, name, is_now)
 
 
 @scenario(timeout_s=180)
-async def a_disruption_budget_holds_evictions_back(context: Context) -> None:
-    """Of two pods that must not both be missing one is evicted, the other only when the first is back."""
+async def a_disruption_budget_blocks_evictions(context: Context) -> None:
+    """With minAvailable 1, one of two pods is evicted; the second eviction is rejected until the first is Ready."""
     labels = {"app": "guarded"}
     spec = pod_spec(container("main", context.images.toolbox, IDLE))
     await context.client.apply(stateful_set("guarded", labels, 2, spec, []))
@@ -148,7 +148,7 @@ async def a_disruption_budget_holds_evictions_back(context: Context) -> None:
         what="one disruption allowed",
         timeout_s=30,
     )
-    # A pod that may run nowhere cannot come back, so the second eviction must be refused however long it takes.
+    # No node matches the selector, so the evicted pod stays Pending and the second eviction must be rejected.
     hold = {"spec": {"template": {"spec": {"nodeSelector": {"e2e": context.namespace}}}}}
     await context.client.patch(STATEFUL_SET, "guarded", hold)
     await _evict(context, "guarded-1")
@@ -161,7 +161,7 @@ async def a_disruption_budget_holds_evictions_back(context: Context) -> None:
     )
     refused = await refusal(_evict(context, "guarded-0"))
     assert refused.status == 429, refused
-    context.say(f"refused: {refused.message}")
+    context.say(f"rejected: {refused.message}")
     assert (await context.client.get(POD, "guarded-0"))["metadata"].get("deletionTimestamp") is None
 
 
@@ -181,8 +181,8 @@ async def _until_ready(context: Context, name: str, replicas: int) -> None:
 
 
 @scenario(timeout_s=240, needs_machines=True)
-async def a_killed_node_is_noticed_and_its_pod_returns(context: Context) -> None:
-    """A node dies: it is NotReady within half a minute; started again, its pod comes back with its volume."""
+async def a_killed_node_becomes_unknown_and_recovers(context: Context) -> None:
+    """A killed node has Ready=Unknown within 30 s; after a restart its pod is Ready again with its volume."""
     labels = {"app": "kept"}
     mount = [{"name": "data", "mountPath": "/data"}]
     main = container("main", context.images.toolbox, IDLE, volumeMounts=mount)
@@ -195,9 +195,9 @@ async def a_killed_node_is_noticed_and_its_pod_returns(context: Context) -> None
     killed = loop.time()
     await context.own_machines.kill(node)
     await context.client.until_one(
-        NODE, node, lambda one: condition(one, "Ready") == "Unknown", what="be noticed as lost", timeout_s=30
+        NODE, node, lambda one: condition(one, "Ready") == "Unknown", what="Ready=Unknown", timeout_s=30
     )
-    context.say(f"{node} counted as lost after {loop.time() - killed:.1f} s")
+    context.say(f"{node} was Ready=Unknown after {loop.time() - killed:.1f} s")
     started = loop.time()
     await context.own_machines.start(node)
     await context.client.until_one(POD, "kept-0", is_ready, what="Ready again", timeout_s=90)

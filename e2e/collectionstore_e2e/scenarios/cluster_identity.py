@@ -1,4 +1,4 @@
-"""Who a pod is, by the API server's word: what certificates for nodes will rest on."""
+"""Pod identity as attested by the API server, on which the nodes' certificates depend."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ print(urllib.request.urlopen(request, context=trusted, timeout=10).read().decode
 
 
 @scenario(timeout_s=120)
-async def a_certificate_request_names_the_pod_that_made_it(context: Context) -> None:
-    """The API server stamps a pod's name and uid on its certificate request; a signer approves and signs it."""
+async def a_certificate_request_identifies_its_pod(context: Context) -> None:
+    """The API server records the pod's name and UID in its CertificateSigningRequest, which a signer then signs."""
     name = context.namespace
     try:
         await _allow_requests(context)
@@ -61,7 +61,7 @@ async def a_certificate_request_names_the_pod_that_made_it(context: Context) -> 
         await context.client.patch(CERTIFICATE_REQUEST, name, status, subresource="status")
         found = await context.client.get(CERTIFICATE_REQUEST, name)
         assert base64.b64decode(found["status"]["certificate"]) == certificate
-        context.say(f"stamped: {', '.join(sorted(key.rpartition('/')[2] for key in extra))}")
+        context.say(f"recorded: {', '.join(sorted(key.rpartition('/')[2] for key in extra))}")
     finally:
         for kind in (CERTIFICATE_REQUEST, BINDING, ROLE):
             if await context.client.find(kind, name) is not None:
@@ -69,7 +69,7 @@ async def a_certificate_request_names_the_pod_that_made_it(context: Context) -> 
 
 
 async def _allow_requests(context: Context) -> None:
-    """Let the namespace's account make certificate requests; they belong to no namespace, so neither does the role."""
+    """Allow the ServiceAccount to create CertificateSigningRequests, which are cluster-scoped: so is the role."""
     rule = {"apiGroups": ["certificates.k8s.io"], "resources": [CERTIFICATE_REQUEST.plural], "verbs": ["create"]}
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": context.namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": ROLE.name, "name": context.namespace}
@@ -105,7 +105,7 @@ async def _approve(context: Context, request: Object) -> None:
         "type": "Approved",
         "status": "True",
         "reason": "PodIsMember",
-        "message": "the pod that asks is a member",
+        "message": "the requesting pod is a member",
     }
     request = {**request, "status": {"conditions": [approved]}}
     await context.client.put(CERTIFICATE_REQUEST, request["metadata"]["name"], request, subresource="approval")

@@ -36,8 +36,8 @@ EXPECTED: Final = (
 
 
 @scenario(timeout_s=300)
-async def a_report_has_everything_but_secrets(context: Context) -> None:
-    """csctl report -k: objects, logs and pages of every pod, nothing missing; no key, no document, no Secret."""
+async def a_report_is_complete_and_has_no_secrets(context: Context) -> None:
+    """csctl report -k collects objects, logs and debug pages of every pod, and no key, document or Secret."""
     async with operator(context):
         store = Store(context)
         await store.apply()
@@ -50,9 +50,9 @@ async def a_report_has_everything_but_secrets(context: Context) -> None:
             f"{summary['included']} files, {summary['bytes'] / 1024:.0f} KiB, {summary['redactions']} redactions, "
             f"missing: {', '.join(one['path'] for one in summary['missing']) or 'nothing'}"
         )
-        # Nobody has installed the kinds of the Prometheus operator here.
+        # The CustomResourceDefinitions of the Prometheus operator are not installed here.
         missing = [one for one in summary["missing"] if one["path"] != "kubernetes/podmonitors.json"]
-        assert not missing, f"not had: {missing}"
+        assert not missing, f"missing from the report: {missing}"
         names = {name.partition("/")[2] for name in files}
         assert set(EXPECTED) <= names, f"not in the report: {sorted(set(EXPECTED) - names)}"
         assert any(name.startswith("operator/op-") and name.endswith(".log") for name in names), sorted(names)
@@ -67,8 +67,8 @@ async def a_report_has_everything_but_secrets(context: Context) -> None:
 
 
 @scenario(timeout_s=240)
-async def logs_say_more_while_they_are_told_to(context: Context) -> None:
-    """The signals of docs/reference/logs.md turn members and operator to debug and back; nothing restarts."""
+async def signals_change_the_log_level(context: Context) -> None:
+    """SIGUSR1 and SIGUSR2 set members and operator to debug and back to info; nothing restarts."""
     async with operator(context) as product:
         store = Store(context)
         await store.apply()
@@ -84,7 +84,7 @@ async def logs_say_more_while_they_are_told_to(context: Context) -> None:
 
 
 async def _until_changed(context: Context, pod: str, level: str) -> str:
-    """Wait until a pod's log says that its level is this one now, and return the line."""
+    """Wait until a pod logs that its level has changed to `level`, and return the line."""
     async with asyncio.timeout(CHANGED_S):
         async for line in context.client.follow(pod):
             if '"level.changed"' in line and f'"now": "{level}"' in line:
@@ -93,7 +93,7 @@ async def _until_changed(context: Context, pod: str, level: str) -> str:
 
 
 async def _report(context: Context, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Run csctl as a user does; return what it says, and the files of the archive by name."""
+    """Run csctl as a user does; return its output, and the files of the archive by name."""
     said = await run(
         CSCTL,
         *("report", "demo", "-k", "-n", context.namespace, "-o", "json"),

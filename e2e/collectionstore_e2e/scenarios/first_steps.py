@@ -1,4 +1,4 @@
-"""What a user does first: install, apply, look, apply again; and what the API server refuses."""
+"""A user's first steps: install, apply, inspect, apply again; and what the API server rejects."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ WATCHES: Final = 3
 LARGE: Final = {"size": "128Mi"}
 LEASE_KIND: Final = "leases.coordination.k8s.io"
 NOT_COUNTED: Final = (LEASE_KIND, "pods.metrics.k8s.io")
-"""The Lease is renewed all the time, that is its purpose."""
+"""Not compared: the Lease is renewed continuously, pod metrics are samples."""
 
 
 @scenario(timeout_s=300)
 async def a_first_cluster_is_ready_within_a_minute(context: Context) -> None:
-    """helm install with the definition, kubectl apply of the example: Ready in under 60 s, and clients use it."""
+    """helm install with the CustomResourceDefinition, kubectl apply of the example: Ready within 60 s, and usable."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    # The definition is there already when another scenario ran before; then this release takes it over.
+    # The definition exists if another scenario ran before; this release then takes ownership of it.
     taken = ("--set=crds.install=true", "--take-ownership", "--force-conflicts")
     async with operator(context, *taken):
         context.say(f"helm install --wait: {loop.time() - began:.1f} s")
         example = yaml.safe_load(EXAMPLE.read_text())
         store, began = Store(context, example["metadata"]["name"]), loop.time()
-        # As the example is, but for the image, which is this checkout's.
+        # The unchanged example, except for the image, which is this checkout's.
         example["spec"]["image"] = context.images.node
         await context.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(example))
         await store.until_settled(3, timeout_s=READY_S)
@@ -53,8 +53,8 @@ async def a_first_cluster_is_ready_within_a_minute(context: Context) -> None:
 
 
 @scenario(timeout_s=300)
-async def a_cluster_from_its_chart_passes_its_test(context: Context) -> None:
-    """helm install of a cluster, and helm test: a pod that writes and reads through the Service, over TLS."""
+async def a_cluster_chart_passes_helm_test(context: Context) -> None:
+    """helm install of a cluster chart, then helm test: a pod writes and reads through the Service over TLS."""
     async with operator(context):
         await helm(context)("install", "demo", str(CLUSTER_CHART), f"--set=image={context.images.node}")
         await Store(context).until_settled(3, timeout_s=READY_S)
@@ -64,8 +64,8 @@ async def a_cluster_from_its_chart_passes_its_test(context: Context) -> None:
 
 
 @scenario(timeout_s=300)
-async def nothing_is_written_while_nothing_happens(context: Context) -> None:
-    """The same manifest applied again leaves resourceVersion still, and an idle operator writes nothing at all."""
+async def an_idle_operator_writes_nothing(context: Context) -> None:
+    """Applying the same manifest again keeps resourceVersion, and an idle operator sends no writing request."""
     async with operator(context) as product:
         store = Store(context)
         await store.apply()
@@ -77,20 +77,20 @@ async def nothing_is_written_while_nothing_happens(context: Context) -> None:
             assert again["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], (
                 f"kubectl apply of the same manifest changed the resource:\n{before}\n{again}"
             )
-            # A disk that stalls for longer than an election timeout makes another one lead: then something happened.
+            # A disk stall longer than the election timeout causes an election, and then the status must change.
             for _ in range(WATCHES):
                 term = (await store.read())["status"]["term"]
                 found = await _watched(context, product)
                 if (await store.read())["status"]["term"] == term:
                     break
-                context.say(f"the leader changed meanwhile, so it is watched again: {', '.join(found.changed)}")
+                context.say(f"the leader changed meanwhile, observing again: {', '.join(found.changed)}")
             else:
-                raise AssertionError(f"the leader changed in each of {WATCHES} times {IDLE_S:.0f} s")
-            assert not found.changed, f"written within {IDLE_S:.0f} s of idleness: {', '.join(found.changed)}"
-            assert not found.sent, f"requests that write, sent within {IDLE_S:.0f} s of idleness: {found.sent}"
-            assert found.rounds > 0, "the operator has not looked at the cluster once"
+                raise AssertionError(f"the leader changed in each of {WATCHES} observations of {IDLE_S:.0f} s")
+            assert not found.changed, f"written while idle for {IDLE_S:.0f} s: {', '.join(found.changed)}"
+            assert not found.sent, f"writing requests sent while idle for {IDLE_S:.0f} s: {found.sent}"
+            assert found.rounds > 0, "the operator has not reconciled the cluster once"
             context.say(
-                f"{IDLE_S:.0f} s: {found.rounds:.0f} rounds of the operator, no request that writes but for its Lease, "
+                f"{IDLE_S:.0f} s: {found.rounds:.0f} reconcile rounds, no writing request except for the Lease, "
                 f"{found.objects} objects unchanged"
             )
 
@@ -115,7 +115,7 @@ async def _watched(context: Context, product: Operator) -> _Watched:
 
 
 async def _writes(product: Operator) -> dict[str, float]:
-    """Return how many requests that write the operator has sent, by method, resource and answer."""
+    """Return how many writing requests the operator has sent, by method, resource and response."""
     calls = await product.counters("collectionstore_operator_api_requests_total")
     return {key: count for key, count in calls.items() if 'method="GET"' not in key and 'resource="leases' not in key}
 
@@ -147,7 +147,7 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 async def _until_lease_is_older(context: Context, seconds: float) -> None:
-    """Wait until the operator, by the times that it writes itself, has lived for so many seconds more."""
+    """Wait until the operator's Lease was renewed `seconds` later than now, by the times in the Lease."""
     first = _renewed(await context.client.get(LEASE, LEASE_NAME))
     await context.client.until_one(
         LEASE, LEASE_NAME, lambda one: _renewed(one) - first >= seconds, what="be renewed", timeout_s=3 * seconds
@@ -159,29 +159,29 @@ def _renewed(lease: Object) -> float:
 
 
 @scenario(timeout_s=240)
-async def mistakes_are_refused_in_words(context: Context) -> None:
-    """Even replicas, a shrinking volume, an unknown field: refused by the API server, with what would be right."""
+async def invalid_specs_are_rejected_with_a_reason(context: Context) -> None:
+    """The API server rejects even replicas, a shrinking volume and an unknown field, and says what is allowed."""
     async with operator(context):
         store = Store(context)
         await store.apply(storage=LARGE)
         await store.until_settled(3, timeout_s=READY_S)
         async with clients(context) as load:
             before = await store.read()
-            await _refused(context, "kubectl scale to 4", store.scale(4), "replicas", "3, 5, 7 or 9")
+            await _rejected(context, "kubectl scale to 4", store.scale(4), "replicas", "3, 5, 7 or 9")
             for what, spec, words in (
                 ("4 replicas", {"replicas": 4}, ("spec.replicas", "3, 5, 7 or 9")),
                 ("a smaller volume", {"storage": {"size": "64Mi"}}, ("spec.storage.size", "cannot shrink")),
                 ("another class", {"storage": {**LARGE, "class": "other"}}, ("spec.storage", "class")),
             ):
-                await _refused(context, what, store.apply(**{"storage": LARGE, **spec}), *words)
+                await _rejected(context, what, store.apply(**{"storage": LARGE, **spec}), *words)
             unknown = Store(context, "other").apply(replcas=3)
-            await _refused(context, "an unknown field", unknown, "unknown field", "spec.replcas")
+            await _rejected(context, "an unknown field", unknown, "unknown field", "spec.replcas")
             after = await store.read()
             assert after["metadata"]["generation"] == before["metadata"]["generation"], f"{before}\n{after}"
             await load.working()
 
 
-async def _refused(context: Context, what: str, attempt: Awaitable[None], *words: str) -> None:
+async def _rejected(context: Context, what: str, attempt: Awaitable[None], *words: str) -> None:
     output = (await command_refusal(attempt)).output
     context.say(f"{what}: {output.splitlines()[-1]}")
     assert all(word in output for word in words), f"{what}: none of {words} in {output}"

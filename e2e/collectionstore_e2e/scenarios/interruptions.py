@@ -1,4 +1,4 @@
-"""The operator dies in the middle of everything it does, and the one that follows finishes it."""
+"""The operator is killed during each kind of change, and its successor completes the change."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ VICTIM: Final = "demo-1"
 
 
 @scenario(timeout_s=600)
-async def an_operator_that_dies_half_way_is_followed_up(context: Context) -> None:
-    """The operator is killed amid an upgrade, a replacement, a scale-up and a scale-down; each is finished."""
+async def a_killed_operator_resumes_every_change(context: Context) -> None:
+    """The operator is killed during an upgrade, a replacement, a scale-up and a scale-down; each completes."""
     async with operator(context) as product:
         store = Store(context)
         await store.apply()
@@ -31,7 +31,7 @@ async def an_operator_that_dies_half_way_is_followed_up(context: Context) -> Non
 
             await store.apply(image=context.images.node_next)
             await interruption.of("upgrade", lambda one: _updated(one) in (1, 2), 3)
-            assert await store.members() == members, "a member became another one"
+            assert await store.members() == members, "a member has another node ID"
 
             await context.kubectl("annotate", "pod", VICTIM, f"{REPLACE}=now")
             await interruption.of("replacement", lambda one: members[VICTIM] != member_ids(one).get(VICTIM), 3)
@@ -43,23 +43,24 @@ async def an_operator_that_dies_half_way_is_followed_up(context: Context) -> Non
             await interruption.of("scale-up", _joins, 5)
             await store.scale(3)
             await interruption.of("scale-down", lambda one: len(_voters(one)) == 3, 3)
-            assert await store.members() == replaced, "a member became another one"
+            assert await store.members() == replaced, "a member has another node ID"
 
 
 class _Interruption:
     def __init__(self, context: Context, product: Operator, store: Store, load: Clients) -> None:
         self._context, self._product, self._store, self._load = context, product, store, load
 
-    async def of(self, what: str, half_way: Callable[[Object], bool], replicas: int) -> None:
-        """Kill the operator as soon as something is half done, and wait until all of it is."""
+    async def of(self, what: str, midway: Callable[[Object], bool], replicas: int) -> None:
+        """Kill the operator as soon as `midway` holds, and wait until the change is complete."""
         loop, began = asyncio.get_running_loop(), self._load.now
-        found = await self._store.until(half_way, what=f"{what}, half-way")
+        found = await self._store.until(midway, what=f"{what} in progress")
         left = [step["step"] for step in found["status"].get("plan", ())]
         killed = loop.time()
         await self._product.kill()
         await self._store.until_settled(replicas)
         self._context.say(
-            f"{what}: operator killed with {', '.join(left) or 'nothing'} left, done {loop.time() - killed:.0f} s later"
+            f"{what}: operator killed with {', '.join(left) or 'nothing'} left, "
+            f"complete {loop.time() - killed:.0f} s later"
         )
         await self._load.say_pauses(what, began, longest_s=PAUSE_S)
 

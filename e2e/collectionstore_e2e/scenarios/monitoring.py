@@ -1,4 +1,4 @@
-"""What a Prometheus in the cluster scrapes, configured as by users of the Prometheus operator."""
+"""Monitoring with Prometheus, configured as by users of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ EVALUATED_S: Final = 120.0
 
 
 @scenario(timeout_s=300)
-async def a_prometheus_sees_every_member_and_evaluates_the_rules(context: Context) -> None:
-    """Pods are found and labelled as the PodMonitors say, a member that is gone and its successor are seen."""
+async def prometheus_scrapes_every_member(context: Context) -> None:
+    """The PodMonitors discover and label all pods, also a recreated one, and every rule is evaluated."""
     async with operator(context):
         store = Store(context)
         await store.apply()
@@ -42,7 +42,7 @@ async def a_prometheus_sees_every_member_and_evaluates_the_rules(context: Contex
 
 
 async def _rendered(context: Context, part: str) -> Object:
-    """Return the object that the operator's chart renders where it is switched on."""
+    """Return the object that the operator's chart renders if `part` is enabled."""
     shown = f"--show-only=templates/{part.lower()}.yaml"
     text = await helm(context)("template", RELEASE, str(CHART), f"--set={part}.enabled=true", shown)
     found: Object = yaml.safe_load(text)
@@ -65,7 +65,7 @@ async def _labelled(context: Context, seen: Prometheus) -> None:
         expected = {"namespace": context.namespace, "job": f"collectionstore-{'node' if member else 'operator'}"}
         expected |= {"cluster": "demo"} if member else {}
         found = {name: labels.get(name) for name in ("namespace", "job", *(("cluster",) if member else ()))}
-        assert found == expected, f"labels of {labels['instance']}: {found}, wanted {expected}"
+        assert found == expected, f"labels of {labels['instance']}: {found}, expected {expected}"
 
 
 async def _evaluated(context: Context, seen: Prometheus) -> None:
@@ -73,5 +73,5 @@ async def _evaluated(context: Context, seen: Prometheus) -> None:
     wrong = [f"{one['name']}: {one.get('lastError', '')}" for one in rules if one["health"] != "ok"]
     assert not wrong, f"rules that cannot be evaluated: {'; '.join(wrong)}"
     firing = [one["name"] for one in rules if one.get("state") == "firing"]
-    assert not firing, f"alerts that fire on a cluster that is well: {', '.join(firing)}"
+    assert not firing, f"alerts that fire on a healthy cluster: {', '.join(firing)}"
     context.say(f"{len(rules)} rules evaluated, no alert fires")

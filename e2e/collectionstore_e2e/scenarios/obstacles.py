@@ -1,4 +1,4 @@
-"""What stands in the way is named: missing rights, pods without a node, claims without a volume."""
+"""Obstacles are reported: missing permissions, unschedulable pods, unbound claims, terminating namespaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import LABELS, RELEASE, install, operator
 from collectionstore_e2e.product.store import READY_S, Store, condition_text, member_ids
 
-TOLD_S: Final = 30.0
+REPORTED_S: Final = 30.0
 REPLACE: Final = "collectionstore.io/replace"
 WAITING: Final = "demo-4"
 NO_SUCH_CLASS: Final = "no-such-class"
@@ -23,8 +23,8 @@ GONE_S: Final = 90.0
 
 
 @scenario(timeout_s=180)
-async def missing_rights_are_told_at_the_start(context: Context) -> None:
-    """Installed without its roles, the operator says which verbs on which resources it lacks, and ends."""
+async def missing_permissions_are_reported_at_startup(context: Context) -> None:
+    """Without its roles, the operator logs the missing verbs and resources, and exits."""
     settings = ("--set=crds.install=false", f"--set=watchNamespaces={{{context.namespace}}}", "--set=rbac.create=false")
     await install(context, *settings, wait=False)
     try:
@@ -53,16 +53,18 @@ def _ended(pod: Object) -> bool:
 
 
 @scenario(timeout_s=300)
-async def a_pod_that_cannot_run_is_named(context: Context) -> None:
-    """No node, no volume: a condition names the pod and the reason within 30 s, and mending the resource is enough."""
+async def conditions_name_an_unschedulable_pod(context: Context) -> None:
+    """No matching node, no volume: a condition names pod and reason within 30 s; a corrected spec is enough."""
     async with operator(context):
         loop, store = asyncio.get_running_loop(), Store(context)
         began = loop.time()
         await store.apply(pod={"nodeSelector": {"e2e": context.namespace}})
         found = await store.until(
-            lambda one: "demo-0" in _says(one) and "node" in _says(one).lower(), what="named", timeout_s=TOLD_S
+            lambda one: "demo-0" in _says(one) and "node" in _says(one).lower(),
+            what="conditions that name it",
+            timeout_s=REPORTED_S,
         )
-        context.say(f"no node, told after {loop.time() - began:.1f} s: {condition_text(found, 'Ready')}")
+        context.say(f"no node, reported after {loop.time() - began:.1f} s: {condition_text(found, 'Ready')}")
         await store.apply()
         await store.until_settled(3)
 
@@ -70,14 +72,16 @@ async def a_pod_that_cannot_run_is_named(context: Context) -> None:
         began = loop.time()
         await unbound.apply(storage={"size": "64Mi", "class": NO_SUCH_CLASS})
         found = await unbound.until(
-            lambda one: "unbound-0" in _says(one) and NO_SUCH_CLASS in _says(one), what="named", timeout_s=TOLD_S
+            lambda one: "unbound-0" in _says(one) and NO_SUCH_CLASS in _says(one),
+            what="conditions that name it",
+            timeout_s=REPORTED_S,
         )
-        context.say(f"no volume, told after {loop.time() - began:.1f} s: {condition_text(found, 'Ready')}")
+        context.say(f"no volume, reported after {loop.time() - began:.1f} s: {condition_text(found, 'Ready')}")
 
 
 @scenario(timeout_s=420, needs_machines=True)
-async def a_pod_that_cannot_run_hinders_no_repair(context: Context) -> None:
-    """Of five members one waits for its node, which is cordoned; another is replaced meanwhile, as asked."""
+async def an_unschedulable_pod_blocks_no_replacement(context: Context) -> None:
+    """One of five members is Pending, because its node is cordoned; another one is replaced on request meanwhile."""
     async with operator(context):
         store = Store(context)
         await store.apply(replicas=5)
@@ -89,7 +93,9 @@ async def a_pod_that_cannot_run_hinders_no_repair(context: Context) -> None:
             try:
                 await context.client.delete(POD, WAITING)
                 found = await store.until(
-                    lambda one: WAITING in condition_text(one, "Degraded"), what="named", timeout_s=TOLD_S
+                    lambda one: WAITING in condition_text(one, "Degraded"),
+                    what="conditions that name it",
+                    timeout_s=REPORTED_S,
                 )
                 context.say(f"Degraded={condition_text(found, 'Degraded')}")
                 leader = await store.leader()
@@ -100,14 +106,14 @@ async def a_pod_that_cannot_run_hinders_no_repair(context: Context) -> None:
                     what=f"{replaced} replaced",
                 )
                 waiting = (await store.pods())[WAITING]
-                assert "nodeName" not in waiting["spec"], f"{WAITING} runs again: nothing was in the way"
+                assert "nodeName" not in waiting["spec"], f"{WAITING} was scheduled: the scenario tested nothing"
             finally:
                 await context.kubectl("uncordon", node)
             await store.until_settled(5)
             await load.say_pauses(f"{WAITING} pending, {replaced} replaced", began, longest_s=8.0)
             after = await store.members()
             others = {name: one for name, one in members.items() if name != replaced}
-            assert {name: after[name] for name in others} == others, "another member was replaced, too"
+            assert {name: after[name] for name in others} == others, "more than one member was replaced"
 
 
 def _votes(found: Object, name: str) -> bool:
@@ -121,8 +127,8 @@ def _says(found: Object) -> str:
 
 
 @scenario(timeout_s=300)
-async def a_namespace_goes_with_its_cluster(context: Context) -> None:
-    """A namespace is deleted with a cluster in it: nothing new is made there, and it is gone in time."""
+async def a_namespace_with_a_cluster_can_be_deleted(context: Context) -> None:
+    """A namespace is deleted with a cluster in it: the operator creates nothing there, and the deletion completes."""
     async with _second_namespace(context) as other, operator(context, watched=[other.namespace]) as product:
         store = Store(other)
         await store.apply()
@@ -131,18 +137,18 @@ async def a_namespace_goes_with_its_cluster(context: Context) -> None:
         began = loop.time()
         await context.client.delete(NAMESPACE, other.namespace)
         await context.client.until_gone(NAMESPACE, other.namespace, timeout_s=GONE_S)
-        context.say(f"gone after {loop.time() - began:.1f} s")
+        context.say(f"deleted after {loop.time() - began:.1f} s")
         one = await product.until_ready()
         log = await context.client.logs(one["metadata"]["name"])
         refused = [line for line in log.splitlines() if "being terminated" in line]
-        assert not refused, f"the operator went on making objects: {refused[:3]}"
+        assert not refused, f"the operator tried to create objects: {refused[:3]}"
         restarts = sum(status["restartCount"] for status in one["status"]["containerStatuses"])
         assert restarts == 0, f"the operator was restarted {restarts} times"
 
 
 @asynccontextmanager
 async def _second_namespace(context: Context) -> AsyncIterator[Context]:
-    """Have a second namespace for the time of the block."""
+    """Create a second namespace for the duration of the block."""
     name = f"{context.namespace}-2"
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "e2e"}
     await context.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})

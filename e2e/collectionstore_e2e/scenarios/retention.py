@@ -1,4 +1,4 @@
-"""A resource that is deleted and made again finds its data on the volumes that were kept."""
+"""Volume retention: a cluster that is deleted and created again has its data."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BACK_S: Final = 30.0
 
 
 @scenario(timeout_s=420)
-async def a_deleted_cluster_comes_back_from_its_volumes(context: Context) -> None:
-    """Deletion is refused while it is protected; then pods go, volumes stay, and a new resource has all the data."""
+async def a_recreated_cluster_reuses_its_volumes(context: Context) -> None:
+    """deletionProtection blocks deletion; without it pods are deleted, volumes kept, and a new resource reuses them."""
     async with operator(context):
         store, loop = Store(context), asyncio.get_running_loop()
         await store.apply(deletionProtection=True)
@@ -28,7 +28,9 @@ async def a_deleted_cluster_comes_back_from_its_volumes(context: Context) -> Non
             members = await store.members()
             await context.kubectl("delete", "csc", store.name, "--wait=false")
             found = await store.until(
-                lambda one: "rotect" in condition_text(one, "Progressing"), what="protected", timeout_s=30
+                lambda one: "rotect" in condition_text(one, "Progressing"),
+                what="Progressing to report the protection",
+                timeout_s=30,
             )
             context.say(f"protected: {condition_text(found, 'Progressing')}")
             await load.working()
@@ -38,7 +40,7 @@ async def a_deleted_cluster_comes_back_from_its_volumes(context: Context) -> Non
             await store.change(deletionProtection=False)
             await context.client.until_gone(CLUSTER, store.name, timeout_s=GONE_S)
             await store.until_pods(lambda pods: not pods, what="no pods")
-            context.say(f"gone after {loop.time() - deleted:.1f} s")
+            context.say(f"deleted after {loop.time() - deleted:.1f} s")
             claims = {name: one["spec"]["volumeName"] for name, one in (await store.claims()).items()}
             assert set(claims) == {f"data-{name}" for name in members}, claims
 
@@ -46,7 +48,7 @@ async def a_deleted_cluster_comes_back_from_its_volumes(context: Context) -> Non
             await store.apply()
             await store.until_settled(3, timeout_s=READY_S)
             context.say(f"Ready again after {loop.time() - began:.1f} s")
-            assert await store.members() == members, "the members are others than before"
+            assert await store.members() == members, "the members have other node IDs than before"
             await load.working(timeout_s=BACK_S)
             kept = {name: one["spec"]["volumeName"] for name, one in (await store.claims()).items()}
             assert kept == claims, f"volumes before: {claims}; now: {kept}"

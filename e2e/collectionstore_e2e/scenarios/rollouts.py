@@ -1,4 +1,4 @@
-"""Other settings for running members: a new image, a broken one, and the way back."""
+"""Rollouts: a new image, an image that cannot be pulled, and the rollback."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import READY_S, Store, condition_text, container_image, container_images
 
 HAND_OVER_S: Final = 8.0
-TOLD_S: Final = 30.0
+REPORTED_S: Final = 30.0
 """How soon a condition names the pod and the reason."""
 BROKEN_IMAGE: Final = "localhost/collectionstore-node:does-not-exist"
 
 
 @scenario(timeout_s=420)
 async def an_upgrade_fails_no_request(context: Context) -> None:
-    """Another image for all members, the leader last: every request succeeds, at most after it was sent again."""
+    """A new image for all members, the leader last: every request succeeds, if need be after a retry."""
     async with operator(context):
         store = Store(context)
         await store.apply()
@@ -34,12 +34,12 @@ async def an_upgrade_fails_no_request(context: Context) -> None:
             await load.say_pauses("upgrade", began, longest_s=HAND_OVER_S)
             replaced = await order
             context.say(f"leader {leader}; upgraded: {', '.join(replaced)}")
-            assert replaced[-1] == leader, f"{leader} led and was not the last: {replaced}"
-            assert await store.members() == members, "a member became another one"
+            assert replaced[-1] == leader, f"the leader {leader} was not the last: {replaced}"
+            assert await store.members() == members, "a member has another node ID"
             images = container_images(await store.pods())
             assert images == {context.images.node_next}, images
-        standing = load.recorded.standing
-        assert (standing.failed, standing.unknown) == (0, 0), standing
+        totals = load.recorded.totals
+        assert (totals.failed, totals.unknown) == (0, 0), totals
 
 
 async def _order(store: Store, image: str) -> list[str]:
@@ -57,8 +57,8 @@ async def _order(store: Store, image: str) -> list[str]:
 
 
 @scenario(timeout_s=420)
-async def a_broken_image_is_told_and_taken_back(context: Context) -> None:
-    """An image that is nowhere stops one member alone, a condition names it within 30 s; the old one repairs it."""
+async def a_broken_image_is_reported_and_rolled_back(context: Context) -> None:
+    """A missing image stops one member only; a condition names it within 30 s; the old image repairs it."""
     async with operator(context):
         store = Store(context)
         await store.apply()
@@ -68,15 +68,15 @@ async def a_broken_image_is_told_and_taken_back(context: Context) -> None:
             loop = asyncio.get_running_loop()
             asked = loop.time()
             await store.apply(image=BROKEN_IMAGE)
-            found = await store.until(_names_image, what="a condition that names the pod", timeout_s=TOLD_S)
-            context.say(f"told after {loop.time() - asked:.1f} s: Degraded={condition_text(found, 'Degraded')}")
+            found = await store.until(_names_image, what="a condition that names the pod", timeout_s=REPORTED_S)
+            context.say(f"reported after {loop.time() - asked:.1f} s: Degraded={condition_text(found, 'Degraded')}")
             await load.working(writes=100)
             broken = [name for name, one in (await store.pods()).items() if container_image(one) == BROKEN_IMAGE]
             assert len(broken) == 1, f"pods with the broken image: {broken}"
             await store.apply()
             await store.until_settled(3)
-            await load.say_pauses("broken and repaired", began, longest_s=HAND_OVER_S)
-            assert await store.members() == members, "a member became another one"
+            await load.say_pauses("broken and rolled back", began, longest_s=HAND_OVER_S)
+            assert await store.members() == members, "a member has another node ID"
 
 
 def _names_image(found: Object) -> bool:

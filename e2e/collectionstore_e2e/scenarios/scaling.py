@@ -1,4 +1,4 @@
-"""More members, fewer members, and a change of mind."""
+"""Scaling: up, down, and a scale-up that is reverted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import CHANGE_S, MEMBERS, READY_S, Store, member_ids
 
 ELECTION_S: Final = 8.0
-"""What a hand-over or an election may take from the clients, on a busy computer."""
+"""Longest time without an acknowledged write during a leadership transfer or election, on a busy machine."""
 LATER: Final = ("demo-3", "demo-4")
 
 
 @scenario(timeout_s=600)
-async def members_come_and_go_with_kubectl_scale(context: Context) -> None:
-    """kubectl scale to 5, to 3 and to 5 again: members that return are new ones, on empty disks."""
+async def kubectl_scale_adds_and_removes_members(context: Context) -> None:
+    """kubectl scale to 5, to 3 and to 5 again: members added the second time have new node IDs and empty disks."""
     async with operator(context):
         store = Store(context)
         await store.apply()
@@ -33,7 +33,9 @@ async def members_come_and_go_with_kubectl_scale(context: Context) -> None:
             kept = {name for name, one in (await store.claims()).items() if one["spec"].get("volumeName")}
             assert {f"data-{name}" for name in LATER} <= kept, f"claims that were kept: {kept}"
             again = await _scale(context, store, load, 5)
-            assert not {again[name] for name in LATER} & {five[name] for name in LATER}, "an old disk was trusted"
+            assert not {again[name] for name in LATER} & {five[name] for name in LATER}, (
+                "a removed member returned with its old disk"
+            )
             assert {name: again[name] for name in MEMBERS} == first
 
 
@@ -46,8 +48,8 @@ async def _scale(context: Context, store: Store, load: Clients, replicas: int) -
 
 
 @scenario(timeout_s=420)
-async def a_scale_up_is_taken_back_half_way(context: Context) -> None:
-    """Scaled to 5 and back to 3 before the new members vote, once before they learn and once while they do."""
+async def a_scale_up_is_reverted_midway(context: Context) -> None:
+    """Scaled to 5 and back to 3 before the new members are voters: once before they are learners, once after."""
     async with operator(context):
         store = Store(context)
         await store.apply()
@@ -57,16 +59,16 @@ async def a_scale_up_is_taken_back_half_way(context: Context) -> None:
 
             await store.scale(5)
             await store.until_pods(lambda pods: len(pods) == 5, what="two more pods", timeout_s=CHANGE_S)
-            await _take_back(store, first)
+            await _revert(store, first)
 
             await store.scale(5)
             met = await store.until(_has_begun, what="learners")
-            context.say(f"taken back with the learners {', '.join(met['status']['configuration']['learners']) or '-'}")
-            await _take_back(store, first)
-            await load.say_pauses("taken back twice", began, longest_s=ELECTION_S)
+            context.say(f"reverted with the learners {', '.join(met['status']['configuration']['learners']) or '-'}")
+            await _revert(store, first)
+            await load.say_pauses("reverted twice", began, longest_s=ELECTION_S)
 
 
-async def _take_back(store: Store, first: dict[str, str]) -> None:
+async def _revert(store: Store, first: dict[str, str]) -> None:
     await store.scale(3)
     found = await store.until_settled(3)
     assert member_ids(found) == first, f"members afterwards: {member_ids(found)}; before: {first}"

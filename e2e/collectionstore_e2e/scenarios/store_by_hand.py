@@ -1,4 +1,4 @@
-"""The storage node's image in pods, put together by hand: no operator, certificates in a Secret."""
+"""The storage node's image in a StatefulSet without an operator, with certificates in a Secret."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ print(answer.read().decode(), end="")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a node answered."""
+    """A node's response."""
 
     status: int
     body: Any
 
 
 @scenario(timeout_s=300)
-async def three_nodes_form_a_cluster_by_hand(context: Context) -> None:
-    """Three containers of the node's image become one cluster, keep data, and survive the loss of their leader."""
+async def three_nodes_form_a_cluster_without_an_operator(context: Context) -> None:
+    """Three pods of the node's image form a cluster, replicate data, and survive the loss of their leader."""
     await _apply(context)
     await context.client.until(
         POD, lambda pods: len(pods) == 4 and all(map(_serves, pods.values())), what="containers", timeout_s=START_S
@@ -98,7 +98,7 @@ async def three_nodes_form_a_cluster_by_hand(context: Context) -> None:
     again = await _call(context, "GET", f"{_url(context, leader)}/api/v1/kv/bucket/key")
     assert again.body == document, again
     status = await _status(context, leader)
-    assert status["node_id"] == ids[leader], "the member came back as another: it lost its volume"
+    assert status["node_id"] == ids[leader], "the member has another node ID: it lost its volume"
 
 
 async def _apply(context: Context) -> None:
@@ -152,7 +152,7 @@ def _tls_volume(files: list[Object]) -> Object:
 
 
 def _secret(namespace: str) -> Object:
-    """Return one authority's certificates for all members and an administrator, each key under its owner's name."""
+    """Return a Secret with certificates of all members and an administrator, signed by one certificate authority."""
     now = time.time()
     authority = make_authority(NAME, CLUSTER_ID, lifetime_s=LIFETIME_S, now=now)
     data = {"ca.crt": authority.certificate_pem}
@@ -174,17 +174,17 @@ def _add(data: dict[str, bytes], name: str, pair: KeyPair) -> None:
 
 
 def _serves(one: Object) -> bool:
-    """Return whether a pod's containers have started; members are Ready only once they are one cluster."""
+    """Return whether a pod's containers have started; members are Ready only after they have formed a cluster."""
     statuses = one["status"].get("containerStatuses") or []
     return bool(statuses) and all(status.get("started") for status in statuses)
 
 
 async def _form(context: Context) -> dict[str, str]:
-    """Found the cluster on the first member, let the others learn, then make voters of them; return all node ids."""
+    """Bootstrap on the first member, add the others as learners, then promote them; return all node IDs."""
     ids = {member: (await _status(context, member))["node_id"] for member in MEMBERS}
     api = f"{_url(context, MEMBERS[0])}/api/v1/cluster"
-    founded = await _call(context, "POST", f"{api}/bootstrap", {})
-    assert founded.status == 200, founded
+    formed = await _call(context, "POST", f"{api}/bootstrap", {})
+    assert formed.status == 200, formed
     for action in ("add", "promote"):
         changes = []
         for member in MEMBERS[1:]:

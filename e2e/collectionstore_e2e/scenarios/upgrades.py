@@ -1,4 +1,4 @@
-"""From the operator and the nodes of an older commit to today's; the nodes back as well."""
+"""Upgrade of operator and nodes from an older commit to this checkout, and downgrade of the nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collectionstore_e2e.scenarios.rollouts import HAND_OVER_S
 
 @scenario(timeout_s=600)
 async def an_older_version_is_upgraded(context: Context) -> None:
-    """Operator first, which restarts nothing, then nodes to today's image and back: no request fails."""
+    """The operator is upgraded first and restarts nothing; then nodes are upgraded and downgraded: no request fails."""
     older, today = context.images.node_older, context.images.node
     async with operator(context, image=context.images.operator_older) as product:
         store = Store(context)
@@ -39,8 +39,8 @@ async def an_older_version_is_upgraded(context: Context) -> None:
                 assert container_images(await store.pods()) == {image}
                 assert await store.members() == members, "a member was replaced"
                 await load.working(writes=100)
-        standing = load.recorded.standing
-        assert (standing.failed, standing.unknown) == (0, 0), standing
+        totals = load.recorded.totals
+        assert (totals.failed, totals.unknown) == (0, 0), totals
 
 
 def _uids(pods: Mapping[str, Object]) -> set[str]:

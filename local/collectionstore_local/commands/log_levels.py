@@ -29,7 +29,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 class MemberLevel(msgspec.Struct, frozen=True):
-    """The level of a member; `reverts_in_s` until it returns to the configured one, None if it does not by itself."""
+    """The level of a member; `reverts_in_s` until it returns to the configured one, None if it has no expiry."""
 
     level: str
     configured: str

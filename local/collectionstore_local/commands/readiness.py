@@ -23,7 +23,7 @@ from collectionstore_local.state.directory import ClusterDirectory
 from collectionstore_local.state.event_journal import EventReader
 from collectionstore_local.state.published_status import observed_at, read_status
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.report import PlannedStep, Status
 
 POLL_S = 0.05
 STARTS_MAX = 3
@@ -118,10 +118,14 @@ def waiting_for(status: Status | None) -> str:
         return "waiting for the reconcile loop"
     for step in status.plan:
         if step.blocked_by:
-            return f"{step.step} {step.subject}".strip() + f" is blocked: {step.blocked_by}"
-        return f"{step.step} {step.subject}".strip() + f": {step.reason}"
+            return f"{_described(step)}; blocked: {step.blocked_by}"
+        return _described(step)
     condition = status.condition("Ready")
     return condition.message if condition is not None and condition.status != "True" else ""
+
+
+def _described(step: PlannedStep) -> str:
+    return f"{step.step} {step.subject}".strip() + f": {step.reason}"
 
 
 def _describe_timeout(goal: str, timeout_s: float, status: Status | None, warning: Event | None) -> str:

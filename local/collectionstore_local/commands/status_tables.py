@@ -66,8 +66,8 @@ def format_leader(status: Status) -> str:
 
 
 def format_fault_tolerance(status: Status) -> str:
-    """Return how many members may fail now without loss of quorum."""
-    return f"can lose {status.fault_tolerance or 'none'}"
+    """Return how many more voters may fail without loss of the quorum, in the words of the conditions."""
+    return f"tolerates {status.fault_tolerance or 'no'} failure{'s' if status.fault_tolerance > 1 else ''}"
 
 
 def configuration_line(status: Status) -> str:

@@ -93,7 +93,7 @@ def inject(directory: ClusterDirectory, faults: tuple[LinkFault, ...]) -> Active
 
 
 def ensure_proxy(directory: ClusterDirectory) -> DesiredFaults:
-    """Start the fault proxy if it does not run, without faults of its own; return the desired faults.
+    """Start the fault proxy if it does not run, without faults; return the desired faults.
 
     The caller holds `directory.edit_lock`. Raises ProxyLost.
     """

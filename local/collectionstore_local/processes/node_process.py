@@ -155,6 +155,7 @@ class Node:
             return
         volumes.create(self.directory)
         _limit_log(self.directory)
+        # COLLECTIONSTORE_ variables of the user's shell must not reach a node: the resource has all settings.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         try:
             process = start(launch.command, {**inherited, **launch.settings}, output=self.directory.log)
@@ -169,8 +170,9 @@ class Node:
     def _adopt_unrecorded(self, identity: ProcessIdentity, launch: Launch) -> None:
         process = adopt(identity)
         if process is None:
-            self._schedule()
+            self._schedule()  # it ended between the search and the adoption: start after the usual delay
             return
+        # Its own environment, not `launch`: it may have been started with older settings, and needs a restart then.
         settings = {key: value for key, value in environment(identity.pid).items() if key.startswith(PREFIX)}
         revision = launch.revision if settings == launch.settings else "unknown"
         self._write(launch=Launch(command=launch.command, settings=settings, revision=revision))
@@ -182,14 +184,17 @@ class Node:
         self._process = process
         self._started_on_loop = loop.time()
         self._ended.clear()
+        # BEFORE anything else happens on the loop: csctl and the next supervisor find the process by this record only.
         self._write(process=process.identity, started_at=started_at)
+        # A pidfd becomes readable when its process ends, also one that is not a child. SIGCHLD would miss those.
         loop.add_reader(process.fileno(), self._on_end)
         self._changed()
 
     def _on_end(self) -> None:
         process = self._process
         if process is None or process.is_running():
-            return
+            return  # a spurious wake-up of the selector
+        # BEFORE the descriptor is closed: its number may be reused, and the selector would report the new file.
         asyncio.get_running_loop().remove_reader(process.fileno())
         code = process.exit_code()
         self._quick_exits = 0 if self._is_stable() else self._quick_exits + 1

@@ -66,6 +66,7 @@ class PodView:
         if ready:
             self._unready_since.pop(name, None)
             return 0.0
+        # Monotonic: a step of the wall clock must not make a node look unready for hours, and get its disk replaced.
         now = time.monotonic()
         return now - self._unready_since.setdefault(name, now)
 
@@ -83,6 +84,8 @@ def explain(node: Node, answer: NodeStatus | Unknown) -> NodeStatus | Unknown:
 def failure_kind(node: Node) -> Failure:
     """Return the kind of failure that the last exits of a node show."""
     last_exit = node.record.last_exit
+    # The exit code of an adopted process is unknown: no failure is concluded from it, because some of them justify
+    # replacing the member.
     if last_exit is None or last_exit.code is None or node.quick_exits == 0:
         return Failure.NONE
     if last_exit.code in FAILURES:

@@ -64,6 +64,7 @@ def taken_ports(ports: Iterable[int]) -> tuple[int, ...]:
 def port_holders(ports: Iterable[int]) -> tuple[PortHolder, ...]:
     """Return the process that holds each of `ports`, in the given order; without pid if it is not visible."""
     requested = tuple(ports)
+    # Two steps, because the kernel's table of sockets has inodes and no pids; a pid's descriptors link to inodes.
     inodes = _listening_inodes(set(requested))
     pids = _socket_owners(set(inodes.values()))
     return tuple(_holder(port, pids.get(inodes.get(port, 0))) for port in requested)

@@ -26,6 +26,7 @@ class Probes:
     def watch(self, metrics_urls: Mapping[str, str]) -> None:
         """Probe exactly these nodes. A key identifies a process, so that a restarted node begins as not ready."""
         for key in self._tasks.keys() - metrics_urls.keys():
+            # Not awaited here: `watch` is called in every observation, and cancelled probes need one turn of the loop.
             self._tasks.pop(key).cancel()
             self._ready.discard(key)
         for key in metrics_urls.keys() - self._tasks.keys():
@@ -44,6 +45,8 @@ class Probes:
     async def _probe(self, key: str, metrics_url: str) -> None:
         while True:
             ready = await self._client.is_ready(metrics_url)
+            # No await from here to `changed`: `watch` could discard the key in between, and a process that no longer
+            # exists would be ready again.
             if ready != (key in self._ready):
                 (self._ready.add if ready else self._ready.discard)(key)
                 self._changed()

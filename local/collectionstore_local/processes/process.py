@@ -112,6 +112,7 @@ class Process:
 
     def is_running(self) -> bool:
         """Return whether it runs; a child that has ended is reaped."""
+        # waitid works on own children alone. An adopted process is reaped by init, so only /proc shows its end.
         return identify_process(self.identity.pid) == self.identity if self.adopted else self._reap() is None
 
     def exit_code(self) -> int | None:
@@ -130,6 +131,7 @@ class Process:
         os.close(self._pidfd)
 
     def _reap(self) -> int | None:
+        # Kept: once reaped, waitid raises ChildProcessError, and the pid may be in use again.
         if self._exit_code is None:
             result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
             if result is not None:
@@ -143,6 +145,8 @@ def start(command: Sequence[str], variables: Mapping[str, str], *, output: Path)
 
     Raises OSError when the program cannot be started.
     """
+    # O_APPEND: stdout and stderr share the file, and lines of an earlier process are kept. O_CLOEXEC: the child gets
+    # only the two duplicates, not this descriptor.
     log = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         pid = os.posix_spawnp(
@@ -170,6 +174,7 @@ def start(command: Sequence[str], variables: Mapping[str, str], *, output: Path)
 def _inheritable_files() -> list[int]:
     """Return the descriptors above 2 that a new program would inherit."""
     found = []
+    # Read at every start: libraries and threads open descriptors at any time.
     for entry in (PROC / "self/fd").iterdir():
         file = int(entry.name)
         try:

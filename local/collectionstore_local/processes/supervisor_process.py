@@ -30,6 +30,7 @@ def is_supervised(directory: ClusterDirectory) -> bool:
 
 def is_locked(path: Path) -> bool:
     """Return whether a process holds the exclusive lock on a file."""
+    # Opened for reading, which never creates it: csctl must not leave files of a cluster that does not exist.
     try:
         with open(path, "rb") as file:
             # A shared lock: two csctl that check at the same time must not take each other for the supervisor.
@@ -43,6 +44,7 @@ def is_locked(path: Path) -> bool:
 
 def wake_supervisor(directory: ClusterDirectory) -> bool:
     """Make the supervisor reconcile now; return False if none reads the pipe."""
+    # O_NONBLOCK: without a reader, open would wait for one; so it fails with ENXIO.
     try:
         descriptor = os.open(directory.wake, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:

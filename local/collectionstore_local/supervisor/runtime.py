@@ -90,7 +90,7 @@ class LocalRuntime:
         return facts.epoch
 
     async def stop_nodes(self) -> None:
-        """Stop every node, the leader after all others, so that nobody campaigns meanwhile."""
+        """Stop every node, the leader after all others, so that no follower starts an election meanwhile."""
         desired = await self.desired()
         answers = await ask_nodes(self._client, self._metrics_urls(desired)) if desired is not None else {}
         leaders = {
@@ -100,7 +100,7 @@ class LocalRuntime:
         await asyncio.gather(*(self._nodes[ordinal].stop() for ordinal in leaders))
 
     async def release(self) -> None:
-        """Let go of every node without touching it."""
+        """Stop supervising every node and leave its process running."""
         await self._probes.close()
         for node in self._nodes.values():
             node.release()
@@ -163,7 +163,7 @@ class LocalRuntime:
             case RetireVolume():
                 await self._retire_volume(action, desired)
             case _:
-                raise InvariantViolated(f"{type(action).__name__} has no meaning on one machine")
+                raise InvariantViolated(f"{type(action).__name__} is not implemented for local clusters")
 
     async def publish(self, status: Status) -> None:
         """Write the status where csctl reads it."""
@@ -171,7 +171,7 @@ class LocalRuntime:
         write_atomically(self._directory.status, content + b"\n", durable=False)
 
     async def last_status(self) -> Status | None:
-        """Read the status written last; one that an older version wrote and nobody can read counts as none."""
+        """Read the status written last; None if there is none, or if an incompatible version wrote it."""
         try:
             return msgspec.json.decode(self._directory.status.read_bytes(), type=Status)
         except (FileNotFoundError, msgspec.DecodeError):
@@ -186,7 +186,7 @@ class LocalRuntime:
         self._events.record(event)
 
     def _metrics_urls(self, desired: Desired) -> dict[int, str]:
-        """Return where each running node tells its status, by ordinal."""
+        """Return the metrics URL of each running node, by ordinal; it serves /status and /readyz."""
         return {
             ordinal: f"http://{HOST}:{node_ports(desired.spec.local, ordinal).metrics}"
             for ordinal, node in self._nodes.items()

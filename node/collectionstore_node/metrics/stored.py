@@ -35,7 +35,7 @@ ERRORS: Final = "background-errors"
 
 
 class DataDirectory(Protocol):
-    """The data directory, as it is read in a thread."""
+    """State of the data directory, read in a thread."""
 
     @property
     def path(self) -> Path:

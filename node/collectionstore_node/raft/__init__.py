@@ -54,7 +54,7 @@ Modules, from the outside in (the layers of import-linter)
   state                               everything that the rules modify
   log, tracker                        parts of the state: the log; progress, quorums, read rounds
   configuration, ready, settings, log_reader, messages   vocabulary
-These are 17 modules, and one algorithm: they are read together, so only the leader's bookkeeping is a room of its own.
+These are 17 modules of one algorithm, and are read together; so only the leader's progress tracking is a subpackage.
 
 Invariants beyond Figure 3 of the paper; each is stated at the code that keeps it
 - Votes, a candidate's vote requests and acknowledgements are sent only AFTER the state they depend on is durable.

@@ -87,7 +87,7 @@ def _become_pre_candidate(state: RaftState) -> None:
     # a leader that it just gave up on (hashicorp/raft#605).
     state.follow(NO_NODE)
     state.reset_election_timeout()
-    # The term is NOT incremented: a partitioned node must not come back with a term that deposes the leader.
+    # The term is NOT incremented: a partitioned node must not return with a term that deposes the leader.
     for voter in _other_voters(state):
         state.send(_vote_request(state, voter, Term(state.term + 1), pre_vote=True))
     # A pre-vote commits a node to nothing, so nothing has to be durable before its own counts.

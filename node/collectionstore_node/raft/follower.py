@@ -92,7 +92,7 @@ def on_heartbeat(state: RaftState, message: Heartbeat) -> None:
     # Never truncates and never rejects: a heartbeat carries no entries to conflict with (microsoft/CCF#5991).
     # `leader_commit` is bounded by what the leader knows to match here, so it needs no log check.
     state.log.commit_to(message.leader_commit)
-    # At once, without waiting for the disk: the reply confirms leadership, and no entry.
+    # Sent without waiting for the disk: the reply confirms leadership, and no entry.
     state.send(HeartbeatReply(state.node_id, message.sender, state.term, message.read_sequence))
 
 

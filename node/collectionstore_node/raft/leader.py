@@ -122,7 +122,7 @@ def on_heartbeat_reply(state: RaftState, message: HeartbeatReply) -> None:
         return
     progress.heard(state.tick)
     # The probe or the full window that paused it may have been lost: let one more message out. A follower that lost a
-    # whole window, or a caught-up one in PROBE, would otherwise stay as it is (etcd-io/etcd#14633).
+    # whole window, or a caught-up one in PROBE, would otherwise stay in that state (etcd-io/etcd#14633).
     progress.paused = False
     if progress.match_index < state.log.last_index or progress.state is ProgressState.PROBE:
         progress.append_pending = True

@@ -150,7 +150,7 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Reply to `RequestVote`. A granted pre-vote carries the requested term, a rejected one the voter's own.
 
-    (`commit_index`, `commit_term`) is the last entry that the sender knows to be committed. It tells a candidate that a
+    (`commit_index`, `commit_term`) is the last entry that the sender knows to be committed. It shows a candidate that a
     membership change is complete, without which it may be unable to win (tikv/raft-rs does the same).
     """
 
@@ -228,7 +228,7 @@ class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """The leader asks `to` to campaign at once (thesis 3.10)."""
+    """The leader requests that `to` starts an election immediately (thesis 3.10)."""
 
     sender: NodeId
     to: NodeId

@@ -28,7 +28,7 @@ class RaftSettings:
     pre_vote: bool = True
     """Run a pre-vote round before an election, so that a rejoining node does not disrupt the leader (thesis 9.6)."""
     check_quorum: bool = True
-    """The leader steps down without a quorum; followers that hear a leader ignore vote requests (thesis 6.2, 4.2.3)."""
+    """The leader steps down without a quorum; followers in a leader lease ignore vote requests (thesis 6.2, 4.2.3)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat_ticks < self.election_ticks:

@@ -126,7 +126,7 @@ class RaftState:
 
     def in_lease(self) -> bool:
         """Whether vote requests are ignored, as a leader was heard within the minimum election timeout."""
-        # Only with check-quorum. Without it a leader never steps down by itself, and followers that ignore candidates
+        # Only with check-quorum. Without it a leader never steps down on its own, and followers that ignore candidates
         # because of a leader that can no longer commit would wait forever.
         return (
             self.settings.check_quorum and self.leader != NO_NODE and self.election_ticks < self.settings.election_ticks

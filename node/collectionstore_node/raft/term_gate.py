@@ -37,14 +37,14 @@ def admit(state: RaftState, message: Message) -> bool:
     """Reconcile the term of `message` with ours; return whether its handler should run. Terms differ."""
     if message.term < state.term:
         _answer_stale_term(state, message)
-        # Never handled: an acknowledgement of an earlier term may speak of an entry that was replaced since, and would
+        # Never handled: an acknowledgement of an earlier term may refer to an entry that was replaced since, and would
         # count towards a false quorum (databendlabs/openraft cecb5de8).
         return False
     if isinstance(message, RequestVote):
         if state.in_lease() and not message.transfer:
             # BEFORE the term is adopted: adopting it would depose the leader as surely as voting would. A removed or
             # partitioned node times out again and again and must not disrupt the others (thesis 4.2.3;
-            # hashicorp/raft#524). A transfer is the leader's own wish.
+            # hashicorp/raft#524). A transfer is requested by the leader.
             return False
         if message.pre_vote:
             # No node is in that term yet: adopting it would turn every pre-vote into a real disruption (thesis 9.6).

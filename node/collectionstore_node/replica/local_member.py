@@ -97,7 +97,7 @@ class LocalMember:
         return self.applier.checkpoints()
 
     def quarantine(self, reason: str) -> None:
-        """Fence this member: mark its data directory and stop it; if it leads, the others elect a leader at once."""
+        """Fence this member: mark its data directory and stop it; if it leads, the others elect another one."""
         try:
             # BEFORE the process ends: a restart must find the mark, or it would serve the wrong state again.
             self.storage.quarantine(reason)

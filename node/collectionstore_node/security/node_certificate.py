@@ -57,7 +57,7 @@ def _enrolment(settings: Settings, api_server: Address) -> Enrolment:
 
 async def _enrolled(settings: Settings, enrolment: Enrolment, stop: asyncio.Event, serve_probes: ServeProbes) -> bool:
     """Wait for a usable certificate, with the reason on the probes; return False when `stop` came first."""
-    # A stack of its own: the probes' port must be free again for the server of the running node.
+    # A separate stack: the probes' port must be free again for the server of the running node.
     async with AsyncExitStack() as stack:
         await serve_probes(stack, lambda: f"waiting for a certificate: {enrolment.obstacle}")
         ensuring = asyncio.create_task(enrolment.ensure(), name="first certificate")

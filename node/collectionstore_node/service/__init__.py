@@ -1,14 +1,15 @@
-"""The one door into the store: every operation of a client passes here on its way to the replica.
+"""The only entry point to the store: every client operation passes through it to the replica.
 
-- `store.py`          `Store`: the operations, each admitted, then carried out by the replica
-- `operations.py`     what may be asked: one frozen struct per operation
-- `results.py`        what comes back, with the revision at which it was read
+- `store.py`          `Store`: the operations, each admitted, then executed by the replica
+- `operations.py`     the requests: one frozen struct per operation
+- `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status
 - `limits.py`         bounds on an operation and on all of them together
 - `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys
 - `store_replica.py`  the interface to the replica that the store needs
 
-Knows nothing of HTTP: no header, no status code, no percent-encoding. A front end parses, calls the store and renders.
+Independent of HTTP: no header, no status code, no percent-encoding. A front end parses, calls the store and renders the
+result.
 
 Invariants:
 - an operation is admitted BEFORE it waits for consensus or reads state, and a refused one has no effect;

@@ -1,4 +1,4 @@
-"""Commands that are safe to repeat: the fingerprint of a request, and ids that are the same for every repetition."""
+"""Commands that are safe to retry: the fingerprint of a request, and IDs that are the same in every attempt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def command_for(action: Action, key: str | None) -> Command:
     """Return the command for `action`; with an idempotency key, it carries the fingerprint of the whole request.
 
     The encoded action holds the verb, the target, preconditions, content type and the body in canonical form, so a
-    request that is repeated with different white space has the same fingerprint.
+    retry with different white space has the same fingerprint.
     """
     if key is None:
         return Command(action)
@@ -25,12 +25,13 @@ def command_for(action: Action, key: str | None) -> Command:
 
 
 def document_id_for(collection: str, key: str) -> str:
-    """Return the id of a document inserted under an idempotency key: a UUIDv8, the same for every repetition.
+    """Return the id of a document inserted under an idempotency key: a UUIDv8, the same in every attempt.
 
-    A new UUIDv7 per attempt would give the repetition another fingerprint, and a replayed outcome does not hold the id
-    that the first attempt chose.
+    A new UUIDv7 per attempt would give the retry another fingerprint, and a replayed outcome does not contain the ID
+    of the first attempt.
     """
     digest = bytearray(hashlib.sha256(f"{collection}\0{key}".encode()).digest()[:16])
+    # Version 8 and variant 10 in the bits that RFC 9562 5.8 reserves for them; the rest stays the hash.
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(digest)))

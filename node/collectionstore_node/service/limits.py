@@ -1,4 +1,4 @@
-"""The limits of the store: what one operation may hold, how much it may return, how many may run at a time.
+"""The limits of the store: the size of an operation and of its result, and the number of concurrent operations.
 
 They bound what an accepted operation costs every replica in memory, disk and time on the event loop. Limits on a
 request as a message (its target, its headers, how its body arrives) belong to the front end.
@@ -44,17 +44,17 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_operation(operation: Operation, limits: StoreLimits) -> None:
-    """Refuse an operation that is over a limit, or that contradicts itself. Raises `InvalidRequest` or `TooLarge`."""
+    """Reject an operation that exceeds a limit or contradicts itself. Raises `InvalidRequest` or `TooLarge`."""
     check = _CHECKS.get(type(operation))
     if check is not None:
         check(operation, limits)
 
 
 def check_transaction_items(limits: StoreLimits, *, compare: int, then: int, otherwise: int) -> None:
-    """Refuse a transaction with too many entries in one of its lists. Raises `InvalidRequest`.
+    """Reject a transaction with too many entries in one of its lists. Raises `InvalidRequest`.
 
-    Public, because a front end must ask BEFORE it converts the entries: a body of 2 MiB can hold 100,000 of them, and
-    converting those would hold the event loop.
+    Public, because a front end must check BEFORE it converts the entries: a body of 2 MiB can hold 100,000 of them, and
+    converting those would block the event loop.
     """
     for name, size in (("compare", compare), ("then", then), ("else", otherwise)):
         if size > limits.transaction_items_max:
@@ -78,7 +78,7 @@ def _check_transaction(transaction: Transaction, limits: StoreLimits) -> None:
     check_transaction_items(limits, compare=len(transaction.compare), then=len(then), otherwise=len(otherwise))
     _check_steps("then", then, limits)
     _check_steps("else", otherwise, limits)
-    # The state machine refuses these too, but only after they took a place in the log.
+    # The state machine rejects these too, but only after they have used an entry of the log.
     reason = invalid_reason(transaction)
     if reason is not None:
         raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
@@ -93,7 +93,7 @@ def _check_steps(branch: str, steps: Sequence[TransactionStep], limits: StoreLim
                 raise TooLarge(f"{branch}[{position}]: {error.detail}", limit_bytes=error.limit_bytes) from None
 
 
-# By type and not by `match`: a read, which has no limit of its own, pays for one dictionary look-up.
+# By type and not by `match`: a read, which has no limit, costs one dictionary lookup.
 _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     Put: _check_put,
     Transaction: _check_transaction,

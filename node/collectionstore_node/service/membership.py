@@ -19,7 +19,7 @@ class ReadCluster(msgspec.Struct, frozen=True):
 
 
 class Bootstrap(msgspec.Struct, frozen=True):
-    """Make an empty node the only voter of a new cluster of this epoch; once in the life of a cluster."""
+    """Make an empty node the only voter of a new cluster of this epoch; once per cluster."""
 
     epoch: int | None = None
 

@@ -1,7 +1,7 @@
-"""`Store`: the operations of the store, each admitted and then carried out by the replica.
+"""`Store`: the operations of the store, each admitted and then executed by the replica.
 
 Admission has two steps, because they must happen at different times:
-1. `enter` counts a request in BEFORE its body is read: an overloaded node must not buffer bodies only to refuse them;
+1. `enter` counts a request in BEFORE its body is read: an overloaded node must not buffer bodies only to reject them;
 2. `_admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
 """
 
@@ -65,8 +65,8 @@ _READ_CLUSTER: Final = ReadCluster()
 class Store:
     """The store as its clients see it, on any member. Belongs to one event loop.
 
-    Every operation takes `timeout_s`, what is left of the client's deadline. Besides what a method names, every
-    operation raises `InvalidRequest` when it is over a limit, and `NotNow` when it cannot be served here and now.
+    Every operation takes `timeout_s`, what is left of the client's deadline. Besides the errors of each method, every
+    operation raises `InvalidRequest` if it exceeds a limit, and `NotNow` if this node cannot serve it now.
     """
 
     __slots__ = ("_inflight", "_replica", "limits")
@@ -80,21 +80,22 @@ class Store:
 
     @property
     def inflight(self) -> int:
-        """How many requests are counted in."""
+        """Number of requests being served."""
         return self._inflight
 
     def enter(self) -> None:
-        """Count a request in; `leave` must follow. Raises `Overloaded`, and then it must not."""
+        """Count a new request. Call `leave` when it ends, unless this raises `Overloaded`."""
+        # A plain number suffices: everything here runs on one event loop, and there is no await in between.
         if self._inflight >= self.limits.inflight_requests_max:
             raise Overloaded(f"{self.limits.inflight_requests_max} requests are being served already")
         self._inflight += 1
 
     def leave(self) -> None:
-        """Count a request out again, however it ended."""
+        """Count the end of a request, with any result."""
         self._inflight -= 1
 
     def _admit(self, operation: Operation) -> None:
-        """Refuse an operation that may not be carried out; all of them pass here, and a refused one has no effect.
+        """Reject an operation that is not allowed. Every operation passes here, and a rejected one has no effect.
 
         Today that means limits. Authentication, authorization, audit and quotas are applied here when they come: here
         the operation and its target are known, and neither consensus nor state has been touched.
@@ -112,9 +113,9 @@ class Store:
         return self._propose(write, key, timeout_s)
 
     async def insert(self, collection: str, document: bytes, *, key: str | None, timeout_s: float) -> InsertResult:
-        """Store a new document under an id that is chosen here. Raises `OutcomeUnknown`."""
+        """Store a new document under a generated ID. Raises `OutcomeUnknown`."""
         made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
-        # Absent also for a fresh id: a key that was forgotten after its time derives the same id again, and must not
+        # Absent also for a fresh id: an expired key derives the same ID again, and must not
         # overwrite the document that its first request made.
         put = Put(DocumentRef(collection, made), document, _ABSENT)
         return InsertResult(made, await self._propose(put, key, timeout_s))
@@ -195,7 +196,7 @@ class Store:
         return self._replica.status()
 
     async def bootstrap(self, request: Bootstrap) -> NodeStatus:
-        """Make this empty node the first voter of a new cluster. Raises `InvalidRequest` when it ever was a member."""
+        """Make this empty node the first voter of a new cluster. Raises `InvalidRequest` if it was ever a member."""
         self._admit(request)
         return await self._replica.bootstrap(epoch=request.epoch)
 
@@ -212,8 +213,8 @@ class Store:
         self._admit(request)
         return await self._replica.transfer_leadership(request.to, timeout_s=timeout_s, epoch=request.epoch)
 
-    # Facts of this node, from memory: for probes, redirects and error responses. Not operations, so not admitted; a
-    # supervisor or a scraper must get through whatever the load.
+    # State of this node, from memory, for probes, redirects and error responses. These are not operations and not
+    # admitted: probes and scrapes must succeed under any load.
 
     @property
     def revision(self) -> int:
@@ -243,11 +244,12 @@ class Store:
         await self._replica.read_barrier(timeout_s=timeout_s)
         return self._replica.revision
 
-    # How operations are carried out
+    # Execution
 
     async def _propose(self, action: Action, key: str | None, timeout_s: float) -> Outcome:
         self._admit(action)
         outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
+        # When the outcome was known: the rest of the request's span is the response, which this node does not control.
         sampled = active.get()
         if sampled is not None:
             sampled.decided = perf_counter()

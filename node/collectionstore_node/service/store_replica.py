@@ -1,4 +1,4 @@
-"""The interface to the replica that the store needs; `replica.Replica` implements it, tests have one in memory."""
+"""The interface to the replica that the store needs; `replica.Replica` implements it; tests use one in memory."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ Data model
 - The *membership record* stores name and addresses of the members, and the node IDs that must not return.
 
 Key layout. The first byte is the family; numbers are 8 bytes, big-endian; texts are UTF-8, whose byte order is the
-order of code points. The last text of a key is written as it is. A text that is followed by another part is escaped (00
-becomes 00 FF) and terminated by 00 01, so that "a" and all its keys sort before "a\\0" and no name is a prefix of
+order of code points. The last text of a key is written unescaped. A text that is followed by another part is escaped
+(00 becomes 00 FF) and terminated by 00 01, so that "a" and all its keys sort before "a\\0" and no name is a prefix of
 another.
 
     family            rest of the key                    value

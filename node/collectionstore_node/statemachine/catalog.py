@@ -90,6 +90,7 @@ class Catalog:
         try:
             return self._collections[name]
         except KeyError:
+            # A missing collection is cached too: then a batch of writes to it costs one read, not one per command.
             found = find_collection(self._overlay, name)
             prefix = None if found is None else documents_prefix(found.id)
             self._collections[name] = prefix

@@ -241,6 +241,7 @@ def join_batch(time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanCo
 
     Without `contexts` the bytes are those of a version without trace contexts.
     """
+    # Raw: each command was encoded when it was proposed or forwarded, and is embedded without decoding it again.
     commands = [msgspec.Raw(command) for command in encoded]
     return bytes((FORMAT,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
 

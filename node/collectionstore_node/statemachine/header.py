@@ -45,6 +45,7 @@ _decoder = msgspec.msgpack.Decoder(Header)
 
 def read_header(view: View) -> Header:
     """Return a mutable copy of the header; all zero in an empty store. Raises `InvariantViolated` if it is corrupt."""
+    # Decoded anew for every batch: a batch that fails leaves a changed header behind, which must not be used again.
     data = view.get(HEADER_KEY)
     if data is None:
         return Header()

@@ -28,6 +28,8 @@ _END = b"\x00\x01"
 
 def escaped(text: str) -> bytes:
     """Return `text` as a part that others may follow: no part is a prefix of another, and parts sort like the texts."""
+    # 00 FF still sorts like the 00 that it replaces, below 01 to FF. The end, 00 01, sorts before everything that can
+    # continue a text: "a" and all keys with it come before "a\0".
     return text.encode().replace(b"\x00", _ESCAPED_ZERO) + _END
 
 
@@ -63,6 +65,7 @@ def last_text(key: bytes, prefix: bytes) -> str:
 
 def prefix_end(prefix: bytes) -> bytes:
     """Return the smallest key above every key that begins with `prefix`, which must not be empty or all FF."""
+    # A trailing FF cannot be incremented: as in a carry, it is dropped and the byte before it is incremented.
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,))
 

@@ -94,11 +94,13 @@ def apply_membership(overlay: Overlay, index: int, context: bytes, configuration
     change = decode_own(_context_decoder, context, what) if context else MembershipContext(0)
     before = read_membership(overlay)
     node_ids = set(configuration.members())
+    # The members of the change LAST: a new address replaces the recorded one.
     known = {member.node_id: member for member in (*before.members, *change.members)}
     # `members()` covers both halves of a joint configuration, so a node counts as removed only once the joint phase is
     # left: until then its vote may still be needed.
     after = MembershipRecord(
         index=index,
+        # The maximum: a change of an older epoch may have been proposed before a newer one was applied.
         epoch=max(before.epoch, change.epoch),
         members=tuple(known[node_id] for node_id in sorted(known) if node_id in node_ids),
         removed=tuple(sorted({*before.removed, *(set(before.node_ids) - node_ids)})),

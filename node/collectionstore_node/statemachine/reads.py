@@ -125,6 +125,7 @@ def _scan_listed(view: View, space: bytes, lo: bytes, hi: bytes) -> Iterator[tup
 def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:
     """Return the range of the keys in `space` whose text begins with `prefix` and is above `after`."""
     begin = space + prefix.encode()
+    # The maximum, because `after` may sort before all keys with the prefix.
     lo = begin if after is None else max(begin, successor(space + after.encode()))
     return lo, prefix_end(begin)
 
@@ -137,6 +138,7 @@ def _page(found: Iterator[tuple[str, int, T]], limit: int, bytes_max: int) -> Pa
     last, total = None, 0
     for name, size, item in found:
         total += size
+        # Only when a further item exists: a full page that happens to be the last one has no `next_after`.
         if len(items) == limit or (items and total > bytes_max):
             return Page(tuple(items), last)
         items.append(item)

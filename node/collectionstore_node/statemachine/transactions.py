@@ -83,6 +83,7 @@ def _holds(compare: Compare, record: bytes | None) -> bool:
         return False
     else:
         actual = decode_stored(record).value
+    # Both are bytes or both are numbers, by `invalid_reason`; Python cannot order one against the other.
     return _HOLDS[compare.operator](actual, compare.operand)
 
 

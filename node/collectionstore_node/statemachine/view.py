@@ -65,6 +65,7 @@ class Overlay(View):
         The base is read lazily, and never inside a dropped range.
         """
         values = self.writes.values
+        # Copied now: the caller may write, and drop ranges, while it iterates.
         pending = [(key, values[key]) for key in self._pending_keys(lo, hi)]
         gaps = self._gaps(lo, hi)
         return _merge(pending, (pair for gap in gaps for pair in self._base.scan(*gap)))

@@ -15,6 +15,7 @@ def allows(precondition: Precondition, current: int) -> bool:
     """Whether a target whose revision is `current` (0 if absent) meets the precondition."""
     if precondition.exists is not None and precondition.exists != (current != 0):
         return False
+    # An absent target has revision 0, which must not match a client that lists 0.
     return precondition.revisions is None or (current != 0 and current in precondition.revisions)
 
 

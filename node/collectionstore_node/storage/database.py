@@ -131,7 +131,7 @@ class Database:
         """Open RocksDB. A corrupt WAL is truncated only if all that this node acknowledged precedes the corruption.
 
         A power loss may leave the unsynced end of the WAL with zeros in place of data. To RocksDB that is corruption,
-        yet nothing durable is lost. The tail marker tells whether it is so.
+        yet nothing durable is lost. The tail marker shows whether that is the case.
         """
         directory = self.path / _ROCKS
         try:
@@ -207,7 +207,7 @@ def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
             f"{path} is not empty, but has no {IDENTITY_FILE} file: it is not a data directory, or its identity was "
             "lost. Set COLLECTIONSTORE_DATA_DIR to this member's directory, or to an empty one for a new member."
         )
-    # A crash before the end leaves this marker and no IDENTITY: the next start removes the remains and begins anew. No
+    # A crash before the end leaves this marker and no IDENTITY: the next start removes the remains and starts over. No
     # node ID of an unfinished directory was ever sent to another node.
     write_file(marker, b"This directory is being set up; nothing in it was used yet.\n")
     shutil.rmtree(path / _ROCKS, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 def write_file(path: Path, data: bytes) -> None:
     """Replace the content of `path` by `data`, atomically and durably. Raises `OSError`."""
     temporary = path.with_name(path.name + ".tmp")
+    # O_TRUNC: a crash may have left the temporary file of an earlier attempt.
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         if os.write(file, data) != len(data):

@@ -26,6 +26,7 @@ class FailStop:
 
     def fail(self, action: str, error: Exception | str) -> StorageFailed:
         """Latch the first error and return the exception to raise."""
+        # The first error stays the cause: later ones are mostly its consequences.
         if self._cause is None:
             self._cause = f"{action}: {error}"
             return StorageFailed(self._cause)

@@ -43,6 +43,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def new_identity(cluster_id: str, name: str) -> Identity:
     """Return a new incarnation of a member."""
+    # From the kernel, not from a seed: cloned machines that start at the same time must not draw the same ID.
     return Identity(cluster_id, name, NodeId(1 + secrets.randbelow(2**63 - 1)))
 
 

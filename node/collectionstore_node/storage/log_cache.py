@@ -96,6 +96,7 @@ class LogCache:
         self.size_bytes -= sum(self._sizes[:gone])
         del self._sizes[:gone]
         self._evict_first(max(0, to.index + 1 - self.cached_first))
+        # The run of `to.index` now begins at the first remaining entry. It is deleted below if it has none.
         run = bisect_right(self._run_starts, to.index) - 1
         self._run_starts[: run + 1] = [Index(to.index + 1)]
         self._run_terms[: run + 1] = self._run_terms[run : run + 1]
@@ -134,6 +135,7 @@ class LogCache:
         if self._cache_bytes <= self._cache_bytes_max:
             return
         count, left = 0, self._cache_bytes
+        # The newest entry stays whatever its size: the leader sends it to its followers next.
         while left > self._cache_bytes_max * 3 // 4 and count < len(self._cache) - 1:
             left -= len(self._cache[count].data) + ENTRY_OVERHEAD_BYTES
             count += 1

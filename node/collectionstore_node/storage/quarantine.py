@@ -17,7 +17,7 @@ QUARANTINE_FILE: Final = "CONDEMNED"
 
 
 def quarantine(directory: Path, reason: str) -> None:
-    """Write the mark durably. `reason` tells the operator what was found and what to do. Raises `OSError`."""
+    """Write the mark durably. `reason` says what was found and what to do. Raises `OSError`."""
     write_file(directory / QUARANTINE_FILE, reason.encode() + b"\n")
 
 

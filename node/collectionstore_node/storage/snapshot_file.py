@@ -159,6 +159,7 @@ class _Reader:
 
     def footer(self) -> _Footer:
         body = self._take(self._bounded(self._take(_LENGTH.size), _HEADER_BYTES_MAX))
+        # BEFORE the last hash is read, which does not cover itself. No byte may follow it.
         expected = self._whole.digest()
         if self._take(_HASH_BYTES) != expected or self._file.read(1):
             raise self.corrupt("it does not match its hash")
@@ -176,6 +177,7 @@ class _Reader:
 
     def _bounded(self, data: bytes, bound: int) -> int:
         length: int = _LENGTH.unpack(data)[0]
+        # BEFORE memory is allocated for it: no hash has covered the length yet.
         if length > bound:
             raise self.corrupt(f"a part of {length} bytes")
         return length

@@ -40,6 +40,7 @@ class StateStore(View):
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
+        # The empty key is the applied position, which is no part of the state machine's data.
         return self.family.get(key) if key else None
 
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,8 +1,8 @@
 """The durable-tail marker: a small file with the end of the log that was durable at its last update.
 
 RocksDB does not record how much of its WAL was synced, so a log that lost its end looks like a log that never had it
-(rocksdb#6288). The marker tells them apart. Measured: 2,000 synced entries, one byte flipped in the middle of the WAL,
-and RocksDB's default recovery opens without an error and with 1,000 entries.
+(rocksdb#6288). The marker distinguishes them. Measured: 2,000 synced entries, one byte flipped in the middle of the
+WAL, and RocksDB's default recovery opens without an error and with 1,000 entries.
 
 Two slots on two pages are written alternately, each with a sequence number and a digest: a torn write destroys one.
 

@@ -37,7 +37,7 @@ class FollowsLinks(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Return the decision, as the SDK calls it."""
-        # Only parent-based samplers: one that is told to sample nothing at all (always_off) means it.
+        # Only parent-based samplers: `always_off` stays in effect.
         chosen = ALWAYS_ON if links and isinstance(self._rest, ParentBased) else self._rest
         return chosen.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 

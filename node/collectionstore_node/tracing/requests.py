@@ -36,7 +36,7 @@ class RequestSpan:
         self.trace_id = span.trace_id
 
     def answered(self, status: int) -> None:
-        """End with a response; the time after the outcome is a span of its own. Only 5xx are errors of the server."""
+        """End with a response; the time after the outcome is a separate span. Only 5xx are errors of the server."""
         decided = self._active.decided
         if decided is not None:
             self._tracing.record("answer", self._span.carried, decided, time.perf_counter())

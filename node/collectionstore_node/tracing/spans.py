@@ -32,7 +32,7 @@ from collectionstore_telemetry.tracing.active import TRACE_ID_BYTES, carry
 
 Attributes: TypeAlias = Mapping[str, str | int | bool]
 Stage: TypeAlias = tuple[str, float, float]
-"""Name, start and end of a phase of a span; recorded as an event, which costs a fraction of a span of its own."""
+"""Name, start and end of a phase of a span; recorded as an event, which costs a fraction of a separate span."""
 
 SCOPE: Final = "collectionstore_node"
 NOWHERE: Final = Context()
@@ -147,7 +147,7 @@ class Tracing:
         attributes: Attributes,
         stages: Sequence[Stage] = (),
     ) -> None:
-        """Record a span in a trace of its own, linked to the spans carried as `linked`, if it is sampled.
+        """Record a span in a separate trace, linked to the spans carried as `linked`, if it is sampled.
 
         Links beyond LINKS_MAX are left out.
         """

@@ -6,7 +6,7 @@
     listener.py        accepts connections: who is admitted, where frames go
     peers/             the members this node sends to: one bounded queue and one renewed connection each
     requests/          requests and replies on a connection: client side, server side
-    snapshots/         resumable transfer of one file on a connection of its own
+    snapshots/         resumable transfer of one file on a separate connection
     connection/        one socket: dialing, handshake, reader, writer, pings, closing
     addressing/        where a member is dialed
     security/          mutual TLS: the port, contexts from reloadable files, the identity in a certificate

@@ -132,12 +132,12 @@ class Listener:
         if request.path != PEER_PATH:
             return web.Response(status=404, text="only peers connect here\n")
         if self._handshaking >= self._settings.handshakes_max or not self._listening:
-            return web.Response(status=503, text="too many connections at once\n")
+            return web.Response(status=503, text="too many concurrent connections\n")
         socket = web.WebSocketResponse(
             timeout=self._settings.close_timeout_s, compress=False, max_msg_size=WEBSOCKET_BYTES_MAX
         )
         if not socket.can_prepare(request).ok:
-            return web.Response(status=400, text="peers speak WebSocket here\n")
+            return web.Response(status=400, text="WebSocket upgrade required\n")
         try:
             await socket.prepare(request)
         except OSError as error:

@@ -25,7 +25,7 @@ class TransportIdentity:
     listen: tuple[str, int]
     """Host and port to bind; port 0 binds any free one."""
     advertise: str
-    """`host:port` sent to other members; port 0 stands for the one that is bound."""
+    """`host:port` sent to other members; port 0 is replaced by the bound port."""
 
 
 @dataclass(frozen=True, slots=True)

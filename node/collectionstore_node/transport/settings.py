@@ -42,18 +42,18 @@ class TransportSettings:
     inbound_max: int = 4
     """Message connections accepted of one member; more than one only while it renews its own."""
     handshakes_max: int = 64
-    """Connections that may be in their handshake at once."""
+    """Maximum number of concurrent handshakes."""
     snapshot_chunk_bytes: int = 256 << 10
     snapshot_window_bytes: int = 1 << 20
     """Snapshot bytes sent and not yet acknowledged; this paces the sender to what the receiver can store."""
     snapshots_max: int = 2
-    """Snapshots received at once."""
+    """Maximum number of snapshots received concurrently."""
     snapshot_bytes_max: int = 64 << 30
     """Sum of the sizes of the snapshots being received or kept to be resumed."""
     snapshot_resume_s: float = 60.0
     """A partly received snapshot is kept for this long after its connection was lost."""
     snapshot_attempts: int = 8
-    """Dials in a row without a single new byte acknowledged before `send_snapshot` gives up."""
+    """Dials in a row without a single new byte acknowledged before `send_snapshot` fails."""
     snapshot_stall_s: float = 30.0
     """An acknowledgement that takes longer counts as a lost connection."""
 

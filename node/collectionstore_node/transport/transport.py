@@ -136,7 +136,7 @@ class Transport:
     async def reload_tls(self) -> bool:
         """Use the certificate files if their content changed, and return whether it did; to be called periodically.
 
-        New handshakes use them at once, on both sides. Connections are renewed within about `rotation_s`; those that
+        New handshakes use them, on both sides. Connections are renewed within about `rotation_s`; those that
         cannot be, for instance because their CA is no longer trusted, end at their maximum age. Files that cannot be
         used are logged once and the ones before stay in use: they are often read halfway through an exchange.
         """
@@ -158,7 +158,7 @@ class Transport:
     async def reload_routes(self) -> None:
         """Use the file of route overrides if it changed; to be called periodically.
 
-        Connections that took another route are closed at once and dialed anew. A file that cannot be used is logged
+        Connections that took another route are closed and dialed again. A file that cannot be used is logged
         once, and the overrides before stay in use.
         """
         try:
@@ -190,7 +190,7 @@ class Transport:
         while True:
             await asyncio.sleep(interval_s)
             now = self._clock()
-            # A late beat says that this loop was stalled: what peers sent meanwhile lies unread in the sockets.
+            # A late beat says that this loop was stalled: what peers sent meanwhile is unread in the sockets.
             late = now - last > 2 * interval_s
             last = now
             for connection in tuple(self._connections):

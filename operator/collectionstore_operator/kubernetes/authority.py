@@ -125,7 +125,7 @@ class Authority:
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, signed, subresource="status")
 
     async def deny(self, action: DenyRequest) -> None:
-        """Deny a request; the condition tells the requester why."""
+        """Deny a request; the condition contains the reason."""
         condition = {"type": "Denied", "status": "True", "reason": "NoMemberPod", "message": action.reason}
         body: Body = {"status": {"conditions": [condition]}}
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, body, subresource="approval")

@@ -164,7 +164,7 @@ class Clusters:
             found.wake()
 
     def finish(self, namespace: str, name: str) -> None:
-        """Make sure that a loop runs for a resource being deleted, until the resource is gone."""
+        """Ensure that a loop runs for a resource being deleted, until it is deleted."""
         cluster = self.cluster(namespace, name)
         if not cluster.running:
             task = asyncio.create_task(cluster.run(), name=f"finish {namespace}/{name}")

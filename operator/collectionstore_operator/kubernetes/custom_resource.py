@@ -46,7 +46,7 @@ class CustomResource:
             desired = to_take_down(found)
             protected = desired.spec.deletion_protection
             if protected and not await pod_diagnostics.is_terminating(self._kube, self._namespace):
-                # A protected cluster goes on being reconciled, and an invalid spec does not say to which state.
+                # A protected cluster is still reconciled, and an invalid spec does not define to which state.
                 raise
             return desired
 
@@ -55,7 +55,7 @@ class CustomResource:
         return labels.FINALIZER in (self._body["metadata"].get("finalizers") or ())
 
     def published_identity(self) -> PublishedIdentity:
-        """Return what the status says of the cluster's identity, for the case that the record is missing."""
+        """Return the cluster's identity from the status, in case the record is missing."""
         status = self.last_status() or Status()
         return PublishedIdentity(
             cluster_id=status.cluster_id, initialized=status.initialized, bootstrap_node=status.bootstrap_node

@@ -109,7 +109,7 @@ class Executor:
             case RecordInitialized():
                 await self._access.record.change(desired, initialized="true")
             case DeleteIdentity():
-                # The record goes LAST: as long as it is there, an interrupted deletion is seen and repeated.
+                # The record is deleted LAST: as long as it exists, an interrupted deletion is detected and repeated.
                 await self._access.authority.delete(desired)
                 await self._access.record.delete(desired)
 

@@ -2,7 +2,7 @@
 
 Traps of kopf, and how they are avoided:
 - kopf starts no daemon for a resource that was already being deleted when the operator started, and removes its own
-  finalizer at once; so the operator has its own finalizer, and the resource's event starts the loop that finishes it;
+  finalizer immediately; so the operator has its own one, and the resource's event starts the loop that finishes it;
 - there are no change handlers, so kopf stores no progress and no copy of the spec on the resource;
 - no handler returns a value, which kopf would write into the status; log lines do not become Events.
 """
@@ -83,7 +83,7 @@ def _register_clusters(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
 
 
 async def run_until_stopped(clusters: Clusters, namespace: str, name: str, stopped: kopf.DaemonStopped) -> None:
-    """Run the loop of a resource until kopf stops its daemon; a deletion goes on without kopf."""
+    """Run the loop of a resource until kopf stops its daemon; a deletion continues without kopf."""
     running = asyncio.create_task(clusters.cluster(namespace, name).run())
     waiting = asyncio.ensure_future(_stopped(stopped))
     try:

@@ -138,7 +138,7 @@ class Observer:
     async def _ask_nodes(
         self, desired: Desired, by_ordinal: Mapping[int, Body], seen: Mapping[int, Pod]
     ) -> dict[int, NodeStatus | Unknown]:
-        # By the pods' own IPs: DNS goes on answering with the address of the pod before for as long as it is cached.
+        # By the pods' own IPs: DNS returns the previous pod's address for as long as it is cached.
         self._access.nodes.locate(
             {host: ip for body in by_ordinal.values() for host, ip in address_of(body, desired).items()}
         )

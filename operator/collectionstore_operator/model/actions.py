@@ -39,7 +39,7 @@ class AddFinalizer(_Action, frozen=True):
 
 
 class RemoveFinalizer(_Action, frozen=True):
-    """Remove our finalizer from the resource. AFTER everything else: the API server may delete the resource at once."""
+    """Remove our finalizer from the resource. AFTER everything else: the API server may delete it then."""
 
 
 class EstablishIdentity(_Action, frozen=True):
@@ -72,7 +72,7 @@ class RecordInitialized(_Action, frozen=True):
 
 
 class StampVolume(_Action, frozen=True):
-    """Record on a volume which incarnation runs on it (`Volume.node_id`); the cluster and its pods stay as they are."""
+    """Record on a volume which incarnation runs on it (`Volume.node_id`); the cluster and its pods do not change."""
 
     ordinal: int
     name: str
@@ -105,7 +105,7 @@ class ApplyObject(_Action, frozen=True):
     digest: str
     """Of the manifest that was planned; refused when the resource yields another one by now."""
     max_unavailable: int | None = None
-    """For a PodDisruptionBudget: how many pods a drain may evict at once, as planned from the live voters."""
+    """For a PodDisruptionBudget: how many pods a drain may evict concurrently, as planned from the live voters."""
 
 
 class SignRequest(_Action, frozen=True):

@@ -244,7 +244,7 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the status published last says of the cluster's identity; used only when the record is missing."""
+    """The cluster's identity in the last published status; used only if the record is missing."""
 
     cluster_id: str = ""
     initialized: bool = False

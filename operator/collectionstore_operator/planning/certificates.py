@@ -79,12 +79,12 @@ def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tupl
 
 def issue(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to make or renew certificates, each BEFORE what needs it: the authority, its publication, the leaves."""
-    wanted_now = to_issue(assessment.desired, assessment.observed, _ordinals(assessment))
-    renewed = [action for action in wanted_now if action.kind is CertificateKind.AUTHORITY]
+    due = to_issue(assessment.desired, assessment.observed, _ordinals(assessment))
+    renewed = [action for action in due if action.kind is CertificateKind.AUTHORITY]
     for action in renewed:
         yield propose(action, subject=action.name)
     yield from publish_authority(assessment, renewed=bool(renewed))
-    for action in wanted_now:
+    for action in due:
         if action not in renewed:
             yield propose(action, subject=action.name)
 

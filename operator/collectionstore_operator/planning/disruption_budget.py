@@ -1,4 +1,4 @@
-"""How many pods a drain may evict at once, from the live voters. Pure."""
+"""How many pods a drain may evict concurrently, from the live voters. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collectionstore_operator.model.assessment import Assessment, MemberView, is
 
 
 def max_unavailable(assessment: Assessment) -> int | None:
-    """Return how many members a drain may take at once, from the live voters; None while it is to stay as it is.
+    """Return how many members a drain may evict concurrently, from the live voters; None while it must not change.
 
     At most one, so that a drain never meets a restart of ours at the edge of the quorum. A budget counts pods: a voter
     that is lost though the pod in its place is ready, as while its successor learns, is taken off here. A cluster that

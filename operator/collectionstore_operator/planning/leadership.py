@@ -37,7 +37,7 @@ def successor(assessment: Assessment, candidates: Iterable[MemberView]) -> Membe
 
 
 def await_leader(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what the cluster has to do by itself before it can be changed."""
+    """Yield what the cluster must do automatically before it can be changed."""
     view = assessment.view
     blocker = change_blocked_by(assessment)
     if not view.initialized or not blocker:

@@ -26,7 +26,7 @@ def apply(assessment: Assessment) -> Iterator[Proposal]:
             yield propose(_action(manifest, budget, reason), subject=f"{manifest.kind} {manifest.name}")
     asked_for = {manifest.kind for manifest in manifested}
     for kind, name in applied:
-        # Optional kinds only: a budget that cannot be computed now is not one that the resource does not ask for.
+        # Optional kinds only: a budget that cannot be computed now is not one that the resource has disabled.
         if kind in manifests.OPTIONAL and kind not in asked_for:
             reason = "the resource no longer requires it"
             yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")

@@ -27,7 +27,7 @@ def record(assessment: Assessment) -> Iterator[Proposal]:
 
 def _stamp(assessment: Assessment) -> Iterator[Proposal]:
     for slot in assessment.observed.slots:
-        # Only what a node of this cluster says of itself: a volume is evidence against a bootstrap, or for a removal.
+        # Only what a node of this cluster reports: a volume is evidence against a bootstrap, or for a removal.
         node, volume = responding_node(slot, assessment.observed.cluster_id), slot.volume
         if node is None or not isinstance(volume, Volume) or volume.node_id == node.node_id:
             continue

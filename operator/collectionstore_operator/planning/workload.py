@@ -52,7 +52,7 @@ def _may_hold_member(slot: Slot) -> bool:
 
 def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose to create the workload, to scale it up, and to set the desired revision. Never to scale it down."""
-    workload, wanted_revision = assessment.observed.workload, revision(assessment.desired)
+    workload, desired_revision = assessment.observed.workload, revision(assessment.desired)
     if isinstance(workload, Unknown):
         reason = "the workload must exist with the desired settings"
         return (
@@ -60,12 +60,12 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         )
     started = workload.replicas if isinstance(workload, Workload) else 0
     replicas, blockers = _startable(assessment, started)
-    if isinstance(workload, Workload) and replicas == started and workload.revision == wanted_revision:
+    if isinstance(workload, Workload) and replicas == started and workload.revision == desired_revision:
         return blockers
     if replicas == 0:
         return blockers
     action = EnsureWorkload(
-        replicas=replicas, revision=wanted_revision, reason=_why(assessment, workload, replicas, wanted_revision)
+        replicas=replicas, revision=desired_revision, reason=_why(assessment, workload, replicas, desired_revision)
     )
     return (propose(action, subject=assessment.desired.name), *blockers)
 
@@ -95,12 +95,12 @@ def _startable(assessment: Assessment, started: int) -> tuple[int, tuple[Proposa
     return max(started, size(assessment)), ()
 
 
-def _why(assessment: Assessment, workload: Workload | Absent, replicas: int, wanted_revision: str) -> str:
+def _why(assessment: Assessment, workload: Workload | Absent, replicas: int, desired_revision: str) -> str:
     if isinstance(workload, Absent):
         return f"the workload does not exist, {replicas} pods are required"
     if replicas > workload.replicas:
         return f"scaling up from {workload.replicas} to {replicas} pods"
-    return f"new pods must start with revision {wanted_revision}"
+    return f"new pods must start with revision {desired_revision}"
 
 
 def shrink(assessment: Assessment) -> tuple[Proposal, ...]:

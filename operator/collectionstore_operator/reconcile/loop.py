@@ -94,7 +94,7 @@ class Pace:
     busy_s: float = 0.25
     """While a step of the plan is blocked."""
     idle_s: float = 2.0
-    """While the plan is settled; a dead member is noticed after at most this and one observation."""
+    """While the plan is settled; a failed member is noticed after at most this and one observation."""
     backoff_max_s: float = 10.0
     """Longest backoff after failed rounds; the first is `busy_s`, each next twice as long."""
     patience: int = 120
@@ -112,7 +112,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reconciler:
-    """Runs rounds for one resource until told to stop."""
+    """Runs rounds for one resource until it is stopped."""
 
     def __init__(
         self,

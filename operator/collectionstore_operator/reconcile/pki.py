@@ -74,7 +74,7 @@ def sign_request(
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ActionRefused(f"the request of {name} cannot be read: {error}") from error
     if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ActionRefused(f"the request of {name} is not signed by an ECDSA P-256 key of its own")
+        raise ActionRefused(f"the request of {name} is not signed by its own ECDSA P-256 key")
     kind = CertificateKind.MEMBER
     builder = _leaf(authority, key, kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
     return builder.sign(_load_key(authority.key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

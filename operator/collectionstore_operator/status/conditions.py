@@ -133,7 +133,7 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Return whether every member runs the desired revision."""
-    wanted_revision = revision(assessment.desired)
+    desired_revision = revision(assessment.desired)
     behind: list[str] = []
     for ordinal in assessment.desired_ordinals():
         pod = assessment.observed.slot(ordinal).pod
@@ -141,11 +141,11 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
             return ConditionState(
                 "Unknown", "PodUnknown", f"the pod {assessment.name(ordinal)} cannot be observed: {pod.reason}"
             )
-        if not isinstance(pod, Pod) or outdated(pod, wanted_revision):
+        if not isinstance(pod, Pod) or outdated(pod, desired_revision):
             behind.append(assessment.name(ordinal))
     if behind:
-        return ConditionState("False", "RolloutPending", f"not at revision {wanted_revision}: {', '.join(behind)}")
-    return ConditionState("True", "AllUpdated", f"all members run revision {wanted_revision}")
+        return ConditionState("False", "RolloutPending", f"not at revision {desired_revision}: {', '.join(behind)}")
+    return ConditionState("True", "AllUpdated", f"all members run revision {desired_revision}")
 
 
 def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:

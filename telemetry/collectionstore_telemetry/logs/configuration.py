@@ -66,6 +66,7 @@ def configure(
             ],
         )
     )
+    # Replaced, not added: a second call, as in tests, must not write every line twice.
     logging.getLogger().handlers[:] = [handler]
     # The SDK logs every batch that fails, with the receiver's URL; our exporter logs the first failure and counts all.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
@@ -81,6 +82,7 @@ def configure(
 
 def attach_to_loop(loop: asyncio.AbstractEventLoop, levels: LogLevels) -> None:
     """Log exceptions that reach `loop` uncaught; SIGUSR1 sets the level to debug, SIGUSR2 to the configured one."""
+    # Through the loop: a handler of `signal.signal` runs between any two bytecodes, also amid writing a line.
     loop.set_exception_handler(uncaught.in_loop)
     loop.add_signal_handler(signal.SIGUSR1, partial(levels.change, "debug", reason="SIGUSR1"))
     loop.add_signal_handler(signal.SIGUSR2, partial(levels.change, levels.configured, reason="SIGUSR2"))

@@ -80,7 +80,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _error(exc_info: object) -> BaseException | None:
-    """Return the exception that `exc_info` stands for: an exception, a triple of `sys.exc_info`, or True."""
+    """Return the exception that `exc_info` represents: an exception, a triple of `sys.exc_info`, or True."""
     if isinstance(exc_info, BaseException):
         return exc_info
     if isinstance(exc_info, tuple):

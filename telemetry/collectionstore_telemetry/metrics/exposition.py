@@ -33,6 +33,7 @@ class Exposition:
         self._metrics = metrics
         self._blocking = blocking
         self._process = process
+        # Its own thread: scrapes are serialized, and do not wait behind other work in the loop's executor.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
 
     async def render(self, accept: str) -> tuple[bytes, str]:

@@ -12,7 +12,7 @@ PREFIX: Final = "collectionstore_"
 
 
 class Kind(enum.Enum):
-    """Type of a series, in the words of the exposition formats."""
+    """Type of a metric, as in the exposition formats."""
 
     COUNTER = "counter"
     GAUGE = "gauge"

@@ -1,6 +1,6 @@
 """A sampling profile of all threads, as collapsed stacks.
 
-A thread of its own reads the frames of the others (`sys._current_frames`). Nothing is instrumented, and the only cost
+A separate thread reads the frames of the others (`sys._current_frames`). Nothing is instrumented, and the only cost
 is the sampler's turns under the interpreter's lock.
 """
 
@@ -71,6 +71,7 @@ def sample(seconds: float, stop: threading.Event) -> Counter[str]:
     for _ in range(max(1, round(seconds / INTERVAL_S))):
         if stop.wait(INTERVAL_S):
             break
+        # At every sample: threads start and end meanwhile, and their idents are reused.
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         for ident, frame in sys._current_frames().items():
             if ident != own:

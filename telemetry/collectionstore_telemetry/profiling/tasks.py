@@ -46,6 +46,7 @@ def tasks() -> Tasks:
 def _awaited(coroutine: Any) -> Iterator[str]:
     """Yield where a suspended coroutine waits, then where the coroutine it awaits does, for as long as that is code."""
     for _ in range(CHAIN_MAX):
+        # Futures and awaitables of C code end the chain: they have no Python frame.
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
         if frame is None:
             if coroutine is not None:

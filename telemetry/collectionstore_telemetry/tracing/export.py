@@ -37,7 +37,7 @@ class CountingExporter(SpanExporter):
         """Spans whose export has ended, with or without success; written by the exporting thread alone."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export a batch; blocks its thread until the receiver answers or the SDK gives up."""
+        """Export a batch; blocks its thread until the receiver responds or the SDK stops retrying."""
         try:
             result = self._exporter.export(spans)
         except Exception:  # An exception would end the SDK's thread, and with it all further exports.
@@ -60,7 +60,7 @@ class CountingExporter(SpanExporter):
 class BoundedProcessor(SpanProcessor):
     """Queues ended spans for a thread that exports them in batches; drops and counts spans beyond the bound.
 
-    The SDK's queue does not count the batch being exported, and drops without telling; hence the bound in front of it.
+    The SDK's queue does not count the batch being exported, and drops spans silently; hence the bound in front of it.
     """
 
     def __init__(self, exporter: SpanExporter, count: Count, spans_max: int) -> None:
@@ -73,6 +73,7 @@ class BoundedProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span or drop it; never blocks."""
+        # `completed` belongs to the exporting thread and may be stale: then a span is dropped early, and none too late.
         if self._accepted - self._exporter.completed >= self._spans_max:
             self._count("dropped", 1)
             return
@@ -116,11 +117,12 @@ class SpanExport:
 
     def close(self) -> None:
         """Export the queue for at most CLOSE_S, and drop the rest. Blocks."""
-        # The SDK's shutdown has no deadline of its own: a receiver that hangs would keep the process from ending.
+        # The SDK's shutdown has no deadline: a receiver that hangs would keep the process from exiting.
         ending = threading.Thread(target=self.provider.shutdown, name="tracing-close", daemon=True)
         ending.start()
         ending.join(CLOSE_S)
         if ending.is_alive():
+            # Ends the backoff between attempts; the thread is a daemon, so it does not keep the process alive either.
             self._exporter.shutdown()
 
 

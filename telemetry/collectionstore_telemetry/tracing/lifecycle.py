@@ -28,8 +28,8 @@ Export = TypeVar("Export", bound=Closable)
 async def exporting(settings: TraceSettings, start: Callable[[], Export]) -> AsyncIterator[Export | None]:
     """Provide the exporter that `start` returns, and close it at the end; None if traces are off or refused.
 
-    `start` runs in a thread and imports OpenTelemetry there: that takes half a second, which the event loop must not
-    stand still for. It raises `ValueError` for settings that cannot be used.
+    `start` runs in a thread and imports OpenTelemetry there: that takes half a second, which must not block the
+    event loop. It raises `ValueError` for settings that cannot be used.
     """
     export = await _started(settings, start)
     try:

@@ -29,6 +29,7 @@ def read_trace_settings(environment: Mapping[str, str]) -> TraceSettings:
     Never raises: the variables are often set for all pods of a cluster, and a program must start without traces too.
     """
     read = environment.get
+    # A variable of the signal overrides the general one (OpenTelemetry specification, OTLP exporter configuration).
     endpoint = read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or read("OTEL_EXPORTER_OTLP_ENDPOINT")
     exporter = read("OTEL_TRACES_EXPORTER") or "otlp"
     if not endpoint or exporter == "none" or read("OTEL_SDK_DISABLED", "").strip().lower() == "true":

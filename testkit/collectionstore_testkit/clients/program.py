@@ -1,8 +1,7 @@
-"""The program of the clients' pod: uses the cluster until SIGTERM, then reads every key once more and ends.
+"""The program of the clients' pod: uses the cluster until SIGTERM, then reads every key once more and exits.
 
-Everything it does is printed as lines of JSON, `Line`; the log of the pod contains the whole history, as far
-as it goes, at any moment. It is mounted into the pod, and imports nothing but what is mounted beside it and what the
-node's image has.
+Every event is printed as a line of JSON, `Line`, so that at any time the pod's log contains the whole history. It is
+mounted into the pod, and imports nothing but what is mounted beside it and what the node's image has.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from collectionstore_testkit.histories.operations import Operation
 from collectionstore_testkit.histories.workload import Workload, WorkloadSettings
 
 PRINT_S: Final = 0.25
-"""How often what has ended is printed."""
+"""Interval at which completed operations are printed."""
 WATCH_S: Final = 5.0
 """How long the clients stay with the same keys and connections: keys that transactions join are checked together, and
-connections are made anew so that all members are used, also those that came later."""
+new connections reach all members, also those that were added later."""
 KEYS: Final = 4
 ATTEMPTS_MAX: Final = 40
 TIMEOUT_S: Final = 2.0
@@ -39,30 +38,30 @@ REACH_S: Final = 3.0
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """The collection is made, and the clients begin. Times are seconds of the pod's clock."""
+    """The collection is created, and the clients begin. Times are seconds of the pod's clock."""
 
     at: float
 
 
 class Unreached(msgspec.Struct, frozen=True, tag="unreached"):
-    """The cluster was not reached yet, and why; said once for each reason."""
+    """The cluster has not been reached, and why; printed once per reason."""
 
     reason: str
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """An operation has ended; a read that read nothing is counted in `Standing` alone."""
+    """An operation has ended; a read that read nothing is counted in `Totals` alone."""
 
     operation: Operation
 
 
-class Standing(msgspec.Struct, frozen=True, tag="standing"):
-    """What all operations have come to so far."""
+class Totals(msgspec.Struct, frozen=True, tag="totals"):
+    """Counts of all operations until now."""
 
     at: float
     ok: int
     failed: int
-    """The store promised that nothing was applied, however often it was tried."""
+    """The store guaranteed in every attempt that nothing was applied."""
     unknown: int
     retries: int
     writes: int
@@ -70,7 +69,7 @@ class Standing(msgspec.Struct, frozen=True, tag="standing"):
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
-    """The store answered what its API does not allow."""
+    """A response violates the API."""
 
     reason: str
 
@@ -82,7 +81,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     operations: int
 
 
-Line: TypeAlias = Started | Unreached | Done | Standing | Broken | Ended
+Line: TypeAlias = Started | Unreached | Done | Totals | Broken | Ended
 
 
 class Clients:
@@ -99,7 +98,7 @@ class Clients:
             operations_per_key=1 << 30,
             timeout_s=TIMEOUT_S,
             pause_s=2 * clients / rate,
-            # What a careful application does: every write can be sent again, and is.
+            # As a careful application does: every write has an idempotency key and is retried.
             keyed=1.0,
             attempts_max=ATTEMPTS_MAX,
             failure_pause_s=RETRY_S,
@@ -111,7 +110,7 @@ class Clients:
         self.over = asyncio.Event()
 
     async def run(self) -> None:
-        """Do everything, and print it."""
+        """Run until SIGTERM, and print every event."""
         async with AsyncExitStack() as sessions:
             await self._reach(await sessions.enter_async_context(self._session()))
             _print(Started(time.monotonic()))
@@ -129,7 +128,7 @@ class Clients:
         _print(Ended(time.monotonic(), self._operations))
 
     async def _reach(self, session: aiohttp.ClientSession) -> None:
-        told = ""
+        last_reason = ""
         while not self.over.is_set():
             try:
                 async with session.put(
@@ -140,13 +139,13 @@ class Clients:
                     reason = f"{answer.status} {await answer.text()}"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = f"{type(error).__name__}: {error}"
-            if reason != told:
+            if reason != last_reason:
                 _print(Unreached(reason))
-                told = reason
+                last_reason = reason
             await asyncio.sleep(RETRY_S)
 
     async def _work(self, sessions: AsyncExitStack) -> None:
-        """Relieve the clients by others, again and again; those before finish what they have begun."""
+        """Replace the clients periodically; the previous ones finish their operations."""
         async with asyncio.TaskGroup() as group:
             while not self.over.is_set():
                 watch = self._watch(await sessions.enter_async_context(self._session()))
@@ -189,7 +188,7 @@ class Clients:
         progress = [watch.progress for watch in self._watches]
         outcomes: Counter[str] = sum((one.outcomes for one in progress), Counter())
         _print(
-            Standing(
+            Totals(
                 at=time.monotonic(),
                 ok=outcomes["ok"],
                 failed=outcomes["failed"],

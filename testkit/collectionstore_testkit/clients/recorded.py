@@ -1,4 +1,4 @@
-"""What the clients' pod has printed so far, and what it says about the store."""
+"""The record of the clients' pod, and checks of the history in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Standing, Started, Unreached
+from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Started, Totals, Unreached
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.operations import Operation
 from collectionstore_testkit.histories.pauses import write_pauses
@@ -22,19 +22,19 @@ _decoder: Final = msgspec.json.Decoder(Line)
 
 @dataclass(slots=True)
 class Recorded:
-    """Takes lines in the order in which they were printed; after a broken connection the log may begin anew."""
+    """Takes lines in the order in which they were printed; after a lost connection the log may start again."""
 
     operations: dict[int, Operation] = field(default_factory=dict)
-    standing: Standing = field(default_factory=lambda: Standing(0.0, 0, 0, 0, 0, 0))
+    totals: Totals = field(default_factory=lambda: Totals(0.0, 0, 0, 0, 0, 0))
     started: Started | None = None
     ended: Ended | None = None
     broken: str = ""
     unreached: str = ""
     other: list[str] = field(default_factory=list)
-    """What is none of our lines, such as a traceback."""
+    """Lines of another format, such as a traceback."""
 
     def take(self, text: str) -> None:
-        """Take one line."""
+        """Add one line."""
         try:
             line = _decoder.decode(text)
         except msgspec.DecodeError:
@@ -44,9 +44,9 @@ class Recorded:
         match line:
             case Done(operation):
                 self.operations[operation.id] = operation
-            case Standing() if line.at >= self.standing.at:
-                self.standing = line
-            case Standing():
+            case Totals() if line.at >= self.totals.at:
+                self.totals = line
+            case Totals():
                 pass  # already reported
             case Started():
                 self.started = line
@@ -63,16 +63,16 @@ class Recorded:
         return sorted(self.operations.values(), key=lambda one: one.invoked)
 
     def problem(self) -> str:
-        """Return what has gone wrong with the clients themselves, or with an answer; empty when nothing has."""
+        """Return the failure of the clients or of a response; empty if there is none."""
         if self.broken:
-            return f"an answer that the API does not allow: {self.broken}"
+            return f"a response violates the API: {self.broken}"
         return "the clients' program failed:\n" + "\n".join(self.other) if self.other else ""
 
     def faults(self) -> list[str]:
-        """Return everything that is wrong with the whole history; empty when every promise was kept."""
+        """Return all violations in the history; empty if every guarantee was kept."""
         found = [self.problem()] if self.problem() else []
         if self.ended is None:
-            return [*found, f"the clients did not end; {self.unreached or 'they said nothing of why'}"]
+            return [*found, f"the clients did not end; {self.unreached or 'no reason was printed'}"]
         if self.ended.operations != len(self.operations):
             found.append(f"the clients printed {self.ended.operations} operations, {len(self.operations)} were read")
         verdict = check(self.history)
@@ -89,6 +89,6 @@ class Recorded:
 
 
 def summary(pauses: Sequence[float]) -> str:
-    """Return in a few words how long no write was acknowledged."""
+    """Return a summary of how long no write was acknowledged."""
     longest, unavailable = max(pauses, default=0.0), sum(pause for pause in pauses if pause > UNAVAILABLE_S)
     return f"longest time without a write {longest:.2f} s, unavailable (over {UNAVAILABLE_S:g} s) {unavailable:.1f} s"

@@ -16,7 +16,7 @@ _PIECE: Final = bytes(1 << 20)
 
 
 class SmallDisks:
-    """Members whose data directory lies on a small tmpfs of its own, where this machine allows to mount one."""
+    """Members whose data directory is on a separate small tmpfs, if this machine allows mounting one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,13 +66,13 @@ class SmallDisks:
         (self._mounted[name] / _FILLER).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Unmount everything; what lies there is gone."""
+        """Unmount everything; its content is lost."""
         for point in self._mounted.values():
             subprocess.run(["umount", "--lazy", str(point)], capture_output=True, check=False)
         self._mounted.clear()
 
     def keep(self, target: Path) -> None:
-        """Copy what lies on small disks, before they are unmounted."""
+        """Copy the content of small disks, before they are unmounted."""
         for name, point in self._mounted.items():
             self.empty(name)
             shutil.copytree(point / "data", target / f"small-{name}", dirs_exist_ok=True)

@@ -60,7 +60,7 @@ class Control:
 
     @property
     def met(self) -> int:
-        """How many calls were met by a fault so far."""
+        """Number of calls in which a fault was injected."""
         value: int = struct.unpack_from("=I", self._memory, _MET)[0]
         return value
 

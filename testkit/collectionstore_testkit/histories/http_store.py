@@ -20,7 +20,7 @@ _RAW: Final = "kv/"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, before anybody answers."""
+    """A request, before its response is known."""
 
     then: tuple[Step, ...]
     guards: tuple[Guard, ...] = ()
@@ -30,7 +30,7 @@ class Request:
 
     @property
     def writes(self) -> bool:
-        """Whether it may change anything."""
+        """Whether it may change the state."""
         return any(step.action != "get" for step in (*self.then, *self.otherwise))
 
 

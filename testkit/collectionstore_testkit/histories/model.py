@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collectionstore_testkit.histories.operations import Answer, Guard, Operation, Seen, Step
 
 ABSENT = ""
-"""Stands for no value; values of a history are never empty."""
+"""Represents no value; values of a history are never empty."""
 
 Store = Mapping[str, str]
 """Values by key; a key that is missing or `ABSENT` does not exist."""

@@ -73,12 +73,12 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def keys(self) -> frozenset[str]:
-        """Every key it looks at or writes."""
+        """Every key that it reads or writes."""
         return frozenset([one.key for one in self.guards] + [one.key for one in (*self.then, *self.otherwise)])
 
     @property
     def writes(self) -> bool:
-        """Whether it may change anything."""
+        """Whether it may change the state."""
         return any(step.action != "get" for step in (*self.then, *self.otherwise))
 
     def ran(self) -> tuple[Step, ...]:

@@ -74,7 +74,7 @@ def _observed(
 ) -> list[str]:
     line = describe(operation)
     if value not in writers:
-        return [f"a value that nobody wrote was read:\n  {line}"]
+        return [f"a value that was never written was read:\n  {line}"]
     written, writer = writers[value]
     if written != key:
         return [f"the value of {written} was read under {key}:\n  {describe(writer)}\n  {line}"]

@@ -34,7 +34,7 @@ class WorkloadSettings:
     timeout_s: float = 2.0
     """Budget of one request."""
     pause_s: float = 0.0
-    """Longest pause of a client between two operations, drawn anew each time."""
+    """Longest pause of a client between two operations, drawn each time."""
     failure_pause_s: float = 0.05
     """After a request that reached no node."""
     keyed: float = 0.5
@@ -47,7 +47,7 @@ class WorkloadSettings:
 
 @dataclass(slots=True)
 class Progress:
-    """What the clients have come to so far."""
+    """Counts of the clients' operations."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     """Finished operations by outcome: ok, failed, unknown."""

@@ -39,7 +39,7 @@ class OlderVersion:
         return self.python.with_name("csctl")
 
     def install(self) -> None:
-        """Install it into an environment of its own. Raises ToolError."""
+        """Install it into a separate virtual environment. Raises ToolError."""
         # Its script looks for uv on PATH; without this it would install one more.
         path = f"{Path(wheels.uv()).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"} | {"PATH": path}

@@ -1,6 +1,6 @@
-"""The images that run on the cluster, and their way into the nodes' stores.
+"""The images of the cluster, and their import into the nodes.
 
-`pause` and `toolbox` are the base alone. The node's image is the base, the locked dependencies of the node and the
+`pause` and `toolbox` are only the base. The node's image is the base, the locked dependencies of the node and the
 wheels of node and telemetry; the operator's likewise.
 """
 
@@ -24,14 +24,14 @@ from collectionstore_testkit.tools.older_version import OlderVersion
 TOOLBOX: Final = "localhost/toolbox:1"
 NODE: Final = "localhost/collectionstore-node:dev"
 NODE_NEXT: Final = "localhost/collectionstore-node:dev-next"
-"""The same program in an image of another digest: something to upgrade to."""
+"""The same program in an image with another digest: the target of upgrades."""
 NODE_OLDER: Final = "localhost/collectionstore-node:older"
-"""The node of `older_version.FIRST`, which clusters are upgraded from."""
+"""The node of `older_version.FIRST`, from which clusters are upgraded."""
 OPERATOR: Final = "localhost/collectionstore-operator:dev"
 OPERATOR_OLDER: Final = "localhost/collectionstore-operator:older"
 PROMETHEUS: Final = "localhost/prometheus:dev"
 
-# The package is called like the program that it installs.
+# A package has the name of the program that it installs.
 NODE_PACKAGE: Final = "collectionstore-node"
 OPERATOR_PACKAGE: Final = "collectionstore-operator"
 
@@ -40,14 +40,14 @@ USER: Final = "10001:10001"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """All images: `base` changes with the lock and is unpacked once, `project` with every line of code."""
+    """All images: `base` changes with the lock and is unpacked once, `project` changes with the code."""
 
     base: tuple[oci.Image, ...]
     project: tuple[oci.Image, ...]
 
 
 def build(progress: Progress) -> Built:
-    """Build all images from this checkout and the older one; what did not change comes from the cache."""
+    """Build all images of this checkout and of the older version; unchanged layers are cached."""
     base = rootfs.build(progress)
     older = older_version.check_out()
     node = _today(NODE_PACKAGE, base, progress)
@@ -92,7 +92,7 @@ def _older(older: OlderVersion, package: str, base: oci.Layer, progress: Progres
 
 
 def prometheus(layers: Sequence[oci.Layer]) -> oci.Image:
-    """Return the image of the Prometheus that looks at the pods."""
+    """Return the image of Prometheus."""
     return oci.Image(PROMETHEUS, layers, [f"/{python_layers.PROMETHEUS}"], user=USER)
 
 
@@ -105,7 +105,7 @@ def _image(name: str, layers: Sequence[oci.Layer], program: str, version: str) -
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PYTHONPATH": python_layers.PYTHON_PATH,
             "PYTHONUNBUFFERED": "1",
-            # Everything is compiled already, and the root file system is read-only.
+            # Everything is compiled, and the root file system is read-only.
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         user=USER,
@@ -118,7 +118,7 @@ def _image(name: str, layers: Sequence[oci.Layer], program: str, version: str) -
 
 
 def load(built: Built, progress: Progress) -> None:
-    """Bring the project's images into every node that runs; what is below them is in the nodes' store already."""
+    """Import the project's images into every running node, without the layers that the nodes' store contains."""
     archive = STATE / "project.tar"
     with progress.step("load the project's images into the nodes"):
         below = {layer.digest for image in built.base for layer in image.layers}
@@ -128,10 +128,10 @@ def load(built: Built, progress: Progress) -> None:
 
 
 def load_archive(archive: Path) -> None:
-    """Bring all images of an OCI or Docker archive into the store of every node that runs."""
+    """Import all images of an OCI or Docker archive into every running node."""
 
     def load_into(node: str) -> None:
-        # Through a pipe, because the machine does not see all of the host's files.
+        # Through stdin, because a machine does not see all of the host's files.
         with archive.open("rb") as file:
             Machine(node).run(containerd.IMPORT, stdin=file)
 

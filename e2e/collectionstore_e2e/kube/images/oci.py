@@ -35,7 +35,7 @@ class Layer:
 
     @classmethod
     def of(cls, path: Path) -> Layer:
-        """Return the layer that a tar file is."""
+        """Return the layer of a tar file, with its digest."""
         with path.open("rb") as file:
             return cls(path, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
 
@@ -93,7 +93,7 @@ def _walk(folder: Path, bare: Collection[str]) -> Iterator[Path]:
 
 
 def write_archive(target: Path, images: Sequence[Image], *, known: Collection[str] = ()) -> None:
-    """Write an OCI layout of all images as one tar file. Layers whose digest is `known` there already are left out."""
+    """Write an OCI layout of all images as one tar file. Layers with a digest in `known` are omitted."""
     unfinished = target.with_suffix(".new")
     with tarfile.open(unfinished, "w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
@@ -129,7 +129,7 @@ def _add_image(tar: tarfile.TarFile, image: Image, written: set[str]) -> dict[st
         if _digest(content) not in written:
             written.add(_digest(content))
             _add(tar, _blob(_digest(content)), content)
-    # The first is what containerd reads, the second what the specification says.
+    # containerd reads the first name; the second is the one of the specification.
     names = {"io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": image.name.rpartition(":")[2]}
     return {**_descriptor(MANIFEST_TYPE, _digest(manifest), len(manifest)), "annotations": names}
 

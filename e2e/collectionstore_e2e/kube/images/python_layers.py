@@ -109,7 +109,7 @@ def prometheus_layer() -> oci.Layer:
 
 
 def clear_scratch() -> None:
-    """Delete what a build that was killed left behind. No other may be under way."""
+    """Delete the remains of a killed build. No other build may be running."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
@@ -121,7 +121,7 @@ def _delete_older_projects(package: str, kept: Path) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Give a folder below the cache, on the same file system as what is made in it."""
+    """Create a temporary folder in the cache, so that results can be renamed into place on one file system."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         yield Path(folder)

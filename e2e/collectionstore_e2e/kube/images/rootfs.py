@@ -1,6 +1,6 @@
-"""The images' base: a small Debian with Python and a shell, made by debootstrap once and cached.
+"""The images' base: a small Debian with Python and a shell, built once by debootstrap and cached.
 
-It stands in for the public base image of the released images, which cannot be pulled without a registry.
+It replaces the public base image of the released images, which cannot be pulled without a registry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collectionstore_testkit.commands import run
 from collectionstore_testkit.progress import Progress
 
 VERSION: Final = "1"
-"""Raised when what is done below changes, so that caches are made anew."""
+"""Incremented when this module changes the content, so that caches are rebuilt."""
 FOLDER: Final = CACHE / "rootfs" / f"{DEBIAN_RELEASE}-{VERSION}"
 LAYER: Final = CACHE / "layers" / f"rootfs-{DEBIAN_RELEASE}-{VERSION}.tar"
 PYTHON: Final = "/usr/bin/python3"
@@ -32,7 +32,7 @@ UNNEEDED: Final = (
 )
 BARE: Final = ("dev", "proc", "sys", "run", "tmp", "mnt")
 
-# In namespaces of its own: debootstrap mounts /proc, and being killed half-way must leave neither mount nor process.
+# In separate namespaces: debootstrap mounts /proc, and if it is killed, neither mount nor process must remain.
 ISOLATED: Final = ("unshare", "--fork", "--kill-child", "--pid", "--mount", "--")
 
 COMPILE: Final = f"""
@@ -43,7 +43,7 @@ exec chroot "$2" {PYTHON} -m compileall -q -f --invalidation-mode unchecked-hash
 
 
 def build(progress: Progress) -> oci.Layer:
-    """Make the base unless it is there, and return its layer; its files are in FOLDER."""
+    """Build the base unless it is cached, and return its layer; its files are in FOLDER."""
     if not LAYER.exists():
         with progress.step("build the images' base with debootstrap (first time only, about a minute)"):
             _make_folder()
@@ -53,7 +53,7 @@ def build(progress: Progress) -> oci.Layer:
 
 
 def compile_python(folder: Path, installed: str) -> None:
-    """Compile all Python files in `folder` for the base's interpreter; they will lie in `installed`.
+    """Compile all Python files in `folder` for the base's interpreter; `installed` is their folder in the image.
 
     The compiled files are not checked against their sources: layers have no times, and nothing changes in an image.
     """
@@ -72,7 +72,7 @@ def _make_folder() -> None:
     for name in UNNEEDED:
         shutil.rmtree(unfinished / name, ignore_errors=True)
     (unfinished / "var/log").mkdir()
-    # Distinct identities are the runtime's business; times and names of this computer have no place in an image.
+    # Unique to a machine: the container runtime provides them.
     for name in ("etc/hostname", "etc/resolv.conf", "etc/machine-id"):
         (unfinished / name).unlink(missing_ok=True)
     unfinished.rename(FOLDER)
@@ -80,7 +80,7 @@ def _make_folder() -> None:
 
 
 def debian_mirror(targets: str) -> str | None:
-    """Return the mirror that this computer's apt uses for the release, None when it uses none."""
+    """Return the mirror that this machine's apt uses for the release, or None."""
     for line in targets.splitlines():
         kind, _, rest = line.partition(" ")
         release, _, uri = rest.partition(" ")

@@ -1,9 +1,9 @@
 """The nodes' image store, unpacked once and shared by all: starting a node copies and unpacks nothing.
 
-The store holds the base and the dependencies of the project's images, which change with the lock. It is made by a
-containerd of its own and kept in the cache. A node sees its layers through bind mounts and its blobs through an overlay
-(lower: the store, upper: the node's own), and has only copies of the two small databases; what is loaded later, such as
-this checkout's wheel, is the node's own. Nothing ever writes to the store.
+The store holds the base and the dependencies of the project's images, which change with the lock. A separate
+containerd builds it, and it is kept in the cache. A node has its layers as bind mounts, its blobs as an overlay (lower:
+the store, upper: the node's), and copies of the two small databases; images loaded later, such as this checkout's, are
+only on the node. Nothing writes to the store.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ done
 
 
 def build(images: Sequence[oci.Image], programs: Path, progress: Progress) -> Path:
-    """Return the store that holds these images; make it unless it is in the cache."""
+    """Return the store with these images; build it unless it is cached."""
     target = FOLDER / key(images)
     if not target.exists():
         with progress.step("unpack the images' base and dependencies (again when the lock changes)"):
@@ -57,7 +57,7 @@ def key(images: Sequence[oci.Image]) -> str:
 
 
 def _make(target: Path, images: Sequence[oci.Image], programs: Path) -> None:
-    # Old ones are of other locks, and large.
+    # Stores of other locks are never used again, and large.
     shutil.rmtree(FOLDER, ignore_errors=True)
     unfinished = target.with_name(f"{target.name}.new")
     unfinished.mkdir(parents=True)

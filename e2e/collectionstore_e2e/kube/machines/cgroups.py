@@ -1,7 +1,7 @@
 """One cgroup per machine, in every hierarchy that is mounted: version 1, version 2, or both.
 
-`/collectionstore-kube/<machine>/system` holds a machine's own programs; kubelet makes `kubepods` beside it. So a glance
-at the tree tells what the whole cluster, a machine or a pod uses, and nothing of it can be overlooked when it ends.
+`/collectionstore-kube/<machine>/system` contains a machine's own programs; kubelet creates `kubepods` beside it. So the
+tree accounts for the cluster, each machine and each pod, and every process can be found when the cluster is stopped.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def make(machine: str) -> list[Path]:
 
 
 def _delegate(path: Path, available: set[str]) -> None:
-    """Let children use the controllers: version 2 asks for it level by level."""
-    wanted = [f"+{name}" for name in V2_CONTROLLERS if name in available]
-    if wanted:
-        (path / "cgroup.subtree_control").write_text(" ".join(wanted))
+    """Enable the controllers for child groups: version 2 requires it at every level."""
+    enabled = [f"+{name}" for name in V2_CONTROLLERS if name in available]
+    if enabled:
+        (path / "cgroup.subtree_control").write_text(" ".join(enabled))
 
 
 def _copy_cpuset(path: Path) -> None:
-    """Version 1 makes cpusets empty, and an empty one takes no process."""
+    """Copy the parent's cpuset: in version 1 a new group has an empty one, and accepts no process."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         mine = path / name
         if mine.exists() and not mine.read_text().strip() and (path.parent / name).exists():
@@ -75,14 +75,15 @@ def _copy_cpuset(path: Path) -> None:
 
 
 def processes() -> set[int]:
-    """Return every process in the cluster's cgroups, the containers' too."""
+    """Return every process in the cluster's cgroups, including those of containers."""
     found: set[int] = set()
     for hierarchy in hierarchies():
         for procs in (hierarchy.root / CGROUP).rglob("cgroup.procs"):
             try:
                 found.update(int(pid) for pid in procs.read_text().split())
             except FileNotFoundError:
-                pass  # the group went away while we looked
+                pass  # the group was removed meanwhile
+    # The kernel shows 0 for a process of another PID namespace that is not visible here.
     return found - {0}
 
 
@@ -92,7 +93,7 @@ def left_over() -> list[Path]:
 
 
 def remove() -> None:
-    """Remove all of the cluster's cgroups. The kernel keeps one for a moment after its last process has gone."""
+    """Remove all of the cluster's cgroups. The kernel keeps one busy for a moment after its last process has ended."""
     deadline = time.monotonic() + REMOVAL_S
     while paths := left_over():
         blocked = [error for path in paths if (error := _remove_tree(path))]
@@ -109,14 +110,14 @@ def _remove_tree(top: Path) -> OSError | None:
         try:
             path.rmdir()
         except FileNotFoundError:
-            pass  # containerd's own clean-up was faster
+            pass  # containerd removed it meanwhile
         except OSError as error:
             last = error
     return last
 
 
 def usage(machine: str | None = None) -> tuple[int, float]:
-    """Return memory in bytes without page cache, and processor seconds used so far, of a machine or of all."""
+    """Return memory in bytes without page cache, and CPU seconds, of a machine or of all."""
     memory, seconds = 0, 0.0
     for hierarchy in hierarchies():
         path = hierarchy.root / CGROUP / (machine or "")

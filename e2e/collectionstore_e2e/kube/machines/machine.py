@@ -1,8 +1,8 @@
-"""A machine: PID, mount, network, UTS and IPC namespaces with files of their own, that die with their first process.
+"""A machine: PID, mount, network, UTS and IPC namespaces with their own files, which end with their first process.
 
-In it, `/var/lib`, `/var/log` and `/run` are its own, so every program runs with its usual paths; `/run/kube` holds the
-programs that were built here. Processes are found by the mark in their environment, never by a file that says which
-they were: so what a crash left behind is found too.
+It has its own `/var/lib`, `/var/log` and `/run`, so every program runs with its usual paths; `/run/kube` contains the
+programs that were built here. Processes are found by the mark in their environment, never by a PID file: so the remains
+of a crash are found as well.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ START_S: Final = 20.0
 END_S: Final = 20.0
 TAIL_LINES: Final = 15
 
-# Runs as the first process of the namespaces. It becomes `sleep` with SIGCHLD ignored: so the kernel itself reaps the
-# orphans that end up with it. `env` sets that; a shell's `trap` for SIGCHLD does not survive its exec.
+# Runs as the first process of the namespaces. It becomes `sleep` with SIGCHLD ignored: so the kernel reaps the orphans
+# that it inherits. `env` sets that; a shell's `trap` for SIGCHLD does not survive exec.
 # `make-rprivate` comes first: nothing mounted here may reach the host.
 SETUP: Final = """
 set -e
@@ -52,15 +52,15 @@ exec >/dev/null 2>&1
 exec env --ignore-signal=CHLD sleep infinity
 """
 FIRST: Final = "sleep"
-"""What a machine's first process is from then on."""
+"""The program of a machine's first process after SETUP."""
 
-# A word list in $CGROUPS, because a shell moves itself and then becomes the program: no moment outside the group.
+# The shell moves itself into the groups, then becomes the program: it never runs outside of them.
 ENTER_CGROUPS: Final = 'for procs in $CGROUPS; do echo 0 > "$procs"; done; unset CGROUPS; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of a machine: `pid` as the host sees it, `first` for the one whose end is the machine's end."""
+    """A process of a machine: `pid` as the host sees it, `first` if it is the machine's first one."""
 
     pid: int
     machine: str
@@ -70,13 +70,13 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine by name; it may run or not."""
+    """One machine by name, running or not."""
 
     name: str
 
     @property
     def files(self) -> Path:
-        """The folder that holds its `/var/lib` (`lib`) and `/var/log` (`log`)."""
+        """The folder with its `/var/lib` (`lib`) and `/var/log` (`log`)."""
         return STATE / "machines" / self.name
 
     @property
@@ -88,13 +88,13 @@ class Machine:
         return self.files / "log"
 
     def first_pid(self) -> int | None:
-        """Return the host's number of its first process, None when it is not running."""
+        """Return the host's PID of its first process, or None if it is not running."""
         return next((one.pid for one in processes() if one.machine == self.name and one.first), None)
 
     def start(self, shared: Mapping[str, Path]) -> int:
-        """Start it, with nothing in it yet; return the host's number of its first process.
+        """Start it without programs; return the host's PID of its first process.
 
-        The folders in `shared` are seen in it as `/run/<name>`; `kube` must be among them.
+        The folders in `shared` are mounted in it as `/run/<name>`; `kube` must be among them.
         """
         for folder in (self.lib, self.log):
             folder.mkdir(parents=True, exist_ok=True)
@@ -127,19 +127,19 @@ class Machine:
         return pid
 
     def _settled(self) -> bool:
-        """Return whether its first process has become what it stays."""
+        """Return whether its first process has become FIRST."""
         return any(one.machine == self.name and one.first and one.program == FIRST for one in processes())
 
     def run(self, argv: Sequence[str | Path], *, stdin: bytes | IO[bytes] | None = None, timeout_s: float = 300) -> str:
-        """Run a program in it to its end and return what it printed. Raises `CommandFailed`."""
+        """Run a program in it until it exits, and return its output. Raises `CommandFailed`."""
         return commands.run(
             self._inside(argv), stdin=stdin, environment={**os.environ, **self._environment()}, timeout_s=timeout_s
         )
 
     def spawn(self, argv: Sequence[str | Path]) -> None:
-        """Start a program that stays, in the machine's cgroup; its output goes to `log/<program>.log`.
+        """Start a daemon in the machine's cgroup; its output goes to `log/<program>.log`.
 
-        Returns when it runs, which does not mean that it is ready. Raises `ComponentFailed` when it does not.
+        Returns when it is running, which does not mean ready. Raises `ComponentFailed` if it does not start.
         """
         program = Path(str(argv[0])).name
         log = f"/var/log/{program}.log"
@@ -149,7 +149,7 @@ class Machine:
             ["sh", "-c", ENTER_CGROUPS, "enter", *self._inside([*detached, *map(str, argv)])],
             environment={**self._environment(), "CGROUPS": groups},
         )
-        # On a busy computer the shell in between may still be about to become the program.
+        # On a busy machine the shell may not have become the program yet.
         waiting.wait_until(
             lambda: program in self.programs(),
             what=f"{program} to run on {self.name}",
@@ -158,21 +158,21 @@ class Machine:
         )
 
     def programs(self) -> list[str]:
-        """Return the names of all programs that run in it, containers apart."""
+        """Return the names of all programs running in it, except in containers."""
         return [one.program for one in processes() if one.machine == self.name]
 
     def tail(self, program: str) -> str:
-        """Return where a program's log is, and how it ends."""
+        """Return the path and the last lines of a program's log."""
         log = self.log / f"{program}.log"
         lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
         return "\n".join([f"{log} ends:", *lines])
 
     def kill(self) -> None:
-        """End it at once, as a power cut would; what is on its disk stays."""
+        """Kill it, as by a power failure; its disk is kept."""
         kill([self.name])
 
     def delete_files(self) -> None:
-        """Delete its disk. It must not be running."""
+        """Delete its disk; call it only while the machine is not running."""
         shutil.rmtree(self.files, ignore_errors=False)
 
     def shell(self) -> int:
@@ -187,12 +187,12 @@ class Machine:
         return ["nsenter", f"--target={pid}", "--pid", "--mount", "--net", "--uts", "--ipc", "--", *map(str, argv)]
 
     def _environment(self) -> dict[str, str]:
-        # Little is passed on: the proxies and credentials of the user must not get in.
+        # The user's environment is not inherited: it may contain proxies and credentials.
         return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", MARK: self.name}
 
 
 def processes() -> Iterator[Process]:
-    """Yield every process that carries the mark, whatever became of the one that started it."""
+    """Yield every process with the mark in its environment, also after its parent has ended."""
     mark = f"{MARK}=".encode()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -204,21 +204,21 @@ def processes() -> Iterator[Process]:
                 continue
             status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # it ended meanwhile
         except PermissionError:
-            continue  # it may do more than root here, so nothing that root started
+            continue  # it has privileges that this root lacks, so it is not one of ours
         numbers = status["NSpid"].split()
         yield Process(
             pid=int(folder.name),
             machine=name,
             program=_program(folder, status["Name"].strip()),
-            # Containers' first processes have a third number: a namespace of their own below the machine's.
+            # NSpid has one number per nested namespace: the first process of a container has three.
             first=len(numbers) == 2 and numbers[1] == "1",
         )
 
 
 def _program(folder: Path, otherwise: str) -> str:
-    # The kernel cuts a process's name after 15 characters; the first word of its command line is whole.
+    # The kernel truncates a process name to 15 characters; the first word of its command line is complete.
     try:
         word = (folder / "cmdline").read_bytes().split(b"\0")[0].decode()
     except (FileNotFoundError, ProcessLookupError):
@@ -227,11 +227,11 @@ def _program(folder: Path, otherwise: str) -> str:
 
 
 def kill(machines: Sequence[str]) -> None:
-    """End these machines and everything in them, and return when all of it is gone."""
+    """Kill these machines and everything in them, and return when no process is left."""
 
     def gone() -> bool:
         left = [one for one in processes() if one.machine in machines and one.pid != os.getpid()]
-        # The first process takes all others of its PID namespace with it; what is outside follows.
+        # The kernel kills the PID namespace with its first process; processes outside of it, such as nsenter, remain.
         for one in left:
             _kill(one.pid)
         return not left
@@ -239,8 +239,8 @@ def kill(machines: Sequence[str]) -> None:
     waiting.wait_until(gone, what=f"the end of {', '.join(machines)}", timeout_s=END_S)
 
 
-def kill_strays() -> None:
-    """End what is in the cluster's cgroups without the mark: containers whose machine is gone, if there were any."""
+def kill_unmarked() -> None:
+    """Kill processes in the cluster's cgroups without the mark: containers, whose environment is their image's."""
 
     def gone() -> bool:
         left = cgroups.processes() - {os.getpid()}
@@ -255,4 +255,4 @@ def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        pass  # the desired state
+        pass  # it has ended already

@@ -1,9 +1,9 @@
-"""The wires between the machines: one bridge in the control machine, a cable from it to every node and to the host.
+"""The network of the machines: one bridge in the control machine, a veth pair to every node and to the host.
 
-All of it lies in the machines' network namespaces except the host's end of its cable, and a cable goes when either end
-goes. Nothing of the host's own routing, firewall or forwarding is touched: it gets one address in a network of its own,
+Except for the host's end of its pair, everything is in the machines' network namespaces, and the kernel deletes a pair
+with either end. The host's routing, firewall and forwarding are not changed: it gets one address in a separate network,
 and one route to the pods.
-Pods are routed, not bridged: each node routes its own /24 and knows the way to the others', as on a real network.
+Pods are routed, not bridged: each node routes its own /24 and has routes to the others', as on a real network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BRIDGE: Final = "machines"
 
 
 def build_bridge(control: Machine, control_pid: int) -> None:
-    """Make the bridge, and the host's cable to it."""
+    """Create the bridge, and the veth pair to the host."""
     control.run(["ip", "link", "add", BRIDGE, "type", "bridge"])
     control.run(["ip", "address", "add", f"{CONTROL_ADDRESS}/{MACHINE_NETWORK_BITS}", "dev", BRIDGE])
     control.run(["ip", "link", "set", BRIDGE, "up"])
@@ -37,15 +37,15 @@ def build_bridge(control: Machine, control_pid: int) -> None:
     control.run(["ip", "link", "set", "host", "master", BRIDGE, "up"])
     run(["ip", "address", "add", f"{HOST_ADDRESS}/{MACHINE_NETWORK_BITS}", "dev", HOST_INTERFACE])
     run(["ip", "link", "set", HOST_INTERFACE, "up"])
-    # For people who look for a fault: pods can be reached from the host by their addresses.
+    # For debugging: the host can connect to pod IPs.
     run(["ip", "route", "add", POD_NETWORK, "via", CONTROL_ADDRESS])
 
 
 def connect(node: Machine, node_pid: int) -> None:
-    """Lay a node's cable and set its routes; the control machine learns the way to its pods."""
+    """Create a node's veth pair and routes, and the control machine's route to its pods."""
     control = Machine(CONTROL)
     control_pid = control.first_pid()
-    # A node that was killed a moment ago may still hold its end.
+    # The kernel deletes interfaces of a namespace asynchronously, so those of a node just killed may still exist.
     control.run(["sh", "-c", f"ip link delete {node.name} 2>/dev/null; true"])
     near = ["ip", "link", "add", node.name, "netns", str(control_pid)]
     run([*near, "type", "veth", "peer", "name", "eth0", "netns", str(node_pid)])
@@ -53,7 +53,7 @@ def connect(node: Machine, node_pid: int) -> None:
     address = node_address(node.name)
     node.run(["ip", "address", "add", f"{address}/{MACHINE_NETWORK_BITS}", "dev", "eth0"])
     node.run(["ip", "link", "set", "eth0", "up"])
-    # Services are translated after a first look at the routes, so one must exist for any address.
+    # The kernel looks up a route before iptables translates a Service IP, so every address needs a route.
     node.run(["ip", "route", "add", "default", "via", CONTROL_ADDRESS])
     for other in NODES:
         if other != node.name:
@@ -62,16 +62,16 @@ def connect(node: Machine, node_pid: int) -> None:
 
 
 def set_cable(node: str, *, plugged: bool) -> None:
-    """Cut a node off from everything else, or bring it back; what runs on it goes on."""
+    """Partition a node from the network, or end the partition; its processes keep running."""
     Machine(CONTROL).run(["ip", "link", "set", node, "up" if plugged else "down"])
 
 
 def left_over() -> bool:
-    """Return whether the host's end of its cable exists."""
+    """Return whether the host's end of its veth pair exists."""
     return Path("/sys/class/net", HOST_INTERFACE).exists()
 
 
 def remove() -> None:
-    """Remove the host's end, which normally has gone with the control machine."""
+    """Delete the host's end, which the kernel normally deletes with the control machine's namespace."""
     if left_over():
         run(["sh", "-c", f"ip link delete {HOST_INTERFACE} 2>/dev/null || test ! -e /sys/class/net/{HOST_INTERFACE}"])

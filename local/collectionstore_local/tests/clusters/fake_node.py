@@ -1,7 +1,7 @@
 """A stand-in for a storage node, run as a process: speaks the node's settings, exit codes, /status and cluster API.
 
 Fakes of one cluster share a JSON file instead of a log, guarded by a file lock: who votes, in which term, at which
-index. The leader is the one in the file while its process lives, else the first voter that lives.
+index. The leader is the one in the file while its process runs, else the first voter that runs.
 """
 
 import asyncio

@@ -132,7 +132,14 @@ def running(started: Project) -> Project:
 def test_cluster_comes_up_stays_up_and_goes_down(project: Project) -> None:
     """`up` ends with a ready cluster, a second one changes nothing, `down` keeps data, `clean` leaves nothing."""
     output = project.up()
-    for part in ("demo created", "Bootstrap", "ChangeVoters", "Ready  3/3 members", "can lose 1", "curl -X PUT"):
+    for part in (
+        "demo created",
+        "Bootstrap",
+        "ChangeVoters",
+        "Ready  3/3 members",
+        "tolerates 1 failure",
+        "curl -X PUT",
+    ):
         assert part in output
     assert f"http://127.0.0.1:{project.base_port}" in output
     pids, node_ids = project.pids(), project.node_ids()
@@ -168,7 +175,7 @@ def test_cluster_grows_and_shrinks(project: Project) -> None:
     assert len(project.pids()) == 5
     output = project.csctl("scale", "--replicas", "1", "--allow-single-replica")
     assert "Ready  1/1 members" in output
-    assert "can lose none" in output
+    assert "tolerates no failure" in output
     assert sorted(project.pids()) == ["demo-0"]
     assert "Volumes of removed members, kept: demo-1, demo-2, demo-3, demo-4" in project.csctl("status")
 
@@ -242,7 +249,7 @@ def test_node_that_refuses_its_disk_is_reported(project: Project) -> None:
 
 
 def test_killed_node_is_back_soon(running: Project) -> None:
-    """kill -9 of a node: the loop notices at once and starts it again on its disk."""
+    """kill -9 of a node: the supervisor notices immediately and restarts it on its data directory."""
     pids, node_ids = running.pids(), running.node_ids()
     assert f"process {pids['demo-1']}" in running.csctl("kill", "1")
     until(lambda: running.pids().get("demo-1", pids["demo-1"]) != pids["demo-1"])

@@ -1,4 +1,7 @@
-"""Faults on a local cluster: told to csctl, done by the proxy and by signals, shown by `status`, never left behind."""
+"""Faults on a local cluster: csctl requests them, the proxy and signals inject them, `status` shows them.
+
+None outlives its test.
+"""
 
 from __future__ import annotations
 
@@ -57,15 +60,15 @@ def test_pause_holds_a_process_and_heal_lets_it_go_on(running: Project) -> None:
 
 
 def test_pause_for_a_time_ends_by_itself(running: Project) -> None:
-    told = json.loads(running.csctl("pause", "demo-2", "--for", "10ms", "-o", "json"))
-    assert told == {"member": "demo-2", "pausedSeconds": 0.01}
+    result = json.loads(running.csctl("pause", "demo-2", "--for", "10ms", "-o", "json"))
+    assert result == {"member": "demo-2", "pausedSeconds": 0.01}
     assert not is_paused(running.pids()["demo-2"])
 
 
 def test_kill_tells_what_it_did_as_json_too(running: Project) -> None:
     """CONT is harmless; KILL is tested elsewhere."""
-    told = json.loads(running.csctl("kill", "0", "--signal", "CONT", "-o", "json"))
-    assert told == {"member": "demo-0", "signal": "SIGCONT", "pid": running.pids()["demo-0"]}
+    result = json.loads(running.csctl("kill", "0", "--signal", "CONT", "-o", "json"))
+    assert result == {"member": "demo-0", "signal": "SIGCONT", "pid": running.pids()["demo-0"]}
 
 
 def test_partition_stands_until_it_is_healed(running: Project) -> None:

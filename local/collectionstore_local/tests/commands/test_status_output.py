@@ -54,8 +54,8 @@ def test_headline_answers_most_questions() -> None:
     status = Status(
         conditions=(condition(),), members_summary="3/3", leader="demo-0", term=2, fault_tolerance=1, replicas=3
     )
-    assert headline("demo", status).plain == "demo  Ready  3/3 members, demo-0 leads in term 2, can lose 1"
-    assert headline("demo", Status()).plain == "demo  not Ready  0/0 members, no leader, can lose none"
+    assert headline("demo", status).plain == "demo  Ready  3/3 members, demo-0 leads in term 2, tolerates 1 failure"
+    assert headline("demo", Status()).plain == "demo  not Ready  0/0 members, no leader, tolerates no failure"
 
 
 def test_joint_configuration_shows_both_halves() -> None:
@@ -96,7 +96,7 @@ def test_rows_take_numbers_from_the_node_and_progress_from_the_leader() -> None:
     assert "HANDSHAKE" in table
 
 
-def test_plan_says_what_each_step_waits_for() -> None:
+def test_plan_shows_what_blocks_each_step() -> None:
     """And says so when there is nothing to do."""
     step = PlannedStep(step="AddLearners", subject="demo-3", reason="it joins", blocked_by="demo-3 starts", since="")
     assert "AddLearners demo-3  it joins; blocked: demo-3 starts" in rendered(plan_view(Status(plan=(step,))))
@@ -111,11 +111,11 @@ def test_recent_events_are_shown_with_their_age() -> None:
     assert "no events" in rendered(recent_view([], 0.0))
 
 
-def test_waiting_is_told_by_the_first_step_or_the_condition() -> None:
+def test_progress_shows_the_first_step_or_the_ready_condition() -> None:
     """One line for the spinner."""
     step = PlannedStep(step="AddLearners", subject="demo-3", reason="it joins", blocked_by="demo-3 starts", since="")
     assert waiting_for(None) == "waiting for the reconcile loop"
-    assert waiting_for(Status(plan=(step,))) == "AddLearners demo-3 is blocked: demo-3 starts"
+    assert waiting_for(Status(plan=(step,))) == "AddLearners demo-3: it joins; blocked: demo-3 starts"
     assert waiting_for(Status(conditions=(condition("False"),))) == "demo-1 is down"
 
 

@@ -196,7 +196,7 @@ async def test_program_that_cannot_be_started_counts_as_an_exit(harness: Harness
 
 
 def test_restart_delays_double_up_to_the_limit() -> None:
-    """The first restart is at once."""
+    """The first restart has no delay."""
     assert [restart_delay_s(exits) for exits in range(6)] == [0, 0, 0.25, 0.5, 1, 2]
     assert restart_delay_s(1000) == RESTART_DELAY_MAX_S
 

@@ -26,23 +26,23 @@ def directory(tmp_path: Path) -> ClusterDirectory:
     return directory
 
 
-def wanted(credentials: Credentials) -> tuple[IssueCertificate, ...]:
+def issue_actions(credentials: Credentials) -> tuple[IssueCertificate, ...]:
     """Return the certificates that the planner would issue for a cluster of one."""
     observed = Observed(now=time.time(), cluster_id="c0ffee", certificates=credentials.look())
     return certificates.to_issue(DESIRED, observed, range(1))
 
 
 def issue_all(credentials: Credentials) -> None:
-    for action in wanted(credentials):
+    for action in issue_actions(credentials):
         credentials.issue(action, cluster_id="c0ffee", now=time.time())
 
 
 def test_everything_is_issued_and_then_nothing_remains(directory: ClusterDirectory) -> None:
     """Of the authority, the operator and the member; only the owner can read the keys."""
     credentials = Credentials(directory)
-    assert [action.name for action in wanted(credentials)] == ["demo", labels.ADMINISTRATOR, "demo-0"]
+    assert [action.name for action in issue_actions(credentials)] == ["demo", labels.ADMINISTRATOR, "demo-0"]
     issue_all(credentials)
-    assert wanted(credentials) == ()
+    assert issue_actions(credentials) == ()
     assert {file.name for file in directory.node("demo-0").tls.iterdir()} == {"ca.crt", "tls.crt", "tls.key"}
     for key in directory.path.rglob("*.key"):
         assert key.stat().st_mode & 0o777 == 0o600
@@ -59,9 +59,9 @@ def test_incomplete_or_damaged_pair_is_made_again(directory: ClusterDirectory, f
     broken.unlink()
     if damage is not None:
         broken.write_bytes(damage)
-    assert [action.name for action in wanted(credentials)] == ["demo-0"]
+    assert [action.name for action in issue_actions(credentials)] == ["demo-0"]
     issue_all(credentials)
-    assert wanted(credentials) == ()
+    assert issue_actions(credentials) == ()
 
 
 def test_renewed_authority_keeps_its_key_and_spreads(directory: ClusterDirectory) -> None:

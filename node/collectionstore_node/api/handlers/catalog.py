@@ -25,7 +25,7 @@ class NewCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def put(call: Call) -> Answer:
-    """Make sure that a collection exists: 201 when it is new, 200 when it existed. The body is ignored."""
+    """Create a collection unless it exists: 201 if it was created, 200 if it existed. The body is ignored."""
     name = collection_name(call.arguments[0])
     headers = call.request.headers
     precondition = write_precondition(headers)

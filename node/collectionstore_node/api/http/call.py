@@ -1,4 +1,4 @@
-"""`Call`: one request on its way through a handler, and `ApiContext`: what all handlers of a server share."""
+"""`Call`: one request while it is handled, and `ApiContext`: what all handlers of a server share."""
 
 from __future__ import annotations
 

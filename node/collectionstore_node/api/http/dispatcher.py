@@ -114,7 +114,7 @@ class Dispatcher:
             log.error("request.failed", request_id=request_id, method=request.method, exc_info=error)
             problem.outcome = "not_applied" if safe else "unknown"
         self._metrics.problem(problem.code)
-        # A command that was applied and refused has a revision of its own, which this node may not have reached yet.
+        # A command that was applied and failed has its own revision, which this node may not have applied yet.
         revision = problem.members.get("revision")
         known = revision if isinstance(revision, int) else self._store.revision
         return render(problem, request_id=request_id, revision=known)

@@ -123,7 +123,7 @@ _OTHER_INVALID: Final = Kind(400, "The request cannot be carried out")
 
 
 class Problem(Exception):
-    """A refusal, raised on its way to the client; `members` are added to the body, `headers` are whole header lines.
+    """An error response, raised as an exception; `members` are added to the body, `headers` are whole header lines.
 
     `retryable` and `outcome` override `KINDS`. `revision` is that of the command, if one was applied and refused.
     """
@@ -170,7 +170,7 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
 def render(problem: Problem, *, request_id: str, revision: int) -> Answer:
     """Return the problem as `application/problem+json`.
 
-    `revision` is the node's; it stands in for that of the command when none was applied.
+    `revision` is the node's, used if no command was applied.
     """
     kind = KINDS.get(problem.code, _OTHER_INVALID)
     retryable = kind.retryable if problem.retryable is None else problem.retryable

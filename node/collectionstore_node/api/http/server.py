@@ -75,7 +75,7 @@ class _Connection(web.RequestHandler):
 
 def _protocol_problem(limits: HttpLimits, error: BaseException | None) -> Exception:
     match error:
-        # aiohttp raises the same class for both; only the limit that was exceeded tells a header from the target.
+        # aiohttp raises the same class for both; only the exceeded limit distinguishes a header from the target.
         case LineTooLong(args=(_, limit, _)) if str(limit) == str(FIELD_BYTES_MAX):
             return Problem("header_too_large", f"a header may have at most {FIELD_BYTES_MAX} bytes")
         case LineTooLong():

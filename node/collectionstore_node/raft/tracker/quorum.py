@@ -49,7 +49,7 @@ def _majority_index(match_index: Mapping[NodeId, Index], voters: Collection[Node
 def vote_result(
     votes: Mapping[NodeId, bool], voters: Collection[NodeId], outgoing: Collection[NodeId] = ()
 ) -> VoteResult:
-    """Return the result of a vote so far; votes of nodes that are not voters do not count.
+    """Return the current result of a vote; votes of nodes that are not voters do not count.
 
     LOST as soon as one of the two sets can no longer reach a majority. WON without any voters.
     """

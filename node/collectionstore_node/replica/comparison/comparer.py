@@ -2,9 +2,9 @@
 
 The leader compares once a second. A member that differs from a majority of the voters quarantines its data directory
 and stops, so that no restart brings it back: the leader as soon as it finds itself divergent; a follower after the
-leader has notified it, and only if its own comparison finds the same. A member never stops on the word of another one:
-a majority of the voters, each asked for its own state, has to differ. Without a majority, all members that disagree are
-logged and keep running; an operator has to decide.
+leader has notified it, and only if its own comparison finds the same. A member never stops because of another member's
+claim: a majority of the voters, each asked for its own state, has to differ. Without a majority, all members that
+disagree are logged and keep running; an operator has to decide.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ class Consensus:
         self.reads.applied(applied)
 
     def step_down(self) -> bool:
-        """Stop leading at once, whatever the driver waits for, and return whether this node led."""
+        """Step down immediately, whatever the driver waits for, and return whether this node was the leader."""
         led = self.raft.is_leader
         self.raft.step_down()
         # Commands that the core was not given are certainly not applied; proposed ones may still commit.

@@ -5,7 +5,7 @@ and the wire pay per batch, not per request.
 
 Invariants:
 - a future fails as "not applied" only if its command never reached the core, or if another entry was committed at its
-  index: (index, term) names an entry for ever (Raft 5.3);
+  index: (index, term) identifies an entry permanently (Raft 5.3);
 - losing leadership resolves nothing: the entry may still commit. Its outcome is known when its index is applied, or
   unknown at the deadline.
 """

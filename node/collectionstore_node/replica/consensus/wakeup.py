@@ -21,7 +21,7 @@ class Wakeup:
         return self._failure
 
     def wake(self) -> None:
-        """Make the driver look at the core again."""
+        """Make the driver process the core's next `Ready`."""
         self._event.set()
 
     def fail(self, error: BaseException) -> None:
@@ -31,6 +31,6 @@ class Wakeup:
         self._event.set()
 
     async def wait(self) -> None:
-        """Return at the next call of `wake` or `fail`, or at once if there was one since the last return."""
+        """Return at the next call of `wake` or `fail`, or immediately if there was one since the last return."""
         await self._event.wait()
         self._event.clear()

@@ -1,4 +1,4 @@
-"""Tells transport and log of a new leader or a new membership."""
+"""Notifies the transport of new memberships, and logs new leaders and memberships."""
 
 from __future__ import annotations
 

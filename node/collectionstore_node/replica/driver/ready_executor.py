@@ -97,7 +97,7 @@ class ReadyExecutor:
             return
         for message in messages:
             if isinstance(message, InstallSnapshot):
-                # The envelope travels with the file, on a connection of its own.
+                # The envelope is sent with the file, on a separate connection.
                 self._snapshots.start(message)
         self._transport.send([message for message in messages if not isinstance(message, InstallSnapshot)])
 

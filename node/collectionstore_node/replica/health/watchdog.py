@@ -1,6 +1,6 @@
 """Detects stalls of a member. Pure: takes times and indexes, returns findings.
 
-Three things can stall while the process lives and its sockets stay open: the event loop (a long computation,
+Three things can stall while the process is running and its sockets stay open: the event loop (a long computation,
 SIGSTOP, a frozen machine), the sync of the log, and the state machine. A stalled leader sends no heartbeats, or
 should not (etcd-io/etcd#15247). One limit for all three: the longest election timeout. After it every follower has
 campaigned, so stepping down ends no leadership that would have lasted; before it, a new leader may be no better.
@@ -27,7 +27,7 @@ class Stall(enum.Enum):
 
 
 class Finding(NamedTuple):
-    """A stall, and for how many seconds it has lasted so far, or lasted."""
+    """A stall, and its duration in seconds, until now or in total."""
 
     stall: Stall
     seconds: float

@@ -33,7 +33,7 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.statemachine.members import MemberInfo, MembershipContext, MembershipRecord, encode_context
 
 PROMOTION_LAG_MAX = 1_000
-"""A learner may be promoted when it lags at most this many entries, so that the new majority can commit at once."""
+"""A learner may be promoted when it lags at most this many entries, so that the new majority can commit soon."""
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
@@ -68,7 +68,7 @@ def plan_change(
     configuration: Configuration,
     lag: dict[NodeId, int],
 ) -> ConfigChange:
-    """Return the change that `request` asks for. `lag` is in entries, for reachable members.
+    """Return the change requested by `request`. `lag` is in entries, for reachable members.
 
     Raises `InvalidRequest` for what can never work as asked, `ChangePending` for what may work later.
     """

@@ -2,7 +2,7 @@
 
 Spans are recorded when an entry is applied, from the times tracked until then, so that no span stays open for an entry
 that is never applied. On the leader they are children of each command's `propose`. On every other member they are
-events of one span in a trace of its own, `replicate`, linked to it: no client waits for them, and they may end long
+events of one span in a separate trace, `replicate`, linked to it: no client waits for them, and they may end long
 after the response. Events, because a span costs the same on every member, and most members are followers.
 
 The tracked entries are bounded, and dropped once applied, replaced or passed over by a snapshot.

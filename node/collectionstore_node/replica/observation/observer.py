@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DriverObserver:
-    """What happens to commands, entries and reads; as it is here, every event does nothing.
+    """Events of commands, entries and reads; in this base class every method does nothing.
 
     Observers override the events they need. `began` and `ended` are `perf_counter` seconds unless noted.
     """

@@ -39,11 +39,11 @@ def attribute(sender: NodeId, message: Message, before: Vitals, after: Vitals, j
     """Log that a message from `sender` raised the term, or the commit index although it is not from a leader."""
     if after.term > before.term:
         jump = after.term - before.term
-        told, kind, was = show_id(sender), type(message).__name__, before.term
+        peer, kind, was = show_id(sender), type(message).__name__, before.term
         if jump > TERM_JUMP_USUAL:
             jumps.inc()
-            log.warning("term.jumped", sender=told, message=kind, term=after.term, was=was, deposed=before.leads)
+            log.warning("term.jumped", sender=peer, message=kind, term=after.term, was=was, deposed=before.leads)
         else:
-            log.info("term.adopted", sender=told, message=kind, term=after.term, was=was, deposed=before.leads)
+            log.info("term.adopted", sender=peer, message=kind, term=after.term, was=was, deposed=before.leads)
     if after.commit > before.commit and isinstance(message, RequestVote | VoteReply):
         log.info("commit.learnt", sender=show_id(sender), index=after.commit, was=before.commit)

@@ -1,4 +1,4 @@
-"""What other members send, on its way into this one: the `TransportHandler` of a replica."""
+"""Handles what other members send: the `TransportHandler` of a replica."""
 
 from __future__ import annotations
 

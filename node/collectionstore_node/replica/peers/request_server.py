@@ -44,7 +44,7 @@ class RequestServer:
         if not self._consensus.raft.is_leader:
             return [calls.failure(NotLeader(self._consensus.raft.leader))] * len(call.commands)
         waiting = self._submit(call)
-        # All at once: when the requester disconnects, this task is cancelled with every future of it.
+        # Awaited together: when the requester disconnects, this task is cancelled with every future of it.
         await asyncio.gather(*(one for one in waiting if isinstance(one, asyncio.Future)), return_exceptions=True)
         return [await _result(one) for one in waiting]
 

@@ -84,7 +84,7 @@ class LogWriter:
             self._observer.sync_ended(self._loop.time() - since)
 
     def _sync_marker_soon(self) -> None:
-        """Sync the tail marker in a thread of its own, at most every `MARKER_LAG_S`."""
+        """Sync the tail marker in its own thread, at most every `MARKER_LAG_S`."""
         if not self._marker_sync_due:
             self._marker_sync_due = True
             self._loop.call_later(MARKER_LAG_S, self._sync_marker)

@@ -54,7 +54,7 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
     """Committed and not applied."""
     uncommitted_entries: int
     sync_running_s: float
-    """How long the running sync has taken so far; 0 when none runs."""
+    """Seconds since the running sync began; 0 if none is running."""
     peers: list[PeerQueue]
 
 

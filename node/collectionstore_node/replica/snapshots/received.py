@@ -65,7 +65,7 @@ class ReceivedSnapshots:
         path = self._paths.pop((metadata.index, metadata.term), None)
         self.discard()
         if path is None:
-            raise InvariantViolated(f"the core asks for a snapshot at {metadata.index} that was not received")
+            raise InvariantViolated(f"the core requests a snapshot at {metadata.index} that was not received")
         return path
 
     def discard(self) -> None:

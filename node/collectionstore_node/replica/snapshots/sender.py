@@ -48,7 +48,7 @@ class SnapshotSender:
         return frozenset(self._sending)
 
     def start(self, message: InstallSnapshot) -> None:
-        """Send a snapshot at least as new as `message.metadata`, unless one is on its way to that node already."""
+        """Send a snapshot at least as new as `message.metadata`, unless one is already being sent to that node."""
         if message.to in self._sending:
             return
         task = asyncio.create_task(self._send(message), name=f"snapshot to {message.to:016x}")

@@ -80,7 +80,7 @@ class Rocks:
             self._db = Rdict(str(path), options, {name: self._options_of(name) for name in names}, access)
             self._families = {name: self._attach(name) for name in names}
         except Exception as error:  # rocksdict raises nothing more specific
-            # An I/O error says nothing about the data; only the text of the exception tells it from corruption.
+            # An I/O error says nothing about the data; only the text of the exception distinguishes it from corruption.
             if str(error).startswith("IO error"):
                 raise failstop.fail(f"open {path}", error) from error
             raise WalCorrupted(f"RocksDB refuses to open ({error}).") from error

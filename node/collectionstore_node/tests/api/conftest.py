@@ -1,4 +1,4 @@
-"""A client port served from memory, and clients for it: one that speaks HTTP, one that sends raw bytes."""
+"""A client port served from memory, and clients for it: an HTTP client, and one that sends raw bytes."""
 
 from __future__ import annotations
 

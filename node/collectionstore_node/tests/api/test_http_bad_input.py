@@ -277,7 +277,7 @@ async def test_another_method_is_405_with_the_allowed_ones(
 
 
 async def test_a_long_target_is_414(client: Client) -> None:
-    """Over the limit by a little, and by so much that the parser gives up."""
+    """Over the limit by a little, and by so much that the parser aborts."""
     for size in (9_000, 40_000):
         (await client.get(f"/api/v1/kv/b/{'a' * size}")).problem(414, "target_too_long")
 

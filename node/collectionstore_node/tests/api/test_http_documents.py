@@ -120,7 +120,7 @@ async def test_delete_answers_with_the_revision_and_then_404(people: Client) -> 
     ],
 )
 async def test_put_heeds_preconditions(people: Client, headers: dict[str, str], status: int) -> None:
-    """RFC 9110 13.1: weak tags never match in If-Match; a failing condition tells the current revision."""
+    """RFC 9110 13.1: weak tags never match in If-Match; a failed condition returns the current revision."""
     await people.put(f"{PEOPLE}/ada", {"name": "Ada"})
 
     reply = await people.send("PUT", f"{PEOPLE}/ada", b'{"name":"Eve"}', JSON | headers)

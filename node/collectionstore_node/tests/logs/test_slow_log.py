@@ -1,4 +1,4 @@
-"""Slow operations are told with their phases, and cannot flood the log."""
+"""Slow operations are logged with their phases, and cannot flood the log."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Single values out of what metrics tell, for tests that look often."""
+"""Single sample values of rendered metrics, for tests that poll them."""
 
 from __future__ import annotations
 
 from collectionstore_telemetry.metrics import Metrics
 
 
-def told(metrics: Metrics, name: str, **labels: str) -> float | None:
+def sample_value(metrics: Metrics, name: str, **labels: str) -> float | None:
     """Return the value of a sample, named in full, or None. Labels in the order of the table."""
     shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
-    wanted = f"{name}{{{shown}}}" if shown else name
+    expected = f"{name}{{{shown}}}" if shown else name
     lines = (line.rpartition(" ") for line in metrics.render().splitlines() if not line.startswith("#"))
-    return next((float(value) for sample, _, value in lines if sample == wanted), None)
+    return next((float(value) for sample, _, value in lines if sample == expected), None)

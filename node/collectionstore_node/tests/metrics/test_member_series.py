@@ -16,7 +16,7 @@ from collectionstore_node.replica.consensus.proposals import Proposals
 from collectionstore_node.replica.consensus.reads import Reads
 from collectionstore_node.replica.reporting.gauges import tolerated_failures
 from collectionstore_node.statemachine.commands import Code, Outcome
-from collectionstore_node.tests.metrics.reading import told
+from collectionstore_node.tests.metrics.reading import sample_value
 from collectionstore_node.tests.replica.group import group
 
 SECONDS = "collectionstore_raft_proposal_duration_seconds_count"
@@ -30,7 +30,7 @@ class Queue(Proposals):
         super().__init__(waiting_max=1, loop=asyncio.get_running_loop(), series=ProposalSeries(self.metrics))
 
     def value(self, name: str, **labels: str) -> float | None:
-        return told(self.metrics, f"collectionstore_raft_{name}", **labels)
+        return sample_value(self.metrics, f"collectionstore_raft_{name}", **labels)
 
     @property
     def failures(self) -> dict[str, float]:
@@ -119,10 +119,10 @@ async def test_reads_are_counted_by_caller_and_rounds_are_timed() -> None:
     with pytest.raises(NotLeader):
         await lost
     assert reads.pending == 0
-    assert told(metrics, "collectionstore_raft_reads_total") == 4
-    assert told(metrics, "collectionstore_raft_read_index_duration_seconds_count") == 1
-    assert told(metrics, "collectionstore_raft_reads_failed_total", reason="timeout") == 1
-    assert told(metrics, "collectionstore_raft_reads_failed_total", reason="not_leader") == 1
+    assert sample_value(metrics, "collectionstore_raft_reads_total") == 4
+    assert sample_value(metrics, "collectionstore_raft_read_index_duration_seconds_count") == 1
+    assert sample_value(metrics, "collectionstore_raft_reads_failed_total", reason="timeout") == 1
+    assert sample_value(metrics, "collectionstore_raft_reads_failed_total", reason="not_leader") == 1
 
 
 def ids(*numbers: int) -> tuple[NodeId, ...]:
@@ -158,8 +158,8 @@ async def test_what_the_leader_knows_is_told_by_the_leader_alone(tmp_path: Path)
         lag = {"peer": second.name}
         assert first.series("collectionstore_raft_peer_lag_entries", **lag) is not None
         assert first.series("collectionstore_raft_tolerated_failures") == 1
-        assert told(second.metrics, "collectionstore_raft_tolerated_failures") is None
-        assert told(second.metrics, "collectionstore_raft_peer_lag_entries", peer=first.name) is None
+        assert sample_value(second.metrics, "collectionstore_raft_tolerated_failures") is None
+        assert sample_value(second.metrics, "collectionstore_raft_peer_lag_entries", peer=first.name) is None
         assert first.series("collectionstore_raft_term") == second.series("collectionstore_raft_term")
         assert first.series("collectionstore_raft_voters") == 3
         assert first.series("collectionstore_raft_proposals_committed_total") >= 1
@@ -170,7 +170,7 @@ async def test_what_the_leader_knows_is_told_by_the_leader_alone(tmp_path: Path)
 
         await first.replica.transfer_leadership(second.id, timeout_s=30)
         assert first.series("collectionstore_raft_leadership_transfers_total", result="done") == 1
-        assert told(first.metrics, "collectionstore_raft_peer_lag_entries", **lag) is None
-        assert told(first.metrics, "collectionstore_raft_tolerated_failures") is None
-        await second.until(lambda: told(second.metrics, "collectionstore_raft_tolerated_failures") == 0)
+        assert sample_value(first.metrics, "collectionstore_raft_peer_lag_entries", **lag) is None
+        assert sample_value(first.metrics, "collectionstore_raft_tolerated_failures") is None
+        await second.until(lambda: sample_value(second.metrics, "collectionstore_raft_tolerated_failures") == 0)
         assert second.series("collectionstore_raft_leader_changes_total") == 2

@@ -23,83 +23,83 @@ def parse(text: str, read: Callable[..., Iterable[Metric]]) -> list[Metric]:
     return list(read(text))
 
 
-class Told:
-    """Metrics, and what they tell."""
+class MetricsProbe:
+    """Metrics, with access to their exposed samples."""
 
     def __init__(self) -> None:
         self.metrics = member_metrics()
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return a sample as Prometheus reads it, or None."""
-        wanted = (f"collectionstore_{name}", labels)
+        expected = (f"collectionstore_{name}", labels)
         for family in parse(self.metrics.render(), text_string_to_metric_families):
             for sample in family.samples:
-                if (sample.name, sample.labels) == wanted:
+                if (sample.name, sample.labels) == expected:
                     return float(sample.value)
         return None
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def probe() -> MetricsProbe:
+    return MetricsProbe()
 
 
-def test_closed_sets_are_told_as_zero_from_the_start(told: Told) -> None:
-    """Otherwise the first failure would be no increase."""
-    assert told.value("raft_proposals_failed_total", reason="overloaded") == 0
-    assert told.value("transactions_total", result="conflict") == 0
-    assert told.value("raft_leader_changes_total") == 0
-    assert told.value("peer_sent_bytes_total", peer="demo-1") is None
+def test_closed_label_sets_are_exposed_as_zero_from_the_start(probe: MetricsProbe) -> None:
+    """Otherwise `rate()` would not see the first failure."""
+    assert probe.value("raft_proposals_failed_total", reason="overloaded") == 0
+    assert probe.value("transactions_total", result="conflict") == 0
+    assert probe.value("raft_leader_changes_total") == 0
+    assert probe.value("peer_sent_bytes_total", peer="demo-1") is None
 
 
-def test_peer_that_is_gone_leaves_nothing_behind(told: Told) -> None:
-    series = TransportSeries(told.metrics, SnapshotSeries(told.metrics))
+def test_removed_peer_has_no_series(probe: MetricsProbe) -> None:
+    series = TransportSeries(probe.metrics, SnapshotSeries(probe.metrics))
     for name in ("demo-1", "demo-2"):
         series.peer(name).sent(2, 100)
         series.peer(name).round_trip(0.001)
     series.forget("demo-1")
-    assert told.value("peer_sent_messages_total", peer="demo-1") is None
-    assert told.value("peer_round_trip_seconds_count", peer="demo-1") is None
-    assert told.value("peer_sent_messages_total", peer="demo-2") == 2
+    assert probe.value("peer_sent_messages_total", peer="demo-1") is None
+    assert probe.value("peer_round_trip_seconds_count", peer="demo-1") is None
+    assert probe.value("peer_sent_messages_total", peer="demo-2") == 2
     series.peer("demo-1").sent(1, 1)
-    assert told.value("peer_sent_messages_total", peer="demo-1") == 1
+    assert probe.value("peer_sent_messages_total", peer="demo-1") == 1
 
 
-def test_role_is_told_as_one_of_all(told: Told) -> None:
-    replica = ReplicaMetrics(told.metrics)
+def test_role_is_exposed_as_one_of_all_roles(probe: MetricsProbe) -> None:
+    replica = ReplicaMetrics(probe.metrics)
     for role, leader in ((Role.PRE_CANDIDATE, 0), (Role.CANDIDATE, 0), (Role.LEADER, 7), (Role.FOLLOWER, 7)):
         replica.role_changed(role, leader=leader)
     replica.role_changed(Role.FOLLOWER, leader=9)
-    assert [told.value("raft_role", role=role.value) for role in (Role.FOLLOWER, Role.LEADER)] == [1, 0]
-    assert told.value("raft_campaigns_total") == 1
-    assert told.value("raft_leader_changes_total") == 2
+    assert [probe.value("raft_role", role=role.value) for role in (Role.FOLLOWER, Role.LEADER)] == [1, 0]
+    assert probe.value("raft_campaigns_total") == 1
+    assert probe.value("raft_leader_changes_total") == 2
 
 
-def test_commands_are_counted_by_what_came_of_them(told: Told) -> None:
+def test_commands_are_counted_by_outcome(probe: MetricsProbe) -> None:
     outcomes = [[Outcome(Code.OK, 1), Outcome(Code.PRECONDITION_FAILED, 2)], [Outcome(Code.OK, 1, replayed=True)]]
-    ReplicaMetrics(told.metrics).applied(outcomes, 0.01)
-    assert told.value("commands_applied_total", result="ok") == 2
-    assert told.value("commands_applied_total", result="precondition_failed") == 1
-    assert told.value("commands_replayed_total") == 1
-    assert told.value("raft_apply_duration_seconds_count") == 1
+    ReplicaMetrics(probe.metrics).applied(outcomes, 0.01)
+    assert probe.value("commands_applied_total", result="ok") == 2
+    assert probe.value("commands_applied_total", result="precondition_failed") == 1
+    assert probe.value("commands_replayed_total") == 1
+    assert probe.value("raft_apply_duration_seconds_count") == 1
 
 
-def test_requests_are_counted_by_route_and_the_gauges_are_sums(told: Told) -> None:
-    http = HttpSeries(told.metrics, inflight_max=8)
+def test_requests_are_counted_by_route_and_the_gauges_are_sums(probe: MetricsProbe) -> None:
+    http = HttpSeries(probe.metrics, inflight_max=8)
     for status in (200, 200, 503):
         http.route("/livez", "GET").finished(status, 0.002)
     http.route("/health", "GET")
     http.inflight(lambda: 2)
     http.inflight(lambda: 3)
-    assert told.value("http_requests_total", route="/livez", method="GET", code="200") == 2
-    assert told.value("http_request_duration_seconds_count", route="/livez", method="GET") == 3
-    assert told.value("http_request_duration_seconds_count", route="/health", method="GET") is None
-    assert told.value("http_inflight_requests") == 5
+    assert probe.value("http_requests_total", route="/livez", method="GET", code="200") == 2
+    assert probe.value("http_request_duration_seconds_count", route="/livez", method="GET") == 3
+    assert probe.value("http_request_duration_seconds_count", route="/health", method="GET") is None
+    assert probe.value("http_inflight_requests") == 5
 
 
-async def test_both_formats_tell_the_same_series(told: Told) -> None:
-    ReplicaMetrics(told.metrics)
-    exposition = Exposition(told.metrics, process=CollectorRegistry())
+async def test_both_formats_expose_the_same_series(probe: MetricsProbe) -> None:
+    ReplicaMetrics(probe.metrics)
+    exposition = Exposition(probe.metrics, process=CollectorRegistry())
     plain, _ = await exposition.render("text/plain")
     text, _ = await exposition.render(OPENMETRICS)
     exposition.close()

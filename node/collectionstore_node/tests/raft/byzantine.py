@@ -1,4 +1,4 @@
-"""A member that lies: forged messages, made from a seed, and each has to end as the verdict on its kind says.
+"""A Byzantine member: forged messages, generated from a seed; each must have the effect of its kind's verdict.
 
 The liar keeps an honest core, so that the cluster makes progress; it also sends what no correct member would, in its
 own name, because the transport accepts no other. `FORGERIES` are the lies that must not hurt whatever else happens.
@@ -368,7 +368,7 @@ def _raise_term(liar: Liar, core: RaftNode) -> Message:
 
 
 def _campaign_out_of_turn(liar: Liar, core: RaftNode) -> Message | None:
-    """Ask for a vote while everybody is content, as if the leader had ordered it. The log is its own true one."""
+    """Ask for a vote while all have a leader, as if the leader had ordered it. The log is its own true one."""
     server = liar.cluster.servers.get(liar.node_id)
     if server is None or not server.alive:
         return None
@@ -408,7 +408,7 @@ FORGERIES: Final = (
     Forgery("read round that never was", Verdict.REJECTED, "never issued", _read_never_asked),
     Forgery("refusal of what it holds", Verdict.HARMLESS, "", _refuse_everything),
     Forgery("refused vote", Verdict.HARMLESS, "", _refuse_vote),
-    Forgery("read index that nobody asked for", Verdict.DISTURBS, "", _answer_read_nobody_asked),
+    Forgery("read index that was not requested", Verdict.DISTURBS, "", _answer_read_nobody_asked),
     Forgery("order to campaign from nowhere", Verdict.DISTURBS, "", _order_campaign_from_nowhere),
     Forgery("inflated term", Verdict.DISTURBS, "", _raise_term),
     Forgery("campaign out of turn", Verdict.DISTURBS, "", _campaign_out_of_turn),

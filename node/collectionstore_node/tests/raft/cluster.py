@@ -117,7 +117,7 @@ class Cluster:
             self.blocked.add((NodeId(other), NodeId(one)))
 
     def isolate(self, *nodes: int) -> None:
-        """Cut `nodes` off from everybody else; among themselves they can talk."""
+        """Partition `nodes` from all others; they can still reach each other."""
         for one in nodes:
             for other in self.servers:
                 if other not in nodes:
@@ -173,7 +173,7 @@ class Cluster:
             return True
 
     def tick(self, count: int = 1) -> None:
-        """Let time pass for everybody, settling after every tick."""
+        """Advance time for all nodes, settling after every tick."""
         for _ in range(count):
             for server in self.alive():
                 try:

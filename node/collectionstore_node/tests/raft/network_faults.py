@@ -92,11 +92,11 @@ def deliver_late(world: World) -> bool:
 def deliver_to_leader(world: World) -> bool:
     """A late message arrives at a server that leads: again, or without knowing that it was replaced."""
     leaders = {server.node_id: server.core.term for server in world.leaders()}
-    wanted = [at for at, message in enumerate(world.late) if message.to in leaders]
-    if not wanted:
+    expected = [at for at, message in enumerate(world.late) if message.to in leaders]
+    if not expected:
         return False
-    outdated = [at for at in wanted if world.late[at].term < leaders[world.late[at].to]]
-    _arrive(world, world.late.pop(world.random.choice(outdated or wanted)))
+    outdated = [at for at in expected if world.late[at].term < leaders[world.late[at].to]]
+    _arrive(world, world.late.pop(world.random.choice(outdated or expected)))
     return True
 
 

@@ -143,7 +143,7 @@ class Solo:
         return self.take()
 
     def elect(self) -> Output:
-        """Make this node the leader by the votes of everybody else; return what it sent on winning."""
+        """Make this node the leader by the votes of all others; return what it sent on winning."""
         self.node.campaign()
         self.take()
         others = sorted({*self.configuration.voters, *self.configuration.outgoing} - {self.node_id})

@@ -69,7 +69,7 @@ MESSAGES: tuple[Message, ...] = (
 
 
 class End(enum.Enum):
-    """What became of some bytes."""
+    """The result of decoding some bytes."""
 
     NO_FRAME = 1
     NO_MESSAGES = 2

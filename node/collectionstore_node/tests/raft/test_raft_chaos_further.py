@@ -1,4 +1,4 @@
-"""The second thousand of the seeds that `test_raft_chaos.py` speaks of."""
+"""The second thousand of the seeds described in `test_raft_chaos.py`."""
 
 from __future__ import annotations
 

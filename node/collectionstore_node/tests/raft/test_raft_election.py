@@ -454,7 +454,7 @@ def test_transfer_overrides_the_lease() -> None:
 @pytest.mark.parametrize("settings", [RaftSettings(), RaftSettings(pre_vote=False, check_quorum=False)])
 @pytest.mark.parametrize("kind", [AppendEntries, Heartbeat, InstallSnapshot])
 def test_stranded_node_answers_an_older_leader_with_its_term(kind: type, settings: RaftSettings) -> None:
-    """Its own campaigns are ignored by who hears the leader, so only the leader can learn the term.
+    """Followers in a leader lease ignore its campaigns, so only the leader can adopt the term.
 
     A removed leader, which receives no other message, would lead forever (Raft 5.1).
     """

@@ -47,7 +47,7 @@ def progress_of(solo: Solo, peer: int) -> ProgressStatus:
 
 
 def leading(solo: Solo) -> Solo:
-    """Make it lead with everybody replicating."""
+    """Make it the leader with all followers in the state REPLICATE."""
     solo.elect()
     solo.acknowledge(2, 3)
     return solo
@@ -125,7 +125,7 @@ def test_follower_commits_up_to_the_last_entry_it_got(commit: int, count: int, e
 
 
 def test_commit_stops_at_the_last_new_entry_even_if_the_log_is_longer() -> None:
-    """What lies behind may be an old leader's and still be replaced."""
+    """Entries behind it may be an old leader's and still be replaced."""
     log = make_entries([1, 1, 1])
     solo = Solo(log=log, term=1)
     solo.step(solo.append(log[:1], term=2, commit=3))
@@ -161,7 +161,7 @@ def test_follower_applies_only_what_is_durable_here() -> None:
 
 
 def test_acknowledgements_of_an_old_term_are_not_sent_after_the_entries_were_replaced() -> None:
-    """They would speak of entries that never reach the disk."""
+    """They would acknowledge entries that never reach the disk."""
     log = make_entries([1, 1])
     solo = Solo(term=1)
     solo.node.step(solo.append(log))

@@ -26,7 +26,7 @@ def test_leader_steps_down_within_its_term_and_keeps_its_vote() -> None:
 
 
 def test_former_leader_votes_for_a_better_one_of_a_later_term() -> None:
-    """It hears no leader any more, so no lease holds it back, for pre-votes and votes alike."""
+    """It has no leader and so no leader lease, for pre-votes and votes alike."""
     solo = Solo(settings=SETTINGS)
     solo.elect()
     solo.acknowledge(2, 3)

@@ -139,7 +139,7 @@ class World:
         self.stalled_ticks.pop(server.node_id, None)
 
     def start(self, server: Server) -> None:
-        """Start a process. One whose disk is refused never comes back: a new incarnation has to replace it."""
+        """Start a process. One whose disk is rejected never starts again: a new incarnation has to replace it."""
         self.note(f"{server.node_id} starts")
         try:
             server.start()

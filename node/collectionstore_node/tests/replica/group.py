@@ -1,7 +1,7 @@
 """A few members on one event loop: real drivers and data directories; the network is a function call.
 
-Time is the loop's, but for the clock that tells pauses, which stands still until a test moves it: what else happens
-on the machine is no stall here. Disks hang or fail when told to.
+Time is the loop's, except for the clock that detects pauses, which a test advances: load on the
+machine is no stall here. Disks hang or fail on request.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from collectionstore_node.statemachine.commands import Command, KeyRef, Put
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.log_store import LogStore
-from collectionstore_node.tests.metrics.reading import told
+from collectionstore_node.tests.metrics.reading import sample_value
 from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.tracing.spans import Tracing
 from collectionstore_node.transport import PeerAddress, PeerStatus, PeerUnavailable, SnapshotFailed
@@ -92,7 +92,7 @@ class StubbornStorage:
 
 
 class Wires:
-    """Carries messages between the members; those of a pair that is held wait, as in a socket nobody reads."""
+    """Carries messages between the members; messages of a held pair wait, as in a socket that is not read."""
 
     def __init__(self) -> None:
         self.members: dict[NodeId, Member] = {}
@@ -129,7 +129,7 @@ class WireTransport:
         """Need no addresses."""
 
     def send(self, messages: Iterable[Message]) -> None:
-        """Send each on its way."""
+        """Deliver each message."""
         for message in messages:
             self._wires.carry(message)
 
@@ -157,7 +157,7 @@ class Member:
         self.metrics = member_metrics()
         counted = ReplicaMetrics(self.metrics)
         self.now = 0.0
-        """What the clock shows that tells pauses."""
+        """Time of the clock that detects pauses."""
         self.id = self.database.identity.node_id
         self.name = name
         storage = StubbornStorage(self.database)
@@ -201,7 +201,7 @@ class Member:
 
     def series(self, name: str, **labels: str) -> float:
         """Return the value of a series."""
-        value = told(self.metrics, name, **labels)
+        value = sample_value(self.metrics, name, **labels)
         assert value is not None, name
         return value
 

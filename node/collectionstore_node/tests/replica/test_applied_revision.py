@@ -1,4 +1,4 @@
-"""The store's revision, as the replica tells it while it runs: it counts commands and never goes back."""
+"""The store's revision, as reported by a running replica: it counts commands and never decreases."""
 
 from __future__ import annotations
 

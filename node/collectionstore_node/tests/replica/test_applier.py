@@ -1,4 +1,4 @@
-"""What is applied continues the history of the state, and what is told of the state's digests is true."""
+"""Applied entries continue the state's history, and the reported digests are those of the state."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_checkpoints_do_not_depend_on_batches_restarts_or_snapshots(tmp_path: Pa
     Applier(restarted.state, DiskSeries(member_metrics())).apply(entries[:600], no_change)
     applier = Applier(restarted.state, DiskSeries(member_metrics()))
     applier.apply(entries[600:], no_change)
-    told = {one.index: one.digest for one in applier.checkpoints()}
-    assert told == {index: slow_told[index] for index in (Index(3 * CHECKPOINT_ENTRIES), Index(len(entries)))}
+    reported = {one.index: one.digest for one in applier.checkpoints()}
+    assert reported == {index: slow_told[index] for index in (Index(3 * CHECKPOINT_ENTRIES), Index(len(entries)))}
 
     exported = slow.export_snapshot(slow.spool)
     late.install_snapshot(exported.path)

@@ -1,4 +1,4 @@
-"""Who waits for a condition is woken by what can change it, told at the deadline, and never forgotten."""
+"""A waiter for a condition is woken by its changes, fails at its deadline, and is never lost."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ CASES: list[tuple[str, Configuration, Holdings, tuple[dict[int, int], dict[int, 
     ("three ways", THREE, {1: {5: GOOD}, 2: {5: BAD}, 3: {5: WORSE}}, ({}, {}, {1: 5, 2: 5, 3: 5})),
     ("nothing common", THREE, {1: {5: GOOD}, 2: {4: GOOD}, 3: {6: GOOD}}, ({}, {}, {})),
     ("nothing at all", THREE, {1: {5: GOOD}, 2: {}, 3: {}}, ({}, {}, {})),
-    ("nobody answered", THREE, {1: {5: GOOD}}, ({}, {}, {})),
+    ("no response", THREE, {1: {5: GOOD}}, ({}, {}, {})),
     ("own state unknown", THREE, {1: {}, 2: {5: GOOD}, 3: {5: GOOD}}, ({}, {}, {})),
     (
         "decided at a lower index that more members share",
@@ -127,7 +127,7 @@ def digest_at(index: int) -> bytes:
 @settings(max_examples=200)
 @given(st.lists(honest_indexes, min_size=5, max_size=5), st.integers(1, 5))
 def test_members_with_one_history_are_never_blamed(held: list[frozenset[int]], own: int) -> None:
-    """Whatever each of them still remembers, and whoever compares; and nobody agrees who shares nothing."""
+    """For all sets of remembered digests and all comparers; members without a common index never agree."""
     holdings = {number: {index: digest_at(index) for index in indexes} for number, indexes in enumerate(held, 1)}
     agreed, diverged, disputed = summary(verdict_of(holdings, FIVE, own))
     assert (diverged, disputed) == ({}, {})
@@ -181,11 +181,11 @@ def test_checkpoints_are_bounded_and_end_with_the_head() -> None:
     checkpoints = Checkpoints()
     for number in range(1, CHECKPOINTS_MAX + 11):
         checkpoints.passed(Index(number * CHECKPOINT_ENTRIES), GOOD)
-    told = checkpoints.with_head(Index(10**6), BAD)
-    assert len(told) == CHECKPOINTS_MAX + 1
-    assert told[0].index == 11 * CHECKPOINT_ENTRIES
-    assert told[-1] == Checkpoint(Index(10**6), BAD)
-    assert by_index(told) is not None
+    reported = checkpoints.with_head(Index(10**6), BAD)
+    assert len(reported) == CHECKPOINTS_MAX + 1
+    assert reported[0].index == 11 * CHECKPOINT_ENTRIES
+    assert reported[-1] == Checkpoint(Index(10**6), BAD)
+    assert by_index(reported) is not None
 
 
 def test_head_at_a_checkpoint_is_told_once() -> None:
@@ -195,7 +195,7 @@ def test_head_at_a_checkpoint_is_told_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         [Checkpoint(Index(5), GOOD), Checkpoint(Index(5), BAD)],
         [Checkpoint(Index(5), b"short")],
@@ -204,5 +204,5 @@ def test_head_at_a_checkpoint_is_told_once() -> None:
     ],
     ids=["two digests at one index", "no digest", "negative index", "too many"],
 )
-def test_what_no_member_says_is_no_answer(told: list[Checkpoint]) -> None:
-    assert by_index(told) is None
+def test_what_no_member_says_is_no_answer(reported: list[Checkpoint]) -> None:
+    assert by_index(reported) is None

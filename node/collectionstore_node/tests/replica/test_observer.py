@@ -13,7 +13,7 @@ from collectionstore_node.raft.ready import Role, SoftState
 from collectionstore_node.replica.observation.observer import NULL_OBSERVER, DriverObserver
 from collectionstore_node.replica.observation.recording_observer import RecordingObserver
 from collectionstore_node.statemachine.commands import Code, Command, CreateCollection, Outcome
-from collectionstore_node.tests.metrics.reading import told
+from collectionstore_node.tests.metrics.reading import sample_value
 
 ENTRY = Entry(Index(7), Term(1), EntryKind.COMMANDS, b"data", bytes(32))
 EVENTS = {name for name in vars(DriverObserver) if not name.startswith("_")}
@@ -54,7 +54,7 @@ async def test_an_applied_entry_reaches_metrics_and_traces_in_order() -> None:
     observer.entry_applied(ENTRY.index, 0.0)
     observer.entries_applied([ENTRY])
     assert traces.events == ["entries_appended", "entries_synced", "entries_committed", "entries_applied"]
-    assert told(metrics, "collectionstore_commands_applied_total", result="ok") == 1
+    assert sample_value(metrics, "collectionstore_commands_applied_total", result="ok") == 1
 
 
 @pytest.mark.parametrize(("role", "leads"), [(Role.LEADER, 1.0), (Role.FOLLOWER, 0.0)])
@@ -63,4 +63,4 @@ async def test_role_is_exported(role: Role, leads: float) -> None:
     now = asyncio.get_running_loop().time
     observer = RecordingObserver(ReplicaMetrics(metrics), SlowLog(Thresholds(), now), now)
     observer.leadership_changed(SoftState(leader=NodeId(1), role=role))
-    assert told(metrics, "collectionstore_raft_is_leader") == leads
+    assert sample_value(metrics, "collectionstore_raft_is_leader") == leads

@@ -32,7 +32,7 @@ from collectionstore_node.statemachine.commands import (
 )
 from collectionstore_node.statemachine.keys import bucket_prefix
 from collectionstore_node.storage import Database
-from collectionstore_node.tests.metrics.reading import told
+from collectionstore_node.tests.metrics.reading import sample_value
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
 from collectionstore_node.tests.storage.entries import SMALL
 from collectionstore_node.transport import PeerUnavailable
@@ -241,11 +241,11 @@ async def test_what_cannot_be_compared_is_an_alarm_and_never_a_pass(useless: byt
     now[0] = INCONCLUSIVE_S
     await comparing.round()
     assert comparing.checks()[NodeId(2)] == StateCheck("Inconclusive")
-    assert told(metrics, "collectionstore_digest_inconclusive") == 1
+    assert sample_value(metrics, "collectionstore_digest_inconclusive") == 1
     transport.answers[NodeId(2)] = GOOD_ANSWER
     await comparing.round()
     assert comparing.checks()[NodeId(2)] == StateCheck("Agrees", Index(5))
-    assert told(metrics, "collectionstore_digest_inconclusive") == 0
+    assert sample_value(metrics, "collectionstore_digest_inconclusive") == 0
     assert (failures, leader.condemned) == ([], [])
 
 

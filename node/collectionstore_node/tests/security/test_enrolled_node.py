@@ -81,11 +81,11 @@ class Node:
         _, log = await asyncio.wait_for(self.process.communicate(), DEADLINE_S)
         return self.process.returncode or 0, log.decode()
 
-    async def until(self, path: str, wanted: Callable[[Answer], bool]) -> Answer:
+    async def until(self, path: str, expected: Callable[[Answer], bool]) -> Answer:
         """Ask the metrics port until the answer is as wanted."""
         answer = Answer(0, {})
         async with asyncio.timeout(DEADLINE_S), aiohttp.ClientSession() as session:
-            while not wanted(answer):
+            while not expected(answer):
                 assert self.process is not None
                 assert self.process.returncode is None, "the node has ended"
                 answer = await _ask(session, f"http://127.0.0.1:{self._metrics}{path}")

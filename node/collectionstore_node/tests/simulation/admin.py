@@ -32,7 +32,7 @@ class Admin:
     """Brings the voters to be `wanted`: bootstraps, adds, promotes, replaces and removes."""
 
     def __init__(self, hosts: list[Host], trace: Trace, random: Random) -> None:
-        self.wanted: list[Host] = []
+        self.expected: list[Host] = []
         """Who should vote; in no particular hurry."""
         self.transfer_wanted = False
         """Whether to hand leadership over once."""
@@ -53,7 +53,7 @@ class Admin:
     def want(self, hosts: list[Host]) -> None:
         """Bring the voters to be `hosts`."""
         self._trace.tell("operator", f"wants {' '.join(host.name for host in hosts)}")
-        self.wanted = hosts
+        self.expected = hosts
         self.settled = False
 
     def repair(self, host: Host) -> None:
@@ -66,9 +66,9 @@ class Admin:
         timeout = aiohttp.ClientTimeout(total=ANSWER_S)
         async with aiohttp.ClientSession(connector=MemoryConnector(), timeout=timeout) as session:
             while True:
-                wanted = self.wanted
+                expected = self.expected
                 done = await self._reconcile(session)
-                self.settled = done and wanted is self.wanted and all(host.up for host in wanted)
+                self.settled = done and expected is self.expected and all(host.up for host in expected)
                 if self.settled:
                     self._repairing.clear()
                 await asyncio.sleep((SETTLED_LOOK_S if self.settled else LOOK_S) * (0.5 + self._random.random()))
@@ -95,7 +95,7 @@ class Admin:
         if self.transfer_wanted:
             self.transfer_wanted = False
             await self._post(session, address, "transfer-leadership", {})
-        here = {status["node_id"] for host, status in seen.items() if host in self.wanted}
+        here = {status["node_id"] for host, status in seen.items() if host in self.expected}
         return here == set(configuration["voters"]) and len(leader["members"]) == len(here)
 
     def _steps(self, leader: Status, seen: Mapping[Host, Status]) -> list[dict[str, str]]:
@@ -103,7 +103,7 @@ class Admin:
         voters = set(leader["configuration"]["voters"])
         members = {one["node_id"]: one for one in leader["members"]}
         add, change = [], []
-        for host in self.wanted:
+        for host in self.expected:
             status = seen.get(host)
             if status is None or status["node_id"] in voters:
                 continue
@@ -117,7 +117,7 @@ class Admin:
             else:
                 change.append({"action": "promote", "node_id": node_id})
         replaced = {step.get("replaces") for step in change}
-        wanted_names = {host.name for host in self.wanted}
+        wanted_names = {host.name for host in self.expected}
         for node_id, info in members.items():
             gone = info["name"] not in wanted_names or (
                 node_id not in voters and self._incarnation(seen, info["name"]) not in (None, node_id)

@@ -349,18 +349,18 @@ async def scale(chaos: Chaos) -> None:
     """Members are added or removed."""
     if not chaos.admin.settled or chaos.admin.repairing:
         raise Skipped
-    wanted = chaos.admin.wanted
-    spare = [host for host in chaos.cluster.hosts if host not in wanted]
-    if spare and (len(wanted) < 3 or chaos.random.random() < 0.5):
-        count = min(len(spare), VOTERS_MAX - len(wanted), chaos.random.choice((1, 2)))
+    expected = chaos.admin.expected
+    spare = [host for host in chaos.cluster.hosts if host not in expected]
+    if spare and (len(expected) < 3 or chaos.random.random() < 0.5):
+        count = min(len(spare), VOTERS_MAX - len(expected), chaos.random.choice((1, 2)))
         for host in spare[:count]:
             # Who left never returns: a new member needs an empty disk.
             host.lose_disk()
             restart(host)
-        chaos.admin.want(wanted + spare[:count])
-    elif len(wanted) > 3:  # three keep the budget of lost disks
-        gone = chaos.random.choice(wanted)
-        chaos.admin.want([host for host in wanted if host is not gone])
+        chaos.admin.want(expected + spare[:count])
+    elif len(expected) > 3:  # three keep the budget of lost disks
+        gone = chaos.random.choice(expected)
+        chaos.admin.want([host for host in expected if host is not gone])
     else:
         raise Skipped
 
@@ -368,9 +368,9 @@ async def scale(chaos: Chaos) -> None:
 def _damageable(chaos: Chaos) -> Host:
     """Return a host whose disk may be lost. Raises `Skipped` when that would break more than was promised."""
     admin = chaos.admin
-    if not admin.settled or admin.repairing or len(admin.wanted) < 3:
+    if not admin.settled or admin.repairing or len(admin.expected) < 3:
         raise Skipped
-    host = chaos.pick([host for host in admin.wanted if host.up and not host.disk.faulty])
+    host = chaos.pick([host for host in admin.expected if host.up and not host.disk.faulty])
     admin.repair(host)
     return host
 

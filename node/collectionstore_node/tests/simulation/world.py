@@ -69,7 +69,7 @@ class World:
         voters = random.choice((1, 3, 3, 3, 5))
         for _ in range(max(3, voters) + random.choice((0, 0, 1))):
             self.cluster.add()
-        self.admin.wanted = self.cluster.hosts[:voters]
+        self.admin.expected = self.cluster.hosts[:voters]
         self.chaos = Chaos(
             self.cluster,
             self.admin,
@@ -142,19 +142,19 @@ class World:
         return self.loop.create_task(work, context=self._clients.context)
 
     def _urls(self) -> list[str]:
-        return [f"http://{host.address}:{CLIENT_PORT}" for host in self.cluster.hosts if host in self.admin.wanted]
+        return [f"http://{host.address}:{CLIENT_PORT}" for host in self.cluster.hosts if host in self.admin.expected]
 
     def _check(self) -> None:
         """Raise `AssertionError` unless clients saw one store, and all members hold the same one."""
         for operation in self.workload.history:
             self.trace.note(b"operation", operation.id, len(operation.outcome), *_revision(operation))
-        check_states(self.admin.wanted)
+        check_states(self.admin.expected)
         verdict = check(self.workload.history)
         assert verdict.ok, verdict.explanation
 
     def _at_rest(self) -> bool:
         self.chaos.supervise()
-        return self.admin.settled and converged(self.admin.wanted)
+        return self.admin.settled and converged(self.admin.expected)
 
     async def _end(self) -> None:
         """Let every process end, those that were killed too, so that nothing is left when the loop is closed."""

@@ -102,9 +102,9 @@ class Model:
         place, name = self.home(operation.ref)
         old = place.get(name)
         now = 0 if old is None else old.revision
-        wanted = operation.precondition
-        if wanted.exists not in (None, old is not None) or (
-            wanted.revisions is not None and (old is None or now not in wanted.revisions)
+        requirement = operation.precondition
+        if requirement.exists not in (None, old is not None) or (
+            requirement.revisions is not None and (old is None or now not in requirement.revisions)
         ):
             return Outcome(Code.PRECONDITION_FAILED, self.revision, current_revision=now)
         if isinstance(operation, Delete):

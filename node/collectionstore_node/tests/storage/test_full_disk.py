@@ -17,8 +17,8 @@ def run_on_a_full_disk(directory: Path, count: int) -> dict[str, Any]:
     """Return the report of a process whose disk is full after `count` entries."""
     command = [sys.executable, "-m", "collectionstore_node.tests.storage.full_disk", str(directory), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    reported: dict[str, Any] = json.loads(done.stdout)
+    return reported
 
 
 def check_whole(directory: Path, acknowledged: int) -> None:
@@ -37,21 +37,21 @@ def test_node_starts_again_after_its_disk_was_full(tmp_path: Path, count: int) -
 
     Others ended in a loop of crashes (facebook/rocksdb#7784): tables were ahead of a WAL that had lost its end.
     """
-    told = run_on_a_full_disk(tmp_path, count)
-    assert told["error"] == "StorageFailed"
-    assert "No space left" in told["text"]
-    assert told["acknowledged"] >= count
+    reported = run_on_a_full_disk(tmp_path, count)
+    assert reported["error"] == "StorageFailed"
+    assert "No space left" in reported["text"]
+    assert reported["acknowledged"] >= count
     still_full = run_on_a_full_disk(tmp_path, -1)
     assert still_full["error"] == "StorageFailed", "not damaged, and nothing was deleted"
-    check_whole(tmp_path, told["acknowledged"])
+    check_whole(tmp_path, reported["acknowledged"])
 
 
 def test_disk_that_is_full_again_and_again_loses_nothing(tmp_path: Path) -> None:
     """Each start goes on from what the last one left."""
     acknowledged = 0
     for count in (5, 40, 1, 23):
-        told = run_on_a_full_disk(tmp_path, count)
-        assert told["error"] == "StorageFailed"
-        assert told["acknowledged"] >= acknowledged + count
-        acknowledged = told["acknowledged"]
+        reported = run_on_a_full_disk(tmp_path, count)
+        assert reported["error"] == "StorageFailed"
+        assert reported["acknowledged"] >= acknowledged + count
+        acknowledged = reported["acknowledged"]
     check_whole(tmp_path, acknowledged)

@@ -120,15 +120,15 @@ class LogModel(RuleBasedStateMachine):
     @rule(lo=st.integers(0, 40), count=st.integers(0, 40), bytes_max=st.sampled_from((0, 300, 5000, _ALL)))
     def read(self, lo: int, count: int, bytes_max: int) -> None:
         """A range comes back whole, or cut where the bytes say."""
-        wanted = self.kept[lo : lo + count]
-        if not wanted:
+        stored = self.kept[lo : lo + count]
+        if not stored:
             return
-        found = self._database.log.entries(wanted[0].index, Index(wanted[-1].index + 1), bytes_max)
-        assert list(found) == wanted[: len(found)]
+        found = self._database.log.entries(stored[0].index, Index(stored[-1].index + 1), bytes_max)
+        assert list(found) == stored[: len(found)]
         assert found
         assert len(found) == 1 or sum(len(entry.data) for entry in found) <= bytes_max
-        more = wanted[: len(found) + 1]
-        assert len(found) == len(wanted) or sum(len(entry.data) for entry in more) > bytes_max
+        more = stored[: len(found) + 1]
+        assert len(found) == len(stored) or sum(len(entry.data) for entry in more) > bytes_max
 
     @invariant()
     def ends_and_hard_state_agree(self) -> None:

@@ -139,9 +139,9 @@ async def test_removed_member_is_told_and_logs_it_once(pair: tuple[Node, Node]) 
         await eventually(lambda: two.problem(one) == "refused: removed")
         dials = len(two.metrics.peer("n1").handshakes)
         await eventually(lambda: len(two.metrics.peer("n1").handshakes) > dials + 3)
-    told = [one["event"] for one in logs if one.get("reason") == "refused: removed" and one["peer"] == "n1"]
-    assert sorted(told) == sorted(set(told))
-    assert "peer.refused" in told
+    reported = [one["event"] for one in logs if one.get("reason") == "refused: removed" and one["peer"] == "n1"]
+    assert sorted(reported) == sorted(set(reported))
+    assert "peer.refused" in reported
     rejected = [entry for entry in logs if entry["event"] == "peer.rejected" and entry["peer"] == "n2"]
     assert [entry["detail"] for entry in rejected] == ["removed"]
     assert one.metrics.rejections["refused"] > 3

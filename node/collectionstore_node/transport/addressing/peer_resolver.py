@@ -1,7 +1,7 @@
 """Resolves the names of members: the IP address a member has dialed from is tried before those of its DNS name.
 
 A pod that restarts has another address, and DNS may return the old one for half a minute, or not answer at all. The
-member itself dials at once, and by that shows its address. The certificate decides who is on the other end of a dial,
+member itself dials immediately, and so provides its address. The certificate decides who is on the other end of a dial,
 so a wrong address costs a moment and nothing else.
 """
 

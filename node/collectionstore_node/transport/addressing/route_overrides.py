@@ -29,7 +29,7 @@ class OverridesRefused(NodeError):
 
 
 class RouteOverrides:
-    """The overrides as read last; without a path there are none, for ever."""
+    """The overrides as read last; always empty without a path."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Read the file. Raises `OverridesRefused`."""

@@ -37,7 +37,7 @@ class CloseReason:
 
 
 def close_code_name(code: int) -> str:
-    """Return a close code as it is logged and counted."""
+    """Return the name of a close code for logs and metrics."""
     try:
         return CloseCode(code).name.lower()
     except ValueError:

@@ -1,6 +1,6 @@
 """One authenticated WebSocket between two nodes, dialed or accepted: reading, writing, pings, silence, closing.
 
-Two tasks per connection: the caller of `run` reads, a task of its own writes what the frame sources hold. No task is
+Two tasks per connection: the caller of `run` reads, a separate task writes what the frame sources contain. No task is
 created per message or per frame.
 
 Invariants:
@@ -46,7 +46,7 @@ FrameHandler: TypeAlias = Callable[[Frame], int]
 
 WEBSOCKET_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER_BYTES
 _UNSENT_BYTES: Final = 256 << 10
-"""What the kernel may buffer unsent: a ping cannot overtake what lies there."""
+"""What the kernel may buffer unsent: a ping cannot overtake what is in that buffer."""
 _STAMP = struct.Struct(">Q")
 
 
@@ -89,7 +89,7 @@ class Connection:
     ) -> None:
         """With `pings` this side pings and measures: the dialer does, since what it sends is what is measured.
 
-        The other side notices by the pings that the dialer lives.
+        The other side detects by the pings that the dialer is alive.
         """
         self.remote = remote
         self.traffic = context.traffic_of(remote.name)
@@ -147,7 +147,7 @@ class Connection:
         self.traffic.sent(messages, len(frame))
 
     def wake(self) -> None:
-        """Make the writer look at its sources again, in the next turn of the loop."""
+        """Make the writer poll its sources in the next turn of the loop."""
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -158,7 +158,7 @@ class Connection:
     def beat(self, now: float, *, late: bool) -> None:
         """Ping, if this side does, and close when the peer has been silent; called every `ping_interval_s`.
 
-        `late` means that this loop was stalled: what the peer sent meanwhile lies unread in the socket.
+        `late` means that this loop was stalled: what the peer sent meanwhile is unread in the socket.
         """
         if late:
             self._heard_at = now
@@ -239,7 +239,7 @@ class Connection:
         return self._ended(CloseReason(None, "connection lost", by_peer=True))
 
     def _ended(self, reason: CloseReason) -> CloseReason:
-        """Keep the first reason: a close from here comes back as an end of stream."""
+        """Keep the first reason: a close by this side ends with an end of stream."""
         if self._reason is None:
             self._reason = reason
         return self._reason

@@ -33,7 +33,7 @@ PEER_PATH: Final = "/peer"
 
 
 class DialFailed(Exception):
-    """No connection. `refused` tells a member that refused it from one that could not be reached."""
+    """No connection. `refused` distinguishes a member that rejected it from one that was unreachable."""
 
     def __init__(self, reason: str, *, refused: bool) -> None:
         super().__init__(reason)

@@ -10,7 +10,7 @@ from collectionstore_node.transport.wire.handshake import PeerName
 
 @dataclass(slots=True)
 class LocalNode:
-    """What this node says of itself in every handshake."""
+    """This node's part of every handshake."""
 
     own: PeerName
     node_id: NodeId

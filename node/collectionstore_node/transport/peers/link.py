@@ -26,7 +26,7 @@ class Link:
         settings: TransportSettings,
         on_renew: Callable[[], None],
     ) -> None:
-        """`messages` is the peer's queue; `on_renew` is called when the other side asks for a new connection."""
+        """`messages` is the peer's queue; `on_renew` is called when the other side requests a new connection."""
         self.connection = connection
         self.address = address
         self.requests = RequestClient(connection.wake, settings)

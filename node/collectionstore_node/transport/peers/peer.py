@@ -46,7 +46,7 @@ class Peer:
         context: ConnectionContext,
         random: Callable[[], float],
     ) -> None:
-        """Start dialing at once; `close` ends it. `random` is in [0, 1) and spreads retries and renewals."""
+        """Start dialing; `close` ends it. `random` is in [0, 1) and spreads retries and renewals."""
         settings = context.settings
         self.address = address
         self.traffic = traffic = context.traffic_of(address.name)
@@ -90,7 +90,7 @@ class Peer:
             self._dial_due.set()
 
     def dial_now(self) -> None:
-        """Dial at once instead of after the backoff: the peer has just connected to this node."""
+        """Dial now instead of after the backoff: the peer has just connected to this node."""
         self._dial_due.set()
 
     def rotate(self, within_s: float) -> None:

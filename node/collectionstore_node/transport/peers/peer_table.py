@@ -39,7 +39,7 @@ class PeerTable:
         self._dialing = False
 
     def start(self) -> None:
-        """Dial the members set so far, and from now on every member at once."""
+        """Dial the members set so far, and from now on every new member immediately."""
         self._dialing = True
         self.set_members(tuple(self.directory.members()))
 
@@ -86,7 +86,7 @@ class PeerTable:
         """Learn from a handshake that a member is up, and, when the membership does not know it, its address."""
         node_id = remote.node_id
         known = self.directory.member(node_id)
-        # Only for the address that the membership has for this very member: it may not speak for another.
+        # Only for the address that the membership has for this very member: it must not act for another one.
         if known is not None and known.address == remote.address:
             self._dialer.learn_address(known, remote.dialed_from)
         if known is None:

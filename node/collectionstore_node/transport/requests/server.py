@@ -46,7 +46,7 @@ class RequestServer:
             raise Refused(CloseCode.PROTOCOL, f"requests: {error}") from error
         for request in requests:
             if len(self._running) >= self._running_max:
-                self._reply(request, ReplyStatus.NOT_HANDLED, b"too many requests at once")
+                self._reply(request, ReplyStatus.NOT_HANDLED, b"too many concurrent requests")
                 continue
             task = asyncio.create_task(self._serve(request))
             self._running[task] = None

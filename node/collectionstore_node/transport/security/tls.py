@@ -54,7 +54,7 @@ class _Loaded:
 
 
 class TlsContexts:
-    """The contexts in use; `listening` lives as long as the server and always serves the newest files."""
+    """The contexts in use; `listening` is used as long as the server runs and always has the newest files."""
 
     def __init__(self, files: TlsFiles, own: PeerName) -> None:
         """Load the files. Raises `TlsFilesRefused`."""

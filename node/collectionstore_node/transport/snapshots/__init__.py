@@ -1,1 +1,1 @@
-"""Resumable transfer of one snapshot file over a connection of its own."""
+"""Resumable transfer of one snapshot file over a separate connection."""

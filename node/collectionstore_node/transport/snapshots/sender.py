@@ -1,4 +1,4 @@
-"""Sends a snapshot file over a connection of its own, and resumes where it stopped when that is lost."""
+"""Sends a snapshot file over a separate connection, and resumes where it stopped after a loss."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Transfer:
     def __init__(self, begin: Begin, path: Path, settings: TransportSettings) -> None:
         self.begin = begin
         self.acknowledged = 0
-        """Highest offset acknowledged so far; only to detect progress, each attempt starts at the receiver's offset."""
+        """Highest acknowledged offset; only to detect progress, each attempt starts at the receiver's offset."""
         self._path = path
         self._settings = settings
 
@@ -74,7 +74,7 @@ class _Transfer:
         window_bytes = min(ack.window_bytes, self._settings.snapshot_window_bytes)
         while sent < self.begin.size_bytes:
             length = min(self._settings.snapshot_chunk_bytes, self.begin.size_bytes - sent)
-            # One chunk is always allowed, or a window smaller than a chunk would block the transfer for ever.
+            # One chunk is always allowed, or a window smaller than a chunk would block the transfer forever.
             if sent > ack.offset and sent + length - ack.offset > window_bytes:
                 break
             await connection.write(await asyncio.to_thread(_read_chunk, self._path, sent, length))
@@ -114,7 +114,7 @@ class SnapshotSender:
     async def send(self, to: NodeId, envelope: bytes, path: Path) -> None:
         """Return when `to` has verified and installed the file. Raises `SnapshotFailed`."""
         if to in self._sending:
-            raise SnapshotFailed(f"a snapshot is on its way to {to:016x} already")
+            raise SnapshotFailed(f"a snapshot is already being sent to {to:016x}")
         self._sending.add(to)
         try:
             begin = await asyncio.to_thread(_announce, path, envelope)

@@ -9,7 +9,7 @@ waits for one peer leaves in one frame.
 
 Invariants:
 - one WebSocket message is exactly one frame; anything before or after it is an error;
-- a decoder never allocates by a length it was told: the bytes are already there and bounded by the socket's limit;
+- a decoder never allocates by a received length: the bytes are already there and bounded by the socket's limit;
 - no flag is defined yet; an unknown flag is an error, so that one can be given a meaning later.
 """
 
@@ -43,7 +43,7 @@ class FrameKind(enum.IntEnum):
     WELCOME = 2
     """First frame of the other side: `hello.Welcome`."""
     PING = 3
-    """Eight opaque bytes; answered at once."""
+    """Eight opaque bytes; answered immediately."""
     PONG = 4
     """The bytes of the ping."""
     MESSAGES = 5

@@ -90,7 +90,7 @@ def decode_welcome(payload: bytes | memoryview) -> Welcome:
 
 
 def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: NodeId) -> int:
-    """Return the protocol version to speak with the dialer. Raises `Refused`.
+    """Return the protocol version to use with the dialer. Raises `Refused`.
 
     Versions are checked first: in the hello of a newer release only the version range is sure to keep its meaning.
     """

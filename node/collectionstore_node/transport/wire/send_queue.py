@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from collectionstore_node.transport.wire.frames import PAYLOAD_BYTES_MAX, FrameKind, encode_list
 
 ITEM_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - 5
-"""A longer item fits no frame, even alone: the head of the list takes up to five bytes."""
+"""A longer item fits no frame, even alone: the head of the list has up to five bytes."""
 
 
 class Batch(NamedTuple):

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
-    """The Lease was not renewed in time, or another operator holds it: exit at once."""
+    """The Lease was not renewed in time, or another operator holds it: exit immediately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Lease:
         return self.epoch > 0 and self.age_s < RENEW_DEADLINE_S
 
     async def release(self) -> None:
-        """Release the Lease, so that the next operator can acquire it at once."""
+        """Release the Lease, so that the next operator can acquire it immediately."""
         try:
             found = await self._kube.get(Kind.LEASE, self._name, self._namespace)
             if self._is_ours(found):

@@ -71,7 +71,7 @@ log = structlog.get_logger(__name__)
 
 
 async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str) -> list[str]:
-    """Return the missing permissions, one line each; None among the namespaces stands for all of them."""
+    """Return the missing permissions, one line each; None among the namespaces means all of them."""
     asked: list[tuple[Permission, str, str | None]] = [
         (permission, verb, own_namespace) for permission in OWN for verb in permission.verbs
     ]

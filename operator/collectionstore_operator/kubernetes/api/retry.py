@@ -1,7 +1,7 @@
 """Which responses are retried, and after which backoff.
 
 Every request is idempotent: objects have names, and changes have preconditions. So a request whose response was lost
-is sent again, and the second response tells what happened.
+is sent again, and the second response shows what happened.
 """
 
 from __future__ import annotations
@@ -31,6 +31,6 @@ def backoff(random_source: random.Random) -> Iterator[float]:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Return the delay that `Retry-After` asks for, in seconds; 0 without one."""
+    """Return the delay of `Retry-After` in seconds; 0 without the header."""
     text = headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else 0.0

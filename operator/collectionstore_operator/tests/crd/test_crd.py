@@ -26,7 +26,7 @@ from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES
 from collectionstore_operator.resource.spec import Local, Spec
 from collectionstore_operator.status.report import Status, report
 from collectionstore_operator.tests.crd.structural import admitted
-from collectionstore_operator.tests.planning.pictures import draw, planned, wanted
+from collectionstore_operator.tests.planning.pictures import draw, make_desired, planned
 from collectionstore_operator.tests.resource.specs import specs
 
 COMMITTED = Path(__file__).parents[4] / FILE
@@ -179,7 +179,7 @@ def test_status_has_no_defaults() -> None:
 
 def test_status_as_it_is_written_fits_its_schema() -> None:
     """The API server accepts every status that is written."""
-    desired = wanted(5)
+    desired = make_desired(5)
     observed = draw("0: leader\n1: voter lag=9000\n2: learner\n3: voter down=9 failure=Image\n7: left", desired)
     status = report(assess(desired, observed), planned(desired, observed), None)
     assert status.members

@@ -75,7 +75,7 @@ class Life:
             if quiet == 2:
                 return
         plan = self.world.server.objects[CLUSTER]["status"].get("plan")
-        raise AssertionError(f"did not settle; remaining: {plan}; {self.world.trouble.told[-5:]}")
+        raise AssertionError(f"did not settle; remaining: {plan}; {self.world.trouble.log_lines[-5:]}")
 
     async def trouble(self, rounds: int, *, faults: float, deaths: float) -> None:
         """Run under trouble for a while."""

@@ -45,12 +45,12 @@ async def formed(world: World, spec: dict[str, Any] | None = None) -> None:
     claim(world)
 
 
-def claim(world: World, *, size: str = "10Gi", capacity: str = "10Gi", **told: Any) -> None:
+def claim(world: World, *, size: str = "10Gi", capacity: str = "10Gi", **reported: Any) -> None:
     requests = {"resources": {"requests": {"storage": size}}, "storageClassName": "fast", "volumeName": "pv-0"}
     body = {
         "metadata": {"name": "data-demo-0", "namespace": "shop"},
         "spec": requests,
-        "status": {"phase": "Bound", "capacity": {"storage": capacity}, **told},
+        "status": {"phase": "Bound", "capacity": {"storage": capacity}, **reported},
     }
     world.server.put(CLAIM, body)
 
@@ -150,7 +150,7 @@ async def test_workload_that_is_being_deleted_is_not_changed(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("told", "name", "message"),
+    ("reported", "name", "message"),
     [
         ({"phase": "Pending"}, "fast", "the claim data-demo-0 is not bound: the StorageClass fast does not exist"),
         ({"phase": "Pending"}, "", "it names no StorageClass, and there is no default"),
@@ -158,10 +158,10 @@ async def test_workload_that_is_being_deleted_is_not_changed(world: World) -> No
     ],
 )
 async def test_claim_that_is_not_bound_is_named_with_its_pod(
-    world: World, told: dict[str, str], name: str, message: str
+    world: World, reported: dict[str, str], name: str, message: str
 ) -> None:
     await formed(world)
-    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": name}, "status": told}
+    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": name}, "status": reported}
     world.server.put(CLAIM, body)
     waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
     await world.rounds(1)

@@ -30,10 +30,10 @@ def pod(
 ) -> dict[str, Any]:
     """Return a pod as the API gives it."""
     given = {"name": "demo-1", "uid": "p1", "creationTimestamp": "2025-12-31T23:58:00Z", **metadata}
-    told: dict[str, Any] = {"conditions": list(conditions), **(status or {})}
+    reported: dict[str, Any] = {"conditions": list(conditions), **(status or {})}
     if container is not None:
-        told["containerStatuses"] = [container]
-    return {"metadata": given, "spec": {"nodeName": node} if node else {}, "status": told}
+        reported["containerStatuses"] = [container]
+    return {"metadata": given, "spec": {"nodeName": node} if node else {}, "status": reported}
 
 
 def read(body: dict[str, Any], *lost: str, claim_deleting: bool = False) -> Pod:

@@ -143,12 +143,12 @@ async def test_new_resource_gets_identity_keys_objects_and_pods(world: World) ->
     assert {"demo-record", "demo-authority", "demo-operator", "demo-node", "demo-peers"} <= names
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
     assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == [labels.FINALIZER]
-    told = world.server.objects[CLUSTER]["status"]
-    assert told["clusterID"] == world.server.objects[RECORD]["data"]["cluster-id"]
-    assert told["observedGeneration"] == 1
+    reported = world.server.objects[CLUSTER]["status"]
+    assert reported["clusterID"] == world.server.objects[RECORD]["data"]["cluster-id"]
+    assert reported["observedGeneration"] == 1
 
 
-async def test_nothing_is_written_while_nothing_happens(world: World) -> None:
+async def test_an_idle_operator_writes_nothing(world: World) -> None:
     """Neither the status nor any object: resourceVersions stand still."""
     world.create()
     await world.rounds(4)
@@ -263,10 +263,10 @@ async def test_deleted_record_is_restored(world: World) -> None:
     """Deleted by mistake under a running cluster: no new identity, no new bootstrap, the same CA."""
     await living(world)
     await world.rounds(1)
-    record, told = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
+    record, reported = world.server.objects.pop(RECORD)["data"], world.server.objects[CLUSTER]["status"]
     assert record["initialized"] == "true"
     assert await world.rounds(1) == ["Acted"]
-    assert world.server.objects[CLUSTER]["status"]["clusterID"] == told["clusterID"]
+    assert world.server.objects[CLUSTER]["status"]["clusterID"] == reported["clusterID"]
     assert world.server.objects[RECORD]["data"] == record
 
 

@@ -39,9 +39,9 @@ from collectionstore_operator.resource.desired import (
 )
 from collectionstore_operator.resource.fields import Policy
 from collectionstore_operator.resource.scheduling import Affinity, LabelSelector, PodAntiAffinity, PodTerm
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, draw, wanted
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, draw, make_desired
 
-DESIRED = msgspec.structs.replace(wanted(3), namespace="shop", uid="4a1c")
+DESIRED = msgspec.structs.replace(make_desired(3), namespace="shop", uid="4a1c")
 
 
 def pod(desired: Desired = DESIRED) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def test_both_runtimes_give_a_node_the_same_variables() -> None:
 
 def test_volume_has_size_and_class_of_the_resource() -> None:
     """Size and class; without a class the cluster's default is used, which an empty one would switch off."""
-    desired = wanted(3, storage=Storage(size="3Gi", class_="fast"))
+    desired = make_desired(3, storage=Storage(size="3Gi", class_="fast"))
     (claim,) = statefulset.build(desired, cluster_id=CLUSTER_ID, replicas=3).body["spec"]["volumeClaimTemplates"]
     assert claim["spec"]["resources"] == {"requests": {"storage": "3Gi"}}
     assert claim["spec"]["storageClassName"] == "fast"
@@ -161,7 +161,7 @@ def test_volume_has_size_and_class_of_the_resource() -> None:
 
 def test_resources_reach_the_container() -> None:
     """Requests and limits as written."""
-    desired = wanted(3, resources=Resources(requests={"cpu": "500m"}, limits={"memory": "2Gi", "cpu": 2}))
+    desired = make_desired(3, resources=Resources(requests={"cpu": "500m"}, limits={"memory": "2Gi", "cpu": 2}))
     assert container(desired)["resources"] == {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi", "cpu": 2}}
 
 
@@ -190,7 +190,7 @@ EXTRAS = PodTemplate(
 
 def test_pod_settings_of_the_resource_reach_the_pods() -> None:
     """Each under the name the pod API has for it; an empty selector, which selects everything, stays."""
-    desired = wanted(3, pod=EXTRAS)
+    desired = make_desired(3, pod=EXTRAS)
     made = pod(desired)
     assert made["metadata"]["labels"]["team"] == "shop"
     assert made["metadata"]["annotations"] == {"example.com/note": "x", labels.REVISION: revision(desired)}
@@ -214,7 +214,7 @@ def test_pod_settings_of_the_resource_reach_the_pods() -> None:
 
 def test_users_cannot_override_the_selector_labels() -> None:
     """The parser rejects such labels; even otherwise those of the operator would win."""
-    desired = wanted(3, pod=PodTemplate(labels=dict.fromkeys(labels.object_labels("demo"), "theirs")))
+    desired = make_desired(3, pod=PodTemplate(labels=dict.fromkeys(labels.object_labels("demo"), "theirs")))
     assert labels.object_labels("demo").items() <= pod(desired)["metadata"]["labels"].items()
 
 
@@ -223,7 +223,7 @@ def test_users_cannot_override_the_selector_labels() -> None:
 )
 def test_members_are_spread_as_the_resource_says(policy: Policy, unsatisfiable: str | None) -> None:
     """Zones and nodes, each by its own policy."""
-    made = pod(wanted(3, spread=Spread(zones=policy, nodes="Preferred")))["spec"]["topologySpreadConstraints"]
+    made = pod(make_desired(3, spread=Spread(zones=policy, nodes="Preferred")))["spec"]["topologySpreadConstraints"]
     found = {one["topologyKey"]: one["whenUnsatisfiable"] for one in made}
     assert found.get("topology.kubernetes.io/zone") == unsatisfiable
     assert found["kubernetes.io/hostname"] == "ScheduleAnyway"
@@ -232,7 +232,9 @@ def test_members_are_spread_as_the_resource_says(policy: Policy, unsatisfiable: 
 def test_pod_monitor_exists_only_if_enabled() -> None:
     """Most API servers do not have the kind."""
     assert "PodMonitor" not in [one.kind for one in manifests.build(DESIRED, disruptions=1)]
-    desired = wanted(3, monitoring=Monitoring(pod_monitor="Enabled", labels={"release": "p"}, interval_seconds=15))
+    desired = make_desired(
+        3, monitoring=Monitoring(pod_monitor="Enabled", labels={"release": "p"}, interval_seconds=15)
+    )
     monitor = manifests.build(desired, disruptions=1)[-1]
     assert monitor.body["apiVersion"] == "monitoring.coreos.com/v1"
     assert monitor.body["metadata"]["labels"] == {"release": "p", **labels.object_labels("demo")}
@@ -292,13 +294,13 @@ def test_clients_reach_ready_members_alone() -> None:
 )
 def test_disruptions_follow_the_voters(picture: str, replicas: int, allowed: int) -> None:
     """At most one, none while no voter can fail; a single replica is not protected from a drain."""
-    desired = wanted(replicas)
+    desired = make_desired(replicas)
     assert max_unavailable(assess(desired, draw(picture, desired))) == allowed
 
 
 def test_budget_is_unchanged_while_no_node_responds() -> None:
     """What cannot be computed is not replaced by a guess."""
-    desired = wanted(3)
+    desired = make_desired(3)
     budget = AppliedObject(kind="PodDisruptionBudget", name="demo", digest="x")
     for picture in ("0: voter mute\n1: voter mute\n2: voter mute", "0: voter\n1: voter\n2: voter"):
         blind = assess(desired, draw(picture, desired, initialized=True, objects=(budget,)))
@@ -341,35 +343,35 @@ def test_digest_changes_with_the_content_alone() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        wanted(3, version="0.2.0"),
-        wanted(3, image="registry/x"),
-        wanted(3, raft=Raft(heartbeat_milliseconds=100)),
-        wanted(3, raft=Raft(profile="fast")),
-        wanted(3, pod=EXTRAS),
-        wanted(3, spread=Spread(zones="Required")),
-        wanted(3, tls=Tls(client="Disabled")),
-        wanted(3, resources=Resources(limits={"cpu": 1})),
-        msgspec.structs.replace(wanted(3), annotations={labels.RESTART: "now"}),
+        make_desired(3, version="0.2.0"),
+        make_desired(3, image="registry/x"),
+        make_desired(3, raft=Raft(heartbeat_milliseconds=100)),
+        make_desired(3, raft=Raft(profile="fast")),
+        make_desired(3, pod=EXTRAS),
+        make_desired(3, spread=Spread(zones="Required")),
+        make_desired(3, tls=Tls(client="Disabled")),
+        make_desired(3, resources=Resources(limits={"cpu": 1})),
+        msgspec.structs.replace(make_desired(3), annotations={labels.RESTART: "now"}),
     ],
 )
 def test_revision_changes_with_what_needs_a_restart(changed: Desired) -> None:
     """Every field that a running node cannot reload."""
-    assert revision(changed) != revision(wanted(3))
+    assert revision(changed) != revision(make_desired(3))
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        wanted(5),
-        wanted(3, paused=True),
-        wanted(3, storage=Storage(retention="Delete")),
-        wanted(3, monitoring=Monitoring(pod_monitor="Enabled")),
-        msgspec.structs.replace(wanted(3), generation=9, uid="x", annotations={"note": "y"}),
+        make_desired(5),
+        make_desired(3, paused=True),
+        make_desired(3, storage=Storage(retention="Delete")),
+        make_desired(3, monitoring=Monitoring(pod_monitor="Enabled")),
+        msgspec.structs.replace(make_desired(3), generation=9, uid="x", annotations={"note": "y"}),
     ],
 )
 def test_revision_stays_when_no_restart_is_needed(changed: Desired) -> None:
     """Scaling, pausing and similar changes restart no member."""
-    assert revision(changed) == revision(wanted(3))
+    assert revision(changed) == revision(make_desired(3))
 
 
 def test_runtimes_have_names_of_their_own() -> None:
@@ -378,10 +380,12 @@ def test_runtimes_have_names_of_their_own() -> None:
 
 
 def test_diagnostics_are_the_node_s_variables_where_they_are_not_its_defaults() -> None:
-    wished = Diagnostics(log_level="debug", profiling="Enabled", slow_milliseconds=SlowOperations(fsync=20, http=0))
-    settings = spec_settings(wanted(3, diagnostics=wished))
+    diagnostics = Diagnostics(
+        log_level="debug", profiling="Enabled", slow_milliseconds=SlowOperations(fsync=20, http=0)
+    )
+    settings = spec_settings(make_desired(3, diagnostics=diagnostics))
     expected = {"LOG_LEVEL": "debug", "PROFILING": "Enabled", "SLOW_FSYNC_MS": "20", "SLOW_HTTP_MS": "0"}
     assert {name.removeprefix(PREFIX): text for name, text in settings.items()}.items() >= expected.items()
-    usual = spec_settings(wanted(3))
+    usual = spec_settings(make_desired(3))
     assert set(settings) - set(usual) == {PREFIX + name for name in expected}
-    assert spec_settings(wanted(3, diagnostics=Diagnostics())) == usual
+    assert spec_settings(make_desired(3, diagnostics=Diagnostics())) == usual

@@ -9,9 +9,9 @@ from collectionstore_operator.model import quorum
 from collectionstore_operator.model.assessment import ACTIVE_WITHIN_MS, LAG_MAX, assess, coarse_lag
 from collectionstore_operator.model.observed import Configuration, Member, NodeStatus, Observed
 from collectionstore_operator.resource import labels
-from collectionstore_operator.tests.planning.pictures import draw, wanted
+from collectionstore_operator.tests.planning.pictures import draw, make_desired
 
-DESIRED = wanted(3)
+DESIRED = make_desired(3)
 HEALTHY = "0: leader\n1: voter\n2: voter"
 
 

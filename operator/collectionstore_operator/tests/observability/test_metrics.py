@@ -53,7 +53,7 @@ class Followed(OperatorMetrics):
         self.counted.set()
 
 
-class Told:
+class MetricsProbe:
     """The metrics with their registry."""
 
     def __init__(self) -> None:
@@ -65,54 +65,54 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def probe() -> MetricsProbe:
+    return MetricsProbe()
 
 
-def test_what_is_said_of_a_cluster_goes_with_it(told: Told) -> None:
-    loop = told.metrics.loop("shop", "demo")
+def test_what_is_said_of_a_cluster_goes_with_it(probe: MetricsProbe) -> None:
+    loop = probe.metrics.loop("shop", "demo")
     loop.reported(STATUS, desired_members=3)
     loop.round_finished("Waiting", 0.1, trouble="")
     by_status = {
-        value: told.value("collectionstore_cluster_condition", **DEMO, condition="Ready", status=value)
+        value: probe.value("collectionstore_cluster_condition", **DEMO, condition="Ready", status=value)
         for value in ("True", "False", "Unknown")
     }
     assert by_status == {"True": 0.0, "False": 1.0, "Unknown": 0.0}
-    assert told.value("collectionstore_cluster_ready_members", **DEMO) == 2
-    assert told.value("collectionstore_cluster_fault_tolerance", **DEMO) == 0
-    assert told.value("collectionstore_cluster_plan_steps", **DEMO) == 2
-    assert told.value("collectionstore_cluster_blocked_steps", **DEMO) == 1
-    assert told.value("collectionstore_cluster_certificate_expiry_timestamp_seconds", **DEMO) == 1_767_312_000
-    assert told.value("collectionstore_cluster_desired_members", **DEMO) == 3
-    assert told.value("collectionstore_cluster_members", **DEMO, role="Voter", ready="true") == 2
-    assert told.value("collectionstore_cluster_members", **DEMO, role="Voter", ready="false") == 1
-    assert told.value("collectionstore_cluster_members", **DEMO, role="Leader", ready="true") == 0
-    assert told.value("collectionstore_cluster_blocked_since_timestamp_seconds", **DEMO) == 1_767_225_600
-    assert told.value("collectionstore_cluster_last_round_timestamp_seconds", **DEMO) == 1_800_000_000
+    assert probe.value("collectionstore_cluster_ready_members", **DEMO) == 2
+    assert probe.value("collectionstore_cluster_fault_tolerance", **DEMO) == 0
+    assert probe.value("collectionstore_cluster_plan_steps", **DEMO) == 2
+    assert probe.value("collectionstore_cluster_blocked_steps", **DEMO) == 1
+    assert probe.value("collectionstore_cluster_certificate_expiry_timestamp_seconds", **DEMO) == 1_767_312_000
+    assert probe.value("collectionstore_cluster_desired_members", **DEMO) == 3
+    assert probe.value("collectionstore_cluster_members", **DEMO, role="Voter", ready="true") == 2
+    assert probe.value("collectionstore_cluster_members", **DEMO, role="Voter", ready="false") == 1
+    assert probe.value("collectionstore_cluster_members", **DEMO, role="Leader", ready="true") == 0
+    assert probe.value("collectionstore_cluster_blocked_since_timestamp_seconds", **DEMO) == 1_767_225_600
+    assert probe.value("collectionstore_cluster_last_round_timestamp_seconds", **DEMO) == 1_800_000_000
     loop.reported(STATUS, desired_members=None)
-    assert told.value("collectionstore_cluster_desired_members", **DEMO) == 3
+    assert probe.value("collectionstore_cluster_desired_members", **DEMO) == 3
     loop.round_finished("Gone", 0.1, trouble="")
-    assert told.value("collectionstore_cluster_ready_members", **DEMO) is None
+    assert probe.value("collectionstore_cluster_ready_members", **DEMO) is None
 
 
-def test_cluster_without_certificates_has_no_expiry(told: Told) -> None:
-    told.metrics.reported(("shop", "demo"), Status(), None)
-    assert told.value("collectionstore_cluster_blocked_since_timestamp_seconds", **DEMO) is None
-    assert told.value("collectionstore_cluster_desired_members", **DEMO) is None
-    assert told.value("collectionstore_cluster_certificate_expiry_timestamp_seconds", **DEMO) is None
-    assert told.value("collectionstore_cluster_ready_members", **DEMO) == 0
+def test_cluster_without_certificates_has_no_expiry(probe: MetricsProbe) -> None:
+    probe.metrics.reported(("shop", "demo"), Status(), None)
+    assert probe.value("collectionstore_cluster_blocked_since_timestamp_seconds", **DEMO) is None
+    assert probe.value("collectionstore_cluster_desired_members", **DEMO) is None
+    assert probe.value("collectionstore_cluster_certificate_expiry_timestamp_seconds", **DEMO) is None
+    assert probe.value("collectionstore_cluster_ready_members", **DEMO) == 0
 
 
-def test_leadership_is_told(told: Told) -> None:
-    assert told.value("collectionstore_operator_is_leader") == 0
-    assert told.value("collectionstore_operator_lease_age_seconds") is None
-    told.metrics.leads(7, lambda: 2.5)
-    assert told.value("collectionstore_operator_lease_age_seconds") == 2.5
-    assert told.value("collectionstore_operator_is_leader") == 1
-    assert told.value("collectionstore_operator_epoch") == 7
-    told.metrics.stands_by()
-    assert told.value("collectionstore_operator_lease_age_seconds") is None
-    assert told.value("collectionstore_operator_is_leader") == 0
+def test_leadership_is_told(probe: MetricsProbe) -> None:
+    assert probe.value("collectionstore_operator_is_leader") == 0
+    assert probe.value("collectionstore_operator_lease_age_seconds") is None
+    probe.metrics.leads(7, lambda: 2.5)
+    assert probe.value("collectionstore_operator_lease_age_seconds") == 2.5
+    assert probe.value("collectionstore_operator_is_leader") == 1
+    assert probe.value("collectionstore_operator_epoch") == 7
+    probe.metrics.stands_by()
+    assert probe.value("collectionstore_operator_lease_age_seconds") is None
+    assert probe.value("collectionstore_operator_is_leader") == 0
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
     await server.stop()
 
 
-async def test_tries_are_counted_with_what_came_of_each(server: FakeApiServer, told: Told) -> None:
+async def test_tries_are_counted_with_what_came_of_each(server: FakeApiServer, probe: MetricsProbe) -> None:
     clock = Clock()
 
     async def behave(_request: web.Request) -> web.Response:
@@ -130,50 +130,50 @@ async def test_tries_are_counted_with_what_came_of_each(server: FakeApiServer, t
 
     server.behave = behave
     async with await server.start() as client:
-        kube = Kube(client, clock=clock.time, sleep=clock.sleep, metrics=told.metrics)
+        kube = Kube(client, clock=clock.time, sleep=clock.sleep, metrics=probe.metrics)
         with pytest.raises(Unavailable):
             await kube.get(Kind.POD, "demo-0", "shop")
         labels = {"method": "GET", "resource": "pods"}
-        tries = told.value("collectionstore_operator_api_requests_total", **labels, code="503")
+        tries = probe.value("collectionstore_operator_api_requests_total", **labels, code="503")
         assert tries == len(server.requests) > 2
-        assert told.value("collectionstore_operator_api_retries_total") == tries - 1
+        assert probe.value("collectionstore_operator_api_retries_total") == tries - 1
         await server.stop()
         with pytest.raises(Unavailable):
             await kube.get(Kind.POD, "demo-0", "shop")
-        assert told.value("collectionstore_operator_api_requests_total", **labels, code="0")
+        assert probe.value("collectionstore_operator_api_requests_total", **labels, code="0")
 
 
-async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeApiServer, told: Told) -> None:
+async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeApiServer, probe: MetricsProbe) -> None:
     """From the resource to its end, with an API server that fails in between."""
     clock = Clock()
     async with await server.start() as client:
-        kube = Kube(client, clock=clock.time, sleep=clock.sleep, metrics=told.metrics)
+        kube = Kube(client, clock=clock.time, sleep=clock.sleep, metrics=probe.metrics)
         context = LeaderContext(
-            kube=kube, recorder=Recorder(kube, "op"), epoch=7, may_act=lambda: True, metrics=told.metrics
+            kube=kube, recorder=Recorder(kube, "op"), epoch=7, may_act=lambda: True, metrics=probe.metrics
         )
         server.put(CLUSTER, resource())
         running = asyncio.create_task(Clusters(context).cluster("shop", "demo").run())
-        await until(told, "collectionstore_operator_reconciles_total", result="Waiting")
-        assert told.value("collectionstore_operator_actions_total", action="EnsureWorkload", outcome="Done") == 1
-        assert told.value("collectionstore_operator_action_duration_seconds_count", action="EnsureWorkload") == 1
-        assert told.value("collectionstore_cluster_actions_total", **DEMO, action="EnsureWorkload") == 1
-        assert told.value("collectionstore_cluster_actions_total", **DEMO, action="RestartPod") == 0
-        assert told.value("collectionstore_operator_loops") == 1
-        assert told.value("collectionstore_cluster_fault_tolerance", **DEMO) == 0
+        await until(probe, "collectionstore_operator_reconciles_total", result="Waiting")
+        assert probe.value("collectionstore_operator_actions_total", action="EnsureWorkload", outcome="Done") == 1
+        assert probe.value("collectionstore_operator_action_duration_seconds_count", action="EnsureWorkload") == 1
+        assert probe.value("collectionstore_cluster_actions_total", **DEMO, action="EnsureWorkload") == 1
+        assert probe.value("collectionstore_cluster_actions_total", **DEMO, action="RestartPod") == 0
+        assert probe.value("collectionstore_operator_loops") == 1
+        assert probe.value("collectionstore_cluster_fault_tolerance", **DEMO) == 0
 
         async def behave(_request: web.Request) -> web.Response:
             return status(500, "Trouble")
 
         server.behave = behave
-        await until(told, "collectionstore_operator_errors_total", kind="Unavailable")
-        assert told.value("collectionstore_operator_reconciles_total", result="Failed")
+        await until(probe, "collectionstore_operator_errors_total", kind="Unavailable")
+        assert probe.value("collectionstore_operator_reconciles_total", result="Failed")
         server.behave = None
         del server.objects[CLUSTER]
         await running
-        assert told.value("collectionstore_operator_reconciles_total", result="Gone") == 1
-        assert told.value("collectionstore_cluster_fault_tolerance", **DEMO) is None
-        assert told.value("collectionstore_cluster_actions_total", **DEMO, action="EnsureWorkload") is None
-        rounds = told.value("collectionstore_operator_reconcile_duration_seconds_count")
+        assert probe.value("collectionstore_operator_reconciles_total", result="Gone") == 1
+        assert probe.value("collectionstore_cluster_fault_tolerance", **DEMO) is None
+        assert probe.value("collectionstore_cluster_actions_total", **DEMO, action="EnsureWorkload") is None
+        rounds = probe.value("collectionstore_operator_reconcile_duration_seconds_count")
         assert rounds is not None
         assert rounds >= 4
 
@@ -183,19 +183,19 @@ def resource() -> dict[str, object]:
     return {"apiVersion": "collectionstore.io/v1alpha1", "kind": "CollectionStoreCluster", "metadata": metadata}
 
 
-async def until(told: Told, series: str, **labels: str) -> None:
+async def until(probe: MetricsProbe, series: str, **labels: str) -> None:
     """Wait until a round has counted something."""
     async with asyncio.timeout(60):
-        while not told.value(series, **labels):
-            told.metrics.counted.clear()
-            await told.metrics.counted.wait()
+        while not probe.value(series, **labels):
+            probe.metrics.counted.clear()
+            await probe.metrics.counted.wait()
 
 
-async def test_metrics_are_served_beside_the_probes(told: Told) -> None:
+async def test_metrics_are_served_beside_the_probes(probe: MetricsProbe) -> None:
     """In a form that Prometheus reads, with help on every series."""
-    told.metrics.reported(("shop", "demo"), STATUS, 3)
-    told.metrics.round_finished(("shop", "demo"), "Failed", 0.1, trouble="Unavailable")
-    async with TestClient(TestServer(application(Health(), told.registry))) as client:
+    probe.metrics.reported(("shop", "demo"), STATUS, 3)
+    probe.metrics.round_finished(("shop", "demo"), "Failed", 0.1, trouble="Unavailable")
+    async with TestClient(TestServer(application(Health(), probe.registry))) as client:
         answer = await client.get("/metrics")
         assert answer.status == 200
         families = list(text_string_to_metric_families(await answer.text()))

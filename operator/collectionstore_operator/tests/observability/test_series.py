@@ -25,7 +25,7 @@ OPEN_BOUNDS = {
     "resource": 24,
     "code": 12,
 }
-"""How many values a label can take that the table does not list; what is told of clusters, for each of them."""
+"""How many values a label can take that the table does not list; for series of clusters, per cluster."""
 LINES_MAX = 1_500
 
 by_name = pytest.mark.parametrize("series", SERIES, ids=lambda series: series.name)
@@ -60,9 +60,9 @@ def test_closed_sets_are_those_of_the_program() -> None:
 def test_everything_that_is_declared_is_made() -> None:
     registry = CollectorRegistry()
     OperatorMetrics(registry, version="1")
-    told = {f"collectionstore_{name}" for name in ("operator_build",)}
-    told |= {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
-    assert {series.name for series in SERIES} == told
+    reported = {f"collectionstore_{name}" for name in ("operator_build",)}
+    reported |= {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    assert {series.name for series in SERIES} == reported
 
 
 def test_nothing_is_counted_that_is_not_declared() -> None:

@@ -1,4 +1,4 @@
-"""The spans of rounds: what is told of a plan and its actions, and that rounds without news leave none."""
+"""The spans of rounds: attributes of plan and actions, and no span for a round without changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Traced:
             found.append(list(self._spans.get_finished_spans()))
             self._spans.clear()
             if len(outcomes) == count:
-                self.runtime.wish = None
+                self.runtime.resource = None
 
         trace = self.exporting.rounds(namespace="shop", name="demo")
         await Reconciler(self.runtime, pace=AT_ONCE, finished=finished, trace=trace).run()
@@ -68,15 +68,15 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 async def test_a_round_that_acts_tells_its_plan_and_every_action(loop: Traced) -> None:
     ((*inner, root),) = await loop.rounds(1)
-    told = attributes(root)
+    reported = attributes(root)
     assert root.name == "reconcile"
-    assert told["k8s.namespace.name"] == "shop"
-    assert told["collectionstore.cluster.name"] == "demo"
-    assert told["collectionstore.generation"] == 2
-    assert told["collectionstore.reconcile.result"] == "Acted"
-    plan = told["collectionstore.plan"]
+    assert reported["k8s.namespace.name"] == "shop"
+    assert reported["collectionstore.cluster.name"] == "demo"
+    assert reported["collectionstore.generation"] == 2
+    assert reported["collectionstore.reconcile.result"] == "Acted"
+    plan = reported["collectionstore.plan"]
     assert isinstance(plan, tuple)
-    assert len(plan) == told["collectionstore.plan.steps"]
+    assert len(plan) == reported["collectionstore.plan.steps"]
     assert plan[0].startswith("EstablishIdentity demo: ")
     for name in ("read resource", "observe", "plan", "publish status", "EstablishIdentity"):
         (span,) = (one for one in inner if one.name == name)
@@ -91,7 +91,7 @@ async def test_a_round_that_acts_tells_its_plan_and_every_action(loop: Traced) -
 
 
 async def test_rounds_without_news_leave_no_spans(loop: Traced) -> None:
-    """The runtime's nodes never come up: the loop looks again and again, and plans the same."""
+    """The runtime's nodes never start: the loop observes repeatedly, and plans the same."""
     rounds = await loop.rounds(6)
     acted = [bool(spans) for spans in rounds]
     assert acted[0]
@@ -117,7 +117,7 @@ async def test_a_look_that_fails_is_an_error_of_that_step(loop: Traced) -> None:
 
 
 async def test_a_resource_that_is_wrong_is_told_once(loop: Traced) -> None:
-    loop.runtime.wish = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
+    loop.runtime.resource = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
     rounds = await loop.rounds(2)
     assert [bool(spans) for spans in rounds] == [True, False]
 
@@ -137,7 +137,7 @@ async def test_requests_to_nodes_are_children_of_the_action(loop: Traced) -> Non
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     trace = loop.exporting.rounds(namespace="shop", name="demo")
     async with NodeClient() as client:
-        with trace.action("Bootstrap", "demo-0", "nobody is there"):
+        with trace.action("Bootstrap", "demo-0", "no member has data"):
             inside, ids = trace_id(), add_trace_ids(None, "info", {})
             await client.bootstrap(url, epoch=1)
         await client.bootstrap(url, epoch=1)
@@ -150,7 +150,7 @@ async def test_requests_to_nodes_are_children_of_the_action(loop: Traced) -> Non
 async def test_what_is_not_sampled_is_not_carried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     loop = Traced()
-    with loop.exporting.rounds(namespace="", name="demo").action("Bootstrap", "demo-0", "nobody is there"):
+    with loop.exporting.rounds(namespace="", name="demo").action("Bootstrap", "demo-0", "no member has data"):
         assert active.get() is None
         assert add_trace_ids(None, "info", {}) == {}
     assert await loop.rounds(1) == [[]]
@@ -161,7 +161,7 @@ async def test_nothing_is_traced_unless_it_is_wanted_and_can_be() -> None:
     for unwanted in (TRACES_OFF, TraceSettings(refused="the endpoint is not a URL")):
         async with traced(unwanted, identity="one", count=lambda result, spans: None) as trace:
             one = trace("shop", "demo")
-            with one.action("Bootstrap", "demo-0", "nobody is there"):
+            with one.action("Bootstrap", "demo-0", "no member has data"):
                 assert active.get() is None
 
 

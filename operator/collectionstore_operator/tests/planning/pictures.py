@@ -76,7 +76,7 @@ _MEMBERS: Final = ("leader", "voter", "learner", "incoming", "outgoing")
 _KINDS: Final = (*_MEMBERS, "fresh", "stale", "renewed", "rejoined", "gone", "left", "free")
 
 
-def wanted(replicas: int = 3, **spec: object) -> Desired:
+def make_desired(replicas: int = 3, **spec: object) -> Desired:
     """Return a resource called demo."""
     return Desired(name="demo", spec=Spec(replicas=replicas, unsafe=ANY_SIZE, **spec))  # type: ignore[arg-type]
 
@@ -115,7 +115,7 @@ def _story(lines: list[str]) -> Story:
 def _desired(words: dict[str, str]) -> Desired:
     failed_member = FailedMember(replacement=words.get("replacement", "Automatic"))  # type: ignore[arg-type]
     storage = Storage(retention=words.get("retention", "Retain"))  # type: ignore[arg-type]
-    return wanted(int(words["replicas"]), failed_member=failed_member, storage=storage)
+    return make_desired(int(words["replicas"]), failed_member=failed_member, storage=storage)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,17 +282,17 @@ def planned(desired: Desired, observed: Observed) -> Plan:
     return plan(assess(desired, observed))
 
 
-def told(made: Plan) -> list[str]:
+def actions_of(made: Plan) -> list[str]:
     """Return the actions, one per line."""
-    return [_told(action) for action in made.actions]
+    return [_action_text(action) for action in made.actions]
 
 
-def waiting(made: Plan) -> list[str]:
+def blocked_steps(made: Plan) -> list[str]:
     """Return the blocked steps, as `Step subject: blocker`."""
     return [f"{step.name} {step.subject}".strip() + f": {step.blocked_by}" for step in made.steps if step.blocked_by]
 
 
-def _told(action: Action) -> str:
+def _action_text(action: Action) -> str:
     match action:
         case EnsureWorkload():
             return f"EnsureWorkload {action.replicas}"

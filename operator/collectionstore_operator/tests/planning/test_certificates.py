@@ -16,14 +16,14 @@ from collectionstore_operator.model.actions import IssueCertificate, SignRequest
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, SigningRequest
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf, read_certificate
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, wanted
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired
 
 pytestmark = pytest.mark.xdist_group("certificates")
 
 DAY_S = 86_400
 CENTURY_S = 36_525 * DAY_S
 MILLENNIUM = 946_684_800.0
-DESIRED = wanted(3)
+DESIRED = make_desired(3)
 HEALTHY = "0: leader\n1: voter\n2: voter"
 
 
@@ -276,8 +276,8 @@ def test_request_is_signed_for_the_pod_that_made_it_alone(member: str, uid: str,
     request = SigningRequest(name="csr-1", member=member, pod_uid=pod_uid)
     observed = msgspec.structs.replace(seen, certificates=all_issued(), requests=(request,))
     answers = certificates.to_answer(DESIRED, observed, range(3))
-    told = [f"sign {one.name}" if isinstance(one, SignRequest) else one.reason for one in answers]
-    assert told == ([answer] if answer else [])
+    results = [f"sign {one.name}" if isinstance(one, SignRequest) else one.reason for one in answers]
+    assert results == ([answer] if answer else [])
     for one in answers:
         if isinstance(one, SignRequest):
             assert one.names == certificates.member(DESIRED, CLUSTER_ID, 1).names

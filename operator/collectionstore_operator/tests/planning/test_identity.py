@@ -12,9 +12,9 @@ from collectionstore_operator.model.observed import (
     Observed,
     PublishedIdentity,
 )
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, planned, told, wanted
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, actions_of, make_desired, planned
 
-DESIRED = wanted(3)
+DESIRED = make_desired(3)
 NEW = Observed(now=NOW, certificates=(), finalizer=True)
 PUBLISHED = PublishedIdentity(cluster_id="feed", initialized=True, bootstrap_node="n1")
 AUTHORITY = Certificate(kind=CertificateKind.AUTHORITY, name="demo", not_before=0, not_after=2 * NOW, authority="key")
@@ -63,13 +63,13 @@ def test_identity_is_refused_where_facts_contradict(
 
 def test_identity_that_is_recorded_is_not_chosen_again() -> None:
     observed = msgspec.structs.replace(NEW, cluster_id=CLUSTER_ID, published=PUBLISHED, volume_cluster_ids=("beef",))
-    assert "EstablishIdentity" not in told(planned(DESIRED, observed))
+    assert "EstablishIdentity" not in actions_of(planned(DESIRED, observed))
 
 
 def test_authority_that_outlived_the_record_is_published_with_the_identity() -> None:
     """Both in this order, so that running pods find their trust anchor again."""
     observed = msgspec.structs.replace(NEW, published=PUBLISHED, certificates=(AUTHORITY,), authority_published=False)
-    assert told(planned(DESIRED, observed)) == ["EstablishIdentity", "PublishAuthority"]
+    assert actions_of(planned(DESIRED, observed)) == ["EstablishIdentity", "PublishAuthority"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_authority_is_published_after_it_exists_and_before_pods_start(
     observed = msgspec.structs.replace(
         NEW, cluster_id=CLUSTER_ID, certificates=certificates, authority_published=is_published, requests=()
     )
-    assert told(planned(DESIRED, observed)) == [*expected, "EnsureWorkload 3"]
+    assert actions_of(planned(DESIRED, observed)) == [*expected, "EnsureWorkload 3"]
 
 
 def test_renewed_authority_is_published_again() -> None:
@@ -97,4 +97,4 @@ def test_renewed_authority_is_published_again() -> None:
     observed = msgspec.structs.replace(
         NEW, cluster_id=CLUSTER_ID, certificates=(old,), authority_published=True, requests=()
     )
-    assert told(planned(DESIRED, observed))[:2] == ["IssueCertificate", "PublishAuthority"]
+    assert actions_of(planned(DESIRED, observed))[:2] == ["IssueCertificate", "PublishAuthority"]

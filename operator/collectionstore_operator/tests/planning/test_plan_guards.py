@@ -7,9 +7,9 @@ import msgspec
 from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
 from collectionstore_operator.model.assessment import assess, change_blocked_by
 from collectionstore_operator.model.observed import NodeStatus, Observed
-from collectionstore_operator.tests.planning.pictures import draw, planned, told, waiting, wanted
+from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned
 
-DESIRED = wanted(3)
+DESIRED = make_desired(3)
 
 
 def with_leader(observed: Observed, **fields: object) -> Observed:
@@ -44,18 +44,18 @@ def test_active_member_is_not_replaced_by_another_of_its_name() -> None:
     )
     made = planned(DESIRED, with_leader(observed, members=members))
     assert not [one for one in made.actions if isinstance(one, ChangeVoters)]
-    assert "ChangeVoters demo-2: two incarnations of demo-2 are active" in waiting(made)
+    assert "ChangeVoters demo-2: two incarnations of demo-2 are active" in blocked_steps(made)
 
 
 def test_voter_in_sync_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:
     """It votes, whatever its probe reports: with another voter down, a restart would lose the quorum."""
     made = planned(DESIRED, draw("0: leader\n1: voter down=30\n2: voter old unready=60", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod) and one.name == "demo-2"]
-    assert "RestartPod demo-2: demo-1 must be in sync first" in waiting(made)
+    assert "RestartPod demo-2: demo-1 must be in sync first" in blocked_steps(made)
 
 
 def test_active_learner_is_not_removed_though_another_incarnation_responds() -> None:
-    desired = wanted(4)
+    desired = make_desired(4)
     observed = draw("0: leader\n1: voter\n2: voter\n3: learner", desired)
     *others, last = observed.slots
     assert isinstance(last.node, NodeStatus)
@@ -69,4 +69,4 @@ def test_active_learner_is_not_removed_though_another_incarnation_responds() -> 
         for one in leader.members
     )
     gone = planned(desired, with_leader(both, members=members))
-    assert "RemoveLearners demo-3" in told(gone)
+    assert "RemoveLearners demo-3" in actions_of(gone)

@@ -26,7 +26,7 @@ from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Absent, Configuration, NodeStatus, Observed, Pod, Unknown, Volume
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.report import report
-from collectionstore_operator.tests.planning.pictures import draw, planned, wanted
+from collectionstore_operator.tests.planning.pictures import draw, make_desired, planned
 
 KINDS = [
     *["voter"] * 12,
@@ -60,7 +60,7 @@ def clusters(draw_value: Callable[[st.SearchStrategy[object]], object]) -> Looke
         words = [draw_value(st.sampled_from(one)) for one in (WORDS, WORDS, NUMBERS, FAILURES)]
         lines.append(" ".join(str(word) for word in (f"{ordinal}:", kind, *words)))
     replicas = draw_value(st.sampled_from([1, 2, 3, 5, 7]))
-    desired = wanted(replicas)  # type: ignore[arg-type]
+    desired = make_desired(replicas)  # type: ignore[arg-type]
     observed = draw("\n".join(lines), desired)
     if draw_value(st.booleans()):
         observed = msgspec.structs.replace(observed, initialized=True)
@@ -103,7 +103,7 @@ def test_no_action_on_what_is_unknown(looked: Looked, hidden: set[tuple[int, str
 @settings(max_examples=500, deadline=None)
 @given(clusters(), st.sampled_from(["all", "workload", "epoch", "paused", "namespace"]))
 def test_nothing_is_done_without_sight_or_leave(looked: Looked, why: str) -> None:
-    """Blind, replaced by another operator, told to pause, or in a namespace that goes away: no action at all."""
+    """Nothing observed, replaced by another operator, paused, or in a terminating namespace: no action at all."""
     desired, observed = looked
     spec = desired.spec
     match why:
@@ -142,7 +142,7 @@ def _in(observed: Observed, ordinal: int, what: str) -> bool:
 @settings(max_examples=500, deadline=None)
 @given(clusters())
 def test_every_look_can_be_reported(looked: Looked) -> None:
-    """A status comes of any look, and the same look again changes nothing in it."""
+    """Every observation has a status, and the same observation again does not change it."""
     desired, observed = looked
     made = planned(desired, observed)
     first = report(assess(desired, observed), made, None)
@@ -217,7 +217,7 @@ def _judge_pod(action: RestartPod | RetireVolume, observed: Observed, leader: No
 
 
 def _leader(observed: Observed) -> NodeStatus | None:
-    """Return the leader, when it answers and hears a quorum that has caught up."""
+    """Return the leader if it responds and has a quorum that has caught up."""
     for node in observed.nodes():
         if node.role == "Leader" and _quorate(node.configuration, _working(node)):
             return node

@@ -7,14 +7,14 @@ import pytest
 
 from collectionstore_operator.model.actions import Plan, RestartPod
 from collectionstore_operator.model.observed import Pod, Unknown
-from collectionstore_operator.tests.planning.pictures import draw, planned, waiting, wanted
+from collectionstore_operator.tests.planning.pictures import blocked_steps, draw, make_desired, planned
 
 GOING = Unknown("it is being deleted")
 
 
 def made(picture: str, *stuck: int, replicas: int = 3) -> Plan:
     """Return the plan for a picture in which these pods are stuck."""
-    desired = wanted(replicas)
+    desired = make_desired(replicas)
     observed = draw(picture, desired)
     slots = []
     for slot in observed.slots:
@@ -47,7 +47,7 @@ def test_stuck_pod_stays_while_its_member_may_be_needed(picture: str, blocker: s
     """A returning kubelet stops a force-deleted pod, and its volume is deleted: it may hold the last majority."""
     found = made(picture, 2)
     assert not forgotten(found)
-    assert any(line.startswith("ReplaceMember demo-2: ") and blocker in line for line in waiting(found))
+    assert any(line.startswith("ReplaceMember demo-2: ") and blocker in line for line in blocked_steps(found))
 
 
 def test_one_at_a_time() -> None:

@@ -8,17 +8,25 @@ import pytest
 from collectionstore_operator.model.actions import StampVolume, StartPod
 from collectionstore_operator.model.observed import NodeStatus, Observed, Unknown, Volume, Workload
 from collectionstore_operator.resource.desired import Desired, Storage
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, planned, told, waiting, wanted
+from collectionstore_operator.tests.planning.pictures import (
+    CLUSTER_ID,
+    NOW,
+    actions_of,
+    blocked_steps,
+    draw,
+    make_desired,
+    planned,
+)
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
 STOPPED = "0: free\n1: free\n2: free"
 GONE = "0: gone\n1: gone\n2: gone"
-PAUSED = wanted(3, paused=True)
+PAUSED = make_desired(3, paused=True)
 
 
 def deleted(**spec: object) -> Desired:
     """Return a resource that is being deleted."""
-    return msgspec.structs.replace(wanted(3, **spec), deleting=True)
+    return msgspec.structs.replace(make_desired(3, **spec), deleting=True)
 
 
 def held(picture: str, desired: Desired, **facts: object) -> Observed:
@@ -27,12 +35,12 @@ def held(picture: str, desired: Desired, **facts: object) -> Observed:
     return draw(picture, desired, **given)
 
 
-@pytest.mark.parametrize("desired", [wanted(3), PAUSED], ids=["running", "paused"])
+@pytest.mark.parametrize("desired", [make_desired(3), PAUSED], ids=["running", "paused"])
 def test_finalizer_is_added_before_anything_is_created(desired: Desired) -> None:
     """First in the plan, and the loop stops at the first action that fails; also while paused."""
     made = planned(desired, Observed(now=NOW, finalizer=False))
-    assert told(made)[0] == "AddFinalizer"
-    assert told(made)[1:] == ([] if desired.spec.paused else ["EstablishIdentity"])
+    assert actions_of(made)[0] == "AddFinalizer"
+    assert actions_of(made)[1:] == ([] if desired.spec.paused else ["EstablishIdentity"])
 
 
 @pytest.mark.parametrize(
@@ -41,8 +49,8 @@ def test_finalizer_is_added_before_anything_is_created(desired: Desired) -> None
     ids=["there already", "no such thing", "deleted: the API server accepts none"],
 )
 def test_finalizer_is_not_added(*, finalizer: bool | None, deleting: bool) -> None:
-    desired = msgspec.structs.replace(wanted(3), deleting=deleting)
-    assert "AddFinalizer" not in told(planned(desired, Observed(now=NOW, finalizer=finalizer)))
+    desired = msgspec.structs.replace(make_desired(3), deleting=deleting)
+    assert "AddFinalizer" not in actions_of(planned(desired, Observed(now=NOW, finalizer=finalizer)))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,7 @@ def test_finalizer_is_not_added(*, finalizer: bool | None, deleting: bool) -> No
 def test_resource_is_released_last_of_all(picture: str, spec: dict[str, object], actions: list[str] | None) -> None:
     """Record and keys go before it, with the last volume only."""
     desired = deleted(**spec)
-    made = told(planned(desired, held(picture, desired)))
+    made = actions_of(planned(desired, held(picture, desired)))
     if actions is None:
         assert not {"RemoveFinalizer", "DeleteIdentity"} & set(made)
     else:
@@ -73,7 +81,7 @@ def test_record_and_keys_stay_while_a_volume_cannot_be_seen() -> None:
     observed = held(GONE, desired)
     first = msgspec.structs.replace(observed.slots[0], volume=Unknown("it is being deleted"))
     observed = msgspec.structs.replace(observed, slots=(first, *observed.slots[1:]))
-    assert told(planned(desired, observed)) == ["RemoveFinalizer"]
+    assert actions_of(planned(desired, observed)) == ["RemoveFinalizer"]
 
 
 def test_resource_without_finalizer_has_nothing_to_release() -> None:
@@ -87,35 +95,35 @@ def test_resource_goes_with_its_namespace_whatever_it_says(spec: dict[str, objec
     """The namespace waits for us, and our role in it may be gone: nothing else could be done."""
     desired = deleted(**spec)
     observed = draw(HEALTHY, desired, finalizer=True, namespace_terminating=True)
-    assert told(planned(desired, observed)) == ["RemoveFinalizer"]
+    assert actions_of(planned(desired, observed)) == ["RemoveFinalizer"]
 
 
 def test_nothing_is_recorded_in_a_namespace_that_is_being_deleted() -> None:
     """It could not be created there; the steps say why."""
-    desired = wanted(3)
+    desired = make_desired(3)
     observed = draw(HEALTHY, desired, finalizer=False, initialized_recorded=False, namespace_terminating=True)
     made = planned(desired, observed)
     assert not made.actions
-    assert waiting(made)[:2] == [
+    assert blocked_steps(made)[:2] == [
         "AddFinalizer demo: the namespace default is terminating",
         "RecordInitialized demo: the namespace default is terminating",
     ]
 
 
 @pytest.mark.parametrize(
-    "desired", [wanted(5), msgspec.structs.replace(PAUSED, generation=2)], ids=["running", "paused"]
+    "desired", [make_desired(5), msgspec.structs.replace(PAUSED, generation=2)], ids=["running", "paused"]
 )
 def test_data_is_recorded_before_any_change(desired: Desired) -> None:
     made = planned(desired, draw(HEALTHY, desired, initialized_recorded=False))
-    assert told(made)[0] == "RecordInitialized"
-    assert "RecordInitialized" not in told(planned(desired, draw(HEALTHY, desired)))
+    assert actions_of(made)[0] == "RecordInitialized"
+    assert "RecordInitialized" not in actions_of(planned(desired, draw(HEALTHY, desired)))
 
 
 def test_nothing_is_recorded_of_a_cluster_without_identity() -> None:
     """What answers is not known to be of this cluster."""
-    desired = wanted(3)
+    desired = make_desired(3)
     observed = draw(HEALTHY, desired, cluster_id="", initialized_recorded=False, stamps_volumes=True)
-    assert told(planned(desired, observed)) == ["EstablishIdentity"]
+    assert actions_of(planned(desired, observed)) == ["EstablishIdentity"]
 
 
 def stamped(observed: Observed, ordinal: int, **volume: object) -> Observed:
@@ -129,7 +137,7 @@ def stamped(observed: Observed, ordinal: int, **volume: object) -> Observed:
 
 @pytest.mark.parametrize("node_id", [Unknown("no node has been seen on it yet"), "old-7"], ids=["none", "another"])
 def test_volume_is_stamped_with_the_node_that_runs_on_it(node_id: str | Unknown) -> None:
-    desired = wanted(3)
+    desired = make_desired(3)
     (action,) = planned(desired, stamped(draw(HEALTHY, desired), 1, node_id=node_id)).actions
     assert action == StampVolume(
         ordinal=1, name="data-demo-1", node_id="old-1", reason="the node old-1 of demo-1 runs on it"
@@ -139,7 +147,7 @@ def test_volume_is_stamped_with_the_node_that_runs_on_it(node_id: str | Unknown)
 
 def test_volume_is_not_stamped_with_a_node_of_another_cluster() -> None:
     """It was put there by mistake, and must not look as if it were ours afterwards."""
-    desired = wanted(3)
+    desired = make_desired(3)
     observed = stamped(draw(HEALTHY, desired), 1, node_id=Unknown("no node has been seen on it yet"))
     slots = list(observed.slots)
     node = slots[1].node
@@ -150,7 +158,7 @@ def test_volume_is_not_stamped_with_a_node_of_another_cluster() -> None:
     assert not [one for one in made.actions if isinstance(one, StampVolume)]
 
 
-@pytest.mark.parametrize("desired", [wanted(3), PAUSED], ids=["running", "paused"])
+@pytest.mark.parametrize("desired", [make_desired(3), PAUSED], ids=["running", "paused"])
 def test_process_that_the_workload_includes_is_started(desired: Desired) -> None:
     """As a StatefulSet's controller would, which knows no pause."""
     observed = draw(HEALTHY, desired, idle=(2,))
@@ -161,4 +169,4 @@ def test_process_that_the_workload_includes_is_started(desired: Desired) -> None
 
 def test_process_of_a_cluster_that_is_torn_down_is_not_started() -> None:
     desired = deleted()
-    assert told(planned(desired, draw(HEALTHY, desired, idle=(2,)))) == ["EnsureWorkload 0"]
+    assert actions_of(planned(desired, draw(HEALTHY, desired, idle=(2,)))) == ["EnsureWorkload 0"]

@@ -10,7 +10,7 @@ from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import ABSENT, Observed, Unknown, Volume, Workload
 from collectionstore_operator.resource.desired import Desired, Spec, Storage
 from collectionstore_operator.status.report import report
-from collectionstore_operator.tests.planning.pictures import draw, planned, told, waiting
+from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, planned
 
 GI = 1 << 30
 HEALTHY = "0: leader\n1: voter\n2: voter"
@@ -40,7 +40,7 @@ def grown(made: Plan) -> list[str]:
 def test_volumes_are_expanded_one_at_a_time() -> None:
     made = planned(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10))
     assert made.actions == (GrowVolume(ordinal=0, name="data-demo-0", size="20Gi", reason="spec.storage.size is 20Gi"),)
-    assert waiting(made) == [
+    assert blocked_steps(made) == [
         "GrowVolume demo-1: one at a time, after demo-0",
         "GrowVolume demo-2: one at a time, after demo-0",
     ]
@@ -55,8 +55,8 @@ def test_expansion_in_progress_blocks_the_next_and_reports_its_status() -> None:
     slots = (msgspec.structs.replace(observed.slots[0], volume=first), *observed.slots[1:])
     made = planned(DESIRED, msgspec.structs.replace(observed, slots=slots))
     assert not made.actions
-    assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0: Resizing: half-way"
-    assert waiting(made)[1] == "GrowVolume demo-1: one at a time, after demo-0"
+    assert blocked_steps(made)[0] == "GrowVolume demo-0: data-demo-0: Resizing: half-way"
+    assert blocked_steps(made)[1] == "GrowVolume demo-1: one at a time, after demo-0"
 
 
 def test_volume_that_cannot_be_expanded_is_unchanged_and_the_condition_says_why() -> None:
@@ -76,7 +76,7 @@ def test_unbound_claim_is_not_expanded() -> None:
     """The API server would reject it; the volume is provisioned with the requested size."""
     made = planned(DESIRED, sized(draw(HEALTHY, DESIRED), 10, 10, 10, capacity_bytes=0))
     assert not grown(made)
-    assert waiting(made)[0] == "GrowVolume demo-0: data-demo-0 is not bound yet"
+    assert blocked_steps(made)[0] == "GrowVolume demo-0: data-demo-0 is not bound yet"
 
 
 @pytest.mark.parametrize("sizes", [(20, 20, 20), (30, 20, 40)])
@@ -122,7 +122,7 @@ def test_workload_is_not_deleted_while_a_pod_may_need_it(picture: str, blocker: 
     looked = draw(picture, DESIRED)
     made = planned(DESIRED, sized(looked, *[20] * len(looked.slots), template=10))
     assert not [one for one in made.actions if isinstance(one, ReplaceWorkload)]
-    assert f"ReplaceWorkload demo: {blocker}" in waiting(made)
+    assert f"ReplaceWorkload demo: {blocker}" in blocked_steps(made)
 
 
 def test_recreated_workload_never_terminates_an_existing_pod() -> None:
@@ -130,9 +130,9 @@ def test_recreated_workload_never_terminates_an_existing_pod() -> None:
     five = "0: leader\n1: voter\n2: voter\n3: voter\n4: voter"
     desired = Desired(name="demo", spec=Spec(replicas=3))
     lost = draw(five, desired, workload=ABSENT)
-    assert told(planned(desired, lost))[0] == "EnsureWorkload 5"
+    assert actions_of(planned(desired, lost))[0] == "EnsureWorkload 5"
     silent = draw("\n".join(f"{ordinal}: voter mute" for ordinal in range(5)), desired, workload=ABSENT)
-    assert told(planned(desired, silent)) == ["EnsureWorkload 5"]
+    assert actions_of(planned(desired, silent)) == ["EnsureWorkload 5"]
 
 
 def test_workload_is_not_recreated_over_a_gap_that_must_not_be_filled() -> None:
@@ -144,4 +144,4 @@ def test_workload_is_not_recreated_over_a_gap_that_must_not_be_filled() -> None:
     slots[2] = msgspec.structs.replace(slots[2], volume=Unknown("it is being deleted"))
     made = planned(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
     assert not [one for one in made.actions if isinstance(one, EnsureWorkload)]
-    assert "EnsureWorkload demo-2: the volume of demo-2 cannot be observed: it is being deleted" in waiting(made)
+    assert "EnsureWorkload demo-2: the volume of demo-2 cannot be observed: it is being deleted" in blocked_steps(made)

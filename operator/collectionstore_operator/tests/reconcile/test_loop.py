@@ -22,7 +22,7 @@ class MemoryRuntime:
     """A runtime in memory: records every call, and applies actions to what it returns next."""
 
     def __init__(self) -> None:
-        self.wish: Desired | InvalidResource | None = Desired(name="demo", generation=2, spec=Spec(paused=False))
+        self.resource: Desired | InvalidResource | None = Desired(name="demo", generation=2, spec=Spec(paused=False))
         self.seen = Observed(now=1_000.0)
         self.calls: list[str] = []
         self._called = asyncio.Event()
@@ -33,9 +33,9 @@ class MemoryRuntime:
         self.blindness: Exception | None = None
 
     async def desired(self) -> Desired | None:
-        if isinstance(self.wish, InvalidResource):
-            raise self.wish
-        return self.wish
+        if isinstance(self.resource, InvalidResource):
+            raise self.resource
+        return self.resource
 
     async def observe(self, desired: Desired) -> Observed:
         self._note("observe")
@@ -106,7 +106,7 @@ async def test_every_action_is_an_event_with_its_reason(runtime: MemoryRuntime) 
 async def test_unchanged_status_is_not_published_again(runtime: MemoryRuntime) -> None:
     """An idle cluster writes nothing."""
     runtime.seen = Observed(now=1_000.0, cluster_id="c", workload=Workload(replicas=3, revision="other"))
-    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    runtime.resource = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime)
     await reconciler.once()
     await reconciler.once()
@@ -115,7 +115,7 @@ async def test_unchanged_status_is_not_published_again(runtime: MemoryRuntime) -
 
 async def test_next_loop_continues_from_the_published_status(runtime: MemoryRuntime) -> None:
     """A restart of the operator does not change the status."""
-    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    runtime.resource = Desired(name="demo", spec=Spec(paused=True))
     await Reconciler(runtime).once()
     await Reconciler(runtime).once()
     assert runtime.calls.count("publish") == 1
@@ -128,7 +128,7 @@ async def test_next_loop_continues_from_the_published_status(runtime: MemoryRunt
 async def test_action_that_keeps_failing_is_reported_once(
     runtime: MemoryRuntime, trouble: Exception, reason: str
 ) -> None:
-    """The loop neither gives up nor floods the Events."""
+    """The loop neither stops nor floods the Events."""
     runtime.trouble = trouble
     loop = asyncio.create_task(Reconciler(runtime, pace=FAST).run())
     await runtime.until(5, "EstablishIdentity")
@@ -182,7 +182,7 @@ async def test_refused_object_does_not_hold_up_later_actions(runtime: MemoryRunt
 
 async def test_invalid_resource_is_reported_and_nothing_else_is_done(runtime: MemoryRuntime) -> None:
     """The cluster is not even observed: an invalid spec does not say which state is desired."""
-    runtime.wish = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
+    runtime.resource = InvalidResource([FieldError("spec.replicas", "4 tolerate no more than 3", "3, 5, 7 or 9")])
     assert (await Reconciler(runtime).once()).result == "Refused"
     assert runtime.calls == ["publish"]
     accepted = runtime.published[0].condition("Accepted")
@@ -193,7 +193,7 @@ async def test_invalid_resource_is_reported_and_nothing_else_is_done(runtime: Me
 
 async def test_loop_ends_when_the_resource_is_gone(runtime: MemoryRuntime) -> None:
     """Nothing is left to reconcile."""
-    runtime.wish = None
+    runtime.resource = None
     async with asyncio.timeout(10):
         await Reconciler(runtime, pace=FAST).run()
     assert runtime.calls == []
@@ -213,7 +213,7 @@ async def test_loop_survives_errors_in_a_round(runtime: MemoryRuntime) -> None:
 
 async def test_wake_up_cuts_the_delay_short(runtime: MemoryRuntime) -> None:
     """A change is observed at once, however long the idle delay is."""
-    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    runtime.resource = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime, pace=Pace(busy_s=3_600, idle_s=3_600))
     loop = asyncio.create_task(reconciler.run())
     await runtime.until(1, "publish_observation")
@@ -238,7 +238,7 @@ async def test_step_that_stays_blocked_is_observed_less_often(
     """A step blocked on a person would otherwise be observed every second for weeks; a wake-up ends the delay."""
     workload = Workload(replicas=3, revision="other")
     runtime.seen = Observed(now=1_000.0, cluster_id="c", workload=workload)
-    runtime.wish = Desired(name="demo", spec=Spec(paused=True))
+    runtime.resource = Desired(name="demo", spec=Spec(paused=True))
     reconciler = Reconciler(runtime, pace=Pace(busy_s=0.0, idle_s=3_600, patience=patience))
     loop = asyncio.create_task(reconciler.run())
     await runtime.until(1, "publish_observation")

@@ -230,7 +230,7 @@ def test_null_counts_as_absent() -> None:
     ],
 )
 def test_error_names_the_path_and_the_allowed_values(spec: object, message: str) -> None:
-    """The message tells where the error is and what is valid."""
+    """The message says where the error is and what is allowed."""
     assert error(manifest(spec)) == message
 
 

@@ -140,7 +140,7 @@ def _check_change(cluster: SimulatedCluster, voters: tuple[str, ...]) -> None:
 
 def _transfer(cluster: SimulatedCluster, action: TransferLeadership) -> None:
     if action.to.node_id not in cluster.configuration.voters or action.to.node_id not in cluster.alive():
-        raise Unsafe(f"{action} hands over to nobody")
+        raise Unsafe(f"{action} transfers leadership to no member")
     if cluster.random.random() < 0.8 and cluster.stored(action.to.node_id) >= cluster.committed:
         cluster.leader = action.to.node_id
         cluster.term += 1

@@ -34,12 +34,12 @@ class Disk:
     removed: bool = False
     damaged: bool = False
     stranded: bool = False
-    """It lies on a machine that is gone: nothing can start on it."""
+    """Its machine is lost: no pod can start on it."""
 
 
 @dataclass
 class Process:
-    """A pod; it runs from `runs_at` on, unless something ails it."""
+    """A pod; it runs from `runs_at` on, unless it has a failure."""
 
     uid: str
     revision: str
@@ -97,11 +97,11 @@ class SimulatedCluster:
 
     def _run_workload(self) -> None:
         if self.workload is None:
-            return  # nobody starts pods, and nobody stops those there are
-        wanted = self.workload.replicas
-        for ordinal in [one for one in self.pods if one >= wanted]:
+            return  # the workload controller is stopped: no pod is started or deleted
+        make_desired = self.workload.replicas
+        for ordinal in [one for one in self.pods if one >= make_desired]:
             del self.pods[ordinal]
-        for ordinal in range(wanted):
+        for ordinal in range(make_desired):
             if ordinal not in self.pods:
                 self._start(ordinal, self.workload.revision)
 
@@ -199,7 +199,7 @@ class SimulatedCluster:
         self.pods[ordinal].ill = True
 
     def lose_disk(self, ordinal: int) -> None:
-        """Empty a disk under a member, as when a machine comes back wiped."""
+        """Empty a disk under a member, as when a machine returns with a new disk."""
         self.crash(ordinal)
         self.disks[ordinal] = Disk(f"data-{self.name}-{ordinal}")
 
@@ -229,7 +229,7 @@ class SimulatedCluster:
         healthy = sum(one.ready for one in self.pods.values())
         if pod.ready and (budget is None or healthy - 1 < expected - budget):
             return False
-        # What is not ready is not protected: a budget that counted it would block drains for ever.
+        # Pods that are not ready are not protected: a budget that counted them would block drains forever.
         before = pod.ready and self.quorate(self.alive())
         del self.pods[ordinal]
         if before and not self.quorate(self.alive()):
@@ -243,7 +243,8 @@ class SimulatedCluster:
     def may_lose(self, ordinal: int) -> bool:
         """Return whether the loss of a disk is one that a cluster must survive: what is committed stays on a quorum.
 
-        Before it is formed it need not: nobody could tell a lost disk from one with data, so a person must.
+        Before it is formed it need not: a lost disk cannot be distinguished from an empty one, so it must be
+        decided manually.
         """
         if not self.bootstraps or ordinal not in self.disks:
             return False

@@ -54,7 +54,7 @@ class Trouble:
         self.random = random.Random(seed)
         self.faults = 0.0
         self.deaths = 0.0
-        self.told: list[str] = []
+        self.log_lines: list[str] = []
         self.kill: Callable[[], object] = lambda: None
         self.dead = False
 
@@ -65,7 +65,7 @@ class Trouble:
         """Return whether the operator dies here, and see to it."""
         if not self.dead and self.strikes(self.deaths):
             self.dead = True
-            self.told.append(f"the operator dies {where}")
+            self.log_lines.append(f"the operator is killed {where}")
             self.kill()
         return self.dead
 

@@ -25,7 +25,7 @@ UNSEEN: Final = Unknown("no answer in time")
 
 
 def observe(cluster: SimulatedCluster, unknown: float = 0.0) -> Observed:
-    """Look at everything; each answer is Unknown with that probability."""
+    """Observe everything; each response is Unknown with that probability."""
     lost = [cluster.random.random() < unknown for _ in range(4 * 16)]
     ordinals = sorted(set(cluster.pods) | set(cluster.disks))
     slots = tuple(_slot(cluster, ordinal, lost[4 * n : 4 * n + 3]) for n, ordinal in enumerate(ordinals))
@@ -73,7 +73,7 @@ def _seen_volume(disk: Disk) -> Volume:
 
 
 def seen_node(cluster: SimulatedCluster, ordinal: int, *, epoch: int = 1) -> NodeStatus:
-    """Return what a node says of itself."""
+    """Return a node's own status."""
     disk = cluster.disks[ordinal]
     leads = disk.node_id == cluster.leader
     member = disk.node_id in disk.configuration.members()

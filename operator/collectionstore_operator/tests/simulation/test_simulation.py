@@ -1,4 +1,4 @@
-"""Whole lives of simulated clusters: whatever happens, nothing unsafe is asked for, and afterwards all is as wanted."""
+"""Random histories of simulated clusters: no action is ever unsafe, and in the end every cluster is reconciled."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ def test_troubled_cluster_stays_safe_and_converges(seed: int) -> None:
     life.want(paused=False, version="1.0.0", replicas=life.random.choice((3, 5)))
     life.cluster.catch_up_rate = 2_000
     life.settle()
-    wanted = [f"demo-{ordinal}" for ordinal in range(life.desired.spec.replicas)]
-    assert life.cluster.voters_by_name() == wanted
+    make_desired = [f"demo-{ordinal}" for ordinal in range(life.desired.spec.replicas)]
+    assert life.cluster.voters_by_name() == make_desired
     assert not life.cluster.configuration.learners
     assert {pod.revision for pod in life.cluster.pods.values()} == {revision(life.desired)}
     assert life.cluster.bootstraps == 1
@@ -164,7 +164,7 @@ def test_troubled_cluster_stays_safe_and_converges(seed: int) -> None:
 
 @pytest.mark.parametrize("recorded", [True, False])
 def test_retained_disks_of_a_deleted_resource_become_the_same_cluster(*, recorded: bool) -> None:
-    """Whether it is recorded that there was data, or only the disks tell: nothing is formed anew."""
+    """With a record of data, or only with data on the disks: no cluster is bootstrapped again."""
     life = Life(seed=5)
     life.want(replicas=5)
     life.settle()
@@ -204,7 +204,7 @@ def test_drain_of_all_machines_under_the_budget_never_costs_the_quorum(seed: int
         for ordinal in [one for one, count in left.items() if count and one in life.cluster.pods]:
             if life.cluster.evict(ordinal, life.budget):
                 left[ordinal] -= 1
-    assert not any(left.values()), "the budget blocks drains for ever"
+    assert not any(left.values()), "the budget blocks drains forever"
     life.settle()
 
 
@@ -227,7 +227,7 @@ def test_calm_life_takes_one_joint_change_for_each_step() -> None:
 
 
 def test_cancelled_growth_never_changes_the_voters() -> None:
-    """The wish returns to 3 while two learners are still far behind: they leave, and nobody ever voted on it."""
+    """`replicas` returns to 3 while two learners lag far behind: they are removed and were never voters."""
     life = Life(seed=7)
     life.settle()
     voters = life.cluster.configuration.voters

@@ -18,7 +18,7 @@ from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.status.conditions import EVALUATORS
 from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
 from collectionstore_operator.status.timestamps import rfc3339
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, planned, wanted
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired, planned
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
 THEN = rfc3339(NOW)
@@ -45,7 +45,7 @@ def message(status: Status, kind: str) -> str:
 
 def test_conditions_and_fields_of_a_healthy_cluster() -> None:
     """Every condition, and the summary fields."""
-    desired = wanted(3)
+    desired = make_desired(3)
     desired = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, unsafe=Unsafe()))
     status = tell(HEALTHY, desired)
     assert states_of(status) == {
@@ -92,13 +92,13 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
 )
 def test_conditions_of_an_unhealthy_cluster(picture: str, expected: dict[str, str]) -> None:
     """Available, Progressing, Degraded and QuorumSafe."""
-    told = states_of(tell(picture, wanted(3)))
-    assert {kind: told[kind] for kind in expected} == expected
+    states = states_of(tell(picture, make_desired(3)))
+    assert {kind: states[kind] for kind in expected} == expected
 
 
 def test_unresponsive_cluster_is_unknown_not_unavailable() -> None:
     """It has data and no node responds: that proves nothing about its quorum."""
-    desired = wanted(3)
+    desired = make_desired(3)
     observed = draw("0: voter mute\n1: voter mute\n2: voter mute", desired, initialized=True)
     status = report(assess(desired, observed), planned(desired, observed), None)
     assert states_of(status)["Available"] == "Unknown NoAnswer"
@@ -107,7 +107,7 @@ def test_unresponsive_cluster_is_unknown_not_unavailable() -> None:
 
 def test_conditions_name_the_pod_and_its_failure() -> None:
     """The message of the condition is enough to find the pod."""
-    status = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", wanted(3))
+    status = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", make_desired(3))
     assert message(status, "Degraded") == "demo-2 is not running: Image"
     assert status.members[2].message == "demo-2 is not running: Image"
     assert message(status, "Progressing") == (
@@ -117,7 +117,7 @@ def test_conditions_name_the_pod_and_its_failure() -> None:
 
 def test_unsafe_flags_are_reported() -> None:
     """The flag in use, and that no failure is tolerated."""
-    status = tell("0: leader", wanted(1))
+    status = tell("0: leader", make_desired(1))
     assert message(status, "Accepted") == (
         "the resource is valid with spec.unsafe: allowEvenReplicas, allowSingleReplica"
     )
@@ -127,7 +127,7 @@ def test_unsafe_flags_are_reported() -> None:
 
 def test_paused_cluster_is_reported_and_its_status_is_updated() -> None:
     """Pausing suspends changes, not observation: all steps of the plan are blocked."""
-    status = tell("0: leader\n1: voter\n2: voter old", wanted(3, paused=True))
+    status = tell("0: leader\n1: voter\n2: voter old", make_desired(3, paused=True))
     assert states_of(status)["Paused"] == "True Paused"
     assert states_of(status)["Progressing"] == "False Paused"
     assert [(one.step, one.blocked_by) for one in status.plan] == [("RestartPod", "spec.paused is true")]
@@ -135,7 +135,7 @@ def test_paused_cluster_is_reported_and_its_status_is_updated() -> None:
 
 def test_joint_configuration_shows_both_halves() -> None:
     """A change of voters in progress: both sets of voters, by name."""
-    status = tell("0: leader\n1: voter\n2: voter\n3: outgoing\n4: outgoing", wanted(3))
+    status = tell("0: leader\n1: voter\n2: voter\n3: outgoing\n4: outgoing", make_desired(3))
     assert status.configuration.joint
     assert status.configuration.voters == ("demo-0", "demo-1", "demo-2")
     assert status.configuration.outgoing == ("demo-0", "demo-1", "demo-2", "demo-3", "demo-4")
@@ -144,13 +144,13 @@ def test_joint_configuration_shows_both_halves() -> None:
 
 def test_replaced_member_shows_its_new_incarnation() -> None:
     """The old one still has the vote; the one that responds is a learner."""
-    member = tell("0: leader\n1: rejoined lag=9123\n2: voter", wanted(3)).members[1]
+    member = tell("0: leader\n1: rejoined lag=9123\n2: voter", make_desired(3)).members[1]
     assert (member.node_id, member.role, member.lag) == ("new-1", "Learner", 9_000)
 
 
 def test_surplus_members_have_a_message() -> None:
     """Pods that will terminate, and retained volumes."""
-    status = tell(f"{HEALTHY}\n3: stale\n4: left", wanted(3))
+    status = tell(f"{HEALTHY}\n3: stale\n4: left", make_desired(3))
     assert [one.message for one in status.members[3:]] == [
         "no longer part of the desired state",
         "removed from the cluster, its volume is retained",
@@ -160,9 +160,9 @@ def test_surplus_members_have_a_message() -> None:
 
 def test_transition_times_change_only_with_the_status() -> None:
     """A message may change without a transition."""
-    first = tell("0: leader\n1: voter\n2: voter down=9", wanted(3))
-    second = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", wanted(3), first, after_s=60)
-    third = tell(HEALTHY, wanted(3), second, after_s=120)
+    first = tell("0: leader\n1: voter\n2: voter down=9", make_desired(3))
+    second = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", make_desired(3), first, after_s=60)
+    third = tell(HEALTHY, make_desired(3), second, after_s=120)
     times = [status.condition("Degraded").last_transition_time for status in (first, second, third)]  # type: ignore[union-attr]
     assert times == [THEN, THEN, rfc3339(NOW + 120)]
     assert message(first, "Degraded") != message(second, "Degraded")
@@ -170,30 +170,30 @@ def test_transition_times_change_only_with_the_status() -> None:
 
 def test_plan_steps_keep_their_time_while_blocked_by_the_same() -> None:
     """A step with the same blocker keeps its time; one with another blocker gets a new one."""
-    first = tell("0: leader old\n1: voter old\n2: voter down=9", wanted(3))
-    second = tell("0: leader old\n1: voter old\n2: voter down=69", wanted(3), first, after_s=60)
+    first = tell("0: leader old\n1: voter old\n2: voter down=9", make_desired(3))
+    second = tell("0: leader old\n1: voter old\n2: voter down=69", make_desired(3), first, after_s=60)
     assert [one.since for one in second.plan] == [THEN] * 3
-    third = tell("0: leader old\n1: voter old\n2: voter unready=2", wanted(3), second, after_s=60)
+    third = tell("0: leader old\n1: voter old\n2: voter unready=2", make_desired(3), second, after_s=60)
     assert [one.since for one in third.plan] == [LATER, THEN]
     assert third.plan[0].blocked_by == "demo-2 is not ready"
 
 
 def test_status_of_an_unchanged_cluster_is_equal() -> None:
     """Time passes and members write: the status does not change."""
-    first = tell("0: leader\n1: voter lag=3\n2: voter lag=40", wanted(3))
-    assert tell("0: leader\n1: voter lag=90\n2: voter", wanted(3), first, after_s=3_600) == first
+    first = tell("0: leader\n1: voter lag=3\n2: voter lag=40", make_desired(3))
+    assert tell("0: leader\n1: voter lag=90\n2: voter", make_desired(3), first, after_s=3_600) == first
 
 
 def test_initialized_is_never_reset() -> None:
     """Whatever is observed later."""
-    first = tell(HEALTHY, wanted(3))
+    first = tell(HEALTHY, make_desired(3))
     assert first.initialized
-    assert tell("0: voter mute\n1: voter mute\n2: voter mute", wanted(3), first).initialized
+    assert tell("0: voter mute\n1: voter mute\n2: voter mute", make_desired(3), first).initialized
 
 
 def test_long_plan_is_truncated_and_says_so() -> None:
     """The status of an API object stays small."""
-    desired = wanted(9)
+    desired = make_desired(9)
     observed = Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=())
     made = planned(desired, observed)
     many = msgspec.structs.replace(made, steps=made.steps * 4)
@@ -204,7 +204,7 @@ def test_long_plan_is_truncated_and_says_so() -> None:
 
 def test_invalid_resource_keeps_the_last_known_status() -> None:
     """The cluster is not observed; the condition Accepted lists the errors."""
-    before = tell(HEALTHY, wanted(3))
+    before = tell(HEALTHY, make_desired(3))
     error = InvalidResource([FieldError("spec.replicas", "4 is even", "3, 5, 7 or 9")], generation=8)
     status = refused(error, before, NOW + 60)
     assert states_of(status) == states_of(before) | {"Accepted": "False InvalidSpec", "Ready": "False NotAccepted"}
@@ -224,7 +224,7 @@ def test_invalid_resource_without_a_status_has_all_conditions() -> None:
 
 def test_certificates_are_ready_when_none_would_be_issued() -> None:
     """Missing ones are named; if all exist, the earliest expiry."""
-    desired = wanted(1)
+    desired = make_desired(1)
     observed = draw("0: leader", desired, certificates=())
     status = report(assess(desired, observed), planned(desired, observed), None)
     assert states_of(status)["CertificatesReady"] == "False IssuePending"
@@ -241,7 +241,7 @@ def test_certificates_are_ready_when_none_would_be_issued() -> None:
 
 def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in_time() -> None:
     """A node renews it after two thirds of its lifetime; an overdue one is named."""
-    desired, day_s = wanted(3), 86_400
+    desired, day_s = make_desired(3), 86_400
     observed = draw(HEALTHY, desired)
     shown = msgspec.structs.replace(
         observed.slots[1].node, certificate_not_before=NOW, certificate_not_after=NOW + 90 * day_s
@@ -274,7 +274,7 @@ def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in
 
 def test_status_is_json_with_kubernetes_names() -> None:
     """camelCase, with the initialisms that Kubernetes writes in capitals; and it can be read back."""
-    status = tell(HEALTHY, wanted(3))
+    status = tell(HEALTHY, make_desired(3))
     text = msgspec.json.encode(status)
     fields = msgspec.json.decode(text)
     assert {"observedGeneration", "clusterID", "faultTolerance", "membersSummary"} <= fields.keys()

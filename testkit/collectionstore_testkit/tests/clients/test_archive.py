@@ -1,4 +1,4 @@
-"""The archive of the client program runs by itself, without the checkout."""
+"""The archive of the client program runs without the checkout."""
 
 from __future__ import annotations
 

@@ -73,9 +73,9 @@ async def test_everything_is_printed_and_what_was_refused_is_sent_again(
         recorded.take(line)
     assert recorded.started is not None
     assert recorded.ended is not None
-    assert recorded.ended.operations == len(recorded.operations) == recorded.standing.ok
-    assert (recorded.standing.failed, recorded.standing.unknown) == (0, 0)
-    assert recorded.standing.retries == store.refused > 20
+    assert recorded.ended.operations == len(recorded.operations) == recorded.totals.ok
+    assert (recorded.totals.failed, recorded.totals.unknown) == (0, 0)
+    assert recorded.totals.retries == store.refused > 20
     assert recorded.problem() == ""
     # A store that forgets everything is found out.
     assert any("not linearizable" in fault for fault in recorded.faults())

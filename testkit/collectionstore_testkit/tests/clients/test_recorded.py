@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Standing, Started, Unreached
+from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Started, Totals, Unreached
 from collectionstore_testkit.clients.recorded import Recorded, summary
 from collectionstore_testkit.histories.operations import Answer, Operation, Seen, Step
 
@@ -74,7 +74,7 @@ def test_an_answer_that_the_api_does_not_allow_is_a_fault() -> None:
 
 
 def test_what_is_no_line_is_a_problem() -> None:
-    """A traceback in the log is told in full."""
+    """A traceback in the log is reported in full."""
     made = Recorded()
     made.take("Traceback (most recent call last):")
     made.take("ModuleNotFoundError: No module named 'aiohttp'")
@@ -85,13 +85,13 @@ def test_a_log_that_begins_anew_changes_nothing() -> None:
     """After a broken connection all lines come again, older counts after newer ones."""
     lines: tuple[Line, ...] = (
         Started(9.0),
-        Standing(11.0, 1, 0, 0, 0, 1),
+        Totals(11.0, 1, 0, 0, 0, 1),
         *map(Done, GOOD),
-        Standing(12.9, 3, 0, 0, 2, 2),
+        Totals(12.9, 3, 0, 0, 2, 2),
     )
     made = recorded(*lines, *lines[:3])
     assert made.history == list(GOOD)
-    assert made.standing == Standing(12.9, 3, 0, 0, 2, 2)
+    assert made.totals == Totals(12.9, 3, 0, 0, 2, 2)
 
 
 def test_pauses_are_between_acknowledged_writes_of_a_window() -> None:

@@ -1,4 +1,4 @@
-"""A short way to write histories by hand, for tests: who, when, what, and what came of it."""
+"""A short way to write histories by hand, for tests: client, time, operation and outcome."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ KEYS = ("x", "y")
 
 
 def draw_request(random: Random, number: int, revisions: list[int]) -> Operation:
-    """A random operation that nobody has answered yet."""
+    """A random operation without a response."""
     key, other = random.choice(KEYS), random.choice(KEYS)
     put, look = Step("put", key, f"v{number}"), Step("get", key)
     guards: tuple[Guard, ...] = ()

@@ -31,7 +31,7 @@ GOOD = {
         get((3, 4), "x", "a", 1),
         get((5, 6), "x", None),
     ],
-    "an unknown write that nobody reads explains a refused compare-and-set": [
+    "an unknown write that is never read explains a failed compare-and-set": [
         put((0, 1), "x", "a", 1),
         put((2, None), "x", "b", outcome="unknown"),
         put((3, 4), "x", "c", 3, expects=1, current=2),
@@ -83,7 +83,7 @@ BAD = {
         put((2, 5), "x", "b", 2, expects=1),
         put((2, 5), "x", "c", 3, expects=1),
     ],
-    "a compare-and-set loses against nobody": [
+    "a compare-and-set fails without a concurrent write": [
         put((0, 1), "x", "a", 1),
         put((2, 3), "x", "b", 2, expects=1, current=1),
     ],
