@@ -40,7 +40,6 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     Plan,
     SignRequest,
-    StampVolume,
     StartPod,
     disruptive,
 )
@@ -53,8 +52,12 @@ from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event, subject_of
 from collectionstore_operator.status.report import Status, refused, report
 
-INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest, StampVolume, StartPod)
-"""No later action of a plan depends on these: one that is refused must not keep a cluster from being repaired."""
+INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest, StartPod)
+"""No later action of a plan depends on these: one that is refused must not keep a cluster from being repaired.
+
+`StampVolume` is not among them: a node must not become a member before its volume names it. A volume that still names
+an earlier, removed incarnation counts as that of no member, and would be retired without a check of the quorum.
+"""
 
 log = structlog.get_logger(__name__)
 

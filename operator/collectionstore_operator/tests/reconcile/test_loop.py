@@ -9,11 +9,12 @@ import pytest
 
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished, FieldError, InvalidResource
 from collectionstore_operator.model.actions import Action, EnsureWorkload, EstablishIdentity
-from collectionstore_operator.model.observed import Observed, Workload
+from collectionstore_operator.model.observed import Observed, Unknown, Volume, Workload
 from collectionstore_operator.reconcile.loop import Pace, Reconciler
 from collectionstore_operator.resource.desired import Desired, Spec
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.report import Status
+from collectionstore_operator.tests.planning.pictures import draw, make_desired
 
 FAST = Pace(busy_s=0.001, idle_s=0.001, backoff_max_s=0.002)
 
@@ -178,6 +179,23 @@ async def test_refused_object_does_not_hold_up_later_actions(runtime: MemoryRunt
     await Reconciler(runtime).once()
     assert runtime.calls.count("ApplyObject") == 1
     assert runtime.calls[-1] == "ApplyObject"
+
+
+@pytest.mark.parametrize("stamp", [Unknown("no node has been observed on it yet"), "removed"])
+async def test_node_does_not_join_before_its_volume_is_stamped(runtime: MemoryRuntime, stamp: str | Unknown) -> None:
+    """A volume that names a removed incarnation would later be retired without a check of the quorum."""
+    wish = make_desired(3)
+    observed = draw("0: leader\n1: voter\n2: fresh", wish)
+    volume = msgspec.structs.replace(Volume(name="data-demo-2"), node_id=stamp)
+    slots = (*observed.slots[:2], msgspec.structs.replace(observed.slots[2], volume=volume))
+    runtime.wish, runtime.seen = wish, msgspec.structs.replace(observed, slots=slots, stamps_volumes=True)
+    runtime.refused = "StampVolume"
+    outcome = await Reconciler(runtime).once()
+    assert (outcome.result, outcome.actions, outcome.trouble) == ("Failed", 0, "ActionRefused")
+    assert runtime.calls[-1] == "StampVolume"
+    runtime.refused = ""
+    await Reconciler(runtime).once()
+    assert runtime.calls[-2:] == ["StampVolume", "AddLearners"]
 
 
 async def test_invalid_resource_is_reported_and_nothing_else_is_done(runtime: MemoryRuntime) -> None:
