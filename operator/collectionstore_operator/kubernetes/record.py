@@ -63,13 +63,15 @@ class Record:
         recorded = (await self.read(desired)).cluster_id
         if recorded and action.cluster_id not in ("", recorded):
             raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.cluster_id}")
-        if not recorded:
-            await self.change(
-                desired,
-                cluster_id=action.cluster_id or secrets.token_hex(8),
-                initialized="true" if action.initialized else "",
-                bootstrap_node=action.bootstrap_node,
-            )
+        if recorded:
+            return
+        facts = {
+            "cluster_id": action.cluster_id or secrets.token_hex(8),
+            "initialized": "true" if action.initialized else "",
+            "bootstrap_node": action.bootstrap_node,
+        }
+        # Only added, never cleared: a record without an ID may still say that the cluster has had data.
+        await self.change(desired, **{name: fact for name, fact in facts.items() if fact})
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts, if they differ; return all of them."""

@@ -23,6 +23,7 @@ from collectionstore_operator.model.actions import (
     DeleteObject,
     DenyRequest,
     EnsureWorkload,
+    EstablishIdentity,
     IssueCertificate,
     MarkVolume,
     RetireVolume,
@@ -118,6 +119,14 @@ async def test_nothing_of_another_incarnation_or_pod_is_deleted(server: FakeApiS
     with pytest.raises(Conflict):
         await volumes.retire(kube, action, DESIRED)
     assert POD in server.objects
+
+
+async def test_identity_clears_nothing_that_is_recorded(server: FakeApiServer, kube: Kube) -> None:
+    """A record that lost its ID still proves that the cluster has had data: there must be no second bootstrap."""
+    server.put(RECORD, {"metadata": {"name": "demo-record"}, "data": {"initialized": "true", "bootstrap-node": "n1"}})
+    await Record(kube).establish(EstablishIdentity(cluster_id="c1", reason="x"), DESIRED)
+    # What was sent: server-side apply removes the fields that are missing.
+    assert server.bodies[-1]["data"] == {"cluster-id": "c1", "initialized": "true", "bootstrap-node": "n1"}
 
 
 async def test_workload_is_applied_and_read_back(server: FakeApiServer, kube: Kube) -> None:
