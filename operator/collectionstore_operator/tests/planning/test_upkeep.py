@@ -75,6 +75,17 @@ def test_resource_is_released_last_of_all(picture: str, spec: dict[str, object],
         assert made == actions
 
 
+@pytest.mark.parametrize("picture", [STOPPED, GONE], ids=["volumes to delete", "nothing left"])
+def test_nothing_is_deleted_while_the_workload_cannot_be_observed(picture: str) -> None:
+    """Unknown is never "gone": it may start pods on these volumes, and the resource must wait for it."""
+    desired = deleted(storage=Storage(retention="Delete"))
+    made = planned(desired, held(picture, desired, workload=Unknown("the StatefulSet demo has another owner")))
+    assert not made.actions
+    assert blocked_steps(made) == [
+        "EnsureWorkload: the workload cannot be observed: the StatefulSet demo has another owner",
+    ]
+
+
 def test_record_and_keys_stay_while_a_volume_cannot_be_seen() -> None:
     """Unknown is never "gone": what is on it could not be read again without them."""
     desired = deleted()
