@@ -153,16 +153,17 @@ class Node:
         if found is not None:
             self._adopt_unrecorded(found, launch)
             return
-        volumes.create(self.directory)
-        _limit_log(self.directory)
         # COLLECTIONSTORE_ variables of the user's shell must not reach a node: the resource has all settings.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         try:
+            volumes.create(self.directory)
+            _limit_log(self.directory)
             process = start(launch.command, {**inherited, **launch.settings}, output=self.directory.log)
         except OSError as error:
             self._quick_exits += 1
-            self._record_exit(CANNOT_START, f"{launch.command[0]} cannot be started: {error.strerror}")
+            # BEFORE the record, as in `_on_end`.
             self._schedule()
+            self._record_exit(CANNOT_START, _describe_start_failure(launch.command[0], error))
             return
         self._watch(process, time.time())
         log.info("node.started", node=self.name, pid=process.identity.pid, revision=launch.revision)
@@ -184,11 +185,12 @@ class Node:
         self._process = process
         self._started_on_loop = loop.time()
         self._ended.clear()
-        # BEFORE anything else happens on the loop: csctl and the next supervisor find the process by this record only.
-        self._write(process=process.identity, started_at=started_at)
         # A pidfd becomes readable when its process ends, also one that is not a child. SIGCHLD would miss those.
         loop.add_reader(process.fileno(), self._on_end)
         self._changed()
+        # AFTER the watch, which must not depend on a full disk; BEFORE anything else happens on the loop: csctl and the
+        # next supervisor find the process by this record only.
+        self._write(process=process.identity, started_at=started_at)
 
     def _on_end(self) -> None:
         process = self._process
@@ -200,11 +202,12 @@ class Node:
         self._quick_exits = 0 if self._is_stable() else self._quick_exits + 1
         process.close()
         self._process = None
-        self._record_exit(code, describe_exit(code))
         self._ended.set()
+        # BEFORE the record: a full disk ends nodes and prevents the record, and nothing else would restart the node.
         if self._record.should_run:
             self._schedule()
         self._changed()
+        self._record_exit(code, describe_exit(code))
 
     def _is_stable(self) -> bool:
         return asyncio.get_running_loop().time() - self._started_on_loop >= STABLE_AFTER_S
@@ -220,8 +223,8 @@ class Node:
 
     def _start_again(self) -> None:
         self._retry = None
-        self._write(restarts=self._record.restarts + 1)
         self._start()
+        self._write(restarts=self._record.restarts + 1)
 
     def _cancel_retry(self) -> None:
         if self._retry is not None:
@@ -249,6 +252,11 @@ def describe_exit(code: int | None) -> str:
     if code < 0:
         return f"it was killed by {signal.Signals(-code).name}"
     return EXIT_MEANINGS.get(code, f"it ended with exit code {code}")
+
+
+def _describe_start_failure(program: str, error: OSError) -> str:
+    where = f": {error.filename}" if error.filename not in (None, program) else ""
+    return f"{program} cannot be started: {error.strerror}{where}"
 
 
 def _find_unrecorded(launch: Launch) -> ProcessIdentity | None:

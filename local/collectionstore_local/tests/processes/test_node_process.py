@@ -35,11 +35,21 @@ class Harness:
         self.directory.path.mkdir()
         self.changed = asyncio.Event()
         self.nodes: list[Node] = []
+        self._running: dict[Node, list[bool]] = {}
 
     def supervisor(self) -> Node:
-        node = Node(self.directory, self.changed.set)
+        node = Node(self.directory, lambda: self._on_change(node))
         self.nodes.append(node)
         return node
+
+    def follow(self, node: Node) -> list[bool]:
+        """Return a list that grows with every change by whether the node runs then."""
+        return self._running.setdefault(node, [])
+
+    def _on_change(self, node: Node) -> None:
+        if node in self._running:
+            self._running[node].append(node.running)
+        self.changed.set()
 
     def launch(self, program: str = PROGRAM, revision: str = "one") -> Launch:
         settings = {f"{PREFIX}DATA_DIR": str(self.directory.data)}
@@ -193,6 +203,31 @@ async def test_program_that_cannot_be_started_counts_as_an_exit(harness: Harness
     assert node.record.last_exit is not None
     assert node.record.last_exit.code == CANNOT_START
     assert "/does/not/exist" in node.record.last_exit.reason
+
+
+async def test_node_whose_directory_cannot_be_made_is_tried_again(harness: Harness) -> None:
+    """It should run, so nothing else would start it."""
+    harness.directory.data.write_text("not a directory")
+    node = harness.supervisor()
+    node.ensure_running(harness.launch())
+    assert not node.running
+    assert node.record.last_exit is not None
+    assert node.record.last_exit.code == CANNOT_START
+    assert str(harness.directory.data) in node.record.last_exit.reason
+    harness.directory.data.unlink()
+    await harness.until(lambda: node.running)
+
+
+async def test_node_is_restarted_though_its_exit_cannot_be_recorded(harness: Harness) -> None:
+    """A full disk ends nodes and prevents the record; the next supervisor finds the process by its data directory."""
+    node = harness.supervisor()
+    node.ensure_running(harness.launch())
+    running = harness.follow(node)
+    harness.directory.process.unlink()
+    harness.directory.process.mkdir()
+    os.kill(pid_of(node), signal.SIGKILL)
+    await harness.until(lambda: running == [False, True])
+    harness.directory.process.rmdir()
 
 
 def test_restart_delays_double_up_to_the_limit() -> None:
