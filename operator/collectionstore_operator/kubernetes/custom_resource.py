@@ -83,8 +83,11 @@ class CustomResource:
         await self._change_finalizers(lambda found: [*_without_ours(found), labels.FINALIZER])
 
     async def remove_finalizer(self) -> None:
-        """Remove our finalizer; others stay."""
-        await self._change_finalizers(_without_ours)
+        """Remove our finalizer; others stay. A resource that is gone has none."""
+        try:
+            await self._change_finalizers(_without_ours)
+        except NotFound:
+            return  # an attempt whose answer was lost removed the last finalizer, and the API server the resource
 
     async def record(self, event: Event) -> None:
         """Write an Event about the resource."""

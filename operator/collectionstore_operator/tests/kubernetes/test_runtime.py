@@ -478,6 +478,27 @@ async def test_finalizers_of_others_survive_a_race(world: World) -> None:
     assert world.server.objects[CLUSTER]["metadata"]["finalizers"] == ["other"]
 
 
+async def test_resource_that_is_gone_counts_as_released(world: World) -> None:
+    """The first attempt took effect and its answer was lost: the API server deleted the resource at once."""
+    world.create(finalizers=[labels.FINALIZER], deletionTimestamp="x")
+    desired, observed = await world.look()
+    lost = iter([True])
+
+    def spoil(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        if request.method == "PATCH" and next(lost, False):
+            del world.server.objects[CLUSTER]
+            return status(503, "Unavailable")
+        return answer
+
+    async def behave(request: web.Request) -> web.Response | None:
+        gone = request.path == CLUSTER and CLUSTER not in world.server.objects
+        return status(404, "NotFound", f"{CLUSTER} not found") if gone else None
+
+    world.server.spoil, world.server.behave = spoil, behave
+    await world.runtime.execute(RemoveFinalizer(reason="x"), desired, observed)
+    assert CLUSTER not in world.server.objects
+
+
 async def test_status_of_an_earlier_resource_is_not_written_to_a_new_one(world: World) -> None:
     """It was deleted and created again between observation and report."""
     world.create()
