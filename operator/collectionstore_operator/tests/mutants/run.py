@@ -36,6 +36,7 @@ STAGES: Final = (
     ),
     ("planning/test_plan_properties.py",),
     (
+        "reconcile/test_loop.py",
         "reconcile/test_node_client.py",
         "kubernetes/test_steps.py",
         "kubernetes/test_reading.py",
