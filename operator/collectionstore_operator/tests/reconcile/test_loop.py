@@ -188,7 +188,7 @@ async def test_node_does_not_join_before_its_volume_is_stamped(runtime: MemoryRu
     observed = draw("0: leader\n1: voter\n2: fresh", wish)
     volume = msgspec.structs.replace(Volume(name="data-demo-2"), node_id=stamp)
     slots = (*observed.slots[:2], msgspec.structs.replace(observed.slots[2], volume=volume))
-    runtime.wish, runtime.seen = wish, msgspec.structs.replace(observed, slots=slots, stamps_volumes=True)
+    runtime.resource, runtime.seen = wish, msgspec.structs.replace(observed, slots=slots, stamps_volumes=True)
     runtime.refused = "StampVolume"
     outcome = await Reconciler(runtime).once()
     assert (outcome.result, outcome.actions, outcome.trouble) == ("Failed", 0, "ActionRefused")
