@@ -321,7 +321,7 @@ async def test_one_snapshot_at_a_time_goes_to_a_node(pair: tuple[Node, Node], sn
     one, two = pair
     first = asyncio.create_task(one.transport.send_snapshot(two.id, b"e", snapshot))
     await asyncio.sleep(0)
-    with pytest.raises(SnapshotFailed, match="on its way"):
+    with pytest.raises(SnapshotFailed, match="already being sent"):
         await one.transport.send_snapshot(two.id, b"e", snapshot)
     await first
 
