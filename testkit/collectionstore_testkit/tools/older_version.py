@@ -67,16 +67,30 @@ class OlderVersion:
 
 def check_out(commit: str = FIRST) -> OlderVersion:
     """Return the checkout of a commit, made now or by an earlier run. Raises ToolError."""
-    try:
-        revision = _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
-    except CommandFailed as error:
-        raise ToolUnavailable(f"this clone does not have the commit {commit}: run  git fetch --unshallow") from error
+    revision = _revision(commit) or _fetch(commit)
     path = CHECKOUTS / revision[:12]
     if not (path / ".git").exists():
         # A deleted folder is still listed, and would be refused.
         _git("worktree", "prune")
         _git("worktree", "add", "--force", "--detach", str(path), revision)
     return OlderVersion(revision, path)
+
+
+def _revision(commit: str) -> str:
+    """Return the full hash of a commit, empty if this clone does not have it."""
+    try:
+        return _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    except CommandFailed:
+        return ""
+
+
+def _fetch(commit: str) -> str:
+    """Get a commit that a shallow clone lacks; return its full hash. Raises ToolUnavailable."""
+    try:
+        _git("fetch", "--quiet", "--unshallow")
+        return _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    except CommandFailed as error:
+        raise ToolUnavailable(f"this clone does not have the commit {commit}, nor has its remote: {error}") from error
 
 
 def data_format(python: Path) -> int:
