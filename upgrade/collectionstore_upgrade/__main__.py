@@ -19,14 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
 from collectionstore_testkit.clusters.errors import ClusterFailed
-from collectionstore_testkit.clusters.local import STATE_PARENT, LocalCluster, local_cluster
+from collectionstore_testkit.clusters.local import CSCTL, STATE_PARENT, LocalCluster, local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
 from collectionstore_testkit.errors import ToolUnavailable
 from collectionstore_testkit.histories.checker import check
@@ -132,7 +132,8 @@ async def upgrade(commit: str, options: Options) -> list[str]:
 async def _walk(
     cluster: LocalCluster, programs: Programs, nodes: Nodes, load: RecordedLoad, older: OlderVersion
 ) -> None:
-    rollout = Rollout(cluster, programs, nodes)
+    # The older csctl has started the cluster; from here on this checkout's runs it.
+    rollout = Rollout(replace(cluster, program=CSCTL), programs, nodes)
     async with load.working():
         await Walk(rollout, load, older, print).run()
     await rollout.until(lambda: rollout.agree(REPLICAS), "all members hold the same state")

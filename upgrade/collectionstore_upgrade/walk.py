@@ -6,10 +6,10 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from collectionstore_testkit.clusters.local import CSCTL, send_signal
+from collectionstore_testkit.clusters.local import send_signal
 from collectionstore_testkit.recorded_load import RecordedLoad
 from collectionstore_testkit.tools.older_version import OlderVersion, data_format
 from collectionstore_upgrade.programs import Version
@@ -56,7 +56,10 @@ class Walk:
         send_signal(supervisor, signal.SIGTERM)
         await self.rollout.until(_exited(supervisor), "the older supervisor has exited")
         async with self._step("today's supervisor adopts the members of the older one"):
-            await self.rollout.cluster.resume()
+            await cluster.resume()
+        found = self.rollout.programs.running(cluster.supervisor_pid())
+        if found is not Version.TODAY:
+            raise UpgradeFailed(f"the supervisor runs {found}, not today's version")
         after = {name: one.pid for name, one in (await self.rollout.statuses(REPLICAS)).items()}
         if before != after:
             raise UpgradeFailed(f"the new supervisor restarted members: {before} became {after}")
@@ -77,14 +80,13 @@ class Walk:
         await self.rollout.until(self._compacted, "the leader has compacted its log: new members need a snapshot")
         programs.choose(cluster.member(REPLICAS), Version.OLDER)
         programs.choose(cluster.member(REPLICAS + 1), Version.TODAY)
-        today = replace(cluster, program=CSCTL)
         async with self._step("scaled to five with a new member of each version, by snapshot"):
-            await today.apply({"replicas": LARGER})
+            await cluster.apply({"replicas": LARGER})
         found = {version for version in (await self.rollout.versions(LARGER)).values() if version is not None}
         if found != set(Version):
             raise UpgradeFailed(f"members run {found}, not both versions")
         async with self._step("scaled back to three"):
-            await today.apply({"replicas": REPLICAS})
+            await cluster.apply({"replicas": REPLICAS})
 
     async def _compacted(self) -> bool:
         return (await self.rollout.leader(REPLICAS)).first_index > 1
