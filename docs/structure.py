@@ -58,19 +58,23 @@ def imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
                     yield node.module
 
 
-def room_of(module: str, known: Mapping[str, Path]) -> str:
-    """Return the package that a module lies in, or the module itself where the package has rooms inside."""
-    package = module if known[module].name == "__init__.py" else module.rpartition(".")[0]
-    inside = known[module].parent
-    return module if any(path.parent != inside and inside in path.parents for path in known.values()) else package
+def rooms(known: Mapping[str, Path]) -> dict[str, str]:
+    """Return the room of each module: its package, or the module itself where the package has rooms inside."""
+    divided = {parent for folder in {path.parent for path in known.values()} for parent in folder.parents}
+    found = {}
+    for module, path in known.items():
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        found[module] = module if path.parent in divided else package
+    return found
 
 
 def arrows_between_rooms(known: Mapping[str, Path]) -> Arrows:
     """Return, for each room, the other rooms that its modules import."""
     arrows: dict[str, set[str]] = defaultdict(set)
+    room_of = rooms(known)
     for module, path in known.items():
-        room = room_of(module, known)
-        arrows[room] |= {room_of(other, known) for other in imported(path, known)} - {room}
+        room = room_of[module]
+        arrows[room] |= {room_of[other] for other in imported(path, known)} - {room}
     return arrows
 
 
