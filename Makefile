@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade bench measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images release guards
 
 help: ## List the commands
@@ -67,6 +67,9 @@ check: lint types contracts test test-clusters test-packages ## Run everything t
 format: $(SYNCED) ## Format the code and sort imports
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+attack: $(SYNCED) ## Attack a local cluster as hostile clients would: make attack [ATTACK_OPTIONS="--help"]
+	@.venv/bin/python -m collectionstore_attack $(ATTACK_OPTIONS)
 
 bench: $(SYNCED) ## Measure writes and reads per second on three local nodes
 	@.venv/bin/python -m collectionstore_bench.load

@@ -49,17 +49,7 @@ class SmallDisks:
 
     def fill(self, name: str) -> int:
         """Fill a member's disk to the last byte; return how many were free."""
-        path = self._mounted[name] / _FILLER
-        with path.open("ab", buffering=0) as file:
-            piece = _PIECE
-            while piece:
-                try:
-                    file.write(piece)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    piece = piece[: len(piece) // 2]
-            return file.tell()
+        return fill_disk(self._mounted[name] / _FILLER)
 
     def empty(self, name: str) -> None:
         """Take the filling away."""
@@ -76,6 +66,20 @@ class SmallDisks:
         for name, point in self._mounted.items():
             self.empty(name)
             shutil.copytree(point / "data", target / f"small-{name}", dirs_exist_ok=True)
+
+
+def fill_disk(path: Path) -> int:
+    """Write zeros to the file `path` until its disk has no free byte; return the size of the file."""
+    with path.open("ab", buffering=0) as file:
+        piece = _PIECE
+        while piece:
+            try:
+                file.write(piece)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                piece = piece[: len(piece) // 2]
+        return file.tell()
 
 
 def wipe(data: Path) -> None:

@@ -1,0 +1,35 @@
+"""All attacks, by name, in the order in which they run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collectionstore_attack.attacks import (
+    bodies,
+    calls,
+    connections,
+    disks,
+    idempotency,
+    listings,
+    malformed,
+    transactions,
+    uploads,
+)
+from collectionstore_attack.field import Attack
+
+ATTACKS: Final[dict[str, Attack]] = {
+    attack.name: attack
+    for room in (
+        transactions,
+        idempotency,
+        bodies,
+        listings,
+        connections,
+        uploads,
+        malformed,
+        calls,
+        disks,
+    )
+    for attack in room.ATTACKS
+}
+"""Attacks on disks come last: they leave the largest traces."""
