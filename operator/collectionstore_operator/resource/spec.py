@@ -19,6 +19,7 @@ from collectionstore_operator.resource.scheduling import Spread
 DEFAULT_VERSION: Final = "0.1.0"
 """A literal, not the operator's own version: upgrading the operator must not restart every cluster."""
 IMAGE_REPOSITORY: Final = "collectionstore/node"
+IMAGE_PATTERN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9._:/@\[\]]*[A-Za-z0-9])?$"
 VERSION_PATTERN: Final = r"^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$"
 REPLICAS_MAX: Final = 9
 PORTS_PER_NODE: Final = 3
@@ -368,8 +369,9 @@ class Spec(Part, frozen=True):
         Annotated[
             str,
             Meta(
-                min_length=1,
+                pattern=IMAGE_PATTERN,
                 max_length=512,
+                title="an image such as registry.example.com/collectionstore/node:0.1.0",
                 description="image is the container image of the storage node. A change restarts the members, one at a "
                 f"time, the leader last. If absent, {IMAGE_REPOSITORY}:<version> is used.",
             ),
