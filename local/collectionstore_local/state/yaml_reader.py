@@ -150,5 +150,5 @@ def _value(node: yaml.Node) -> Any:
     return yaml.SafeLoader("").construct_document(node)
 
 
-def _at(mark: yaml.Mark | None, message: str) -> NotReadable:
+def _at(mark: Any, message: str) -> NotReadable:
     return NotReadable(message, mark.line + 1, mark.column + 1) if mark else NotReadable(message)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from collectionstore_operator.resource.fields import exact
-from collectionstore_operator.resource.spec import Resources, Storage
+from collectionstore_operator.resource.spec import ComputeResource, Resources, Storage
 from collectionstore_operator.resource.violation import Violation
 
 SIZE_MIN: Final = "64Mi"
@@ -21,27 +21,40 @@ ORDERED: Final = Violation(
 )
 LARGE: Final = Violation("the volume is smaller than what an empty member needs", f"at least {SIZE_MIN}")
 
-_AMOUNT: Final = "quantity(string(self.%s[%s]))"
+_ALL: Final = ("cpu", *_IN_BYTES)
+
+
+def _has(field: str, name: str) -> str:
+    return f"has(self.{field}.{_escaped(name)})"
+
+
+def _amount(field: str, name: str) -> str:
+    return f"quantity(string(self.{field}.{_escaped(name)}))"
+
+
+def _escaped(name: str) -> str:
+    """Return a property's name in CEL, where `-` is written `__dash__` (Kubernetes, "Validation rules")."""
+    return name.replace("-", "__dash__")
 
 
 def whole_cel(field: str) -> str:
     """Return the CEL expression that holds if memory in `field`, `requests` or `limits`, is in whole bytes."""
-    one = " && ".join(
-        f"(!({name!r} in self.{field}) || {_AMOUNT % (field, repr(name))}.isInteger())" for name in _IN_BYTES
-    )
+    one = " && ".join(f"(!{_has(field, name)} || {_amount(field, name)}.isInteger())" for name in _IN_BYTES)
     return f"!has(self.{field}) || ({one})"
 
 
-ORDERED_CEL: Final = (
-    "!has(self.limits) || !has(self.requests) || ["
-    + ", ".join(repr(name) for name in ("cpu", *_IN_BYTES))
-    + "].all(name, !(name in self.limits) || !(name in self.requests) || "
-    + f"{_AMOUNT % ('limits', 'name')}.compareTo({_AMOUNT % ('requests', 'name')}) >= 0)"
+_ORDERED_EACH: Final = " && ".join(
+    f"(!{_has('limits', name)} || !{_has('requests', name)} || "
+    f"{_amount('limits', name)}.compareTo({_amount('requests', name)}) >= 0)"
+    for name in _ALL
 )
+ORDERED_CEL: Final = f"!has(self.limits) || !has(self.requests) || ({_ORDERED_EACH})"
 LARGE_CEL: Final = f"quantity(self.size).compareTo(quantity({SIZE_MIN!r})) >= 0"
 
 
-def whole(amounts: Callable[[Resources], Mapping[str, str | int]]) -> Callable[[Resources], Violation | None]:
+def whole(
+    amounts: Callable[[Resources], Mapping[ComputeResource, str | int]],
+) -> Callable[[Resources], Violation | None]:
     """Return the rule for the requests or the limits."""
 
     def check(resources: Resources) -> Violation | None:
@@ -53,9 +66,8 @@ def whole(amounts: Callable[[Resources], Mapping[str, str | int]]) -> Callable[[
 
 def ordered(resources: Resources) -> Violation | None:
     """Return a violation if a limit is below its request."""
-    limits: Mapping[str, str | int] = resources.limits
-    requests: Mapping[str, str | int] = resources.requests
-    below = any(exact(limits[name]) < exact(one) for name, one in requests.items() if name in limits)
+    limits = resources.limits
+    below = any(exact(limits[name]) < exact(one) for name, one in resources.requests.items() if name in limits)
     return ORDERED if below else None
 
 

@@ -109,5 +109,5 @@ def exact(quantity: str | int) -> Fraction:
     if suffix == "m":
         return number / 1000
     if suffix[:1] in ("e", "E") and suffix[1:].isdigit():
-        return number * 10 ** int(suffix[1:])
+        return Fraction(f"{match[1]}e{suffix[1:]}")
     return number * {**_UNITS, "E": 10**18, "Ei": 1 << 60}[suffix]

@@ -67,15 +67,18 @@ class Storage(Part, frozen=True):
         return quantity_bytes(self.size)
 
 
+ComputeResource: TypeAlias = Literal["cpu", "memory", "ephemeral-storage"]
+
+
 class Resources(Part, frozen=True):
     """Resources are the compute resources of each member's container."""
 
     requests: Annotated[
-        dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity],
+        dict[ComputeResource, Quantity],
         Meta(description="requests is the amount of each resource that the scheduler reserves for a member."),
     ] = field(default_factory=dict)
     limits: Annotated[
-        dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity],
+        dict[ComputeResource, Quantity],
         Meta(description="limits is the maximum amount of each resource that a member may use."),
     ] = field(default_factory=dict)
 
