@@ -132,5 +132,8 @@ class Storage(Protocol):
     def export_snapshot(self, directory: Path) -> ExportedSnapshot:
         """Write the state as of now to a file in `directory`. Blocks; for a thread."""
 
-    def install_snapshot(self, path: Path) -> None:
-        """Replace state and log by a verified file, all or nothing. Blocks; for a thread."""
+    def install_snapshot(self, path: Path, hard_state: HardState | None) -> None:
+        """Replace state and log by a verified file, and term and vote if given, all or nothing.
+
+        Blocks; for a thread.
+        """
