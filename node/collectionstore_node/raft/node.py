@@ -138,6 +138,11 @@ class RaftNode:
         return self._state.log.commit
 
     @property
+    def known_commit(self) -> Index:
+        """The commit index, or what votes told during a campaign, which is committed here when the campaign is over."""
+        return max(self._state.log.commit, self._state.learnt_commit)
+
+    @property
     def applied(self) -> Index:
         return self._state.log.applied
 

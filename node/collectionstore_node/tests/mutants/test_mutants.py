@@ -1,4 +1,4 @@
-"""There is a mutant for every safety row and the latest rows of liveness, each applies to today's code, and what it names exists.
+"""Every safety row and the latest rows of liveness have a mutant; each applies to today's code, and names what exists.
 
 Whether they are caught takes minutes: `make mutants`.
 """
