@@ -130,7 +130,8 @@ class Observer:
                 volume=claims.read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id, classes)
                 if ordinal in claimed
                 else ABSENT,
-                pending_reason=claims.pending_reason(claimed.get(ordinal), classes) or refusals.get(ordinal, ""),
+                # The refusal first: a claim that waits for its first consumer is the effect of a pod that is refused.
+                pending_reason=refusals.get(ordinal, "") or claims.pending_reason(claimed.get(ordinal), classes),
             )
             for ordinal in sorted({*seen, *claimed, *included})
         )

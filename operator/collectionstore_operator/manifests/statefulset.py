@@ -90,6 +90,8 @@ def _container(desired: Desired, cluster_id: str) -> Body:
         "startupProbe": _probe("/livez", every_s=2, failures=START_S // 2),
         "livenessProbe": _probe("/livez", every_s=10, failures=6),
         "readinessProbe": _probe("/readyz", every_s=2, failures=2),
+        # The end of the log, where a node says why it ended: `kubectl describe pod` and status.members show it.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": msgspec.to_builtins(desired.spec.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,

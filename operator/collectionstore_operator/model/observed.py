@@ -156,6 +156,12 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`host:port` for other members, assigned by the runtime."""
     http_address: str = ""
     """Base URL for clients, assigned by the runtime."""
+    image: str = ""
+    """The image of its container; empty if the runtime has none."""
+    machine: str = ""
+    """The Kubernetes node it runs on; empty if it is not scheduled, or if the runtime has one machine."""
+    zone: str = ""
+    """The zone of its machine; empty if it is not known."""
 
 
 class Absent(msgspec.Struct, frozen=True, tag=True):

@@ -35,6 +35,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("api_server.unavailable", ("error",), "The API server failed a request that the operator cannot start without.", ("reason",)),
     LogEvent("request.repeated", ("info",), "A request to the API server is retried.", ("method", "path", "reason", "pause_s")),
     LogEvent("event.not_written", ("warning",), "An Event could not be created.", ("reason", "note", "error")),
+    LogEvent("condition.changed", ("info", "warning"), "A condition of the resource changed its status; warning if for the worse.", ("type", "status", "reason", "detail")),
     LogEvent("lease.acquired", ("info",), "This operator holds the Lease and reconciles from now on.", ("name", "identity", "epoch")),
     LogEvent("lease.awaited", ("info",), "Another operator holds the Lease; this one waits.", ("name", "holder")),
     LogEvent("lease.not_renewed", ("warning",), "The Lease could not be renewed and is retried.", ("name", "reason")),
