@@ -1,7 +1,7 @@
 """What is wrong with the desired members, and whether it is expected to pass by itself. Pure.
 
 A restart, a start and a catch-up are parts of healthy changes: they become a condition only when they take too long, so
-that an alert on `Degraded` means that somebody has to look.
+that Degraded=True always calls for action.
 """
 
 from __future__ import annotations
