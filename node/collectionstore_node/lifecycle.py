@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from collectionstore_node.settings import Address
+from collectionstore_telemetry.listening import bind_host
 
 
 class AddressInUse(Exception):
@@ -25,7 +26,7 @@ async def serve_http(
     await runner.setup()
     # BEFORE the port is opened: also a runner whose port cannot be opened has to be cleaned up.
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, address.host, address.port, ssl_context=tls, backlog=1024)
+    site = web.TCPSite(runner, bind_host(address.host), address.port, ssl_context=tls, backlog=1024)
     await open_port(site.start(), address, purpose)
 
 

@@ -240,7 +240,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("CLUSTER_ID", "required", "ID of the cluster that the member belongs to"),
     ("DATA_DIR", "required", "data directory; an empty one becomes a new member"),
     ("TLS_DIR", "required", "directory with ca.crt, tls.crt and tls.key for traffic between nodes"),
-    ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients"),
+    ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients; 0.0.0.0 or [::]: all addresses, IPv4 and IPv6"),
     ("PEER_ADDRESS", "127.0.0.1:7401", "listen address for other nodes"),
     ("METRICS_ADDRESS", "127.0.0.1:7402", "listen address for metrics and probes, plain HTTP"),
     ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "URL of this node for clients"),
