@@ -14,6 +14,7 @@ NodeError
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
     ├── DataDirectoryRefused  another owner's, corrupt or quarantined: the message says what to do
     ├── StorageFailed         first I/O error: stop, as a retried fsync proves nothing
+    │   └── DescriptorsExhausted  no file could be opened (EMFILE): the process is at fault, not the disk
     └── InvariantViolated     a bug, or a corrupt message that passed validation
 """
 
@@ -92,6 +93,10 @@ class DataDirectoryRefused(Fatal):
 
 class StorageFailed(Fatal):
     """The disk reported an error. The outcome of the write is unknown, not failed (Rebello et al., ATC'20)."""
+
+
+class DescriptorsExhausted(StorageFailed):
+    """A file could not be opened because the process, or the machine, has no descriptor left; the disk is healthy."""
 
 
 class InvariantViolated(Fatal):

@@ -14,7 +14,6 @@ Invariants:
 
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.limits import HttpLimits
-from collectionstore_node.api.http.server import ApiServer
 from collectionstore_node.api.servers import make_client_server, make_probe_server, make_waiting_server
 
 __all__ = [

@@ -55,6 +55,14 @@ def key_name(raw: str, bytes_max: int) -> str:
 
 def check_key(text: str, bytes_max: int, what: str) -> str:
     """Return `text` if it is a valid document id or raw key; `what` names it in messages. Raises `Problem`."""
+    check_text(text, bytes_max, what)
+    if text[0] == "." or "/." in text:
+        _refuse_dot_parts(text, what)
+    return text
+
+
+def check_text(text: str, bytes_max: int, what: str) -> str:
+    """Return `text` if it may begin a document id or a raw key: "." may, as ".env" does. Raises `Problem`."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -63,8 +71,6 @@ def check_key(text: str, bytes_max: int, what: str) -> str:
         raise Problem("invalid_name", f"a {what} has 1 to {bytes_max} bytes of UTF-8, this one has {size}")
     if _CONTROL.search(text):
         raise Problem("invalid_name", f"a {what} must not contain control characters")
-    if text[0] == "." or "/." in text:
-        _refuse_dot_parts(text, what)
     return text
 
 

@@ -172,6 +172,9 @@ class RecordedMetrics:
         self.read_inflight: Callable[[], int] = lambda: -1
         self.read_connections: Callable[[], int] = lambda: -1
         self.read_arriving: Callable[[], int] = lambda: -1
+        self.read_uploads: Callable[[], int] = lambda: -1
+        self.read_unsent: Callable[[], int] = lambda: -1
+        self.cuts: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
 
@@ -186,6 +189,15 @@ class RecordedMetrics:
 
     def arriving(self, read: Callable[[], int]) -> None:
         self.read_arriving = read
+
+    def uploads(self, read: Callable[[], int]) -> None:
+        self.read_uploads = read
+
+    def unsent(self, read: Callable[[], int]) -> None:
+        self.read_unsent = read
+
+    def cut(self, reason: str) -> None:
+        self.cuts[reason] += 1
 
     def problem(self, code: str) -> None:
         self.problems[code] += 1
