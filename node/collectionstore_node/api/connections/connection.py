@@ -150,6 +150,8 @@ class Connection(PortProtocol):
         if idle or not self._last.is_eof():
             return None  # nothing more can be answered: this side closes, too
         self._half_closed = True
+        # Not with requests waiting, which aiohttp would drop. Set here, as the answer may have been made already.
+        self._close = not self._messages
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
 
     @property
