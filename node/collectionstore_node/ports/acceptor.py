@@ -154,7 +154,7 @@ class Port:
     async def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                accepted, address = await self._loop.sock_accept(listening)
+                accepted, address = await self._accept_once(listening)
             except OSError as error:
                 await self._accept_failed(error)
                 continue
@@ -162,6 +162,9 @@ class Port:
             self._arrived(accepted, address)
             # `sock_accept` does not yield while connections wait: a flood of them must not keep the loop.
             await asyncio.sleep(0)
+
+    async def _accept_once(self, listening: socket.socket) -> tuple[socket.socket, object]:
+        return await self._loop.sock_accept(listening)
 
     async def _accept_failed(self, error: OSError) -> None:
         if error.errno not in _EXHAUSTED:

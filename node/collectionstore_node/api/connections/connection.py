@@ -82,7 +82,7 @@ class Surroundings:
 class Connection(PortProtocol):
     """One connection."""
 
-    __slots__ = ("_around", "_body_at", "_half_closed", "_head_bytes", "_last", "_rest", "_wire_bytes", "client")
+    __slots__ = ("_around", "_half_closed", "_head_bytes", "_last", "_rest", "_wire_bytes", "client")
 
     def __init__(self, around: Surroundings) -> None:
         limits = around.limits
@@ -107,7 +107,6 @@ class Connection(PortProtocol):
         self._last: StreamReader = EMPTY_PAYLOAD
         """The body of the newest request."""
         self._wire_bytes = 0
-        self._body_at = 0
         self._half_closed = False
         self._rest = 0
         """What is left of an answer that waits, beyond the transport's buffer."""
@@ -127,9 +126,9 @@ class Connection(PortProtocol):
         """Give back what the connection holds."""
         self._around.heads.pop(self, None)
         self._around.budgets.sending.release(self)
-        client, self.client = self.client, None
-        if client is not None:
-            self._around.budgets.clients.disconnected(client)
+        # It stays set: requests that have arrived are still served, and counted for their address.
+        if self.client is not None:
+            self._around.budgets.clients.disconnected(self.client)
         super().connection_lost(exc)
 
     async def start(self) -> None:
@@ -173,8 +172,13 @@ class Connection(PortProtocol):
         arrived = self._request_count - before
         if arrived:
             self._check(arrived, len(data))
-        elif data and not (self._close or self._force_close or self._upgraded or self._buffer_paused):
+        # What a pause holds back has not been parsed, so it cannot be judged yet.
+        elif data and not (
+            self._close or self._force_close or self._upgraded or self._buffer_paused or self._reading_paused
+        ):
             self._incomplete(len(data))
+        elif not self._last.is_eof():
+            self._wire_bytes += len(data)
 
     def check_head(self, age_s: float) -> None:
         """Refuse a request whose headers do not arrive; `age_s` is since its first byte."""
@@ -197,8 +201,8 @@ class Connection(PortProtocol):
                 if problem is not None:
                     messages[at] = (_ErrInfo(400, problem, ""), payload)
         self._last = payload = messages[-1][1]
-        if not payload.is_eof():
-            self._wire_bytes, self._body_at = 0, payload.total_bytes
+        # An estimate: how much of these bytes was the head is not known, only that it is within its bound.
+        self._wire_bytes = max(0, size - HEAD_BYTES_MAX)
         if arrived > 1 and size > PIPELINE_BYTES_MAX:
             # Nobody needs that, and each of them holds memory until its turn. The first is answered, then it ends.
             while len(messages) > 1:
@@ -209,7 +213,7 @@ class Connection(PortProtocol):
         payload = self._last
         if not payload.is_eof():
             self._wire_bytes += size
-            body = payload.total_bytes - self._body_at
+            body = payload.total_bytes
             if self._wire_bytes - body > CHUNK_OVERHEAD_MIN + CHUNK_OVERHEAD_FACTOR * body:
                 payload.set_exception(web.RequestPayloadError("more framing than body"))
                 payload.feed_eof()

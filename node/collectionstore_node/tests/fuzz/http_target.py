@@ -50,9 +50,9 @@ class HttpTarget:
         statuses = [int(one) for one in _STATUS.findall(answer)]
         if any(status >= 500 and status not in EXPECTED_5XX for status in statuses):
             raise Finding(f"{statuses} for {pieces!r}")
-        if any(status >= 500 and status not in EXPECTED_5XX for _, _, status in self._metrics.finished):
-            raise Finding(f"counted {self._metrics.finished} for {pieces!r}")
-        self._metrics.finished.clear()
+        counted, self._metrics.finished[:] = [*self._metrics.finished], []
+        if any(status >= 500 and status not in EXPECTED_5XX for _, _, status in counted):
+            raise Finding(f"counted {counted} for {pieces!r}")
         if answer and not answer.startswith(b"HTTP/1.1 "):
             raise Finding(f"an answer that is no HTTP, {answer[:80]!r}, for {pieces!r}")
         if clean and not [status for status in statuses if status >= 200]:
