@@ -13,9 +13,11 @@ import structlog
 from aiohttp import web
 
 from collectionstore_node.api import make_client_server
+from collectionstore_node.api.budgets.sending import WINDOW_S, Sending
 from collectionstore_node.api.connections.connection import CHUNK_OVERHEAD_MIN, HEAD_S, HEADERS_MAX
 from collectionstore_node.api.connections.hosts import Hosts
 from collectionstore_node.api.connections.server import ApiServer
+from collectionstore_node.errors import Overloaded
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
@@ -261,3 +263,69 @@ async def test_an_expected_body_that_is_refused_is_not_asked_for(raw: RawClient)
 
     assert (await read_head(reader)).startswith(b"HTTP/1.1 400 ")
     writer.close()
+
+
+async def test_answers_that_are_not_read_are_bounded_counted_and_cut(
+    replica: MemoryReplica, metrics: RecordedMetrics
+) -> None:
+    """A client that asks for 300 large values and reads none: one of them waits, the others are not made."""
+    size = STORE_LIMITS.value_bytes_max
+    async with served(replica, metrics) as server:
+        raw = RawClient(server.port)  # type: ignore[attr-defined]
+        await raw.exchange(KEY + b"Content-Length: %d\r\n" % size + END, b"x" * size)
+        _reader, writer = await raw.connect()
+        writer.transport.pause_reading()
+        writer.write(b"GET /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
+        await eventually(lambda: metrics.read_unsent() > 0)
+        made = len(metrics.finished)
+
+        assert metrics.read_unsent() == size
+        assert metrics.read_inflight() == 0
+        now = asyncio.get_running_loop().time()
+        server.sweep(now + WINDOW_S / 2)
+        assert metrics.cuts == {}
+        server.sweep(now + 2 * WINDOW_S)
+
+        await eventually(lambda: metrics.read_connections() == 0)
+        assert metrics.cuts == {"slow_read": 1}
+        assert metrics.read_unsent() == 0
+        assert len(metrics.finished) == made < 300
+        writer.transport.abort()
+
+
+async def test_a_large_answer_without_room_is_503_and_nothing_waits(
+    replica: MemoryReplica, metrics: RecordedMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = STORE_LIMITS.value_bytes_max
+    monkeypatch.setattr(Sending, "take", _no_room)
+    async with served(replica, metrics) as server:
+        raw = RawClient(server.port)  # type: ignore[attr-defined]
+        await raw.exchange(KEY + b"Content-Length: %d\r\n" % size + END, b"x" * size)
+
+        check_problem(await raw.exchange(b"GET /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n" + END), 503, "overloaded")
+        head = await raw.exchange(b"HEAD /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n" + END)
+        assert parse(head)[0] == 503
+
+
+def _no_room(budget: Sending, reader: object, size: int) -> None:
+    raise Overloaded("no room")
+
+
+async def test_slow_uploads_keep_no_place_among_the_requests_in_flight(
+    replica: MemoryReplica, metrics: RecordedMetrics, client: Client, raw: RawClient
+) -> None:
+    """More of them than `inflight_requests_max`: others are served as if they were not there."""
+    slow = [await raw.connect() for _ in range(2 * STORE_LIMITS.inflight_requests_max)]
+    for _, writer in slow:
+        writer.write(b"PUT /api/v1/kv/b/k?timeout=60s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+    await eventually(lambda: metrics.read_uploads() == len(slow))
+
+    assert (await client.send("PUT", "/api/v1/kv/b/other", b"1")).status == 201
+    assert (await client.get("/api/v1/kv/b/other")).status == 200
+
+    for reader, writer in slow[:2]:
+        writer.write(b"2")
+        assert (await read_head(reader)).startswith((b"HTTP/1.1 201 ", b"HTTP/1.1 200 "))
+    for _, writer in slow:
+        writer.transport.abort()
+    await eventually(lambda: metrics.read_uploads() == 0)
