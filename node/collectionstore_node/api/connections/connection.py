@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -194,6 +194,16 @@ class Connection(PortProtocol):
             around.heads.pop(self, None)
         for at in range(len(messages) - arrived, len(messages)):
             message, payload = messages[at]
+            # Most requests: nothing of what is checked can be wrong with them, and a call would cost more than this.
+            if (
+                type(message) is RawRequestMessage
+                and message.version is HttpVersion11
+                and not message.chunked
+                and not large
+                and around.is_ours is None
+                and message.path[0] == "/"
+            ):
+                continue
             if isinstance(message, RawRequestMessage):
                 problem = check_message(message, around.is_ours)
                 if problem is None and large:
