@@ -162,7 +162,7 @@ class Connection(PortProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand bytes to the parser, then check what came of them."""
-        before = self._request_count
+        before, idle = self._request_count, self._last.is_eof()
         try:
             super().data_received(data)
         except Exception as error:  # the parser hands on what its callbacks raise, for example for a target
@@ -176,8 +176,8 @@ class Connection(PortProtocol):
         elif data and not (
             self._close or self._force_close or self._upgraded or self._buffer_paused or self._reading_paused
         ):
-            self._incomplete(len(data))
-        elif not self._last.is_eof():
+            self._incomplete(len(data), idle=idle)
+        elif not idle:
             self._wire_bytes += len(data)
 
     def check_head(self, age_s: float) -> None:
@@ -219,10 +219,13 @@ class Connection(PortProtocol):
                 messages.pop()
             self._close = True
 
-    def _incomplete(self, size: int) -> None:
+    def _incomplete(self, size: int, *, idle: bool) -> None:
+        """Judge bytes that ended no head; `idle` says that no body was arriving before them."""
         payload = self._last
-        if not payload.is_eof():
+        if not idle:
             self._wire_bytes += size
+            if payload.is_eof():
+                return  # they ended a body; what a next head has of them is counted with the rest of it
             body = payload.total_bytes
             if self._wire_bytes - body > CHUNK_OVERHEAD_MIN + CHUNK_OVERHEAD_FACTOR * body:
                 payload.set_exception(web.RequestPayloadError("more framing than body"))

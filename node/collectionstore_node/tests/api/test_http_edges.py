@@ -274,7 +274,7 @@ async def test_answers_that_are_not_read_are_bounded_counted_and_cut(
         raw = RawClient(server.port)  # type: ignore[attr-defined]
         await raw.exchange(KEY + b"Content-Length: %d\r\n" % size + END, b"x" * size)
         _reader, writer = await raw.connect()
-        writer.transport.pause_reading()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a duplex transport
         writer.write(b"GET /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
         await eventually(lambda: metrics.read_unsent() > 0)
         made = len(metrics.finished)

@@ -93,6 +93,17 @@ async def test_a_large_body_in_pieces_is_taken(client: Client, raw: RawClient) -
     assert (await client.get("/api/v1/kv/b/k")).body == b"x" * STORE_LIMITS.value_bytes_max
 
 
+async def test_a_large_body_in_one_piece_leaves_the_connection_as_it_was(raw: RawClient) -> None:
+    """Its last bytes are not taken for the head of a next request."""
+    size = STORE_LIMITS.value_bytes_max
+    put = KEY + b"Content-Length: %d\r\n" % size
+
+    answer = await raw.exchange(put + b"\r\n", b"x" * size, put + b"Connection: close\r\n\r\n", b"y" * size)
+
+    assert answer.count(b"HTTP/1.1 20") == 2
+    assert answer.count(b"Connection: close") == 1
+
+
 async def test_expect_100_continue_is_answered_before_the_body(raw: RawClient) -> None:
     reader, writer = await raw.connect()
     writer.write(KEY + b"Expect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n")

@@ -11,6 +11,7 @@ from random import Random
 import aiohttp
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server
 from collectionstore_node.service import Store, StoreLimits
@@ -75,7 +76,7 @@ class HttpTarget:
                 return  # dropped by a case
             items = orjson.loads(await listed.read())[field]
         for item in items:
-            url = aiohttp.client.URL(f"{base}{path}/{_escaped(item[name])}", encoded=True)
+            url = URL(f"{base}{path}/{_escaped(item[name])}", encoded=True)
             async with self._session.get(url) as found:
                 body, kind = await found.read(), found.headers["Content-Type"]
             async with self._session.put(url, data=body, headers={"Content-Type": kind}) as stored:
