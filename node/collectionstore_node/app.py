@@ -26,7 +26,7 @@ from collectionstore_node import __version__
 from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError
-from collectionstore_node.lifecycle import Bounds, cancel_and_wait, open_port, serve_http
+from collectionstore_node.lifecycle import Bounds, ServeHttp, cancel_and_wait, open_port, serve_http
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import (
     HttpSeries,
@@ -106,6 +106,8 @@ class HostEnvironment:
     """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
+    serve: ServeHttp = serve_http
+    """Opens a port for HTTP; a simulation has no sockets."""
 
 
 class RunningMember(NamedTuple):
@@ -198,7 +200,7 @@ async def start(
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
@@ -263,6 +265,7 @@ async def _serve(
     tls: ClientTls | None,
     tracing: Tracing | None,
     diagnostics: Diagnostics,
+    serve: ServeHttp,
 ) -> None:
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
@@ -284,8 +287,8 @@ async def _serve(
     counted, shares = PortSeries(metrics), descriptors(settings)
     per_address = min(settings.address_connections_max, shares.clients_max)
     bounds = Bounds("clients", PortLimits(shares.clients_max, per_address), counted)
-    await serve_http(stack, clients, settings.client_address, bounds, tls.listening if tls else None)
-    await serve_http(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), None)
+    await serve(stack, clients, settings.client_address, bounds, tls.listening if tls else None)
+    await serve(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), None)
 
 
 async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Callable[[], str]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from collectionstore_node.ports import Port, PortLimits, PortMetrics, PortProtocol
 from collectionstore_node.settings import Address
@@ -58,6 +58,12 @@ async def serve_http(
     # BEFORE the port is opened: also a server whose port cannot be opened has to be stopped.
     stack.push_async_callback(stop)
     await open_port(port.open(address.host, address.port), address, bounds.port)
+
+
+ServeHttp: TypeAlias = Callable[
+    [AsyncExitStack, HttpServer, Address, Bounds, ssl.SSLContext | None], Coroutine[Any, Any, None]
+]
+"""The type of `serve_http`."""
 
 
 async def open_port(start: Awaitable[object], address: Address, purpose: str) -> None:
