@@ -7,10 +7,11 @@ from pathlib import Path
 
 import structlog
 
-from collectionstore_node.errors import MessageRejected, NodeError
+from collectionstore_node.errors import MessageRejected, NodeError, NotNow
 from collectionstore_node.raft.messages import Message, NodeId
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.peers import admission
 from collectionstore_node.replica.peers.attribution import attribute, vitals
 from collectionstore_node.replica.peers.request_server import RequestServer
 from collectionstore_node.replica.snapshots.received import check_snapshot, snapshot_message
@@ -28,6 +29,8 @@ class PeerHandler:
     def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
         """Step the messages of a peer; invalid ones are counted and dropped."""
         member = self._member
+        if not admission.is_member(sender, member.record):
+            messages = self._of_stranger(sender, messages)
         # BEFORE any message: those that arrived while the process was paused must find no leader here.
         member.self_check.check_pause()
         raft = member.consensus.raft
@@ -47,9 +50,11 @@ class PeerHandler:
         member.wakeup.wake()
 
     async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
-        """Return the reply to a request of another member."""
-        del sender
-        return await self._requests.serve(payload)
+        """Return the reply to a request of another member. Raises `NotNow` for a node that is none, as known here."""
+        if not admission.is_member(sender, self._member.record):
+            # Nothing was done: a member that this one will learn of only now asks again, or asks another one.
+            raise NotNow("this member does not know the one that asks")
+        return await self._requests.serve(sender, payload)
 
     async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
         """Take a complete, verified snapshot file and let the core decide whether to install it.
@@ -70,5 +75,23 @@ class PeerHandler:
 
     def refusal(self, node_id: NodeId, name: str) -> str | None:
         """Return why a node must not connect to this one, or None."""
-        del name
-        return "removed" if node_id in self._member.record.removed else None
+        member = self._member
+        return admission.refusal(
+            node_id,
+            name,
+            member.record,
+            member.consensus.raft,
+            leaderless_ticks=member.consensus.leaderless_ticks,
+            wait_ticks=member.settings.strangers_wait_ticks,
+        )
+
+    def _of_stranger(self, sender: NodeId, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Return those messages of a node outside the configuration that have an effect here; count the others."""
+        # Again, although its connection was admitted: the membership and the leader may have changed since.
+        if self.refusal(sender, "") is not None:
+            return ()
+        allowed = tuple(one for one in messages if admission.stranger_may_send(one))
+        if len(allowed) < len(messages):
+            self._member.metrics.rejected_messages.inc(len(messages) - len(allowed))
+            log.warning("message.rejected", sender=show_id(sender), reason="its sender is no member, as known here")
+        return allowed
