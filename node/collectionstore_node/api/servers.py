@@ -29,12 +29,14 @@ def make_client_server(
     render_metrics: RenderMetrics,
     authorize_admin: AuthorizeAdmin,
     tls: bool,
+    admin_token: bool = False,
     trace: TraceRequest | None = None,
     diagnostics: Diagnostics | None = None,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
-    `tls` says whether clients reach the leader by https; `trace` is None when tracing is disabled.
+    `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` is
+    None when tracing is disabled.
     """
     api = ApiContext(
         store=store,
@@ -43,6 +45,7 @@ def make_client_server(
         render_metrics=render_metrics,
         authorize_admin=authorize_admin,
         tls=tls,
+        admin_token=admin_token,
         arrivals=Arrivals(limits.receiving_bytes_max),
         diagnostics=diagnostics or Diagnostics(),
     )

@@ -122,10 +122,9 @@ async def transfer_leadership(call: Call) -> Answer:
 def _check_client(call: Call) -> None:
     """Refuse clients that are no operators, and a header whose protection these requests do not have.
 
-    BEFORE the body is read: who may not send it gets nothing buffered. Raises `Problem`.
+    Raises `Problem`.
     """
-    if not call.api.authorize_admin(call.request):
-        raise Problem("forbidden", "changing the cluster needs a client certificate of an operator")
+    call.require_operator("changing the cluster")
     if IDEMPOTENCY_KEY in call.request.headers:
         raise Problem("invalid_idempotency_key", "no key here: `expected_index` keeps a change from being made twice")
 

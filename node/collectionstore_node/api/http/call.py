@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import Arrivals, body_at_hand, receive_body, require_json
@@ -16,6 +16,7 @@ from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, 
 from collectionstore_node.api.http.json_bodies import convert, parse_object
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
+from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -37,6 +38,8 @@ class ApiContext:
     """Whether clients reach the leader by https."""
     arrivals: Arrivals
     diagnostics: Diagnostics
+    admin_token: bool = False
+    """Whether a token, and not a certificate, shows who may change the cluster."""
 
 
 class Call:
@@ -55,6 +58,20 @@ class Call:
         self.timeout_s = options.timeout_s
         self.body_s = 0.0
         """How long the body took to arrive."""
+
+    def require_operator(self, what: str) -> None:
+        """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403.
+
+        BEFORE the body is read: who may not send it gets nothing buffered.
+        """
+        if self.api.authorize_admin(self.request):
+            return
+        if not self.api.admin_token:
+            raise Problem("forbidden", f"{what} needs a client certificate of an operator")
+        where = "the token of the local cluster, in its file admin.token, as `Authorization: Bearer <token>`"
+        if hdrs.AUTHORIZATION not in self.request.headers:
+            raise Problem("unauthorized", f"{what} needs {where}", headers=b"WWW-Authenticate: Bearer\r\n")
+        raise Problem("forbidden", f"{what} needs {where}; this is another one")
 
     async def body(self, bytes_max: int) -> bytes:
         """Return the whole body, at most `bytes_max` bytes. Raises `Problem`."""

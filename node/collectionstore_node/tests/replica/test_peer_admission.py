@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -32,6 +31,7 @@ from collectionstore_node.replica.membership.changes import MemberChange, Member
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.peers.admission import REMOVED, stranger_may_send
 from collectionstore_node.statemachine.commands import (
+    Action,
     Command,
     CreateCollection,
     Delete,
@@ -158,7 +158,7 @@ def test_stranger_may_lead_and_ask_for_a_vote_and_nothing_else(message: Message,
     assert stranger_may_send(message) is allowed
 
 
-def propose(action: Any, idempotency: Idempotency | None = None, timeout_s: float = 1.0) -> bytes:
+def propose(action: Action, idempotency: Idempotency | None = None, timeout_s: float = 1.0) -> bytes:
     command = encode_command(Command(action, idempotency))
     return calls.encode_call(calls.Propose((msgspec.Raw(command),), timeout_s))
 
@@ -167,7 +167,7 @@ def results(payload: bytes) -> list[Exception | None]:
     return [calls.error_of(one) for one in calls.decode_results(payload)]
 
 
-FORBIDDEN = {
+FORBIDDEN: dict[str, Action] = {
     "value-of-20-MiB": Put(KeyRef("b", "k"), bytes(20 << 20), content_type="a/b"),
     "key-with-nul": Put(KeyRef("b", "a\0b"), b"", content_type="a/b"),
     "key-of-2-KiB": Delete(KeyRef("b", "k" * 2048)),
