@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from collectionstore_node.errors import MessageRejected, NodeError, NotNow
-from collectionstore_node.raft.messages import Message, NodeId
+from collectionstore_node.raft.messages import InstallSnapshot, Message, NodeId
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import admission
@@ -28,6 +28,13 @@ class PeerHandler:
 
     def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
         """Step the messages of a peer; invalid ones are counted and dropped."""
+        if any(type(one) is InstallSnapshot for one in messages):
+            # It comes with its file, by `on_snapshot`: the core would accept it, and there would be nothing to install.
+            self._reject(sender, "a snapshot without its file")
+            messages = tuple(one for one in messages if type(one) is not InstallSnapshot)
+        self._step(sender, messages)
+
+    def _step(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
         member = self._member
         if not admission.is_member(sender, member.record):
             messages = self._of_stranger(sender, messages)
@@ -67,7 +74,7 @@ class PeerHandler:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._member.file_executor, check_snapshot, path, message.metadata)
         self._member.received.keep(message.metadata, path)
-        self.on_messages(sender, (message,))
+        self._step(sender, (message,))
 
     def on_unreachable(self, node_id: NodeId) -> None:
         """Make the core probe `node_id`: messages to it were lost."""
@@ -92,6 +99,9 @@ class PeerHandler:
             return ()
         allowed = tuple(one for one in messages if admission.stranger_may_send(one))
         if len(allowed) < len(messages):
-            self._member.metrics.rejected_messages.inc(len(messages) - len(allowed))
-            log.warning("message.rejected", sender=show_id(sender), reason="its sender is no member, as known here")
+            self._reject(sender, "its sender is no member, as known here")
         return allowed
+
+    def _reject(self, sender: NodeId, reason: str) -> None:
+        self._member.metrics.rejected_messages.inc()
+        log.warning("message.rejected", sender=show_id(sender), reason=reason)

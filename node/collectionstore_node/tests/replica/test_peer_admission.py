@@ -95,6 +95,18 @@ async def test_its_old_certificate_with_a_new_node_id_is_refused(tmp_path: Path)
                 await member.handler.on_request(STRANGER, propose(CreateCollection("books")))
 
 
+async def test_snapshot_without_its_file_is_dropped(tmp_path: Path) -> None:
+    """The core would accept it, and the member would stop: there is nothing to install."""
+    async with group(tmp_path, 3) as (_, (leader, second, _)):
+        raft = second.consensus.raft
+        metadata = SnapshotMetadata(Index(raft.last_index + 100), raft.term, bytes(32), raft.configuration)
+        before = second.series("collectionstore_raft_rejected_messages_total")
+        second.handler.on_messages(leader.id, (InstallSnapshot(leader.id, second.id, raft.term, metadata),))
+        assert second.series("collectionstore_raft_rejected_messages_total") == before + 1
+        await leader.put("k", b"v")
+        assert await second.get("k") == b"v"
+
+
 async def test_node_id_of_a_member_under_another_name_is_refused(tmp_path: Path) -> None:
     async with group(tmp_path, 3) as (_, (leader, second, third)):
         assert leader.handler.refusal(second.id, second.name) is None
