@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -56,7 +57,9 @@ def test_anything_but_the_token_is_refused(file: Path, given: str) -> None:
     ],
     ids=["missing", "empty", "short", "readable-by-others"],
 )
-def test_file_that_cannot_be_trusted_admits_nobody_and_is_named_once(file: Path, break_, reason: str) -> None:
+def test_file_that_cannot_be_trusted_admits_nobody_and_is_named_once(
+    file: Path, break_: Callable[[Path], object], reason: str
+) -> None:
     token = AdminToken(file)
     break_(file)
     with capture_logs() as logs:
