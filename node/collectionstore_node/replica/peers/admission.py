@@ -20,7 +20,8 @@ leaders, and grants votes to candidates, that are not in its configuration):
   candidate may need this one's vote for its majority.
 
 Even then a stranger may only do what it takes to bring this member up to date: be its leader, or ask for its vote. It
-forwards no commands and its answers do not count. It stays admitted while it leads, or while there is no leader.
+forwards no commands, orders no election, and its answers do not count. It stays admitted while it leads, or while there
+is no leader.
 docs/reference/security.md has the whole trust model.
 """
 
@@ -75,6 +76,4 @@ def is_member(node_id: NodeId, record: MembershipRecord) -> bool:
 
 def stranger_may_send(message: Message) -> bool:
     """Return whether a node that is in no configuration known here may send `message`."""
-    # A transfer bypasses the lease of the leader that ordered it, and a leader orders it from a voter that is up to
-    # date, hence known to the others: from a stranger it is an attack on the leader (thesis 4.2.3).
-    return type(message) in _FROM_STRANGERS and not (type(message) is RequestVote and message.transfer)
+    return type(message) in _FROM_STRANGERS

@@ -93,14 +93,12 @@ class PeerHandler:
         )
 
     def _of_stranger(self, sender: NodeId, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Return those messages of a node outside the configuration that have an effect here; count the others."""
+        """Return those messages of a node outside the configuration that have an effect here."""
         # Again, although its connection was admitted: the membership and the leader may have changed since.
         if self.refusal(sender, "") is not None:
             return ()
-        allowed = tuple(one for one in messages if admission.stranger_may_send(one))
-        if len(allowed) < len(messages):
-            self._reject(sender, "its sender is no member, as known here")
-        return allowed
+        # The others are dropped without a warning: this member may just be the one that is behind.
+        return tuple(one for one in messages if admission.stranger_may_send(one))
 
     def _reject(self, sender: NodeId, reason: str) -> None:
         self._member.metrics.rejected_messages.inc()

@@ -157,7 +157,7 @@ async def test_lagging_member_without_a_leader_votes_for_a_candidate_it_does_not
         (InstallSnapshot(STRANGER, NodeId(1), Term(1), SnapshotMetadata()), True),
         (ReadIndexReply(STRANGER, NodeId(1), Term(1), 1, Index(1)), True),
         (vote(STRANGER, NodeId(1), 2), True),
-        (vote(STRANGER, NodeId(1), 2, transfer=True), False),
+        (vote(STRANGER, NodeId(1), 2, transfer=True), True),
         (VoteReply(STRANGER, NodeId(1), Term(1), granted=True), False),
         (AppendReply(STRANGER, NodeId(1), Term(1), Index(1)), False),
         (HeartbeatReply(STRANGER, NodeId(1), Term(1)), False),
