@@ -7,9 +7,9 @@ Admission has two steps, because they must happen at different times:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from time import perf_counter
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator
+from time import monotonic, perf_counter
+from typing import Final, TypeVar
 
 import uuid_utils
 
@@ -31,6 +31,7 @@ from collectionstore_node.service.operations import (
     CreateCollection,
     DocumentRef,
     DropCollection,
+    List,
     ListCollections,
     ListDocuments,
     ListKeys,
@@ -52,11 +53,21 @@ from collectionstore_node.service.results import (
     ReadResult,
 )
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.turns import Turns, Work
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Action
-from collectionstore_node.statemachine.reads import get_document, get_key, list_collections, list_documents, list_keys
+from collectionstore_node.statemachine.reads import (
+    Page,
+    get_document,
+    get_key,
+    list_collections,
+    list_documents,
+    list_keys,
+)
 from collectionstore_node.statemachine.view import View
 from collectionstore_telemetry.tracing.active import active
+
+T = TypeVar("T")
 
 _ABSENT: Final = Precondition(exists=False)
 _READ_CLUSTER: Final = ReadCluster()
@@ -69,12 +80,13 @@ class Store:
     operation raises `InvalidRequest` if it exceeds a limit, and `NotNow` if this node cannot serve it now.
     """
 
-    __slots__ = ("_inflight", "_replica", "limits")
+    __slots__ = ("_inflight", "_replica", "_turns", "limits")
 
     def __init__(self, replica: StoreReplica, limits: StoreLimits) -> None:
         self.limits = limits
         self._replica = replica
         self._inflight = 0
+        self._turns = Turns()
 
     # Admission
 
@@ -137,50 +149,83 @@ class Store:
     async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._admit(target)
-        replica = self._replica
+        replica, turns = self._replica, self._turns
         if consistency is Consistency.LINEARIZABLE:
             await replica.read_barrier(timeout_s=timeout_s)
+        if turns.reads_wait:
+            # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
+            await turns.read_turn()
         # No await from here on: value and revision belong to the same state.
         if isinstance(target, DocumentRef):
             stored = get_document(replica.view, target.collection, target.id)
         else:
             stored = get_key(replica.view, target.bucket, target.key)
+        if stored is not None:
+            turns.read(len(stored.value))
         return ReadResult(stored, replica.revision)
 
     async def list_documents(
-        self, request: ListDocuments, *, consistency: Consistency, timeout_s: float
-    ) -> ListResult[Listed]:
-        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`."""
-        page = list_documents(
-            await self._view(request, consistency, timeout_s),
-            request.collection,
-            prefix=request.prefix,
-            after=request.after,
-            limit=request.limit,
-            bytes_max=self.limits.list_bytes_max,
-        )
-        return ListResult(page.items, page.next_after, self._replica.revision)
+        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+    ) -> ListResult[T]:
+        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`.
 
-    async def list_keys(self, request: ListKeys, *, consistency: Consistency, timeout_s: float) -> ListResult[Listed]:
-        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
-        page = list_keys(
-            await self._view(request, consistency, timeout_s),
-            request.bucket,
-            prefix=request.prefix,
-            after=request.after,
-            limit=request.limit,
-            bytes_max=self.limits.list_bytes_max,
+        `show` converts each item as it is read, so that reading and rendering a page share its steps.
+        """
+        return await self._list(
+            request,
+            lambda view: list_documents(
+                view,
+                request.collection,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=self.limits.list_bytes_max,
+                show=show,
+            ),
+            consistency,
+            timeout_s,
         )
-        return ListResult(page.items, page.next_after, self._replica.revision)
+
+    async def list_keys(
+        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+    ) -> ListResult[T]:
+        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
+        return await self._list(
+            request,
+            lambda view: list_keys(
+                view,
+                request.bucket,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=self.limits.list_bytes_max,
+                show=show,
+            ),
+            consistency,
+            timeout_s,
+        )
 
     async def list_collections(
-        self, request: ListCollections, *, consistency: Consistency, timeout_s: float
-    ) -> ListResult[CollectionInfo]:
+        self,
+        request: ListCollections,
+        *,
+        show: Callable[[CollectionInfo], T],
+        consistency: Consistency,
+        timeout_s: float,
+    ) -> ListResult[T]:
         """Return one page of the catalog."""
-        view = await self._view(request, consistency, timeout_s)
-        page = list_collections(view, prefix=request.prefix, after=request.after, limit=request.limit)
-        items = tuple(CollectionInfo(item.name, item.collection.id) for item in page.items)
-        return ListResult(items, page.next_after, self._replica.revision)
+        return await self._list(
+            request,
+            lambda view: list_collections(
+                view,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                show=lambda item: show(CollectionInfo(item.name, item.collection.id)),
+            ),
+            consistency,
+            timeout_s,
+        )
 
     async def read_collection(self, name: str, *, consistency: Consistency, timeout_s: float) -> CollectionResult:
         """Read a collection's catalog record."""
@@ -254,6 +299,30 @@ class Store:
         if sampled is not None:
             sampled.decided = perf_counter()
         return outcome
+
+    def in_steps(self, kind: Work, steps: Generator[None, None, T], *, timeout_s: float) -> Awaitable[T]:
+        """Run long work of a front end between other requests. Raises what it raises, and `Overloaded`."""
+        return self._turns.run(kind, steps, timeout_s=timeout_s)
+
+    async def _list(
+        self,
+        request: List,
+        read: Callable[[View], Generator[None, None, Page[T]]],
+        consistency: Consistency,
+        timeout_s: float,
+    ) -> ListResult[T]:
+        started = monotonic()
+        await self._view(request, consistency, timeout_s)
+        left_s = timeout_s - (monotonic() - started)
+        return await self._turns.run(Work.LIST, self._page(read), timeout_s=left_s)
+
+    def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
+        # Revision and view in the same step, without a yield between: both are of one state. What is applied while the
+        # page is read is not in it, as the scan reads a consistent view.
+        replica = self._replica
+        revision = replica.revision
+        page = yield from read(replica.view)
+        return ListResult(page.items, page.next_after, revision)
 
     async def _view(self, operation: Operation, consistency: Consistency, timeout_s: float) -> View:
         """Admit a read and return the state it may see. The caller reads it and the revision without an await."""

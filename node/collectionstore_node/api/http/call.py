@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -13,11 +13,12 @@ from aiohttp import hdrs, web
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import Arrivals, body_at_hand, receive_body, require_json
 from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics
-from collectionstore_node.api.http.json_bodies import convert, parse_object
+from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps, decode
+from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Store
+from collectionstore_node.service import Store, Work
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -87,15 +88,21 @@ class Call:
         self.timeout_s = max(self.timeout_s - self.body_s, TIMEOUT_MIN_S)
         return body
 
-    async def json_object(self, bytes_max: int | None = None) -> dict[str, Any]:
-        """Return the body, a JSON object of at most `bytes_max` or `control_bytes_max` bytes. Raises `Problem`."""
+    async def json_text(self, bytes_max: int, rules: Rules) -> bytes:
+        """Return the body, a JSON object, without white space between tokens. Raises `Problem`."""
         require_json(self.request)
-        limits = self.api.limits
-        return parse_object(await self.body(bytes_max or limits.control_bytes_max), limits.depth_max)
+        body = await self.body(bytes_max)
+        if at_once(body):
+            return compact_json(body, rules)
+        return await self.api.store.in_steps(Work.BODY, compact_json_steps(body, rules), timeout_s=self.timeout_s)
 
-    async def json_struct(self, kind: type[S], bytes_max: int | None = None) -> S:
-        """Return the body, a JSON object, as a `kind`. Raises `Problem`, for unknown fields too."""
-        return convert(await self.json_object(bytes_max), kind)
+    async def json_struct(self, kind: type[S]) -> S:
+        """Return the body, a JSON object of at most `control_bytes_max`, as a `kind`.
+
+        Raises `Problem`, for unknown fields too.
+        """
+        limits = self.api.limits
+        return decode(await self.json_text(limits.control_bytes_max, Rules(limits.depth_max, names_depth=0)), kind)
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
