@@ -1,4 +1,4 @@
-"""Long work on the event loop, in steps: one step of one request at a time, and the loop is free between two.
+"""Long work on the event loop, in steps: a few steps in one turn of the loop, whatever is asked for.
 
 A thread would not help: what takes long here (parsers, rendering, RocksDB's iterators) holds the interpreter anyway.
 
@@ -13,6 +13,7 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import Generator
+from time import perf_counter
 from typing import Any, Final, TypeVar
 
 from collectionstore_node.errors import Overloaded
@@ -23,8 +24,11 @@ RUNNING_MAX: Final = 4
 """Jobs of one kind beyond their first step that take steps in rotation."""
 WAITING_MAX: Final = 128
 """Jobs of one kind that wait behind those."""
-FIRST_STEPS_MAX: Final = 4
-"""First steps in one turn of the loop, beside one further step."""
+FIRST_STEPS_MAX: Final = 2
+"""First steps in one turn of the loop."""
+STEPS_MAX: Final = 8
+TURN_S: Final = 0.002
+"""Further steps in one turn: so many, and no more once this time has passed."""
 READ_BYTES_MAX: Final = 1 << 20
 """What single reads return in one turn of the loop, before the others wait for the next one."""
 READS_RESUMED_MAX: Final = 4
@@ -108,6 +112,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
+        began = perf_counter()
         self._scheduled = False
         self._read_bytes = 0
         for _ in range(min(READS_RESUMED_MAX, len(self._readers))):
@@ -116,12 +121,16 @@ class Turns:
                 turn.set_result(None)
         for _ in range(min(FIRST_STEPS_MAX, len(self._new))):
             self._first_step(self._new.popleft())
-        if self._rotation:
+        for _ in range(STEPS_MAX):
+            if not self._rotation:
+                break
             job = self._rotation.popleft()
             if self._step(job):
                 self._rotation.append(job)
             else:
                 self._leave(job.kind)
+            if perf_counter() - began >= TURN_S:
+                break
         if self._new or self._rotation or self._readers:
             self._schedule()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat, zip_longest
 from typing import Final
 
 import orjson
@@ -46,10 +47,9 @@ def page_answer(scope: tuple[str, ...], page: ListResult[bytes], field: str) -> 
     Items are joined as text: what is stored is compact JSON already.
     """
     cursor = None if page.next_after is None else encode_cursor(scope, page.next_after)
-    body = b'{"%s":[%s],"next_cursor":%s,"revision":%d}' % (
-        field.encode(),
-        b",".join(page.items),
-        orjson.dumps(cursor),
-        page.revision,
-    )
-    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), body)
+    head = b'{"%s":[' % field.encode()
+    tail = b'],"next_cursor":%s,"revision":%d}' % (orjson.dumps(cursor), page.revision)
+    # Joined once: each copy of a page of four mebibytes takes a millisecond of the event loop.
+    commas = repeat(b",", len(page.items) - 1)
+    pieces = chain.from_iterable(zip_longest(page.items, commas, fillvalue=b""))
+    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), b"".join((head, *pieces, tail)))

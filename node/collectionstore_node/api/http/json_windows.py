@@ -27,7 +27,7 @@ INTEGER_MIN: Final = -(1 << 63)
 INTEGER_MAX: Final = (1 << 64) - 1
 NUMBER_BYTES_MAX: Final = 1 << 10
 """The text of one number; also bounds what converting it costs, here and in clients."""
-WINDOW_BYTES: Final = 16 << 10
+WINDOW_BYTES: Final = 8 << 10
 """What one step works on, unless a single string is longer."""
 
 _WHITE_SPACE: Final = b" \t\r\n"
@@ -80,17 +80,17 @@ class Scanner:
     def scan(self, text: bytes, masked: bytes) -> None:
         """Check `text`, which begins and ends outside of strings; `masked` is `mask(text)`. Raises `Problem`."""
         parts = masked.split(_QUOTE)
-        name = slice(0)
-        at = 0
+        begin = at = 0
         for position, part in enumerate(parts):
             if position & 1:
-                name = slice(at, at + len(part))
-            elif position and part.lstrip(_WHITE_SPACE)[:1] == b":":
-                self._named(text[name])
-            if not position & 1 and part:
+                begin = at
+            elif part:
+                if position and part.lstrip(_WHITE_SPACE)[:1] == b":":
+                    self._named(text[begin : at - 1])
                 self._bracketed(part.translate(None, _NOT_BRACKETS))
             at += len(part) + 1
-        for number in _LONG_NUMBER.findall(_QUOTE.join(parts[::2])):
+        outside = _QUOTE.join(parts[::2]).translate(None, _WHITE_SPACE)
+        for number in _LONG_NUMBER.findall(outside):
             _check_number(number)
 
     def _bracketed(self, brackets: bytes) -> None:

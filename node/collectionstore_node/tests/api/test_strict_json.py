@@ -28,6 +28,7 @@ from collectionstore_node.api.http.json_windows import (
     steps,
 )
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.tests.api.large_bodies import LEGAL, REFUSED
 from collectionstore_node.tests.statemachine.pages import complete
 
 SCALARS = (
@@ -300,27 +301,7 @@ def test_entries_are_counted_before_they_are_decoded() -> None:
     assert caught.value.code == "invalid_body"
 
 
-SIZE = 1 << 20
-LARGE = {
-    "integers": b'{"a":[' + b"1," * (SIZE // 2 - 10) + b"1]}",
-    "lists": b'{"a":[' + b"[]," * (SIZE // 3 - 10) + b"1]}",
-    "objects": b'{"a":[' + b'{"a":1},' * (SIZE // 8 - 10) + b"1]}",
-    "strings": b'{"a":[' + b'"",' * (SIZE // 3 - 10) + b"1]}",
-    "names": b"{" + b",".join(b'"%x":1' % at for at in range(90_000)) + b"}",
-    "exponents": b'{"a":[' + b"1E2," * (SIZE // 4 - 10) + b"1]}",
-    "commas in a string": b'{"a":"' + b"," * (SIZE - 10) + b'"}',
-    "escapes": b'{"a":"' + b"\\n" * (SIZE // 2 - 10) + b'"}',
-    "backslashes": b'{"a":"' + b"\\\\" * (SIZE // 2 - 10) + b'"}',
-    "quotes": b'{"a":"' + b'\\"' * (SIZE // 2 - 10) + b'"}',
-    "white space": b'{"a":' + b" " * (SIZE - 10) + b"1}",
-    "opening": b"[" * (2 * SIZE),
-    "opening objects": b'{"a":' * (SIZE // 5),
-    "closing": b'{"a":1' + b"}" * SIZE,
-    "digits": b'{"a":' + b"1" * SIZE + b"}",
-    "letters": b'{"a":' + b"x" * SIZE + b"}",
-    "quotes without commas": b'{"a":' + b'""' * SIZE + b"}",
-    "commas": b'{"a":1' + b"," * SIZE + b"}",
-}
+LARGE = LEGAL | REFUSED
 
 
 @pytest.mark.parametrize("kind", LARGE)

@@ -17,6 +17,7 @@ from collectionstore_node.service.turns import (
     READ_BYTES_MAX,
     READS_RESUMED_MAX,
     RUNNING_MAX,
+    STEPS_MAX,
     Turns,
     Work,
 )
@@ -79,7 +80,7 @@ async def test_many_long_jobs_take_few_steps_a_turn(loop: Loop) -> None:
 
     assert await asyncio.gather(*jobs) == ["done"] * len(jobs)
 
-    assert max(loop.steps.values()) <= FIRST_STEPS_MAX + 1
+    assert max(loop.steps.values()) <= FIRST_STEPS_MAX + STEPS_MAX
     assert loop.most_open <= RUNNING_MAX * len(Work)
     assert loop.open == 0
     assert [turns.pending(kind) for kind in Work] == [0] * len(Work)
@@ -180,8 +181,8 @@ async def test_lists_read_and_render_little_in_a_turn(store: Store, loop: Loop) 
 
     assert {len(page.items) for page in found[:30]} == {3}
     assert {len(page.items) for page in found[30:]} == {1_000}
-    assert max(shown.values()) <= (FIRST_STEPS_MAX + 1) * STEP_ITEMS
-    assert max(loop.bytes.values()) <= (FIRST_STEPS_MAX + 1) * max(STEP_BYTES, 1 << 20)
+    assert max(shown.values()) <= (FIRST_STEPS_MAX + STEPS_MAX) * STEP_ITEMS
+    assert max(loop.bytes.values()) <= (FIRST_STEPS_MAX + STEPS_MAX) * max(STEP_BYTES, 1 << 20)
 
 
 async def test_a_page_shows_one_state(store: Store) -> None:
