@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import uuid_utils
 
-from collectionstore_node.errors import Overloaded
+from collectionstore_node.errors import ManyDeleted, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.service.idempotency import command_for, document_id_for
 from collectionstore_node.service.limits import StoreLimits, check_operation
@@ -311,10 +311,14 @@ class Store:
         consistency: Consistency,
         timeout_s: float,
     ) -> ListResult[T]:
-        started = monotonic()
+        deadline = monotonic() + timeout_s
         await self._view(request, consistency, timeout_s)
-        left_s = timeout_s - (monotonic() - started)
-        return await self._turns.run(Work.LIST, self._page(read), timeout_s=left_s)
+        try:
+            return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - monotonic())
+        except ManyDeleted as gap:
+            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            await self._replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - monotonic())
+        return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - monotonic())
 
     def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
         # Revision and view in the same step, without a yield between: both are of one state. What is applied while the

@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ import aiohttp
 import uvloop
 
 from collectionstore_node import app
+from collectionstore_node.part_settings import peer_security
 from collectionstore_node.settings import PREFIX, Settings
 from collectionstore_node.storage import Database
 from collectionstore_node.tests.api.large_bodies import LEGAL, REFUSED
@@ -84,7 +86,7 @@ def _rows() -> dict[str, Callable[[Client], Awaitable[None]]]:
     for name, body in (LEGAL | REFUSED).items():
         path = transactions if len(body) > 1 << 20 else "/api/v1/collections/c/documents/body"
         method = "POST" if path is transactions else "PUT"
-        rows[f"1 body: {name}"] = lambda client, method=method, path=path, body=body: client.send(method, path, body)
+        rows[f"1 body: {name}"] = partial(Client.send, method=method, path=path, body=body)
     rows["16 bodies: lists"] = lambda client: client.many(
         16, "PUT", "/api/v1/collections/c/documents/b{}", LEGAL["lists"]
     )
@@ -119,7 +121,7 @@ def _rows() -> dict[str, Callable[[Client], Awaitable[None]]]:
     rows["200 reads, small"] = lambda client: client.many(200, "GET", f"{documents}/small11")
     rows["200 writes, small"] = lambda client: client.many(200, "PUT", f"{documents}/s{{}}", b'{"a":1}')
     for page in ("metrics", "status", "api/v1/cluster"):
-        rows[f"10 times /{page}"] = lambda client, page=page: client.many(10, "GET", f"/{page}")
+        rows[f"10 times /{page}"] = partial(Client.many, count=10, method="GET", path=f"/{page}")
     return rows
 
 
@@ -167,7 +169,7 @@ async def _measure(only: str) -> None:
             stack.callback(database.close)
             levels = logs.configure(format_="json", level="error", member=settings.name)
             environment = app._host_environment(levels)
-            member = await app.start(stack, settings, database, app.peer_security(settings), environment)
+            member = await app.start(stack, settings, database, peer_security(settings), environment)
             await member.replica.bootstrap()
             # As `app.run` does.
             gc.collect()

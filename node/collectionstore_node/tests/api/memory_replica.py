@@ -45,6 +45,7 @@ class MemoryReplica:
         self.proposed: list[Command] = []
         self.timeouts_s: list[float] = []
         self.barriers = 0
+        self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
         self.transfers: list[NodeId | None] = []
         self.bootstrapped = False
@@ -72,6 +73,9 @@ class MemoryReplica:
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
         return outcome
+
+    async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
+        self.reclaimed.append((lo, hi))
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         self.timeouts_s.append(timeout_s)
