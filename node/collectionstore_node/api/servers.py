@@ -49,6 +49,7 @@ def make_client_server(
         arrivals=Arrivals(limits.receiving_bytes_max),
         diagnostics=diagnostics or Diagnostics(),
     )
+    metrics.long_requests(lambda: store.long_requests)
     return _counted(ApiServer(Dispatcher(api, (*CLIENT, *PROBES, *DEBUG), trace), limits), metrics)
 
 

@@ -68,6 +68,10 @@ class HttpSeries:
         """Add a source of the size of the bodies being received."""
         self._follow("http_arriving_bytes", read)
 
+    def long_requests(self, read: Callable[[], int]) -> None:
+        """Add a source of the number of long requests."""
+        self._follow("http_long_requests", read)
+
     def _follow(self, name: str, read: Callable[[], int]) -> None:
         readers = self._readers.setdefault(name, [])
         readers.append(read)

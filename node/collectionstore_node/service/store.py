@@ -95,6 +95,11 @@ class Store:
         """Number of requests being served."""
         return self._inflight
 
+    @property
+    def long_requests(self) -> int:
+        """Number of large bodies and pages that take turns on the event loop, or wait for theirs."""
+        return self._turns.pending
+
     def enter(self) -> None:
         """Count a new request. Call `leave` when it ends, unless this raises `Overloaded`."""
         # A plain number suffices: everything here runs on one event loop, and there is no await in between.

@@ -89,9 +89,10 @@ class Turns:
         self._schedule()
         await turn
 
-    def pending(self, kind: Work) -> int:
-        """Return how many jobs of `kind` are running or waiting, beyond their first step."""
-        return self._running[kind] + len(self._waiting[kind])
+    @property
+    def pending(self) -> int:
+        """How many jobs have places, or wait for one."""
+        return sum(self._running.values()) + sum(map(len, self._waiting.values()))
 
     async def run(self, kind: Work, steps: Generator[None, None, T], *, timeout_s: float) -> T:
         """Return what `steps` returns. Raises what it raises, and `Overloaded` when there is no place or no time."""

@@ -36,6 +36,9 @@ class HttpMetrics(Protocol):
     def arriving(self, read: Callable[[], int]) -> None:
         """Take the function that returns how many bytes of bodies are still arriving."""
 
+    def long_requests(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many requests take turns on the event loop, or wait for theirs."""
+
     def problem(self, code: str) -> None:
         """Count a request that ended in the problem of this code."""
 

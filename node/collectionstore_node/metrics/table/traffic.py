@@ -59,6 +59,7 @@ _HTTP: Final = (
     gauge("http_inflight_requests_max", "Bound of requests in flight; probes are not counted"),
     gauge("http_connections", "Open connections of clients and probes"),
     gauge("http_arriving_bytes", "Size of request bodies being received"),
+    gauge("http_long_requests", "Large bodies and pages that take turns on the event loop, or wait for theirs"),
 )
 
 TRAFFIC: Final[Chapters] = (

@@ -176,6 +176,7 @@ class RecordedMetrics:
         self.read_inflight: Callable[[], int] = lambda: -1
         self.read_connections: Callable[[], int] = lambda: -1
         self.read_arriving: Callable[[], int] = lambda: -1
+        self.read_long_requests: Callable[[], int] = lambda: -1
         self.problems: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
 
@@ -190,6 +191,9 @@ class RecordedMetrics:
 
     def arriving(self, read: Callable[[], int]) -> None:
         self.read_arriving = read
+
+    def long_requests(self, read: Callable[[], int]) -> None:
+        self.read_long_requests = read
 
     def problem(self, code: str) -> None:
         self.problems[code] += 1
