@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
@@ -83,7 +85,11 @@ def _ref(call: Call) -> DocumentRef:
 
 async def _document(call: Call) -> bytes:
     api = call.api
-    return await call.json_text(api.store.limits.document_bytes_max, Rules(api.limits.depth_max))
+    return await call.json_text(api.store.limits.document_bytes_max, _rules(api.limits.depth_max))
+
+
+_rules = cache(Rules)
+"""Made once, for the hot path."""
 
 
 def _written(document_id: str, revision: int) -> bytes:
