@@ -75,8 +75,14 @@ class ReadTimedOut(NotNow):
 class ManyDeleted(NotNow):
     """A scan met more deleted keys in a row, in `[lo, hi)`, than it may skip; nothing was read."""
 
-    def __init__(self, lo: bytes, hi: bytes) -> None:
-        super().__init__("many keys of this list were deleted, and their space is still being reclaimed")
+    def __init__(
+        self,
+        detail: str = "many keys of this list were deleted, and their space is still being reclaimed",
+        *,
+        lo: bytes = b"",
+        hi: bytes = b"",
+    ) -> None:
+        super().__init__(detail)
         self.lo = lo
         self.hi = hi
 

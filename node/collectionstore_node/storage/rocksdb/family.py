@@ -86,7 +86,7 @@ class Family:
                 yield last, cursor.value()
                 cursor.next()
             if self._gave_up(cursor) and self._has_more(cursor, last, hi):
-                raise ManyDeleted(last, hi)
+                raise ManyDeleted(lo=last, hi=hi)
 
         return pairs()
 

@@ -210,7 +210,7 @@ class Sparse(MemoryView):
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
         if self._times > 0:
             self._times -= 1
-            raise ManyDeleted(lo, hi)
+            raise ManyDeleted(lo=lo, hi=hi)
         return self._view.scan(lo, hi)
 
 
