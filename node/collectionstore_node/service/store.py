@@ -7,8 +7,9 @@ Admission has two steps, because they must happen at different times:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Final, TypeVar
 
 import uuid_utils
@@ -316,14 +317,15 @@ class Store:
         consistency: Consistency,
         timeout_s: float,
     ) -> ListResult[T]:
-        deadline = monotonic() + timeout_s
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
         await self._view(request, consistency, timeout_s)
         try:
-            return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - monotonic())
+            return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
         except ManyDeleted as gap:
             # Once: whoever deletes faster than the disk can reclaim gets 503.
-            await self._replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - monotonic())
-        return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - monotonic())
+            await self._replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
+        return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
 
     def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
         # Revision and view in the same step, without a yield between: both are of one state. What is applied while the
