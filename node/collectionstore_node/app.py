@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
 from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
@@ -64,6 +64,7 @@ from collectionstore_node.replica import (
     Replica,
 )
 from collectionstore_node.replica.storage_port import Storage
+from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
 from collectionstore_node.service import Store, StoreLimits
@@ -277,7 +278,8 @@ async def _serve(
         limits,
         series,
         render_metrics=exposition.render,
-        authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
+        authorize_admin=_authorize_admin(settings, tls),
+        admin_token=tls is None and settings.admin_token_file is not None,
         tls=tls is not None,
         trace=request_tracing(tracing),
         diagnostics=diagnostics,
@@ -302,8 +304,22 @@ def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
     return is_operator(cluster_id, request.get_extra_info("peercert"))
 
 
+def _authorize_admin(settings: Settings, tls: ClientTls | None) -> Callable[[web.BaseRequest], bool]:
+    """Return what decides whether a client may change the cluster: by its certificate, or on loopback by the token."""
+    if tls is not None:
+        return partial(_is_operator, settings.cluster_id)
+    if settings.admin_token_file is not None:
+        return partial(_has_token, AdminToken(settings.admin_token_file))
+    log.warning("admin.open", address=str(settings.client_address))
+    return _anyone
+
+
+def _has_token(token: AdminToken, request: web.BaseRequest) -> bool:
+    return token.matches(request.headers.get(hdrs.AUTHORIZATION, ""))
+
+
 def _anyone(_request: web.BaseRequest) -> bool:
-    """Admit every client: without client TLS, which is allowed on loopback only, clients have no identity."""
+    """Admit every client: without client TLS, which is allowed on loopback only, and without a token."""
     return True
 
 

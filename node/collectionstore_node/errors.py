@@ -8,7 +8,8 @@ NodeError
 │   ├── Overloaded            a bounded queue is full
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
-│   └── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   └── ManyDeleted           a scan met too many deleted keys in a row; they are being reclaimed
 ├── OutcomeUnknown            the command may or may not be applied: never report it as failed (504)
 ├── MessageRejected           a peer sent an invalid message: count it, log it, drop it
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
@@ -70,6 +71,21 @@ class LeadershipTransferring(NotNow):
 
 class ReadTimedOut(NotNow):
     """A linearizable read was not confirmed by its deadline; nothing was read."""
+
+
+class ManyDeleted(NotNow):
+    """A scan met more deleted keys in a row, in `[lo, hi)`, than it may skip; nothing was read."""
+
+    def __init__(
+        self,
+        detail: str = "many keys of this list were deleted, and their space is still being reclaimed",
+        *,
+        lo: bytes = b"",
+        hi: bytes = b"",
+    ) -> None:
+        super().__init__(detail)
+        self.lo = lo
+        self.hi = hi
 
 
 class OutcomeUnknown(NodeError):

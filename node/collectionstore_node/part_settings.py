@@ -15,6 +15,7 @@ from collectionstore_node.ports import Descriptors, PortLimits, PortMetrics, div
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica import ProcessFacts, ReplicaSettings
 from collectionstore_node.settings import InvalidSetting, Settings
+from collectionstore_node.statemachine.admissible import CommandLimits
 from collectionstore_node.transport import PeerName, PeerSecurity, TlsContexts, TlsFiles, TransportIdentity
 
 TICKS_PER_HEARTBEAT: Final = 5
@@ -32,6 +33,9 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         snapshot_log_bytes=settings.snapshot_log_bytes,
         pre_vote=settings.pre_vote == "Enabled",
         check_quorum=settings.check_quorum == "Enabled",
+        commands=CommandLimits(
+            document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
+        ),
     )
 
 

@@ -73,6 +73,8 @@ class Settings:
     """Holds ca.crt, tls.crt and tls.key for peers, and for clients unless `client_tls_dir` differs."""
     client_tls: Literal["Required", "Disabled"]
     client_tls_dir: Path
+    admin_token_file: Path | None
+    """A file with the token that requests which change the cluster must carry, when there is no client TLS."""
     enrolment: Literal["Kubernetes", "Disabled"]
     """Whether the node requests the certificate in `tls_dir` from Kubernetes, or finds it there."""
     namespace: str
@@ -156,6 +158,7 @@ class Settings:
             tls_dir=tls_dir,
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
+            admin_token_file=read.optional_path("ADMIN_TOKEN_FILE"),
             enrolment=enrolment,
             namespace=read.matching("NAMESPACE", NAME_PATTERN, "the namespace of the pod, a DNS label")
             if enrolment == "Kubernetes"
@@ -278,6 +281,11 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("PEER_ROUTES", "none", "file that overrides peer addresses, for fault injection on one machine; loopback only"),
     ("CLIENT_TLS", "Required", "Required or Disabled; Disabled on loopback only"),
     ("CLIENT_TLS_DIR", "TLS_DIR", "directory with another certificate for clients"),
+    (
+        "ADMIN_TOKEN_FILE",
+        "none",
+        "without client TLS: file, mode 0600, with the token for requests that change the cluster",
+    ),
     ("ENROLMENT", "Disabled", "Kubernetes: generate a key in TLS_DIR and request certificates from the API server"),
     ("NAMESPACE", "none", "namespace of the pod; required for enrolment"),
     ("API_SERVER", "from KUBERNETES_SERVICE_HOST and _PORT", "host:port of the Kubernetes API server, for enrolment"),

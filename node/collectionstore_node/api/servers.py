@@ -38,14 +38,15 @@ def make_client_server(
     render_metrics: RenderMetrics,
     authorize_admin: AuthorizeAdmin,
     tls: bool,
+    admin_token: bool = False,
     trace: TraceRequest | None = None,
     diagnostics: Diagnostics | None = None,
     is_ours: IsOurs | None = None,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
-    `tls` says whether clients reach the leader by https; `trace` is None when tracing is disabled; `is_ours` is None
-    when requests for every host are served.
+    `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` is
+    None when tracing is disabled; `is_ours` is None when requests for every host are served.
     """
     clock = asyncio.get_running_loop().time
     api = ApiContext(
@@ -55,6 +56,7 @@ def make_client_server(
         render_metrics=render_metrics,
         authorize_admin=authorize_admin,
         tls=tls,
+        admin_token=admin_token,
         budgets=Budgets(
             Sending(limits.unsent_bytes_max, clock),
             Uploads(limits.receiving_bytes_max, limits.uploads_max, clock),
@@ -62,6 +64,7 @@ def make_client_server(
         ),
         diagnostics=diagnostics or Diagnostics(),
     )
+    metrics.long_requests(lambda: store.long_requests)
     return _server(api, (*CLIENT, *PROBES, *DEBUG), is_ours, trace)
 
 

@@ -23,6 +23,8 @@ _TERM: Final = ("sender", "message", "term", "was", "deposed")
 EVENTS: Final[tuple[LogEvent, ...]] = (
     # The process
     LogEvent("node.started", ("info",), "The member has started and serves clients and peers.", ("version", "node_id", "new", "client", "peer", "metrics")),
+    LogEvent("admin.open", ("warning",), "Without client TLS and without COLLECTIONSTORE_ADMIN_TOKEN_FILE, everybody on this machine may change the cluster.", ("address",)),
+    LogEvent("token.refused", ("error",), "The file of the admin token cannot be used; requests that change the cluster are refused.", ("file", "reason")),
     LogEvent("node.stopping", ("info",), "The member received SIGTERM or SIGINT and shuts down; a leader transfers leadership first."),
     LogEvent("node.refused", ("error",), "The member cannot start with its settings or its data directory; the reason says what to do.", ("reason",)),
     LogEvent("node.failed", ("error",), "A bug ended the process.", ("reason",), error=True),

@@ -80,6 +80,10 @@ class HttpSeries:
         """Count a connection closed because its client is too slow."""
         self._metrics.counter("http_cut_connections_total", reason).inc()
 
+    def long_requests(self, read: Callable[[], int]) -> None:
+        """Add a source of the number of long requests."""
+        self._follow("http_long_requests", read)
+
     def _follow(self, name: str, read: Callable[[], int]) -> None:
         readers = self._readers.setdefault(name, [])
         readers.append(read)

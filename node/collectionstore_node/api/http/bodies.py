@@ -15,13 +15,13 @@ from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.uploads import TooSlow, Upload, Uploads
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import CONTENT_TYPE, CONTENT_TYPE_CHARACTERS_MAX
 
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 
 _JSON_TYPE: Final = re.compile(
     r'application/(?:json|[a-z0-9.!#$&^_-]+\+json)(?:\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE
 )
-_KEPT_TYPE: Final = re.compile(r"[\x21-\x7e]+/[\x21-\x7e][\x20-\x7e]{0,254}")
 
 
 def body_at_hand(request: web.BaseRequest, bytes_max: int) -> bytes:
@@ -102,7 +102,7 @@ def kept_content_type(request: web.BaseRequest) -> str:
 
 def check_content_type(text: str) -> str:
     """Return `text` if it can be sent as a Content-Type: `type/subtype` in printable ASCII, at most 255 bytes."""
-    if len(text) > 255 or not _KEPT_TYPE.fullmatch(text):
+    if len(text) > CONTENT_TYPE_CHARACTERS_MAX or not CONTENT_TYPE.fullmatch(text):
         raise Problem("invalid_header", "Content-Type must be type/subtype in printable ASCII, at most 255 bytes")
     return text
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import arrived, body_at_hand, receive_body, require_json
 from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics
-from collectionstore_node.api.http.json_bodies import convert, parse_object
+from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps, decode
+from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
-from collectionstore_node.service import Store
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Store, Work
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -39,6 +41,8 @@ class ApiContext:
     """Whether clients reach the leader by https."""
     budgets: Budgets
     diagnostics: Diagnostics
+    admin_token: bool = False
+    """Whether a token, and not a certificate, shows who may change the cluster."""
 
     def enter(self, client: Client) -> None:
         """Count a request in flight, of all and of its address. Raises `Overloaded`; call `leave` otherwise."""
@@ -77,6 +81,20 @@ class Call:
         self.body_s = 0.0
         """How long the body took to arrive."""
 
+    def require_operator(self, what: str) -> None:
+        """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403.
+
+        BEFORE the body is read: who may not send it gets nothing buffered.
+        """
+        if self.api.authorize_admin(self.request):
+            return
+        if not self.api.admin_token:
+            raise Problem("forbidden", f"{what} needs a client certificate of an operator")
+        where = "the token of the local cluster, in its file admin.token, as `Authorization: Bearer <token>`"
+        if hdrs.AUTHORIZATION not in self.request.headers:
+            raise Problem("unauthorized", f"{what} needs {where}", headers=b"WWW-Authenticate: Bearer\r\n")
+        raise Problem("forbidden", f"{what} needs {where}; this is another one")
+
     async def body(self, bytes_max: int) -> bytes:
         """Return the whole body, at most `bytes_max` bytes. Raises `Problem`."""
         request = self.request
@@ -105,15 +123,21 @@ class Call:
             self._entered = False
             self.api.leave(self._client)
 
-    async def json_object(self, bytes_max: int | None = None) -> dict[str, Any]:
-        """Return the body, a JSON object of at most `bytes_max` or `control_bytes_max` bytes. Raises `Problem`."""
+    async def json_text(self, bytes_max: int, rules: Rules) -> bytes:
+        """Return the body, a JSON object, without white space between tokens. Raises `Problem`."""
         require_json(self.request)
-        limits = self.api.limits
-        return parse_object(await self.body(bytes_max or limits.control_bytes_max), limits.depth_max)
+        body = await self.body(bytes_max)
+        if at_once(body):
+            return compact_json(body, rules)
+        return await self.api.store.in_steps(Work.BODY, compact_json_steps(body, rules), timeout_s=self.timeout_s)
 
-    async def json_struct(self, kind: type[S], bytes_max: int | None = None) -> S:
-        """Return the body, a JSON object, as a `kind`. Raises `Problem`, for unknown fields too."""
-        return convert(await self.json_object(bytes_max), kind)
+    async def json_struct(self, kind: type[S]) -> S:
+        """Return the body, a JSON object of at most `control_bytes_max`, as a `kind`.
+
+        Raises `Problem`, for unknown fields too.
+        """
+        limits = self.api.limits
+        return decode(await self.json_text(limits.control_bytes_max, Rules(limits.depth_max, names_depth=0)), kind)
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]

@@ -79,7 +79,7 @@ class Dispatcher:
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
-            if options.redirect and not self._store.is_leader:
+            if (options.redirect or entry.leader_only) and not self._store.is_leader:
                 answer = self._redirect(target)
             else:
                 call = Call(self._api, request, arguments, options, client)
@@ -151,6 +151,9 @@ class Dispatcher:
         base = leader.http_address
         if "://" not in base:
             base = f"{'https' if self._api.tls else 'http'}://{base}"
+        if not base.isprintable():
+            # Stored by a version that did not check addresses: a line break in it would begin a header of its own.
+            raise NotLeader
         location = (base.rstrip("/") + target).encode(errors="surrogateescape")
         # 307 and not 302: the method and body must stay as they are (RFC 9110 15.4.8). no-store: the leader changes.
         return Answer(307, b"Location: %s\r\nCache-Control: no-store\r\n" % location)

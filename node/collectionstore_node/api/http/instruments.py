@@ -45,6 +45,9 @@ class HttpMetrics(Protocol):
     def cut(self, reason: str) -> None:
         """Count a connection closed for a slow client: slow_head, slow_read or evicted_read."""
 
+    def long_requests(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many requests take turns on the event loop, or wait for theirs."""
+
     def problem(self, code: str) -> None:
         """Count a request that ended in the problem of this code."""
 

@@ -75,6 +75,7 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_idempotency_key": Kind(400, "The Idempotency-Key is not allowed"),
     "invalid_header": Kind(400, "A header has an invalid value"),
     "invalid_cursor": Kind(400, "The cursor does not belong to this listing"),
+    "unauthorized": Kind(401, "Credentials are missing"),
     "forbidden": Kind(403, "Not allowed"),
     "profiling_disabled": Kind(403, "Profiles are not allowed on this member"),
     # The state of its target
@@ -89,6 +90,9 @@ KINDS: Final[dict[str, Kind]] = {
     "already_bootstrapped": Kind(409, "The cluster is bootstrapped already"),
     "configuration_changed": Kind(409, "The configuration is no longer the expected one"),
     "stale_epoch": Kind(409, "Another operator has taken over"),
+    "epoch_out_of_range": Kind(400, "The epoch is out of range"),
+    "invalid_member": Kind(400, "A member's name or address is not allowed"),
+    "name_in_use": Kind(409, "Another node with this name is alive", retryable=True),
     "node_removed": Kind(409, "The node was removed and never returns"),
     "already_member": Kind(409, "The node is a member already"),
     "already_voter": Kind(409, "The node votes already"),

@@ -75,6 +75,7 @@ _HTTP: Final = (
         _PORT,
         Label("reason", ("full", "address_full", "descriptors", "handshake", "network")),
     ),
+    gauge("http_long_requests", "Large bodies and pages that take turns on the event loop, or wait for theirs"),
 )
 
 TRAFFIC: Final[Chapters] = (

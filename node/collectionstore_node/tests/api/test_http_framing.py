@@ -254,7 +254,7 @@ async def test_a_client_that_disconnects_within_its_body_is_no_fault_of_the_node
 
     assert metrics.finished == [("/api/v1/kv/{bucket}/{key...}", "PUT", 499)]
     assert metrics.problems == {"client_closed": 1}
-    assert (metrics.read_inflight(), metrics.read_arriving()) == (0, 0)
+    assert (metrics.read_inflight(), metrics.read_arriving(), metrics.read_long_requests()) == (0, 0, 0)
     assert lines == []
 
 
