@@ -50,7 +50,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/transactions", transactions.post, WRITE),
     Route("GET",    "/api/v1/cluster", cluster.get, LOCAL),
     Route("POST",   "/api/v1/cluster/bootstrap", cluster.bootstrap, NONE),
-    Route("POST",   "/api/v1/cluster/members", cluster.change_members, WRITE),
-    Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE),
+    Route("POST",   "/api/v1/cluster/members", cluster.change_members, WRITE, leader_only=True),
+    Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE, leader_only=True),
 )
 # fmt: on

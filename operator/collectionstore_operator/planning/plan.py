@@ -93,6 +93,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from certificates.answer(assessment)
     yield from objects.apply(assessment)
     yield from workload.ensure(assessment)
+    yield from workload.unexplained(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
     yield from rollout.restart_broken(assessment)

@@ -33,8 +33,7 @@ def operators_only(handler: Handler) -> Handler:
     """Return `handler` behind a check for an operator's client certificate."""
 
     async def guarded(call: Call) -> Answer:
-        if not call.api.authorize_admin(call.request):
-            raise Problem("forbidden", "this page needs a client certificate of an operator")
+        call.require_operator("this page")
         return await handler(call)
 
     return guarded
