@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 from collectionstore_local.processes.node_process import CANNOT_START, Node
+from collectionstore_operator.model.exit_reason import exit_reason
 from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Unknown
 
 STARTING_S = 10.0
 """For this long after its start, an unreachable node is reported as starting."""
+LOG_END_BYTES = 16 << 10
 CRASHES = 3
 """A process that ends this often in a row before it is stable counts as crashing; fewer may be an accident."""
 
@@ -94,8 +98,19 @@ def failure_kind(node: Node) -> Failure:
 
 
 def failure_detail(node: Node) -> str:
-    """Return why a node ended last, and its log; empty if no failure is known."""
+    """Return why a node ended last, from its log or else the place of that; empty if no failure is known."""
     last_exit = node.record.last_exit
     if last_exit is None or node.quick_exits == 0:
         return ""
-    return f"{last_exit.reason}; see {node.directory.log}"
+    reason = exit_reason(_end_of(node.directory.log)) or f"see {node.directory.log}"
+    return f"{last_exit.reason}: {reason}"
+
+
+def _end_of(log: Path) -> str:
+    """Return the end of a log; empty if it cannot be read: the exit code alone says what kind of failure it is."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_END_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

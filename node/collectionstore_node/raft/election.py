@@ -3,7 +3,8 @@
 Invariants:
 - a node casts at most one vote per term, and the vote is sent only AFTER it is durable, the candidate's own included;
 - no node campaigns with a committed, unapplied membership change or a pending snapshot, whatever triggers the campaign
-  (etcd-io/etcd#7625, tikv/raft-rs#221);
+  (etcd-io/etcd#7625, tikv/raft-rs#221); what a campaign learns about commits is known when it is over, so that a vote
+  never ends the campaign that it is for;
 - stepping down within a term keeps the vote; clearing it would allow two leaders in one term.
 """
 
@@ -22,7 +23,7 @@ from collectionstore_node.raft.messages import (
     VoteReply,
 )
 from collectionstore_node.raft.ready import Role
-from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.state import CampaignOrder, Leadership, RaftState
 from collectionstore_node.raft.tracker.quorum import VoteResult, vote_result
 
 
@@ -39,6 +40,7 @@ def become_follower(state: RaftState, term: Term, leader: NodeId) -> None:
     state.votes.clear()
     state.follow(leader)
     state.reset_election_timeout()
+    _commit_learnt(state)
 
 
 def _enter_term(state: RaftState, term: Term, vote: NodeId) -> None:
@@ -68,7 +70,9 @@ def may_campaign(state: RaftState) -> bool:
     # Configurations take effect when applied. With a committed change unapplied this node would count votes by a
     # configuration that the cluster has left: {1,2,3} and {1,..,5} have disjoint majorities, hence two leaders
     # (etcd-io/etcd#7625, etcd-io/etcd#11284).
-    return not log.has_change(Index(log.applied + 1), Index(log.commit + 1))
+    if state.unapplied_change <= log.applied:
+        state.unapplied_change = log.find_change(Index(log.applied + 1), Index(log.commit + 1))
+    return state.unapplied_change <= log.applied
 
 
 def campaign(state: RaftState, *, transfer: bool = False) -> None:
@@ -161,6 +165,8 @@ def _become_leader(state: RaftState) -> None:
     no_op = log.append_own(state.term, EntryKind.NOOP, b"")
     state.role = Role.LEADER
     state.votes.clear()
+    # Not needed: this leader commits it with its no-op, under the configuration that elected it.
+    state.learnt_commit = Index(0)
     state.reset_election_timeout()
     # `pending_change` starts at the no-op: no membership change before an entry of this term is applied. It rules out
     # Ongaro's single-server bug and covers a change that an earlier leader left in the log, without a scan.
@@ -190,7 +196,7 @@ def on_request_vote(state: RaftState, message: RequestVote) -> None:
     reply_vote(state, message, granted=granted)
 
 
-def maybe_commit_by_vote(state: RaftState, message: RequestVote | VoteReply) -> None:
+def learn_commit(state: RaftState, message: RequestVote | VoteReply) -> None:
     """Commit up to an entry that a peer knows to be committed, if this log contains it (tikv/raft-rs does the same).
 
     Configurations take effect when applied. The remaining voters of a change may hold the entry that completed it
@@ -200,9 +206,18 @@ def maybe_commit_by_vote(state: RaftState, message: RequestVote | VoteReply) -> 
     log = state.log
     if state.leadership is not None or not log.match_term(message.commit_index, message.commit_term):
         return
-    # The commit may reveal an unapplied change, which ends a campaign under the old configuration.
-    if log.commit_to(message.commit_index) and state.role is not Role.FOLLOWER and not may_campaign(state):
-        become_follower(state, state.term, NO_NODE)
+    # During a campaign only AFTER its end. The commit may reveal a change, which has to be applied before this node
+    # campaigns; giving up for that would waste the votes that bring the news, and leave the term without a leader. The
+    # campaign may go on: nothing is appended meanwhile, and a candidate that never heard the news may win just as well.
+    state.learnt_commit = max(state.learnt_commit, message.commit_index)
+    if state.role is Role.FOLLOWER:
+        _commit_learnt(state)
+
+
+def _commit_learnt(state: RaftState) -> None:
+    if state.learnt_commit:
+        state.log.commit_to(state.learnt_commit)
+        state.learnt_commit = Index(0)
 
 
 def reply_vote(state: RaftState, message: RequestVote, *, granted: bool) -> None:
@@ -241,6 +256,25 @@ def on_timeout_now(state: RaftState, message: TimeoutNow) -> None:
     Accepted from the current leader only: the resulting vote requests bypass the voters' leader lease.
     """
     if state.role is Role.FOLLOWER and message.sender == state.leader:
+        # It may have to wait: the append before it tells of a commit, and that change is applied with the next Ready.
+        state.order = CampaignOrder(message.term, message.sender, state.log.last_index, state.tick)
+        obey_order(state)
+
+
+def obey_order(state: RaftState) -> None:
+    """Campaign as the leader requested, once nothing prevents it; drop a request that is no longer current."""
+    order = state.order
+    if order is None:
+        return
+    current = (
+        state.role is Role.FOLLOWER
+        and (state.term, state.leader, state.log.last_index) == (order.term, order.leader, order.last_index)
+        and state.tick - order.tick < state.settings.election_ticks
+    )
+    if current and not may_campaign(state):
+        return
+    state.order = None
+    if current:
         campaign(state, transfer=True)
 
 
@@ -251,13 +285,18 @@ def tick(state: RaftState) -> None:
         state.failed_reads.extend(state.forwarded.expired(state.tick - state.settings.election_ticks))
     if state.election_ticks < state.election_timeout and not _may_campaign_at_once(state):
         return
+    if state.role is not Role.FOLLOWER:
+        # This campaign is over, won by nobody.
+        _commit_learnt(state)
     if may_campaign(state):
         campaign(state)
         return
-    state.reset_election_timeout()
-    if not state.is_voter():
-        # A learner never campaigns, but must not keep reporting a leader that is gone.
-        state.follow(NO_NODE)
+    if state.role is not Role.FOLLOWER:
+        become_follower(state, state.term, NO_NODE)
+        state.election_ticks = state.election_timeout
+    # The leader is gone. A node that may not campaign, be it a learner or a voter with a change to apply, must not name
+    # it any longer: it would refuse its vote to the others. It stays due, and campaigns at the first tick that it may.
+    state.follow(NO_NODE)
 
 
 def _may_campaign_at_once(state: RaftState) -> bool:

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collectionstore_node.errors import LeadershipTransferring
 from collectionstore_node.raft.election import become_follower
 from collectionstore_node.raft.messages import (
     NO_NODE,
@@ -54,8 +55,6 @@ def on_append_reply(state: RaftState, message: AppendReply) -> None:
         maybe_commit(state)
     if progress.can_bump_commit(state.log.commit):
         progress.append_pending = True
-    if message.sender == leadership.transferee and progress.match_index == state.log.last_index:
-        _send_timeout_now(state, message.sender)
 
 
 def _on_rejection(state: RaftState, leadership: Leadership, progress: Progress, message: AppendReply) -> None:
@@ -178,7 +177,7 @@ def tick(state: RaftState, leadership: Leadership) -> None:
         if leadership.transfer_ticks >= settings.election_ticks:
             # Proposals are refused during a transfer. One whose target never answers would block writes forever
             # (hashicorp/raft#696, databendlabs/openraft#2088).
-            leadership.transferee = NO_NODE
+            leadership.end_transfer()
     leadership.quorum_ticks += 1
     if leadership.quorum_ticks >= settings.election_ticks:
         leadership.quorum_ticks = 0
@@ -211,18 +210,33 @@ def _quorum_active(state: RaftState, leadership: Leadership) -> bool:
 
 
 def transfer(state: RaftState, leadership: Leadership, to: NodeId) -> None:
-    """Transfer leadership to the voter `to` once its log is complete; proposals are refused until it ends or aborts."""
+    """Transfer leadership to the voter `to` once its log is complete; proposals are refused until it ends or aborts.
+
+    Raises `LeadershipTransferring` when another voter was already told to take over.
+    """
     if leadership.transferee == to:
         return
+    if leadership.timeout_now_sent:
+        # Two candidates of one term may split the votes, and that costs an election timeout.
+        raise LeadershipTransferring(f"{leadership.transferee:016x} was told to take over")
     leadership.transferee = to
     leadership.transfer_ticks = 0
     progress = leadership.progress[to]
-    # TimeoutNow only AFTER the target has the whole log: with a shorter one it would lose the election and cost two.
-    if progress.match_index == state.log.last_index:
-        _send_timeout_now(state, to)
-    else:
+    if progress.match_index < state.log.last_index:
         progress.append_pending = True
         leadership.replication_pending = True
+
+
+def proceed_with_transfer(state: RaftState, leadership: Leadership) -> None:
+    """Send TimeoutNow once the transferee has the whole log: with a shorter one its campaign would cost two.
+
+    Called AFTER the appends of a Ready: those carry the commit index, without which the transferee might campaign under
+    a configuration that the others have left.
+    """
+    to = leadership.transferee
+    if to and not leadership.timeout_now_sent and leadership.progress[to].match_index == state.log.last_index:
+        leadership.timeout_now_sent = True
+        _send_timeout_now(state, to)
 
 
 def _send_timeout_now(state: RaftState, to: NodeId) -> None:

@@ -168,9 +168,15 @@ class RaftLog:
             return stored
         return stored + _limit_size(self._tail, 0, hi - first, rest)
 
-    def has_change(self, lo: Index, hi: Index) -> bool:
-        """Whether entries `[lo, hi)` contain a membership change. Reads page by page."""
-        return self.count_changes(lo, hi, at_most=1) > 0
+    def find_change(self, lo: Index, hi: Index) -> Index:
+        """Return the index of a membership change in entries `[lo, hi)`, which are read page by page; 0 if none is."""
+        while lo < hi:
+            page = self.entries(lo, hi, 1024 * 1024)
+            for entry in reversed(page):
+                if entry.kind is EntryKind.CHANGE:
+                    return entry.index
+            lo = Index(page[-1].index + 1)
+        return Index(0)
 
     def count_changes(self, lo: Index, hi: Index, at_most: int) -> int:
         """Return how many membership changes entries `[lo, hi)` contain, counting no further than `at_most`."""

@@ -16,11 +16,11 @@ from collectionstore_node.errors import ChangePending, InvalidRequest, Invariant
 from collectionstore_node.raft.configuration import next_configuration
 from collectionstore_node.raft.leader import confirm_reads, maybe_commit
 from collectionstore_node.raft.messages import (
-    NO_NODE,
     ConfigChange,
     Configuration,
     Entry,
     EntryKind,
+    Index,
     decode_change,
     encode,
 )
@@ -51,16 +51,26 @@ def _append(state: RaftState, leadership: Leadership, change: ConfigChange) -> E
     return entry
 
 
-def maybe_leave_joint(state: RaftState) -> None:
-    """Propose to leave the joint configuration once the change that entered it is applied."""
+def proceed(state: RaftState) -> None:
+    """Append what a change in progress needs next, unless a transfer is running: leave the joint configuration once the
+    change that entered it is applied, or the barrier after that.
+
+    During a transfer it would be appended behind the transferee's back: the voters that stored it would refuse the
+    transferee, whose campaign has deposed this leader by then. Whoever leads next goes on: it leaves the joint
+    configuration too, and its first entry is a barrier.
+    """
     leadership = state.leadership
-    if leadership is None or not state.configuration.auto_leave:
+    if leadership is None or leadership.transferee:
+        return
+    if leadership.pending_change > state.log.last_index:
+        _append_barrier(state, leadership)
+    if not state.configuration.auto_leave:
         return
     # Evaluated after every apply and every tick: a lost proposal, an aborted transfer or a new leader must not leave
     # the cluster joint forever (etcd-io/etcd#12136). Only AFTER the entry that entered it is applied, hence committed:
     # a recovered leader that left earlier broke the overlap of the quorums (camunda/camunda#60086). The proposal moves
     # `pending_change`, so there is no second one, whose apply would be a violation (etcd-io/etcd#12582).
-    if leadership.pending_change <= state.log.applied and not leadership.transferee:
+    if leadership.pending_change <= state.log.applied:
         _append(state, leadership, ConfigChange())
 
 
@@ -75,7 +85,8 @@ def apply(state: RaftState, entry: Entry) -> Configuration:
         ) from error
     activate(state, configuration)
     if was_joint and not configuration.joint and state.leadership is not None:
-        _append_barrier(state, state.leadership)
+        _require_barrier(state, state.leadership)
+        proceed(state)
     return configuration
 
 
@@ -92,16 +103,16 @@ def activate(state: RaftState, configuration: Configuration) -> None:
         # Counts as active: check-quorum could otherwise depose the leader before a new member had time to reply.
         leadership.progress[node_id] = progress = state.new_progress(recent_active=True)
         progress.append_pending = True
-    if leadership.transferee not in configuration.voters:
-        leadership.transferee = NO_NODE
+    if leadership.transferee not in configuration.voters and not leadership.timeout_now_sent:
+        leadership.end_transfer()
     leadership.replication_pending = True
     # A smaller quorum may already be reached, and no further acknowledgement may come to notice it.
     maybe_commit(state)
     confirm_reads(state)
 
 
-def _append_barrier(state: RaftState, leadership: Leadership) -> None:
-    """Append a barrier, a no-op entry after the one that left the joint configuration.
+def _require_barrier(state: RaftState, leadership: Leadership) -> None:
+    """Let the change end with a barrier, a no-op entry after the one that left the joint configuration.
 
     The new voters hold the entry that left, but may not know that it is committed. If the operator deleted the removed
     members now and the leader failed, the rest would still be in the joint configuration and wait for their votes
@@ -109,9 +120,12 @@ def _append_barrier(state: RaftState, leadership: Leadership) -> None:
     change. So the change is complete when the barrier is applied: no other one is accepted before that, and a leader
     that is no longer a voter stays until then.
     """
-    barrier = state.log.append_own(state.term, EntryKind.NOOP, b"")
-    leadership.pending_change = barrier.index
-    leadership.replication_pending = True
+    # The index that it will have: nothing else is appended before it, as a running transfer refuses proposals too.
+    leadership.pending_change = Index(state.log.last_index + 1)
     if state.node_id not in state.configuration.voters:
-        leadership.step_down_index = barrier.index
-        leadership.transferee = NO_NODE
+        leadership.step_down_index = leadership.pending_change
+
+
+def _append_barrier(state: RaftState, leadership: Leadership) -> None:
+    state.log.append_own(state.term, EntryKind.NOOP, b"")
+    leadership.replication_pending = True

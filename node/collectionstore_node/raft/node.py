@@ -138,6 +138,11 @@ class RaftNode:
         return self._state.log.commit
 
     @property
+    def known_commit(self) -> Index:
+        """The commit index, or what votes told during a campaign, which is committed here when the campaign is over."""
+        return max(self._state.log.commit, self._state.learnt_commit)
+
+    @property
     def applied(self) -> Index:
         return self._state.log.applied
 
@@ -162,8 +167,8 @@ class RaftNode:
         state.tick += 1
         if state.leadership is not None:
             leader.tick(state, state.leadership)
-            # A transfer holds back the entry that leaves a joint configuration; the tick may have aborted one.
-            membership_change.maybe_leave_joint(state)
+            # A transfer holds back the entries that complete a change; the tick may have aborted one.
+            membership_change.proceed(state)
         else:
             election.tick(state)
 
@@ -174,7 +179,7 @@ class RaftNode:
         validate(state, message)
         # BEFORE the term gate: a committed entry is committed in every term, and the sender may be in a lower one.
         if isinstance(message, RequestVote | VoteReply):
-            election.maybe_commit_by_vote(state, message)
+            election.learn_commit(state, message)
         if message.term != state.term and not term_gate.admit(state, message):
             return
         _HANDLERS[type(message)](state, message)
@@ -204,7 +209,8 @@ class RaftNode:
         """Transfer leadership to the voter `to`; proposals are refused until it leads or `election_ticks` have passed.
 
         Raises `NotLeader`, `InvalidRequest` with code `not_a_voter`, or `LeadershipTransferring` if this leader was
-        removed. A transfer to this node is a no-op; one to another node replaces a running one.
+        removed, or has told another voter to take over. A transfer to this node is a no-op; one to another node
+        replaces one that still waits for its target's log.
         """
         proposals.transfer_leadership(self._state, to)
 
@@ -272,6 +278,8 @@ class RaftNode:
             leader.begin_reads(state, leadership)
         if leadership.replication_pending:
             replication.send_appends(state, leadership)
+        if leadership.transferee:
+            leader.proceed_with_transfer(state, leadership)
 
     def _hard_state_changed(self) -> bool:
         state = self._state
@@ -318,6 +326,20 @@ class RaftNode:
         self._outstanding = ready
         return ready
 
+    def take_messages(self) -> tuple[Message, ...]:
+        """Take what may leave while a Ready is outstanding: of a follower, all that rests on no unsynced state.
+
+        For a driver whose disk is busy, as with a snapshot: a follower that leaves heartbeats unanswered for so long
+        looks dead, and with one more that is dead the leader steps down. Votes and acknowledgements wait for the disk.
+        Of a leader nothing: its heartbeats would prevent the others from electing one whose disk works
+        (etcd-io/etcd#15247).
+        """
+        state = self._state
+        if self._outstanding is None or state.leadership is not None:
+            return ()
+        messages, state.messages = tuple(state.messages), []
+        return messages
+
     def apply_change(self, entry: Entry) -> Configuration:
         """Apply a committed CHANGE entry, in its position in `Ready.committed`.
 
@@ -358,9 +380,12 @@ class RaftNode:
             # `log.stable` may have advanced, and this node's own disk is part of the quorum.
             leader.maybe_commit(state)
             # Again after every apply, not once: the leader that proposed to leave may have lost that entry.
-            membership_change.maybe_leave_joint(state)
-        elif ready.hard_state is not None:
-            election.count_own_vote(state)
+            membership_change.proceed(state)
+        else:
+            if ready.hard_state is not None:
+                election.count_own_vote(state)
+            if state.order is not None:
+                election.obey_order(state)
 
     def _applied(self, committed: tuple[Entry, ...]) -> None:
         for entry in committed:

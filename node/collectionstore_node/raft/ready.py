@@ -63,10 +63,14 @@ class Ready(msgspec.Struct, frozen=True):
     """Set when the leader or the role changed since the last `Ready`."""
 
     messages: tuple[Message, ...]
-    """Send immediately; a leader's AppendEntries may be sent BEFORE its own sync (thesis 10.2.1)."""
+    """Send immediately; a leader's AppendEntries may be sent BEFORE its own sync (thesis 10.2.1). While the rest takes
+    long, `RaftNode.take_messages` has more."""
 
     snapshot: SnapshotMetadata | None
-    """Install the received state BEFORE storing `entries`; replaces the whole log and state machine."""
+    """Install the received state BEFORE storing `entries`; replaces the whole log and state machine.
+
+    In ONE batch with term and vote of `hard_state`: a log that ends in a later term than the stored one is refused at
+    every start."""
 
     entries: tuple[Entry, ...]
     """Append to the log. If the first index is not past the stored last index, the stored suffix from there on

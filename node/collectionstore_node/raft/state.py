@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from collectionstore_node.raft.log import RaftLog
 from collectionstore_node.raft.messages import NO_NODE, Configuration, HardState, Index, Message, NodeId, Term
@@ -16,6 +17,8 @@ from collectionstore_node.raft.ready import ReadState, Role
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.raft.tracker.progress import Inflights, Progress
 from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadQueue
+
+NO_INDEX: Final = Index(0)
 
 
 class UncommittedBytes:
@@ -50,7 +53,8 @@ class Leadership:
     """Index of the no-op that opened the term. An entry committed at or after it is of this term (Raft 5.4.2)."""
     pending_change: Index
     """No membership change may be proposed until this index is applied. Starts at `term_start`: the log may contain a
-    change of an earlier leader, and scanning for it would be expensive (etcd `pendingConfIndex`)."""
+    change of an earlier leader, and scanning for it would be expensive (etcd `pendingConfIndex`). One above the last
+    index while the barrier after a change waits for the end of a transfer."""
     progress: dict[NodeId, Progress]
     """Progress of every member of the configuration except this node."""
     replication_pending: bool = True
@@ -59,10 +63,31 @@ class Leadership:
     reads: ReadQueue = field(default_factory=ReadQueue)
     transferee: NodeId = NO_NODE
     transfer_ticks: int = 0
+    timeout_now_sent: bool = False
+    """The transferee was told to campaign. From here on nothing may be appended until the transfer has ended: voters
+    that stored it would refuse the transferee, whose campaign deposes this leader all the same."""
     heartbeat_ticks: int = 0
     quorum_ticks: int = 0
     step_down_index: Index | None = None
-    """Set when this leader was removed from the voters: it steps down when the entry at this index commits."""
+    """Set when this leader was removed from the voters: it steps down when the entry at this index, which may still
+    have to be appended, commits."""
+
+    def end_transfer(self) -> None:
+        """Accept proposals again; also the end of a transfer that was never begun."""
+        self.transferee = NO_NODE
+        self.transfer_ticks = 0
+        self.timeout_now_sent = False
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignOrder:
+    """A TimeoutNow that could not be obeyed when it came."""
+
+    term: Term
+    leader: NodeId
+    last_index: Index
+    """A log that has grown since shows that the leader accepts proposals again: it has given up the transfer."""
+    tick: int
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +121,11 @@ class RaftState:
     elected_by: frozenset[NodeId] = frozenset()
     """The voters that elected this node. A voter in the sets of two leaders of one term has voted twice."""
     leadership: Leadership | None = None
+    learnt_commit: Index = NO_INDEX
+    """Commit index learnt from votes during a campaign; known when it is over, see `election.learn_commit`."""
+    unapplied_change: Index = NO_INDEX
+    """A committed membership change that was found unapplied: spares a search at every tick while it is."""
+    order: CampaignOrder | None = None
 
     messages: list[Message] = field(default_factory=list)
     messages_after_append: list[Message] = field(default_factory=list)

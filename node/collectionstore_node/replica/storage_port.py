@@ -87,6 +87,13 @@ class State(View, Protocol):
     def applied(self) -> SnapshotMetadata:
         """The last applied entry and the configuration there."""
 
+    @property
+    def reader(self) -> View:
+        """The same for requests of clients: a scan that meets too many deleted keys raises `ManyDeleted`."""
+
+    def reclaim(self, lo: bytes, hi: bytes) -> None:
+        """Drop what is left of deleted keys in `[lo, hi)`. Blocks; for a thread."""
+
     def commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         """Store both in one batch, without a sync: the log can replay it."""
 
@@ -132,5 +139,8 @@ class Storage(Protocol):
     def export_snapshot(self, directory: Path) -> ExportedSnapshot:
         """Write the state as of now to a file in `directory`. Blocks; for a thread."""
 
-    def install_snapshot(self, path: Path) -> None:
-        """Replace state and log by a verified file, all or nothing. Blocks; for a thread."""
+    def install_snapshot(self, path: Path, hard_state: HardState | None) -> None:
+        """Replace state and log by a verified file, and term and vote if given, all or nothing.
+
+        Blocks; for a thread.
+        """

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
+from collectionstore_node.raft.messages import HardState
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
 from collectionstore_node.storage.durable_file import sync_directory, write_file
@@ -69,6 +70,7 @@ class Database:
             try:
                 self.state, self.log = self._read(self.rocks, self.failstop)
                 drop_inactive_states(self.rocks, self.state.family)
+                self.log.adopt_snapshot_term()
                 # BEFORE the core starts, which takes everything that it reads for durable. The previous process may
                 # have been killed between a write and its sync: what was replayed is only in the page cache until now.
                 self.log.sync()
@@ -164,9 +166,9 @@ class Database:
         """Export the current state to a file in `directory`; see `snapshots.export_snapshot`."""
         return export_snapshot(self, directory)
 
-    def install_snapshot(self, path: Path) -> None:
+    def install_snapshot(self, path: Path, hard_state: HardState | None = None) -> None:
         """Replace state machine and log by the snapshot in `path`; see `snapshots.install_snapshot`."""
-        install_snapshot(self, path)
+        install_snapshot(self, path, hard_state)
 
     def quarantine(self, reason: str) -> None:
         """Mark the directory so that it is refused from now on; see `quarantine`. Raises `StorageFailed`."""

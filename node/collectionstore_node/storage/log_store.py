@@ -247,19 +247,33 @@ class LogStore(LogReader):
             # writes is seldom flushed, and would keep all WAL files.
             family.flush()
 
-    def reset_to_snapshot(self, snapshot: SnapshotMetadata, batch: WriteBatch) -> None:
-        """Replace the whole log by `snapshot`, atomically with `batch` and durably; term and vote are kept.
+    def adopt_snapshot_term(self) -> None:
+        """Raise a term that is below that of the snapshot which the log consists of; unsynced, for the opening node.
 
-        Blocks. Part of a snapshot install; see `snapshots`.
+        Earlier versions stored the term AFTER the snapshot that had brought it, and a crash in between left this. The
+        node has promised nothing in the terms between: a vote or an acknowledgement leaves after its term is durable,
+        and the tail marker, which was checked, knows of none.
+        """
+        snapshot, state = self._cache.snapshot, self._hard_state
+        if state.term < snapshot.term and self._cache.last == snapshot.index:
+            self.append((), HardState(snapshot.term, NO_NODE, state.commit))
+
+    def reset_to_snapshot(
+        self, snapshot: SnapshotMetadata, batch: WriteBatch, hard_state: HardState | None = None
+    ) -> None:
+        """Replace the whole log by `snapshot`, atomically with `batch` and durably.
+
+        Term and vote become those of `hard_state`, if given. Its commit index is stored with the entries that follow
+        the snapshot. Blocks. Part of a snapshot install; see `snapshots`.
         """
         with self._lock:
             # BEFORE the write, and to the one position that is valid for the old log as well as for the new one: a
             # crash on either side of the write must find the marker at or behind the log.
             old = self._cache.snapshot
             self._tail_marker.lower(old.index, old.term, old.chain)
-            hard_state = HardState(
-                self._hard_state.term, self._hard_state.vote, max(self._hard_state.commit, snapshot.index)
-            )
+            promised = hard_state or self._hard_state
+            hard_state = HardState(promised.term, promised.vote, max(self._hard_state.commit, snapshot.index))
+            self._check_hard_state(hard_state)
             batch.delete_range(FIRST_KEY, LAST_KEY, self._stored.family.handle)
             batch.put(_SNAPSHOT, encode(snapshot), self._node.handle)
             batch.put(_HARD_STATE, encode(hard_state), self._node.handle)

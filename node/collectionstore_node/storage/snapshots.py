@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from collectionstore_node.errors import InvariantViolated
-from collectionstore_node.raft.messages import decode_metadata, encode
+from collectionstore_node.raft.messages import HardState, decode_metadata, encode
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.storage.rocksdb.family import Family
@@ -71,17 +71,17 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
     return written._replace(path=path)
 
 
-def install_snapshot(database: DataDirectory, path: Path) -> None:
-    """Replace state machine and log by the snapshot in `path`. Term and vote stay.
+def install_snapshot(database: DataDirectory, path: Path, hard_state: HardState | None = None) -> None:
+    """Replace state machine and log by the snapshot in `path`, and term and vote by those of `hard_state` if given.
 
     Blocks; for an executor. Nothing may be appended or committed meanwhile; reads see the old state until it is done.
     Raises `InvariantViolated`, with nothing changed, if the file is corrupt or older than the applied index.
     """
-    for _ in install_steps(database, path):
+    for _ in install_steps(database, path, hard_state):
         pass
 
 
-def install_steps(database: DataDirectory, path: Path) -> Iterator[InstallStep]:
+def install_steps(database: DataDirectory, path: Path, hard_state: HardState | None = None) -> Iterator[InstallStep]:
     """Perform an install step by step: each item taken completes one."""
     rocks, state = database.rocks, database.state
     try:
@@ -102,10 +102,11 @@ def install_steps(database: DataDirectory, path: Path) -> Iterator[InstallStep]:
     yield InstallStep.LOADED
 
     # AFTER the new family is durable: the switch goes through the WAL and could survive a crash that the family does
-    # not. State and log switch in ONE batch; a new state with the old log, or the reverse, would have a gap.
+    # not. State, log and term switch in ONE batch: a new state with the old log, or the reverse, would have a gap, and
+    # a log of a later term than the stored one is refused.
     batch = rocks.batch(rocks.family(NODE_FAMILY))
     batch[ACTIVE_STATE] = fresh.name.encode()
-    database.log.reset_to_snapshot(metadata, batch)
+    database.log.reset_to_snapshot(metadata, batch, hard_state)
     old = state.family
     state.switch(fresh)
     yield InstallStep.SWITCHED

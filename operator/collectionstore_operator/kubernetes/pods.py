@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from collectionstore_operator.model.exit_reason import exit_reason
 from collectionstore_operator.model.observed import Failure, Pod
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, Desired
@@ -16,6 +17,9 @@ from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, De
 CRASHES: Final = 3
 """A container in CrashLoopBackOff counts as crashing from this restart count on."""
 NODE_LOST: Final = "NodeLost"
+ZONE: Final = "topology.kubernetes.io/zone"
+DETAIL_LENGTH_MAX: Final = 300
+"""An error of the image pull repeats its URL many times, and the detail is shown in several places."""
 
 _WAITING: Final = {
     "CrashLoopBackOff": Failure.CRASH,
@@ -76,6 +80,10 @@ def read_pod(
         restart_reason=restart_reason,
         peer_address=f"{host}:{PEER_PORT}",
         http_address=f"{scheme}://{host}:{CLIENT_PORT}",
+        image=container.get("image") or "",
+        machine=machine,
+        # Kubernetes copies the topology labels of the machine to its pods from 1.35 on (KEP-4742).
+        zone=(metadata.get("labels") or {}).get(ZONE, ""),
     )
 
 
@@ -120,18 +128,25 @@ def _diagnose(
     ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
     waiting = (container.get("state") or {}).get("waiting") or {}
     if ended and ended.get("exitCode") in _EXITS:
-        return _EXITS[ended["exitCode"]], f"exit code {ended['exitCode']}: {_describe(ended)}"
+        return _EXITS[ended["exitCode"]], _describe_exit(ended)
     failure = _WAITING.get(waiting.get("reason", ""), Failure.NONE)
     if failure is Failure.CRASH and int(container.get("restartCount") or 0) < CRASHES:
         failure = Failure.NONE
     if failure is not Failure.NONE and ended and failure is Failure.CRASH:
-        return failure, f"{_describe(waiting)}; last exit code {ended.get('exitCode')}"
+        return failure, f"{waiting.get('reason')}; {_describe_exit(ended)}"
     return failure, _describe(waiting) if waiting.get("reason") != "ContainerCreating" else ""
+
+
+def _describe_exit(ended: Mapping[str, Any]) -> str:
+    reason = exit_reason(ended.get("message") or "") or _describe(ended)
+    return f"exit code {ended.get('exitCode')}: {reason}"
 
 
 def _describe(said: Mapping[str, Any]) -> str:
     reason, message = said.get("reason") or "", " ".join((said.get("message") or "").split())
-    return f"{reason}: {message}" if reason and message else reason or message
+    text = f"{reason}: {message}" if reason and message else reason or message
+    # The end, not the beginning: the last line of a log, and the innermost cause of an error, say most.
+    return text if len(text) <= DETAIL_LENGTH_MAX else f"{text[:40]} ... {text[40 - DETAIL_LENGTH_MAX :]}"
 
 
 def _unready_since(metadata: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> float:

@@ -28,10 +28,13 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 5.0
 """A node outside the configuration may just have been added: its volume is retired only after this time unready."""
+RESTARTING_S: Final = 30.0
+"""A member without a known failure is restarting for this long, and is not a candidate for a replacement."""
 
 _NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION})
 """Failures that a new volume cannot remedy."""
@@ -123,7 +126,10 @@ def _failed(assessment: Assessment, slot: Slot) -> bool:
         # It responds to the operator and not to the leader. Outside the configuration that is no failure: it has yet to
         # join.
         return assessment.view.member(node.node_id) is not None
-    starting = isinstance(pod, Pod) and pod.failure is Failure.NONE and not members
+    healthy = isinstance(pod, Pod) and pod.failure is Failure.NONE
+    # An ordinary restart, and a pod that has yet to become a member: nothing has failed.
+    patience_s = min(RESTARTING_S, assessment.desired.spec.failed_member.grace_seconds)
+    starting = isinstance(pod, Pod) and healthy and (not members or pod.unready_s < patience_s)
     return isinstance(slot.volume, Volume) and not starting
 
 
@@ -158,7 +164,8 @@ def _not_due(assessment: Assessment, slot: Slot) -> str:
     if policy.replacement == "Manual":
         return f"{reason}; spec.failedMember.replacement is Manual"
     if pod.unready_s < policy.grace_seconds:
-        return f"{reason}; it has {policy.grace_seconds} s to recover"
+        due = rfc3339(assessment.observed.now - pod.unready_s + policy.grace_seconds)
+        return f"{reason}; it is replaced at {due} unless it recovers before"
     # A bad setting would fail on the new volume, too, and cost one volume after the other. Another ready member at the
     # same revision proves that the settings are not the cause.
     if pod.failure not in _REMEDIED and not _settings_proven(assessment, pod):
@@ -175,7 +182,7 @@ def _settings_proven(assessment: Assessment, pod: Pod) -> bool:
 def _replace(assessment: Assessment, slot: Slot, owner: MemberView | None, blocker: str) -> Proposal:
     name = assessment.name(slot.ordinal)
     asked = isinstance(slot.pod, Pod) and slot.pod.replace_requested
-    reason = f"replacement of {name} was requested" if asked else f"{name} has not recovered in time"
+    reason = f"replacement of {name} was requested" if asked else f"{name} is down"
     if isinstance(slot.volume, Unknown):
         blocker = blocker or f"the volume of {name} cannot be observed: {slot.volume.reason}"
     if not blocker and owner is not None and assessment.view.is_leader(owner.node_id):

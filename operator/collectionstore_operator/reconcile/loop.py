@@ -38,10 +38,12 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     DeleteObject,
     DenyRequest,
+    GrantEnrolment,
     Plan,
     SignRequest,
     StartPod,
     disruptive,
+    drifted_kind,
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed
@@ -49,10 +51,11 @@ from collectionstore_operator.observability.metrics import LoopSeries, OperatorM
 from collectionstore_operator.observability.tracing.rounds import NoTrace, RoundTrace
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.events import Event, subject_of
 from collectionstore_operator.status.report import Status, refused, report
 
-INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest, StartPod)
+INDEPENDENT: Final = (ApplyObject, DeleteObject, GrantEnrolment, SignRequest, DenyRequest, StartPod)
 """No later action of a plan depends on these: one that is refused must not keep a cluster from being repaired.
 
 `StampVolume` is not among them: a node must not become a member before its volume names it. A volume that still names
@@ -242,10 +245,14 @@ class Reconciler:
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
         self._last_warning = ""
+        drifted = drifted_kind(action)
+        if drifted:
+            self._series.drift_corrected(drifted)
         await self._runtime.record(
             Event(
                 time=self._now(),
-                reason=name,
+                kind="Warning" if drifted else "Normal",
+                reason="DriftCorrected" if drifted else name,
                 subject=subject,
                 message=action.reason,
                 seconds=round(seconds, 3),
@@ -305,10 +312,28 @@ class Reconciler:
 
     async def _publish(self, status: Status, desired: Desired | None) -> None:
         self._series.reported(status, desired_members=desired.spec.replicas if desired is not None else None)
-        if status != await self._previous():
+        previous = await self._previous()
+        if status != previous:
             self._unchanged = 0
             await self._runtime.publish(status)
             self._status = status
+            await self._report_changes(previous, status)
+
+    async def _report_changes(self, previous: Status | None, status: Status) -> None:
+        """Log every condition that changed, and record an Event for each but Progressing: actions have their own."""
+        for one in changed_conditions(previous, status):
+            level = log.info if one.good else log.warning
+            level("condition.changed", type=one.type, status=one.status, reason=one.reason, detail=one.message)
+            if one.recorded:
+                await self._runtime.record(
+                    Event(
+                        time=self._now(),
+                        kind="Normal" if one.good else "Warning",
+                        reason=f"{one.type}{one.status}",
+                        message=f"{one.reason}: {one.message}",
+                        generation=status.observed_generation,
+                    )
+                )
 
     async def _warn(self, reason: str, subject: str, message: str, generation: int) -> None:
         """Record a warning Event, once while it stays the same: a persisting fault must not flood the Events."""

@@ -92,14 +92,22 @@ def quantity_bytes(quantity: str) -> int:
 def stored_bytes(quantity: str) -> int:
     """Return a quantity in bytes, rounded down, in any form that the API server may return.
 
+    Raises ValueError for an invalid quantity.
+    """
+    return int(exact(quantity))
+
+
+def exact(quantity: str | int) -> Fraction:
+    """Return the value of a quantity in any form that the API server may return.
+
     Raises ValueError for an invalid quantity. Source: Kubernetes API reference, Quantity.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][0-9]+|m|[kMGTPE]?|[KMGTPE]i)", quantity)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][0-9]+|m|[kMGTPE]?|[KMGTPE]i)", str(quantity))
     if match is None:
         raise ValueError(f"{quantity!r} is not a quantity")
     number, suffix = Fraction(match[1]), match[2]
     if suffix == "m":
-        return int(number / 1000)
+        return number / 1000
     if suffix[:1] in ("e", "E") and suffix[1:].isdigit():
-        return int(number * 10 ** int(suffix[1:]))
-    return int(number * {**_UNITS, "E": 10**18, "Ei": 1 << 60}[suffix])
+        return Fraction(f"{match[1]}e{suffix[1:]}")
+    return number * {**_UNITS, "E": 10**18, "Ei": 1 << 60}[suffix]

@@ -14,31 +14,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from collectionstore_operator.errors import FieldError
-from collectionstore_operator.resource import labels
+from collectionstore_operator.resource import capacities, labels
 from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, EnvironmentVariable, PodTemplate
 from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
 from collectionstore_operator.resource.schema import child
-from collectionstore_operator.resource.spec import PROFILES, Raft, Spec, Tls
+from collectionstore_operator.resource.spec import PROFILES, Raft, Resources, Spec, Storage, Tls
+from collectionstore_operator.resource.violation import Violation
 
 RESERVED_LABELS: Final = tuple(sorted({*labels.object_labels(""), labels.VERSION_LABEL}))
 _RESERVED_PREFIX: Final = f"{labels.GROUP}/"
-
-
-class Violation(NamedTuple):
-    """Why a value is invalid and which values are allowed; both texts may contain `%d` placeholders."""
-
-    message: str
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.message}; allowed: {self.allowed}"
-
-    def of(self, first: int, second: int) -> Violation:
-        """Return the violation with its two placeholders filled in: one in each text, or both in the first."""
-        if self.message.count("%d") == 2:
-            return Violation(self.message % (first, second), self.allowed)
-        return Violation(self.message % first, self.allowed % second)
 
 
 class Rule(NamedTuple):
@@ -74,11 +59,20 @@ def violations(
             yield from violations(one, f"{path}[{position}]", rules)
 
 
+def name_errors(name: str) -> list[FieldError]:
+    """Return the error of a cluster's name from which the same names would be derived as from another one's."""
+    return [FieldError("metadata.name", *RESERVED_NAME)] if name.endswith(labels.RESERVED_SUFFIXES) else []
+
+
 def quoted(text: str) -> str:
     """Return a CEL string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+RESERVED_NAME: Final = Violation(
+    "names with this ending are those of the objects of other clusters",
+    f"any ending except {', '.join(labels.RESERVED_SUFFIXES)}",
+)
 _SINGLE = Violation(
     "a single replica tolerates no failure and has no second copy of the data",
     "3, 5, 7 or 9; 1 with spec.unsafe.allowSingleReplica: true",
@@ -204,6 +198,22 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
             f"{quoted(str(_TIED))}.format([{_HIGHEST}, {_LOWEST} + {_HEARTBEAT}])",
             _election_max,
         ),
+    ),
+    Storage: (Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),),
+    Resources: (
+        Rule(
+            "requests",
+            capacities.whole_cel("requests"),
+            capacities.WHOLE,
+            capacities.whole(lambda one: one.requests),
+        ),
+        Rule(
+            "limits",
+            capacities.whole_cel("limits"),
+            capacities.WHOLE,
+            capacities.whole(lambda one: one.limits),
+        ),
+        Rule("limits", capacities.ORDERED_CEL, capacities.ORDERED, capacities.ordered),
     ),
     PodTemplate: (
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda pod: _reserved(pod.labels)),

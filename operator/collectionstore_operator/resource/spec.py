@@ -12,13 +12,14 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import SIZE_PATTERN, Labels, Part, Quantity, quantity_bytes
+from collectionstore_operator.resource.fields import SIZE_PATTERN, Labels, Part, Quantity, atomic, quantity_bytes
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.scheduling import Spread
 
 DEFAULT_VERSION: Final = "0.1.0"
 """A literal, not the operator's own version: upgrading the operator must not restart every cluster."""
 IMAGE_REPOSITORY: Final = "collectionstore/node"
+IMAGE_PATTERN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9._:/@\[\]]*[A-Za-z0-9])?$"
 VERSION_PATTERN: Final = r"^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$"
 REPLICAS_MAX: Final = 9
 PORTS_PER_NODE: Final = 3
@@ -66,17 +67,25 @@ class Storage(Part, frozen=True):
         return quantity_bytes(self.size)
 
 
+ComputeResource: TypeAlias = Literal["cpu", "memory", "ephemeral-storage"]
+
+
 class Resources(Part, frozen=True):
     """Resources are the compute resources of each member's container."""
 
     requests: Annotated[
-        dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity],
+        dict[ComputeResource, Quantity],
         Meta(description="requests is the amount of each resource that the scheduler reserves for a member."),
     ] = field(default_factory=dict)
     limits: Annotated[
-        dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity],
+        dict[ComputeResource, Quantity],
         Meta(description="limits is the maximum amount of each resource that a member may use."),
     ] = field(default_factory=dict)
+
+
+DEFAULT_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})
+"""For a resource that sets none: not BestEffort, whose pods are the first to be evicted. No limit of the processor,
+which would throttle heartbeats."""
 
 
 class Timings(NamedTuple):
@@ -240,6 +249,53 @@ class Unsafe(Part, frozen=True):
     ] = False
 
 
+class NetworkPeers(Part, frozen=True):
+    """NetworkPeers selects the pods of some namespaces."""
+
+    namespace_labels: Annotated[
+        Labels,
+        Meta(description="namespaceLabels select namespaces by their labels. If empty, all namespaces are selected."),
+    ] = field(default_factory=dict)
+    pod_labels: Annotated[
+        Labels,
+        Meta(description="podLabels select pods in these namespaces by their labels. If empty, all pods are selected."),
+    ] = field(default_factory=dict)
+
+
+class NetworkAccess(Part, frozen=True):
+    """NetworkAccess configures the NetworkPolicy of the members. A change does not restart members.
+
+    Without a network plugin that enforces NetworkPolicies it has no effect.
+    """
+
+    mode: Annotated[
+        Literal["Enabled", "Disabled"],
+        Meta(
+            description="mode determines whether the operator creates a NetworkPolicy for the members: only members of "
+            "the same cluster reach the peer port, and members reach only each other, DNS, the API server and the "
+            "trace collectors in their environment. Further NetworkPolicies can allow more. Defaults to Enabled."
+        ),
+    ] = "Enabled"
+    clients: Annotated[
+        tuple[NetworkPeers, ...],
+        Meta(
+            max_length=16,
+            description="clients are the pods that may use the client port, besides members and the operator. If "
+            "empty, everybody may, also from outside of the Kubernetes cluster.",
+            extra_json_schema=atomic(),
+        ),
+    ] = ()
+    monitoring: Annotated[
+        tuple[NetworkPeers, ...],
+        Meta(
+            max_length=16,
+            description="monitoring are the pods that may use the metrics port. If empty, all pods of the Kubernetes "
+            "cluster may. Probes of the kubelet are always allowed.",
+            extra_json_schema=atomic(),
+        ),
+    ] = ()
+
+
 class Monitoring(Part, frozen=True):
     """Monitoring configures discovery by Prometheus. Members serve their metrics regardless."""
 
@@ -368,8 +424,9 @@ class Spec(Part, frozen=True):
         Annotated[
             str,
             Meta(
-                min_length=1,
+                pattern=IMAGE_PATTERN,
                 max_length=512,
+                title="an image such as registry.example.com/collectionstore/node:0.1.0",
                 description="image is the container image of the storage node. A change restarts the members, one at a "
                 f"time, the leader last. If absent, {IMAGE_REPOSITORY}:<version> is used.",
             ),
@@ -383,9 +440,10 @@ class Spec(Part, frozen=True):
         Resources,
         Meta(
             description="resources are the compute resources of each member's container. A change restarts the "
-            "members, one at a time."
+            "members, one at a time. Defaults to requests of 100m cpu and 256Mi memory and a limit of 1Gi memory; a "
+            "value replaces all of them, and {} sets none."
         ),
-    ] = field(default_factory=Resources)
+    ] = field(default_factory=lambda: DEFAULT_RESOURCES)
     raft: Annotated[
         Raft,
         Meta(
@@ -423,6 +481,13 @@ class Spec(Part, frozen=True):
             "restarts the members, one at a time. Ignored by csctl local."
         ),
     ] = field(default_factory=PodTemplate)
+    network_policy: Annotated[
+        NetworkAccess,
+        Meta(
+            description="networkPolicy configures the NetworkPolicy of the members. A change does not restart members. "
+            "Ignored by csctl local."
+        ),
+    ] = NetworkAccess()
     monitoring: Annotated[Monitoring, Meta(description="monitoring configures discovery by Prometheus.")] = field(
         default_factory=Monitoring
     )

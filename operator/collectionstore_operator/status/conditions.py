@@ -6,7 +6,7 @@ another member fail?
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -14,17 +14,14 @@ import msgspec
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model import certificate_lifetimes, quorum
 from collectionstore_operator.model.actions import IssueCertificate, Plan, Step
-from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
-from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown
+from collectionstore_operator.model.assessment import Assessment, responding_node
+from collectionstore_operator.model.observed import Pod, Unknown
 from collectionstore_operator.model.pods import outdated
-from collectionstore_operator.status.timestamps import rfc3339
+from collectionstore_operator.model.timestamps import rfc3339
+from collectionstore_operator.status import domains, owned_objects
+from collectionstore_operator.status.ailments import Ailment, ailments, described
 
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
-
-STARTING_S: Final = 120.0
-"""Time for a new pod to pull its image, bind its volume and get its certificate before it counts as down."""
-RESTARTING_S: Final = 30.0
-"""Time for a member to become ready before it counts as down instead of restarting."""
 
 
 class ConditionState(msgspec.Struct, frozen=True):
@@ -44,9 +41,11 @@ def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
     return ConditionState("True", "Valid", "the resource is valid")
 
 
-def available(assessment: Assessment, _plan: Plan) -> ConditionState:
+def available(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
     """Return whether clients can read and write now."""
     view = assessment.view
+    if view.initialized and (wrong := owned_objects.misdirected(assessment)):
+        return ConditionState("False", "ServiceMisdirected", wrong)
     if view.trusted and view.leader is not None:
         voters = len(view.configuration.voters)
         message = f"{view.leader.name} is the leader, {len(view.in_sync_voters)} of {voters} voters are in sync"
@@ -54,8 +53,11 @@ def available(assessment: Assessment, _plan: Plan) -> ConditionState:
     if not view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
     if not assessment.observed.nodes():
-        return ConditionState("Unknown", "NoAnswer", "no member responds to the operator")
-    return ConditionState("False", "NoQuorum", view.untrusted_reason)
+        because = f": {described(found)}" if found else ""
+        return ConditionState("Unknown", "NoAnswer", f"no member responds to the operator{because}")
+    # With the causes: "no leader is known" alone does not say which members to look at.
+    because = f": {described(found)}" if found else ""
+    return ConditionState("False", "NoQuorum", f"{view.untrusted_reason}{because}")
 
 
 def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
@@ -70,50 +72,16 @@ def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
     return ConditionState("False", "Settled", "the cluster is in the desired state")
 
 
-def degraded(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Return whether a desired member is unhealthy."""
-    unhealthy = {
-        ordinal: text for ordinal in assessment.desired_ordinals() if (text := _unhealthy_reason(assessment, ordinal))
-    }
-    if unhealthy:
-        restarting = all(_restarting(assessment.observed.slot(ordinal)) for ordinal in unhealthy)
-        return ConditionState(
-            "True", "MembersRestarting" if restarting else "MembersDown", "; ".join(unhealthy.values())
-        )
+def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
+    """Return whether a desired member is down: more than a restart, a start or a catch-up that takes its time."""
+    down = [one for one in found if not one.expected]
+    if down:
+        return ConditionState("True", "MembersDown", described(found))
     if not assessment.view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
+    if found:
+        return ConditionState("False", "MembersRestarting", described(found))
     return ConditionState("False", "AllMembersWork", "all members are healthy")
-
-
-def _unhealthy_reason(assessment: Assessment, ordinal: int) -> str:
-    """Return why a member is unhealthy; for a future member, only why its pod cannot start."""
-    slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
-    members = assessment.view.members_at(ordinal)
-    if not any(member.voter for member in members) and (
-        any(member.recently_active for member in members) or _starting(assessment, slot)
-    ):
-        return ""
-    reason = unhealthy_reason(slot, name, assessment.observed.cluster_id)
-    if reason or not assessment.view.trusted or any(member.in_sync for member in members):
-        return reason
-    return f"{name} has not joined the cluster yet" if not members else f"{name} has not caught up yet"
-
-
-def _starting(assessment: Assessment, slot: Slot) -> bool:
-    """Return whether a pod has no known failure and has not had the time to become ready."""
-    view = assessment.view
-    if view.initialized and not view.configuration.voters:
-        return False  # the configuration is unknown: it may have been a member for years
-    if isinstance(slot.pod, Unknown) or slot.pending_reason:
-        return False
-    return not isinstance(slot.pod, Pod) or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < STARTING_S)
-
-
-def _restarting(slot: Slot) -> bool:
-    """Return whether a pod is restarting: terminating, or unready for a short time without a known failure."""
-    if not isinstance(slot.pod, Pod):
-        return isinstance(slot.pod, Absent) and not slot.pending_reason
-    return slot.pod.terminating or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < RESTARTING_S)
 
 
 def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -124,6 +92,9 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
     if not view.trusted:
         return ConditionState("Unknown", "NoLeader", view.untrusted_reason)
     if view.fault_tolerance > 0:
+        shared = domains.shared_risk(assessment)
+        if shared:
+            return ConditionState("False", "SharedFailureDomain", shared)
         return ConditionState("True", "CanLose", _tolerance(view.fault_tolerance))
     if quorum.full_tolerance(assessment.desired.spec.replicas) == 0:
         message = f"{assessment.desired.spec.replicas} replicas tolerate no failure; spec.unsafe permits it"
@@ -166,6 +137,11 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     return ConditionState("True", "AllValid", f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})")
 
 
+def objects_applied(assessment: Assessment, plan: Plan) -> ConditionState:
+    """Return whether every Kubernetes object of the cluster is its own and says what it must."""
+    return ConditionState(*owned_objects.objects_applied(assessment, plan))
+
+
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Return whether the user has paused reconciliation."""
     if assessment.desired.spec.paused:
@@ -175,33 +151,64 @@ def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     return ConditionState("False", "NotPaused", "spec.paused is false")
 
 
-def ready(assessment: Assessment, plan: Plan) -> ConditionState:
-    """Return the summary: the cluster is available, all members are healthy, and the plan is empty."""
+def ready(found: Sequence[Ailment], assessment: Assessment, plan: Plan) -> ConditionState:
+    """Return the summary: the cluster is available, all members are ready, and the plan is empty."""
+    unavailable = available(found, assessment)
+    sick = degraded(found, assessment)
     # Report the cause, not the effect: before initialization an unhealthy pod is why the cluster is not available.
-    if assessment.view.initialized:
-        checks = ((available, "True"), (degraded, "False"), (progressing, "False"))
-    else:
-        checks = ((degraded, "False"), (available, "True"), (progressing, "False"))
-    for evaluate, good in checks:
-        state = evaluate(assessment, plan)
-        if state.status != good:
-            return ConditionState("False", state.reason, state.message)
-    members = assessment.desired.spec.replicas
-    return ConditionState("True", "AllMembersWork", f"{members} of {members} members are ready")
+    causes = [unavailable] if unavailable.status != "True" else []
+    if found:
+        causes.insert(0 if not assessment.view.initialized else len(causes), sick)
+    if causes:
+        return ConditionState("False", causes[0].reason, causes[0].message)
+    desired = assessment.desired.spec.replicas
+    working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
+    change = progressing(assessment, plan)
+    if change.status != "False" or (change.reason == "Paused" and working < desired):
+        message = change.message
+        if change.reason == "Paused":
+            message = f"{change.message}; {working} of {desired} members are ready"
+        return ConditionState("False", change.reason, message)
+    if working < desired:
+        return ConditionState("False", "MembersNotReady", f"{working} of {desired} members are ready")
+    return ConditionState("True", "AllMembersWork", f"{working} of {desired} members are ready")
+
+
+def evaluate(assessment: Assessment, plan: Plan, unhealthy_s: Mapping[int, float]) -> dict[str, ConditionState]:
+    """Return the state of every condition, in the order of the status; `unhealthy_s` as for `ailments`."""
+    found = ailments(assessment, unhealthy_s)
+    states = {
+        "Ready": ready(found, assessment, plan),
+        "Available": available(found, assessment),
+        "Degraded": degraded(found, assessment),
+        **{kind: evaluator(assessment, plan) for kind, evaluator in EVALUATORS.items()},
+    }
+    return {kind: states[kind] for kind in TYPES}
 
 
 EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
-    "Ready": ready,
     "Accepted": accepted,
-    "Available": available,
     "Progressing": progressing,
-    "Degraded": degraded,
     "QuorumSafe": quorum_safe,
     "MembersUpdated": members_updated,
     "CertificatesReady": certificates_ready,
+    "ObjectsApplied": objects_applied,
     "Paused": paused,
 }
+"""The conditions that do not depend on how long a member has been unhealthy, by type."""
+
+TYPES: Final = (
+    "Ready",
+    "Accepted",
+    "Available",
+    "Progressing",
+    "Degraded",
+    *(kind for kind in EVALUATORS if kind not in ("Accepted", "Progressing")),
+)
 """All conditions by type, in the order of the status."""
+
+GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused"})
+"""The conditions whose status True is not the good one."""
 
 
 def _tolerance(voters: int) -> str:

@@ -24,10 +24,11 @@ from collectionstore_operator.model.assessment import (
 )
 from collectionstore_operator.model.certificate_lifetimes import first_expiry
 from collectionstore_operator.model.observed import NodeId, Observed, Pod, Slot, Unknown, Volume
+from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
-from collectionstore_operator.status.conditions import EVALUATORS, ConditionState, ConditionStatus, member_ready
-from collectionstore_operator.status.timestamps import rfc3339
+from collectionstore_operator.status.ailments import ailments
+from collectionstore_operator.status.conditions import TYPES, ConditionState, ConditionStatus, evaluate, member_ready
 
 STEPS_MAX: Final = 32
 MEMBERS_MAX: Final = 32
@@ -105,6 +106,10 @@ class MemberStatus(_Part, frozen=True):
         ),
     ] = ""
     address: Annotated[Text, Meta(description="address is the base URL of the member for clients.")] = ""
+    unhealthy_since: Annotated[
+        Timestamp,
+        Meta(description="unhealthySince is the time since when the member is unhealthy; empty if it is healthy."),
+    ] = ""
     message: Annotated[
         Text, Meta(description="message explains why the member is unhealthy; empty if it is healthy.")
     ] = ""
@@ -193,6 +198,7 @@ class Status(_Part, frozen=True):
     ] = ConfigurationStatus()
     revision: Annotated[Word, Meta(description="revision is the desired revision of the members' settings.")] = ""
     version: Annotated[Text, Meta(description="version is the version of the members; several during an upgrade.")] = ""
+    image: Annotated[Text, Meta(description="image is the image of the members; several during a rollout.")] = ""
     members: Annotated[
         tuple[MemberStatus, ...],
         Meta(
@@ -228,7 +234,9 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
     before = previous or Status()
     working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
     expiry = first_expiry(observed.certificates or ())
-    states = {kind: evaluate(assessment, plan) for kind, evaluate in EVALUATORS.items()}
+    unhealthy_since = _unhealthy_since(assessment, before, now)
+    unhealthy_s = {ordinal: observed.now - seconds(since) for ordinal, since in unhealthy_since.items()}
+    states = evaluate(assessment, plan, unhealthy_s)
     return Status(
         observed_generation=desired.generation,
         conditions=_conditions(states, before, desired.generation, now),
@@ -245,7 +253,11 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         configuration=_configuration(assessment),
         revision=revision(desired),
         version=_version(observed),
-        members=tuple(_member(assessment, slot) for slot in assessment.slots()[:MEMBERS_MAX]),
+        image=_shortened(", ".join(sorted({pod.image for pod in _pods(observed) if pod.image}))),
+        members=tuple(
+            _member(assessment, slot, unhealthy_since.get(slot.ordinal, ""))
+            for slot in assessment.slots()[:MEMBERS_MAX]
+        ),
         plan=tuple(_planned(step, before, now) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
@@ -257,7 +269,7 @@ def refused(error: InvalidResource, previous: Status | None, now: float) -> Stat
     before = previous or Status()
     known = {one.type: ConditionState(one.status, one.reason, one.message) for one in before.conditions}
     unseen = ConditionState("Unknown", "NotAccepted", "the cluster is not observed until the resource is valid")
-    states = {kind: known.get(kind, unseen) for kind in EVALUATORS}
+    states = {kind: known.get(kind, unseen) for kind in TYPES}
     message = "; ".join(str(one) for one in error.errors)
     states["Accepted"] = ConditionState("False", "InvalidSpec", message)
     states["Ready"] = ConditionState("False", "NotAccepted", "the resource is invalid, see condition Accepted")
@@ -324,7 +336,22 @@ def _version(observed: Observed) -> str:
     return ", ".join(sorted({node.version for node in observed.nodes() if node.version}))
 
 
-def _member(assessment: Assessment, slot: Slot) -> MemberStatus:
+def _unhealthy_since(assessment: Assessment, before: Status, now: str) -> dict[int, str]:
+    """Return since when each unhealthy desired member is unhealthy, by ordinal."""
+    known = {member.name: member.unhealthy_since for member in before.members if member.unhealthy_since}
+    names = [one.name for one in ailments(assessment, {})]
+    return {
+        ordinal: known.get(name, now)
+        for ordinal in assessment.desired_ordinals()
+        if (name := assessment.name(ordinal)) in names
+    }
+
+
+def _pods(observed: Observed) -> list[Pod]:
+    return [slot.pod for slot in observed.slots if isinstance(slot.pod, Pod)]
+
+
+def _member(assessment: Assessment, slot: Slot, unhealthy_since: str) -> MemberStatus:
     name, pod = assessment.name(slot.ordinal), slot.pod if isinstance(slot.pod, Pod) else None
     node = responding_node(slot, assessment.observed.cluster_id)
     members = assessment.view.members_at(slot.ordinal)
@@ -344,6 +371,7 @@ def _member(assessment: Assessment, slot: Slot) -> MemberStatus:
         capacity=slot.volume.capacity_bytes if isinstance(slot.volume, Volume) else 0,
         certificate_expires=rfc3339(node.certificate_not_after) if node and node.certificate_not_after else "",
         address=pod.http_address if pod else "",
+        unhealthy_since=unhealthy_since,
         message=_shortened(_message(assessment, slot, name)),
     )
 

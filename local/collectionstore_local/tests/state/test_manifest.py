@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from collectionstore_local.state.manifest import ManifestInvalid, load
 
@@ -45,6 +47,30 @@ def test_good_manifest_is_read(tmp_path: Path) -> None:
         ("client: Disabled", "client: Off", 8, ("spec.tls.client", "Disabled or Required")),
         ("kind: CollectionStoreCluster", "kind: Pod", 2, ("kind", "CollectionStoreCluster")),
         ("replicas: 3", "replicas: [3", 7, ("not YAML",)),
+        ("replicas: 3", "replicas: !foo 3", 6, ("spec.replicas", "the tag !foo is not allowed", "what JSON has")),
+        ("replicas: 3", "replicas: !!int 'x'", 6, ("spec.replicas", "'x' is not of type int")),
+        ("replicas: 3", "replicas: !!bool x", 6, ("spec.replicas", "is not of type bool")),
+        ("replicas: 3", f"replicas: {'9' * 5_000}", 6, ("spec.replicas", "is not of type int")),
+        ("replicas: 3", "replicas: 2024-99-99", 6, ("spec.replicas", "'2024-99-99' is not allowed")),
+        ("replicas: 3", "replicas: 2024-01-01", 6, ("spec.replicas", "'2024-01-01' is not allowed")),
+        ("replicas: 3", "<<: 5", 6, ("spec['<<']", "merge keys are not allowed")),
+        ("replicas: 3", "? [a]\n  : 1", 6, ("a sequence is not allowed as a key",)),
+        ("replicas: 3", "? {a: 1}\n  : 1", 6, ("a mapping is not allowed as a key",)),
+        ("replicas: 3", "3: 3", 6, ("spec.3", "the key 3 is not a string")),
+        ("replicas: 3", "replicas: " + "[" * 3_000, 6, ("nested more than 64 deep",)),
+        ("replicas: 3", "replicas: " + "{a: " * 3_000, 6, ("nested more than 64 deep",)),
+        ("replicas: 3", 'image: "\\ud800"', 6, ("spec.image", "a lone surrogate is not Unicode text")),
+        ("replicas: 3", 'image: "a\\0b"', 6, ("spec.image", "an image such as")),
+        ("replicas: 3", '"\\ud800": 1', 6, ("a lone surrogate is not Unicode text",)),
+        ("replicas: 3", "storage: {size: '1'}", 6, ("spec.storage.size", "at least 64Mi")),
+        ("replicas: 3", "resources: {limits: {memory: 512m}}", 6, ("spec.resources.limits", "whole numbers of bytes")),
+        (
+            "replicas: 3",
+            "resources: {limits: {memory: 1Gi}, requests: {memory: 2Gi}}",
+            6,
+            ("spec.resources.limits", "a limit is below its request"),
+        ),
+        ("replicas: 3", "resources: {limits: {cpu: 1}, requests: {cpu: 1001m}}", 6, ("a limit is below its request",)),
     ],
 )
 def test_fault_is_shown_with_its_place(
@@ -90,3 +116,20 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """The error names the file and the system's reason."""
     with pytest.raises(ManifestInvalid, match=r"none\.yaml: No such file"):
         load(tmp_path / "none.yaml")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.sampled_from("[]{}:?&*!|>-,'\"\\#%@` \n\tax0.~<=\u00e9\U0001f600" + "\0\x85\u2028"), max_size=60))
+def test_any_text_is_read_or_refused(tmp_path: Path, text: str) -> None:
+    """No text ends in another error, in place of a value too."""
+    for content in (text, GOOD.replace("replicas: 3", f"replicas: {text}")):
+        refused = _refusal(write(tmp_path, content))
+        assert refused is None or refused.endswith("Nothing was started or changed.")
+
+
+def _refusal(file: Path) -> str | None:
+    try:
+        load(file)
+    except ManifestInvalid as refused:
+        return str(refused)
+    return None

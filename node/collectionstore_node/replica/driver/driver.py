@@ -119,6 +119,7 @@ class Driver:
             self._consensus.tick(now, may_campaign=not member.self_check.disk_hangs)
         except NodeError as error:
             member.wakeup.fail(error)
+        self._executor.answer()
         member.wakeup.wake()
 
     def _snapshot_ended(self, node_id: NodeId, delivered: bool) -> None:  # noqa: FBT001 - a callback's only fact

@@ -13,7 +13,14 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from collectionstore_node.raft.messages import Configuration, Entry, InstallSnapshot, Message, SnapshotMetadata
+from collectionstore_node.raft.messages import (
+    Configuration,
+    Entry,
+    HardState,
+    InstallSnapshot,
+    Message,
+    SnapshotMetadata,
+)
 from collectionstore_node.raft.ready import Ready
 from collectionstore_node.replica.driver.announcements import Announcements
 from collectionstore_node.replica.local_member import LocalMember
@@ -57,11 +64,11 @@ class ReadyExecutor:
         began = perf_counter()
         if ready.soft_state is not None:
             self._observer.leadership_changed(ready.soft_state)
-            self._announcements.leadership_changed(ready.soft_state, self._consensus.raft)
+            self._announcements.leadership_changed(ready.soft_state, self._consensus.raft, self._applier.record)
         # A leader's AppendEntries leave BEFORE its own sync: followers write while this disk does (thesis 10.2.1).
         self._send(ready.messages)
         if ready.snapshot is not None:
-            await self._install(ready.snapshot)
+            await self._install(ready.snapshot, ready.hard_state)
         else:
             # Files whose messages were stepped before this `Ready`, and are not in it: the core rejected them.
             self._member.received.discard()
@@ -82,6 +89,10 @@ class ReadyExecutor:
         if not ready.must_sync:
             # Nothing was awaited above: let clients and peers run even when there is always another `Ready`.
             await asyncio.sleep(0)
+
+    def answer(self) -> None:
+        """Send what may leave while `execute` waits for the disk: a follower answers heartbeats at any time."""
+        self._send(self._consensus.raft.take_messages())
 
     async def _sync_and_apply(self, ready: Ready) -> None:
         sync = self._log_writer.sync(ready.hard_state)
@@ -123,8 +134,8 @@ class ReadyExecutor:
             self._membership_changed(applied.configuration)
         self._compactor.compact(applied)
 
-    async def _install(self, metadata: SnapshotMetadata) -> None:
-        await self._installer.install(metadata)
+    async def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
+        await self._installer.install(metadata, hard_state)
         self._consensus.skipped_to(metadata.index)
         self._compactor.reset()
         self._membership_changed(metadata.configuration)

@@ -32,7 +32,8 @@ class Vitals(NamedTuple):
 
 def vitals(core: RaftNode) -> Vitals:
     """Return what to compare before and after a message."""
-    return Vitals(core.term, core.commit_index, core.is_leader)
+    # What a candidate learns is attributed when it learns it, not when its campaign ends with another message.
+    return Vitals(core.term, core.known_commit, core.is_leader)
 
 
 def attribute(sender: NodeId, message: Message, before: Vitals, after: Vitals, jumps: Counter) -> None:

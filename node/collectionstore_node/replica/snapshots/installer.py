@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 
 import structlog
 
-from collectionstore_node.raft.messages import SnapshotMetadata
+from collectionstore_node.raft.messages import HardState, SnapshotMetadata
 from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
@@ -34,8 +34,8 @@ class SnapshotInstaller:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
 
-    async def install(self, metadata: SnapshotMetadata) -> None:
-        """Replace log and state by the received snapshot of `metadata` and delete its file.
+    async def install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
+        """Replace log and state by the received snapshot of `metadata`, store term and vote, and delete the file.
 
         Raises `StorageFailed` and `InvariantViolated`; the driver must end then.
         """
@@ -43,7 +43,7 @@ class SnapshotInstaller:
         started = self._loop.time()
         # Digests of a half-replaced state would make this member look divergent.
         self._applier.suspend()
-        await self._loop.run_in_executor(self._executor, self._storage.install_snapshot, path)
+        await self._loop.run_in_executor(self._executor, self._storage.install_snapshot, path, hard_state)
         # No await from here on: other tasks must see the new state only with the record that belongs to it.
         self._applier.reload()
         seconds, size_bytes = self._loop.time() - started, path.stat().st_size

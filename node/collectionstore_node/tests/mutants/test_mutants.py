@@ -1,4 +1,4 @@
-"""There is a mutant for every safety row, each applies to today's code, and what it names exists.
+"""Every safety row and the latest rows of liveness have a mutant; each applies to today's code, and names what exists.
 
 Whether they are caught takes minutes: `make mutants`.
 """
@@ -16,18 +16,21 @@ TESTS = PACKAGE / "tests"
 
 
 def test_every_safety_row_has_one_mutant() -> None:
-    """S1 to S22."""
-    assert [mutant.row for mutant in MUTANTS] == [f"S{number:02}" for number in range(1, 23)]
+    """S1 to S22; and each fault of liveness that was found here since N3 has at least one; P1 to P10, the peer port."""
+    rows = [mutant.row for mutant in MUTANTS]
+    assert [row for row in rows if row.startswith("S")] == [f"S{number:02}" for number in range(1, 23)]
+    assert {row for row in rows if row.startswith("N")} == {f"N{number:02}" for number in range(3, 7)}
+    assert [row for row in rows if row.startswith("P")] == [f"P{number:02}" for number in range(1, 11)]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.row)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.path.stem)
 def test_patch_applies_to_the_code_of_today(mutant: Mutant) -> None:
     """One that does not proves nothing; README.md says how to renew it."""
     assert applies(mutant) == ""
     assert mutant.files
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.row)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.path.stem)
 def test_named_tests_exist(mutant: Mutant) -> None:
     """Each is a story, or a function of the file that it is said to be in."""
     for test in mutant.tests:

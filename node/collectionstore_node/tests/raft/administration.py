@@ -21,6 +21,15 @@ def transfer(world: World) -> bool:
     return True
 
 
+def transfer_during_change(world: World) -> bool:
+    """Hand over where a change is in progress, at whatever step."""
+    for server in world.leaders():
+        status = server.core.status()
+        if status.configuration.joint or status.pending_change_index > status.applied_index:
+            return transfer(world)
+    return False
+
+
 def change_members(world: World) -> bool:
     return any([_propose(world, server, _draw_change(world, server)) for server in world.leaders()])
 
@@ -106,5 +115,6 @@ ACTIONS: Final = (
     Action("change of members", 2, change_members),
     Action("retirement", 2, retire),
     Action("transfer", 0.7, transfer),
+    Action("transfer during a change", 2, transfer_during_change),
     Action("forced snapshot", 1, compact),
 )

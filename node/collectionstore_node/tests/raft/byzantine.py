@@ -142,9 +142,9 @@ def _refusal(core: RaftNode, message: Message) -> str | None:
 
 
 def place(core: RaftNode) -> Place:
-    """Return where a core stands."""
+    """Return where a core stands. What honest voters told a candidate is committed for it, whenever it says so."""
     log = core._state.log
-    return core.term, core.vote, core.commit_index, core.last_index, log.chain(log.last_index)
+    return core.term, core.vote, core.known_commit, core.last_index, log.chain(log.last_index)
 
 
 def foreign_entry(core: RaftNode, after: Index, term: Term) -> Entry:

@@ -13,6 +13,7 @@ from typing import Final
 
 from collectionstore_node.raft.messages import Index
 from collectionstore_node.tests.raft import administration, disk_faults, life, network_faults, process_faults
+from collectionstore_node.tests.raft.calm import live_on
 from collectionstore_node.tests.raft.recovery import recover
 from collectionstore_node.tests.raft.world import Action, World
 from collectionstore_node.tests.soak.report import Report
@@ -32,6 +33,9 @@ _COUNTED: Final = frozenset(action.name for action in SOMETIMES)
 class Chaos:
     """A seeded choice of what happens next."""
 
+    calm_in_the_end = True
+    """Whether the run goes on with a cluster in which nothing goes wrong."""
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.world = World(seed)
@@ -44,7 +48,7 @@ class Chaos:
         return self.world.trace
 
     def run(self, steps: int = STEPS) -> None:
-        """Do `steps` random actions, then heal everything and require the cluster to work."""
+        """Do `steps` random actions, heal everything and require the cluster to work, through handovers too."""
         world = self.world
         faults = world.faults
         for action in world.random.choices(self._actions, self._weights, k=steps):
@@ -52,6 +56,8 @@ class Chaos:
             if action.act(world) and action.name in _COUNTED:
                 faults[action.name] += 1
         recover(world)
+        if self.calm_in_the_end:
+            live_on(world)
 
     def report(self) -> Report:
         """Return what happened, for the soak."""

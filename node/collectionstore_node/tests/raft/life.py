@@ -47,11 +47,17 @@ def _work(world: World, server: Server) -> bool:
     if ready is None:
         return server.take_io() if stops else server.begin_io()
     if not server.written:
+        if ready.snapshot is not None and world.installs_slowly(server):
+            return False
         server.write_io()
     elif not server.synced and ready.must_sync and world.hangs(server):
-        if server.has_applied:
+        if server.has_applied or world.applies_slowly(server):
             return False
         server.apply_io()
+    elif ready.committed and not server.has_applied and world.applies_slowly(server):
+        if server.synced:
+            return False
+        server.sync_io()
     elif stops and not (server.synced and server.has_applied):
         if server.synced or (not server.has_applied and world.random.random() < 0.5):
             server.apply_io()

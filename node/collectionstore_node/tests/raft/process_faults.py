@@ -105,6 +105,15 @@ def campaign(world: World) -> bool:
     return True
 
 
+def apply_slowly(world: World) -> bool:
+    """What a server knows to be committed takes effect much later, membership changes too."""
+    server = world.any_awake()
+    if server is None:
+        return False
+    world.applying_until[server.node_id] = world.step + world.random.choice((20, 60, 200, 600))
+    return True
+
+
 def step_down(world: World) -> bool:
     """A watchdog takes the leadership from a process that is stuck."""
     leaders = world.leaders()
@@ -123,5 +132,6 @@ ACTIONS: Final = (
     Action("clock jump", 0.7, jump),
     Action("campaign by order", 1, usurp),
     Action("campaign unasked", 0.7, campaign),
+    Action("slow apply", 0.7, apply_slowly),
     Action("step-down by a watchdog", 0.3, step_down),
 )

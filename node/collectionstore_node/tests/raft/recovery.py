@@ -24,7 +24,7 @@ def recover(world: World) -> None:
     cluster = world.cluster
     cluster.settle()
     for _ in range(PATIENCE * cluster.settings.election_ticks):
-        _pass_time(world)
+        pass_time(world)
         leader = whole_under(cluster)
         if leader is not None:
             break
@@ -34,7 +34,7 @@ def recover(world: World) -> None:
         raise AssertionError(f"the members do not come together: {newest.core.status()}")
     index = cluster.propose(b"after")
     for _ in range(2 * cluster.settings.election_ticks):
-        _pass_time(world)
+        pass_time(world)
     for member in leader.core.configuration.members():
         applied = cluster.servers[member].core.applied
         assert applied >= index, f"{member} does not apply what is proposed after the faults"
@@ -47,6 +47,8 @@ def _heal(world: World) -> None:
     cluster.heal()
     world.speeds.clear()
     world.hung_until.clear()
+    world.applying_until.clear()
+    world.installing_until.clear()
     for server in list(cluster.servers.values()):
         server.disk.full = server.disk.sync_fails = server.disk.unreadable = False
         if server.paused:
@@ -61,7 +63,8 @@ def _start_all(world: World) -> None:
             world.start(server)
 
 
-def _pass_time(world: World) -> None:
+def pass_time(world: World) -> None:
+    """Let all live through one tick, and repair what is still broken."""
     world.cluster.tick()
     world.elapsed_ticks += 1
     # A process may still stop at an entry that rotted; its supervisor starts it anew, or its disk is refused.

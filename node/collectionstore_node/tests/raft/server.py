@@ -107,6 +107,8 @@ class Server:
 
     def tick(self) -> None:
         self.core.tick()
+        # As the driver does: what rests on no unsynced state leaves while the disk is busy.
+        self._send(self.core.take_messages())
         self.observe()
 
     def propose(self, data: bytes) -> tuple[Index, Term]:
@@ -123,6 +125,12 @@ class Server:
         self.observe()
 
     # What the driver does
+
+    def has_work(self) -> bool:
+        """Whether the core has a Ready; it is asked again only after something was done to it."""
+        if not self._quiet:
+            self._quiet = not self.core.has_ready()
+        return not self._quiet
 
     def take_io(self) -> bool:
         """Take a Ready and send what may leave at once. Return whether there was one."""
@@ -146,7 +154,7 @@ class Server:
         assert ready is not None
         assert not self.written
         if ready.snapshot is not None:
-            self._install(ready.snapshot)
+            self._install(ready.snapshot, ready.hard_state)
         if ready.entries:
             first = ready.entries[0].index
             if first <= self.log.last_index():
@@ -226,6 +234,14 @@ class Server:
             worked = True
         return worked
 
+    def run_io_until_snapshot(self) -> None:
+        """Do all the driver's work there is, but stop before the installation of a snapshot."""
+        while self.take_io():
+            assert self.writing is not None
+            if self.writing.snapshot is not None:
+                return
+            self.finish_io()
+
     def compact(self, keep: int = 0) -> None:
         """Drop the log up to what the core calls applied, but for the last `keep` entries.
 
@@ -246,12 +262,13 @@ class Server:
         assert self.node is not None
         self._cluster.observer.changed(self.node, self._cluster.durable_images)
 
-    def _install(self, metadata: SnapshotMetadata) -> None:
+    def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
         old = self.log.snapshot()
         self.disk.lower_marker(old.index, old.term)
         self.log.install(metadata)
         self.applied = metadata
-        self._write(None)
+        promised = hard_state or self.disk.current.hard_state
+        self._write(HardState(promised.term, promised.vote, metadata.index))
         self.disk.sync()
         self._cluster.observer.installed(self.core, metadata)
 

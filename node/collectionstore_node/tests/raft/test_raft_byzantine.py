@@ -54,6 +54,9 @@ LIES_WEIGHT = 12.0
 class LyingChaos(Chaos):
     """A run with every fault there is, and one of the members lies all the time."""
 
+    calm_in_the_end = False
+    """A lie may have raised the term so far that a new member needs several messages, and time, to follow a leader."""
+
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         cluster = self.cluster
@@ -103,7 +106,7 @@ def test_forgery_ends_as_its_verdict_says(forgery: Forgery, victim: int) -> None
 def test_every_kind_is_sent() -> None:
     """In a few runs, each of them many times: a kind that is never sent proves nothing."""
     sent: Tally[str] = Tally()
-    for seed in range(300, 320):
+    for seed in range(300, 330):
         run = LyingChaos(seed)
         run.run()
         sent += run.liar.sent

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from collectionstore_node.errors import NotLeader
 from collectionstore_node.raft.messages import (
     AppendEntries,
     AppendReply,
+    Change,
+    ChangeKind,
+    ConfigChange,
     Configuration,
     Entry,
     EntryKind,
@@ -20,6 +24,7 @@ from collectionstore_node.raft.messages import (
     Term,
     TimeoutNow,
     VoteReply,
+    encode,
 )
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.raft.settings import RaftSettings
@@ -533,7 +538,61 @@ def test_candidate_learns_from_a_refusal_that_a_change_is_over() -> None:
     )
     solo.node.step(refusal)
     status = solo.node.status()
+    assert (status.commit_index, status.role) == (1, Role.PRE_CANDIDATE), "the others may still elect it"
+    solo.node.step(VoteReply(NodeId(3), NodeId(1), Term(1), granted=False, pre_vote=True))
+    status = solo.node.status()
     assert (status.commit_index, status.role) == (3, Role.FOLLOWER), "the change has to be applied before a campaign"
+
+
+def test_granted_vote_that_tells_of_a_change_does_not_end_the_campaign() -> None:
+    """N3: the voter knows that the change is committed; its vote, which the candidate needs to win, brings the news."""
+    entries = make_entries([1, 1])
+    solo = Solo(term=1, log=(*entries, *change_entry(entries[-1])), commit=1)
+    solo.tick(10)
+    for pre_vote in (True, False):
+        reply = vote(2, 2, pre_vote=pre_vote)
+        solo.step(msgspec.structs.replace(reply, commit_index=Index(3), commit_term=Term(1)))
+    status = solo.node.status()
+    assert (status.role, status.term) == (Role.LEADER, 2)
+
+
+def test_campaign_that_nobody_wins_ends_with_what_it_has_learnt() -> None:
+    """N3: what a vote told is committed at the timeout; the next campaign begins as soon as the change is applied."""
+    entries = make_entries([1, 1])
+    added = encode(ConfigChange((Change(ChangeKind.ADD_LEARNER, NodeId(4)),)))
+    entries += make_entries([1], after=entries[-1], kind=EntryKind.CHANGE, data=added)
+    solo = Solo(term=1, log=entries, commit=1)
+    solo.tick(10)
+    solo.node.step(
+        VoteReply(
+            NodeId(2), NodeId(1), Term(1), granted=False, pre_vote=True, commit_index=Index(3), commit_term=Term(1)
+        )
+    )
+    for _ in range(10):
+        solo.node.tick()
+    status = solo.node.status()
+    assert (status.commit_index, status.role) == (3, Role.FOLLOWER)
+    solo.take()
+    assert solo.node.applied == 3
+    solo.node.tick()
+    assert solo.node.status().role is Role.PRE_CANDIDATE
+
+
+def test_voter_with_a_change_to_apply_stops_naming_a_leader_that_is_gone() -> None:
+    """N4: it refused its vote to all others, and did so again after every timeout, while it was applying."""
+    entries = make_entries([1, 1])
+    solo = Solo(term=1, log=(*entries, *change_entry(entries[-1])), commit=1)
+    solo.step(solo.heartbeat(leader=2))
+    solo.node.step(solo.heartbeat(leader=2, commit=3))
+    assert solo.node.leader == 2
+    for _ in range(10):
+        solo.node.tick()
+    assert (solo.node.leader, solo.node.status().role) == (0, Role.FOLLOWER)
+    for ticks in range(25):
+        term = Term(2 + ticks)
+        solo.node.step(RequestVote(NodeId(3), NodeId(1), term, Index(3), Term(1)))
+        assert solo.node.vote == 3, f"it refuses its vote {ticks} ticks later"
+        solo.node.tick()
 
 
 @pytest.mark.parametrize("term", [1, 2, 9])

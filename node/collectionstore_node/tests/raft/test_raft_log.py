@@ -320,8 +320,8 @@ def test_changes_are_counted_across_pages() -> None:
     log.append(more + again)
     assert log.count_changes(Index(1), Index(6), at_most=9) == 2
     assert log.count_changes(Index(1), Index(6), at_most=1) == 1
-    assert not log.has_change(Index(1), Index(3))
-    assert log.has_change(Index(3), Index(4))
+    assert log.find_change(Index(1), Index(3)) == 0
+    assert log.find_change(Index(3), Index(4)) == 3
 
 
 class UnreadableLog(MemoryLog):

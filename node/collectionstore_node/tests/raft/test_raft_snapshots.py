@@ -308,6 +308,27 @@ def test_log_compacted_to_its_end_still_elects_and_replicates() -> None:
     assert len({server.applied for server in cluster.alive()}) == 1
 
 
+def test_crash_right_after_a_snapshot_of_a_later_term_is_survived() -> None:
+    """N6: the term came with the snapshot and was stored after it; the log then ended in a term that nobody knew."""
+    cluster = Cluster.of(1, 2, 3)
+    cluster.elect(1)
+    cluster.isolate(3)
+    cluster.elect(2)
+    cluster.propose()
+    cluster[2].compact()
+    late = cluster[3]
+    leader = cluster[2].core
+    assert late.core.term < leader.term
+    late.core.step(InstallSnapshot(leader.node_id, late.node_id, leader.term, cluster[2].log.snapshot()))
+    assert late.begin_io()
+    late.crash()
+    late.start()
+    assert (late.core.term, late.core.last_index) == (leader.term, leader.last_index)
+    cluster.heal()
+    cluster.tick(30)
+    assert late.applied == cluster[2].applied
+
+
 def test_restart_in_a_joint_configuration_from_a_snapshot_leaves_it() -> None:
     cluster = Cluster.of(1, 2, 3)
     leader = cluster.elect(1)

@@ -42,6 +42,10 @@ class World:
         """Ticks of a server per tick of the others, where that is not 1."""
         self.hung_until: dict[NodeId, int] = {}
         """Syncs of these servers do not end before this step."""
+        self.applying_until: dict[NodeId, int] = {}
+        """These servers apply nothing before this step."""
+        self.installing_until: dict[NodeId, int] = {}
+        """A snapshot that these servers install is not there before this step."""
         self.stalled_ticks: Counter[NodeId] = Counter()
         """Ticks that a server's running sync has lasted."""
         self.watchdog = self.random.random() < 0.5
@@ -136,6 +140,8 @@ class World:
         """Stop a process; the first `kept` of its unsynced writes survive."""
         server.crash(kept)
         self.hung_until.pop(server.node_id, None)
+        self.applying_until.pop(server.node_id, None)
+        self.installing_until.pop(server.node_id, None)
         self.stalled_ticks.pop(server.node_id, None)
 
     def start(self, server: Server) -> None:
@@ -167,10 +173,23 @@ class World:
 
     def hangs(self, server: Server) -> bool:
         """Whether a sync of this server cannot end yet."""
-        until = self.hung_until.get(server.node_id)
-        if until is None or until > self.step:
-            return until is not None
-        del self.hung_until[server.node_id]
+        return self._lasts(self.hung_until, server)
+
+    def applies_slowly(self, server: Server) -> bool:
+        """Whether this server cannot apply anything yet."""
+        return self._lasts(self.applying_until, server)
+
+    def installs_slowly(self, server: Server) -> bool:
+        """Whether the snapshot that this server installs, large or small, is not there yet."""
+        if server.node_id not in self.installing_until:
+            self.installing_until[server.node_id] = self.step + self.random.choice((0, 0, 20, 200, 600))
+        return self._lasts(self.installing_until, server)
+
+    def _lasts(self, until: dict[NodeId, int], server: Server) -> bool:
+        end = until.get(server.node_id)
+        if end is None or end > self.step:
+            return end is not None
+        del until[server.node_id]
         return False
 
     # What is remembered of it

@@ -13,7 +13,11 @@ from collectionstore_node.tests.scenarios.story import Step, rewritten, steps
 
 TESTS = FOLDER.parent
 ROOT = TESTS.parents[2]
-ROWS = [f"S{number}" for number in range(1, 23)] + [f"L{number}" for number in range(1, 22)] + ["N1", "N2"]
+ROWS = (
+    [f"S{number}" for number in range(1, 23)]
+    + [f"L{number}" for number in range(1, 22)]
+    + [f"N{number}" for number in range(1, 7)]
+)
 UNTESTED: set[str] = set()
 """Rows that no test covers at all. Shrinks; grows only by decision."""
 

@@ -149,6 +149,7 @@ class MemoryDatabase(Database):
             self.rocks = MemoryRocks(disk.rocks, self.failstop)
             self.state, self.log = self._read(self.rocks, self.failstop)
             drop_inactive_states(self.rocks, self.state.family)
+            self.log.adopt_snapshot_term()
             self.log.sync()
             shutil.rmtree(self.spool, ignore_errors=True)
             self.spool.mkdir()

@@ -51,7 +51,34 @@ def test_pod_that_serves() -> None:
         restarts=2,
         peer_address="demo-1.demo-peers.shop.svc:7401",
         http_address="https://demo-1.demo-peers.shop.svc:7400",
+        machine="n1",
     )
+
+
+def test_image_and_zone_of_a_pod() -> None:
+    """The zone is a label that Kubernetes copies from the machine."""
+    body = pod(READY, container=RUNNING | {"image": "example.com/node:1"})
+    body["metadata"]["labels"] = {"topology.kubernetes.io/zone": "a"}
+    assert (read(body).image, read(body).zone) == ("example.com/node:1", "a")
+
+
+@pytest.mark.parametrize(
+    ("message", "detail"),
+    [
+        (
+            'x": 1}\n{"event": "node.refused", "reason": "the chain breaks\\nat entry 83"}',
+            "the chain breaks at entry 83",
+        ),
+        ('{"event": "disk.failed", "reason": "no space"}\nTraceback (most recent call last):', "no space"),
+        ("killed by the kernel", "Error: killed by the kernel"),
+        ('["reason"]\n{"reason": 7}', 'Error: ["reason"] {"reason": 7}'),
+        ("x" * 5_000, "Error: " + "x" * 33 + " ... " + "x" * 260),
+    ],
+)
+def test_reason_of_an_exit_is_the_last_one_in_its_log(message: str, detail: str) -> None:
+    ended = {"terminated": {"exitCode": 65, "reason": "Error", "message": message}}
+    found = read(pod(UNREADY, container={"restartCount": 1, "state": {}, "lastState": ended}))
+    assert (found.failure, found.detail) == (Failure.DISK, f"exit code 65: {detail}")
 
 
 def test_pod_that_runs_without_being_ready_says_for_how_long() -> None:
@@ -91,7 +118,7 @@ def test_pod_is_stranded_when_nobody_will_say_that_it_stopped(
         ({"reason": "ErrImageNeverPull"}, 0, None, Failure.IMAGE, "ErrImageNeverPull"),
         ({"reason": "CreateContainerConfigError", "message": "x"}, 0, None, Failure.CONFIGURATION, "x"),
         ({"reason": "CrashLoopBackOff"}, 1, 1, Failure.NONE, "CrashLoopBackOff"),
-        ({"reason": "CrashLoopBackOff"}, 3, 1, Failure.CRASH, "last exit code 1"),
+        ({"reason": "CrashLoopBackOff"}, 3, 1, Failure.CRASH, "CrashLoopBackOff; exit code 1"),
         ({"reason": "CrashLoopBackOff"}, 1, 64, Failure.CONFIGURATION, "exit code 64"),
         ({"reason": "CrashLoopBackOff"}, 1, 65, Failure.DISK, "exit code 65"),
         ({"reason": "CrashLoopBackOff"}, 9, 74, Failure.DISK, "exit code 74"),

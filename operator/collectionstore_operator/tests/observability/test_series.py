@@ -11,7 +11,7 @@ from collectionstore_operator.model.actions import Action
 from collectionstore_operator.observability.metrics import SERIES, OperatorMetrics
 from collectionstore_operator.observability.metrics.declared import Declared
 from collectionstore_operator.reconcile.loop import Round
-from collectionstore_operator.status.conditions import EVALUATORS
+from collectionstore_operator.status.conditions import TYPES
 from collectionstore_telemetry.metrics import Series, Undeclared
 from collectionstore_telemetry.tests.metrics.series_rules import assert_follows_conventions, assert_names_are_unique
 
@@ -19,7 +19,7 @@ OPEN_BOUNDS = {
     "namespace": 1,
     "cluster": 1,
     "version": 1,
-    "condition": len(EVALUATORS),
+    "condition": len(TYPES),
     "kind": 24,
     "method": 5,
     "resource": 24,

@@ -51,7 +51,7 @@ def test_defaults_are_explicit() -> None:
         "version": "0.1.0",
         "image": None,
         "storage": {"size": "10Gi", "class": None, "retention": "Retain"},
-        "resources": {"requests": {}, "limits": {}},
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "raft": {
             "profile": "default",
             "heartbeatMilliseconds": None,
@@ -73,6 +73,7 @@ def test_defaults_are_explicit() -> None:
             "affinity": None,
             "priorityClassName": None,
         },
+        "networkPolicy": {"mode": "Enabled", "clients": (), "monitoring": ()},
         "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30},
         "diagnostics": {
             "logLevel": "info",
@@ -141,6 +142,25 @@ def test_null_counts_as_absent() -> None:
         ({"storage": "10Gi"}, "spec.storage: '10Gi' is not an object; allowed: an object with size, class, retention"),
         ({"storage": {"size": "ten"}}, "spec.storage.size: 'ten' is not allowed; allowed: a whole size such as 10Gi"),
         ({"storage": {"size": 10}}, "spec.storage.size: 10 is not allowed; allowed: a whole size such as 10Gi"),
+        (
+            {"storage": {"size": "1"}},
+            "spec.storage.size: the volume is smaller than what an empty member needs; allowed: at least 64Mi",
+        ),
+        (
+            {"resources": {"requests": {"memory": "512m"}}},
+            "spec.resources.requests: memory and ephemeral-storage are whole numbers of bytes; the suffix m means "
+            "thousandths; allowed: such as 512Mi or 2Gi",
+        ),
+        (
+            {"resources": {"limits": {"cpu": "1.5"}, "requests": {"cpu": "1501m"}}},
+            "spec.resources.limits: a limit is below its request: no pod with it can be created; "
+            "allowed: limits of at least the requests, or none",
+        ),
+        (
+            {"image": "a b"},
+            "spec.image: 'a b' is not allowed; allowed: an image such as "
+            "registry.example.com/collectionstore/node:0.1.0",
+        ),
         ({"tls": {"client": "Off"}}, "spec.tls.client: 'Off' is not allowed; allowed: Disabled or Required"),
         (
             {"snapshot": {"commands": 999}},

@@ -13,11 +13,13 @@ from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.model.actions import IssueCertificate
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed
+from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource.desired import Desired, Unsafe
-from collectionstore_operator.status.conditions import EVALUATORS
+from collectionstore_operator.status.ailments import RECOVERY_S
+from collectionstore_operator.status.changes import changed_conditions
+from collectionstore_operator.status.conditions import TYPES
 from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
-from collectionstore_operator.status.timestamps import rfc3339
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired, planned
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
@@ -57,6 +59,7 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         "QuorumSafe": "True CanLose",
         "MembersUpdated": "True AllUpdated",
         "CertificatesReady": "Unknown NotIssuedHere",
+        "ObjectsApplied": "Unknown NoObjectsHere",
         "Paused": "False NotPaused",
     }
     assert (status.leader, status.term, status.fault_tolerance, status.members_summary) == ("demo-0", 7, 1, "3/3")
@@ -79,8 +82,8 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         ("0: leader\n1: voter\n2: fresh", {"Degraded": "False AllMembersWork", "Progressing": "True AddLearners"}),
         ("0: leader\n1: voter\n2: fresh unready=200 mute", {"Degraded": "True MembersDown"}),
         ("0: leader\n1: voter\n2: fresh down=5 failure=Image", {"Degraded": "True MembersDown"}),
-        ("0: leader\n1: voter\n2: voter stopping", {"Degraded": "True MembersRestarting"}),
-        ("0: leader\n1: voter\n2: voter down=5", {"Degraded": "True MembersRestarting"}),
+        ("0: leader\n1: voter\n2: voter stopping", {"Degraded": "False MembersRestarting"}),
+        ("0: leader\n1: voter\n2: voter down=5", {"Degraded": "False MembersRestarting"}),
         ("0: leader\n1: voter down=5\n2: voter down=60", {"Degraded": "True MembersDown"}),
         ("0: leader\n1: incoming\n2: incoming", {"Available": "True QuorumWorks", "Progressing": "True Blocked"}),
         ("0: leader\n1: voter\n2: voter down=60", {"Available": "True QuorumWorks", "Degraded": "True MembersDown"}),
@@ -111,8 +114,89 @@ def test_conditions_name_the_pod_and_its_failure() -> None:
     assert message(status, "Degraded") == "demo-2 is not running: Image"
     assert status.members[2].message == "demo-2 is not running: Image"
     assert message(status, "Progressing") == (
-        "demo-2: demo-2 has not recovered in time; blocked: demo-2 is not running: Image; a new volume would not help"
+        "demo-2: demo-2 is down; blocked: demo-2 is not running: Image; a new volume would not help"
     )
+
+
+def test_member_that_restarts_for_too_long_is_down() -> None:
+    """A restart is expected to end; the time counts from the first status that shows it, for an absent pod too."""
+    picture = "0: leader\n1: voter\n2: voter down=5"
+    first = tell(picture, make_desired(3))
+    assert first.members[2].unhealthy_since == THEN
+    assert states_of(first)["Ready"] == "False MembersRestarting"
+    before = tell(picture, make_desired(3), first, after_s=RECOVERY_S - 1)
+    assert states_of(before)["Degraded"] == "False MembersRestarting"
+    after = tell(picture, make_desired(3), before, after_s=RECOVERY_S)
+    assert states_of(after)["Degraded"] == "True MembersDown"
+    assert after.members[2].unhealthy_since == THEN
+    healed = tell(HEALTHY, make_desired(3), after, after_s=RECOVERY_S + 1)
+    assert healed.members[2].unhealthy_since == ""
+    assert states_of(healed)["Degraded"] == "False AllMembersWork"
+
+
+def test_one_cause_of_many_members_is_told_once() -> None:
+    """As when an image cannot be pulled."""
+    status = tell("\n".join(f"{ordinal}: fresh down=5 failure=Image" for ordinal in range(3)), make_desired(3))
+    assert message(status, "Degraded") == "demo-0, demo-1, demo-2: not running: Image"
+    assert message(status, "Ready") == message(status, "Degraded")
+
+
+def test_lost_quorum_names_the_members_that_are_down() -> None:
+    """`no leader is known` alone does not say where to look."""
+    status = tell("0: voter\n1: voter down=9 failure=Disk\n2: voter down=9 failure=Disk", make_desired(3))
+    assert message(status, "Available") == "no leader is known: demo-1, demo-2: not running: Disk"
+    assert states_of(status)["Ready"] == "False NoQuorum"
+
+
+def test_paused_scale_up_is_not_ready() -> None:
+    """The message counts the members that are ready, not those that are desired."""
+    status = tell(HEALTHY, make_desired(5, paused=True))
+    assert states_of(status)["Ready"] == "False Paused"
+    assert message(status, "Ready").endswith("; 3 of 5 members are ready")
+    assert states_of(tell(HEALTHY, make_desired(3, paused=True)))["Ready"] == "True AllMembersWork"
+
+
+@pytest.mark.parametrize(
+    ("machines", "expected"),
+    [
+        (("a", "b", "c"), "True CanLose"),
+        (("a", "b", "a"), "False SharedFailureDomain"),
+        (("a", "a", "a"), "True CanLose"),
+        (("", "", ""), "True CanLose"),
+    ],
+)
+@pytest.mark.parametrize("domain", ["machine", "zone"])
+def test_members_that_share_a_machine_or_zone_fail_together(
+    domain: str, machines: tuple[str, ...], expected: str
+) -> None:
+    """Two of three on one of two machines: one failure that costs the quorum. One machine for all is a choice."""
+    desired = make_desired(3)
+    observed = draw(HEALTHY, desired)
+    slots = tuple(
+        msgspec.structs.replace(slot, pod=msgspec.structs.replace(slot.pod, **{domain: machine}))
+        for slot, machine in zip(observed.slots, machines, strict=True)
+    )
+    observed = msgspec.structs.replace(observed, slots=slots)
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert states_of(status)["QuorumSafe"] == expected
+    if expected.startswith("False"):
+        assert " a holds demo-0, demo-2: " in message(status, "QuorumSafe")
+
+
+def test_changes_between_statuses() -> None:
+    """Each flip of a condition, the healthy ones as such; none for the first status of a cluster."""
+    healthy = tell(HEALTHY, make_desired(3))
+    broken = tell("0: leader\n1: voter\n2: voter down=9 failure=Disk", make_desired(3), healthy)
+    assert list(changed_conditions(None, healthy)) == []
+    assert list(changed_conditions(healthy, healthy)) == []
+    worse = {one.type: (one.status, one.good, one.recorded) for one in changed_conditions(healthy, broken)}
+    assert worse == {
+        "Ready": ("False", False, False),
+        "Progressing": ("True", True, False),
+        "Degraded": ("True", False, True),
+        "QuorumSafe": ("False", False, True),
+    }
+    assert {one.type: one.good for one in changed_conditions(broken, healthy)} == dict.fromkeys(worse, True)
 
 
 def test_unsafe_flags_are_reported() -> None:
@@ -160,7 +244,7 @@ def test_surplus_members_have_a_message() -> None:
 
 def test_transition_times_change_only_with_the_status() -> None:
     """A message may change without a transition."""
-    first = tell("0: leader\n1: voter\n2: voter down=9", make_desired(3))
+    first = tell("0: leader\n1: voter\n2: voter down=9 failure=Disk", make_desired(3))
     second = tell("0: leader\n1: voter\n2: voter down=9 failure=Image", make_desired(3), first, after_s=60)
     third = tell(HEALTHY, make_desired(3), second, after_s=120)
     times = [status.condition("Degraded").last_transition_time for status in (first, second, third)]  # type: ignore[union-attr]
@@ -170,8 +254,8 @@ def test_transition_times_change_only_with_the_status() -> None:
 
 def test_plan_steps_keep_their_time_while_blocked_by_the_same() -> None:
     """A step with the same blocker keeps its time; one with another blocker gets a new one."""
-    first = tell("0: leader old\n1: voter old\n2: voter down=9", make_desired(3))
-    second = tell("0: leader old\n1: voter old\n2: voter down=69", make_desired(3), first, after_s=60)
+    first = tell("0: leader old\n1: voter old\n2: voter down=39", make_desired(3))
+    second = tell("0: leader old\n1: voter old\n2: voter down=99", make_desired(3), first, after_s=60)
     assert [one.since for one in second.plan] == [THEN] * 3
     third = tell("0: leader old\n1: voter old\n2: voter unready=2", make_desired(3), second, after_s=60)
     assert [one.since for one in third.plan] == [LATER, THEN]
@@ -218,7 +302,7 @@ def test_invalid_resource_keeps_the_last_known_status() -> None:
 def test_invalid_resource_without_a_status_has_all_conditions() -> None:
     """All types are set in the first round."""
     status = refused(InvalidResource([FieldError("spec", "is wrong", "right")]), None, NOW)
-    assert [one.type for one in status.conditions] == list(EVALUATORS)
+    assert [one.type for one in status.conditions] == list(TYPES)
     assert states_of(status)["Available"] == "Unknown NotAccepted"
 
 
@@ -291,6 +375,7 @@ def test_status_is_json_with_kubernetes_names() -> None:
 
 
 @given(st.integers(0, 4_102_444_800))
-def test_timestamp_equals_that_of_datetime(seconds: int) -> None:
-    """Compared with the standard library, which the pure rooms must not import."""
-    assert rfc3339(seconds) == datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def test_timestamp_equals_that_of_datetime(number: int) -> None:
+    """Compared with the standard library, which the pure rooms must not import; and it can be read back."""
+    assert rfc3339(number) == datetime.fromtimestamp(number, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert seconds(rfc3339(number)) == number

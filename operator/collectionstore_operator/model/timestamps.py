@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 DAY_S: Final = 86_400
@@ -28,3 +29,20 @@ def _civil(days: int) -> tuple[int, int, int]:
     day = of_year - (153 * month + 2) // 5 + 1
     month = month + 3 if month < 10 else month - 9
     return era * 400 + year + (month <= 2), month, day
+
+
+def seconds(timestamp: str) -> float:
+    """Return the Unix seconds of a timestamp that `rfc3339` wrote. Raises ValueError for another text."""
+    match = re.fullmatch(r"(\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", timestamp)
+    if match is None:
+        raise ValueError(f"{timestamp!r} is not a timestamp such as 2026-08-27T12:00:00Z")
+    year, month, day, hour, minute, second = map(int, match.groups())
+    return float(_days(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second)
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Return the days since 1970-01-01. Source: Howard Hinnant, `days_from_civil`."""
+    shifted = year - (month <= 2)
+    era, of_era = divmod(shifted, 400)
+    of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return era * _ERA_DAYS + of_era * 365 + of_era // 4 - of_era // 100 + of_year - _EPOCH_SHIFT_DAYS
