@@ -12,7 +12,7 @@ import uvloop
 from collectionstore_node import __version__
 from collectionstore_node.app import run
 from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
-from collectionstore_node.lifecycle import AddressInUse
+from collectionstore_node.lifecycle import NO_MEMORY, AddressInUse, end_without_memory
 from collectionstore_node.security import CredentialsUnusable
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
 from collectionstore_telemetry import logs
@@ -34,6 +34,7 @@ _EXIT_CODES = """exit codes:
   65  the data directory belongs to another member or cluster, is corrupt, or is quarantined
   69  an address is in use
   70  a bug: an invariant was violated
+  71  memory ran out
   74  the disk reported an error
 """
 
@@ -68,6 +69,8 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     except StorageFailed as error:
         log.error("disk.failed", reason=str(error))
         return EXIT_DISK
+    except NO_MEMORY as error:
+        end_without_memory("start or end", error)
     except NodeError as error:
         log.error("node.failed", reason=str(error), exc_info=error)
         return EXIT_INTERNAL

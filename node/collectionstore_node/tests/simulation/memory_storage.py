@@ -169,6 +169,9 @@ class MemoryDatabase(Database):
             self.failstop.close()
             self._tail_marker.close()
 
+    def raise_level(self, level: int) -> None:
+        """Every program of a world supports the same levels."""
+
     def disk_bytes(self) -> int:
         """Return the bytes of all keys and values."""
         return sum(len(key) + len(value) for pairs in self.rocks_view().values() for key, value in pairs.items())
