@@ -1,8 +1,8 @@
 """What a command and an entry may cost every replica, from level `BOUNDED` on. Evaluated alike on all of them.
 
-Costs are those of what a command READS of the state, whatever is done with it: `Overlay.cost` counts them. What it
-writes is in the entry already. The bounds hold by refusing BEFORE the work is done; a bound is exceeded by one record
-at most, because the size of a record is known only once it is read.
+Costs are those of what a command READS of the state: `Overlay.cost` counts the bytes, once more for every get that
+answers them. What a command writes is in the entry already. The bounds hold by refusing BEFORE the work is done; a
+bound is exceeded by one record at most, because the size of a record is known only once it is read.
 
 None of this depends on settings, caches, or on how entries are grouped: replicas with other bounds would diverge.
 Changing one needs a new feature level (`levels`).
@@ -29,4 +29,4 @@ TRANSACTION_COST_MAX: Final = 32 << 20
 
 ENTRY_COST_MAX: Final = 16 << 20
 """No command of an entry begins beyond this cost; the leader proposes the rest again, in another entry. The last one
-may exceed it by TRANSACTION_COST_MAX and one record, which bounds what an entry costs."""
+may exceed it by TRANSACTION_COST_MAX, TRANSACTION_READ_BYTES_MAX and one record: that bounds what an entry costs."""

@@ -118,8 +118,11 @@ class _Records:
         if record is None:
             return Item(0)
         # Counted for every get, also of the same record: the answer holds its value each time.
-        self._read += len(record) - value_start(record)
+        size_bytes = len(record) - value_start(record)
+        self._read += size_bytes
         self._reads += 1
+        # Besides reading it: the answers of an entry are held together, also those of one value.
+        self._overlay.cost += size_bytes
         if self._reads > 1 and self._read > TRANSACTION_READ_BYTES_MAX:
             raise _TooMuch
         return Item(current, previous_revision=current)
