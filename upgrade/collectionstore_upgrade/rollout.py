@@ -82,7 +82,7 @@ class Rollout:
         await self.until(has_refused, f"{member} refuses its data as {version.value}")
 
     async def bring_back(self, member: str, version: Version, replicas: int) -> None:
-        """Let a member that cannot start run `version`; return when it is a voter that keeps up. Raises UpgradeFailed."""
+        """Let a member that cannot start run `version`; return when it keeps up again. Raises UpgradeFailed."""
         self.programs.choose(member, version)
         seen = (await self.leader(replicas)).member(member)
         if seen is None:
