@@ -28,6 +28,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("node.stopping", ("info",), "The member received SIGTERM or SIGINT and shuts down; a leader transfers leadership first."),
     LogEvent("node.refused", ("error",), "The member cannot start with its settings or its data directory; the reason says what to do.", ("reason",)),
     LogEvent("node.failed", ("error",), "A bug ended the process.", ("reason",), error=True),
+    LogEvent("memory.exhausted", ("error",), "An allocation failed in this place, and the process ends at once, with exit code 71.", ("place", "reason")),
     LogEvent("disk.failed", ("error",), "The disk reported an error and the process exits; the log is verified at the next start.", ("reason",)),
     # Leadership and the log
     LogEvent("leader.elected", ("info",), "The member learned of a new leader, or became leader; `elected_by` lists the voters that voted for it in that case.", ("leader", "role", "term", "elected_by")),
@@ -37,6 +38,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("term.jumped", ("warning",), "A message raised the term by more than elections explain; check the sender.", _TERM),
     LogEvent("commit.learnt", ("info",), "A vote message carried a higher commit index.", ("sender", "index", "was")),
     LogEvent("configuration.applied", ("info",), "A membership change was applied.", ("index", "voters", "outgoing", "learners")),
+    LogEvent("level.raised", ("info",), "The feature level of the state was raised by this entry; programs that do not support it refuse the data from now on.", ("feature_level", "was", "index")),
+    LogEvent("entry.not_applied", ("error",), "The member cannot apply this entry and exits; `command` is the position of the command in the entry and `action` its kind, `reason` the kind of error.", ("index", "term", "kind", "bytes", "command", "action", "reason")),
     LogEvent("cluster.bootstrapped", ("info",), "This member bootstrapped the cluster.", ("node_id",)),
     LogEvent("log.compacted", ("info",), "Log entries up to this index were removed.", ("index", "bytes")),
     LogEvent("message.rejected", ("warning",), "A peer sent a message that no correct peer sends; it was dropped.", ("sender", "reason")),

@@ -130,7 +130,7 @@ class Applier:
         if header.level > self.level:
             # BEFORE the state of the new level is stored: an older program must find the mark, or it would misread it.
             self._raise_level(header.level)
-            log.info("level.raised", level=header.level, was=self.level, index=last.index)
+            log.info("level.raised", feature_level=header.level, was=self.level, index=last.index)
         # Stored BEFORE anything in memory changes: readers of record and revision must find the state that has them.
         try:
             self._commit(overlay.writes, applied)
