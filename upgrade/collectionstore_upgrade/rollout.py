@@ -113,9 +113,15 @@ class Rollout:
         """Restart all members in the operator's own order (`csctl local restart`). Raises ClusterFailed."""
         self.programs.choose_all(version)
         await self.cluster.csctl("restart", "--timeout", f"{ROLLOUT_S:g}", timeout_s=ROLLOUT_S + 15)
-        found = await self.versions(replicas)
-        if set(found.values()) != {version}:
-            raise UpgradeFailed(f"after the rollout to {version.value} members run {found}")
+
+        async def all_run() -> bool:
+            # On a busy machine a member may not answer in time, although it was ready a moment ago.
+            found = await self.versions(replicas)
+            if set(found.values()) - {version, None}:
+                raise UpgradeFailed(f"after the rollout to {version.value} members run {found}")
+            return None not in found.values()
+
+        await self.until(all_run, f"all members answer after the rollout to {version.value}")
 
     async def transfer(self, to: str, replicas: int) -> None:
         """Hand leadership to a member. Raises UpgradeFailed."""

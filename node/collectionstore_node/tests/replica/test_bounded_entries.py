@@ -20,6 +20,7 @@ from collectionstore_node.statemachine.commands import (
     Get,
     Idempotency,
     KeyRef,
+    Operation,
     Outcome,
     Put,
     Transaction,
@@ -42,14 +43,14 @@ async def raised(leader: Member, *others: Member) -> None:
 
 def reading(number: int, gets: int = 4) -> Command:
     """Return a transaction that reads the large value `gets` times and writes a key of its own."""
-    then = (*[Get(LARGE)] * gets, Put(KeyRef("test", f"own-{number}"), b"1"))
+    then: tuple[Operation, ...] = (*[Get(LARGE)] * gets, Put(KeyRef("test", f"own-{number}"), b"1"))
     return Command(Transaction((), then), Idempotency(f"key-{number}", b"f"))
 
 
 async def test_only_the_member_that_answers_makes_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The leader, also for a client of a follower; the followers apply the same entry without one byte of an answer."""
     handed: dict[str, int] = {}
-    real = applier.apply_batch
+    real = apply.apply_batch
 
     def count(overlay: Any, data: bytes, chain: bytes, answers: dict[int, Outcome] | None) -> list[Outcome]:
         outcomes = real(overlay, data, chain, answers)
