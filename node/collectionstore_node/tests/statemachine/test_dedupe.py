@@ -218,6 +218,22 @@ def test_bounds_hold_whatever_is_stored(records: list[tuple[int, int]]) -> None:
         assert header.queue.first - before < limits.evictions_max, "the bound on evictions was in the way"
 
 
+def test_a_large_record_takes_the_place_of_as_many_small_ones_as_it_needs() -> None:
+    """At once: with a few evictions per command, clients with large answers would make the table outgrow its bound."""
+    overlay, header = Overlay(MemoryView()), Header(level=HIGHEST)
+    limits = Limits(size_bytes_max=12_000)
+    for number in range(200):
+        IdempotencyTable(overlay, header, limits).store(Idempotency(str(number), b"f" * 32), Outcome(Code.OK, 1))
+    items = (Item(2**40, previous_revision=2**40),) * TRANSACTION_ITEMS_MAX
+    for number in range(3):
+        large = Outcome(Code.OK, 2**40, items=items)
+        IdempotencyTable(overlay, header, limits).store(Idempotency(f"large-{number}", b"f" * 32), large)
+        assert header.queue.size_bytes <= limits.size_bytes_max
+    table = IdempotencyTable(overlay, header, limits)
+    assert [table.answer(Idempotency(f"large-{number}", b"f" * 32), 1) is not None for number in range(3)] == [True] * 3
+    assert table.answer(Idempotency("199", b"f" * 32), 1) is not None
+
+
 def test_largest_record_is_as_small_as_documented() -> None:
     """So that at least 16,384 records fit, whatever clients send."""
     overlay, header = Overlay(MemoryView()), Header(level=HIGHEST)
