@@ -152,6 +152,22 @@ def test_what_a_transaction_touches_is_bounded(command: Command, code: Code, pos
     assert {name: value for name, value in view.values.items() if name[:1] == b"\x04"} == before
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_pending_values_cost_what_stored_ones_do(*, grouped: bool) -> None:
+    """A replica that applies two entries over one overlay decides as one that stores the first before the second."""
+    view = MemoryView()
+    writes = [Command(Put(key(number), b"v" * MIB)) for number in range(48)]
+    entries = [encode_batch(0, writes, BOUNDED)]
+    entries.append(encode_batch(0, [transact(*[Delete(key(number)) for number in range(48)])], BOUNDED))
+    overlay = Overlay(view)
+    for entry in entries:
+        outcomes = apply_batch(overlay, entry, b"")
+        if not grouped:
+            view.commit(overlay.writes)
+            overlay = Overlay(view)
+    assert (outcomes[0].code, outcomes[0].failed_operation) == (Code.TRANSACTION_TOO_LARGE, 31)
+
+
 def test_compares_of_one_key_read_it_once() -> None:
     view = filled(MIB)
     compares = tuple(
