@@ -44,7 +44,7 @@ async def raised(leader: Member, *others: Member) -> None:
 def reading(number: int, gets: int = 4) -> Command:
     """Return a transaction that reads the large value `gets` times and writes a key of its own."""
     then: tuple[Operation, ...] = (*[Get(LARGE)] * gets, Put(KeyRef("test", f"own-{number}"), b"1"))
-    return Command(Transaction((), then), Idempotency(f"key-{number}", b"f"))
+    return Command(Transaction((), then), Idempotency(f"key-{number}", b"f" * 32))
 
 
 async def test_only_the_member_that_answers_makes_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
