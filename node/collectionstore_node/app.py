@@ -25,9 +25,10 @@ from aiohttp import hdrs, web
 from collectionstore_node import __version__
 from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
-from collectionstore_node.errors import NodeError
+from collectionstore_node.errors import NodeError, StorageFailed
 from collectionstore_node.lifecycle import cancel_and_wait, open_port, serve_http
 from collectionstore_node.logs import SlowLog
+from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
     ReplicaMetrics,
@@ -42,11 +43,15 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
+    budget,
     peer_security,
     process_facts,
     replica_settings,
     slow_thresholds,
+    storage_limits,
+    storage_tuning,
     transport_identity,
+    transport_settings,
 )
 from collectionstore_node.replica import (
     Clocks,
@@ -120,9 +125,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         loop.add_signal_handler(number, stop.set)
     attach_to_loop(loop, levels)
     async with AsyncExitStack() as stack:
-        database = await loop.run_in_executor(
-            None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
-        )
+        database = await loop.run_in_executor(None, _open, settings)
         stack.callback(database.close)
         # Imported modules live as long as the process; without freezing them every full collection walks all of them
         # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
@@ -155,6 +158,18 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         await transfer_on_shutdown(member.replica)
 
 
+def _open(settings: Settings) -> Database:
+    """Open the data directory; blocks. Raises as `Database.open`, and `MemoryTooSmall`."""
+    try:
+        limits = storage_limits(settings)
+    except OSError as error:
+        raise StorageFailed(f"open {settings.data_dir}: {error}") from error
+    tuning = storage_tuning(budget(settings), limits)
+    return Database.open(
+        settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
+    )
+
+
 async def start(
     stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
 ) -> RunningMember:
@@ -171,9 +186,11 @@ async def start(
     # local member -> handler -> transport -> driver -> replica -> servers.
     observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
-    local = LocalMember(storage, replica_settings(settings), series, clocks, observer)
+    memory = budget(settings)
+    configured = replica_settings(settings, memory, storage.space_limits)
+    local = LocalMember(storage, configured, series, clocks, observer)
     stack.callback(local.close)
-    transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
+    transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
@@ -197,6 +214,7 @@ async def start(
 
 def _transport(
     settings: Settings,
+    memory: MemoryBudget,
     local: LocalMember,
     security: PeerSecurity,
     series: TransportSeries,
@@ -208,7 +226,12 @@ def _transport(
         PeerHandler(local),
         security,
         series,
-        TransportOptions(local.storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportOptions(
+            local.storage.spool,
+            settings=transport_settings(settings, memory),
+            overrides=RouteOverrides(settings.peer_routes),
+            missing_bytes=local.storage.missing_bytes,
+        ),
         TransportEnvironment(environment.random, environment.connector, environment.clock),
     )
 
@@ -258,7 +281,7 @@ async def _serve(
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), HttpLimits()
+    store, limits = Store(replica, store_limits), HttpLimits(receiving_bytes_max=budget(settings).receiving_bytes)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     clients = make_client_server(
         store,

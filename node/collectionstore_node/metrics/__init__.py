@@ -14,6 +14,7 @@ from collectionstore_node.metrics.replica import (
     ReadSeries,
     ReplicaMetrics,
     SnapshotSeries,
+    SpaceSeries,
     WatchdogSeries,
 )
 from collectionstore_node.metrics.stored import stored_series
@@ -33,6 +34,7 @@ __all__ = [
     "ReadSeries",
     "ReplicaMetrics",
     "SnapshotSeries",
+    "SpaceSeries",
     "TracingSeries",
     "TransportSeries",
     "WatchdogSeries",

@@ -76,6 +76,11 @@ class Family:
         schedules by the size of levels, not by tombstones.
         """
         self.flush()
+        self.compact(lo, hi)
+
+    def compact(self, lo: bytes, hi: bytes) -> None:
+        """Compact `[lo, hi)` down to the last level. Blocks, without the GIL."""
+        self._failstop.check()
         try:
             self._data.compact_range(lo, hi)
         except Exception as error:  # rocksdict raises nothing more specific

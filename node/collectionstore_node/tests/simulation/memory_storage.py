@@ -24,11 +24,13 @@ import msgspec
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.space import NO_LIMITS
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.database import Database
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import Identity
 from collectionstore_node.storage.quarantine import check_not_quarantined
+from collectionstore_node.storage.reserve import Reserve
 from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, LOG_FAMILY, NODE_FAMILY
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_inactive_states
@@ -142,6 +144,7 @@ class MemoryDatabase(Database):
         self.created = created
         self.tuning = TUNING
         self.spool = disk.directory / "spool"
+        self.reserve = Reserve(disk.directory, NO_LIMITS)
         self.failstop = FailStop()
         self._closed = False
         self._tail_marker = TailMarker(disk.directory / "WITNESS", self.identity.node_id, self.failstop)
