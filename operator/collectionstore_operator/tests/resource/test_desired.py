@@ -134,7 +134,7 @@ def test_null_counts_as_absent() -> None:
             "spec.storage.quota: a member's logs alone could use so small a quota; allowed: at least 256Mi",
         ),
         (
-            {"resources": {"limits": {"memory": "512m"}}},
+            {"resources": {"limits": {"memory": "255Mi"}}},
             "spec.resources.limits: a member does not start with so little memory; allowed: at least 256Mi",
         ),
         (
