@@ -19,7 +19,7 @@ LIMIT_BYTES_MIN: Final = 256 * MIB
 LIMIT_BYTES_ASSUMED: Final = 1024 * MIB
 """For a node without a limit: enough for every share to be as large as it was measured to pay."""
 PROCESS_BYTES: Final = 112 * MIB
-"""The interpreter, libraries, threads and connections. Measured: 84 MiB after the start, 105 MiB with 300 clients."""
+"""The interpreter, libraries, threads and connections. Measured: 71 MiB after the start, before the first client."""
 SPARE_SHARE: Final = 0.2
 """Of the limit: fragmentation of malloc, the kernel's buffers, and what Python makes of the bytes that are counted."""
 

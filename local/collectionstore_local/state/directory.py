@@ -12,6 +12,7 @@
             admin.token                   proves the owner to nodes without client TLS, 0600
             ca/ operator/                 the cluster's certificate authority; the operator's certificate
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
+            reserve                       space for these files on a disk that the members share and have filled
             supervisor.{lock,pid,log,wake}
             faults.json proxy.{json,lock,log}    network faults between members, while there are any
 

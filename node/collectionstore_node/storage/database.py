@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,8 @@ _ADVICE: Final = (
     "member from the cluster and start it again on an empty directory; the leader sends it a snapshot."
 )
 
+USED_S: Final = 1.0
+"""Measuring the size of the database asks the kernel for every file."""
 _OPENING_BYTES: Final = 4 << 20
 """A new WAL, manifest and text log, and the files beside RocksDB."""
 
@@ -77,6 +80,8 @@ class Database:
         """For snapshot files in transfer; emptied at every start."""
         self._lock = lock
         self.reserve = reserve
+        self._used = (float("-inf"), 0)
+        """When the size of all files was measured last, and what it was."""
         self._closed = False
         self.failstop = FailStop()
         self._tail_marker = TailMarker(path / _TAIL_MARKER, identity.node_id, self.failstop)
@@ -222,9 +227,12 @@ class Database:
         return max(0, 2 * snapshot_bytes - free) if any(limits) else 0
 
     def room(self) -> Room:
-        """Return what is free, reserved and used. Asks the kernel for each file. Raises `StorageFailed`."""
+        """Return what is free and reserved, and what was used at most USED_S ago. Raises `StorageFailed`."""
         try:
-            return Room(self.reserve.available_bytes(), self.reserve.held_bytes, self.disk_bytes())
+            now = time.monotonic()
+            if now - self._used[0] >= USED_S:
+                self._used = (now, self.disk_bytes())
+            return Room(self.reserve.available_bytes(), self.reserve.held_bytes, self._used[1])
         except OSError as error:
             raise self.failstop.fail("measure the disk", error) from error
 

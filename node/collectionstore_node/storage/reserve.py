@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,9 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors that say that there is no space, and nothing about the disk's health."""
 STEPS: Final = 16
 """The reserve is given back in steps of this part."""
+PLENTY: Final = 4
+PLENTY_S: Final = 0.01
+"""With so many times the margin available, nobody fills a disk within this time."""
 MARGIN_SHARE: Final = 4
 """This part of it is made available before a write: the write, and the flush of a memtable that it may start."""
 
@@ -39,13 +43,19 @@ class Reserve:
     """The reserve file of one data directory. Its holder has the directory's lock. Thread-safe."""
 
     def __init__(
-        self, directory: Path, limits: SpaceLimits, available: Callable[[Path], int] = available_bytes
+        self,
+        directory: Path,
+        limits: SpaceLimits,
+        available: Callable[[Path], int] = available_bytes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Find out what is held, without writing. Raises `OSError`."""
         self.limits = limits
         self._directory = directory
         self._path = directory / RESERVE_FILE
         self._available = available
+        self._clock = clock
+        self._plenty_until = float("-inf")
         self._lock = threading.Lock()
         """Writes come from the event loop, and what gets space back from a thread."""
         self.held_bytes = self._allocated()
@@ -55,13 +65,20 @@ class Reserve:
         return self._available(self._directory)
 
     def before_write(self) -> None:
-        """Give back as much as the next write and a flush after it may need. Costs one `statvfs`, a microsecond.
+        """Give back as much as the next write and a flush after it may need.
+
+        Costs a `statvfs`, some microseconds, at most every PLENTY_S while there is plenty.
 
         Called right before a write, and not when the disk becomes full: whoever fills it would take this as well.
         Raises `OSError`.
         """
-        if self.held_bytes:
-            self.give_back(self.limits.reserve_bytes // MARGIN_SHARE)
+        if not self.held_bytes or (now := self._clock()) < self._plenty_until:
+            return
+        needed = self.limits.reserve_bytes // MARGIN_SHARE
+        if self.available_bytes() >= PLENTY * needed:
+            self._plenty_until = now + PLENTY_S
+        else:
+            self.give_back(needed)
 
     def give_back(self, needed_bytes: int) -> bool:
         """Make `needed_bytes` available, as far as the reserve reaches; return whether they are. Raises `OSError`."""

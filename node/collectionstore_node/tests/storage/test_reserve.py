@@ -11,7 +11,7 @@ import pytest
 from collectionstore_node.errors import InsufficientStorage, StorageFailed
 from collectionstore_node.space import SpaceLimits, space_limits
 from collectionstore_node.storage import Database
-from collectionstore_node.storage.reserve import RESERVE_FILE, STEPS, Reserve
+from collectionstore_node.storage.reserve import PLENTY_S, RESERVE_FILE, STEPS, Reserve
 from collectionstore_node.tests.storage.entries import SMALL, apply, contents, extend
 
 MIB = 1 << 20
@@ -44,13 +44,14 @@ def test_reserve_is_made_of_blocks_only_when_enough_remains(tmp_path: Path) -> N
 
 
 def test_reserve_is_given_back_before_a_write_and_only_as_much_as_it_needs(tmp_path: Path) -> None:
-    disk = Disk(tmp_path, 14 * MIB)
-    reserve = Reserve(tmp_path, LIMITS, disk)
+    disk, now = Disk(tmp_path, 14 * MIB), [0.0]
+    reserve = Reserve(tmp_path, LIMITS, disk, lambda: now[0])
     reserve.restore()
     reserve.before_write()
     assert reserve.held_bytes == LIMITS.reserve_bytes, "there is plenty"
     disk.size = LIMITS.reserve_bytes  # somebody took everything else
     assert reserve.available_bytes() == 0
+    now[0] = PLENTY_S
     reserve.before_write()
     assert MIB <= reserve.available_bytes() < MIB + 2 * LIMITS.reserve_bytes // STEPS
     assert reserve.held_bytes == disk.size - reserve.available_bytes()
