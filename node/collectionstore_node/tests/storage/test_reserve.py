@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -131,4 +132,27 @@ def test_space_of_what_was_deleted_comes_back(tmp_path: Path) -> None:
     database.reclaim_space()
     assert database.disk_bytes() < before - 4 * MIB
     assert not database.state.has_deleted
+    database.close()
+
+
+def test_start_on_a_full_disk_gives_back_what_opening_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The WAL that a killed process left is written to tables before it is deleted."""
+    limits = LIMITS._replace(reserve_bytes=16 * MIB)
+    database = Database.open(tmp_path, cluster_id="test", name="n1", tuning=SMALL, limits=limits)
+    assert database.restore_reserve()
+    extend(database, 20, size=16 << 10)
+    apply(database, 20, {b"a": b"1"})
+    database.close()
+    full = Disk(tmp_path, limits.reserve_bytes)
+
+    def statvfs(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=full(path), f_frsize=1)
+
+    monkeypatch.setattr("collectionstore_node.storage.reserve.os.statvfs", statvfs)
+    database = Database.open(tmp_path, cluster_id="test", name="n1", tuning=SMALL, limits=limits)
+    assert 0 < database.reserve.held_bytes < limits.reserve_bytes, "a part of it"
+    assert contents(database) == {b"a": b"1"}
+    before = database.reserve.held_bytes
+    assert not database.restore_reserve(), "not while the disk is full"
+    assert database.reserve.held_bytes == before
     database.close()
