@@ -3,9 +3,9 @@
 It shrinks before a write or an opening would fail, and is made again when there is room. Why, and how large: `space`.
 
 What RocksDB does without space, measured with rocksdict 0.3.29: a compaction that fails is counted as a background
-error, and writes go on; a flush that fails refuses all writes, and is retried some seconds after there is space; a write
-to the WAL that fails leaves a torn record. The first is harmless. The other two end the process (`failstop`), and the
-next start has to write the WAL to tables, which is what the reserve is for.
+error, and writes go on; a flush that fails refuses all writes, and is retried some seconds after there is space; a
+write to the WAL that fails leaves a torn record. The first is harmless. The other two end the process (`failstop`), and
+the next start has to write the WAL to tables, which is what the reserve is for.
 """
 
 from __future__ import annotations
