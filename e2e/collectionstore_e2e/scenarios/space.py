@@ -42,7 +42,7 @@ print(json.dumps({"status": status, "done": done, "code": code}))
 
 
 async def _request(context: Context, member: str, method: str, path: str, *, count: int = 1, size: int = 0) -> Any:
-    command = ("python", "-c", REQUESTS, method, path, str(count), str(size))
+    command = ("python3", "-c", REQUESTS, method, path, str(count), str(size))
     return json.loads(await context.kubectl.exec(member, *command, timeout_s=FILL_S))
 
 
