@@ -23,14 +23,15 @@ import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
-from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError, StorageFailed
-from collectionstore_node.lifecycle import cancel_and_wait, open_port, serve_http
+from collectionstore_node.lifecycle import Bounds, ServeHttp, cancel_and_wait, open_port, serve_http
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
+    PortSeries,
     ReplicaMetrics,
     TransportSeries,
     member_metrics,
@@ -44,6 +45,11 @@ from collectionstore_node.observability import (
 )
 from collectionstore_node.part_settings import (
     budget,
+    client_hosts,
+    descriptors,
+    http_limits,
+    metrics_bounds,
+    metrics_hosts,
     peer_security,
     process_facts,
     replica_settings,
@@ -53,6 +59,7 @@ from collectionstore_node.part_settings import (
     transport_identity,
     transport_settings,
 )
+from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
 from collectionstore_node.replica import (
     Clocks,
     Driver,
@@ -106,6 +113,8 @@ class HostEnvironment:
     """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
+    serve: ServeHttp = serve_http
+    """Opens a port for HTTP; a simulation has no sockets."""
 
 
 class RunningMember(NamedTuple):
@@ -124,6 +133,8 @@ async def run(settings: Settings, levels: LogLevels) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     attach_to_loop(loop, levels)
+    before, limit = raise_limit()
+    log.info("descriptors.limited", limit=limit, before=before)
     async with AsyncExitStack() as stack:
         database = await loop.run_in_executor(None, _open, settings)
         stack.callback(database.close)
@@ -164,7 +175,7 @@ def _open(settings: Settings) -> Database:
         limits = storage_limits(settings)
     except OSError as error:
         raise StorageFailed(f"open {settings.data_dir}: {error}") from error
-    tuning = storage_tuning(budget(settings), limits)
+    tuning = storage_tuning(budget(settings), limits, descriptors(settings))
     return Database.open(
         settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
     )
@@ -206,7 +217,7 @@ async def start(
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
@@ -277,11 +288,12 @@ async def _serve(
     tls: ClientTls | None,
     tracing: Tracing | None,
     diagnostics: Diagnostics,
+    serve: ServeHttp,
 ) -> None:
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), HttpLimits(receiving_bytes_max=budget(settings).receiving_bytes)
+    store, limits = Store(replica, store_limits), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     clients = make_client_server(
         store,
@@ -293,15 +305,21 @@ async def _serve(
         tls=tls is not None,
         trace=request_tracing(tracing),
         diagnostics=diagnostics,
+        is_ours=client_hosts(settings),
     )
-    probes = make_probe_server(store, limits, series, render_metrics=exposition.render)
-    await serve_http(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
-    await serve_http(stack, probes, settings.metrics_address, "metrics and probes", None)
+    probes = make_probe_server(store, limits, series, render_metrics=exposition.render, is_ours=metrics_hosts(settings))
+    counted, shares = PortSeries(metrics), descriptors(settings)
+    per_address = min(settings.address_connections_max, shares.clients_max)
+    bounds = Bounds("clients", PortLimits(shares.clients_max, per_address), counted)
+    await serve(stack, clients, settings.client_address, bounds, tls.listening if tls else None)
+    await serve(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), None)
 
 
 async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Callable[[], str]) -> None:
     """Serve the probes of a node that waits for its certificate."""
-    await serve_http(stack, make_waiting_server(reason), settings.metrics_address, "metrics and probes", None)
+    server = make_waiting_server(reason, is_ours=metrics_hosts(settings))
+    bounds = metrics_bounds(descriptors(settings), Uncounted())
+    await serve_http(stack, server, settings.metrics_address, bounds, None)
 
 
 def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:

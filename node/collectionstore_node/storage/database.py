@@ -260,7 +260,7 @@ class Database:
                 return
             if log.reclaimable_bytes and self.reserve.available_bytes() > memtables + log.size_bytes + _OPENING_BYTES:
                 log.reclaim()
-            state.reclaim(self.reserve.available_bytes)
+            state.reclaim_space(self.reserve.available_bytes)
         except OSError as error:
             raise self.failstop.fail("measure the disk", error) from error
 

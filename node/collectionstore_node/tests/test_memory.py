@@ -16,7 +16,8 @@ from collectionstore_node.memory import (
     memory_budget,
     table,
 )
-from collectionstore_node.part_settings import storage_tuning
+from collectionstore_node.part_settings import http_limits, storage_tuning
+from collectionstore_node.ports import divide
 from collectionstore_node.space import space_limits
 
 
@@ -61,9 +62,10 @@ def test_limit_of_the_container_is_read(tmp_path: Path, name: str, text: str, li
 
 def test_parts_take_their_shares() -> None:
     budget = memory_budget(512 * MIB)
-    tuning = storage_tuning(budget, space_limits(300 * MIB))
+    tuning = storage_tuning(budget, space_limits(300 * MIB), divide(1024, clients_wanted=256))
     assert tuning.block_cache_bytes == budget.block_cache_bytes
     assert tuning.write_buffers_bytes == budget.write_buffers_bytes
+    assert http_limits(budget).unsent_bytes_max == budget.answers_bytes
     assert tuning.log_cache_bytes == budget.log_cache_bytes
     assert tuning.wal_bytes_max <= 300 * MIB // 16, "the reserve of a small volume covers it"
 
