@@ -463,6 +463,6 @@ def test_quota_and_memory_reach_the_nodes_only_if_they_are_set() -> None:
     plain, bounded = parse(manifest()), parse(manifest({"storage": {"quota": "8Gi"}}))
     assert "COLLECTIONSTORE_QUOTA_BYTES" not in spec_settings(plain)
     assert spec_settings(bounded)["COLLECTIONSTORE_QUOTA_BYTES"] == str(8 << 30)
-    assert memory_settings(plain) == {}
+    assert memory_settings(parse(manifest({"resources": {}}))) == {}
     limited = parse(manifest({"resources": {"limits": {"memory": "0.5Gi"}}}))
     assert memory_settings(limited) == {"COLLECTIONSTORE_MEMORY_BYTES": str(512 << 20)}
