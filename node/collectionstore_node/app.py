@@ -23,13 +23,23 @@ import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
-from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
-from collectionstore_node.errors import NodeError
-from collectionstore_node.lifecycle import NO_MEMORY, cancel_and_wait, end_without_memory, open_port, serve_http
+from collectionstore_node.errors import NodeError, StorageFailed
+from collectionstore_node.lifecycle import (
+    NO_MEMORY,
+    Bounds,
+    ServeHttp,
+    cancel_and_wait,
+    end_without_memory,
+    open_port,
+    serve_http,
+)
 from collectionstore_node.logs import SlowLog
+from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
+    PortSeries,
     ReplicaMetrics,
     TransportSeries,
     member_metrics,
@@ -42,12 +52,22 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
+    budget,
+    client_hosts,
+    descriptors,
+    http_limits,
+    metrics_bounds,
+    metrics_hosts,
     peer_security,
     process_facts,
     replica_settings,
     slow_thresholds,
+    storage_limits,
+    storage_tuning,
     transport_identity,
+    transport_settings,
 )
+from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
 from collectionstore_node.replica import (
     Clocks,
     Driver,
@@ -102,6 +122,8 @@ class HostEnvironment:
     """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
+    serve: ServeHttp = serve_http
+    """Opens a port for HTTP; a simulation has no sockets."""
 
 
 class RunningMember(NamedTuple):
@@ -121,10 +143,10 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         loop.add_signal_handler(number, stop.set)
     attach_to_loop(loop, levels)
     loop.set_exception_handler(_in_loop)
+    before, limit = raise_limit()
+    log.info("descriptors.limited", limit=limit, before=before)
     async with AsyncExitStack() as stack:
-        database = await loop.run_in_executor(
-            None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
-        )
+        database = await loop.run_in_executor(None, _open, settings)
         stack.callback(database.close)
         # Imported modules live as long as the process; without freezing them every full collection walks all of them
         # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
@@ -160,6 +182,18 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         await transfer_on_shutdown(member.replica)
 
 
+def _open(settings: Settings) -> Database:
+    """Open the data directory; blocks. Raises as `Database.open`, and `MemoryTooSmall`."""
+    try:
+        limits = storage_limits(settings)
+    except OSError as error:
+        raise StorageFailed(f"open {settings.data_dir}: {error}") from error
+    tuning = storage_tuning(budget(settings), limits, descriptors(settings))
+    return Database.open(
+        settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
+    )
+
+
 async def start(
     stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
 ) -> RunningMember:
@@ -176,9 +210,11 @@ async def start(
     # local member -> handler -> transport -> driver -> replica -> servers.
     observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
-    local = LocalMember(storage, replica_settings(settings), series, clocks, observer)
+    memory = budget(settings)
+    configured = replica_settings(settings, memory, storage.space_limits)
+    local = LocalMember(storage, configured, series, clocks, observer)
     stack.callback(local.close)
-    transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
+    transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
@@ -194,7 +230,7 @@ async def start(
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     reloading.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, reloading)
@@ -203,6 +239,7 @@ async def start(
 
 def _transport(
     settings: Settings,
+    memory: MemoryBudget,
     local: LocalMember,
     security: PeerSecurity,
     series: TransportSeries,
@@ -214,7 +251,12 @@ def _transport(
         PeerHandler(local),
         security,
         series,
-        TransportOptions(local.storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportOptions(
+            local.storage.spool,
+            settings=transport_settings(settings, memory),
+            overrides=RouteOverrides(settings.peer_routes),
+            missing_bytes=local.storage.missing_bytes,
+        ),
         TransportEnvironment(environment.random, environment.connector, environment.clock),
     )
 
@@ -260,11 +302,12 @@ async def _serve(
     tls: ClientTls | None,
     tracing: Tracing | None,
     diagnostics: Diagnostics,
+    serve: ServeHttp,
 ) -> None:
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), HttpLimits()
+    store, limits = Store(replica, store_limits), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     clients = make_client_server(
         store,
@@ -276,15 +319,21 @@ async def _serve(
         tls=tls is not None,
         trace=request_tracing(tracing),
         diagnostics=diagnostics,
+        is_ours=client_hosts(settings),
     )
-    probes = make_probe_server(store, limits, series, render_metrics=exposition.render)
-    await serve_http(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
-    await serve_http(stack, probes, settings.metrics_address, "metrics and probes", None)
+    probes = make_probe_server(store, limits, series, render_metrics=exposition.render, is_ours=metrics_hosts(settings))
+    counted, shares = PortSeries(metrics), descriptors(settings)
+    per_address = min(settings.address_connections_max, shares.clients_max)
+    bounds = Bounds("clients", PortLimits(shares.clients_max, per_address), counted)
+    await serve(stack, clients, settings.client_address, bounds, tls.listening if tls else None)
+    await serve(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), None)
 
 
 async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Callable[[], str]) -> None:
     """Serve the probes of a node that waits for its certificate."""
-    await serve_http(stack, make_waiting_server(reason), settings.metrics_address, "metrics and probes", None)
+    server = make_waiting_server(reason, is_ours=metrics_hosts(settings))
+    bounds = metrics_bounds(descriptors(settings), Uncounted())
+    await serve_http(stack, server, settings.metrics_address, bounds, None)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -6,15 +6,18 @@ NodeError
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
 │   ├── Overloaded            a bounded queue is full
+│   ├── InsufficientStorage   a member is short of disk space, and the write adds data (507)
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
-│   └── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   └── ManyDeleted           a scan met too many deleted keys in a row; they are being reclaimed
 ├── OutcomeUnknown            the command may or may not be applied: never report it as failed (504)
 ├── MessageRejected           a peer sent an invalid message: count it, log it, drop it
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
     ├── DataDirectoryRefused  another owner's, corrupt or quarantined: the message says what to do
     ├── StorageFailed         first I/O error: stop, as a retried fsync proves nothing
     ├── OutOfMemory           memory ran out: stop at once, what is left may not suffice for an orderly end
+    │   └── DescriptorsExhausted  no file could be opened (EMFILE): the process is at fault, not the disk
     └── InvariantViolated     a bug, or a corrupt message that passed validation
 """
 
@@ -60,6 +63,10 @@ class Overloaded(NotNow):
     """A bounded queue is full; retry with backoff."""
 
 
+class InsufficientStorage(NotNow):
+    """A member is short of disk space, or has reached its quota, and the write adds data. Reads and deletes work."""
+
+
 class ChangePending(NotNow):
     """A membership change is in progress, or the requested one is not allowed in the current configuration."""
 
@@ -70,6 +77,21 @@ class LeadershipTransferring(NotNow):
 
 class ReadTimedOut(NotNow):
     """A linearizable read was not confirmed by its deadline; nothing was read."""
+
+
+class ManyDeleted(NotNow):
+    """A scan met more deleted keys in a row, in `[lo, hi)`, than it may skip; nothing was read."""
+
+    def __init__(
+        self,
+        detail: str = "many keys of this list were deleted, and their space is still being reclaimed",
+        *,
+        lo: bytes = b"",
+        hi: bytes = b"",
+    ) -> None:
+        super().__init__(detail)
+        self.lo = lo
+        self.hi = hi
 
 
 class OutcomeUnknown(NodeError):
@@ -97,6 +119,10 @@ class StorageFailed(Fatal):
 
 class OutOfMemory(Fatal):
     """An allocation failed. The state is as it was: what is applied is stored in one batch or not at all."""
+
+
+class DescriptorsExhausted(StorageFailed):
+    """A file could not be opened because the process, or the machine, has no descriptor left; the disk is healthy."""
 
 
 class InvariantViolated(Fatal):

@@ -51,8 +51,9 @@ EXIT_MEANINGS: Mapping[int, str] = {
     65: "its data directory was rejected",
     69: "an address was in use",
     70: "internal error",
-    71: "memory ran out",
+    71: "it had no file descriptor left",
     74: "its disk failed",
+    75: "it had no memory left",
 }
 
 log = structlog.get_logger(__name__)

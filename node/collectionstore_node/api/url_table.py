@@ -17,10 +17,10 @@ PROBES: Final = (
 )
 
 PAGES: Final = (
-    Route("GET", "/debug/raft", debug.raft, NONE, probe=True),
-    Route("GET", "/debug/tasks", debug.tasks, NONE, probe=True),
+    Route("GET", "/debug/raft", debug.on_loopback(debug.raft), NONE, probe=True),
+    Route("GET", "/debug/tasks", debug.on_loopback(debug.tasks), NONE, probe=True),
 )
-"""On the metrics port, which takes no credentials: read-only pages."""
+"""On the metrics port, which takes no credentials: read-only pages, for clients on the same machine or in the pod."""
 
 # fmt: off
 DEBUG: Final = (

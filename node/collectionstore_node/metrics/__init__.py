@@ -6,6 +6,7 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 from __future__ import annotations
 
 from collectionstore_node.metrics.clients import HttpSeries
+from collectionstore_node.metrics.ports import PortSeries
 from collectionstore_node.metrics.replica import (
     DigestSeries,
     DiskSeries,
@@ -14,6 +15,7 @@ from collectionstore_node.metrics.replica import (
     ReadSeries,
     ReplicaMetrics,
     SnapshotSeries,
+    SpaceSeries,
     WatchdogSeries,
 )
 from collectionstore_node.metrics.stored import stored_series
@@ -29,10 +31,12 @@ __all__ = [
     "ForwardingSeries",
     "HttpSeries",
     "PeerSeries",
+    "PortSeries",
     "ProposalSeries",
     "ReadSeries",
     "ReplicaMetrics",
     "SnapshotSeries",
+    "SpaceSeries",
     "TracingSeries",
     "TransportSeries",
     "WatchdogSeries",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from collectionstore_node.errors import LeadershipTransferring, NotLeader, NotNow, OutcomeUnknown
+from collectionstore_node.errors import LeadershipTransferring, NotLeader, NotNow, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.raft.messages import NO_NODE, NodeId
 from collectionstore_node.replica.driver.driver import Driver
 from collectionstore_node.replica.local_member import LocalMember
@@ -34,7 +34,8 @@ class Replica:
 
     def __init__(self, member: LocalMember, driver: Driver, transport: PeerTransport, facts: ProcessFacts) -> None:
         self.identity = member.identity
-        self.view: View = member.storage.state
+        self.view: View = member.storage.state.reader
+        self._reclaiming: asyncio.Future[None] | None = None
         self._member = member
         self._consensus = member.consensus
         self._administration = member.administration
@@ -79,6 +80,7 @@ class Replica:
             raft = self._consensus.raft
             try:
                 if raft.is_leader:
+                    self._member.admit(command.action)
                     span = self._observer.start_propose(command, parent)
                     return await self._consensus.submit(encoded, deadline, span)
                 if leader := raft.leader:
@@ -107,6 +109,21 @@ class Replica:
             parent = None if sampled is None else sampled.carried
             self._observer.read_confirmed(parent, started, leader_s=asked - began, confirm_s=self._loop.time() - asked)
             return
+
+    async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
+        """Drop what is left of deleted keys in `[lo, hi)`, which a scan could not pass. Raises `ReadTimedOut`.
+
+        One range at a time: a call that finds another one running only waits for that.
+        """
+        running = self._reclaiming
+        if running is None or running.done():
+            member = self._member
+            running = self._loop.run_in_executor(member.file_executor, member.storage.state.reclaim, lo, hi)
+            self._reclaiming = running
+        _, pending = await asyncio.wait((running,), timeout=timeout_s)
+        if pending:
+            raise ReadTimedOut("many keys of this list were deleted, and reclaiming their space takes longer")
+        running.result()
 
     async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         """Make this empty node the only voter of a new cluster, of this epoch; once in its life.

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata
+from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.view import View, Writes
 
 
@@ -87,6 +88,13 @@ class State(View, Protocol):
     def applied(self) -> SnapshotMetadata:
         """The last applied entry and the configuration there."""
 
+    @property
+    def reader(self) -> View:
+        """The same for requests of clients: a scan that meets too many deleted keys raises `ManyDeleted`."""
+
+    def reclaim(self, lo: bytes, hi: bytes) -> None:
+        """Drop what is left of deleted keys in `[lo, hi)`. Blocks; for a thread."""
+
     def commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         """Store both in one batch, without a sync: the log can replay it."""
 
@@ -125,6 +133,22 @@ class Storage(Protocol):
 
         Raises `StorageFailed`.
         """
+
+    @property
+    def space_limits(self) -> SpaceLimits:
+        """When this member is short of space."""
+
+    def missing_bytes(self, snapshot_bytes: int) -> int:
+        """Return how much space is missing to receive and install a snapshot file of this size; 0 if none."""
+
+    def room(self) -> Room:
+        """Return what is free, reserved and used. Raises `StorageFailed`."""
+
+    def restore_reserve(self) -> bool:
+        """Reserve space again and return whether it is held. Blocks; for a thread. Raises `StorageFailed`."""
+
+    def reclaim_space(self) -> None:
+        """Free the space of what was deleted. Blocks; for a thread. Raises `StorageFailed`."""
 
     def disk_bytes(self) -> int:
         """Return the bytes of all files."""

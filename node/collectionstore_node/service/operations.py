@@ -20,6 +20,7 @@ from collectionstore_node.statemachine.admissible import (
     NAME,
     REVISIONS_MAX,
     key_violation,
+    text_violation,
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
@@ -131,4 +132,5 @@ __all__ = [
     "TransactionStep",
     "Write",
     "key_violation",
+    "text_violation",
 ]

@@ -70,6 +70,14 @@ def key_violation(text: str, bytes_max: int = KEY_BYTES_MAX) -> str | None:
     """Return what is wrong with a document id or raw key, as the end of a sentence about it; None if it is allowed."""
     if len(text) <= bytes_max and _PLAIN.fullmatch(text):
         return None
+    violation = text_violation(text, bytes_max)
+    if violation is None and any(part in (".", "..") for part in text.split("/")):
+        return "must have no part between slashes that is '.' or '..': clients rewrite them"
+    return violation
+
+
+def text_violation(text: str, bytes_max: int = KEY_BYTES_MAX) -> str | None:
+    """Return what is wrong with the beginning of a document id or raw key, as `key_violation` does."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -78,8 +86,6 @@ def key_violation(text: str, bytes_max: int = KEY_BYTES_MAX) -> str | None:
         return f"has 1 to {bytes_max} bytes of UTF-8, this one has {size}"
     if _CONTROL.search(text):
         return "must not contain control characters"
-    if any(part in (".", "..") for part in text.split("/")):
-        return "must have no part between slashes that is '.' or '..': clients rewrite them"
     return None
 
 

@@ -40,6 +40,7 @@ from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import MESSAGES_MAX, Frame, FrameKind, check_count
 from collectionstore_node.transport.wire.handshake import Hello, PeerName, Purpose, Welcome, check_hello
+from collectionstore_telemetry.listening import bind_host
 
 log = structlog.get_logger()
 
@@ -91,7 +92,7 @@ class Listener:
         """Listen and return the port, which differs from `port` when that is 0. Raises `OSError`."""
         self._server = await asyncio.get_running_loop().create_server(
             self._web,
-            host,
+            bind_host(host),
             port,
             ssl=self._security.listening,
             ssl_handshake_timeout=self._settings.handshake_timeout_s,

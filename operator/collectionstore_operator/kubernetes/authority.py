@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.kubernetes.certificate_requests import read_request
+from collectionstore_operator.kubernetes.certificate_requests import read_request, unproved
+from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
-from collectionstore_operator.model.observed import Certificate, CertificateKind
+from collectionstore_operator.model.observed import Certificate, CertificateKind, ForeignObject
 from collectionstore_operator.reconcile import pki
 from collectionstore_operator.reconcile.pki import KeyPair
 from collectionstore_operator.resource import labels
@@ -35,6 +36,8 @@ class Keys(NamedTuple):
     """For calls to members; None while one of the pairs is missing."""
     authority_pem: str
     """The authority's certificate, as pods are to trust it; empty while there is none."""
+    foreign: tuple[ForeignObject, ...] = ()
+    """Secrets of others under these names: they are neither trusted nor changed."""
 
 
 class Authority:
@@ -48,8 +51,9 @@ class Authority:
 
     async def read(self, desired: Desired) -> Keys:
         """Return the certificates that exist, and the TLS context for calls to members."""
-        authority = await self._pair(desired, labels.authority_secret(desired.name))
-        own = await self._pair(desired, labels.operator_secret(desired.name))
+        bodies = [await self._find(desired, name) for name in _names(desired)]
+        others = [one for body in bodies if body is not None and (one := foreign("Secret", body, desired))]
+        authority, own = (None if others else _pair(body) for body in bodies)
         found = []
         for pair, kind, name in (
             (authority, CertificateKind.AUTHORITY, desired.name),
@@ -62,12 +66,13 @@ class Authority:
             if loaded != self._loaded:
                 self._context = _client_context(authority, own)
                 self._loaded = loaded
-        return Keys(tuple(found), self._context, authority.certificate_pem.decode() if authority is not None else "")
+        trusted = authority.certificate_pem.decode() if authority is not None else ""
+        return Keys(tuple(found), None if others else self._context, trusted, tuple(others))
 
     async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
         """Create or renew the authority or the operator's pair; the authority keeps its key."""
         if action.kind is CertificateKind.AUTHORITY:
-            old = await self._pair(desired, labels.authority_secret(desired.name))
+            old = _pair(await self._find_ours(desired, labels.authority_secret(desired.name)))
             pair = pki.make_authority(
                 action.name,
                 cluster_id,
@@ -100,6 +105,12 @@ class Authority:
         request = await self._open_request(action.request, desired, name=action.name, uid=action.uid)
         if request is None:
             return  # answered already, by an attempt whose outcome was lost
+        pod = await self._kube.get(Kind.POD, action.name, desired.namespace)
+        workload = await self._kube.get(Kind.STATEFUL_SET, desired.name, desired.namespace)
+        require_ours("StatefulSet", workload, desired)
+        doubt = unproved(request, pod, workload, desired)
+        if doubt:
+            raise ActionRefused(f"the request {action.request} is not signed: {doubt}")
         certificate = pki.sign_request(
             await self._authority(desired),
             base64.b64decode(request["spec"]["request"]),
@@ -124,16 +135,22 @@ class Authority:
         }
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, signed, subresource="status")
 
-    async def deny(self, action: DenyRequest) -> None:
-        """Deny a request; the condition contains the reason."""
+    async def deny(self, action: DenyRequest, desired: Desired) -> None:
+        """Deny a request that is still pending; the condition contains the reason."""
+        found = await self._kube.find(Kind.SIGNING_REQUEST, action.request)
+        if found is None or read_request(found, desired) is None:
+            return  # it is gone, or answered already
         condition = {"type": "Denied", "status": "True", "reason": "NoMemberPod", "message": action.reason}
-        body: Body = {"status": {"conditions": [condition]}}
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        body: Body = {"metadata": version, "status": {"conditions": [condition]}}
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, body, subresource="approval")
 
     async def delete(self, desired: Desired) -> None:
-        """Delete the Secrets. The caller has made sure that no volume of the cluster is left."""
-        for name in (labels.operator_secret(desired.name), labels.authority_secret(desired.name)):
-            await self._kube.delete(Kind.SECRET, name, desired.namespace)
+        """Delete the Secrets that are ours. The caller has made sure that no volume of the cluster is left."""
+        for name in reversed(_names(desired)):
+            found = await self._find(desired, name)
+            if found is not None and foreign("Secret", found, desired) is None:
+                await self._kube.delete(Kind.SECRET, name, desired.namespace, uid=found["metadata"]["uid"])
 
     async def _open_request(self, request: str, desired: Desired, *, name: str, uid: str) -> Body | None:
         body = await self._kube.get(Kind.SIGNING_REQUEST, request)
@@ -147,19 +164,22 @@ class Authority:
         return body
 
     async def _authority(self, desired: Desired) -> KeyPair:
-        pair = await self._pair(desired, labels.authority_secret(desired.name))
+        pair = _pair(await self._find_ours(desired, labels.authority_secret(desired.name)))
         if pair is None:
             raise ActionRefused(f"the Secret {labels.authority_secret(desired.name)} is missing or incomplete")
         return pair
 
-    async def _pair(self, desired: Desired, name: str) -> KeyPair | None:
-        found = await self._kube.find(Kind.SECRET, name, desired.namespace)
-        data = (found or {}).get("data") or {}
-        if not data.get(CERTIFICATE) or not data.get(KEY):
-            return None
-        return KeyPair(base64.b64decode(data[CERTIFICATE]), base64.b64decode(data[KEY]))
+    async def _find(self, desired: Desired, name: str) -> Body | None:
+        return await self._kube.find(Kind.SECRET, name, desired.namespace)
+
+    async def _find_ours(self, desired: Desired, name: str) -> Body | None:
+        found = await self._find(desired, name)
+        if found is not None:
+            require_ours("Secret", found, desired)
+        return found
 
     async def _store(self, desired: Desired, name: str, pair: KeyPair) -> None:
+        found = await self._find_ours(desired, name)
         data = {CERTIFICATE: pair.certificate_pem, KEY: pair.key_pem}
         body: Body = {
             "apiVersion": "v1",
@@ -172,7 +192,22 @@ class Authority:
             "type": "kubernetes.io/tls",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
-        await self._kube.apply(body)
+        if found is None:
+            await self._kube.create(body)
+        else:
+            body["metadata"] |= preconditions(found)
+            await self._kube.apply(body)
+
+
+def _names(desired: Desired) -> tuple[str, str]:
+    return labels.authority_secret(desired.name), labels.operator_secret(desired.name)
+
+
+def _pair(found: Body | None) -> KeyPair | None:
+    data = (found or {}).get("data") or {}
+    if not data.get(CERTIFICATE) or not data.get(KEY):
+        return None
+    return KeyPair(base64.b64decode(data[CERTIFICATE]), base64.b64decode(data[KEY]))
 
 
 def _client_context(authority: KeyPair, own: KeyPair) -> ssl.SSLContext:

@@ -49,6 +49,7 @@ def read_claim(
         return Unknown(f"it belongs to the cluster {found}")
     return Volume(
         name=metadata["name"],
+        uid=metadata.get("uid", ""),
         node_id=_node_id(claim, annotations),
         removed=labels.REMOVED in annotations,
         size_bytes=requested_bytes(claim),

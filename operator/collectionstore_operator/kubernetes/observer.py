@@ -9,7 +9,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from collectionstore_operator.kubernetes import children, claims, pod_diagnostics
+import msgspec
+
+from collectionstore_operator.kubernetes import claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
@@ -47,21 +49,22 @@ class Observer:
         kube, namespace, selector = self._access.kube, desired.namespace, labels.selector(desired.name)
         if desired.deleting and await pod_diagnostics.is_terminating(kube, namespace):
             return self._released_with_namespace(desired)
-        pods, found_claims, found, objects = await asyncio.gather(
+        pods, found_claims, children = await asyncio.gather(
             kube.find_all(Kind.POD, namespace, selector),
             kube.find_all(Kind.PERSISTENT_VOLUME_CLAIM, namespace, selector),
-            kube.find(Kind.STATEFUL_SET, desired.name, namespace),
-            children.read_objects(kube, desired),
+            self._access.children.read(desired),
         )
-        requests, facts, keys = await asyncio.gather(
+        requests, (facts, foreign_record), keys, granted = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
             self._access.record.read(desired),
             self._access.authority.read(desired),
+            self._access.enrolment.granted(desired),
         )
         if keys.context is not None:
             self._access.nodes.use(keys.context)
-        workload = children.read_workload(found, desired)
-        slots = await self._slots(desired, pods, found_claims, facts, workload)
+        workload = children.workload
+        deviating = await self._access.children.deviating(pods, children.workload_body, desired)
+        slots = await self._slots(desired, pods, found_claims, facts, workload, deviating)
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
         terminating = await pod_diagnostics.is_terminating(kube, namespace)
         return Observed(
@@ -77,10 +80,12 @@ class Observer:
             epoch=self._epoch,
             workload=workload,
             slots=slots,
-            objects=objects,
+            objects=children.objects,
+            foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign),
             namespace_terminating=terminating,
             certificates=(*keys.certificates, *member_certificates(slots, facts.cluster_id)),
             authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
+            enrolment_granted=granted,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
 
@@ -105,6 +110,7 @@ class Observer:
         found_claims: list[Body],
         facts: Facts,
         workload: Workload | Absent | Unknown,
+        deviating: frozenset[str],
     ) -> tuple[Slot, ...]:
         by_ordinal = _by_ordinal(pods, desired.ordinal)
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
@@ -121,6 +127,12 @@ class Observer:
             ),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
+        seen |= {
+            # Of no revision, whatever its annotation says: it is restarted in its turn, as any outdated pod.
+            ordinal: msgspec.structs.replace(pod, revision="")
+            for ordinal, pod in seen.items()
+            if desired.member(ordinal) in deviating
+        }
         answers = await self._ask_nodes(desired, by_ordinal, seen)
         return tuple(
             Slot(

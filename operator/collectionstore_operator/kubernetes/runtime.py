@@ -7,8 +7,10 @@ from collections.abc import Callable
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
+from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.executor import Executor
 from collectionstore_operator.kubernetes.observer import Observer
 from collectionstore_operator.kubernetes.record import Record
@@ -33,12 +35,19 @@ class ClusterRuntime:
         name: str,
         epoch: int,
         may_act: Callable[[], bool] = lambda: True,
+        enrolment: Enrolment | None = None,
     ) -> None:
         """`may_act` says whether the Lease is still ours, as far as this process can tell without a request."""
         record = Record(kube)
         self._resource = CustomResource(kube, recorder, namespace=namespace, name=name)
         access = ClusterAccess(
-            kube=kube, nodes=client, resource=self._resource, record=record, authority=Authority(kube, record)
+            kube=kube,
+            nodes=client,
+            resource=self._resource,
+            record=record,
+            authority=Authority(kube, record),
+            children=Children(kube),
+            enrolment=enrolment or Enrolment(kube, ""),
         )
         self._observer = Observer(access, epoch=epoch)
         self._executor = Executor(access, may_act=may_act)

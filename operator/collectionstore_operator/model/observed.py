@@ -7,7 +7,8 @@ the observer, so that every decision can be reproduced from a recorded `Observed
 from __future__ import annotations
 
 import enum
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -73,6 +74,12 @@ class Peer(msgspec.Struct, frozen=True):
     handshake_ms: float | None = None
 
 
+class Space(msgspec.Struct, frozen=True, kw_only=True):
+    """The disk of a node: `shortage` is Disk, Quota or empty, or what a newer node calls it."""
+
+    shortage: str = ""
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The response of `GET /status` of a node. Unknown fields are ignored: nodes may be newer than the operator."""
 
@@ -100,6 +107,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     client_address: str = ""
     peer_address: str = ""
     metrics_address: str = ""
+    space: Space | None = None
+    """What it reports of its disk; None from a version that does not."""
     certificate_not_before: float = 0.0
     certificate_not_after: float = 0.0
     """Expiry of the certificate that it presented, in Unix seconds; 0 without TLS."""
@@ -142,7 +151,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     stuck_terminating: bool = False
     """It is terminating on a lost Kubernetes node and its volume is being deleted: no kubelet confirms its end."""
     revision: str = ""
-    """The revision of the settings it was started with (`node_environment.revision`)."""
+    """The revision of the settings it was started with (`node_environment.revision`); empty if its template had been
+    changed by somebody."""
     restarts: int = 0
     unready_s: float = 0.0
     failure: Failure = Failure.NONE
@@ -175,6 +185,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An existing volume: a PersistentVolumeClaim, or with csctl local a data directory."""
 
     name: str
+    uid: str = ""
+    """Of the PersistentVolumeClaim; empty where there are none (local)."""
     node_id: NodeId | Absent | Unknown = Unknown("not recorded")
     """The incarnation that wrote it; `Absent` if it is proved to be empty."""
     removed: bool = False
@@ -211,11 +223,25 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class AppliedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An existing object; `digest` is that of the manifest it was applied from, empty if it is not managed."""
+    """An existing object that belongs to the cluster; `digest` is that of the manifest it was applied from."""
 
     kind: str
     name: str
     digest: str = ""
+    live: Mapping[str, Any] = {}
+    """The object as the API server stores it: what it really says is compared with its manifest."""
+    admitted: Mapping[str, str] = {}
+    """Fields that the API server changed in our own apply of this digest (admission), with the JSON of their values:
+    to apply again would change nothing."""
+
+
+class ForeignObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object under a name of the cluster that does not belong to it: it is neither used, changed nor deleted."""
+
+    kind: str
+    name: str
+    owner: str
+    """To whom it belongs: `Deployment web`, or who wrote it."""
 
 
 class CertificateKind(enum.Enum):
@@ -286,12 +312,16 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Every ordinal with a pod or a volume, or below the replicas of the workload, ascending."""
     objects: tuple[AppliedObject, ...] | None = None
     """None if the runtime has no such objects (csctl local)."""
+    foreign: tuple[ForeignObject, ...] = ()
+    """Objects of others under names that the cluster needs."""
     namespace_terminating: bool = False
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
     authority_published: bool | None = None
     """Whether pods can mount the current authority as their trust anchor; None where they read it elsewhere (local)."""
+    enrolment_granted: bool | None = None
+    """Whether the members may request certificates; None where the operator does not manage that permission."""
     requests: tuple[SigningRequest, ...] | None = None
     """Pending requests of nodes; None if the runtime generates the keys of nodes itself."""
 

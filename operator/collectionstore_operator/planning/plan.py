@@ -33,6 +33,7 @@ from collectionstore_operator.planning import (
     leadership,
     membership,
     objects,
+    ownership,
     records,
     rollout,
     teardown,
@@ -77,6 +78,9 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if desired.deleting:
         reason = "the resource is being deleted"
         yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
+    yield from ownership.conflicts(assessment)
+    if ownership.hold_everything(assessment):
+        return
     if not assessment.observed.cluster_id:
         # Nothing else in this round: every object, volume and certificate carries the ID.
         established = identity.establish(assessment)
@@ -85,6 +89,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
             yield from certificates.publish_authority(assessment)
         return
     yield from certificates.issue(assessment)
+    yield from certificates.enrol(assessment)
     yield from certificates.answer(assessment)
     yield from objects.apply(assessment)
     yield from workload.ensure(assessment)

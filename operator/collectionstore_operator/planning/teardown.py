@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
+from collectionstore_operator.planning.ownership import holds_workload
 from collectionstore_operator.resource.desired import Desired
 
 
@@ -22,7 +23,8 @@ def due(desired: Desired) -> bool:
 def tear_down(assessment: Assessment) -> Iterator[Proposal]:
     """Stop all pods, then delete the volumes if the resource says so."""
     observed, reason = assessment.observed, "the resource is being deleted"
-    if isinstance(observed.workload, Unknown):
+    # A StatefulSet of somebody else is none of ours: it stays, and this resource has none to stop.
+    if isinstance(observed.workload, Unknown) and not holds_workload(observed):
         yield postpone(
             "EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {observed.workload.reason}"
         )

@@ -6,10 +6,12 @@ configuration, or may be, is never terminated by a smaller number of replicas.
 
 from __future__ import annotations
 
+from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
 
 
@@ -88,14 +90,29 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         )
     started = workload.replicas if isinstance(workload, Workload) else 0
     replicas, blockers = _startable(assessment, started)
+    drifted = ""
     if isinstance(workload, Workload) and replicas == started and workload.revision == desired_revision:
-        return blockers
+        drifted = _drift(assessment, replicas)
+        if not drifted:
+            return blockers
     if replicas == 0:
         return blockers
-    action = EnsureWorkload(
-        replicas=replicas, revision=desired_revision, reason=_why(assessment, workload, replicas, desired_revision)
-    )
+    reason = drifted or _why(assessment, workload, replicas, desired_revision)
+    action = EnsureWorkload(replicas=replicas, revision=desired_revision, drifted=bool(drifted), reason=reason)
     return (propose(action, subject=assessment.desired.name), *blockers)
+
+
+def _drift(assessment: Assessment, replicas: int) -> str:
+    """Return how the StatefulSet differs from its manifest, whoever changed it; empty where there is none (local).
+
+    Also for a manifest that a newer operator renders in another way: pods take the new template when they start, and
+    are restarted for another revision only.
+    """
+    found = next((one for one in assessment.observed.objects or () if one.kind == "StatefulSet"), None)
+    if found is None:
+        return ""
+    manifest = statefulset.build(assessment.desired, cluster_id=assessment.observed.cluster_id, replicas=replicas)
+    return why_apply(manifest, found, ignored=statefulset.IMMUTABLE)[0]
 
 
 def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:

@@ -38,10 +38,12 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     DeleteObject,
     DenyRequest,
+    GrantEnrolment,
     Plan,
     SignRequest,
     StartPod,
     disruptive,
+    drifted_kind,
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed
@@ -53,7 +55,7 @@ from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.events import Event, subject_of
 from collectionstore_operator.status.report import Status, refused, report
 
-INDEPENDENT: Final = (ApplyObject, DeleteObject, SignRequest, DenyRequest, StartPod)
+INDEPENDENT: Final = (ApplyObject, DeleteObject, GrantEnrolment, SignRequest, DenyRequest, StartPod)
 """No later action of a plan depends on these: one that is refused must not keep a cluster from being repaired.
 
 `StampVolume` is not among them: a node must not become a member before its volume names it. A volume that still names
@@ -243,10 +245,14 @@ class Reconciler:
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
         self._last_warning = ""
+        drifted = drifted_kind(action)
+        if drifted:
+            self._series.drift_corrected(drifted)
         await self._runtime.record(
             Event(
                 time=self._now(),
-                reason=name,
+                kind="Warning" if drifted else "Normal",
+                reason="DriftCorrected" if drifted else name,
                 subject=subject,
                 message=action.reason,
                 seconds=round(seconds, 3),

@@ -59,11 +59,20 @@ def violations(
             yield from violations(one, f"{path}[{position}]", rules)
 
 
+def name_errors(name: str) -> list[FieldError]:
+    """Return the error of a cluster's name from which the same names would be derived as from another one's."""
+    return [FieldError("metadata.name", *RESERVED_NAME)] if name.endswith(labels.RESERVED_SUFFIXES) else []
+
+
 def quoted(text: str) -> str:
     """Return a CEL string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+RESERVED_NAME: Final = Violation(
+    "names with this ending are those of the objects of other clusters",
+    f"any ending except {', '.join(labels.RESERVED_SUFFIXES)}",
+)
 _SINGLE = Violation(
     "a single replica tolerates no failure and has no second copy of the data",
     "3, 5, 7 or 9; 1 with spec.unsafe.allowSingleReplica: true",
@@ -190,7 +199,11 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
             _election_max,
         ),
     ),
-    Storage: (Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),),
+    Storage: (
+        Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),
+        Rule("quota", capacities.QUOTA_SMALL_CEL, capacities.QUOTA_SMALL, capacities.quota_small),
+        Rule("quota", capacities.QUOTA_LARGE_CEL, capacities.QUOTA_LARGE, capacities.quota_large),
+    ),
     Resources: (
         Rule(
             "requests",
@@ -205,6 +218,7 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
             capacities.whole(lambda one: one.limits),
         ),
         Rule("limits", capacities.ORDERED_CEL, capacities.ORDERED, capacities.ordered),
+        Rule("limits", capacities.MEMORY_CEL, capacities.MEMORY, capacities.memory),
     ),
     PodTemplate: (
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda pod: _reserved(pod.labels)),

@@ -12,7 +12,15 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import SIZE_PATTERN, Labels, Part, Quantity, quantity_bytes
+from collectionstore_operator.resource.fields import (
+    SIZE_PATTERN,
+    Labels,
+    Part,
+    Quantity,
+    atomic,
+    quantity_bytes,
+    stored_bytes,
+)
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.scheduling import Spread
 
@@ -52,6 +60,21 @@ class Storage(Part, frozen=True):
         ]
         | None
     ) = field(name="class", default=None)
+    quota: (
+        Annotated[
+            str,
+            Meta(
+                pattern=SIZE_PATTERN,
+                max_length=32,
+                title="a whole size such as 8Gi",
+                description="quota is the size of a member's database at which the cluster takes no more data: writes "
+                "that add data are refused, reads and deletes work, until the database is a tenth smaller. At least "
+                "256Mi, and less than size. If absent, the free space of the volume is the only bound. A change "
+                "restarts the members, one at a time.",
+            ),
+        ]
+        | None
+    ) = None
     retention: Annotated[
         Literal["Retain", "Delete"],
         Meta(
@@ -65,6 +88,11 @@ class Storage(Part, frozen=True):
     def size_bytes(self) -> int:
         """Return the size in bytes."""
         return quantity_bytes(self.size)
+
+    @property
+    def quota_bytes(self) -> int:
+        """Return the quota in bytes; 0 without one."""
+        return quantity_bytes(self.quota) if self.quota is not None else 0
 
 
 ComputeResource: TypeAlias = Literal["cpu", "memory", "ephemeral-storage"]
@@ -81,6 +109,17 @@ class Resources(Part, frozen=True):
         dict[ComputeResource, Quantity],
         Meta(description="limits is the maximum amount of each resource that a member may use."),
     ] = field(default_factory=dict)
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """Return the memory limit in bytes; None without one."""
+        limit = self.limits.get("memory")
+        return None if limit is None else stored_bytes(str(limit))
+
+
+DEFAULT_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})
+"""For a resource that sets none: not BestEffort, whose pods are the first to be evicted. No limit of the processor,
+which would throttle heartbeats."""
 
 
 class Timings(NamedTuple):
@@ -244,6 +283,53 @@ class Unsafe(Part, frozen=True):
     ] = False
 
 
+class NetworkPeers(Part, frozen=True):
+    """NetworkPeers selects the pods of some namespaces."""
+
+    namespace_labels: Annotated[
+        Labels,
+        Meta(description="namespaceLabels select namespaces by their labels. If empty, all namespaces are selected."),
+    ] = field(default_factory=dict)
+    pod_labels: Annotated[
+        Labels,
+        Meta(description="podLabels select pods in these namespaces by their labels. If empty, all pods are selected."),
+    ] = field(default_factory=dict)
+
+
+class NetworkAccess(Part, frozen=True):
+    """NetworkAccess configures the NetworkPolicy of the members. A change does not restart members.
+
+    Without a network plugin that enforces NetworkPolicies it has no effect.
+    """
+
+    mode: Annotated[
+        Literal["Enabled", "Disabled"],
+        Meta(
+            description="mode determines whether the operator creates a NetworkPolicy for the members: only members of "
+            "the same cluster reach the peer port, and members reach only each other, DNS, the API server and the "
+            "trace collectors in their environment. Further NetworkPolicies can allow more. Defaults to Enabled."
+        ),
+    ] = "Enabled"
+    clients: Annotated[
+        tuple[NetworkPeers, ...],
+        Meta(
+            max_length=16,
+            description="clients are the pods that may use the client port, besides members and the operator. If "
+            "empty, everybody may, also from outside of the Kubernetes cluster.",
+            extra_json_schema=atomic(),
+        ),
+    ] = ()
+    monitoring: Annotated[
+        tuple[NetworkPeers, ...],
+        Meta(
+            max_length=16,
+            description="monitoring are the pods that may use the metrics port. If empty, all pods of the Kubernetes "
+            "cluster may. Probes of the kubelet are always allowed.",
+            extra_json_schema=atomic(),
+        ),
+    ] = ()
+
+
 class Monitoring(Part, frozen=True):
     """Monitoring configures discovery by Prometheus. Members serve their metrics regardless."""
 
@@ -388,9 +474,10 @@ class Spec(Part, frozen=True):
         Resources,
         Meta(
             description="resources are the compute resources of each member's container. A change restarts the "
-            "members, one at a time."
+            "members, one at a time. Defaults to requests of 100m cpu and 256Mi memory and a limit of 1Gi memory; a "
+            "value replaces all of them, and {} sets none."
         ),
-    ] = field(default_factory=Resources)
+    ] = field(default_factory=lambda: DEFAULT_RESOURCES)
     raft: Annotated[
         Raft,
         Meta(
@@ -428,6 +515,13 @@ class Spec(Part, frozen=True):
             "restarts the members, one at a time. Ignored by csctl local."
         ),
     ] = field(default_factory=PodTemplate)
+    network_policy: Annotated[
+        NetworkAccess,
+        Meta(
+            description="networkPolicy configures the NetworkPolicy of the members. A change does not restart members. "
+            "Ignored by csctl local."
+        ),
+    ] = NetworkAccess()
     monitoring: Annotated[Monitoring, Meta(description="monitoring configures discovery by Prometheus.")] = field(
         default_factory=Monitoring
     )

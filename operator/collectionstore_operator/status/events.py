@@ -19,6 +19,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GrantEnrolment,
     GrowVolume,
     IssueCertificate,
     MarkVolume,
@@ -57,7 +58,7 @@ def subject_of(action: Action, desired: Desired) -> str:
     match action:
         case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
             return desired.name
-        case PublishAuthority() | ReplaceWorkload():
+        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload():
             return desired.name
         case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
             return action.name

@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.operations import NAME, key_violation
+from collectionstore_node.service.operations import NAME, key_violation, text_violation
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]{0,255}")
 """Path text that needs no decoding and breaks no rule: at most 256 bytes, no leading dot. The hot path."""
@@ -56,6 +56,14 @@ def key_name(raw: str, bytes_max: int) -> str:
 def check_key(text: str, bytes_max: int, what: str) -> str:
     """Return `text` if it is a valid document id or raw key; `what` names it in messages. Raises `Problem`."""
     violation = key_violation(text, bytes_max)
+    if violation is not None:
+        raise Problem("invalid_name", f"a {what} {violation}")
+    return text
+
+
+def check_text(text: str, bytes_max: int, what: str) -> str:
+    """Return `text` if it may begin a document id or a raw key: "." may, as ".env" does. Raises `Problem`."""
+    violation = text_violation(text, bytes_max)
     if violation is not None:
         raise Problem("invalid_name", f"a {what} {violation}")
     return text

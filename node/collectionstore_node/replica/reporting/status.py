@@ -12,6 +12,7 @@ import msgspec
 from collectionstore_node.raft.messages import Configuration, NodeId
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
 from collectionstore_node.replica.comparison.state_check import StateCheck
+from collectionstore_node.replica.health.space import SpaceReport
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.statemachine.levels import FIRST, HIGHEST
@@ -108,6 +109,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """The highest level that this member supports; lower on a member of an older version."""
     failure: str = ""
     """Why this node is stopping, such as the entry that it cannot apply; empty while it works."""
+    space: SpaceReport = SpaceReport()
+    """The disk of this member."""
+    writes_refused: str = ""
+    """Why this member, as the leader, refuses writes that add data; empty if it takes them, and on other members."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:
