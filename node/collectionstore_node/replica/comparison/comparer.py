@@ -190,7 +190,6 @@ class StateComparer:
         try:
             answer = await self._transport.request(node_id, calls.encode_call(calls.GetDigests(report=True)), ANSWER_S)
             checkpoints, space = calls.decode_checkpoints(answer)
-            known = by_index(checkpoints)
         except (PeerUnavailable, RequestLost):
             return None
         except msgspec.DecodeError as error:

@@ -54,12 +54,12 @@ class RequestServer:
         match call:
             case calls.Propose():
                 return calls.encode_results(await self._propose(sender, call))
-            case calls.GetDigests(report=True):
-                return calls.encode_report(calls.MemberReport(self._member.checkpoints(), self._member.space.report))
             case calls.GetDigests():
                 # With the level: the leader raises the cluster's once all members have said that they support it.
-                known = self._member.checkpoints()
-                return calls.encode_checkpoints(tuple(replace(one, supports=HIGHEST) for one in known))
+                known = tuple(replace(one, supports=HIGHEST) for one in self._member.checkpoints())
+                if call.report:
+                    return calls.encode_report(calls.MemberReport(known, self._member.space.report))
+                return calls.encode_checkpoints(known)
             case calls.VerifyState():
                 self._member.suspicion.set()
                 return calls.encode_results([calls.Result()])
