@@ -16,18 +16,27 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
-from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
-from collectionstore_node.errors import NodeError
-from collectionstore_node.lifecycle import Bounds, ServeHttp, cancel_and_wait, open_port, serve_http
+from collectionstore_node.errors import NodeError, StorageFailed
+from collectionstore_node.lifecycle import (
+    NO_MEMORY,
+    Bounds,
+    ServeHttp,
+    cancel_and_wait,
+    end_without_memory,
+    open_port,
+    serve_http,
+)
 from collectionstore_node.logs import SlowLog
+from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
     PortSeries,
@@ -43,15 +52,20 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
+    budget,
     client_hosts,
     descriptors,
+    http_limits,
     metrics_bounds,
     metrics_hosts,
     peer_security,
     process_facts,
     replica_settings,
     slow_thresholds,
+    storage_limits,
+    storage_tuning,
     transport_identity,
+    transport_settings,
 )
 from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
 from collectionstore_node.replica import (
@@ -69,7 +83,7 @@ from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.settings import Settings
-from collectionstore_node.storage import Database, Tuning
+from collectionstore_node.storage import Database
 from collectionstore_node.transport import (
     PeerSecurity,
     RouteOverrides,
@@ -79,6 +93,7 @@ from collectionstore_node.transport import (
     tcp_connector,
 )
 from collectionstore_telemetry.logs import LogLevels, attach_to_loop
+from collectionstore_telemetry.logs.uncaught import in_loop
 from collectionstore_telemetry.metrics import Exposition, Metrics, process_collectors
 from collectionstore_telemetry.profiling import Profiler
 
@@ -127,14 +142,11 @@ async def run(settings: Settings, levels: LogLevels) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     attach_to_loop(loop, levels)
+    loop.set_exception_handler(_in_loop)
     before, limit = raise_limit()
     log.info("descriptors.limited", limit=limit, before=before)
     async with AsyncExitStack() as stack:
-        tuning = Tuning(open_files_max=descriptors(settings).table_files_max)
-        opening = partial(
-            Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning
-        )
-        database = await loop.run_in_executor(None, opening)
+        database = await loop.run_in_executor(None, _open, settings)
         stack.callback(database.close)
         # Imported modules live as long as the process; without freezing them every full collection walks all of them
         # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
@@ -146,6 +158,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
+            routing.add_done_callback(partial(_ended, member.local))
             stack.push_async_callback(cancel_and_wait, routing)
         log.info(
             "node.started",
@@ -162,9 +175,23 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         await asyncio.wait((member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
         if member.driving.done():
             stopping.cancel()
+            if isinstance(error := member.driving.exception(), NO_MEMORY):
+                end_without_memory("driver", error)
             member.driving.result()
         log.info("node.stopping")
         await transfer_on_shutdown(member.replica)
+
+
+def _open(settings: Settings) -> Database:
+    """Open the data directory; blocks. Raises as `Database.open`, and `MemoryTooSmall`."""
+    try:
+        limits = storage_limits(settings)
+    except OSError as error:
+        raise StorageFailed(f"open {settings.data_dir}: {error}") from error
+    tuning = storage_tuning(budget(settings), limits, descriptors(settings))
+    return Database.open(
+        settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
+    )
 
 
 async def start(
@@ -183,9 +210,11 @@ async def start(
     # local member -> handler -> transport -> driver -> replica -> servers.
     observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
-    local = LocalMember(storage, replica_settings(settings), series, clocks, observer)
+    memory = budget(settings)
+    configured = replica_settings(settings, memory, storage.space_limits)
+    local = LocalMember(storage, configured, series, clocks, observer)
     stack.callback(local.close)
-    transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
+    transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
@@ -203,12 +232,14 @@ async def start(
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
+    reloading.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
 
 
 def _transport(
     settings: Settings,
+    memory: MemoryBudget,
     local: LocalMember,
     security: PeerSecurity,
     series: TransportSeries,
@@ -220,7 +251,12 @@ def _transport(
         PeerHandler(local),
         security,
         series,
-        TransportOptions(local.storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportOptions(
+            local.storage.spool,
+            settings=transport_settings(settings, memory),
+            overrides=RouteOverrides(settings.peer_routes),
+            missing_bytes=local.storage.missing_bytes,
+        ),
         TransportEnvironment(environment.random, environment.connector, environment.clock),
     )
 
@@ -271,7 +307,7 @@ async def _serve(
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), HttpLimits()
+    store, limits = Store(replica, store_limits), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     clients = make_client_server(
         store,
@@ -300,6 +336,13 @@ async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Call
     await serve_http(stack, server, settings.metrics_address, bounds, None)
 
 
+def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what the loop reports; without memory the process ends, as nobody else catches that."""
+    if isinstance(error := context.get("exception"), NO_MEMORY):
+        end_without_memory("event loop", error)
+    in_loop(loop, context)
+
+
 def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
     return is_operator(cluster_id, request.get_extra_info("peercert"))
 
@@ -321,6 +364,12 @@ def _has_token(token: AdminToken, request: web.BaseRequest) -> bool:
 def _anyone(_request: web.BaseRequest) -> bool:
     """Admit every client: without client TLS, which is allowed on loopback only, and without a token."""
     return True
+
+
+def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:
+    """End the member when a task that should run as long as it does has failed: nobody would notice otherwise."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        local.wakeup.fail(error)
 
 
 async def _reload_certificates(transport: Transport, clients: ClientTls | None) -> None:

@@ -6,6 +6,7 @@ NodeError
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
 │   ├── Overloaded            a bounded queue is full
+│   ├── InsufficientStorage   a member is short of disk space, and the write adds data (507)
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
 │   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
@@ -15,6 +16,7 @@ NodeError
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
     ├── DataDirectoryRefused  another owner's, corrupt or quarantined: the message says what to do
     ├── StorageFailed         first I/O error: stop, as a retried fsync proves nothing
+    ├── OutOfMemory           memory ran out: stop at once, what is left may not suffice for an orderly end
     │   └── DescriptorsExhausted  no file could be opened (EMFILE): the process is at fault, not the disk
     └── InvariantViolated     a bug, or a corrupt message that passed validation
 """
@@ -59,6 +61,10 @@ class NotLeader(NotNow):
 
 class Overloaded(NotNow):
     """A bounded queue is full; retry with backoff."""
+
+
+class InsufficientStorage(NotNow):
+    """A member is short of disk space, or has reached its quota, and the write adds data. Reads and deletes work."""
 
 
 class ChangePending(NotNow):
@@ -109,6 +115,10 @@ class DataDirectoryRefused(Fatal):
 
 class StorageFailed(Fatal):
     """The disk reported an error. The outcome of the write is unknown, not failed (Rebello et al., ATC'20)."""
+
+
+class OutOfMemory(Fatal):
+    """An allocation failed. The state is as it was: what is applied is stored in one batch or not at all."""
 
 
 class DescriptorsExhausted(StorageFailed):

@@ -20,9 +20,13 @@ from collectionstore_node.errors import DataDirectoryRefused, NodeError
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
+from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.health.self_check import SelfCheck
+from collectionstore_node.replica.health.space import MemberReports, SpaceReport, adds_data, refusal
+from collectionstore_node.replica.health.space_watch import SpaceWatch
 from collectionstore_node.replica.membership.administration import Administration
+from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.observer import NULL_OBSERVER, DriverObserver
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
@@ -30,6 +34,7 @@ from collectionstore_node.replica.persistence.log_writer import LogWriter
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
 from collectionstore_node.replica.storage_port import Storage
+from collectionstore_node.statemachine.commands import Action
 from collectionstore_node.statemachine.members import MembershipRecord
 
 
@@ -40,9 +45,10 @@ class Clocks:
     random: Callable[[], float]
     """In [0, 1); spreads elections."""
     wall_ms: Callable[[], int]
-    """The time that a leader stamps into entries, in milliseconds since 1970 UTC."""
+    """The time that a leader stamps into entries of feature level 1, in milliseconds since 1970 UTC."""
     pause_clock: Callable[[], float]
-    """Monotonic, in seconds; preferably advances while the machine is suspended. Detects pauses of the process."""
+    """Monotonic, in seconds; preferably advances while the machine is suspended. Detects pauses of the process, and
+    advances the replicated time."""
 
 
 class LocalMember:
@@ -58,16 +64,16 @@ class LocalMember:
     ) -> None:
         """Read log and state."""
         self.storage = storage
+        self._loop = asyncio.get_running_loop()
         self.identity = storage.identity
         self.settings = settings
         self.metrics = metrics
         self.observer = observer
         self.wakeup = Wakeup()
         self.log_writer = LogWriter(storage.log, metrics.disk, self.wakeup.fail, observer)
-        self.applier = Applier(storage.state, metrics.disk)
-        self.consensus = Consensus(
-            storage, settings, self.wakeup, metrics, observer, random=clocks.random, wall_ms=clocks.wall_ms
-        )
+        self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
+        stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)
+        self.consensus = Consensus(storage, settings, self.wakeup, metrics, observer, stamps, random=clocks.random)
         self.self_check = SelfCheck(
             self.log_writer,
             metrics.watchdog,
@@ -82,6 +88,9 @@ class LocalMember:
         """Set when another member says that this one's state differs; the state comparer clears it."""
         self.file_executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         """One thread for snapshot files and reclaiming space: neither may delay a sync."""
+        self.space = SpaceWatch(storage, settings.space, metrics.space, self.file_executor, self.wakeup.fail)
+        self.reports = MemberReports()
+        """What the other members report of their disks, while this one leads."""
 
     @property
     def record(self) -> MembershipRecord:
@@ -95,6 +104,31 @@ class LocalMember:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the digests of the state that are known; none while a snapshot replaces it."""
         return self.applier.checkpoints()
+
+    def raise_level(self, level: int) -> None:
+        """Raise the feature level of the cluster, as its leader; every member of the configuration supports it."""
+        self.consensus.raise_level(level)
+
+    def shortage(self) -> tuple[str, SpaceReport] | None:
+        """Return a member that is short of space and its report: this one, or as its leader any that reported it."""
+        if self.space.report.shortage:
+            return self.identity.name, self.space.report
+        if not self.reports.any_short:
+            return None
+        members = self.consensus.raft.status().configuration.members()
+        found = self.reports.short(members, self._loop.time())
+        if found is None:
+            return None
+        node_id, report = found
+        info = self.record.find(node_id)
+        return info.name if info is not None else show_id(node_id), report
+
+    def admit(self, action: Action) -> None:
+        """Refuse, as the leader, a write that adds data while a member is short. Raises `InsufficientStorage`."""
+        short = self.shortage()
+        if short is not None and adds_data(action):
+            self.metrics.space.refused.inc()
+            raise refusal(*short)
 
     def quarantine(self, reason: str) -> None:
         """Fence this member: mark its data directory and stop it; if it leads, the others elect another one."""

@@ -7,7 +7,7 @@ another member fail?
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -20,16 +20,8 @@ from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.status import domains, owned_objects
 from collectionstore_operator.status.ailments import Ailment, ailments, described
-
-ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
-
-
-class ConditionState(msgspec.Struct, frozen=True):
-    """The state of a condition; `reason` is CamelCase, `message` a sentence without a full stop."""
-
-    status: ConditionStatus
-    reason: str
-    message: str
+from collectionstore_operator.status.condition_state import ConditionState
+from collectionstore_operator.status.storage_condition import storage_available
 
 
 def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -192,6 +184,7 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "QuorumSafe": quorum_safe,
     "MembersUpdated": members_updated,
     "CertificatesReady": certificates_ready,
+    "StorageAvailable": storage_available,
     "ObjectsApplied": objects_applied,
     "Paused": paused,
 }

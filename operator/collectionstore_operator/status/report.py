@@ -28,7 +28,8 @@ from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
 from collectionstore_operator.status.ailments import ailments
-from collectionstore_operator.status.conditions import TYPES, ConditionState, ConditionStatus, evaluate, member_ready
+from collectionstore_operator.status.condition_state import ConditionState, ConditionStatus
+from collectionstore_operator.status.conditions import TYPES, evaluate, member_ready
 
 STEPS_MAX: Final = 32
 MEMBERS_MAX: Final = 32

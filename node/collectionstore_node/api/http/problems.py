@@ -14,6 +14,7 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
+    InsufficientStorage,
     InvalidRequest,
     LeadershipTransferring,
     NodeError,
@@ -85,6 +86,7 @@ KINDS: Final[dict[str, Kind]] = {
     "collection_exists": Kind(409, "The collection exists already"),
     "document_exists": Kind(409, "The document exists already"),
     "precondition_failed": Kind(412, "A precondition does not hold"),
+    "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
     # Membership
     "already_bootstrapped": Kind(409, "The cluster is bootstrapped already"),
@@ -109,6 +111,7 @@ KINDS: Final[dict[str, Kind]] = {
     "not_ready": Kind(503, "No linearizable read works here now", retryable=True),
     "read_timeout": Kind(504, "The read was not confirmed in time", retryable=True),
     "outcome_unknown": Kind(504, "It is not known whether the request took effect", outcome="unknown"),
+    "insufficient_storage": Kind(507, "A member is short of disk space; reads and deletes work"),
     # The node's own faults
     "storage_failed": Kind(500, "The node's disk failed and the node is stopping", outcome="unknown"),
     "internal_error": Kind(500, "The node made a mistake", outcome="unknown"),
@@ -117,6 +120,7 @@ KINDS: Final[dict[str, Kind]] = {
 CODES: Final[dict[type[NodeError], str]] = {
     NotLeader: "no_leader",
     Overloaded: "overloaded",
+    InsufficientStorage: "insufficient_storage",
     ChangePending: "change_pending",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",

@@ -5,12 +5,15 @@ and stops, so that no restart brings it back: the leader as soon as it finds its
 leader has notified it, and only if its own comparison finds the same. A member never stops because of another member's
 claim: a majority of the voters, each asked for its own state, has to differ. Without a majority, all members that
 disagree are logged and keep running; an operator has to decide.
+
+With their digests members say which feature level they support. Once all members of the configuration have answered a
+round, voters and learners alike, the leader raises the cluster's level to the highest that all of them support.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -28,10 +31,12 @@ from collectionstore_node.replica.comparison.digests import (
     compare,
 )
 from collectionstore_node.replica.comparison.state_check import StateCheck
+from collectionstore_node.replica.health.space import MemberReports
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.replica.transport_port import PeerTransport
+from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 log = structlog.get_logger()
@@ -48,11 +53,18 @@ class Subject(Protocol):
     def suspicion(self) -> asyncio.Event:
         """Set when another member says that the state of this one differs."""
 
+    @property
+    def reports(self) -> MemberReports:
+        """What the other members report of their disks."""
+
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the digests of its own state; none while the state is being replaced."""
 
     def raft_status(self) -> RaftStatus:
         """Return a view of the core."""
+
+    def raise_level(self, level: int) -> None:
+        """Raise the feature level of the cluster, unless it is that high already or this member does not lead."""
 
     def quarantine(self, reason: str) -> None:
         """Fence the member: mark its data directory and end it."""
@@ -86,6 +98,8 @@ class StateComparer:
         self._clock = clock or self._loop.time
         self._inconclusive = InconclusiveTracker()
         self._checks: dict[NodeId, StateCheck] = {}
+        self._supports: dict[NodeId, int] = {}
+        """The feature level that each member supports, of those that answered the last round."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -138,6 +152,7 @@ class StateComparer:
         differing = verdict.differing()
         late = self._inconclusive.update(active, verdict.agreed.keys() | differing.keys(), self._clock())
         self._record(verdict, late, raft.configuration.members())
+        self._subject.raise_level(self._supported_by(raft.configuration.members() - {self._own}))
         if self._own in verdict.diverged:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
         for node_id in sorted(verdict.diverged):
@@ -161,6 +176,7 @@ class StateComparer:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
 
     async def _compare(self) -> Verdict:
+        self._supports.clear()
         members = sorted(self._subject.raft_status().configuration.members() - {self._own})
         answers = await asyncio.gather(*[self._fetch(node_id) for node_id in members])
         # Its own digests last: this member is likely to have applied by now what the others had when they answered.
@@ -172,16 +188,25 @@ class StateComparer:
     async def _fetch(self, node_id: NodeId) -> Digests | None:
         """Return the digests of a member; None when it does not answer, or with something else."""
         try:
-            answer = await self._transport.request(node_id, calls.encode_call(calls.GetDigests()), ANSWER_S)
-            known = by_index(calls.decode_checkpoints(answer))
+            answer = await self._transport.request(node_id, calls.encode_call(calls.GetDigests(report=True)), ANSWER_S)
+            checkpoints, space = calls.decode_checkpoints(answer)
         except (PeerUnavailable, RequestLost):
             return None
         except msgspec.DecodeError as error:
             log.warning("digests.unreadable", node_id=show_id(node_id), reason=str(error))
             return None
+        if space is not None:
+            # No report, from an earlier version: it is unknown whether that member is short, and unknown is not full.
+            self._subject.reports.note(node_id, space, self._clock())
+        known = by_index(checkpoints)
         if known is None:
             log.warning("digests.unreadable", node_id=show_id(node_id), reason="not what a member remembers")
+        self._supports[node_id] = min((one.supports for one in checkpoints), default=FIRST)
         return known
+
+    def _supported_by(self, members: Collection[NodeId]) -> int:
+        """Return the highest level that this member and all of `members` support; one that is silent supports none."""
+        return min([HIGHEST, *(self._supports.get(one, FIRST) for one in members)])
 
     async def _notify(self, node_id: NodeId) -> None:
         """Notify a member that it differs; repeated every round until it stops or agrees."""
@@ -219,6 +244,7 @@ class StateComparer:
             self._checks = {}
             self._series.compared(index=None, differing=0, inconclusive=0)
         self._inconclusive = InconclusiveTracker()
+        self._subject.reports.forget()
 
 
 def _report(node_id: NodeId, split: Split, *, decided: bool) -> None:

@@ -81,6 +81,10 @@ class Driver:
                     await self._executor.execute(self._consensus.raft.ready())
                 if wakeup.failure is not None:
                     raise wakeup.failure
+        except Exception as error:
+            # For the status: it is served until the process ends.
+            wakeup.fail(error)
+            raise
         finally:
             self._stop()
 
@@ -115,6 +119,7 @@ class Driver:
         committed = raft.applied if member.applier.suspended else raft.commit_index
         member.self_check.tick(committed=committed, applied=raft.applied)
         try:
+            member.space.tick(now)
             # A follower whose disk hangs does not campaign: it would lead as badly as the leader it replaces.
             self._consensus.tick(now, may_campaign=not member.self_check.disk_hangs)
         except NodeError as error:
