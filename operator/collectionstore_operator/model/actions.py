@@ -9,7 +9,7 @@ A `disruptive` action makes a healthy member unavailable for a while, or may do 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -281,6 +281,10 @@ Action: TypeAlias = (
     | GrowVolume
     | ReplaceWorkload
 )
+
+
+AWAIT_LEADER: Final = "AwaitLeader"
+"""The name of the step that waits for a leader that can be trusted."""
 
 
 def disruptive(action: Action) -> bool:

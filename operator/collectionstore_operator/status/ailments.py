@@ -64,7 +64,7 @@ def _clause(assessment: Assessment, ordinal: int) -> str:
         any(member.recently_active for member in members) or _starting(assessment, slot)
     ):
         return ""
-    reason = unhealthy_reason(slot, name, assessment.observed.cluster_id)
+    reason = unhealthy_reason(slot, name, assessment.observed.cluster_id, detailed=True)
     if reason or not assessment.view.trusted or any(member.in_sync for member in members):
         return reason
     return f"{name} has not joined the cluster yet" if not members else f"{name} has not caught up yet"
