@@ -22,7 +22,7 @@ from collectionstore_operator.model.actions import (
     Step,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
-from collectionstore_operator.model.observed import Pod, Unknown
+from collectionstore_operator.model.observed import Absent, Pod, Unknown
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.status import domains, owned_objects
@@ -75,7 +75,7 @@ def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
         return ConditionState("True", running[0].name, _sentence(running[0]))
     if steps:
         return ConditionState("True", "Blocked", f"{_sentence(steps[0])}; blocked: {steps[0].blocked_by}")
-    return ConditionState("False", "Settled", "the cluster is in the desired state")
+    return ConditionState("False", "Settled", "no change is due")
 
 
 def _without_routine(assessment: Assessment, plan: Plan) -> list[Step]:
@@ -137,8 +137,14 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     observed = assessment.observed
     if observed.certificates is None:
         return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates")
+    # One in use that is renewed is not missing, nor is that of a member without a pod: it is made before the pod.
     in_use = certificate_lifetimes.in_time(observed.certificates, observed.now)
-    missing = [step for step in plan.steps if step.name == IssueCertificate.__name__ and step.subject not in in_use]
+    later = {assessment.name(slot.ordinal) for slot in assessment.slots() if isinstance(slot.pod, Absent)}
+    missing = [
+        step
+        for step in plan.steps
+        if step.name == IssueCertificate.__name__ and step.subject not in in_use and step.subject not in later
+    ]
     if missing:
         return ConditionState("False", "IssuePending", "; ".join(_sentence(step) for step in missing))
     late = certificate_lifetimes.overdue(observed.certificates, observed.now)

@@ -19,6 +19,7 @@ from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.status.ailments import RECOVERY_S
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.conditions import TYPES
+from collectionstore_operator.status.history import ELECTION_S
 from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired, planned
 
@@ -147,6 +148,30 @@ def test_lost_quorum_names_the_members_that_are_down() -> None:
     status = tell("0: voter\n1: voter down=9 failure=Disk\n2: voter down=9 failure=Disk", make_desired(3))
     assert message(status, "Available") == "no leader is known: demo-1, demo-2: not running: Disk"
     assert states_of(status)["Ready"] == "False NoQuorum"
+
+
+@pytest.mark.parametrize("picture", ["0: voter\n1: voter\n2: voter", "0: leader\n1: voter mute\n2: voter silent"])
+def test_election_is_no_outage_until_it_takes_too_long(picture: str) -> None:
+    """A transfer of leadership, or members that were asked a moment apart, while a quorum of voters responds."""
+    healthy = tell(HEALTHY, make_desired(3))
+    first = tell(picture, make_desired(3), healthy)
+    second = tell(picture, make_desired(3), first, after_s=ELECTION_S - 1)
+    for status in (first, second):
+        states = states_of(status)
+        assert (states["Available"], states["QuorumSafe"]) == ("True LeaderElection", "True CanLose")
+        assert not [one for one in changed_conditions(healthy, status) if one.recorded and one.type != "Degraded"]
+    third = tell(picture, make_desired(3), second, after_s=ELECTION_S)
+    assert (states_of(third)["Available"], states_of(third)["QuorumSafe"]) == ("False NoQuorum", "Unknown NoLeader")
+    later = tell(picture, make_desired(3), third, after_s=ELECTION_S + 1)
+    assert states_of(later)["Available"] == "False NoQuorum"
+
+
+def test_lost_quorum_is_an_outage_at_once() -> None:
+    """No election can be expected: too few voters respond. An operator without an earlier status expects none either."""
+    healthy = tell(HEALTHY, make_desired(3))
+    lost = tell("0: voter\n1: voter down=2\n2: voter down=2", make_desired(3), healthy)
+    assert states_of(lost)["Available"] == "False NoQuorum"
+    assert states_of(tell("0: voter\n1: voter\n2: voter", make_desired(3)))["Available"] == "False NoQuorum"
 
 
 def test_paused_scale_up_is_not_ready() -> None:
