@@ -22,7 +22,7 @@ from collectionstore_operator.model.actions import (
     Step,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
-from collectionstore_operator.model.observed import Absent, Pod, Unknown
+from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.status import domains, owned_objects
@@ -116,8 +116,10 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Return whether every member runs the desired revision."""
-    desired_revision = revision(assessment.desired)
+    """Return whether every member runs the desired revision, or will when its pod is created."""
+    desired_revision, workload = revision(assessment.desired), assessment.observed.workload
+    # A pod that is replaced or added starts at the revision of the workload: nothing has to be rolled out to it.
+    started_at = workload.revision if isinstance(workload, Workload) else ""
     behind: list[str] = []
     for ordinal in assessment.desired_ordinals():
         pod = assessment.observed.slot(ordinal).pod
@@ -125,7 +127,8 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
             return ConditionState(
                 "Unknown", "PodUnknown", f"the pod {assessment.name(ordinal)} cannot be observed: {pod.reason}"
             )
-        if not isinstance(pod, Pod) or outdated(pod, desired_revision):
+        behind_now = outdated(pod, desired_revision) if isinstance(pod, Pod) else started_at != desired_revision
+        if behind_now:
             behind.append(assessment.name(ordinal))
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {desired_revision}: {', '.join(behind)}")

@@ -89,6 +89,7 @@ class SimulatedCluster:
         self.requests: dict[int, SigningRequest] | None = {} if requests else None
         self.catch_up_rate = 2_000
         self.joint_seen: list[Configuration] = []
+        self._start_delays: dict[int, int] = {}
         self._serial = 0
 
     # What time does
@@ -115,7 +116,7 @@ class SimulatedCluster:
                 self._start(ordinal, self.workload.revision)
 
     def _start(self, ordinal: int, revision: str) -> None:
-        runs_at = self.time + self.random.randint(1, 3)
+        runs_at = self.time + self._start_delays.pop(ordinal, self.random.randint(1, 3))
         self.pods[ordinal] = Process(self.draw("uid"), revision, runs_at, unready_since=self.time)
         self.disks.setdefault(ordinal, Disk(f"data-{self.name}-{ordinal}"))
 
@@ -205,8 +206,7 @@ class SimulatedCluster:
     def kill(self, ordinal: int, seconds: int) -> None:
         """End a pod; its successor runs after that time."""
         del self.pods[ordinal]
-        self._run_workload()
-        self.pods[ordinal].runs_at = self.time + seconds
+        self._start_delays[ordinal] = seconds
 
     def crash(self, ordinal: int) -> None:
         """End a process; the runtime starts it again in the same pod."""
