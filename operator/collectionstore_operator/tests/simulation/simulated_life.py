@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from collectionstore_operator.model.actions import AddLearners, Plan, RestartPod, RetireVolume, disruptive
+from collectionstore_operator.model.actions import Action, AddLearners, Plan, RestartPod, RetireVolume, disruptive
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Pod
 from collectionstore_operator.planning.disruption_budget import max_unavailable
@@ -44,9 +44,17 @@ class Life:
         self.desired = msgspec.structs.replace(self.desired, spec=spec)
         self.trace.append(f"{self.cluster.time}: wanted {fields}")
 
+    def observe(self, unknown: float = 0.0) -> Observed:
+        """Look at everything."""
+        return observe(self.cluster, unknown)
+
+    def perform(self, action: Action) -> None:
+        """Perform an action of the plan."""
+        execute(self.cluster, action)
+
     def round(self, *, unknown: float = 0.0, failing: float = 0.0) -> Plan:
         """Look, plan, act, and let a second pass."""
-        observed = observe(self.cluster, unknown)
+        observed = self.observe(unknown)
         assessment = assess(self.desired, observed)
         made = plan(assessment)
         check_form(made, observed)
@@ -58,7 +66,7 @@ class Life:
                 self.trace.append(f"{self.cluster.time}: FAILED {action}")
                 break
             self.trace.append(f"{self.cluster.time}: {action}")
-            execute(self.cluster, action)
+            self.perform(action)
         self.cluster.tick()
         return made
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
+from collectionstore_operator import manifests
+from collectionstore_operator.model.actions import Action, ApplyObject
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.certificate_lifetimes import renew_at
-from collectionstore_operator.model.observed import Certificate
+from collectionstore_operator.model.observed import AppliedObject, Certificate, Observed
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.history import ELECTION_S
 from collectionstore_operator.status.report import Status, report
 from collectionstore_operator.tests.simulation.simulated_cluster import EPOCH_S, SimulatedCluster
 from collectionstore_operator.tests.simulation.simulated_life import Life
-from collectionstore_operator.tests.simulation.simulated_look import observe
 
 HOUR_S: Final = 3_600
 IDLE_STEP_S: Final = 30
@@ -37,6 +38,7 @@ class Day(Life):
     def __init__(self, seed: int, *, requests: bool) -> None:
         super().__init__(seed)
         self.cluster = SimulatedCluster("demo", seed, requests=requests)
+        self.objects: dict[tuple[str, str], AppliedObject] | None = {} if requests else None
         self.settle()
         self.cluster.certificates = {key: self._due_later(one, 1) for key, one in self.cluster.certificates.items()}
         for ordinal, pod in self.cluster.pods.items():
@@ -44,16 +46,32 @@ class Day(Life):
                 pod.certificate = self._due_later(pod.certificate, 2 + ordinal)
         self.look()
 
+    def observe(self, unknown: float = 0.0) -> Observed:
+        """Look at the objects too: on Kubernetes there are some."""
+        observed = super().observe(unknown)
+        return observed if self.objects is None else replace(observed, objects=tuple(self.objects.values()))
+
+    def perform(self, action: Action) -> None:
+        """Apply objects as the API server would, and perform everything else."""
+        if self.objects is None or not isinstance(action, ApplyObject):
+            super().perform(action)
+            return
+        built = manifests.build(self.desired, disruptions=action.max_unavailable)
+        (body,) = [one.body for one in built if (one.kind, one.name) == (action.kind, action.name)]
+        self.objects[action.kind, action.name] = AppliedObject(
+            kind=action.kind, name=action.name, digest=action.digest, live=body
+        )
+
     def _due_later(self, certificate: Certificate, hours: int) -> Certificate:
         """Return a certificate that is older, so that its renewal is due after so many hours."""
         by = EPOCH_S + self.cluster.time + hours * HOUR_S - renew_at(certificate)
-        return msgspec.structs.replace(
+        return replace(
             certificate, not_before=certificate.not_before + by, not_after=certificate.not_after + by
         )
 
     def look(self) -> Status:
         """Look without acting, so that the phase before is over."""
-        assessment = assess(self.desired, observe(self.cluster))
+        assessment = assess(self.desired, self.observe())
         self.status = report(assessment, plan(assessment), self.status)
         return self.status
 
@@ -69,7 +87,7 @@ class Day(Life):
                 changes[f"{one.type}={one.status}"] += 1
                 self.trace.append(f"{self.cluster.time}: {one.type}={one.status} {one.reason}: {one.message}")
             previous = self.status
-        assert plan(assess(self.desired, observe(self.cluster))).converged, self.trace[-20:]
+        assert plan(assess(self.desired, self.observe())).converged, self.trace[-20:]
         return changes
 
     def told(self) -> str:
