@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -169,6 +170,25 @@ async def test_claim_that_is_not_bound_is_named_with_its_pod(
     assert state == "True"
     assert "demo-0 is not running: Unschedulable: 0/3 nodes" in text
     assert message in text
+
+
+async def test_volume_that_is_being_provisioned_does_not_degrade_the_cluster(world: World) -> None:
+    """Every new volume is unbound for a moment, and its pod unschedulable: a fault only if it lasts."""
+    await formed(world)
+    world.server.put(CLASS, {"metadata": {"name": "fast"}})
+    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
+    world.server.put(CLAIM, body)
+    waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
+    old = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
+    created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    world.server.put(f"{NAMESPACE}/pods/demo-0", {**old, "metadata": {**old["metadata"], "creationTimestamp": created}})
+    await world.rounds(1)
+    assert condition(world, "Degraded")[0] == "False"
+    world.server.put(f"{NAMESPACE}/pods/demo-0", old)
+    await world.rounds(1)
+    state, message = condition(world, "Degraded")
+    assert state == "True"
+    assert "the claim data-demo-0 is not bound to a volume of the StorageClass fast" in message
 
 
 def waiting(world: World, ordinal: int, message: str) -> None:

@@ -146,6 +146,8 @@ class SimulatedCluster:
     def _failure(self, pod: Process, disk: Disk) -> Failure:
         if disk.stranded:
             return Failure.MACHINE
+        if self.requests is not None and not disk.node_id and self.time < pod.runs_at:
+            return Failure.SCHEDULING  # its volume is being provisioned, as that of every new member on Kubernetes
         if pod.revision in self.bad_revisions:
             return Failure.IMAGE
         return Failure.DISK if disk.damaged else Failure.NONE

@@ -25,7 +25,7 @@ from collectionstore_operator.tests.simulation.simulated_cluster import EPOCH_S,
 from collectionstore_operator.tests.simulation.simulated_life import Life
 
 HOUR_S: Final = 3_600
-IDLE_STEP_S: Final = 30
+IDLE_STEP_S: Final = 60
 """Simulated seconds per round while nothing happens."""
 CHANGE: Final = Counter({"Progressing=True": 1, "Ready=False": 1, "Progressing=False": 1, "Ready=True": 1})
 """What every change shows, once: that it is in progress."""
@@ -65,9 +65,7 @@ class Day(Life):
     def _due_later(self, certificate: Certificate, hours: int) -> Certificate:
         """Return a certificate that is older, so that its renewal is due after so many hours."""
         by = EPOCH_S + self.cluster.time + hours * HOUR_S - renew_at(certificate)
-        return replace(
-            certificate, not_before=certificate.not_before + by, not_after=certificate.not_after + by
-        )
+        return replace(certificate, not_before=certificate.not_before + by, not_after=certificate.not_after + by)
 
     def look(self) -> Status:
         """Look without acting, so that the phase before is over."""
@@ -96,7 +94,7 @@ class Day(Life):
 
 
 @pytest.mark.parametrize("requests", [False, True], ids=["issued", "requested"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_day_without_a_misleading_change_of_a_condition(seed: int, *, requests: bool) -> None:
     """Each phase has the changes that it must have, and no other; idle hours have none at all."""
     day = Day(seed, requests=requests)
