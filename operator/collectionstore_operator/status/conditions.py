@@ -118,8 +118,10 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
 def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Return whether every member runs the desired revision, or will when its pod is created."""
     desired_revision, workload = revision(assessment.desired), assessment.observed.workload
-    # A pod that is replaced or added starts at the revision of the workload: nothing has to be rolled out to it.
-    started_at = workload.revision if isinstance(workload, Workload) else ""
+    # A pod that is replaced or added starts at the revision of the workload: nothing has to be rolled out to it. Only a
+    # new cluster waits for its first pods.
+    formed = assessment.view.maybe_initialized
+    started_at = workload.revision if formed and isinstance(workload, Workload) else ""
     behind: list[str] = []
     for ordinal in assessment.desired_ordinals():
         pod = assessment.observed.slot(ordinal).pod

@@ -13,6 +13,7 @@ from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.model.actions import IssueCertificate
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
+    ABSENT,
     Certificate,
     CertificateKind,
     Configuration,
@@ -183,6 +184,15 @@ def test_members_that_were_asked_a_moment_apart_change_no_condition(fields: dict
     assert assess(desired, observed).view.untrusted_reason
     status = report(assess(desired, observed), planned(desired, observed), healthy)
     assert not [one for one in changed_conditions(healthy, status) if one.recorded]
+
+
+def test_member_without_a_pod_has_nothing_to_be_updated() -> None:
+    """Its next pod starts at the revision of the workload: neither a restart nor a scale-up is a rollout."""
+    assert states_of(tell("0: leader\n1: voter\n2: free", make_desired(3)))["MembersUpdated"] == "True AllUpdated"
+    assert states_of(tell(HEALTHY, make_desired(5)))["MembersUpdated"] == "True AllUpdated"
+    observed = msgspec.structs.replace(draw(HEALTHY, make_desired(3)), workload=ABSENT)
+    status = report(assess(make_desired(5), observed), planned(make_desired(5), observed), None)
+    assert states_of(status)["MembersUpdated"] == "False RolloutPending"
 
 
 def test_lost_quorum_is_an_outage_at_once() -> None:
