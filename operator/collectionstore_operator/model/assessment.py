@@ -31,6 +31,8 @@ from collectionstore_operator.resource.desired import Desired
 ACTIVE_WITHIN_MS: Final = 2_000
 """A member counts as active if the leader has heard from it within this time. Longer than a few heartbeats, because the
 leader clears `active` with every quorum check, until the next response."""
+EXIT: Final = "exit code "
+"""In the detail of a pod: its node has ended, and the reason that it logged last follows."""
 LAG_MAX: Final = 500
 """Maximum lag, in log entries, of a member that counts as caught up. Nodes refuse to promote a learner above 1,000."""
 
@@ -219,7 +221,8 @@ def unhealthy_reason(slot: Slot, name: str, cluster_id: str, *, detailed: bool =
 
 
 def _because(*causes: str, detailed: bool) -> str:
-    found = [cause if detailed else cause.partition(": ")[0] for cause in causes if cause]
+    # Why a node ended is one short clause of its own, and differs by member: it is no detail.
+    found = [cause if detailed or EXIT in cause else cause.partition(": ")[0] for cause in causes if cause]
     return f": {'; '.join(found)}" if found else ""
 
 

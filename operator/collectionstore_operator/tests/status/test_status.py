@@ -151,6 +151,28 @@ def test_one_cause_of_many_members_is_told_once() -> None:
     assert message(status, "Ready") == message(status, "Degraded")
 
 
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("ErrImagePull: failed to pull: not found: registry/a:1", "ErrImagePull"),
+        ("exit code 65: the chain breaks at entry 83", "exit code 65: the chain breaks at entry 83"),
+        ("", "Disk"),
+    ],
+)
+def test_plan_and_members_name_a_cause_without_the_text_of_others(detail: str, told: str) -> None:
+    """All of it is in Degraded; the reason of a node's end is its own and short."""
+    desired = make_desired(3)
+    observed = draw("0: leader\n1: voter\n2: voter down=9 failure=Disk", desired)
+    pod = msgspec.structs.replace(observed.slots[2].pod, detail=detail)
+    observed = msgspec.structs.replace(
+        observed, slots=(*observed.slots[:2], msgspec.structs.replace(observed.slots[2], pod=pod))
+    )
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert status.members[2].message == f"demo-2 is not running: {told}"
+    assert status.plan[0].blocked_by.startswith(f"demo-2 is not running: {told}; ")
+    assert message(status, "Degraded") == f"demo-2 is not running: {detail or told}"
+
+
 def test_lost_quorum_names_the_members_that_are_down() -> None:
     """`no leader is known` alone does not say where to look."""
     status = tell("0: voter\n1: voter down=9 failure=Disk\n2: voter down=9 failure=Disk", make_desired(3))
