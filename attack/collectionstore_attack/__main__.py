@@ -30,6 +30,8 @@ NAME: Final = "attack"
 MEMBERS: Final = 3
 PEER_PORT, METRICS_PORT = 1, 2
 """Added to a member's client port."""
+PLAIN_WIDTH: Final = 180
+"""Of a table that goes into a file."""
 HARD_LIMIT_FACTOR: Final = 4
 """The hard limit of descriptors, as a multiple of the soft one: members may raise theirs up to it."""
 
@@ -124,7 +126,11 @@ def main() -> int:
     if options.output == "json":
         print(json.dumps([row.as_json() for row in rows], indent=2))
     else:
-        show(Console(highlight=False, soft_wrap=True), rows, options.memory_bytes)
+        show(
+            Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH),
+            rows,
+            options.memory_bytes,
+        )
     if failed:
         return 1
     return 3 if any(row.broken for row in rows) else 0

@@ -71,7 +71,7 @@ def _requests(address: Address) -> list[tuple[str, bytes, frozenset[str]]]:
         ("an invalid method", _lines("G@T /status HTTP/1.1", host), "400 405 501"),
         ("a method of 10 kB", _lines("G" * 10_000 + " /status HTTP/1.1", host), "400 405 414 431 501"),
         ("TRACE", _lines("TRACE /status HTTP/1.1", host), "405 501"),
-        ("CONNECT", _lines("CONNECT example.org:443 HTTP/1.1", host), "400 404 405 501"),
+        ("CONNECT", _lines("CONNECT example.org:443 HTTP/1.1", host), "400 404 405 421 501"),
         ("OPTIONS *", _lines("OPTIONS * HTTP/1.1", host), "200 204 400 404 405"),
         ("a percent-encoded NUL", request("GET", "/api/v1/kv/attack/a%00b", address), "400"),
         ("overlong UTF-8", request("GET", "/api/v1/kv/attack/a%c0%af", address), "400"),

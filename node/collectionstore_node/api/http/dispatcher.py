@@ -93,6 +93,7 @@ class Dispatcher:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
             answer = self.refuse(request, error)
+            _release_frames(error)
         except BaseException:
             # Cancelled: the client disconnected, or the node stops; no answer can be sent.
             if traced is not None:
@@ -177,6 +178,17 @@ class Dispatcher:
             code=code,
             request_id=self._request_ids.of(request),
         )
+
+
+def _release_frames(error: BaseException | None) -> None:
+    """Release the frames that an answered error passed through.
+
+    An error that came out of a future is part of a cycle: its traceback holds the frame that awaited the future. Until
+    the collector comes by, which is seldom here, each refused body would stay in memory: 0.7 GiB after a few seconds.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def target_too_long(limits: HttpLimits) -> Problem:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
+from collectionstore_node.api.http.json_windows import Scanner
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import JSON, Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
@@ -290,3 +293,17 @@ async def test_messages_do_not_quote_values(people: Client) -> None:
         assert b"secret" not in (await people.send("PUT", ADA, body, JSON)).body
     reply = await people.post("/api/v1/transactions", {"then": [{"op": "get", "collection": {"x": "secret"}}]})
     assert b"secret" not in reply.body
+
+
+async def test_a_refused_body_leaves_no_cycle_behind(people: Client) -> None:
+    """Only the collector, which runs seldom, would free it; large bodies would fill the memory meanwhile."""
+    body = b'{"a":' + b"[" * 60_000
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            assert (await people.send("PUT", ADA, body, JSON)).status == 400
+        kept = [one for one in gc.get_objects() if isinstance(one, Scanner)]
+        assert kept == []
+    finally:
+        gc.enable()
