@@ -133,7 +133,13 @@ async def _lead(
     metrics.leads(epoch, lambda: lease.age_s)
     recorder = Recorder(kube, chosen.identity)
     context = LeaderContext(
-        kube=kube, recorder=recorder, epoch=epoch, may_act=lambda: lease.holds, metrics=metrics, trace=trace
+        kube=kube,
+        recorder=recorder,
+        epoch=epoch,
+        holder=f"{chosen.own_namespace}/{chosen.lease}",
+        may_act=lambda: lease.holds,
+        metrics=metrics,
+        trace=trace,
     )
     clusters = Clusters(context)
     health.slowest_loop_s = clusters.slowest_s

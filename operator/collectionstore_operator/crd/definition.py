@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from collectionstore_operator.crd.openapi import Schema, filled, struct_schema, without_defaults
-from collectionstore_operator.crd.transitions import IDENTITY
+from collectionstore_operator.crd.transitions import IDENTITY, SIZE
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.rules import quoted
 from collectionstore_operator.resource.spec import Spec
@@ -126,6 +126,6 @@ def _root() -> Schema:
         },
         "x-kubernetes-validations": [
             {"rule": _NAME_RULE, "message": name_message, "fieldPath": ".metadata.name"},
-            *({"rule": one.cel, "message": one.message, "fieldPath": f".{one.field}"} for one in IDENTITY),
+            *({"rule": one.cel, "message": one.message, "fieldPath": f".{one.field}"} for one in (*IDENTITY, SIZE)),
         ],
     }

@@ -8,6 +8,8 @@
 - `observer.py`              every read of a round, as one `Observed`; writes nothing
 - `executor.py`              every action, as one case; refused without the Lease
 - `record.py`                the ConfigMap with the facts that must survive the resource
+- `by_name.py`             pods and claims that lost their labels
+- `trust.py`               PURE: whether the stored authority is the one that the members trust
 - `authority.py`             the Secrets with the keys, the operator's TLS context, signing
 - `volumes.py`               actions on PersistentVolumeClaims
 - `children.py`              the StatefulSet and the other objects of a cluster

@@ -10,7 +10,13 @@ from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube, NotFound
 from collectionstore_operator.kubernetes.claims import requested_bytes
 from collectionstore_operator.manifests import statefulset
-from collectionstore_operator.model.actions import ApplyObject, DeleteObject, EnsureWorkload, ReplaceWorkload
+from collectionstore_operator.model.actions import (
+    ApplyObject,
+    DeleteObject,
+    EnsureWorkload,
+    ReplaceWorkload,
+    RestoreLabels,
+)
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, Unknown, Workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -101,6 +107,13 @@ async def apply(kube: Kube, action: ApplyObject, desired: Desired) -> None:
             await kube.apply(manifest.body)
             return
     raise ActionRefused(f"the manifest of {action.kind} {action.name} differs from the planned one")
+
+
+async def restore_labels(kube: Kube, action: RestoreLabels, desired: Desired) -> None:
+    """Set our labels on a pod or a claim again; the uid is a precondition."""
+    kind = Kind.POD if action.kind == "Pod" else Kind.PERSISTENT_VOLUME_CLAIM
+    metadata: Body = {"uid": action.uid, "labels": labels.object_labels(desired.name)}
+    await kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
 
 
 async def delete(kube: Kube, action: DeleteObject, desired: Desired) -> None:

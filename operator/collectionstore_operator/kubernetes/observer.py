@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from collectionstore_operator.kubernetes import children, claims, pod_diagnostics
+from collectionstore_operator.kubernetes import by_name, children, claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts
+from collectionstore_operator.model import identity
 from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -26,6 +27,7 @@ from collectionstore_operator.model.observed import (
     Pod,
     Slot,
     Unknown,
+    Volume,
     Workload,
 )
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
@@ -36,11 +38,10 @@ NOT_RUNNING = Unknown("its pod does not run")
 
 
 class Observer:
-    """Observes one cluster. `epoch` is the fencing epoch that this operator holds."""
+    """Observes one cluster."""
 
-    def __init__(self, access: ClusterAccess, *, epoch: int) -> None:
+    def __init__(self, access: ClusterAccess) -> None:
         self._access = access
-        self._epoch = epoch
 
     async def observe(self, desired: Desired) -> Observed:
         """Return everything there is of the cluster. Raises ApiError when a list cannot be read."""
@@ -53,20 +54,29 @@ class Observer:
             kube.find(Kind.STATEFUL_SET, desired.name, namespace),
             children.read_objects(kube, desired),
         )
-        requests, facts, keys = await asyncio.gather(
+        workload = children.read_workload(found, desired)
+        names = self._names(desired, workload)
+        requests, facts, pods, found_claims = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
             self._access.record.read(desired),
-            self._access.authority.read(desired),
+            by_name.with_unlabelled(kube, Kind.POD, namespace, pods, names),
+            by_name.with_unlabelled(kube, Kind.PERSISTENT_VOLUME_CLAIM, namespace, found_claims, names.values()),
+        )
+        keys = await self._access.authority.read(
+            desired, anchor_pem=facts.authorities, has_data=bool(facts.initialized or found_claims)
         )
         if keys.context is not None:
             self._access.nodes.use(keys.context)
-        workload = children.read_workload(found, desired)
-        slots = await self._slots(desired, pods, found_claims, facts, workload)
+        slots, proven = await self._slots(desired, pods, found_claims, facts, workload)
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
         terminating = await pod_diagnostics.is_terminating(kube, namespace)
         return Observed(
             now=time.time(),
-            cluster_id=facts.cluster_id,
+            cluster_id=proven.cluster_id,
+            recorded_cluster_id=facts.cluster_id if facts.cluster_id != proven.cluster_id else "",
+            identity_conflict=proven.conflict,
+            authority_conflict=keys.conflict,
+            deletion_was_protected=bool(facts.protected_deletion) and facts.protected_deletion == desired.uid,
             initialized=has_data((slot.node for slot in slots), recorded=bool(facts.initialized)),
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
@@ -74,12 +84,12 @@ class Observer:
             published=self._access.resource.published_identity(),
             volume_cluster_ids=claims.cluster_ids(found_claims),
             stamps_volumes=True,
-            epoch=self._epoch,
+            epoch=self._access.tenure.epoch,
             workload=workload,
             slots=slots,
             objects=objects,
             namespace_terminating=terminating,
-            certificates=(*keys.certificates, *member_certificates(slots, facts.cluster_id)),
+            certificates=(*keys.certificates, *member_certificates(slots, proven.cluster_id)),
             authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
@@ -92,7 +102,7 @@ class Observer:
         return Observed(
             now=time.time(),
             finalizer=self._access.resource.has_finalizer(),
-            epoch=self._epoch,
+            epoch=self._access.tenure.epoch,
             workload=Unknown(f"the namespace {desired.namespace} is being deleted"),
             namespace_terminating=True,
             certificates=(),
@@ -105,36 +115,75 @@ class Observer:
         found_claims: list[Body],
         facts: Facts,
         workload: Workload | Absent | Unknown,
-    ) -> tuple[Slot, ...]:
-        by_ordinal = _by_ordinal(pods, desired.ordinal)
+    ) -> tuple[tuple[Slot, ...], identity.Identity]:
+        foreign = self._foreign(desired, pods)
+        by_ordinal = {one: body for one, body in _by_ordinal(pods, desired.ordinal).items() if one not in foreign}
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
-        lost, classes, refusals = await asyncio.gather(
+        lost, classes, volumes, refusals = await asyncio.gather(
             pod_diagnostics.find_lost_machines(self._access.kube, pods),
             pod_diagnostics.storage_classes(
                 self._access.kube,
                 (claims.storage_class_of(one) for one in found_claims if claims.needs_storage_class(one, size)),
             ),
+            pod_diagnostics.persistent_volumes(self._access.kube, found_claims),
             pod_diagnostics.creation_failures(
                 self._access.kube, desired, (one for one in included if one not in by_ordinal)
             ),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
         answers = await self._ask_nodes(desired, by_ordinal, seen)
-        return tuple(
+        proven = identity.prove(
+            facts.cluster_id,
+            self._access.resource.published_identity().cluster_id,
+            [one for one in answers.values() if isinstance(one, NodeStatus)],
+            claims.cluster_ids(found_claims),
+        )
+
+        def volume(ordinal: int) -> Volume | Absent | Unknown:
+            claim = claimed.get(ordinal)
+            if claim is None:
+                return ABSENT
+            return claims.read_claim(
+                claim,
+                by_ordinal.get(ordinal),
+                proven.cluster_id,
+                classes,
+                volume=volumes.get(claim["spec"].get("volumeName") or ""),
+                labelled=by_name.is_labelled(claim, desired),
+            )
+
+        slots = tuple(
             Slot(
                 ordinal=ordinal,
-                pod=seen.get(ordinal, ABSENT),
+                pod=foreign[ordinal] if ordinal in foreign else seen.get(ordinal, ABSENT),
                 node=answers.get(ordinal, NOT_RUNNING),
-                volume=claims.read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id, classes)
-                if ordinal in claimed
-                else ABSENT,
+                volume=volume(ordinal),
                 # The refusal first: a claim that waits for its first consumer is the effect of a pod that is refused.
                 pending_reason=refusals.get(ordinal, "") or claims.pending_reason(claimed.get(ordinal), classes),
             )
-            for ordinal in sorted({*seen, *claimed, *included})
+            for ordinal in sorted({*foreign, *seen, *claimed, *included})
         )
+        return slots, proven
+
+    def _names(self, desired: Desired, workload: Workload | Absent | Unknown) -> dict[str, str]:
+        """Return the names of pods that may exist, and of their claims: included, desired, or seen before."""
+        replicas = workload.replicas if isinstance(workload, Workload) else 0
+        before = self._access.resource.last_status()
+        seen = {one.ordinal for one in before.members} if before is not None else set()
+        ordinals = {*range(max(replicas, desired.spec.replicas)), *seen}
+        return {desired.member(one): claims.claim_name(desired, one) for one in sorted(ordinals)}
+
+    def _foreign(self, desired: Desired, pods: list[Body]) -> dict[int, Unknown]:
+        """Return the ordinals whose name a pod of somebody else has."""
+        before = self._access.resource.last_status()
+        known = {one.pod_uid for one in before.members if one.pod_uid} if before is not None else set()
+        reasons = {
+            ordinal: by_name.foreign_reason(body, desired, ordinal, known)
+            for ordinal, body in _by_ordinal(pods, desired.ordinal).items()
+        }
+        return {ordinal: Unknown(reason) for ordinal, reason in reasons.items() if reason}
 
     async def _ask_nodes(
         self, desired: Desired, by_ordinal: Mapping[int, Body], seen: Mapping[int, Pod]
@@ -175,6 +224,7 @@ def _read_pods(
             lost_machines=lost_machines,
             restart_reason=claims.restart_reason(claimed.get(ordinal), now),
             claim_deleting=claims.is_deleting(claimed.get(ordinal)),
+            labelled=by_name.is_labelled(body, desired),
         )
         for ordinal, body in by_ordinal.items()
     }

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
+from collectionstore_operator.planning import retention
 from collectionstore_operator.resource.desired import Desired
 
 
@@ -37,7 +38,9 @@ def tear_down(assessment: Assessment) -> Iterator[Proposal]:
         names = ", ".join(assessment.name(ordinal) for ordinal in remaining)
         yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must terminate first")
         return
-    if assessment.desired.spec.storage.retention == "Delete":
+    if not retention.retains(assessment):
+        # BEFORE the claims: a volume that we had set to Retain would otherwise stay without one.
+        yield from retention.release(assessment)
         yield from _delete_volumes(assessment)
 
 

@@ -7,7 +7,7 @@ another member fail?
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -18,18 +18,9 @@ from collectionstore_operator.model.assessment import Assessment, responding_nod
 from collectionstore_operator.model.observed import Pod, Unknown
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.status import domains
+from collectionstore_operator.status import domains, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
-
-ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
-
-
-class ConditionState(msgspec.Struct, frozen=True):
-    """The state of a condition; `reason` is CamelCase, `message` a sentence without a full stop."""
-
-    status: ConditionStatus
-    reason: str
-    message: str
+from collectionstore_operator.status.condition_state import ConditionState
 
 
 def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -185,6 +176,8 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "QuorumSafe": quorum_safe,
     "MembersUpdated": members_updated,
     "CertificatesReady": certificates_ready,
+    "RecordsValid": safeguards.records_valid,
+    "VolumesSafe": safeguards.volumes_safe,
     "Paused": paused,
 }
 """The conditions that do not depend on how long a member has been unhealthy, by type."""

@@ -24,12 +24,17 @@ from collectionstore_operator.model.actions import (
     MarkVolume,
     MemberRef,
     PublishAuthority,
+    RaiseEpoch,
     RecordInitialized,
+    RecordProtectedDeletion,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
     RestartPod,
+    RestoreIdentity,
+    RestoreLabels,
     RetireVolume,
+    SetReclaimPolicy,
     SignRequest,
     StampVolume,
     StartPod,
@@ -57,15 +62,15 @@ def subject_of(action: Action, desired: Desired) -> str:
     match action:
         case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
             return desired.name
-        case PublishAuthority() | ReplaceWorkload():
+        case PublishAuthority() | ReplaceWorkload() | RaiseEpoch() | RestoreIdentity() | RecordProtectedDeletion():
             return desired.name
         case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
             return action.name
-        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume():
+        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
             return action.name
         case DenyRequest():
             return action.request
-        case ApplyObject() | DeleteObject():
+        case ApplyObject() | DeleteObject() | RestoreLabels():
             return f"{action.kind} {action.name}"
         case EnsureWorkload():
             return "1 node" if action.replicas == 1 else f"{action.replicas} nodes"

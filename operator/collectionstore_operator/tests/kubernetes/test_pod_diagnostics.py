@@ -178,7 +178,12 @@ def waiting(world: World, ordinal: int, message: str) -> None:
     world.server.put(
         f"{NAMESPACE}/pods/{name}",
         {
-            "metadata": {"name": name, "uid": "w", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "metadata": {
+                "name": name,
+                "uid": "w",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": labels.object_labels("demo"),
+            },
             "spec": {},
             "status": {"phase": "Pending", "conditions": [scheduled]},
         },

@@ -149,7 +149,12 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
     async with await server.start() as client:
         kube = Kube(client, clock=clock.time, sleep=clock.sleep, metrics=probe.metrics)
         context = LeaderContext(
-            kube=kube, recorder=Recorder(kube, "op"), epoch=7, may_act=lambda: True, metrics=probe.metrics
+            kube=kube,
+            recorder=Recorder(kube, "op"),
+            epoch=7,
+            holder="ops/op",
+            may_act=lambda: True,
+            metrics=probe.metrics,
         )
         server.put(CLUSTER, resource())
         running = asyncio.create_task(Clusters(context).cluster("shop", "demo").run())

@@ -59,6 +59,8 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         "QuorumSafe": "True CanLose",
         "MembersUpdated": "True AllUpdated",
         "CertificatesReady": "Unknown NotIssuedHere",
+        "RecordsValid": "True AllValid",
+        "VolumesSafe": "True AllSafe",
         "Paused": "False NotPaused",
     }
     assert (status.leader, status.term, status.fault_tolerance, status.members_summary) == ("demo-0", 7, 1, "3/3")
