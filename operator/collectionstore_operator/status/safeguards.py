@@ -16,12 +16,12 @@ def records_valid(assessment: Assessment, _plan: Plan) -> ConditionState:
     if observed.authority_conflict:
         return ConditionState("False", "AuthorityLost", observed.authority_conflict)
     if not observed.cluster_id:
-        return ConditionState("False", "NotRecorded", "the cluster has no ID yet")
+        return ConditionState("True", "NotRecorded", "nothing is recorded yet that could be wrong")
     if observed.recorded_cluster_id:
         message = f"the record names the cluster {observed.recorded_cluster_id} instead of {observed.cluster_id}"
         return ConditionState("False", "Restoring", message)
     if observed.authority_published is False and not observed.initialized:
-        return ConditionState("False", "NotRecorded", "the authority is not published yet")
+        return ConditionState("True", "NotRecorded", "the authority is not published yet")
     if observed.authority_published is False:
         return ConditionState("False", "Restoring", "the record does not hold the authority that members trust")
     return ConditionState("True", "AllValid", "the record and the keys are those of the members")
