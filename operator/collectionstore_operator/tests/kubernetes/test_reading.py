@@ -78,7 +78,7 @@ def test_image_and_zone_of_a_pod() -> None:
 def test_reason_of_an_exit_is_the_last_one_in_its_log(message: str, detail: str) -> None:
     ended = {"terminated": {"exitCode": 65, "reason": "Error", "message": message}}
     found = read(pod(UNREADY, container={"restartCount": 1, "state": {}, "lastState": ended}))
-    assert (found.failure, found.detail) == (Failure.DISK, f"exit code 65: {detail}")
+    assert (found.failure, found.detail) == (Failure.DAMAGED, f"exit code 65: {detail}")
 
 
 def test_pod_that_runs_without_being_ready_says_for_how_long() -> None:
