@@ -13,7 +13,10 @@ import yaml
 
 from collectionstore_charts.helm import CHARTS, OPERATOR, template
 from collectionstore_operator import settings
-from collectionstore_operator.kubernetes.api.permissions import NODES, OWN, PERMISSIONS, Permission
+from collectionstore_operator.kubernetes.api.permissions import NODES, OWN, PERMISSIONS, Permission, binding
+from collectionstore_operator.manifests import networkpolicy
+from collectionstore_operator.resource.desired import CLIENT_PORT
+from collectionstore_operator.resource.labels import selector
 from collectionstore_testkit.tools.prometheus import promtool
 
 Render = Callable[..., Any]
@@ -47,9 +50,9 @@ def test_the_operator_is_granted_what_it_checks_for_and_nothing_else(render: Ren
     assert granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"]) == required(PERMISSIONS)
     assert granted(rendered.one("Role")["rules"]) == required(OWN)
     assert rendered.one("Role")["metadata"]["namespace"] == "system"
-    binding = rendered.one("ClusterRoleBinding", "system:op-collectionstore-operator")
+    bound = rendered.one("ClusterRoleBinding", "system:op-collectionstore-operator")
     account = {"kind": "ServiceAccount", "name": "op-collectionstore-operator", "namespace": "system"}
-    assert binding["subjects"] == [account]
+    assert bound["subjects"] == [account]
     assert rendered.one("RoleBinding")["subjects"] == [account]
     pod = rendered.one("Deployment")["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == rendered.one("ServiceAccount")["metadata"]["name"] == account["name"]
@@ -62,46 +65,69 @@ def test_with_namespaces_it_gets_a_role_in_each_and_cluster_wide_only_what_has_n
     assert roles == {"a": inside, "b": inside, "system": required(OWN)}
     cluster_wide = granted(rendered.one("ClusterRole", "system:op-collectionstore-operator")["rules"])
     assert cluster_wide == required(one for one in PERMISSIONS if one.everywhere)
-    for binding in rendered.of("RoleBinding"):
-        assert binding["subjects"][0]["namespace"] == "system"
-        assert binding["roleRef"]["name"] in {
+    for bound in rendered.of("RoleBinding"):
+        assert bound["subjects"][0]["namespace"] == "system"
+        assert bound["roleRef"]["name"] in {
             one["metadata"]["name"]
             for one in rendered.of("Role")
-            if one["metadata"]["namespace"] == binding["metadata"]["namespace"]
+            if one["metadata"]["namespace"] == bound["metadata"]["namespace"]
         }
 
 
-@pytest.mark.parametrize(
-    ("namespaces", "groups"),
-    [
-        ([], ["system:serviceaccounts"]),
-        (["a", "b"], ["system:serviceaccounts:a", "system:serviceaccounts:b"]),
-    ],
-)
-def test_members_of_the_watched_namespaces_may_ask_for_certificates(
-    render: Render, namespaces: list[str], groups: list[str]
-) -> None:
+@pytest.mark.parametrize("namespaces", [[], ["a", "b"]])
+def test_nobody_may_ask_for_certificates_before_the_operator_says_who(render: Render, namespaces: list[str]) -> None:
+    """No group of accounts: the operator adds the account of each cluster, and may change this one binding only."""
     rendered = render({"watchNamespaces": namespaces})
     name = "system:op-collectionstore-operator:nodes"
     assert granted(rendered.one("ClusterRole", name)["rules"]) == required(NODES)
-    binding = rendered.one("ClusterRoleBinding", name)
-    assert binding["roleRef"]["name"] == name
-    assert [one["name"] for one in binding["subjects"]] == groups
-    assert {one["kind"] for one in binding["subjects"]} == {"Group"}
+    nodes = rendered.one("ClusterRoleBinding", name)
+    assert nodes["roleRef"]["name"] == name
+    assert "subjects" not in nodes
+    enrolment = rendered.one("ClusterRole", "system:op-collectionstore-operator:enrolment")
+    assert granted(enrolment["rules"]) == required(binding(name))
+    (subject,) = rendered.one("ClusterRoleBinding", "system:op-collectionstore-operator:enrolment")["subjects"]
+    assert subject["name"] == "op-collectionstore-operator"
+    (container,) = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert environment[settings.ENROLMENT_BINDING] == name
+    # What it may bind it has itself, so that the API server does not ask for the verb `bind`.
+    assert required(NODES) <= required(PERMISSIONS)
 
 
-def test_no_rule_has_a_wildcard_and_none_may_grant_rights(render: Render) -> None:
+def test_no_rule_has_a_wildcard_and_none_may_grant_other_rights(render: Render) -> None:
     for role in [one for one in render() if one["kind"] in ("Role", "ClusterRole")]:
-        for group, resource, verb, _ in granted(role["rules"]):
+        for group, resource, verb, name in granted(role["rules"]):
             assert "*" not in (group, resource, verb)
-            assert group != "rbac.authorization.k8s.io"
+            if group == "rbac.authorization.k8s.io":
+                assert (resource, verb in ("get", "patch")) == ("clusterrolebindings", True)
+                assert name == "system:op-collectionstore-operator:nodes"
             assert verb not in ("bind", "escalate", "impersonate")
+
+
+def test_a_network_policy_covers_the_pod_and_its_port(render: Render) -> None:
+    rendered = render()
+    policy = rendered.one("NetworkPolicy")["spec"]
+    assert policy["podSelector"] == rendered.one("Deployment")["spec"]["selector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (container,) = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    (ingress,) = policy["ingress"]
+    assert ingress["ports"] == [{"protocol": "TCP", "port": container["ports"][0]["containerPort"]}]
+    dns, api_server, members = policy["egress"]
+    assert {(one["protocol"], one["port"]) for one in dns["ports"]} >= {("UDP", 53), ("TCP", 53)}
+    assert {one["port"] for one in api_server["ports"]} == set(networkpolicy.API_SERVER_PORTS)
+    (peer,) = members["to"]
+    assert peer["podSelector"]["matchLabels"].items() <= selector("demo").items()
+    assert [one["port"] for one in members["ports"]] == [CLIENT_PORT]
+    # The members' policy names the operator by labels that its pods have, in whatever namespace and release.
+    labels = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert networkpolicy.OPERATOR.items() <= labels.items()
+    assert not render({"networkPolicy.enabled": False}).of("NetworkPolicy")
 
 
 def test_without_rbac_there_is_no_role_at_all(render: Render) -> None:
     kinds = {one["kind"] for one in render({"rbac.create": False})}
     policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Deployment", *policies}
+    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Deployment", "NetworkPolicy", *policies}
 
 
 def test_whoever_may_edit_a_namespace_may_scale_its_clusters_but_not_write_their_status(render: Render) -> None:
@@ -109,7 +135,7 @@ def test_whoever_may_edit_a_namespace_may_scale_its_clusters_but_not_write_their
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     resources = {resource for _, resource, _, _ in granted(edit["rules"])}
     assert resources == {"collectionstoreclusters", "collectionstoreclusters/scale"}
-    assert len(render({"rbac.aggregate": False}).of("ClusterRole")) == 2
+    assert len(render({"rbac.aggregate": False}).of("ClusterRole")) == 3
 
 
 def test_the_pod_meets_the_restricted_standard(render: Render) -> None:

@@ -24,6 +24,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("supervisor.unneeded", ("info",), "Another supervisor holds the lock of this cluster; this one exits.", ("reason",)),
     LogEvent("supervisor.failed", ("error",), "The supervisor failed and exits.", ("reason",)),
     LogEvent("supervisor.ended", ("info",), "The supervisor ended."),
+    LogEvent("epoch.raised", ("warning",), "A node had seen a higher fencing epoch than this supervisor, which holds the lock: it goes on with a new one.", ("epoch", "was")),
     LogEvent("node.started", ("info",), "The process of a member was started.", ("node", "pid", "revision")),
     LogEvent("node.adopted", ("info",), "The process of a member was already running and was adopted.", ("node", "pid", "reason")),
     LogEvent("node.ended", ("info",), "The process of a member exited; `wanted` says whether it is restarted.", ("node", "code", "reason", "wanted")),

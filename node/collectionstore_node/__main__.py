@@ -11,7 +11,7 @@ import uvloop
 
 from collectionstore_node import __version__
 from collectionstore_node.app import run
-from collectionstore_node.errors import DataDirectoryRefused, NodeError, StorageFailed
+from collectionstore_node.errors import DataDirectoryRefused, DescriptorsExhausted, NodeError, StorageFailed
 from collectionstore_node.lifecycle import AddressInUse
 from collectionstore_node.security import CredentialsUnusable
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
@@ -22,6 +22,7 @@ EXIT_USAGE = 64
 EXIT_DATA_REFUSED = 65
 EXIT_ADDRESS_TAKEN = 69
 EXIT_INTERNAL = 70
+EXIT_DESCRIPTORS = 71
 EXIT_DISK = 74
 
 _TRACES = """traces, by the standard variables of OpenTelemetry (docs/operate/tracing.md):
@@ -34,6 +35,7 @@ _EXIT_CODES = """exit codes:
   65  the data directory belongs to another member or cluster, is corrupt, or is quarantined
   69  an address is in use
   70  a bug: an invariant was violated
+  71  no file could be opened: the limit of open files is too low
   74  the disk reported an error
 """
 
@@ -59,12 +61,15 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     except DataDirectoryRefused as error:
         log.error("node.refused", reason=str(error))
         return EXIT_DATA_REFUSED
-    except CredentialsUnusable as error:
+    except (CredentialsUnusable, InvalidSetting) as error:
         log.error("node.refused", reason=str(error))
         return EXIT_USAGE
     except AddressInUse as error:
         log.error("node.refused", reason=str(error))
         return EXIT_ADDRESS_TAKEN
+    except DescriptorsExhausted as error:
+        log.error("descriptors.exhausted", reason=str(error))
+        return EXIT_DESCRIPTORS
     except StorageFailed as error:
         log.error("disk.failed", reason=str(error))
         return EXIT_DISK

@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
 from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError
-from collectionstore_node.lifecycle import cancel_and_wait, open_port, serve_http
+from collectionstore_node.lifecycle import Bounds, ServeHttp, cancel_and_wait, open_port, serve_http
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.metrics import (
     HttpSeries,
+    PortSeries,
     ReplicaMetrics,
     TransportSeries,
     member_metrics,
@@ -42,12 +43,17 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
+    client_hosts,
+    descriptors,
+    metrics_bounds,
+    metrics_hosts,
     peer_security,
     process_facts,
     replica_settings,
     slow_thresholds,
     transport_identity,
 )
+from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
 from collectionstore_node.replica import (
     Clocks,
     Driver,
@@ -58,11 +64,12 @@ from collectionstore_node.replica import (
     Replica,
 )
 from collectionstore_node.replica.storage_port import Storage
+from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.settings import Settings
-from collectionstore_node.storage import Database
+from collectionstore_node.storage import Database, Tuning
 from collectionstore_node.transport import (
     PeerSecurity,
     RouteOverrides,
@@ -100,6 +107,8 @@ class HostEnvironment:
     """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
+    serve: ServeHttp = serve_http
+    """Opens a port for HTTP; a simulation has no sockets."""
 
 
 class RunningMember(NamedTuple):
@@ -118,10 +127,14 @@ async def run(settings: Settings, levels: LogLevels) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     attach_to_loop(loop, levels)
+    before, limit = raise_limit()
+    log.info("descriptors.limited", limit=limit, before=before)
     async with AsyncExitStack() as stack:
-        database = await loop.run_in_executor(
-            None, partial(Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name)
+        tuning = Tuning(open_files_max=descriptors(settings).table_files_max)
+        opening = partial(
+            Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning
         )
+        database = await loop.run_in_executor(None, opening)
         stack.callback(database.close)
         # Imported modules live as long as the process; without freezing them every full collection walks all of them
         # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
@@ -188,7 +201,7 @@ async def start(
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
@@ -253,6 +266,7 @@ async def _serve(
     tls: ClientTls | None,
     tracing: Tracing | None,
     diagnostics: Diagnostics,
+    serve: ServeHttp,
 ) -> None:
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
@@ -264,27 +278,48 @@ async def _serve(
         limits,
         series,
         render_metrics=exposition.render,
-        authorize_admin=partial(_is_operator, settings.cluster_id) if tls else _anyone,
+        authorize_admin=_authorize_admin(settings, tls),
+        admin_token=tls is None and settings.admin_token_file is not None,
         tls=tls is not None,
         trace=request_tracing(tracing),
         diagnostics=diagnostics,
+        is_ours=client_hosts(settings),
     )
-    probes = make_probe_server(store, limits, series, render_metrics=exposition.render)
-    await serve_http(stack, clients, settings.client_address, "clients", tls.listening if tls else None)
-    await serve_http(stack, probes, settings.metrics_address, "metrics and probes", None)
+    probes = make_probe_server(store, limits, series, render_metrics=exposition.render, is_ours=metrics_hosts(settings))
+    counted, shares = PortSeries(metrics), descriptors(settings)
+    per_address = min(settings.address_connections_max, shares.clients_max)
+    bounds = Bounds("clients", PortLimits(shares.clients_max, per_address), counted)
+    await serve(stack, clients, settings.client_address, bounds, tls.listening if tls else None)
+    await serve(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), None)
 
 
 async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Callable[[], str]) -> None:
     """Serve the probes of a node that waits for its certificate."""
-    await serve_http(stack, make_waiting_server(reason), settings.metrics_address, "metrics and probes", None)
+    server = make_waiting_server(reason, is_ours=metrics_hosts(settings))
+    bounds = metrics_bounds(descriptors(settings), Uncounted())
+    await serve_http(stack, server, settings.metrics_address, bounds, None)
 
 
 def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
     return is_operator(cluster_id, request.get_extra_info("peercert"))
 
 
+def _authorize_admin(settings: Settings, tls: ClientTls | None) -> Callable[[web.BaseRequest], bool]:
+    """Return what decides whether a client may change the cluster: by its certificate, or on loopback by the token."""
+    if tls is not None:
+        return partial(_is_operator, settings.cluster_id)
+    if settings.admin_token_file is not None:
+        return partial(_has_token, AdminToken(settings.admin_token_file))
+    log.warning("admin.open", address=str(settings.client_address))
+    return _anyone
+
+
+def _has_token(token: AdminToken, request: web.BaseRequest) -> bool:
+    return token.matches(request.headers.get(hdrs.AUTHORIZATION, ""))
+
+
 def _anyone(_request: web.BaseRequest) -> bool:
-    """Admit every client: without client TLS, which is allowed on loopback only, clients have no identity."""
+    """Admit every client: without client TLS, which is allowed on loopback only, and without a token."""
     return True
 
 

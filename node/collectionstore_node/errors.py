@@ -8,12 +8,14 @@ NodeError
 │   ├── Overloaded            a bounded queue is full
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
-│   └── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   └── ManyDeleted           a scan met too many deleted keys in a row; they are being reclaimed
 ├── OutcomeUnknown            the command may or may not be applied: never report it as failed (504)
 ├── MessageRejected           a peer sent an invalid message: count it, log it, drop it
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
     ├── DataDirectoryRefused  another owner's, corrupt or quarantined: the message says what to do
     ├── StorageFailed         first I/O error: stop, as a retried fsync proves nothing
+    │   └── DescriptorsExhausted  no file could be opened (EMFILE): the process is at fault, not the disk
     └── InvariantViolated     a bug, or a corrupt message that passed validation
 """
 
@@ -71,6 +73,21 @@ class ReadTimedOut(NotNow):
     """A linearizable read was not confirmed by its deadline; nothing was read."""
 
 
+class ManyDeleted(NotNow):
+    """A scan met more deleted keys in a row, in `[lo, hi)`, than it may skip; nothing was read."""
+
+    def __init__(
+        self,
+        detail: str = "many keys of this list were deleted, and their space is still being reclaimed",
+        *,
+        lo: bytes = b"",
+        hi: bytes = b"",
+    ) -> None:
+        super().__init__(detail)
+        self.lo = lo
+        self.hi = hi
+
+
 class OutcomeUnknown(NodeError):
     """The command was proposed, and whether it commits was not known by the deadline; it may still be applied."""
 
@@ -92,6 +109,10 @@ class DataDirectoryRefused(Fatal):
 
 class StorageFailed(Fatal):
     """The disk reported an error. The outcome of the write is unknown, not failed (Rebello et al., ATC'20)."""
+
+
+class DescriptorsExhausted(StorageFailed):
+    """A file could not be opened because the process, or the machine, has no descriptor left; the disk is healthy."""
 
 
 class InvariantViolated(Fatal):

@@ -4,32 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
 
-from aiohttp import web
-
+from collectionstore_node.ports import Port, PortLimits, PortMetrics, PortProtocol
 from collectionstore_node.settings import Address
+
+SHUTDOWN_S: Final = 2.0
+"""For requests in flight when a node stops."""
 
 
 class AddressInUse(Exception):
     """A port cannot be opened; the text says which one and for what."""
 
 
+class HttpServer(Protocol):
+    """What makes the connections of a port and ends them."""
+
+    def __call__(self) -> PortProtocol:
+        """Return the protocol of a new connection."""
+
+    def pre_shutdown(self) -> None:
+        """Close idle connections."""
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Let requests finish, then close all connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of a port, its name in metrics, and where they are counted."""
+
+    port: str
+    limits: PortLimits
+    metrics: PortMetrics
+
+
 async def serve_http(
-    stack: AsyncExitStack, server: web.Server, address: Address, purpose: str, tls: ssl.SSLContext | None
+    stack: AsyncExitStack, server: HttpServer, address: Address, bounds: Bounds, tls: ssl.SSLContext | None
 ) -> None:
     """Serve HTTP until `stack` ends. Raises `AddressInUse`."""
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=2.0)
-    await runner.setup()
-    # BEFORE the port is opened: also a runner whose port cannot be opened has to be cleaned up.
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, address.host, address.port, ssl_context=tls, backlog=1024)
-    await open_port(site.start(), address, purpose)
+    port = Port(bounds.port, server, bounds.limits, bounds.metrics, tls=tls)
+
+    async def stop() -> None:
+        await port.close()
+        # A turn of the loop, in which requests that have arrived begin to be served.
+        await asyncio.sleep(0)
+        server.pre_shutdown()
+        await server.shutdown(SHUTDOWN_S)
+
+    # BEFORE the port is opened: also a server whose port cannot be opened has to be stopped.
+    stack.push_async_callback(stop)
+    await open_port(port.open(address.host, address.port), address, bounds.port)
 
 
-async def open_port(start: Awaitable[None], address: Address, purpose: str) -> None:
+ServeHttp: TypeAlias = Callable[
+    [AsyncExitStack, HttpServer, Address, Bounds, ssl.SSLContext | None], Coroutine[Any, Any, None]
+]
+"""The type of `serve_http`."""
+
+
+async def open_port(start: Awaitable[object], address: Address, purpose: str) -> None:
     """Await `start`, which opens a port. Raises `AddressInUse`."""
     try:
         await start

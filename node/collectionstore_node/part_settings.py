@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from typing import Final
 
 from collectionstore_node import __version__
+from collectionstore_node.api.connections.hosts import Hosts
+from collectionstore_node.lifecycle import Bounds
 from collectionstore_node.logs import Thresholds
 from collectionstore_node.logs.slow import OFF
+from collectionstore_node.ports import Descriptors, PortLimits, PortMetrics, divide
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica import ProcessFacts, ReplicaSettings
-from collectionstore_node.settings import Settings
+from collectionstore_node.settings import InvalidSetting, Settings
+from collectionstore_node.statemachine.admissible import CommandLimits
 from collectionstore_node.transport import PeerName, PeerSecurity, TlsContexts, TlsFiles, TransportIdentity
 
 TICKS_PER_HEARTBEAT: Final = 5
@@ -27,7 +33,34 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         snapshot_log_bytes=settings.snapshot_log_bytes,
         pre_vote=settings.pre_vote == "Enabled",
         check_quorum=settings.check_quorum == "Enabled",
+        commands=CommandLimits(
+            document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
+        ),
     )
+
+
+def descriptors(settings: Settings) -> Descriptors:
+    """Return how the process's limit of open files is shared. Raises `InvalidSetting` when it is too low."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        return divide(limit, clients_wanted=settings.connections_max)
+    except ValueError as error:
+        raise InvalidSetting("CONNECTIONS_MAX", str(settings.connections_max), str(error)) from None
+
+
+def metrics_bounds(shares: Descriptors, metrics: PortMetrics) -> Bounds:
+    """Return the bounds of the metrics port: a few probes and scrapers, of which each has one or two connections."""
+    return Bounds("metrics", PortLimits(shares.metrics_max, max(1, shares.metrics_max // 2)), metrics)
+
+
+def client_hosts(settings: Settings) -> Callable[[str], bool] | None:
+    """Return the check of a Host header on the client port, None when every host is served."""
+    return Hosts(settings.allowed_hosts).is_ours if settings.allowed_hosts else None
+
+
+def metrics_hosts(settings: Settings) -> Callable[[str], bool] | None:
+    """Return the check on the metrics port: only on loopback, where a web page could reach it by DNS rebinding."""
+    return client_hosts(settings) if settings.metrics_address.loopback else None
 
 
 def slow_thresholds(settings: Settings) -> Thresholds:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
+from urllib.parse import urlsplit
 
 from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings, read_trace_settings
 
@@ -19,6 +20,10 @@ PREFIX: Final = "COLLECTIONSTORE_"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TRUST_FILE: Final = Path("/etc/collectionstore/trust/ca.crt")
+
+
+ANY_HOST: Final = "*"
+_HOST_NAME: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 
 
 class InvalidSetting(Exception):
@@ -68,6 +73,8 @@ class Settings:
     """Holds ca.crt, tls.crt and tls.key for peers, and for clients unless `client_tls_dir` differs."""
     client_tls: Literal["Required", "Disabled"]
     client_tls_dir: Path
+    admin_token_file: Path | None
+    """A file with the token that requests which change the cluster must carry, when there is no client TLS."""
     enrolment: Literal["Kubernetes", "Disabled"]
     """Whether the node requests the certificate in `tls_dir` from Kubernetes, or finds it there."""
     namespace: str
@@ -88,6 +95,12 @@ class Settings:
     snapshot_log_bytes: int
     """when it exceeds this many bytes."""
     document_bytes_max: int
+    connections_max: int
+    """Connections of the client port, unless the limit of open files leaves fewer."""
+    address_connections_max: int
+    """Connections of the client port from one address; loopback has no bound of its own."""
+    allowed_hosts: tuple[str, ...]
+    """Names that a Host header may have; empty when every host is served."""
     metrics: Literal["Enabled", "Disabled"]
     """Disabled: requests are not counted; what is read at scrape time is still exported."""
     log_format: Literal["auto", "json", "console"]
@@ -127,6 +140,7 @@ class Settings:
             Literal["Kubernetes", "Disabled"], read.choice("ENROLMENT", "Disabled", ("Kubernetes", "Disabled"))
         )
         scheme = "https" if client_tls == "Required" else "http"
+        client_advertise = read.text("CLIENT_ADVERTISE", f"{scheme}://{client_address}")
         heartbeat_ms = read.integer("HEARTBEAT_MS", 150, 5, 10_000)
         election_min_ms = read.integer("ELECTION_MIN_MS", 2 * heartbeat_ms, 2 * heartbeat_ms, 100_000)
         return cls(
@@ -138,12 +152,13 @@ class Settings:
             client_address=client_address,
             peer_address=peer_address,
             metrics_address=read.address("METRICS_ADDRESS", "127.0.0.1:7402"),
-            client_advertise=read.text("CLIENT_ADVERTISE", f"{scheme}://{client_address}"),
+            client_advertise=client_advertise,
             peer_advertise=read.text("PEER_ADVERTISE", str(peer_address)),
             peer_routes=peer_routes,
             tls_dir=tls_dir,
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
+            admin_token_file=read.optional_path("ADMIN_TOKEN_FILE"),
             enrolment=enrolment,
             namespace=read.matching("NAMESPACE", NAME_PATTERN, "the namespace of the pod, a DNS label")
             if enrolment == "Kubernetes"
@@ -161,6 +176,9 @@ class Settings:
             snapshot_commands=read.integer("SNAPSHOT_COMMANDS", 10_000, 1_000, 100_000_000),
             snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
             document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
+            connections_max=(connections_max := read.integer("CONNECTIONS_MAX", 4_096, 16, 60_000)),
+            address_connections_max=read.integer("ADDRESS_CONNECTIONS_MAX", -(-connections_max // 2), 1, 60_000),
+            allowed_hosts=read.hosts("ALLOWED_HOSTS", client_address, client_advertise),
             metrics=read.switch("METRICS"),
             log_format=cast(
                 Literal["auto", "json", "console"], read.choice("LOG_FORMAT", "auto", ("auto", "json", "console"))
@@ -222,6 +240,21 @@ class _Reader:
         value = self._environment.get(PREFIX + variable)
         return Path(value) if value else None
 
+    def hosts(self, variable: str, listening: Address, advertised: str) -> tuple[str, ...]:
+        """Parse a list of host names; empty for "*", and by default for an address that other machines can reach.
+
+        The names of the node itself are always in the list.
+        """
+        value = self._environment.get(PREFIX + variable) or ("" if listening.loopback else ANY_HOST)
+        if value == ANY_HOST:
+            return ()
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        for name in names:
+            if not _HOST_NAME.fullmatch(name):
+                raise InvalidSetting(variable, value, "host names without ports, separated by commas, or *")
+        own = urlsplit(advertised if "://" in advertised else f"//{advertised}").hostname
+        return ("localhost", listening.host, *([own] if own else []), *names)
+
     def service(self) -> str | None:
         """Return the API server's address, from the variables that Kubernetes sets; None without them."""
         host, port = (self._environment.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
@@ -240,7 +273,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("CLUSTER_ID", "required", "ID of the cluster that the member belongs to"),
     ("DATA_DIR", "required", "data directory; an empty one becomes a new member"),
     ("TLS_DIR", "required", "directory with ca.crt, tls.crt and tls.key for traffic between nodes"),
-    ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients"),
+    ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients; 0.0.0.0 or [::]: all addresses, IPv4 and IPv6"),
     ("PEER_ADDRESS", "127.0.0.1:7401", "listen address for other nodes"),
     ("METRICS_ADDRESS", "127.0.0.1:7402", "listen address for metrics and probes, plain HTTP"),
     ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "URL of this node for clients"),
@@ -248,6 +281,11 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("PEER_ROUTES", "none", "file that overrides peer addresses, for fault injection on one machine; loopback only"),
     ("CLIENT_TLS", "Required", "Required or Disabled; Disabled on loopback only"),
     ("CLIENT_TLS_DIR", "TLS_DIR", "directory with another certificate for clients"),
+    (
+        "ADMIN_TOKEN_FILE",
+        "none",
+        "without client TLS: file, mode 0600, with the token for requests that change the cluster",
+    ),
     ("ENROLMENT", "Disabled", "Kubernetes: generate a key in TLS_DIR and request certificates from the API server"),
     ("NAMESPACE", "none", "namespace of the pod; required for enrolment"),
     ("API_SERVER", "from KUBERNETES_SERVICE_HOST and _PORT", "host:port of the Kubernetes API server, for enrolment"),
@@ -273,6 +311,13 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, 1000 or more"),
     ("SNAPSHOT_LOG_BYTES", "67108864", "or when it exceeds this many bytes"),
     ("DOCUMENT_BYTES_MAX", "1048576", "maximum size of a document or value, 1024 to 16777216"),
+    ("CONNECTIONS_MAX", "4096", "connections of clients; fewer when the limit of open files is low"),
+    ("ADDRESS_CONNECTIONS_MAX", "half of CONNECTIONS_MAX", "connections of clients from one address but loopback"),
+    (
+        "ALLOWED_HOSTS",
+        "own names on loopback, else *",
+        "further names that a Host header may have, with commas; .example.com for all below; * for any",
+    ),
     ("METRICS", "Enabled", "Disabled: requests are not counted; what is read at scrape time is still exported"),
     ("LOG_FORMAT", "auto", "json, console or auto; auto is console on a terminal, else json"),
     ("LOG_LEVEL", "info", "debug, info, warning or error; SIGUSR1 switches to debug, SIGUSR2 back"),

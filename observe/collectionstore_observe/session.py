@@ -162,7 +162,8 @@ async def _lively(session: Session, findings: Findings) -> None:
     async with session.http.get(f"{url}/api/v1/cluster") as response:
         epoch = (await response.json())["epoch"]
     body = {"node_id": None, "epoch": epoch}
-    async with session.http.post(f"{url}/api/v1/cluster/transfer-leadership", json=body) as response:
+    headers = session.lab.cluster.admin_headers
+    async with session.http.post(f"{url}/api/v1/cluster/transfer-leadership", json=body, headers=headers) as response:
         if response.status != 200:
             raise ObserveFailed(f"handing leadership over was answered with {response.status}: {await response.text()}")
     await session.workload.impatient()

@@ -24,12 +24,15 @@ from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.lease import Lease
 from collectionstore_operator.kubernetes.api.permissions import missing_once_reachable
 from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
+from collectionstore_operator.kubernetes.enrolment import Enrolment
+from collectionstore_operator.kubernetes.listing import Lister
 from collectionstore_operator.observability import logs
 from collectionstore_operator.observability.debugging import Pages
 from collectionstore_operator.observability.health import Health, application
 from collectionstore_operator.observability.metrics import OperatorMetrics, process_metrics
 from collectionstore_operator.observability.tracing.starting import TraceRounds, traced
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+from collectionstore_telemetry.listening import bind_host
 from collectionstore_telemetry.logs import LogLevels, attach_to_loop
 
 EXIT_UNAVAILABLE: Final = 69
@@ -47,7 +50,10 @@ Settings are environment variables (defaults in parentheses):
   {settings.OWN_NAMESPACE}  namespace of the Lease (default)
   {settings.POD_NAME}            holder identity in the Lease (host name and process ID)
   {settings.LEASE_NAME}               name of the Lease (collectionstore-operator)
-  {settings.HEALTH_ADDRESS}      address of /livez, /readyz and /metrics (0.0.0.0:8080)
+  {settings.ENROLMENT_BINDING}   ClusterRoleBinding whose subjects are the members' accounts
+                                     (not managed)
+  {settings.HEALTH_ADDRESS}      address of /livez, /readyz and /metrics (0.0.0.0:8080:
+                                     all addresses, IPv4 and IPv6)
   {settings.LOG_LEVEL}           debug, info, warning or error (info); SIGUSR1 sets
                                      debug, SIGUSR2 restores it
   {settings.PROFILING}           Enabled or Disabled: serve profiles on loopback,
@@ -97,7 +103,11 @@ async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
         async with served, connect(chosen.kubeconfig, metrics) as kube, traces as trace:
             places = chosen.namespaces or (None,)
             lacking = await missing_once_reachable(
-                kube, namespaces=places, own_namespace=chosen.own_namespace, stop=stop
+                kube,
+                namespaces=places,
+                own_namespace=chosen.own_namespace,
+                enrolment_binding=chosen.enrolment_binding,
+                stop=stop,
             )
             for line in lacking:
                 log.error("permission.missing", permission=line)
@@ -139,6 +149,7 @@ async def _lead(
         holder=f"{chosen.own_namespace}/{chosen.lease}",
         may_act=lambda: lease.holds,
         metrics=metrics,
+        enrolment=Enrolment(kube, chosen.enrolment_binding),
         trace=trace,
     )
     clusters = Clusters(context)
@@ -146,20 +157,25 @@ async def _lead(
     pages.loops = clusters.reports
     keeping = asyncio.create_task(lease.keep())
     watching = asyncio.create_task(_watch(clusters, chosen, health, stop))
+    lister = Lister(kube, clusters, namespaces=chosen.namespaces)
+    health.listing_s, health.watch_behind_s = lister.silent_s, lister.behind_s
+    listing = asyncio.create_task(lister.run())
     try:
-        done, _ = await asyncio.wait({keeping, watching}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({keeping, watching, listing}, return_when=asyncio.FIRST_COMPLETED)
         if keeping in done:
             # Without the Lease no action may run: exit without waiting for those in progress.
             log.error("lease.lost", reason=str(keeping.exception()))
             return EXIT_REPLACED
+        if listing in done:
+            listing.result()  # it never ends by itself
         watching.result()
         await lease.release()
         return 0
     finally:
         stop.set()
-        for task in (keeping, watching, stopping):
+        for task in (keeping, watching, listing, stopping):
             task.cancel()
-        await asyncio.gather(keeping, watching, stopping, return_exceptions=True)
+        await asyncio.gather(keeping, watching, listing, stopping, return_exceptions=True)
         metrics.stands_by()
         await clusters.close()
 
@@ -190,7 +206,7 @@ async def _served(
     runner = web.AppRunner(served, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, chosen.health_host, chosen.health_port).start()
+        await web.TCPSite(runner, bind_host(chosen.health_host), chosen.health_port).start()
         yield
     finally:
         await runner.cleanup()

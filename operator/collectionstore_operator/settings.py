@@ -22,6 +22,7 @@ NAMESPACES = "COLLECTIONSTORE_NAMESPACES"
 OWN_NAMESPACE = "COLLECTIONSTORE_OPERATOR_NAMESPACE"
 POD_NAME = "COLLECTIONSTORE_POD_NAME"
 LEASE_NAME = "COLLECTIONSTORE_LEASE"
+ENROLMENT_BINDING = "COLLECTIONSTORE_ENROLMENT_BINDING"
 HEALTH_ADDRESS = "COLLECTIONSTORE_HEALTH_ADDRESS"
 PROFILING = "COLLECTIONSTORE_PROFILING"
 KUBECONFIG = "KUBECONFIG"
@@ -61,6 +62,8 @@ class OperatorSettings:
     identity: str
     """Holder identity in the Lease: the name of the pod."""
     lease: str
+    enrolment_binding: str
+    """ClusterRoleBinding that lets members request certificates; empty if the operator does not manage it."""
     health_host: str
     health_port: int
     kubeconfig: str | None
@@ -82,6 +85,7 @@ class OperatorSettings:
             own_namespace=_namespace(OWN_NAMESPACE, environment.get(OWN_NAMESPACE, "default")),
             identity=environment.get(POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
             lease=environment.get(LEASE_NAME) or "collectionstore-operator",
+            enrolment_binding=environment.get(ENROLMENT_BINDING, ""),
             health_host=host.strip("[]"),
             health_port=int(port),
             kubeconfig=environment.get(KUBECONFIG) or None,

@@ -87,7 +87,8 @@ class Rollout:
         """Hand leadership to a member. Raises UpgradeFailed."""
         leader, target = await self.leader(replicas), (await self.statuses(replicas))[to]
         url = f"{self.cluster.url_of(leader.name)}/api/v1/cluster/transfer-leadership"
-        async with self.nodes.session.post(url, json={"node_id": target.node_id}) as answer:
+        body, headers = {"node_id": target.node_id}, self.cluster.admin_headers
+        async with self.nodes.session.post(url, json=body, headers=headers) as answer:
             text = await answer.text()
         if answer.status != 200:
             raise UpgradeFailed(f"{leader.name} did not hand over to {to}: {answer.status} {text}")

@@ -26,6 +26,7 @@ class Kind:
 
 
 NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
+NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 POD: Final = Kind("v1", "Pod", "pods")
 SERVICE: Final = Kind("v1", "Service", "services")

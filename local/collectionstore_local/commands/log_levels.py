@@ -18,6 +18,7 @@ from collectionstore_local.commands.lifecycle import supervisor_pid
 from collectionstore_local.errors import LocalError
 from collectionstore_local.faults.injection import ClusterDown
 from collectionstore_local.processes.port_allocation import HOST, node_ports
+from collectionstore_local.state import admin_token
 from collectionstore_local.state.applied_resource import read_desired
 from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, ordinal_key
@@ -54,7 +55,8 @@ async def change(
     if level is not None:
         body = {"level": level} if seconds is None else {"level": level, "seconds": seconds}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=RESPONSE_TIMEOUT_S)) as session:
-        requests = (_request(session, name, _url(desired, name), tls, body) for name in members)
+        proof = admin_token.headers(directory)
+        requests = (_request(session, name, _url(desired, name), tls, proof, body) for name in members)
         return dict(zip(members, await asyncio.gather(*requests), strict=True))
 
 
@@ -73,11 +75,16 @@ def _url(desired: Desired, name: str) -> str:
 
 
 async def _request(
-    session: aiohttp.ClientSession, name: str, url: str, tls: ssl.SSLContext | None, body: dict[str, object] | None
+    session: aiohttp.ClientSession,
+    name: str,
+    url: str,
+    tls: ssl.SSLContext | None,
+    proof: dict[str, str],
+    body: dict[str, object] | None,
 ) -> MemberLevel:
     try:
         method = "GET" if body is None else "PUT"
-        async with session.request(method, url, json=body, ssl=tls or True) as response:
+        async with session.request(method, url, json=body, headers=proof, ssl=tls or True) as response:
             content = await response.read()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise LocalError(f"{name} is unreachable: {str(error) or type(error).__name__}") from error

@@ -51,6 +51,7 @@ EXIT_MEANINGS: Mapping[int, str] = {
     65: "its data directory was rejected",
     69: "an address was in use",
     70: "internal error",
+    71: "it had no file descriptor left",
     74: "its disk failed",
 }
 

@@ -9,6 +9,7 @@
             status.json                   written by the reconcile loop when it changes
             observed.json                 the last observation, for csctl: age of the status, input of `plan`
             events.jsonl                  events of the reconcile loop, one per line, bounded
+            admin.token                   proves the owner to nodes without client TLS, 0600
             ca/ operator/                 the cluster's certificate authority; the operator's certificate
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
             supervisor.{lock,pid,log,wake}
@@ -121,6 +122,10 @@ class ClusterDirectory:
     @property
     def run_state(self) -> Path:
         return self.path / "intent.json"
+
+    @property
+    def admin_token(self) -> Path:
+        return self.path / "admin.token"
 
     @property
     def operator_state(self) -> Path:

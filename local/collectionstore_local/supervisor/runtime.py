@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
+import structlog
 
 from collectionstore_local.processes.node_process import Node
 from collectionstore_local.processes.node_records import Launch
 from collectionstore_local.processes.pod_view import PodView, explain
 from collectionstore_local.processes.port_allocation import HOST, node_ports
 from collectionstore_local.processes.probes import Probes
-from collectionstore_local.state import volumes
+from collectionstore_local.state import admin_token, volumes
 from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
 from collectionstore_local.state.event_journal import EventWriter
-from collectionstore_local.state.operator_state import OperatorStateFile, WorkloadState
+from collectionstore_local.state.operator_state import OperatorState, OperatorStateFile, WorkloadState
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
@@ -57,6 +58,9 @@ from collectionstore_operator.status.report import Status
 NOT_RUNNING = Unknown("its process does not run")
 
 
+log = structlog.get_logger()
+
+
 class LocalRuntime:
     """One cluster on this machine. `changed` is called when a process starts or ends."""
 
@@ -85,6 +89,7 @@ class LocalRuntime:
 
         Returns the epoch.
         """
+        self._client.authorize(admin_token.ensure(self._directory))
         facts = self._state.change(epoch=self._state.current.epoch + 1)
         for name in self._directory.node_names():
             self._node(int(name.rpartition("-")[2])).recover(start_desired=start_desired)
@@ -124,6 +129,7 @@ class LocalRuntime:
         urls = self._metrics_urls(desired)
         self._probes.watch({self._pods.uid(self._node(ordinal)): url for ordinal, url in urls.items()})
         answers = await ask_nodes(self._client, urls)
+        facts = self._above(facts, answers.values())
         slots = tuple(self._slot(desired, ordinal, answers.get(ordinal, NOT_RUNNING)) for ordinal in ordinals)
         workload = facts.workload
         return Observed(
@@ -138,6 +144,19 @@ class LocalRuntime:
             slots=slots,
             certificates=self._credentials.look(),
         )
+
+    def _above(self, facts: OperatorState, answers: Iterable[NodeStatus | Unknown]) -> OperatorState:
+        """Take a new epoch when a node has seen a higher one; return the state with it.
+
+        No other supervisor runs, by the supervisor lock, so nobody has taken over: operator.json was restored, or
+        somebody has used the token. Without a new epoch every action would be held back for good.
+        """
+        own = (one for one in answers if isinstance(one, NodeStatus) and one.cluster_id == facts.cluster_id)
+        highest = max((one.epoch for one in own), default=0)
+        if highest <= facts.epoch:
+            return facts
+        log.warning("epoch.raised", epoch=highest + 1, was=facts.epoch)
+        return self._state.change(epoch=highest + 1)
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         """Perform one action."""
@@ -283,6 +302,7 @@ class LocalRuntime:
                 **placement_settings(placement),
                 **facts.workload.settings,
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
+                f"{PREFIX}ADMIN_TOKEN_FILE": str(self._directory.admin_token),
             },
             revision=facts.workload.revision,
         )

@@ -3,7 +3,9 @@
 - `servers.py`    the servers of a node's ports
 - `url_table.py`  the URL table, one line per route
 - `handlers/`     one module per resource; each handler parses, calls `service.Store` and renders
-- `http/`         HTTP itself: connections, dispatch, bodies, headers, names, problem details
+- `connections/`  bytes and connections: framing, hosts, slow clients
+- `http/`         HTTP's messages: dispatch, bodies, headers, names, problem details
+- `budgets/`      what slow clients may hold. Pure
 
 Invariants:
 - every answer carries the revision, and every refusal is `application/problem+json` with `retryable` and `outcome`;
@@ -14,7 +16,6 @@ Invariants:
 
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.limits import HttpLimits
-from collectionstore_node.api.http.server import ApiServer
 from collectionstore_node.api.servers import make_client_server, make_probe_server, make_waiting_server
 
 __all__ = [

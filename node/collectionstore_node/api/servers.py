@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
 
+from collectionstore_node.api.budgets.budgets import Budgets
+from collectionstore_node.api.budgets.clients import Clients
+from collectionstore_node.api.budgets.sending import Sending
+from collectionstore_node.api.budgets.uploads import Uploads
+from collectionstore_node.api.connections.checks import IsOurs
+from collectionstore_node.api.connections.server import ApiServer
 from collectionstore_node.api.http.answers import Answer, json_answer
-from collectionstore_node.api.http.bodies import Arrivals
 from collectionstore_node.api.http.call import ApiContext, AuthorizeAdmin
 from collectionstore_node.api.http.dispatcher import Dispatcher
 from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics, TraceRequest
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem, render
-from collectionstore_node.api.http.server import ApiServer
+from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.url_table import CLIENT, DEBUG, PAGES, PROBES
 from collectionstore_node.service import Store
+
+PROBE_UNSENT_BYTES_MAX: Final = 16 << 20
+"""On the metrics port: the exposition has a few hundred KiB."""
 
 _NO_REQUEST_ID: Final = "waiting"
 
@@ -29,13 +38,17 @@ def make_client_server(
     render_metrics: RenderMetrics,
     authorize_admin: AuthorizeAdmin,
     tls: bool,
+    admin_token: bool = False,
     trace: TraceRequest | None = None,
     diagnostics: Diagnostics | None = None,
+    is_ours: IsOurs | None = None,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
-    `tls` says whether clients reach the leader by https; `trace` is None when tracing is disabled.
+    `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` is
+    None when tracing is disabled; `is_ours` is None when requests for every host are served.
     """
+    clock = asyncio.get_running_loop().time
     api = ApiContext(
         store=store,
         limits=limits,
@@ -43,14 +56,25 @@ def make_client_server(
         render_metrics=render_metrics,
         authorize_admin=authorize_admin,
         tls=tls,
-        arrivals=Arrivals(limits.receiving_bytes_max),
+        admin_token=admin_token,
+        budgets=Budgets(
+            Sending(limits.unsent_bytes_max, clock),
+            Uploads(limits.receiving_bytes_max, limits.uploads_max, clock),
+            Clients(max(1, int(store.limits.inflight_requests_max * limits.address_inflight_share))),
+        ),
         diagnostics=diagnostics or Diagnostics(),
     )
-    return _counted(ApiServer(Dispatcher(api, (*CLIENT, *PROBES, *DEBUG), trace), limits), metrics)
+    metrics.long_requests(lambda: store.long_requests)
+    return _server(api, (*CLIENT, *PROBES, *DEBUG), is_ours, trace)
 
 
 def make_probe_server(
-    store: Store, limits: HttpLimits, metrics: HttpMetrics, *, render_metrics: RenderMetrics
+    store: Store,
+    limits: HttpLimits,
+    metrics: HttpMetrics,
+    *,
+    render_metrics: RenderMetrics,
+    is_ours: IsOurs | None = None,
 ) -> ApiServer:
     """Return the server of the metrics port: the probes, and the debug pages that are read-only."""
     api = ApiContext(
@@ -60,23 +84,47 @@ def make_probe_server(
         render_metrics=render_metrics,
         authorize_admin=lambda request: False,
         tls=False,
-        arrivals=Arrivals(limits.receiving_bytes_max),
+        budgets=_probe_budgets(),
         diagnostics=Diagnostics(),
     )
-    return _counted(ApiServer(Dispatcher(api, (*PROBES, *PAGES)), limits), metrics)
+    return _server(api, (*PROBES, *PAGES), is_ours)
 
 
-def make_waiting_server(reason: Callable[[], str]) -> web.Server:
+def make_waiting_server(reason: Callable[[], str], *, is_ours: IsOurs | None = None) -> ApiServer:
     """Return the metrics port's server until the node has a certificate: alive, not ready, and `reason()` says why."""
+    return ApiServer(_Waiting(reason), HttpLimits(), _probe_budgets(), is_ours=is_ours)
 
-    async def answer(request: web.BaseRequest) -> Answer:
-        if request.path == "/livez":
+
+class _Waiting:
+    """Implements `Exchange` for a node that is no member yet, and counts nothing."""
+
+    def __init__(self, reason: Callable[[], str]) -> None:
+        self._reason = reason
+
+    async def handle(self, request: web.BaseRequest) -> Answer:
+        """Answer a request."""
+        if request.rel_url.raw_path == "/livez":
             return json_answer({"alive": True}, headers=b"Cache-Control: no-store\r\n")
-        return render(Problem("not_ready", reason()), request_id=_NO_REQUEST_ID, revision=0)
+        return self.refuse(request, Problem("not_ready", self._reason()))
 
-    return web.Server(answer, access_log=None)
+    def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
+        """Return the problem details of `error`."""
+        problem = error if isinstance(error, Problem) else Problem("internal_error", "see the node's log")
+        return render(problem, request_id=_NO_REQUEST_ID, revision=0)
+
+    def cut(self, reason: str) -> None:
+        """Do nothing."""
 
 
-def _counted(server: ApiServer, metrics: HttpMetrics) -> ApiServer:
-    metrics.connections(lambda: len(server.connections))
+def _probe_budgets() -> Budgets:
+    clock = asyncio.get_running_loop().time
+    # Probes take no body, and no place among the requests in flight.
+    return Budgets(Sending(PROBE_UNSENT_BYTES_MAX, clock), Uploads(0, 0, clock), Clients(0))
+
+
+def _server(
+    api: ApiContext, routes: Iterable[Route], is_ours: IsOurs | None, trace: TraceRequest | None = None
+) -> ApiServer:
+    server = ApiServer(Dispatcher(api, routes, trace), api.limits, api.budgets, is_ours=is_ours)
+    api.metrics.connections(lambda: len(server.connections))
     return server

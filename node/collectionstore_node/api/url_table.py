@@ -17,10 +17,10 @@ PROBES: Final = (
 )
 
 PAGES: Final = (
-    Route("GET", "/debug/raft", debug.raft, NONE, probe=True),
-    Route("GET", "/debug/tasks", debug.tasks, NONE, probe=True),
+    Route("GET", "/debug/raft", debug.on_loopback(debug.raft), NONE, probe=True),
+    Route("GET", "/debug/tasks", debug.on_loopback(debug.tasks), NONE, probe=True),
 )
-"""On the metrics port, which takes no credentials: read-only pages."""
+"""On the metrics port, which takes no credentials: read-only pages, for clients on the same machine or in the pod."""
 
 # fmt: off
 DEBUG: Final = (
@@ -50,7 +50,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/transactions", transactions.post, WRITE),
     Route("GET",    "/api/v1/cluster", cluster.get, LOCAL),
     Route("POST",   "/api/v1/cluster/bootstrap", cluster.bootstrap, NONE),
-    Route("POST",   "/api/v1/cluster/members", cluster.change_members, WRITE),
-    Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE),
+    Route("POST",   "/api/v1/cluster/members", cluster.change_members, WRITE, leader_only=True),
+    Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE, leader_only=True),
 )
 # fmt: on

@@ -23,10 +23,14 @@ _TERM: Final = ("sender", "message", "term", "was", "deposed")
 EVENTS: Final[tuple[LogEvent, ...]] = (
     # The process
     LogEvent("node.started", ("info",), "The member has started and serves clients and peers.", ("version", "node_id", "new", "client", "peer", "metrics")),
+    LogEvent("admin.open", ("warning",), "Without client TLS and without COLLECTIONSTORE_ADMIN_TOKEN_FILE, everybody on this machine may change the cluster.", ("address",)),
+    LogEvent("token.refused", ("error",), "The file of the admin token cannot be used; requests that change the cluster are refused.", ("file", "reason")),
     LogEvent("node.stopping", ("info",), "The member received SIGTERM or SIGINT and shuts down; a leader transfers leadership first."),
     LogEvent("node.refused", ("error",), "The member cannot start with its settings or its data directory; the reason says what to do.", ("reason",)),
     LogEvent("node.failed", ("error",), "A bug ended the process.", ("reason",), error=True),
     LogEvent("disk.failed", ("error",), "The disk reported an error and the process exits; the log is verified at the next start.", ("reason",)),
+    LogEvent("descriptors.limited", ("info",), "The limit of open files at the start, raised from `before`; connections share it with storage.", ("limit", "before")),
+    LogEvent("descriptors.exhausted", ("error",), "No file could be opened and the process exits: the limit of open files is too low, the disk is healthy.", ("reason",)),
     # Leadership and the log
     LogEvent("leader.elected", ("info",), "The member learned of a new leader, or became leader; `elected_by` lists the voters that voted for it in that case.", ("leader", "role", "term", "elected_by")),
     LogEvent("leader.lost", ("info",), "The member no longer knows a leader.", ("role", "term")),
@@ -66,6 +70,11 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("peer.hung_up", ("debug",), "The dialing peer closed the connection before completing the handshake.", ("peer", "reason")),
     LogEvent("peer.left", ("debug",), "A peer closed its inbound connection.", (*_PEER, "reason")),
     LogEvent("peer.failed", ("error",), "A bug occurred while serving or dialing a peer.", _PEER, error=True),
+    LogEvent("port.exhausted", ("warning",), "A port could not accept for want of a descriptor; it closed idle connections and goes on.", ("port", "reason", "evicted")),
+    LogEvent("port.handshake_failed", ("debug",), "A client of a port did not complete its TLS handshake.", ("port", "reason")),
+    LogEvent("port.connection_failed", ("error",), "A bug occurred while a connection was opened.", ("port",), error=True),
+    LogEvent("connection.failed", ("error",), "A bug occurred while a client's connection was served; it was closed.", error=True),
+    LogEvent("connection.unparsable", ("debug",), "A client sent bytes on which the HTTP parser failed; they were answered with 400.", ("reason",)),
     LogEvent("reply.dropped", ("warning",), "A reply to a peer was dropped: the send queue was full.", _PEER),
     LogEvent("request.failed", ("error",), "A request of a client (with `request_id`) or of a peer failed because of a bug or a disk error.", ("request_id", "method", *_PEER), error=True),
     LogEvent("routes.changed", ("warning",), "Peers are dialed at other addresses: a fault is injected on this machine.", ("peers",)),

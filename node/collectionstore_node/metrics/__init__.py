@@ -6,6 +6,7 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 from __future__ import annotations
 
 from collectionstore_node.metrics.clients import HttpSeries
+from collectionstore_node.metrics.ports import PortSeries
 from collectionstore_node.metrics.replica import (
     DigestSeries,
     DiskSeries,
@@ -29,6 +30,7 @@ __all__ = [
     "ForwardingSeries",
     "HttpSeries",
     "PeerSeries",
+    "PortSeries",
     "ProposalSeries",
     "ReadSeries",
     "ReplicaMetrics",

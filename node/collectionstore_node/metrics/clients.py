@@ -68,6 +68,22 @@ class HttpSeries:
         """Add a source of the size of the bodies being received."""
         self._follow("http_arriving_bytes", read)
 
+    def uploads(self, read: Callable[[], int]) -> None:
+        """Add a source of the number of bodies being received."""
+        self._follow("http_uploads", read)
+
+    def unsent(self, read: Callable[[], int]) -> None:
+        """Add a source of the size of answers that were not taken."""
+        self._follow("http_unsent_bytes", read)
+
+    def cut(self, reason: str) -> None:
+        """Count a connection closed because its client is too slow."""
+        self._metrics.counter("http_cut_connections_total", reason).inc()
+
+    def long_requests(self, read: Callable[[], int]) -> None:
+        """Add a source of the number of long requests."""
+        self._follow("http_long_requests", read)
+
     def _follow(self, name: str, read: Callable[[], int]) -> None:
         readers = self._readers.setdefault(name, [])
         readers.append(read)

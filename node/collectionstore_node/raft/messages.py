@@ -15,7 +15,7 @@ import enum
 import hashlib
 import struct
 from collections.abc import Sequence
-from typing import Final, NewType, TypeAlias
+from typing import Annotated, Final, NewType, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,8 @@ Index = NewType("Index", int)
 
 NO_NODE: Final = NodeId(0)
 CHAIN_BYTES: Final = 32
+MESSAGE_ENTRIES_MAX: Final = 1_024
+"""Entries in one message. `message_bytes_max` counts entry data only; this bounds the overhead of many small ones."""
 GENESIS_CHAIN: Final = bytes(CHAIN_BYTES)
 
 _CHAIN_HEAD = struct.Struct(">QQB")
@@ -48,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     term: Term
     kind: EntryKind
     data: bytes
-    chain: bytes
+    chain: Annotated[bytes, msgspec.Meta(min_length=CHAIN_BYTES, max_length=CHAIN_BYTES)]
 
 
 def chain_hash(previous: bytes, index: Index, term: Term, kind: EntryKind, data: bytes) -> bytes:
@@ -171,7 +173,7 @@ class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
     term: Term
     prev_log_index: Index
     prev_log_term: Term
-    entries: tuple[Entry, ...]
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=MESSAGE_ENTRIES_MAX)]
     leader_commit: Index
 
 

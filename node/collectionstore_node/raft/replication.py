@@ -6,11 +6,10 @@ changes since the last one share a message.
 
 from __future__ import annotations
 
-from typing import Final
-
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import (
+    MESSAGE_ENTRIES_MAX,
     AppendEntries,
     Entry,
     Heartbeat,
@@ -20,9 +19,6 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.state import Leadership, RaftState
 from collectionstore_node.raft.tracker.progress import Progress
-
-MESSAGE_ENTRIES_MAX: Final = 1024
-"""`message_bytes_max` counts entry data only; this bounds the overhead of many small or empty entries."""
 
 
 def send_appends(state: RaftState, leadership: Leadership) -> None:

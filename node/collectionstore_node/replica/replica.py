@@ -1,6 +1,7 @@
 """What clients and operators request of a member: writes, linearizable reads, membership, leadership, status.
 
-Every request works on any node: a follower forwards it to the leader. A request that was certainly not applied is
+Reads and writes work on any node: a follower forwards them to the leader. Requests that change the cluster are for the
+leader alone. A request that was certainly not applied is
 retried within its deadline, so that an election is a pause for clients and not an error.
 """
 
@@ -9,12 +10,11 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from collectionstore_node.errors import LeadershipTransferring, NotLeader, NotNow, OutcomeUnknown
+from collectionstore_node.errors import LeadershipTransferring, NotLeader, NotNow, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.raft.messages import NO_NODE, NodeId
 from collectionstore_node.replica.driver.driver import Driver
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.membership.changes import MembersRequest
-from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.peers.forwarding import Forwarder
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts, Reporter
@@ -23,7 +23,6 @@ from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
-from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 from collectionstore_telemetry.tracing.active import active
 
 LEADER_POLL_S = 0.05
@@ -35,7 +34,8 @@ class Replica:
 
     def __init__(self, member: LocalMember, driver: Driver, transport: PeerTransport, facts: ProcessFacts) -> None:
         self.identity = member.identity
-        self.view: View = member.storage.state
+        self.view: View = member.storage.state.reader
+        self._reclaiming: asyncio.Future[None] | None = None
         self._member = member
         self._consensus = member.consensus
         self._administration = member.administration
@@ -109,6 +109,21 @@ class Replica:
             self._observer.read_confirmed(parent, started, leader_s=asked - began, confirm_s=self._loop.time() - asked)
             return
 
+    async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
+        """Drop what is left of deleted keys in `[lo, hi)`, which a scan could not pass. Raises `ReadTimedOut`.
+
+        One range at a time: a call that finds another one running only waits for that.
+        """
+        running = self._reclaiming
+        if running is None or running.done():
+            member = self._member
+            running = self._loop.run_in_executor(member.file_executor, member.storage.state.reclaim, lo, hi)
+            self._reclaiming = running
+        _, pending = await asyncio.wait((running,), timeout=timeout_s)
+        if pending:
+            raise ReadTimedOut("many keys of this list were deleted, and reclaiming their space takes longer")
+        running.result()
+
     async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         """Make this empty node the only voter of a new cluster, of this epoch; once in its life.
 
@@ -126,24 +141,19 @@ class Replica:
     async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
         """Change the membership in one step and return when the new configuration is applied and not joint.
 
-        Raises `InvalidRequest`, `NotNow` (nothing changed) or `OutcomeUnknown`.
+        Raises `InvalidRequest`, `NotNow` (nothing changed) or `OutcomeUnknown`; `NotLeader` on every other member,
+        because the leader must see for itself that an operator asks.
         """
-        if self.is_leader:
-            await self._administration.change_members(request, self._loop.time() + timeout_s)
-        else:
-            await self._ask_leader(calls.ChangeMembers(request, timeout_s), timeout_s)
+        await self._administration.change_members(request, self._loop.time() + timeout_s)
         return self.status()
 
     async def transfer_leadership(self, to: NodeId | None, *, timeout_s: float, epoch: int | None = None) -> NodeStatus:
         """Transfer leadership to `to`, or to the voter with the longest log, and return when it is done.
 
-        Raises `InvalidRequest` when the caller's epoch is behind, `NotNow` or `OutcomeUnknown`.
+        Raises `InvalidRequest` when the caller's epoch is behind, `NotNow` or `OutcomeUnknown`; `NotLeader` on every
+        other member.
         """
-        target = to or NO_NODE
-        if self.is_leader:
-            await self._administration.transfer_leadership(target, self._loop.time() + timeout_s, epoch)
-        else:
-            await self._ask_leader(calls.Transfer(target, timeout_s, epoch), timeout_s)
+        await self._administration.transfer_leadership(to or NO_NODE, self._loop.time() + timeout_s, epoch)
         return self.status()
 
     def inspect(self) -> RaftReport:
@@ -153,21 +163,6 @@ class Replica:
     def status(self) -> NodeStatus:
         """Return what this node knows, from memory."""
         return self._reporter.status()
-
-    async def _ask_leader(self, call: calls.Call, timeout_s: float) -> None:
-        leader = self._consensus.raft.leader
-        if not leader:
-            raise NotLeader
-        try:
-            payload = await self._transport.request(leader, calls.encode_call(call), timeout_s)
-        except PeerUnavailable:
-            raise NotLeader from None
-        except RequestLost as error:
-            raise OutcomeUnknown(f"the leader's answer was lost: {error}") from None
-        (result,) = calls.decode_results(payload)
-        problem = calls.error_of(result)
-        if problem is not None:
-            raise problem
 
     async def _leader_change(self, leader_deadline: float) -> None:
         """Wait for another term or leader, but not long. Raises `NotLeader` past `leader_deadline` (loop time)."""

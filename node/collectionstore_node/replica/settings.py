@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from collectionstore_node.statemachine.admissible import CommandLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,18 @@ class ReplicaSettings:
     check_quorum: bool = True
     waiting_max: int = 4_096
     """Commands that may wait to be proposed."""
+    commands: CommandLimits = field(default_factory=CommandLimits)
+    """Bounds on one command that another member forwards."""
 
     @property
     def leader_wait_s(self) -> float:
         """How long a request waits for a leader: time for one failed and one successful election."""
         return 2.5 * self.election_ticks_max * self.tick_s
+
+    @property
+    def strangers_wait_ticks(self) -> int:
+        """How long this member must have known no leader before it admits one that it does not know: `peers.admission`.
+
+        Ten elections: a cluster that is well has a leader again long before.
+        """
+        return 10 * self.election_ticks_max

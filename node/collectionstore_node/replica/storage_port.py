@@ -87,6 +87,13 @@ class State(View, Protocol):
     def applied(self) -> SnapshotMetadata:
         """The last applied entry and the configuration there."""
 
+    @property
+    def reader(self) -> View:
+        """The same for requests of clients: a scan that meets too many deleted keys raises `ManyDeleted`."""
+
+    def reclaim(self, lo: bytes, hi: bytes) -> None:
+        """Drop what is left of deleted keys in `[lo, hi)`. Blocks; for a thread."""
+
     def commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
         """Store both in one batch, without a sync: the log can replay it."""
 

@@ -4,6 +4,7 @@
 - `enrolment.py`         `Enrolment`: gets the first certificate, renews it while the node runs
 - `signing_requests.py`  one CertificateSigningRequest at the API server
 - `key_pair.py`          the key and certificate on the volume: whether they are usable, until when; new requests
+- `admin_token.py`       the token of a local cluster, for requests that change it
 - `client_tls.py`        TLS of the client port, reloaded while running; which client is the operator
 
 Enrolment on Kubernetes: the node generates its own key, which never leaves the pod, and requests a certificate. The API

@@ -6,6 +6,7 @@
 - `membership.py`     the same for the cluster: membership requests and status
 - `limits.py`         bounds on an operation and on all of them together
 - `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys
+- `turns.py`          long work in steps: nothing holds the event loop
 - `store_replica.py`  the interface to the replica that the store needs
 
 Independent of HTTP: no header, no status code, no percent-encoding. A front end parses, calls the store and renders the
@@ -22,5 +23,6 @@ from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import Consistency
 from collectionstore_node.service.store import Store
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.turns import Work
 
-__all__ = ["Consistency", "Store", "StoreLimits", "StoreReplica"]
+__all__ = ["Consistency", "Store", "StoreLimits", "StoreReplica", "Work"]

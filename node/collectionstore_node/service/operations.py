@@ -13,6 +13,15 @@ from typing import TypeAlias
 import msgspec
 
 from collectionstore_node.service.membership import Bootstrap, MembersRequest, ReadCluster, TransferLeadership
+from collectionstore_node.statemachine.admissible import (
+    CONTENT_TYPE,
+    CONTENT_TYPE_CHARACTERS_MAX,
+    IDEMPOTENCY_KEY,
+    NAME,
+    REVISIONS_MAX,
+    key_violation,
+    text_violation,
+)
 from collectionstore_node.statemachine.commands import (
     ANY,
     CompareField,
@@ -94,6 +103,11 @@ Operation: TypeAlias = (
 
 __all__ = [
     "ANY",
+    "CONTENT_TYPE",
+    "CONTENT_TYPE_CHARACTERS_MAX",
+    "IDEMPOTENCY_KEY",
+    "NAME",
+    "REVISIONS_MAX",
     "CompareField",
     "CompareOperator",
     "Consistency",
@@ -117,4 +131,6 @@ __all__ = [
     "Transaction",
     "TransactionStep",
     "Write",
+    "key_violation",
+    "text_violation",
 ]

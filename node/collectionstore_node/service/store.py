@@ -7,13 +7,14 @@ Admission has two steps, because they must happen at different times:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar
 
 import uuid_utils
 
-from collectionstore_node.errors import Overloaded
+from collectionstore_node.errors import ManyDeleted, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.service.idempotency import command_for, document_id_for
 from collectionstore_node.service.limits import StoreLimits, check_operation
@@ -31,6 +32,7 @@ from collectionstore_node.service.operations import (
     CreateCollection,
     DocumentRef,
     DropCollection,
+    List,
     ListCollections,
     ListDocuments,
     ListKeys,
@@ -52,11 +54,21 @@ from collectionstore_node.service.results import (
     ReadResult,
 )
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.turns import Turns, Work
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Action
-from collectionstore_node.statemachine.reads import get_document, get_key, list_collections, list_documents, list_keys
+from collectionstore_node.statemachine.reads import (
+    Page,
+    get_document,
+    get_key,
+    list_collections,
+    list_documents,
+    list_keys,
+)
 from collectionstore_node.statemachine.view import View
 from collectionstore_telemetry.tracing.active import active
+
+T = TypeVar("T")
 
 _ABSENT: Final = Precondition(exists=False)
 _READ_CLUSTER: Final = ReadCluster()
@@ -69,12 +81,13 @@ class Store:
     operation raises `InvalidRequest` if it exceeds a limit, and `NotNow` if this node cannot serve it now.
     """
 
-    __slots__ = ("_inflight", "_replica", "limits")
+    __slots__ = ("_inflight", "_replica", "_turns", "limits")
 
     def __init__(self, replica: StoreReplica, limits: StoreLimits) -> None:
         self.limits = limits
         self._replica = replica
         self._inflight = 0
+        self._turns = Turns()
 
     # Admission
 
@@ -82,6 +95,11 @@ class Store:
     def inflight(self) -> int:
         """Number of requests being served."""
         return self._inflight
+
+    @property
+    def long_requests(self) -> int:
+        """Number of large bodies and pages that take turns on the event loop, or wait for theirs."""
+        return self._turns.pending
 
     def enter(self) -> None:
         """Count a new request. Call `leave` when it ends, unless this raises `Overloaded`."""
@@ -137,50 +155,83 @@ class Store:
     async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._admit(target)
-        replica = self._replica
+        replica, turns = self._replica, self._turns
         if consistency is Consistency.LINEARIZABLE:
             await replica.read_barrier(timeout_s=timeout_s)
+        if turns.reads_wait:
+            # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
+            await turns.read_turn()
         # No await from here on: value and revision belong to the same state.
         if isinstance(target, DocumentRef):
             stored = get_document(replica.view, target.collection, target.id)
         else:
             stored = get_key(replica.view, target.bucket, target.key)
+        if stored is not None:
+            turns.read(len(stored.value))
         return ReadResult(stored, replica.revision)
 
     async def list_documents(
-        self, request: ListDocuments, *, consistency: Consistency, timeout_s: float
-    ) -> ListResult[Listed]:
-        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`."""
-        page = list_documents(
-            await self._view(request, consistency, timeout_s),
-            request.collection,
-            prefix=request.prefix,
-            after=request.after,
-            limit=request.limit,
-            bytes_max=self.limits.list_bytes_max,
-        )
-        return ListResult(page.items, page.next_after, self._replica.revision)
+        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+    ) -> ListResult[T]:
+        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`.
 
-    async def list_keys(self, request: ListKeys, *, consistency: Consistency, timeout_s: float) -> ListResult[Listed]:
-        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
-        page = list_keys(
-            await self._view(request, consistency, timeout_s),
-            request.bucket,
-            prefix=request.prefix,
-            after=request.after,
-            limit=request.limit,
-            bytes_max=self.limits.list_bytes_max,
+        `show` converts each item as it is read, so that reading and rendering a page share its steps.
+        """
+        return await self._list(
+            request,
+            lambda view: list_documents(
+                view,
+                request.collection,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=self.limits.list_bytes_max,
+                show=show,
+            ),
+            consistency,
+            timeout_s,
         )
-        return ListResult(page.items, page.next_after, self._replica.revision)
+
+    async def list_keys(
+        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+    ) -> ListResult[T]:
+        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
+        return await self._list(
+            request,
+            lambda view: list_keys(
+                view,
+                request.bucket,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=self.limits.list_bytes_max,
+                show=show,
+            ),
+            consistency,
+            timeout_s,
+        )
 
     async def list_collections(
-        self, request: ListCollections, *, consistency: Consistency, timeout_s: float
-    ) -> ListResult[CollectionInfo]:
+        self,
+        request: ListCollections,
+        *,
+        show: Callable[[CollectionInfo], T],
+        consistency: Consistency,
+        timeout_s: float,
+    ) -> ListResult[T]:
         """Return one page of the catalog."""
-        view = await self._view(request, consistency, timeout_s)
-        page = list_collections(view, prefix=request.prefix, after=request.after, limit=request.limit)
-        items = tuple(CollectionInfo(item.name, item.collection.id) for item in page.items)
-        return ListResult(items, page.next_after, self._replica.revision)
+        return await self._list(
+            request,
+            lambda view: list_collections(
+                view,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                show=lambda item: show(CollectionInfo(item.name, item.collection.id)),
+            ),
+            consistency,
+            timeout_s,
+        )
 
     async def read_collection(self, name: str, *, consistency: Consistency, timeout_s: float) -> CollectionResult:
         """Read a collection's catalog record."""
@@ -254,6 +305,35 @@ class Store:
         if sampled is not None:
             sampled.decided = perf_counter()
         return outcome
+
+    def in_steps(self, kind: Work, steps: Generator[None, None, T], *, timeout_s: float) -> Awaitable[T]:
+        """Run long work of a front end between other requests. Raises what it raises, and `Overloaded`."""
+        return self._turns.run(kind, steps, timeout_s=timeout_s)
+
+    async def _list(
+        self,
+        request: List,
+        read: Callable[[View], Generator[None, None, Page[T]]],
+        consistency: Consistency,
+        timeout_s: float,
+    ) -> ListResult[T]:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        await self._view(request, consistency, timeout_s)
+        try:
+            return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
+        except ManyDeleted as gap:
+            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            await self._replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
+        return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
+
+    def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
+        # Revision and view in the same step, without a yield between: both are of one state. What is applied while the
+        # page is read is not in it, as the scan reads a consistent view.
+        replica = self._replica
+        revision = replica.revision
+        page = yield from read(replica.view)
+        return ListResult(page.items, page.next_after, revision)
 
     async def _view(self, operation: Operation, consistency: Consistency, timeout_s: float) -> View:
         """Admit a read and return the state it may see. The caller reads it and the revision without an await."""

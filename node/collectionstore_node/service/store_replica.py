@@ -43,6 +43,9 @@ class StoreReplica(Protocol):
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Wait until reads of `view` are linearizable. Raises `NotNow`."""
 
+    async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
+        """Make the range readable in which a scan raised `ManyDeleted`. Raises `ReadTimedOut`."""
+
     async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         """Make an empty node the only voter of a new cluster. Raises `InvalidRequest`."""
 

@@ -8,13 +8,16 @@ not depend on Raft.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from collectionstore_node.statemachine.codec import decode, decode_own
 from collectionstore_node.statemachine.keys import MEMBERSHIP_KEY
 from collectionstore_node.statemachine.view import Overlay, View
+
+EPOCH_MAX: Final = 2**53 - 1
+"""The highest epoch of an operator: exact in every JSON reader (RFC 8259, section 6)."""
 
 
 class HasMembers(Protocol):
@@ -56,6 +59,15 @@ class MembershipRecord(msgspec.Struct, frozen=True, array_like=True):
     towards a quorum with entries that the cluster has replaced."""
     node_ids: tuple[int, ...] = ()
     """All nodes of the configuration."""
+
+    @property
+    def fencing_epoch(self) -> int:
+        """The epoch that callers are compared with.
+
+        One above EPOCH_MAX is no operator's: older versions accepted any number, and it would lock out every operator
+        for good. It counts as none.
+        """
+        return self.epoch if self.epoch <= EPOCH_MAX else 0
 
     def find(self, node_id: int) -> MemberInfo | None:
         """Return the member with this node ID, or None."""
@@ -101,7 +113,7 @@ def apply_membership(overlay: Overlay, index: int, context: bytes, configuration
     after = MembershipRecord(
         index=index,
         # The maximum: a change of an older epoch may have been proposed before a newer one was applied.
-        epoch=max(before.epoch, change.epoch),
+        epoch=max(before.fencing_epoch, change.epoch),
         members=tuple(known[node_id] for node_id in sorted(known) if node_id in node_ids),
         removed=tuple(sorted({*before.removed, *(set(before.node_ids) - node_ids)})),
         node_ids=tuple(sorted(node_ids)),

@@ -6,7 +6,7 @@ enough, as for a linearizable read, is up to the caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from collectionstore_node.errors import InvalidRequest
@@ -26,7 +26,12 @@ from collectionstore_node.statemachine.view import View
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Limit of the values in a page; a larger value is returned alone."""
 
+STEP_ITEMS: Final = 128
+STEP_BYTES: Final = 256 * 1024
+"""A step of a list ends after so many items, or with the item that reaches so many bytes."""
+
 T = TypeVar("T")
+L = TypeVar("L")
 
 
 class Listed(NamedTuple):
@@ -73,12 +78,14 @@ def list_documents(
     after: str | None = None,
     limit: int,
     bytes_max: int = PAGE_BYTES_MAX,
-) -> Page[Listed]:
+    show: Callable[[Listed], T],
+) -> Generator[None, None, Page[T]]:
     """Return the documents whose ID begins with `prefix` and is greater than `after`, by ID in code point order.
 
-    At most `limit` (1 or more). Raises `InvalidRequest("collection_not_found")`.
+    At most `limit` (1 or more), each as `show` converts it. Yields after every step; the view is read as it is at the
+    first one. Raises `InvalidRequest("collection_not_found")`.
     """
-    return _list(view, _documents(view, collection), prefix, after, limit, bytes_max)
+    return (yield from _list(view, _documents(view, collection), prefix, after, limit, bytes_max, show))
 
 
 def list_keys(
@@ -89,15 +96,19 @@ def list_keys(
     after: str | None = None,
     limit: int,
     bytes_max: int = PAGE_BYTES_MAX,
-) -> Page[Listed]:
+    show: Callable[[Listed], T],
+) -> Generator[None, None, Page[T]]:
     """Return the raw values of a bucket, as `list_documents`; a bucket that was never used is empty."""
-    return _list(view, bucket_prefix(bucket), prefix, after, limit, bytes_max)
+    return (yield from _list(view, bucket_prefix(bucket), prefix, after, limit, bytes_max, show))
 
 
-def list_collections(view: View, *, prefix: str = "", after: str | None = None, limit: int) -> Page[ListedCollection]:
-    """Return the collections whose name begins with `prefix` and is greater than `after`, by name; at most `limit`."""
+def list_collections(
+    view: View, *, prefix: str = "", after: str | None = None, limit: int, show: Callable[[ListedCollection], T]
+) -> Generator[None, None, Page[T]]:
+    """Return the collections whose name begins with `prefix`, as `list_documents`."""
     found = scan_collections(view, *_span(CATALOG, prefix, after))
-    return _page(((name, 0, ListedCollection(name, collection)) for name, collection in found), limit, PAGE_BYTES_MAX)
+    items = ((name, 0, ListedCollection(name, collection)) for name, collection in found)
+    return (yield from _page(items, limit, PAGE_BYTES_MAX, show))
 
 
 def _documents(view: View, collection: str) -> bytes:
@@ -112,8 +123,16 @@ def _get(view: View, key: bytes) -> Stored | None:
     return None if record is None else decode_stored(record)
 
 
-def _list(view: View, space: bytes, prefix: str, after: str | None, limit: int, bytes_max: int) -> Page[Listed]:
-    return _page(_scan_listed(view, space, *_span(space, prefix, after)), limit, bytes_max)
+def _list(
+    view: View,
+    space: bytes,
+    prefix: str,
+    after: str | None,
+    limit: int,
+    bytes_max: int,
+    show: Callable[[Listed], T],
+) -> Generator[None, None, Page[T]]:
+    return (yield from _page(_scan_listed(view, space, *_span(space, prefix, after)), limit, bytes_max, show))
 
 
 def _scan_listed(view: View, space: bytes, lo: bytes, hi: bytes) -> Iterator[tuple[str, int, Listed]]:
@@ -130,17 +149,23 @@ def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:
     return lo, prefix_end(begin)
 
 
-def _page(found: Iterator[tuple[str, int, T]], limit: int, bytes_max: int) -> Page[T]:
+def _page(
+    found: Iterator[tuple[str, int, L]], limit: int, bytes_max: int, show: Callable[[L], T]
+) -> Generator[None, None, Page[T]]:
     """Take items of (name, size, item) up to one of the limits; the first one always fits."""
     if limit < 1:
         raise InvalidRequest("bad_limit", f"limit is {limit}; allowed: 1 or more")
     items: list[T] = []
     last, total = None, 0
+    step_items, step_bytes = STEP_ITEMS, STEP_BYTES
     for name, size, item in found:
         total += size
         # Only when a further item exists: a full page that happens to be the last one has no `next_after`.
         if len(items) == limit or (items and total > bytes_max):
             return Page(tuple(items), last)
-        items.append(item)
+        items.append(show(item))
         last = name
+        if len(items) >= step_items or total >= step_bytes:
+            step_items, step_bytes = len(items) + STEP_ITEMS, total + STEP_BYTES
+            yield
     return Page(tuple(items), None)

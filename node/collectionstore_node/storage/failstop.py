@@ -8,7 +8,12 @@ exits, and the outcome of what was being written is unknown, never "failed".
 
 from __future__ import annotations
 
-from collectionstore_node.errors import StorageFailed
+from typing import Final
+
+from collectionstore_node.errors import DescriptorsExhausted, StorageFailed
+
+_EMFILE: Final = "Too many open files"
+"""How RocksDB's text says EMFILE and ENFILE; its binding has no codes. The disk is not at fault then."""
 
 
 class FailStop:
@@ -22,15 +27,19 @@ class FailStop:
     def check(self) -> None:
         """Raise `StorageFailed` after an error, or after the storage was closed."""
         if self._cause is not None:
-            raise StorageFailed(self._cause)
+            raise self._failure(self._cause)
 
     def fail(self, action: str, error: Exception | str) -> StorageFailed:
         """Latch the first error and return the exception to raise."""
         # The first error stays the cause: later ones are mostly its consequences.
         if self._cause is None:
             self._cause = f"{action}: {error}"
-            return StorageFailed(self._cause)
-        return StorageFailed(f"{action}: {error}; first error: {self._cause}")
+            return self._failure(self._cause)
+        return self._failure(f"{action}: {error}; first error: {self._cause}")
+
+    def _failure(self, text: str) -> StorageFailed:
+        # A stop all the same: RocksDB may be in its read-only error state now, and a failed write proves nothing.
+        return DescriptorsExhausted(text) if _EMFILE in (self._cause or "") else StorageFailed(text)
 
     def close(self) -> None:
         """Refuse all further calls; an error that is already latched stays the reason."""

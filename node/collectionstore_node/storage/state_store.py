@@ -26,6 +26,8 @@ Applied: TypeAlias = SnapshotMetadata
 APPLIED_KEY: Final = b""
 """Sorts before every key of the state machine, so that an export reads it first, in the same iterator view."""
 _FIRST_KEY: Final = b"\x00"
+SKIPPED_MAX: Final = 20_000
+"""Deleted keys in a row that the scan of a client may meet; 3 ms of the event loop (measured)."""
 
 
 class StateStore(View):
@@ -37,6 +39,8 @@ class StateStore(View):
         self.family = family
         """The active column family; a snapshot install replaces it."""
         self.applied: Applied = self._read_applied()
+        self.reader: View = StateReader(self)
+        """The same for requests of clients."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -70,6 +74,10 @@ class StateStore(View):
         self._rocks.write(batch)
         self.applied = applied
 
+    def reclaim(self, lo: bytes, hi: bytes) -> None:
+        """Drop what is left of deleted keys in `[lo, hi)`. Blocks, without the GIL; for a thread."""
+        self.family.reclaim(lo, hi, markers=True)
+
     def switch(self, family: Family) -> None:
         """Switch to `family`, which a snapshot install has filled."""
         self.family = family
@@ -81,6 +89,21 @@ class StateStore(View):
             return Applied() if data is None else decode_metadata(data)
         except msgspec.DecodeError as error:
             raise Corrupted(f"The applied position of the state machine cannot be decoded ({error}).") from error
+
+
+class StateReader(View):
+    """The live state as requests of clients read it. Their scans are bounded; those that apply entries must end."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        return self._state.get(key)
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs with `lo <= key < hi`, as `StateStore.scan`. Raises `ManyDeleted`."""
+        return self._state.family.scan_bounded(lo or _FIRST_KEY, hi, SKIPPED_MAX)
 
 
 def _below(pairs: Iterator[tuple[bytes, bytes]], hi: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -130,3 +130,20 @@ def test_addresses_are_parsed_and_printed_alike(text: str, address: Address, *, 
 
 def test_help_lists_every_setting() -> None:
     assert {name.lower() for name, _, _ in VARIABLES} == {field.name for field in fields(Settings)} - {"traces"}
+
+
+def test_hosts_are_checked_on_loopback_unless_told_otherwise() -> None:
+    """The names of the node itself are always allowed; elsewhere names of Services and of Ingresses are not known."""
+    given = settings(CLIENT_ADVERTISE="https://Shop.example:7400", ALLOWED_HOSTS="a.example, .b.example")
+    assert given.allowed_hosts == ("localhost", "127.0.0.1", "shop.example", "a.example", ".b.example")
+    assert settings().allowed_hosts == ("localhost", "127.0.0.1", "127.0.0.1")
+    assert settings(ALLOWED_HOSTS="*").allowed_hosts == ()
+    assert settings(CLIENT_ADDRESS="0.0.0.0:7400").allowed_hosts == ()
+    assert "a.example" in settings(CLIENT_ADDRESS="0.0.0.0:7400", ALLOWED_HOSTS="a.example").allowed_hosts
+    with pytest.raises(InvalidSetting, match="without ports"):
+        settings(ALLOWED_HOSTS="a.example:7400")
+
+
+def test_an_address_has_half_of_the_connections_by_default() -> None:
+    assert (settings().connections_max, settings().address_connections_max) == (4_096, 2_048)
+    assert settings(CONNECTIONS_MAX="101").address_connections_max == 51

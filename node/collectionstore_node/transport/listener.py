@@ -7,7 +7,8 @@ Raft message on it must be from that member and for this node; the first that is
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections import Counter
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -25,6 +26,7 @@ from collectionstore_node.transport.connection.dialer import PEER_PATH
 from collectionstore_node.transport.connection.handshake_exchange import (
     HandshakeClosed,
     certificate_name,
+    check_member_certificate,
     receive_hello,
     send_welcome,
 )
@@ -36,10 +38,15 @@ from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.settings import OVERAGE
 from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
-from collectionstore_node.transport.wire.frames import Frame, FrameKind
+from collectionstore_node.transport.wire.frames import MESSAGES_MAX, Frame, FrameKind, check_count
 from collectionstore_node.transport.wire.handshake import Hello, PeerName, Purpose, Welcome, check_hello
+from collectionstore_telemetry.listening import bind_host
 
 log = structlog.get_logger()
+
+DUPLICATES_MAX: Final = 16
+HANDSHAKES_OF_MEMBER_MAX: Final = 8
+"""Concurrent handshakes of one member: two purposes, each renewed while the one before still closes, and twice that."""
 
 
 class Members(Protocol):
@@ -73,6 +80,9 @@ class Listener:
         self._metrics = metrics
         self._members = members
         self._handshaking = 0
+        self._handshaking_by: Counter[str] = Counter()
+        self._duplicates: dict[int, NodeId] = {}
+        """Processes that were found to be the second with their node ID."""
         self._inbound: dict[Connection, asyncio.Task[None]] = {}
         self._logged = LogOnce()
         self._web = web.Server(self._accept, access_log=None, keepalive_timeout=context.settings.handshake_timeout_s)
@@ -82,7 +92,7 @@ class Listener:
         """Listen and return the port, which differs from `port` when that is 0. Raises `OSError`."""
         self._server = await asyncio.get_running_loop().create_server(
             self._web,
-            host,
+            bind_host(host),
             port,
             ssl=self._security.listening,
             ssl_handshake_timeout=self._settings.handshake_timeout_s,
@@ -127,6 +137,34 @@ class Listener:
         for connection in tuple(self._inbound):
             if now - connection.opened_at > self._settings.connection_age_max_s * OVERAGE:
                 connection.end(CloseCode.ROTATED, "")
+        self._end_duplicates()
+
+    def _check_duplicate(self, hello: Hello) -> None:
+        """Refuse a process that was found to be a duplicate, for as long as the one before it is connected."""
+        if hello.process not in self._duplicates:
+            return
+        for connection in self._inbound:
+            if connection.remote.node_id == hello.node_id and connection.remote.process != hello.process:
+                raise Refused(CloseCode.DUPLICATE, _duplicate(connection.remote))
+        del self._duplicates[hello.process]
+
+    def _end_duplicates(self) -> None:
+        """Close the newer connection of two processes that have one node ID and are both alive, and tell both sides.
+
+        A process that was restarted leaves a connection behind on which nothing is heard any more. Two that are heard
+        are two processes on copies of one data directory: each would vote and acknowledge for the other.
+        """
+        for newer in tuple(self._inbound):
+            for older in tuple(self._inbound):
+                if _are_duplicates(older, newer, self._settings.ping_interval_s):
+                    one, other = older.remote, newer.remote
+                    self._duplicates = {
+                        **dict(list(self._duplicates.items())[-DUPLICATES_MAX:]),
+                        other.process: one.node_id,
+                    }
+                    newer.end(CloseCode.DUPLICATE, _duplicate(one))
+                    self._rejected(other.name, CloseCode.DUPLICATE, f"it runs at {one.address} and at {other.address}")
+                    break
 
     async def _accept(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PEER_PATH:
@@ -158,10 +196,14 @@ class Listener:
         certificate: PeerName | None = None
         try:
             certificate = certificate_name(socket)
+            # BEFORE anything of it is read: who is no member has nothing to say here.
+            check_member_certificate(socket)
+            self._enter_handshake(certificate.name)
             hello = await receive_hello(socket, self._settings.handshake_timeout_s)
             protocol = check_hello(hello, certificate, own=self._local.own, node_id=self._local.node_id)
             # BEFORE the welcome: a removed member must see the refusal as the answer to its hello.
             self._check_member(hello.node_id, hello.name)
+            self._check_duplicate(hello)
             await send_welcome(socket, self._welcome(protocol))
         except Refused as error:
             self._rejected(certificate.name if certificate else "unnamed", error.code, error.detail)
@@ -173,13 +215,26 @@ class Listener:
             return None
         finally:
             self._handshaking -= 1
+            if certificate is not None:
+                self._leave_handshake(certificate.name)
         return self._connection(socket, hello)
+
+    def _enter_handshake(self, name: str) -> None:
+        """Count a handshake of a member; one member cannot use up what all share."""
+        self._handshaking_by[name] += 1
+        if self._handshaking_by[name] > HANDSHAKES_OF_MEMBER_MAX:
+            raise Refused(CloseCode.BUSY, f"more than {HANDSHAKES_OF_MEMBER_MAX} handshakes of one member")
+
+    def _leave_handshake(self, name: str) -> None:
+        self._handshaking_by[name] -= 1
+        if self._handshaking_by[name] <= 0:
+            del self._handshaking_by[name]
 
     def _connection(self, socket: web.WebSocketResponse, hello: Hello) -> Connection:
         self._logged.forget(hello.name)
         source = socket.get_extra_info("peername")
         dialed_from = str(source[0]) if isinstance(source, tuple) else ""
-        remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialed_from)
+        remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialed_from, hello.process)
         self._members.learn(remote)
         return Connection(self._context, socket, remote, pings=False)
 
@@ -229,6 +284,7 @@ class Listener:
             await requests.cancel()
 
     def _on_messages(self, sender: NodeId, payload: memoryview) -> int:
+        check_count(payload, MESSAGES_MAX)
         try:
             messages = decode_messages(payload)
         except msgspec.DecodeError as error:
@@ -264,3 +320,21 @@ class Listener:
         self._metrics.rejected(close_code_name(code))
         if self._logged.first(name, detail):
             log.warning("peer.rejected", peer=name, reason=close_code_name(code), detail=detail)
+
+
+def _duplicate(first: Remote) -> str:
+    return f"node {first.node_id:016x} runs at {first.address} already: is this a copy of its disk?"
+
+
+def _are_duplicates(older: Connection, newer: Connection, ping_interval_s: float) -> bool:
+    """Whether `newer` is of another process than `older`, with the same node ID, and both are alive."""
+    one, other = older.remote, newer.remote
+    return (
+        one.node_id == other.node_id
+        and one.process != other.process
+        # 0: an older version, which does not say.
+        and 0 not in (one.process, other.process)
+        and older.opened_at < newer.opened_at
+        # A ping that was on its way when the process ended may arrive late; two intervals later it is another one.
+        and older.heard_at > newer.opened_at + 2 * ping_interval_s
+    )

@@ -9,7 +9,7 @@ import yaml
 from collectionstore_operator.crd.openapi import Schema, filled, struct_schema, without_defaults
 from collectionstore_operator.crd.transitions import IDENTITY, SIZE
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.rules import quoted
+from collectionstore_operator.resource.rules import RESERVED_NAME, quoted
 from collectionstore_operator.resource.spec import Spec
 from collectionstore_operator.status.report import Status
 
@@ -22,6 +22,9 @@ _NAME_RULE: Final = (
     f"self.metadata.name.size() <= {labels.NAME_LENGTH_MAX} && "
     f"self.metadata.name.matches({quoted(labels.NAME_PATTERN)})"
 )
+_RESERVED: Final = "|".join(suffix.removeprefix("-") for suffix in labels.RESERVED_SUFFIXES)
+_RESERVED_RULE: Final = f"oldSelf.hasValue() || !self.metadata.name.matches('-({_RESERVED})$')"
+"""For new resources only: the name of a cluster that exists cannot be changed any more."""
 
 COLUMNS: Final = (
     ("Members", "string", ".status.membersSummary", "Ready members of the desired number.", 0),
@@ -126,6 +129,12 @@ def _root() -> Schema:
         },
         "x-kubernetes-validations": [
             {"rule": _NAME_RULE, "message": name_message, "fieldPath": ".metadata.name"},
+            {
+                "rule": _RESERVED_RULE,
+                "message": str(RESERVED_NAME),
+                "fieldPath": ".metadata.name",
+                "optionalOldSelf": True,
+            },
             *({"rule": one.cel, "message": one.message, "fieldPath": f".{one.field}"} for one in (*IDENTITY, SIZE)),
         ],
     }

@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes import trust as trusts
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.kubernetes.certificate_requests import read_request
+from collectionstore_operator.kubernetes.certificate_requests import read_request, unproved
+from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.trust import Stored
 from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
-from collectionstore_operator.model.observed import Certificate, CertificateKind
+from collectionstore_operator.model.observed import Certificate, CertificateKind, ForeignObject
 from collectionstore_operator.reconcile import pki
 from collectionstore_operator.reconcile.pki import KeyPair
 from collectionstore_operator.resource import labels
@@ -39,6 +40,8 @@ class Keys(NamedTuple):
     """The authority's certificate, as pods are to trust it; empty while there is none."""
     conflict: str = ""
     """Why the authority must be neither used nor replaced."""
+    foreign: tuple[ForeignObject, ...] = ()
+    """Secrets of others under these names: they are neither trusted nor changed."""
 
 
 class Authority:
@@ -55,13 +58,14 @@ class Authority:
 
         `anchor_pem` is what pods mount as their trust anchor, `has_data` whether there are members that trust it.
         """
-        secret = labels.authority_secret(desired.name)
-        stored = Stored(
-            authority=await self._pair(desired, secret),
-            own=await self._pair(desired, labels.operator_secret(desired.name)),
-            anchor_pem=anchor_pem,
-        )
-        trust = trusts.judge(stored, secret=secret, has_data=has_data)
+        bodies = [await self._find(desired, name) for name in _names(desired)]
+        others = [one for body in bodies if body is not None and (one := foreign("Secret", body, desired))]
+        if others:
+            # One of the two is not ours: nothing shows that the other still is the members'.
+            return Keys((), None, "", foreign=tuple(others))
+        authority, own = (_pair(body) for body in bodies)
+        stored = Stored(authority=authority, own=own, anchor_pem=anchor_pem)
+        trust = trusts.judge(stored, secret=labels.authority_secret(desired.name), has_data=has_data)
         found = []
         for pair, kind, name in (
             (trust.authority, CertificateKind.AUTHORITY, desired.name),
@@ -80,7 +84,7 @@ class Authority:
     async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
         """Create or renew the authority or the operator's pair; the authority keeps its key."""
         if action.kind is CertificateKind.AUTHORITY:
-            old = await self._pair(desired, labels.authority_secret(desired.name))
+            old = _pair(await self._find_ours(desired, labels.authority_secret(desired.name)))
             pair = pki.make_authority(
                 action.name,
                 cluster_id,
@@ -113,6 +117,12 @@ class Authority:
         request = await self._open_request(action.request, desired, name=action.name, uid=action.uid)
         if request is None:
             return  # answered already, by an attempt whose outcome was lost
+        pod = await self._kube.get(Kind.POD, action.name, desired.namespace)
+        workload = await self._kube.get(Kind.STATEFUL_SET, desired.name, desired.namespace)
+        require_ours("StatefulSet", workload, desired)
+        doubt = unproved(request, pod, workload, desired)
+        if doubt:
+            raise ActionRefused(f"the request {action.request} is not signed: {doubt}")
         certificate = pki.sign_request(
             await self._authority(desired),
             base64.b64decode(request["spec"]["request"]),
@@ -137,16 +147,22 @@ class Authority:
         }
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, signed, subresource="status")
 
-    async def deny(self, action: DenyRequest) -> None:
-        """Deny a request; the condition contains the reason."""
+    async def deny(self, action: DenyRequest, desired: Desired) -> None:
+        """Deny a request that is still pending; the condition contains the reason."""
+        found = await self._kube.find(Kind.SIGNING_REQUEST, action.request)
+        if found is None or read_request(found, desired) is None:
+            return  # it is gone, or answered already
         condition = {"type": "Denied", "status": "True", "reason": "NoMemberPod", "message": action.reason}
-        body: Body = {"status": {"conditions": [condition]}}
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        body: Body = {"metadata": version, "status": {"conditions": [condition]}}
         await self._kube.patch(Kind.SIGNING_REQUEST, action.request, None, body, subresource="approval")
 
     async def delete(self, desired: Desired) -> None:
-        """Delete the Secrets. The caller has made sure that no volume of the cluster is left."""
-        for name in (labels.operator_secret(desired.name), labels.authority_secret(desired.name)):
-            await self._kube.delete(Kind.SECRET, name, desired.namespace)
+        """Delete the Secrets that are ours. The caller has made sure that no volume of the cluster is left."""
+        for name in reversed(_names(desired)):
+            found = await self._find(desired, name)
+            if found is not None and foreign("Secret", found, desired) is None:
+                await self._kube.delete(Kind.SECRET, name, desired.namespace, uid=found["metadata"]["uid"])
 
     async def _open_request(self, request: str, desired: Desired, *, name: str, uid: str) -> Body | None:
         body = await self._kube.get(Kind.SIGNING_REQUEST, request)
@@ -160,20 +176,23 @@ class Authority:
         return body
 
     async def _authority(self, desired: Desired) -> KeyPair:
-        pair = await self._pair(desired, labels.authority_secret(desired.name))
+        secret = labels.authority_secret(desired.name)
+        pair = _pair(await self._find_ours(desired, secret))
         if pair is None or not pki.is_pair(pair):
-            raise ActionRefused(f"the Secret {labels.authority_secret(desired.name)} is missing or damaged")
+            raise ActionRefused(f"the Secret {secret} is missing or damaged")
         return pair
 
-    async def _pair(self, desired: Desired, name: str) -> KeyPair | None:
-        """Return what a Secret holds, readable or not; None when there is no Secret, or nothing in it."""
-        found = await self._kube.find(Kind.SECRET, name, desired.namespace)
-        data = (found or {}).get("data") or {}
-        if not data.get(CERTIFICATE) and not data.get(KEY):
-            return None
-        return KeyPair(base64.b64decode(data.get(CERTIFICATE) or ""), base64.b64decode(data.get(KEY) or ""))
+    async def _find(self, desired: Desired, name: str) -> Body | None:
+        return await self._kube.find(Kind.SECRET, name, desired.namespace)
+
+    async def _find_ours(self, desired: Desired, name: str) -> Body | None:
+        found = await self._find(desired, name)
+        if found is not None:
+            require_ours("Secret", found, desired)
+        return found
 
     async def _store(self, desired: Desired, name: str, pair: KeyPair) -> None:
+        found = await self._find_ours(desired, name)
         data = {CERTIFICATE: pair.certificate_pem, KEY: pair.key_pem}
         body: Body = {
             "apiVersion": "v1",
@@ -186,7 +205,23 @@ class Authority:
             "type": "kubernetes.io/tls",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
-        await self._kube.apply(body)
+        if found is None:
+            await self._kube.create(body)
+        else:
+            body["metadata"] |= preconditions(found)
+            await self._kube.apply(body)
+
+
+def _names(desired: Desired) -> tuple[str, str]:
+    return labels.authority_secret(desired.name), labels.operator_secret(desired.name)
+
+
+def _pair(found: Body | None) -> KeyPair | None:
+    """Return what a Secret holds, readable or not; None when there is no Secret, or nothing in it."""
+    data = (found or {}).get("data") or {}
+    if not data.get(CERTIFICATE) and not data.get(KEY):
+        return None
+    return KeyPair(base64.b64decode(data.get(CERTIFICATE) or ""), base64.b64decode(data.get(KEY) or ""))
 
 
 def _client_context(anchor_pem: str, own: KeyPair) -> ssl.SSLContext:

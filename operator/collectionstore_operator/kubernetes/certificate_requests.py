@@ -16,6 +16,7 @@ from collectionstore_operator.resource.desired import Desired
 SIGNER: Final = f"{labels.GROUP}/node"
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
+_NODE_NAME: Final = "authentication.kubernetes.io/node-name"
 
 
 def account(desired: Desired) -> str:
@@ -36,3 +37,24 @@ def read_request(body: Mapping[str, Any], desired: Desired) -> SigningRequest | 
         member=next(iter(extra.get(_POD_NAME) or ()), ""),
         pod_uid=next(iter(extra.get(_POD_UID) or ()), ""),
     )
+
+
+def unproved(request: Mapping[str, Any], pod: Mapping[str, Any], workload: Mapping[str, Any], desired: Desired) -> str:
+    """Return why it is not proved that a member's pod made a request; empty once it is.
+
+    Whoever may create pods in the namespace can give one the name, the labels and the ServiceAccount of a member. So
+    the pod must be the one that the request is bound to, run with that account where the request came from, and be
+    controlled by the StatefulSet of the cluster, which is named by its uid.
+    """
+    extra, spec, name = request["spec"].get("extra") or {}, pod["spec"], pod["metadata"]["name"]
+    if pod["metadata"]["uid"] not in (extra.get(_POD_UID) or ()):
+        return f"it is bound to another pod than the present {name}"
+    if spec.get("serviceAccountName") != labels.service_account(desired.name):
+        return f"the pod {name} runs as {spec.get('serviceAccountName') or 'nobody'}"
+    machines = extra.get(_NODE_NAME) or ()
+    if machines and spec.get("nodeName") not in machines:
+        return f"it came from the node {machines[0]}, the pod {name} is on {spec.get('nodeName') or 'none'}"
+    controllers = [one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")]
+    if not any(one.get("uid") == workload["metadata"]["uid"] for one in controllers):
+        return f"the pod {name} is not controlled by the StatefulSet {desired.name}"
+    return ""

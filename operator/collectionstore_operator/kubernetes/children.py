@@ -1,15 +1,24 @@
-"""The StatefulSet and the other objects of a cluster: read them with their digests, apply and delete them."""
+"""The StatefulSet and the other objects of a cluster: read them as they are, apply and delete what is ours.
+
+Every write is preceded by a read of the object, is refused when the object belongs to somebody else, and carries the
+uid and the version that were read: what is changed between the two is never overwritten unseen.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from collectionstore_operator import manifests
 from collectionstore_operator.errors import ActionRefused
-from collectionstore_operator.kubernetes.api import Body, Kind, Kube, NotFound
+from collectionstore_operator.kubernetes import by_name
+from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
 from collectionstore_operator.kubernetes.claims import requested_bytes
-from collectionstore_operator.manifests import statefulset
+from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
+from collectionstore_operator.manifests import drift, statefulset
+from collectionstore_operator.manifests.manifest import Manifest
+from collectionstore_operator.manifests.node_environment import revision as manifest_revision
 from collectionstore_operator.model.actions import (
     ApplyObject,
     DeleteObject,
@@ -17,48 +26,179 @@ from collectionstore_operator.model.actions import (
     ReplaceWorkload,
     RestoreLabels,
 )
-from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, Unknown, Workload
+from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
+WORKLOAD: Final = "StatefulSet"
+_TEMPLATE: Final = "controller-revision-hash"
+"""Label of the StatefulSet controller on its pods: the ControllerRevision with their template."""
 KINDS: Final = {
+    WORKLOAD: Kind.STATEFUL_SET,
     "ServiceAccount": Kind.SERVICE_ACCOUNT,
     "Service": Kind.SERVICE,
     "PodDisruptionBudget": Kind.POD_DISRUPTION_BUDGET,
+    "NetworkPolicy": Kind.NETWORK_POLICY,
     "PodMonitor": Kind.POD_MONITOR,
 }
-_IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy", "selector")
-"""Fields of a StatefulSet that the API server does not let change; new volume sizes need a new StatefulSet."""
 
 
-async def read_objects(kube: Kube, desired: Desired) -> tuple[AppliedObject, ...]:
-    """Return the objects that exist for a cluster, except the StatefulSet."""
-    found = await asyncio.gather(*(_read_kind(kube, desired, kind) for kind in KINDS))
-    return tuple(one for of_kind in found for one in of_kind)
+class Found(NamedTuple):
+    """The objects under the names of a cluster: those that belong to it, and those of others in the way."""
+
+    objects: tuple[AppliedObject, ...]
+    foreign: tuple[ForeignObject, ...]
+    workload: Workload | Absent | Unknown
+    workload_body: Body | None
 
 
-async def _read_kind(kube: Kube, desired: Desired, name: str) -> list[AppliedObject]:
-    try:
-        items = await kube.find_all(KINDS[name], desired.namespace, labels.selector(desired.name))
-    except NotFound:
-        return []  # its CustomResourceDefinition is not installed, so no object of it can exist
-    return [
-        AppliedObject(
-            kind=name,
-            name=item["metadata"]["name"],
-            digest=(item["metadata"].get("annotations") or {}).get(labels.DIGEST, ""),
+class Children:
+    """The objects of one cluster. Remembers what admission makes of our applies, or they would be repeated for ever."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._templates: dict[str, Body] = {}
+        self._admitted: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}
+
+    async def read(self, desired: Desired) -> Found:
+        """Return the objects under the names of the cluster; by name, since labels can be changed."""
+        names = ((WORKLOAD, desired.name), *manifests.names(desired))
+        bodies = await asyncio.gather(*(self._find(kind, name, desired) for kind, name in names))
+        required, ours, others = manifests.required(desired), [], []
+        for (kind, name), body in zip(names, bodies, strict=True):
+            owner = None if body is None else foreign(kind, body, desired)
+            if body is not None and owner is None:
+                ours.append(self._applied(kind, name, body))
+            elif owner is not None and (kind == WORKLOAD or (kind, name) in required):
+                others.append(owner)
+        return Found(tuple(ours), tuple(others), read_workload(bodies[0], desired), bodies[0])
+
+    async def deviating(self, pods: Sequence[Body], workload: Body | None, desired: Desired) -> frozenset[str]:
+        """Return the names of pods that were created while somebody had changed the pod template.
+
+        They carry the desired revision, and run something else. The controller records the template of each pod; it is
+        read for pods of another template than the present one only, and never changes.
+        """
+        present = (workload or {}).get("status", {}).get("updateRevision")
+        hashes = {one["metadata"]["name"]: (one["metadata"].get("labels") or {}).get(_TEMPLATE, "") for one in pods}
+        sought = {one for one in hashes.values() if one and one != present}
+        self._templates = {name: one for name, one in self._templates.items() if name in sought}
+        for name in sorted(sought - self._templates.keys()):
+            found = await self._kube.find(Kind.CONTROLLER_REVISION, name, desired.namespace)
+            if found is not None:
+                self._templates[name] = found.get("data", {}).get("spec", {}).get("template") or {}
+        current = manifest_revision(desired)
+        wrong = {
+            name
+            for name, template in self._templates.items()
+            if (template.get("metadata", {}).get("annotations") or {}).get(labels.REVISION) == current
+            and not statefulset.starts_as_required(template, desired)
+        }
+        return frozenset(name for name, one in hashes.items() if one in wrong)
+
+    async def apply(self, action: ApplyObject, desired: Desired) -> None:
+        """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
+        for manifest in manifests.build(desired, disruptions=action.max_unavailable):
+            if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
+                await self._apply(manifest, desired)
+                return
+        raise ActionRefused(f"the manifest of {action.kind} {action.name} differs from the planned one")
+
+    async def delete(self, action: DeleteObject, desired: Desired) -> None:
+        """Delete one object of an optional kind. Raises ActionRefused for any other kind, and for one of others."""
+        if action.kind not in manifests.OPTIONAL:
+            raise ActionRefused(f"a {action.kind} stays as long as its cluster")
+        found = await self._find(action.kind, action.name, desired)
+        if found is None:
+            return
+        require_ours(action.kind, found, desired)
+        uid = found["metadata"]["uid"]
+        await self._kube.delete(KINDS[action.kind], action.name, desired.namespace, uid=uid)
+
+    async def ensure_workload(self, action: EnsureWorkload, desired: Desired, *, cluster_id: str) -> None:
+        """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
+        await self._apply(statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas), desired)
+
+    async def release_workload(self, action: ReplaceWorkload, desired: Desired) -> None:
+        """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""
+        found = await self._find(WORKLOAD, desired.name, desired)
+        seen = read_workload(found, desired)
+        if found is None or not isinstance(seen, Workload) or seen.replicas != action.replicas:
+            raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
+        metadata = found["metadata"]
+        await self._kube.delete(
+            Kind.STATEFUL_SET,
+            desired.name,
+            desired.namespace,
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            orphan=True,
         )
-        for item in items
-    ]
+
+    async def restore_labels(self, action: RestoreLabels, desired: Desired) -> None:
+        """Set our labels on a pod or a claim again. Raises ActionRefused when it is another object, or of others."""
+        kind = Kind.POD if action.kind == "Pod" else Kind.PERSISTENT_VOLUME_CLAIM
+        found = await self._kube.get(kind, action.name, desired.namespace)
+        if found["metadata"]["uid"] != action.uid:
+            raise ActionRefused(f"the {action.kind} {action.name} is another one than was observed")
+        workload = await self._find(WORKLOAD, desired.name, desired)
+        if other := by_name.other_controller(action.kind, found, desired, workload):
+            raise ActionRefused(f"the {action.kind} {action.name} belongs to {other.owner}")
+        metadata: Body = {**preconditions(found), "labels": labels.object_labels(desired.name)}
+        await self._kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
+
+    async def _find(self, kind: str, name: str, desired: Desired) -> Body | None:
+        # Also None for a kind whose CustomResourceDefinition is not installed, so that no object of it can exist.
+        return await self._kube.find(KINDS[kind], name, desired.namespace)
+
+    async def _apply(self, manifest: Manifest, desired: Desired) -> None:
+        found = await self._find(manifest.kind, manifest.name, desired)
+        if found is None:
+            try:
+                # Created, not applied: an apply would take over what somebody has created since the read.
+                answer = await self._kube.create(manifest.body)
+            except AlreadyExists:
+                found = await self._kube.get(KINDS[manifest.kind], manifest.name, desired.namespace)
+        if found is not None:
+            answer = await self._change(manifest, found, desired)
+        left = drift.differences(manifest.body, answer, ignored=_ignored(manifest.kind))
+        self._admitted[manifest.kind, manifest.name] = (manifest.digest, {one.shown: one.value for one in left})
+
+    async def _change(self, manifest: Manifest, found: Body, desired: Desired) -> Body:
+        require_ours(manifest.kind, found, desired)
+        if "deletionTimestamp" in found["metadata"]:
+            raise ActionRefused(f"the {manifest.kind} {manifest.name} is being deleted")
+        body = {**manifest.body, "metadata": {**manifest.body["metadata"], **preconditions(found)}}
+        if manifest.kind == WORKLOAD:
+            kept = {key: found["spec"][key] for key in statefulset.IMMUTABLE if key in found["spec"]}
+            body["spec"] = {**body["spec"], **kept}
+        admitted = self._admitted_of(manifest.kind, manifest.name, manifest.digest)
+        differing = drift.differences(body, found, admitted=admitted, ignored=_ignored(manifest.kind))
+        cleaned = drift.without_additions(found, differing)
+        if cleaned is not None:
+            # An apply leaves alone what other managers own: their additions are removed by an update BEFORE it.
+            replaced = await self._kube.replace(cleaned)
+            body["metadata"] = {**body["metadata"], **preconditions(replaced)}
+        return await self._kube.apply(body)
+
+    def _applied(self, kind: str, name: str, body: Body) -> AppliedObject:
+        digest = (body["metadata"].get("annotations") or {}).get(labels.DIGEST, "")
+        return AppliedObject(
+            kind=kind, name=name, digest=digest, live=body, admitted=self._admitted_of(kind, name, digest)
+        )
+
+    def _admitted_of(self, kind: str, name: str, digest: str) -> dict[str, str]:
+        known, fields = self._admitted.get((kind, name), ("", {}))
+        return fields if known == digest else {}
 
 
 def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | Unknown:
-    """Return a StatefulSet as the workload; one owned by an earlier resource of the same name is Unknown."""
+    """Return a StatefulSet as the workload; one that belongs to somebody else is Unknown."""
     if found is None:
         return ABSENT
-    owners = found["metadata"].get("ownerReferences") or ()
-    if desired.uid not in {owner["uid"] for owner in owners}:
-        return Unknown(f"the StatefulSet {desired.name} has another owner")
+    other = foreign(WORKLOAD, found, desired)
+    if other is not None:
+        return Unknown(f"the StatefulSet {desired.name} belongs to {other.owner}")
     if "deletionTimestamp" in found["metadata"]:
         return Unknown(f"the StatefulSet {desired.name} is being deleted")
     template = found["spec"]["template"]["metadata"].get("annotations") or {}
@@ -70,54 +210,5 @@ def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | U
     )
 
 
-async def ensure_workload(kube: Kube, action: EnsureWorkload, desired: Desired, *, cluster_id: str) -> None:
-    """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields, also volume sizes."""
-    body = statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas).body
-    found = await kube.find(Kind.STATEFUL_SET, desired.name, desired.namespace)
-    if found is not None:
-        if isinstance(read_workload(found, desired), Unknown):
-            raise ActionRefused(f"the StatefulSet {desired.name} has another owner")
-        for key in _IMMUTABLE:
-            body["spec"][key] = found["spec"][key]
-        body["metadata"]["uid"] = found["metadata"]["uid"]
-    await kube.apply(body)
-
-
-async def release_workload(kube: Kube, action: ReplaceWorkload, desired: Desired) -> None:
-    """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""
-    found = await kube.find(Kind.STATEFUL_SET, desired.name, desired.namespace)
-    seen = read_workload(found, desired)
-    if found is None or not isinstance(seen, Workload) or seen.replicas != action.replicas:
-        raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
-    metadata = found["metadata"]
-    await kube.delete(
-        Kind.STATEFUL_SET,
-        desired.name,
-        desired.namespace,
-        uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
-        orphan=True,
-    )
-
-
-async def apply(kube: Kube, action: ApplyObject, desired: Desired) -> None:
-    """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
-    for manifest in manifests.build(desired, disruptions=action.max_unavailable):
-        if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
-            await kube.apply(manifest.body)
-            return
-    raise ActionRefused(f"the manifest of {action.kind} {action.name} differs from the planned one")
-
-
-async def restore_labels(kube: Kube, action: RestoreLabels, desired: Desired) -> None:
-    """Set our labels on a pod or a claim again; the uid is a precondition."""
-    kind = Kind.POD if action.kind == "Pod" else Kind.PERSISTENT_VOLUME_CLAIM
-    metadata: Body = {"uid": action.uid, "labels": labels.object_labels(desired.name)}
-    await kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
-
-
-async def delete(kube: Kube, action: DeleteObject, desired: Desired) -> None:
-    """Delete one object of an optional kind. Raises ActionRefused for any other kind."""
-    if action.kind not in manifests.OPTIONAL:
-        raise ActionRefused(f"a {action.kind} stays as long as its cluster")
-    await kube.delete(KINDS[action.kind], action.name, desired.namespace)
+def _ignored(kind: str) -> tuple[str, ...]:
+    return statefulset.IMMUTABLE if kind == WORKLOAD else ()

@@ -52,13 +52,13 @@ def read_claim(
         return Unknown(f"it belongs to the cluster {found}")
     return Volume(
         name=metadata["name"],
+        uid=metadata.get("uid", ""),
         node_id=_node_id(claim, annotations),
         removed=labels.REMOVED in annotations,
         size_bytes=requested_bytes(claim),
         capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
         not_expandable_reason=_not_expandable_reason(claim, classes or {}),
         resize_status=_resize_status(claim),
-        uid=metadata.get("uid", ""),
         labelled=labelled,
         terminating=is_deleting(claim),
         persistent_volume=claim["spec"].get("volumeName") or "",

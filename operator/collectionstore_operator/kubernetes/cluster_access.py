@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.tenure import Tenure
 from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
+from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.reconcile.node_client import NodeClient
 
@@ -22,3 +24,5 @@ class ClusterAccess:
     resource: CustomResource
     record: Record
     authority: Authority
+    children: Children
+    enrolment: Enrolment

@@ -17,6 +17,7 @@ import structlog
 
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.runtime import ClusterRuntime
 from collectionstore_operator.observability.debugging import LoopReport
 from collectionstore_operator.observability.metrics import OperatorMetrics
@@ -63,6 +64,7 @@ class LeaderContext:
     may_act: Callable[[], bool]
     """Whether the Lease is still ours; checked before every action, because a process can be suspended past its end."""
     metrics: OperatorMetrics
+    enrolment: Enrolment
     trace: TraceRounds = untraced
 
 
@@ -121,6 +123,7 @@ class Cluster:
                 name=self._name,
                 holder=context.holder,
                 may_act=context.may_act,
+                enrolment=context.enrolment,
             )
             self._rounds.started()
             self._reconciler = Reconciler(
@@ -150,7 +153,8 @@ class Clusters:
     def __init__(self, context: LeaderContext) -> None:
         self._context = context
         self._clusters: dict[tuple[str, str], Cluster] = {}
-        self._finishing: set[asyncio.Task[None]] = set()
+        self._started: set[asyncio.Task[None]] = set()
+        self._arrived: dict[tuple[str, str], str] = {}
         context.metrics.show_loops(lambda: sum(one.running for one in self._clusters.values()))
 
     def cluster(self, namespace: str, name: str) -> Cluster:
@@ -166,17 +170,30 @@ class Clusters:
         if found is not None:
             found.wake()
 
-    def finish(self, namespace: str, name: str) -> None:
-        """Ensure that a loop runs for a resource being deleted, until it is deleted."""
+    def ensure(self, namespace: str, name: str) -> None:
+        """Ensure that a loop runs for a resource, also one that kopf starts no daemon for."""
         cluster = self.cluster(namespace, name)
         if not cluster.running:
-            task = asyncio.create_task(cluster.run(), name=f"finish {namespace}/{name}")
-            self._finishing.add(task)
-            task.add_done_callback(self._finishing.discard)
-        cluster.wake()
+            task = asyncio.create_task(cluster.run(), name=f"loop {namespace}/{name}")
+            self._started.add(task)
+            task.add_done_callback(self._started.discard)
+
+    def finish(self, namespace: str, name: str) -> None:
+        """Ensure that a loop runs for a resource being deleted, until it is deleted."""
+        self.ensure(namespace, name)
+        self.wake(namespace, name)
+
+    def arrive(self, namespace: str, name: str, version: str) -> None:
+        """Remember the version of a resource that an event has announced."""
+        self._arrived[namespace, name] = version
+
+    def arrived(self, namespace: str, name: str) -> str:
+        """Return the version that an event has announced last; empty before the first."""
+        return self._arrived.get((namespace, name), "")
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the loop of a resource that is gone."""
+        self._arrived.pop((namespace, name), None)
         found = self._clusters.get((namespace, name))
         if found is not None and not found.running:
             del self._clusters[namespace, name]
@@ -190,8 +207,8 @@ class Clusters:
         return [self._clusters[key].report() for key in sorted(self._clusters)]
 
     async def close(self) -> None:
-        """Cancel the loops that were started for deletions; kopf stops its daemons itself."""
-        tasks = list(self._finishing)
+        """Cancel the loops that were started here; kopf stops its daemons itself."""
+        tasks = list(self._started)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,7 +11,7 @@ import time
 from typing import TypeAlias
 
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
-from collectionstore_operator.kubernetes import children, volumes
+from collectionstore_operator.kubernetes import volumes
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Unavailable
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.model.actions import (
@@ -26,6 +26,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GrantEnrolment,
     GrowVolume,
     IssueCertificate,
     MarkVolume,
@@ -85,6 +86,8 @@ class Executor:
             case AddFinalizer():
                 await self._access.resource.add_finalizer()
             case RemoveFinalizer():
+                # BEFORE the finalizer: afterwards nothing is left that would repeat it.
+                await self._access.enrolment.revoke(desired)
                 await self._access.resource.remove_finalizer()
             case RaiseEpoch():
                 await self._access.tenure.advance(action.epoch, desired)
@@ -98,14 +101,16 @@ class Executor:
                 await self._change_record(action, desired)
             case IssueCertificate() | PublishAuthority() | SignRequest() | DenyRequest():
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
+            case GrantEnrolment():
+                await self._access.enrolment.grant(desired)
             case ApplyObject():
-                await children.apply(self._access.kube, action, desired)
+                await self._access.children.apply(action, desired)
             case DeleteObject():
-                await children.delete(self._access.kube, action, desired)
+                await self._access.children.delete(action, desired)
             case EnsureWorkload():
-                await children.ensure_workload(self._access.kube, action, desired, cluster_id=observed.cluster_id)
+                await self._access.children.ensure_workload(action, desired, cluster_id=observed.cluster_id)
             case ReplaceWorkload():
-                await children.release_workload(self._access.kube, action, desired)
+                await self._access.children.release_workload(action, desired)
             case StartPod():
                 raise ActionRefused("the StatefulSet's controller starts pods")
             case Bootstrap():
@@ -117,7 +122,7 @@ class Executor:
             case RestartPod():
                 await self._restart(action, desired)
             case RestoreLabels():
-                await children.restore_labels(self._access.kube, action, desired)
+                await self._access.children.restore_labels(action, desired)
             case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
                 await volumes.perform(self._access.kube, action, desired)
 
@@ -160,4 +165,4 @@ class Executor:
             case SignRequest():
                 await self._access.authority.sign(action, desired, now=time.time())
             case DenyRequest():
-                await self._access.authority.deny(action)
+                await self._access.authority.deny(action, desired)

@@ -24,8 +24,16 @@ FINALIZER: Final = f"{labels.GROUP}/daemon"
 EXIT_S: Final = 5.0
 BACKOFF_S: Final = 5.0
 
-_OURS: Final = {labels.MANAGED_BY: labels.FIELD_MANAGER}
-_CHILDREN: Final = (Kind.POD, Kind.PERSISTENT_VOLUME_CLAIM, Kind.STATEFUL_SET)
+_CHILDREN: Final = (
+    Kind.POD,
+    Kind.PERSISTENT_VOLUME_CLAIM,
+    Kind.STATEFUL_SET,
+    Kind.SERVICE,
+    Kind.SERVICE_ACCOUNT,
+    Kind.POD_DISRUPTION_BUDGET,
+    Kind.NETWORK_POLICY,
+)
+"""Not Secrets and ConfigMaps: a watch would bring the contents of all of them. They are read in every round."""
 WATCHED: Final = (Kind.CLUSTER, Kind.SIGNING_REQUEST, *_CHILDREN)
 
 
@@ -102,6 +110,7 @@ def handle_event(clusters: Clusters, kind: str | None, body: Mapping[str, Any]) 
     """Wake the loop of a changed resource, run that of a resource being deleted, drop that of a deleted one."""
     metadata = body["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
+    clusters.arrive(namespace, name, metadata.get("resourceVersion", ""))
     if kind == "DELETED":
         clusters.wake(namespace, name)
         clusters.forget(namespace, name)
@@ -114,9 +123,23 @@ def handle_event(clusters: Clusters, kind: str | None, body: Mapping[str, Any]) 
 def _register_child(made: kopf.OperatorRegistry, clusters: Clusters, kind: Kind) -> None:
     group, version = kind.group, kind.api_version.rpartition("/")[2]
 
-    @kopf.on.event(group, version, kind.plural, labels=_OURS, registry=made, id=f"child-{kind.plural}")
+    @kopf.on.event(group, version, kind.plural, when=_is_of_a_cluster, registry=made, id=f"child-{kind.plural}")
     async def child_changed(namespace: str | None, meta: Mapping[str, Any], **_: Any) -> None:
-        clusters.wake(str(namespace), meta["labels"].get(labels.CLUSTER, ""))
+        for cluster in clusters_of(meta):
+            clusters.wake(str(namespace), cluster)
+
+
+def _is_of_a_cluster(meta: Mapping[str, Any], **_: Any) -> bool:
+    return bool(clusters_of(meta))
+
+
+def clusters_of(meta: Mapping[str, Any]) -> set[str]:
+    """Return the clusters that an object can belong to: by its owners, and by its labels, which can be changed."""
+    found = {one["name"] for one in meta.get("ownerReferences") or () if one.get("kind") == labels.KIND}
+    marks = meta.get("labels") or {}
+    if marks.get(labels.MANAGED_BY) == labels.FIELD_MANAGER and marks.get(labels.CLUSTER):
+        found.add(marks[labels.CLUSTER])
+    return found
 
 
 def _register_requests(made: kopf.OperatorRegistry, clusters: Clusters) -> None:

@@ -9,7 +9,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from collectionstore_operator.kubernetes import by_name, children, claims, pod_diagnostics
+import msgspec
+
+from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
@@ -48,26 +50,30 @@ class Observer:
         kube, namespace, selector = self._access.kube, desired.namespace, labels.selector(desired.name)
         if desired.deleting and await pod_diagnostics.is_terminating(kube, namespace):
             return self._released_with_namespace(desired)
-        pods, found_claims, found, objects = await asyncio.gather(
+        pods, found_claims, children = await asyncio.gather(
             kube.find_all(Kind.POD, namespace, selector),
             kube.find_all(Kind.PERSISTENT_VOLUME_CLAIM, namespace, selector),
-            kube.find(Kind.STATEFUL_SET, desired.name, namespace),
-            children.read_objects(kube, desired),
+            self._access.children.read(desired),
         )
-        workload = children.read_workload(found, desired)
+        workload = children.workload
         names = self._names(desired, workload)
-        requests, facts, pods, found_claims = await asyncio.gather(
+        requests, (facts, foreign_record), granted, pods, found_claims = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
             self._access.record.read(desired),
+            self._access.enrolment.granted(desired),
             by_name.with_unlabelled(kube, Kind.POD, namespace, pods, names),
             by_name.with_unlabelled(kube, Kind.PERSISTENT_VOLUME_CLAIM, namespace, found_claims, names.values()),
         )
+        named = by_name.owned(
+            pods, found_claims, desired, known_uids=self._known_uids(), workload=children.workload_body
+        )
         keys = await self._access.authority.read(
-            desired, anchor_pem=facts.authorities, has_data=bool(facts.initialized or found_claims)
+            desired, anchor_pem=facts.authorities, has_data=bool(facts.initialized or named.claims)
         )
         if keys.context is not None:
             self._access.nodes.use(keys.context)
-        slots, proven = await self._slots(desired, pods, found_claims, facts, workload)
+        deviating = await self._access.children.deviating(named.pods, children.workload_body, desired)
+        slots, proven = await self._slots(desired, named, facts, workload, deviating)
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
         terminating = await pod_diagnostics.is_terminating(kube, namespace)
         return Observed(
@@ -82,15 +88,17 @@ class Observer:
             bootstrap_node=facts.bootstrap_node,
             finalizer=self._access.resource.has_finalizer(),
             published=self._access.resource.published_identity(),
-            volume_cluster_ids=claims.cluster_ids(found_claims),
+            volume_cluster_ids=claims.cluster_ids(named.claims),
             stamps_volumes=True,
             epoch=self._access.tenure.epoch,
             workload=workload,
             slots=slots,
-            objects=objects,
+            objects=children.objects,
+            foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign, *named.foreign),
             namespace_terminating=terminating,
             certificates=(*keys.certificates, *member_certificates(slots, proven.cluster_id)),
             authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
+            enrolment_granted=granted,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
 
@@ -111,13 +119,14 @@ class Observer:
     async def _slots(
         self,
         desired: Desired,
-        pods: list[Body],
-        found_claims: list[Body],
+        named: by_name.Named,
         facts: Facts,
         workload: Workload | Absent | Unknown,
+        deviating: frozenset[str],
     ) -> tuple[tuple[Slot, ...], identity.Identity]:
-        foreign = self._foreign(desired, pods)
-        by_ordinal = {one: body for one, body in _by_ordinal(pods, desired.ordinal).items() if one not in foreign}
+        pods, found_claims = named.pods, named.claims
+        foreign_pods, foreign_claims = _foreign_by_ordinal(desired, named)
+        by_ordinal = _by_ordinal(pods, desired.ordinal)
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
@@ -133,6 +142,12 @@ class Observer:
             ),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
+        seen |= {
+            # Of no revision, whatever its annotation says: it is restarted in its turn, as any outdated pod.
+            ordinal: msgspec.structs.replace(pod, revision="")
+            for ordinal, pod in seen.items()
+            if desired.member(ordinal) in deviating
+        }
         answers = await self._ask_nodes(desired, by_ordinal, seen)
         proven = identity.prove(
             facts.cluster_id,
@@ -142,6 +157,8 @@ class Observer:
         )
 
         def volume(ordinal: int) -> Volume | Absent | Unknown:
+            if ordinal in foreign_claims:
+                return foreign_claims[ordinal]
             claim = claimed.get(ordinal)
             if claim is None:
                 return ABSENT
@@ -157,13 +174,13 @@ class Observer:
         slots = tuple(
             Slot(
                 ordinal=ordinal,
-                pod=foreign[ordinal] if ordinal in foreign else seen.get(ordinal, ABSENT),
+                pod=foreign_pods[ordinal] if ordinal in foreign_pods else seen.get(ordinal, ABSENT),
                 node=answers.get(ordinal, NOT_RUNNING),
                 volume=volume(ordinal),
                 # The refusal first: a claim that waits for its first consumer is the effect of a pod that is refused.
                 pending_reason=refusals.get(ordinal, "") or claims.pending_reason(claimed.get(ordinal), classes),
             )
-            for ordinal in sorted({*foreign, *seen, *claimed, *included})
+            for ordinal in sorted({*foreign_pods, *foreign_claims, *seen, *claimed, *included})
         )
         return slots, proven
 
@@ -175,15 +192,10 @@ class Observer:
         ordinals = {*range(max(replicas, desired.spec.replicas)), *seen}
         return {desired.member(one): claims.claim_name(desired, one) for one in sorted(ordinals)}
 
-    def _foreign(self, desired: Desired, pods: list[Body]) -> dict[int, Unknown]:
-        """Return the ordinals whose name a pod of somebody else has."""
+    def _known_uids(self) -> frozenset[str]:
+        """Return the uids of the pods that the last status named."""
         before = self._access.resource.last_status()
-        known = {one.pod_uid for one in before.members if one.pod_uid} if before is not None else set()
-        reasons = {
-            ordinal: by_name.foreign_reason(body, desired, ordinal, known)
-            for ordinal, body in _by_ordinal(pods, desired.ordinal).items()
-        }
-        return {ordinal: Unknown(reason) for ordinal, reason in reasons.items() if reason}
+        return frozenset(one.pod_uid for one in before.members if one.pod_uid) if before is not None else frozenset()
 
     async def _ask_nodes(
         self, desired: Desired, by_ordinal: Mapping[int, Body], seen: Mapping[int, Pod]
@@ -210,6 +222,18 @@ def member_certificates(slots: Iterable[Slot], cluster_id: str) -> tuple[Certifi
         for node in nodes
         if node.certificate_not_after
     )
+
+
+def _foreign_by_ordinal(desired: Desired, named: by_name.Named) -> tuple[dict[int, Unknown], dict[int, Unknown]]:
+    """Return the ordinals whose pod, and those whose claim, somebody else has under its name."""
+    pods, found_claims = {}, {}
+    for one in named.foreign:
+        reason = Unknown(f"the {one.kind} {one.name} belongs to {one.owner}")
+        if one.kind == "Pod" and (ordinal := desired.ordinal(one.name)) is not None:
+            pods[ordinal] = reason
+        elif one.kind != "Pod" and (ordinal := claims.ordinal_of(desired, one.name)) is not None:
+            found_claims[ordinal] = reason
+    return pods, found_claims
 
 
 def _read_pods(

@@ -11,7 +11,9 @@ import msgspec
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.model.actions import EstablishIdentity, RestoreIdentity
+from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -37,24 +39,11 @@ class Record:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
 
-    async def read(self, desired: Desired) -> Facts:
-        """Return the recorded facts; all are empty before the cluster has its identity."""
-        found = await self._kube.find(Kind.CONFIG_MAP, labels.record(desired.name), desired.namespace)
-        return msgspec.convert((found or {}).get("data") or {}, Facts)
-
-    async def write(self, desired: Desired, facts: Facts) -> None:
-        """Record durably; the API server answers after its own quorum has it."""
-        body: Body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": labels.record(desired.name),
-                "namespace": desired.namespace,
-                "labels": labels.object_labels(desired.name),
-            },
-            "data": {key: value for key, value in msgspec.to_builtins(facts).items() if value},
-        }
-        await self._kube.apply(body)
+    async def read(self, desired: Desired) -> tuple[Facts, ForeignObject | None]:
+        """Return the recorded facts, all empty before the cluster has its identity; or whose ConfigMap it is."""
+        found = await self._find(desired)
+        other = None if found is None else foreign("ConfigMap", found, desired)
+        return (Facts(), other) if other is not None else (_facts(found), None)
 
     async def establish(self, action: EstablishIdentity, desired: Desired) -> None:
         """Record the identity. Raises ActionRefused when another one is recorded by now.
@@ -62,7 +51,7 @@ class Record:
         The ID of a new cluster is drawn here. Executed twice the action keeps the ID of the first time: the answer to
         an earlier attempt may have been lost, and volumes may carry that ID already.
         """
-        recorded = (await self.read(desired)).cluster_id
+        recorded = _facts(await self._find_ours(desired)).cluster_id
         if recorded and action.cluster_id not in ("", recorded):
             raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.cluster_id}")
         if recorded:
@@ -77,19 +66,57 @@ class Record:
 
     async def restore(self, action: RestoreIdentity, desired: Desired) -> None:
         """Record the proven ID again. Raises ActionRefused when the record has changed since it was observed."""
-        recorded = (await self.read(desired)).cluster_id
+        recorded = _facts(await self._find_ours(desired)).cluster_id
         if recorded not in (action.recorded, action.cluster_id):
             raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.recorded}")
         await self.change(desired, cluster_id=action.cluster_id)
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
-        """Change single facts, if they differ; return all of them."""
-        old = await self.read(desired)
+        """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.
+
+        The version that was read is a precondition: facts that were recorded meanwhile are never lost.
+        """
+        found = await self._find_ours(desired)
+        old = _facts(found)
         new = msgspec.structs.replace(old, **facts)
         if new != old:
-            await self.write(desired, new)
+            await self._write(desired, new, found)
         return new
 
     async def delete(self, desired: Desired) -> None:
-        """Delete the record. The caller has made sure that no volume of the cluster is left."""
-        await self._kube.delete(Kind.CONFIG_MAP, labels.record(desired.name), desired.namespace)
+        """Delete the record, if it is ours. The caller has made sure that no volume of the cluster is left."""
+        found = await self._find(desired)
+        if found is not None and foreign("ConfigMap", found, desired) is None:
+            name, uid = labels.record(desired.name), found["metadata"]["uid"]
+            await self._kube.delete(Kind.CONFIG_MAP, name, desired.namespace, uid=uid)
+
+    async def _find(self, desired: Desired) -> Body | None:
+        return await self._kube.find(Kind.CONFIG_MAP, labels.record(desired.name), desired.namespace)
+
+    async def _find_ours(self, desired: Desired) -> Body | None:
+        found = await self._find(desired)
+        if found is not None:
+            require_ours("ConfigMap", found, desired)
+        return found
+
+    async def _write(self, desired: Desired, facts: Facts, found: Body | None) -> None:
+        """Write; the API server answers after its own quorum has it."""
+        body: Body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": labels.record(desired.name),
+                "namespace": desired.namespace,
+                "labels": labels.object_labels(desired.name),
+            },
+            "data": {key: value for key, value in msgspec.to_builtins(facts).items() if value},
+        }
+        if found is None:
+            await self._kube.create(body)
+        else:
+            body["metadata"] |= preconditions(found)
+            await self._kube.apply(body)
+
+
+def _facts(found: Body | None) -> Facts:
+    return msgspec.convert((found or {}).get("data") or {}, Facts)

@@ -9,8 +9,10 @@ from collectionstore_operator.kubernetes.api import ApiError, Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.tenure import Tenure
 from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
+from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.executor import Executor
 from collectionstore_operator.kubernetes.observer import Observer
 from collectionstore_operator.kubernetes.record import Record
@@ -35,6 +37,7 @@ class ClusterRuntime:
         name: str,
         holder: str,
         may_act: Callable[[], bool] = lambda: True,
+        enrolment: Enrolment | None = None,
     ) -> None:
         """`holder` names this installation of the operator: namespace and name of its Lease.
 
@@ -51,6 +54,8 @@ class ClusterRuntime:
             resource=self._resource,
             record=record,
             authority=Authority(kube, record),
+            children=Children(kube),
+            enrolment=enrolment or Enrolment(kube, ""),
         )
         self._observer = Observer(access)
         self._executor = Executor(access)

@@ -21,7 +21,7 @@ async def perform(
     """Perform an action on a volume. Raises ActionRefused or ApiError."""
     match action:
         case StampVolume():
-            await _annotate(kube, desired, action.name, {labels.NODE_ID: action.node_id})
+            await _annotate(kube, desired, action.name, {labels.NODE_ID: action.node_id}, uid=action.uid or None)
         case MarkVolume():
             await mark(kube, action, desired)
         case RetireVolume():
@@ -115,12 +115,19 @@ async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: Retire
         labels.NODE_ID: action.node_id or "unknown",
         labels.REMOVED: desired.member(action.ordinal),
     }
-    # Without the labels: whoever recovers a cluster by them must not find the volumes of former members.
-    unlabelled = {labels.CLUSTER: None, labels.NAMESPACE: None}
-    body: Body = {
-        "metadata": {"annotations": annotations, "labels": unlabelled},
-        "spec": {_RECLAIM: "Retain"},
+    volume = await kube.find(Kind.PERSISTENT_VOLUME, name)
+    if volume is None:
+        return  # it is gone with what it held: nothing is left to be kept
+    if (volume["spec"].get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
+        # Whoever creates a claim chooses its volumeName: only the volume says to which claim it is bound.
+        raise ActionRefused(f"the PersistentVolume {name} is not bound to the claim {claim['metadata']['name']}")
+    metadata = {
+        "resourceVersion": volume["metadata"]["resourceVersion"],
+        "annotations": annotations,
+        # Without the labels: whoever recovers a cluster by them must not find the volumes of former members.
+        "labels": {labels.CLUSTER: None, labels.NAMESPACE: None},
     }
+    body: Body = {"metadata": metadata, "spec": {_RECLAIM: "Retain"}}
     await kube.patch(Kind.PERSISTENT_VOLUME, name, None, body)
 
 
@@ -131,9 +138,17 @@ def _check(claim: Body, node_id: NodeId) -> None:
 
 
 async def _annotate(
-    kube: Kube, desired: Desired, claim: str, annotations: dict[str, str], *, resource_version: str | None = None
+    kube: Kube,
+    desired: Desired,
+    claim: str,
+    annotations: dict[str, str],
+    *,
+    uid: str | None = None,
+    resource_version: str | None = None,
 ) -> None:
     metadata: Body = {"annotations": annotations}
+    if uid is not None:
+        metadata["uid"] = uid
     if resource_version is not None:
         metadata["resourceVersion"] = resource_version
     await kube.patch(Kind.PERSISTENT_VOLUME_CLAIM, claim, desired.namespace, {"metadata": metadata})

@@ -8,14 +8,32 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_operator.manifests import poddisruptionbudget, podmonitor, serviceaccount, services
+from collectionstore_operator.manifests import networkpolicy, poddisruptionbudget, podmonitor, serviceaccount, services
 from collectionstore_operator.manifests.manifest import Manifest
+from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
-__all__ = ["OPTIONAL", "Manifest", "build"]
+__all__ = ["OPTIONAL", "Manifest", "build", "names", "required"]
 
-OPTIONAL: Final = ("PodMonitor",)
+OPTIONAL: Final = ("NetworkPolicy", "PodMonitor")
 """Kinds that are deleted when the resource no longer requires them; all others exist as long as the cluster."""
+
+
+def names(desired: Desired) -> tuple[tuple[str, str], ...]:
+    """Return kind and name of every object that a cluster can have, except the StatefulSet."""
+    return (
+        ("ServiceAccount", labels.service_account(desired.name)),
+        ("Service", labels.client_service(desired.name)),
+        ("Service", labels.peer_service(desired.name)),
+        ("PodDisruptionBudget", desired.name),
+        ("NetworkPolicy", labels.network_policy(desired.name)),
+        ("PodMonitor", desired.name),
+    )
+
+
+def required(desired: Desired) -> frozenset[tuple[str, str]]:
+    """Return kind and name of the objects that the resource requires, except the StatefulSet."""
+    return frozenset((one.kind, one.name) for one in build(desired, disruptions=0))
 
 
 def build(desired: Desired, *, disruptions: int | None) -> tuple[Manifest, ...]:
@@ -23,6 +41,8 @@ def build(desired: Desired, *, disruptions: int | None) -> tuple[Manifest, ...]:
     objects = [serviceaccount.build(desired), services.client(desired), services.peers(desired)]
     if disruptions is not None:
         objects.append(poddisruptionbudget.build(desired, disruptions=disruptions))
+    if desired.spec.network_policy.mode == "Enabled":
+        objects.append(networkpolicy.build(desired))
     if desired.spec.monitoring.pod_monitor == "Enabled":
         objects.append(podmonitor.build(desired))
     return tuple(objects)

@@ -8,16 +8,24 @@ run settings that do not match the revision of its pod.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
-from collectionstore_operator.manifests.node_environment import PREFIX, MemberPlacement, node_settings, revision
+from collectionstore_operator.manifests.node_environment import (
+    PREFIX,
+    MemberPlacement,
+    node_settings,
+    revision,
+    spec_settings,
+)
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
 from collectionstore_operator.resource.fields import Policy, rendered
 
+CONTAINER: Final = "node"
 DATA_VOLUME: Final = "data"
 ROOT: Final = "/var/lib/collectionstore"
 TRUST_VOLUME: Final = "trust"
@@ -33,6 +41,10 @@ START_S: Final = 600
 """Time to open a large database and replay its log, before the startup probe fails."""
 
 
+IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy", "selector")
+"""Fields of a StatefulSet that the API server does not let change; new volume sizes need a new StatefulSet."""
+
+
 def build(desired: Desired, *, cluster_id: str, replicas: int) -> Manifest:
     """Return the StatefulSet with this number of replicas."""
     spec: Body = {
@@ -46,6 +58,19 @@ def build(desired: Desired, *, cluster_id: str, replicas: int) -> Manifest:
         "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
     return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.name, spec=spec)
+
+
+def starts_as_required(template: Mapping[str, Any], desired: Desired) -> bool:
+    """Return whether a pod template starts the node with the image and the settings of the resource.
+
+    Only what the revision covers: another operator may render the rest in another way.
+    """
+    containers = template.get("spec", {}).get("containers") or ()
+    node = next((one for one in containers if one.get("name") == CONTAINER), None)
+    if node is None or node.get("image") != desired.spec.effective_image:
+        return False
+    found = {one["name"]: one.get("value") for one in node.get("env") or ()}
+    return all(found.get(name) == value for name, value in [*spec_settings(desired).items(), *_further(desired)])
 
 
 def _template(desired: Desired, cluster_id: str) -> Body:
@@ -78,7 +103,7 @@ def _template(desired: Desired, cluster_id: str) -> Body:
 
 def _container(desired: Desired, cluster_id: str) -> Body:
     return {
-        "name": "node",
+        "name": CONTAINER,
         "image": desired.spec.effective_image,
         "imagePullPolicy": desired.spec.pod.image_pull_policy,
         "env": _environment(desired, cluster_id),
@@ -126,9 +151,13 @@ def _environment(desired: Desired, cluster_id: str) -> list[Body]:
     del settings[f"{PREFIX}NAME"]
     from_pod = [_field("NAME", "metadata.name"), _field("NAMESPACE", "metadata.namespace")]
     settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"
-    # Escaped, because the kubelet expands $(NAME) in values.
-    further = [(one.name, one.value.replace("$(", "$$(")) for one in desired.spec.pod.environment]
-    return [*from_pod, *({"name": variable, "value": value} for variable, value in [*settings.items(), *further])]
+    written = [*settings.items(), *_further(desired)]
+    return [*from_pod, *({"name": variable, "value": value} for variable, value in written)]
+
+
+def _further(desired: Desired) -> list[tuple[str, str]]:
+    """Return the variables of the resource; escaped, because the kubelet expands $(NAME) in values."""
+    return [(one.name, one.value.replace("$(", "$$(")) for one in desired.spec.pod.environment]
 
 
 def _field(variable: str, path: str) -> Body:

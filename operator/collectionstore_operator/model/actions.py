@@ -126,6 +126,8 @@ class StampVolume(_Action, frozen=True):
     ordinal: int
     name: str
     node_id: NodeId
+    uid: str = ""
+    """Of the claim that was observed; refused when another one has its name by now. Empty where there are none."""
 
 
 class IssueCertificate(_Action, frozen=True):
@@ -146,6 +148,13 @@ class PublishAuthority(_Action, frozen=True):
     """
 
 
+class GrantEnrolment(_Action, frozen=True):
+    """Let the ServiceAccount of the members, and no other one, request certificates. BEFORE pods need it.
+
+    Taken back when the finalizer is removed.
+    """
+
+
 class ApplyObject(_Action, frozen=True):
     """Create or update an object from its manifest with server-side apply."""
 
@@ -155,6 +164,8 @@ class ApplyObject(_Action, frozen=True):
     """Of the manifest that was planned; refused when the resource yields another one by now."""
     max_unavailable: int | None = None
     """For a PodDisruptionBudget: how many pods a drain may evict concurrently, as planned from the live voters."""
+    drifted: bool = False
+    """Somebody else has changed the object; the reason says which fields, and who."""
 
 
 class SignRequest(_Action, frozen=True):
@@ -191,6 +202,8 @@ class EnsureWorkload(_Action, frozen=True):
     replicas: int
     revision: str
     shrinks: bool = False
+    drifted: bool = False
+    """As for ApplyObject."""
 
 
 class StartPod(_Action, frozen=True):
@@ -311,6 +324,7 @@ Action: TypeAlias = (
     | PublishAuthority
     | SignRequest
     | DenyRequest
+    | GrantEnrolment
     | ApplyObject
     | DeleteObject
     | EnsureWorkload
@@ -339,6 +353,17 @@ def disruptive(action: Action) -> bool:
             return action.shrinks
         case _:
             return False
+
+
+def drifted_kind(action: Action) -> str:
+    """Return the kind of the object whose foreign changes an action takes back; empty for any other action."""
+    match action:
+        case ApplyObject(drifted=True):
+            return action.kind
+        case EnsureWorkload(drifted=True):
+            return "StatefulSet"
+        case _:
+            return ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

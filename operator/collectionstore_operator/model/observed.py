@@ -7,7 +7,8 @@ the observer, so that every decision can be reproduced from a recorded `Observed
 from __future__ import annotations
 
 import enum
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -144,7 +145,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     stuck_terminating: bool = False
     """It is terminating on a lost Kubernetes node and its volume is being deleted: no kubelet confirms its end."""
     revision: str = ""
-    """The revision of the settings it was started with (`node_environment.revision`)."""
+    """The revision of the settings it was started with (`node_environment.revision`); empty if its template had been
+    changed by somebody."""
     restarts: int = 0
     unready_s: float = 0.0
     failure: Failure = Failure.NONE
@@ -179,6 +181,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An existing volume: a PersistentVolumeClaim, or with csctl local a data directory."""
 
     name: str
+    uid: str = ""
+    """Of the PersistentVolumeClaim; empty where there are none (local)."""
     node_id: NodeId | Absent | Unknown = Unknown("not recorded")
     """The incarnation that wrote it; `Absent` if it is proved to be empty."""
     removed: bool = False
@@ -191,8 +195,6 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Why it cannot be expanded; empty if it can."""
     resize_status: str = ""
     """Status of an expansion that is in progress, such as `FileSystemResizePending`."""
-    uid: str = ""
-    """Of the claim; empty if the runtime has none."""
     labelled: bool = True
     """It has all our labels, by which people and we find it."""
     terminating: bool = False
@@ -227,11 +229,25 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class AppliedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An existing object; `digest` is that of the manifest it was applied from, empty if it is not managed."""
+    """An existing object that belongs to the cluster; `digest` is that of the manifest it was applied from."""
 
     kind: str
     name: str
     digest: str = ""
+    live: Mapping[str, Any] = {}
+    """The object as the API server stores it: what it really says is compared with its manifest."""
+    admitted: Mapping[str, str] = {}
+    """Fields that the API server changed in our own apply of this digest (admission), with the JSON of their values:
+    to apply again would change nothing."""
+
+
+class ForeignObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object under a name of the cluster that does not belong to it: it is neither used, changed nor deleted."""
+
+    kind: str
+    name: str
+    owner: str
+    """To whom it belongs: `Deployment web`, or who wrote it."""
 
 
 class CertificateKind(enum.Enum):
@@ -310,12 +326,16 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Every ordinal with a pod or a volume, or below the replicas of the workload, ascending."""
     objects: tuple[AppliedObject, ...] | None = None
     """None if the runtime has no such objects (csctl local)."""
+    foreign: tuple[ForeignObject, ...] = ()
+    """Objects of others under names that the cluster needs."""
     namespace_terminating: bool = False
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
     authority_published: bool | None = None
     """Whether pods can mount the current authority as their trust anchor; None where they read it elsewhere (local)."""
+    enrolment_granted: bool | None = None
+    """Whether the members may request certificates; None where the operator does not manage that permission."""
     requests: tuple[SigningRequest, ...] | None = None
     """Pending requests of nodes; None if the runtime generates the keys of nodes itself."""
 

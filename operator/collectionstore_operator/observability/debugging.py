@@ -1,13 +1,11 @@
 """Debug pages of the operator, beside its probes and metrics.
 
-Read-only pages (`/debug/tasks`, `/debug/clusters`) answer every client that reaches the port, as /metrics does. Pages
-with an effect (`/debug/profile`, `/debug/log-level`) answer on loopback only: through `kubectl port-forward`, which is
-protected by RBAC. No page shows a Secret.
+They answer on loopback only, that is through `kubectl port-forward` or `kubectl exec`, which are protected by RBAC: the
+port is open to everybody who may scrape it. No page shows a Secret.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from collectionstore_telemetry import profiling
+from collectionstore_telemetry.listening import is_loopback
 from collectionstore_telemetry.logs import CHANGE_SECONDS_MAX, Level, LogLevels
 
 BODY_BYTES_MAX: Final = 4096
@@ -55,8 +54,8 @@ class Pages:
     def add_to(self, application: web.Application) -> None:
         """Add the routes."""
         router = application.router
-        router.add_get("/debug/tasks", _tasks)
-        router.add_get("/debug/clusters", self._clusters)
+        router.add_get("/debug/tasks", _on_loopback(_tasks))
+        router.add_get("/debug/clusters", _on_loopback(self._clusters))
         router.add_get("/debug/profile", _on_loopback(self._profile))
         router.add_get("/debug/log-level", _on_loopback(self._level))
         router.add_put("/debug/log-level", _on_loopback(self._change_level))
@@ -96,7 +95,7 @@ class Pages:
 
 def _on_loopback(handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
-        if request.remote is None or not ipaddress.ip_address(request.remote).is_loopback:
+        if not is_loopback(request.remote):
             detail = "this page answers on loopback only: use kubectl port-forward"
             return _problem(403, "forbidden", "Not allowed", detail)
         return await handler(request)

@@ -22,6 +22,10 @@ class Health:
 
     def __init__(self) -> None:
         self.slowest_loop_s: Callable[[], float] = lambda: 0.0
+        self.listing_s: Callable[[], float] = lambda: 0.0
+        """Since the resources were last listed, successfully or not."""
+        self.watch_behind_s: Callable[[], float] = lambda: 0.0
+        """For how long the watch of the resources has not delivered what a list shows."""
         self.lease_s: Callable[[], float] | None = None
         """None while another operator holds the Lease."""
         self.ready: Callable[[], bool] = lambda: False
@@ -29,17 +33,21 @@ class Health:
     def report(self) -> dict[str, object]:
         """Return the state as JSON values; the liveness probe fails while `stuck`."""
         loop_s, lease_s = self.slowest_loop_s(), self.lease_s() if self.lease_s is not None else None
+        listing_s, behind_s = self.listing_s(), self.watch_behind_s()
+        slowest_s = max(loop_s, lease_s or 0.0, listing_s, behind_s)
         return {
             "leading": lease_s is not None,
             "ready": self.ready(),
             "slowestLoopSeconds": round(loop_s, 1),
             "leaseSeconds": round(lease_s, 1) if lease_s is not None else None,
-            "stuck": loop_s > STUCK_S or (lease_s or 0.0) > STUCK_S,
+            "listingSeconds": round(listing_s, 1),
+            "watchBehindSeconds": round(behind_s, 1),
+            "stuck": slowest_s > STUCK_S,
         }
 
 
 def application(health: Health, registry: CollectorRegistry | None = None) -> web.Application:
-    """Return the server's routes: /livez fails while a loop is stuck, /readyz before the first watch is established."""
+    """Return the routes: /livez fails while a loop or the watch is stuck, /readyz before the first watch works."""
 
     async def livez(_request: web.Request) -> web.Response:
         found = health.report()

@@ -14,6 +14,7 @@ import msgspec
 
 from collectionstore_operator.model.actions import (
     DenyRequest,
+    GrantEnrolment,
     IssueCertificate,
     Proposal,
     PublishAuthority,
@@ -108,6 +109,13 @@ def publish_authority(assessment: Assessment, *, renewed: bool = False) -> Itera
     if renewed or (not observed.authority_published and _authority_key(observed.certificates or ())):
         reason = "pods mount it as their trust anchor"
         yield propose(PublishAuthority(reason=reason), subject=assessment.desired.name)
+
+
+def enrol(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to let the members request certificates, where they may not yet."""
+    if assessment.observed.enrolment_granted is False:
+        reason = "its ServiceAccount, and no other one, may request certificates"
+        yield propose(GrantEnrolment(reason=reason), subject=assessment.desired.name)
 
 
 def answer(assessment: Assessment) -> Iterator[Proposal]:

@@ -13,7 +13,7 @@ from typing import Final
 from collectionstore_operator.model.actions import Proposal, RaiseEpoch, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
 
-EPOCH_MAX: Final = (1 << 63) - 1
+EPOCH_MAX: Final = 2**53 - 1
 """The highest epoch that a node accepts; nobody can be fenced above it."""
 
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from collectionstore_operator import manifests
+from collectionstore_operator.manifests import drift
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.model.actions import ApplyObject, DeleteObject, Proposal, propose
 from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.observed import AppliedObject
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 
 
 def apply(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield the objects that are missing or differ from their manifests, where the runtime has such objects."""
+    """Yield the objects that are missing or differ from their manifests, where the runtime has such objects.
+
+    Objects of others under these names are `ownership`'s.
+    """
     observed = assessment.observed
     if observed.objects is None:
         return
-    applied = {(one.kind, one.name): one.digest for one in observed.objects}
+    applied = {(one.kind, one.name): one for one in observed.objects}
+    taken = {(one.kind, one.name) for one in observed.foreign}
     budget = max_unavailable(assessment)
     manifested = manifests.build(assessment.desired, disruptions=budget)
     for manifest in manifested:
-        found = applied.get((manifest.kind, manifest.name))
-        if found != manifest.digest:
-            reason = "the object does not exist" if found is None else "the object differs from its manifest"
-            yield propose(_action(manifest, budget, reason), subject=f"{manifest.kind} {manifest.name}")
+        if (manifest.kind, manifest.name) in taken:
+            continue
+        reason, drifted = why_apply(manifest, applied.get((manifest.kind, manifest.name)))
+        if reason:
+            action = _action(manifest, budget, reason, drifted=drifted)
+            yield propose(action, subject=f"{manifest.kind} {manifest.name}")
     asked_for = {manifest.kind for manifest in manifested}
     for kind, name in applied:
         # Optional kinds only: a budget that cannot be computed now is not one that the resource has disabled.
@@ -32,9 +40,24 @@ def apply(assessment: Assessment) -> Iterator[Proposal]:
             yield propose(DeleteObject(kind=kind, name=name, reason=reason), subject=f"{kind} {name}")
 
 
-def _action(manifest: Manifest, budget: int | None, reason: str) -> ApplyObject:
+def why_apply(manifest: Manifest, found: AppliedObject | None, *, ignored: Sequence[str] = ()) -> tuple[str, bool]:
+    """Return why an object must be applied, empty if it need not be; and whether somebody else has changed it."""
+    if found is None:
+        return "the object does not exist", False
+    if found.digest != manifest.digest:
+        return "the object differs from its manifest", False
+    differing = drift.differences(manifest.body, found.live, admitted=found.admitted, ignored=ignored)
+    return f"{drift.described(differing)}; restored" if differing else "", bool(differing)
+
+
+def _action(manifest: Manifest, budget: int | None, reason: str, *, drifted: bool) -> ApplyObject:
     # The budget travels in the action: the executor must not judge the voters a second time, on another view.
     carried = budget if manifest.kind == "PodDisruptionBudget" else None
     return ApplyObject(
-        kind=manifest.kind, name=manifest.name, digest=manifest.digest, max_unavailable=carried, reason=reason
+        kind=manifest.kind,
+        name=manifest.name,
+        digest=manifest.digest,
+        max_unavailable=carried,
+        drifted=drifted,
+        reason=reason,
     )

@@ -37,6 +37,7 @@ from collectionstore_operator.planning import (
     leadership,
     membership,
     objects,
+    ownership,
     records,
     retention,
     rollout,
@@ -86,6 +87,9 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if desired.deleting:
         reason = "the resource is being deleted"
         yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
+    yield from ownership.conflicts(assessment)
+    if ownership.hold_everything(assessment):
+        return
     if not assessment.observed.cluster_id:
         # Nothing else in this round: every object, volume and certificate carries the ID.
         established = identity.establish(assessment)
@@ -96,9 +100,11 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from labelling.restore(assessment)
     yield from retention.release(assessment)
     yield from certificates.issue(assessment)
+    yield from certificates.enrol(assessment)
     yield from certificates.answer(assessment)
     yield from objects.apply(assessment)
     yield from workload.ensure(assessment)
+    yield from workload.unexplained(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
     yield from rollout.restart_broken(assessment)

@@ -55,5 +55,7 @@ def _stamp(assessment: Assessment) -> Iterator[Proposal]:
         if node is None or not isinstance(volume, Volume) or volume.node_id == node.node_id:
             continue
         reason = f"the node {node.node_id} of {assessment.name(slot.ordinal)} runs on it"
-        action = StampVolume(ordinal=slot.ordinal, name=volume.name, node_id=node.node_id, reason=reason)
+        action = StampVolume(
+            ordinal=slot.ordinal, name=volume.name, node_id=node.node_id, uid=volume.uid, reason=reason
+        )
         yield propose(action, subject=volume.name)

@@ -6,10 +6,12 @@ configuration, or may be, is never terminated by a smaller number of replicas.
 
 from __future__ import annotations
 
+from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
 
 
@@ -23,12 +25,40 @@ def size(assessment: Assessment) -> int:
         return max(replicas, kept)
     if view.trusted:
         ordinals = [member.ordinal for member in view.members]
-        needed = 1 + max((ordinal for ordinal in ordinals if ordinal is not None), default=0)
+        # A member's name is no reason to start pods: whoever can add one could have any number started.
+        explained = explained_size(assessment)
+        needed = 1 + max((one for one in ordinals if one is not None and one < explained), default=0)
         # A member without a known ordinal may run in any pod: keep all of them.
         return max(replicas, needed, kept if None in ordinals else 0)
     # Without a trusted leader the configuration is unknown: every volume that may hold a member keeps its pod.
     used = (slot.ordinal for slot in assessment.observed.slots if _may_hold_member(slot))
     return max(replicas, kept, 1 + max(used, default=-1))
+
+
+def explained_size(assessment: Assessment) -> int:
+    """Return the number of ordinals that something besides the membership knows of.
+
+    The spec, the workload, pods, and volumes that may hold a member: a member was started before it was added.
+    """
+    workload = assessment.observed.workload
+    known = (slot.ordinal for slot in assessment.observed.slots if _may_hold_member(slot))
+    replicas = workload.replicas if isinstance(workload, Workload) else 0
+    return max(assessment.desired.spec.replicas, replicas, _present(assessment), 1 + max(known, default=-1))
+
+
+def unexplained(assessment: Assessment) -> tuple[Proposal, ...]:
+    """Show the members that no pod, volume or spec explains; nothing is started for them."""
+    limit = explained_size(assessment)
+    names = [
+        member.name for member in assessment.view.members if member.ordinal is not None and member.ordinal >= limit
+    ]
+    if not names:
+        return ()
+    reason = "a pod of each member must exist"
+    blocked_by = (
+        "neither spec.replicas nor a pod or volume explains these members: they were not added by this operator"
+    )
+    return (postpone("EnsureWorkload", reason=reason, blocked_by=blocked_by, subject=", ".join(names)),)
 
 
 def _present(assessment: Assessment) -> int:
@@ -60,14 +90,29 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         )
     started = workload.replicas if isinstance(workload, Workload) else 0
     replicas, blockers = _startable(assessment, started)
+    drifted = ""
     if isinstance(workload, Workload) and replicas == started and workload.revision == desired_revision:
-        return blockers
+        drifted = _drift(assessment, replicas)
+        if not drifted:
+            return blockers
     if replicas == 0:
         return blockers
-    action = EnsureWorkload(
-        replicas=replicas, revision=desired_revision, reason=_why(assessment, workload, replicas, desired_revision)
-    )
+    reason = drifted or _why(assessment, workload, replicas, desired_revision)
+    action = EnsureWorkload(replicas=replicas, revision=desired_revision, drifted=bool(drifted), reason=reason)
     return (propose(action, subject=assessment.desired.name), *blockers)
+
+
+def _drift(assessment: Assessment, replicas: int) -> str:
+    """Return how the StatefulSet differs from its manifest, whoever changed it; empty where there is none (local).
+
+    Also for a manifest that a newer operator renders in another way: pods take the new template when they start, and
+    are restarted for another revision only.
+    """
+    found = next((one for one in assessment.observed.objects or () if one.kind == "StatefulSet"), None)
+    if found is None:
+        return ""
+    manifest = statefulset.build(assessment.desired, cluster_id=assessment.observed.cluster_id, replicas=replicas)
+    return why_apply(manifest, found, ignored=statefulset.IMMUTABLE)[0]
 
 
 def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:

@@ -40,12 +40,14 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     DeleteObject,
     DenyRequest,
+    GrantEnrolment,
     Plan,
     RestoreLabels,
     SetReclaimPolicy,
     SignRequest,
     StartPod,
     disruptive,
+    drifted_kind,
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed
@@ -62,6 +64,7 @@ INDEPENDENT: Final = (
     ApplyObject,
     DeleteObject,
     DenyRequest,
+    GrantEnrolment,
     RestoreLabels,
     SetReclaimPolicy,
     SignRequest,
@@ -280,10 +283,14 @@ class Reconciler:
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
         self._last_warning = ""
+        drifted = drifted_kind(action)
+        if drifted:
+            self._series.drift_corrected(drifted)
         await self._runtime.record(
             Event(
                 time=self._now(),
-                reason=name,
+                kind="Warning" if drifted else "Normal",
+                reason="DriftCorrected" if drifted else name,
                 subject=subject,
                 message=action.reason,
                 seconds=round(seconds, 3),

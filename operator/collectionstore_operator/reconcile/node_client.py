@@ -103,6 +103,7 @@ class NodeClient:
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
         self._located: Mapping[str, str] = {}
+        self._token = ""
 
     async def __aenter__(self) -> NodeClient:
         connector = aiohttp.TCPConnector(limit_per_host=4, resolver=_Resolver(self), use_dns_cache=False)
@@ -118,6 +119,10 @@ class NodeClient:
     def use(self, tls: ssl.SSLContext) -> None:
         """Use this TLS context from now on: trust anchors and the client certificate."""
         self._tls = tls
+
+    def authorize(self, token: str) -> None:
+        """Send this token with requests that change a cluster: nodes without client TLS ask for it."""
+        self._token = token
 
     def locate(self, addresses: Mapping[str, str]) -> None:
         """Resolve these hosts to these IP addresses from now on, without DNS.
@@ -157,7 +162,7 @@ class NodeClient:
     async def change_members(
         self, client_url: str, changes: tuple[MemberChange, ...], *, expected_index: int, epoch: int
     ) -> ChangeResult:
-        """Request one membership change, joint when it has several parts; followers forward it to the leader."""
+        """Request one membership change, joint when it has several parts; only the leader takes it."""
         body = msgspec.json.encode(_MembersRequest(changes, expected_index, epoch))
         return await self._change(f"{client_url}/api/v1/cluster/members", body)
 
@@ -172,6 +177,9 @@ class NodeClient:
             return answer
         if answer.code == 200:
             return Done()
+        if answer.code == 307:
+            # Only the leader takes it, and this node is not it any more: nothing was done.
+            return Refused("not_leader", f"{url} does not lead any more", retryable=True)
         problem = _decode(answer.body, _Problem)
         if isinstance(problem, Unknown):
             return Unknown(f"answered {answer.code} without a problem description: {problem.reason}")
@@ -184,6 +192,8 @@ class NodeClient:
         if self._session is None:
             raise RuntimeError("NodeClient is used outside its async with block")
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if body is not None and self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         span = active.get()
         if span is not None:
             headers["traceparent"] = span.traceparent

@@ -33,6 +33,8 @@ from collectionstore_operator.resource.spec import (
     FailedMember,
     Local,
     Monitoring,
+    NetworkAccess,
+    NetworkPeers,
     Raft,
     Resources,
     SlowOperations,
@@ -60,6 +62,8 @@ __all__ = [
     "FailedMember",
     "Local",
     "Monitoring",
+    "NetworkAccess",
+    "NetworkPeers",
     "PodTemplate",
     "Raft",
     "Resources",
@@ -150,6 +154,8 @@ def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired
     metadata, metadata_errors = schema.convert(_or_empty(resource, "metadata"), _Metadata, "metadata")
     spec, spec_errors = schema.convert(_or_empty(resource, "spec"), Spec, "spec")
     errors += metadata_errors + spec_errors
+    if metadata is not None and not _was_accepted(resource):
+        errors += rules.name_errors(metadata.name)
     if spec is not None:
         errors += [*rules.violations(spec, "spec"), *_runtime_errors(spec, runtime)]
     if errors or metadata is None or spec is None:
@@ -192,6 +198,12 @@ def _generation(resource: Mapping[str, object]) -> int:
     metadata = resource.get("metadata")
     generation = metadata.get("generation") if isinstance(metadata, Mapping) else None
     return generation if isinstance(generation, int) else 0
+
+
+def _was_accepted(resource: Mapping[str, object]) -> bool:
+    """Return whether the resource has a cluster already: a rule that is newer than it must not strand the cluster."""
+    status = resource.get("status")
+    return isinstance(status, Mapping) and bool(status.get("clusterID"))
 
 
 def _or_empty(resource: Mapping[str, object], key: str) -> object:

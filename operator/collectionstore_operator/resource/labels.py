@@ -52,6 +52,10 @@ NAME_LENGTH_MAX: Final = 40
 """Leaves room in 63 characters for an ordinal, a suffix such as `-peers` and a revision hash."""
 NAME_PATTERN: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
+RESERVED_SUFFIXES: Final = ("-authority", "-node", "-operator", "-peers", "-record")
+"""Ends of the names of objects that are derived from a cluster's name. A cluster `a-peers` would have a Service of the
+same name as the headless Service of a cluster `a`."""
+
 _ORDINAL: Final = re.compile(r"-(0|[1-9][0-9]{0,3})$")
 
 
@@ -105,6 +109,11 @@ def lease(cluster: str) -> str:
 
 def client_service(cluster: str) -> str:
     """Return the name of the Service for clients, which balances over ready members."""
+    return cluster
+
+
+def network_policy(cluster: str) -> str:
+    """Return the name of the NetworkPolicy of the pods."""
     return cluster
 
 

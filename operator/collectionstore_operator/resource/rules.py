@@ -59,11 +59,20 @@ def violations(
             yield from violations(one, f"{path}[{position}]", rules)
 
 
+def name_errors(name: str) -> list[FieldError]:
+    """Return the error of a cluster's name from which the same names would be derived as from another one's."""
+    return [FieldError("metadata.name", *RESERVED_NAME)] if name.endswith(labels.RESERVED_SUFFIXES) else []
+
+
 def quoted(text: str) -> str:
     """Return a CEL string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+RESERVED_NAME: Final = Violation(
+    "names with this ending are those of the objects of other clusters",
+    f"any ending except {', '.join(labels.RESERVED_SUFFIXES)}",
+)
 _SINGLE = Violation(
     "a single replica tolerates no failure and has no second copy of the data",
     "3, 5, 7 or 9; 1 with spec.unsafe.allowSingleReplica: true",

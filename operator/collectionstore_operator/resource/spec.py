@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import SIZE_PATTERN, Labels, Part, Quantity, quantity_bytes
+from collectionstore_operator.resource.fields import SIZE_PATTERN, Labels, Part, Quantity, atomic, quantity_bytes
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.scheduling import Spread
 
@@ -81,6 +81,11 @@ class Resources(Part, frozen=True):
         dict[ComputeResource, Quantity],
         Meta(description="limits is the maximum amount of each resource that a member may use."),
     ] = field(default_factory=dict)
+
+
+DEFAULT_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})
+"""For a resource that sets none: not BestEffort, whose pods are the first to be evicted. No limit of the processor,
+which would throttle heartbeats."""
 
 
 class Timings(NamedTuple):
@@ -244,6 +249,53 @@ class Unsafe(Part, frozen=True):
     ] = False
 
 
+class NetworkPeers(Part, frozen=True):
+    """NetworkPeers selects the pods of some namespaces."""
+
+    namespace_labels: Annotated[
+        Labels,
+        Meta(description="namespaceLabels select namespaces by their labels. If empty, all namespaces are selected."),
+    ] = field(default_factory=dict)
+    pod_labels: Annotated[
+        Labels,
+        Meta(description="podLabels select pods in these namespaces by their labels. If empty, all pods are selected."),
+    ] = field(default_factory=dict)
+
+
+class NetworkAccess(Part, frozen=True):
+    """NetworkAccess configures the NetworkPolicy of the members. A change does not restart members.
+
+    Without a network plugin that enforces NetworkPolicies it has no effect.
+    """
+
+    mode: Annotated[
+        Literal["Enabled", "Disabled"],
+        Meta(
+            description="mode determines whether the operator creates a NetworkPolicy for the members: only members of "
+            "the same cluster reach the peer port, and members reach only each other, DNS, the API server and the "
+            "trace collectors in their environment. Further NetworkPolicies can allow more. Defaults to Enabled."
+        ),
+    ] = "Enabled"
+    clients: Annotated[
+        tuple[NetworkPeers, ...],
+        Meta(
+            max_length=16,
+            description="clients are the pods that may use the client port, besides members and the operator. If "
+            "empty, everybody may, also from outside of the Kubernetes cluster.",
+            extra_json_schema=atomic(),
+        ),
+    ] = ()
+    monitoring: Annotated[
+        tuple[NetworkPeers, ...],
+        Meta(
+            max_length=16,
+            description="monitoring are the pods that may use the metrics port. If empty, all pods of the Kubernetes "
+            "cluster may. Probes of the kubelet are always allowed.",
+            extra_json_schema=atomic(),
+        ),
+    ] = ()
+
+
 class Monitoring(Part, frozen=True):
     """Monitoring configures discovery by Prometheus. Members serve their metrics regardless."""
 
@@ -388,9 +440,10 @@ class Spec(Part, frozen=True):
         Resources,
         Meta(
             description="resources are the compute resources of each member's container. A change restarts the "
-            "members, one at a time."
+            "members, one at a time. Defaults to requests of 100m cpu and 256Mi memory and a limit of 1Gi memory; a "
+            "value replaces all of them, and {} sets none."
         ),
-    ] = field(default_factory=Resources)
+    ] = field(default_factory=lambda: DEFAULT_RESOURCES)
     raft: Annotated[
         Raft,
         Meta(
@@ -428,6 +481,13 @@ class Spec(Part, frozen=True):
             "restarts the members, one at a time. Ignored by csctl local."
         ),
     ] = field(default_factory=PodTemplate)
+    network_policy: Annotated[
+        NetworkAccess,
+        Meta(
+            description="networkPolicy configures the NetworkPolicy of the members. A change does not restart members. "
+            "Ignored by csctl local."
+        ),
+    ] = NetworkAccess()
     monitoring: Annotated[Monitoring, Meta(description="monitoring configures discovery by Prometheus.")] = field(
         default_factory=Monitoring
     )

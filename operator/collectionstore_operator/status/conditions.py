@@ -18,7 +18,7 @@ from collectionstore_operator.model.assessment import Assessment, responding_nod
 from collectionstore_operator.model.observed import Pod, Unknown
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.status import domains, safeguards
+from collectionstore_operator.status import domains, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
 
@@ -35,6 +35,8 @@ def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
 def available(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
     """Return whether clients can read and write now."""
     view = assessment.view
+    if view.initialized and (wrong := owned_objects.misdirected(assessment)):
+        return ConditionState("False", "ServiceMisdirected", wrong)
     if view.trusted and view.leader is not None:
         voters = len(view.configuration.voters)
         message = f"{view.leader.name} is the leader, {len(view.in_sync_voters)} of {voters} voters are in sync"
@@ -126,6 +128,11 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     return ConditionState("True", "AllValid", f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})")
 
 
+def objects_applied(assessment: Assessment, plan: Plan) -> ConditionState:
+    """Return whether every Kubernetes object of the cluster is its own and says what it must."""
+    return ConditionState(*owned_objects.objects_applied(assessment, plan))
+
+
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Return whether the user has paused reconciliation."""
     if assessment.desired.spec.paused:
@@ -178,6 +185,7 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "CertificatesReady": certificates_ready,
     "RecordsValid": safeguards.records_valid,
     "VolumesSafe": safeguards.volumes_safe,
+    "ObjectsApplied": objects_applied,
     "Paused": paused,
 }
 """The conditions that do not depend on how long a member has been unhealthy, by type."""

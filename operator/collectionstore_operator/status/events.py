@@ -19,6 +19,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GrantEnrolment,
     GrowVolume,
     IssueCertificate,
     MarkVolume,
@@ -62,7 +63,9 @@ def subject_of(action: Action, desired: Desired) -> str:
     match action:
         case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
             return desired.name
-        case PublishAuthority() | ReplaceWorkload() | RaiseEpoch() | RestoreIdentity() | RecordProtectedDeletion():
+        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
+            return desired.name
+        case RestoreIdentity() | RecordProtectedDeletion():
             return desired.name
         case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
             return action.name

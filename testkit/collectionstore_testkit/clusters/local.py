@@ -53,6 +53,12 @@ class LocalCluster:
     def manifest(self) -> Path:
         return self.folder / "cluster.yaml"
 
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """The headers for requests that change the cluster; none for a cluster of a version without a token."""
+        token = self.state / self.name / "admin.token"
+        return {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+
     def member(self, ordinal: int) -> str:
         """Return the name of a member."""
         return f"{self.name}-{ordinal}"

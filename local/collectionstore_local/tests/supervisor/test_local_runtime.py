@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from collectionstore_local.state.directory import ClusterDirectory, StateDirecto
 from collectionstore_local.state.operator_state import OperatorStateFile, WorkloadState
 from collectionstore_local.supervisor.runtime import LocalRuntime
 from collectionstore_operator.model.actions import EstablishIdentity, RecordInitialized, StartPod
+from collectionstore_operator.model.observed import NodeStatus, Unknown
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -82,6 +84,35 @@ async def test_process_that_the_workload_includes_is_started_by_its_action(machi
     after = await machine.runtime.observe(desired)
     assert after.idle == (0,)
     assert machine.directory.node_names() == ("demo-1",)
+
+
+async def test_token_is_created_once_and_for_the_owner_alone(machine: Machine) -> None:
+    machine.runtime.take_over(start_desired=False)
+    file = machine.directory.admin_token
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    token = file.read_text()
+    assert len(token.strip()) >= 32
+    machine.restarted().take_over(start_desired=False)
+    assert file.read_text() == token
+    launch = machine.runtime._launch(await machine.desired(), 0) if machine.runtime._state.current.workload else None
+    assert launch is None
+    remember(machine, 1)
+    launch = machine.restarted()._launch(await machine.desired(), 0)
+    assert launch.settings["COLLECTIONSTORE_ADMIN_TOKEN_FILE"] == str(file)
+    assert token.strip() not in str(launch)
+
+
+def test_supervisor_with_the_lock_is_not_locked_out_by_an_epoch(machine: Machine) -> None:
+    """A node has seen a higher one: by a restored operator.json, or by somebody with the token."""
+    runtime = machine.runtime
+    runtime.take_over(start_desired=False)
+    facts = runtime._state.change(cluster_id="c")
+    seen = NodeStatus(cluster_id="c", node_id="0" * 16, name="demo-0", epoch=2**40)
+    foreign = NodeStatus(cluster_id="other", node_id="1" * 16, name="demo-1", epoch=2**50)
+    raised = runtime._above(facts, [seen, foreign, Unknown("silent")])
+    assert raised.epoch == 2**40 + 1
+    assert machine.restarted()._state.current.epoch == 2**40 + 1
+    assert runtime._above(raised, [seen]) is raised
 
 
 async def test_identity_is_drawn_once_and_kept(machine: Machine) -> None:

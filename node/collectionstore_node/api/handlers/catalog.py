@@ -79,8 +79,10 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("collections", options.prefix)
     request = ListCollections(options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_collections(request, consistency=options.consistency, timeout_s=call.timeout_s)
-    return page_answer(scope, page, "collections", _listed)
+    page = await call.api.store.list_collections(
+        request, show=_listed, consistency=options.consistency, timeout_s=call.timeout_s
+    )
+    return page_answer(scope, page, "collections")
 
 
 def _created(name: str, outcome: Outcome) -> Answer:

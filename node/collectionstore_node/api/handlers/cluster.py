@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 import msgspec
 
 from collectionstore_node.api.http.answers import JSON, Answer, revision_line
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
-from collectionstore_node.api.http.json_bodies import convert
+from collectionstore_node.api.http.json_bodies import decode
+from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.service.membership import (
@@ -28,6 +29,8 @@ from collectionstore_node.service.membership import (
 )
 
 _NODE_ID: Final = re.compile(r"[0-9a-f]{16}")
+_NOTHING: Final = msgspec.Raw()
+"""A field that is not given: `Raw | None` would make msgspec refuse every value but null."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -55,6 +58,12 @@ class JointChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     changes: list[Step]
     expected_index: int | None = None
     epoch: int | None = None
+
+
+class _Several(msgspec.Struct, frozen=True):
+    """Tells the one from the other."""
+
+    changes: msgspec.Raw = _NOTHING
 
 
 class Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +101,8 @@ async def get(call: Call) -> Answer:
 async def change_members(call: Call) -> Answer:
     """Change the membership; answered when the new configuration is applied."""
     _check_client(call)
-    request = _members_request(await call.json_object())
+    limits = call.api.limits
+    request = _members_request(await call.json_text(limits.control_bytes_max, Rules(limits.depth_max, names_depth=0)))
     store = call.api.store
     try:
         status = await store.change_members(request, timeout_s=call.timeout_s)
@@ -122,21 +132,20 @@ async def transfer_leadership(call: Call) -> Answer:
 def _check_client(call: Call) -> None:
     """Refuse clients that are no operators, and a header whose protection these requests do not have.
 
-    BEFORE the body is read: who may not send it gets nothing buffered. Raises `Problem`.
+    Raises `Problem`.
     """
-    if not call.api.authorize_admin(call.request):
-        raise Problem("forbidden", "changing the cluster needs a client certificate of an operator")
+    call.require_operator("changing the cluster")
     if IDEMPOTENCY_KEY in call.request.headers:
         raise Problem("invalid_idempotency_key", "no key here: `expected_index` keeps a change from being made twice")
 
 
-def _members_request(body: dict[str, Any]) -> MembersRequest:
+def _members_request(body: bytes) -> MembersRequest:
     asked: SingleChange | JointChange
-    if "changes" in body:
-        asked = convert(body, JointChange)
+    if decode(body, _Several).changes != _NOTHING:
+        asked = decode(body, JointChange)
         steps: Iterable[tuple[str, Step]] = [(f"changes[{at}].", step) for at, step in enumerate(asked.changes)]
     else:
-        asked = convert(body, SingleChange)
+        asked = decode(body, SingleChange)
         steps = [("", asked)]
     changes = tuple(change for path, step in steps for change in _member_changes(step, path))
     expected = None if asked.expected_index is None else Index(asked.expected_index)

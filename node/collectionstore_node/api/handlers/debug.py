@@ -1,7 +1,7 @@
 """Debug pages for diagnosis, and the log level. Nothing here shows a document or a key.
 
 On the client port all of it is for operators only, like the requests that change the cluster. The read-only pages
-(`raft`, `tasks`) are also on the metrics port, beside `/status` and `/metrics`.
+(`raft`, `tasks`) are also on the metrics port, for loopback only: `kubectl port-forward`, which RBAC protects.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call, Handler
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_telemetry import profiling
+from collectionstore_telemetry.listening import is_loopback
 from collectionstore_telemetry.logs import CHANGE_SECONDS_MAX, Level
 
 _NO_STORE: Final = b"Cache-Control: no-store\r\n"
@@ -32,8 +33,18 @@ def operators_only(handler: Handler) -> Handler:
     """Return `handler` behind a check for an operator's client certificate."""
 
     async def guarded(call: Call) -> Answer:
-        if not call.api.authorize_admin(call.request):
-            raise Problem("forbidden", "this page needs a client certificate of an operator")
+        call.require_operator("this page")
+        return await handler(call)
+
+    return guarded
+
+
+def on_loopback(handler: Handler) -> Handler:
+    """Return `handler` for clients on the same machine or in the same pod; others get 403."""
+
+    async def guarded(call: Call) -> Answer:
+        if not is_loopback(call.request.remote):
+            raise Problem("forbidden", "this page answers on loopback only: use kubectl port-forward")
         return await handler(call)
 
     return guarded

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
 from collectionstore_node.api.http.answers import JSON, Answer
-from collectionstore_node.api.http.bodies import require_json
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import idempotency_key
-from collectionstore_node.api.http.json_bodies import parse_document
+from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
@@ -71,8 +72,10 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_documents(request, consistency=options.consistency, timeout_s=call.timeout_s)
-    return page_answer(scope, page, "documents", _listed)
+    page = await call.api.store.list_documents(
+        request, show=_listed, consistency=options.consistency, timeout_s=call.timeout_s
+    )
+    return page_answer(scope, page, "documents")
 
 
 def _ref(call: Call) -> DocumentRef:
@@ -81,9 +84,12 @@ def _ref(call: Call) -> DocumentRef:
 
 
 async def _document(call: Call) -> bytes:
-    require_json(call.request)
     api = call.api
-    return parse_document(await call.body(api.store.limits.document_bytes_max), api.limits.depth_max)
+    return await call.json_text(api.store.limits.document_bytes_max, _rules(api.limits.depth_max))
+
+
+_rules = cache(Rules)
+"""Made once, for the hot path."""
 
 
 def _written(document_id: str, revision: int) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from itertools import chain, repeat, zip_longest
+from typing import Final
 
 import orjson
 from aiohttp import hdrs
@@ -17,8 +17,6 @@ from collectionstore_node.service.results import ListResult, Stored
 
 NO_CACHE: Final = b"Cache-Control: no-cache\r\n"
 """A cache must revalidate before it answers (RFC 9111 5.2.2.4); the ETag makes that cheap."""
-
-T = TypeVar("T")
 
 
 def stored_answer(call: Call, stored: Stored, revision: int, headers: bytes) -> Answer:
@@ -43,16 +41,15 @@ def after_cursor(call: Call, scope: tuple[str, ...]) -> str | None:
     return None if cursor is None else decode_cursor(scope, cursor)
 
 
-def page_answer(scope: tuple[str, ...], page: ListResult[T], field: str, render: Callable[[T], bytes]) -> Answer:
+def page_answer(scope: tuple[str, ...], page: ListResult[bytes], field: str) -> Answer:
     """Return a page as `{field: [...], "next_cursor", "revision"}`.
 
     Items are joined as text: what is stored is compact JSON already.
     """
     cursor = None if page.next_after is None else encode_cursor(scope, page.next_after)
-    body = b'{"%s":[%s],"next_cursor":%s,"revision":%d}' % (
-        field.encode(),
-        b",".join(map(render, page.items)),
-        orjson.dumps(cursor),
-        page.revision,
-    )
-    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), body)
+    head = b'{"%s":[' % field.encode()
+    tail = b'],"next_cursor":%s,"revision":%d}' % (orjson.dumps(cursor), page.revision)
+    # Joined once: each copy of a page of four mebibytes takes a millisecond of the event loop.
+    commas = repeat(b",", len(page.items) - 1)
+    pieces = chain.from_iterable(zip_longest(page.items, commas, fillvalue=b""))
+    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), b"".join((head, *pieces, tail)))

@@ -8,13 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
-import orjson
 
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type
-from collectionstore_node.api.http.json_bodies import check_field_names
 from collectionstore_node.api.http.names import bucket_name, check_key, collection_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import operations
@@ -30,6 +28,10 @@ from collectionstore_node.service.operations import (
     Transaction,
     TransactionStep,
 )
+
+_NOTHING: Final = msgspec.Raw()
+_NOT_GIVEN: Final = (b"", b"null")
+"""A field that is not given: `Raw | None` would make msgspec refuse every value but null."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,7 +61,7 @@ class ConditionalWrite(Target, frozen=True, kw_only=True):
 class Put(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
     """Store `document`, or `value` (base64) with its `content_type`."""
 
-    document: dict[str, Any] | None = None
+    document: msgspec.Raw = _NOTHING
     value: str | None = None
     content_type: str | None = None
 
@@ -73,6 +75,10 @@ class Get(Target, frozen=True, kw_only=True, tag_field="op", tag="get"):
 
 
 Step: TypeAlias = Put | Delete | Get
+
+
+DOCUMENT_DEPTH: Final = 4
+"""How deep a document is in the body: the body, a list, a step, the document."""
 
 
 class TransactionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,14 +140,16 @@ def _precondition(step: ConditionalWrite) -> Precondition:
 
 
 def _document(step: Put, path: str) -> bytes:
-    if step.document is None or step.value is not None or step.content_type is not None:
+    document = bytes(step.document)
+    if document in _NOT_GIVEN or step.value is not None or step.content_type is not None:
         raise Problem("invalid_body", f"{path}: to put a document give `document`, and neither value nor content_type")
-    check_field_names(step.document)
-    return orjson.dumps(step.document)
+    if document[:1] != b"{":
+        raise Problem("invalid_body", f"{path}.document: a document is a JSON object")
+    return document
 
 
 def _value(step: Put, path: str) -> bytes:
-    if step.value is None or step.document is not None:
+    if step.value is None or bytes(step.document) not in _NOT_GIVEN:
         raise Problem("invalid_body", f"{path}: to put a raw value give `value` in base64, and no document")
     return _base64(step.value, f"{path}.value")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import orjson
 
-from collectionstore_node.api.handlers.transaction_bodies import TransactionBody, transaction_of
+from collectionstore_node.api.handlers.transaction_bodies import DOCUMENT_DEPTH, TransactionBody, transaction_of
 from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import idempotency_key
+from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, decode
+from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.limits import check_transaction_items
@@ -25,12 +28,19 @@ async def post(call: Call) -> Answer:
         raise Problem("invalid_precondition", "a transaction states its conditions in `compare`")
     key = idempotency_key(headers)
     api = call.api
-    body = await call.json_struct(TransactionBody, api.limits.transaction_bytes_max)
+    # The number of entries is bounded BEFORE they are decoded: two mebibytes can hold 150,000 of them.
+    entries_max = 3 * api.store.limits.transaction_items_max
+    rules = Rules(api.limits.depth_max, names_depth=DOCUMENT_DEPTH, entries_max=entries_max)
+    text = await call.json_text(api.limits.transaction_bytes_max, rules)
+    body = decode(text, TransactionBody)
     # BEFORE the conversion, whose cost is per entry; the store checks it again with everything else.
     check_transaction_items(
         api.store.limits, compare=len(body.compare), then=len(body.then), otherwise=len(body.otherwise)
     )
     transaction = transaction_of(body, api.limits.key_bytes_max)
+    if len(text) > AT_ONCE_BYTES_MAX:
+        # What follows, encoding and proposing it, takes as long as what came before.
+        await asyncio.sleep(0)
     outcome = await api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
     api.metrics.transaction(_result_label(outcome))
     if outcome.code is not Code.OK:

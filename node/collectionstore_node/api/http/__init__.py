@@ -1,13 +1,13 @@
-"""HTTP itself: what every handler shares. Knows the store as `service.Store` only, and no handler.
+"""HTTP's messages: what every handler shares. Knows the store as `service.Store` only, and no handler.
 
-- `server.py` `dispatcher.py` `router.py`  connections; the function around every handler; path to handler
+- `dispatcher.py` `router.py`  the function around every handler; path to handler
 - `call.py`         one request as a handler sees it, and what all handlers share
-- `bodies.py` `json_bodies.py`   how a body arrives, and strict JSON
+- `bodies.py` `json_bodies.py` `json_windows.py`  how a body arrives; strict JSON, in steps if large
 - `names.py` `options.py` `cursors.py`  the path and the query
 - `preconditions.py` `idempotency.py` `request_ids.py`  headers
 - `answers.py` `problems.py`  responses, and every refusal: code, status, whether to retry, the outcome
 - `limits.py`       bounds on a request as a message
 - `instruments.py`  interfaces for metrics, traces and diagnostics
 
-Sixteen modules, one more than elsewhere: each is one part of an HTTP message, and a room below would hold one or two.
+Seventeen modules, more than elsewhere: each is one part of an HTTP message, and a room below would hold one or two.
 """

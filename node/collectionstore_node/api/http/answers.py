@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol, cast
 
 import orjson
 from aiohttp import HttpVersion10, web
@@ -17,8 +17,32 @@ from aiohttp.abc import AbstractStreamWriter
 
 JSON: Final = b"Content-Type: application/json\r\n"
 
-_STATUS_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
+PIECE_BYTES: Final = 64 << 10
+"""A larger answer is written in pieces of this size, so that the transport sees when the client stops reading."""
+
+_STATUS_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus} | {
+    # Never sent: the client has gone. nginx's number, so that metrics tell it from faults of either side.
+    499: b"HTTP/1.1 499 Client Closed Request\r\n"
+}
 _BODILESS: Final = frozenset((204, 304))
+
+
+class Outlet(Protocol):
+    """The connection as an answer needs it."""
+
+    @property
+    def ending(self) -> bool:
+        """Whether the connection closes after this answer."""
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether the client does not take what was written."""
+
+    async def drain(self, rest: int) -> None:
+        """Wait until it has; `rest` bytes of the answer come later. Raises `ConnectionError`."""
+
+    def sent(self) -> None:
+        """Give back the room that was taken for a large answer, which has been sent or dropped."""
 
 
 class Answer(web.StreamResponse):
@@ -48,15 +72,38 @@ class Answer(web.StreamResponse):
         """Write the whole response. Raises `ConnectionError` when the client has disconnected."""
         # A body that has not arrived will not be read, so what follows on the connection would not be a request
         # (RFC 9112 9.6): the connection must close.
-        self._open = request.keep_alive and request.content.is_eof()
-        await request.writer.write(self.encode(request))
+        outlet = cast(Outlet, request.protocol)
+        self._open = request.keep_alive and request.content.is_eof() and not outlet.ending
+        if len(self.content) <= PIECE_BYTES:
+            await request.writer.write(self.encode(request), drain=False)  # type: ignore[call-arg]  # left out of the abstract class
+            # BEFORE the next request of the connection is served: its answer would wait behind this one.
+            if outlet.writing_paused:
+                await outlet.drain(0)
+        else:
+            try:
+                await self._write_pieces(request, outlet)
+            finally:
+                outlet.sent()
         return None
+
+    async def _write_pieces(self, request: web.BaseRequest, outlet: Outlet) -> None:
+        writer, content = request.writer, self.content
+        self.content = b""
+        head = self.encode(request, len(content))
+        await writer.write(head, drain=False)  # type: ignore[call-arg]  # left out of the abstract class
+        if request.method == "HEAD":
+            return
+        view, size = memoryview(content), len(content)
+        for at in range(0, size, PIECE_BYTES):
+            await writer.write(view[at : at + PIECE_BYTES], drain=False)  # type: ignore[call-arg]  # left out of the abstract class
+            if outlet.writing_paused:
+                await outlet.drain(max(0, size - at - PIECE_BYTES))
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` wrote everything."""
 
-    def encode(self, request: web.BaseRequest) -> bytes:
-        """Return the response to `request` as bytes."""
+    def encode(self, request: web.BaseRequest, content_bytes: int | None = None) -> bytes:
+        """Return the response to `request` as bytes; `content_bytes` is the length of a body that is sent apart."""
         body = self.content
         if self._open:
             connection = b"Connection: keep-alive\r\n" if request.version == HttpVersion10 else b""
@@ -65,7 +112,7 @@ class Answer(web.StreamResponse):
         head = (_STATUS_LINES[self.code], _date_line(), self.header_lines, connection)
         if self.code in _BODILESS:
             return b"".join((*head, b"\r\n"))
-        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        length = b"Content-Length: %d\r\n\r\n" % (len(body) if content_bytes is None else content_bytes)
         # The length stays that of the GET response (RFC 9110 8.6).
         if request.method == "HEAD":
             body = b""

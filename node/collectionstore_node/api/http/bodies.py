@@ -4,52 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDictProxy
 
+from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.budgets.uploads import TooSlow, Upload, Uploads
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import CONTENT_TYPE, CONTENT_TYPE_CHARACTERS_MAX
 
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 
 _JSON_TYPE: Final = re.compile(
     r'application/(?:json|[a-z0-9.!#$&^_-]+\+json)(?:\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE
 )
-_KEPT_TYPE: Final = re.compile(r"[\x21-\x7e]+/[\x21-\x7e][\x20-\x7e]{0,254}")
-
-
-class Arrivals:
-    """Counts the bytes of bodies that are still arriving, so that slow uploads cannot exhaust memory."""
-
-    __slots__ = ("_bytes", "_bytes_max")
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes = 0
-        self._bytes_max = bytes_max
-
-    @property
-    def size_bytes(self) -> int:
-        """Sum of the reserved sizes."""
-        return self._bytes
-
-    def reserve(self, size: int) -> None:
-        """Reserve `size` bytes for a body. Raises `Problem` when too many are reserved already."""
-        if self._bytes + size > self._bytes_max:
-            raise Problem("overloaded", f"bodies of more than {self._bytes_max} bytes are arriving already")
-        self._bytes += size
-
-    def release(self, size: int) -> None:
-        """Release a reservation of `size` bytes."""
-        self._bytes -= size
 
 
 def body_at_hand(request: web.BaseRequest, bytes_max: int) -> bytes:
     """Return the body of a request that has arrived completely: no await, no copy. Raises `Problem`."""
     headers = request.headers
     if hdrs.CONTENT_ENCODING in headers:
-        _check_encoding(headers[hdrs.CONTENT_ENCODING])
+        _check_encoding(headers)
     try:
         body = request.content.read_nowait()
     except (web.RequestPayloadError, HttpProcessingError) as error:
@@ -58,33 +37,44 @@ def body_at_hand(request: web.BaseRequest, bytes_max: int) -> bytes:
         raise _too_large(bytes_max)
     # Without either header a request has no body (RFC 9112 6.3). A write without one is rather a mistake than an empty
     # value, so the client must say that it means an empty one.
-    if not body and hdrs.CONTENT_LENGTH not in headers and hdrs.TRANSFER_ENCODING not in headers:
+    if not body and not _framed(headers):
         raise Problem("length_required", "send Content-Length, also for an empty body, or a chunked body")
     return body
 
 
-async def receive_body(request: web.BaseRequest, *, bytes_max: int, timeout_s: float, arrivals: Arrivals) -> bytes:
-    """Return the body of a request that is still arriving. Raises `Problem`."""
+def arrived(request: web.BaseRequest) -> bool:
+    """Return whether `body_at_hand` is possible: the body is complete, and the client waits for no 100."""
+    # With `Expect` the slow way is taken always: what is answered must not depend on how packets were cut.
+    return request.content.is_eof() and (hdrs.EXPECT not in request.headers or not _framed(request.headers))
+
+
+async def receive_body(
+    request: web.BaseRequest, *, bytes_max: int, timeout_s: float, uploads: Uploads, client: Client | None
+) -> bytes:
+    """Return the body of a request that is still arriving. Raises `Problem`, or `Overloaded`."""
     if hdrs.CONTENT_ENCODING in request.headers:
-        _check_encoding(request.headers[hdrs.CONTENT_ENCODING])
+        _check_encoding(request.headers)
     declared = request.content_length
     if declared is not None and declared > bytes_max:
         raise _too_large(bytes_max)
-    # A chunked body declares no size: reserve the most that will be accepted.
-    size = bytes_max if declared is None else declared
-    arrivals.reserve(size)
+    upload = uploads.open(client, request.content.set_exception)
     try:
         # AFTER all that can be refused by the headers alone (RFC 9110 10.1.1): the client need not send the body then.
         await _send_continue(request)
         async with asyncio.timeout(timeout_s):
-            return await _collect(request, bytes_max)
-    except TimeoutError:
-        raise Problem("request_timeout", f"the body did not arrive within {timeout_s:g} s") from None
-    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+            return await _collect(request, bytes_max, uploads, upload)
+    except TooSlow as error:
+        raise Problem("request_timeout", str(error)) from None
+    except (OSError, web.RequestPayloadError, HttpProcessingError) as error:
         # A client that disconnects reads no answer, but what it is counted as matters: a 5xx would be a fault of ours.
+        # First of all, as the reason of a lost connection may be a timeout, too (ETIMEDOUT).
+        if request.transport is None:
+            raise Problem("client_closed", "the client closed the connection before its body was complete") from error
+        if isinstance(error, TimeoutError):
+            raise Problem("request_timeout", f"the body did not arrive within {timeout_s:g} s") from None
         raise _broken() from error
     finally:
-        arrivals.release(size)
+        uploads.close(upload)
 
 
 def require_json(request: web.BaseRequest) -> None:
@@ -112,15 +102,16 @@ def kept_content_type(request: web.BaseRequest) -> str:
 
 def check_content_type(text: str) -> str:
     """Return `text` if it can be sent as a Content-Type: `type/subtype` in printable ASCII, at most 255 bytes."""
-    if len(text) > 255 or not _KEPT_TYPE.fullmatch(text):
+    if len(text) > CONTENT_TYPE_CHARACTERS_MAX or not CONTENT_TYPE.fullmatch(text):
         raise Problem("invalid_header", "Content-Type must be type/subtype in printable ASCII, at most 255 bytes")
     return text
 
 
-async def _collect(request: web.BaseRequest, bytes_max: int) -> bytes:
+async def _collect(request: web.BaseRequest, bytes_max: int, uploads: Uploads, upload: Upload) -> bytes:
     body = bytearray()
     content = request.content
     while chunk := await content.readany():
+        uploads.grow(upload, len(chunk))
         body += chunk
         if len(body) > bytes_max:
             raise _too_large(bytes_max)
@@ -128,16 +119,24 @@ async def _collect(request: web.BaseRequest, bytes_max: int) -> bytes:
 
 
 async def _send_continue(request: web.BaseRequest) -> None:
-    expected = request.headers.get(hdrs.EXPECT)
-    if expected is None:
+    expected = request.headers.getall(hdrs.EXPECT, ())
+    # RFC 9110 10.1.1: a server must ignore the expectation of an HTTP/1.0 client, which knows no 1xx.
+    if not expected or request.version == HttpVersion10:
         return
-    if expected.lower() != "100-continue":
+    if any(one.lower() != "100-continue" for one in expected):
         raise Problem("expectation_failed", "the only expectation that can be met is 100-continue")
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _check_encoding(encoding: str) -> None:
-    if encoding.lower() != "identity":
+def _framed(headers: Mapping[str, str]) -> bool:
+    """Return whether a request has a body (RFC 9112 6.3)."""
+    return hdrs.CONTENT_LENGTH in headers or hdrs.TRANSFER_ENCODING in headers
+
+
+def _check_encoding(headers: CIMultiDictProxy[str]) -> None:
+    # All lines: together they are one list (RFC 9110 5.3).
+    encoding = ", ".join(headers.getall(hdrs.CONTENT_ENCODING))
+    if any(one.strip(" \t").lower() != "identity" for one in encoding.split(",")):
         raise Problem("unsupported_encoding", f"Content-Encoding must be identity, given: {quoted(encoding)}")
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from collectionstore_node.api.budgets.budgets import Budgets
+from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.answers import Answer
-from collectionstore_node.api.http.bodies import Arrivals, body_at_hand, receive_body, require_json
+from collectionstore_node.api.http.bodies import arrived, body_at_hand, receive_body, require_json
 from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics
-from collectionstore_node.api.http.json_bodies import convert, parse_object
+from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps, decode
+from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
-from collectionstore_node.service import Store
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Store, Work
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -35,8 +39,24 @@ class ApiContext:
     authorize_admin: AuthorizeAdmin
     tls: bool
     """Whether clients reach the leader by https."""
-    arrivals: Arrivals
+    budgets: Budgets
     diagnostics: Diagnostics
+    admin_token: bool = False
+    """Whether a token, and not a certificate, shows who may change the cluster."""
+
+    def enter(self, client: Client) -> None:
+        """Count a request in flight, of all and of its address. Raises `Overloaded`; call `leave` otherwise."""
+        self.store.enter()
+        try:
+            self.budgets.clients.enter(client)
+        except BaseException:
+            self.store.leave()
+            raise
+
+    def leave(self, client: Client) -> None:
+        """Count its end."""
+        self.budgets.clients.leave(client)
+        self.store.leave()
 
 
 class Call:
@@ -45,9 +65,14 @@ class Call:
     `timeout_s` is what is left of the client's budget.
     """
 
-    __slots__ = ("api", "arguments", "body_s", "options", "request", "timeout_s")
+    __slots__ = ("_client", "_entered", "api", "arguments", "body_s", "options", "request", "timeout_s")
 
-    def __init__(self, api: ApiContext, request: web.BaseRequest, arguments: list[str], options: Options) -> None:
+    def __init__(
+        self, api: ApiContext, request: web.BaseRequest, arguments: list[str], options: Options, client: Client | None
+    ) -> None:
+        """`client` is None for a probe, which takes no place among the requests in flight."""
+        self._client = client
+        self._entered = client is not None
         self.api = api
         self.request = request
         self.arguments = arguments
@@ -56,29 +81,63 @@ class Call:
         self.body_s = 0.0
         """How long the body took to arrive."""
 
+    def require_operator(self, what: str) -> None:
+        """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403.
+
+        BEFORE the body is read: who may not send it gets nothing buffered.
+        """
+        if self.api.authorize_admin(self.request):
+            return
+        if not self.api.admin_token:
+            raise Problem("forbidden", f"{what} needs a client certificate of an operator")
+        where = "the token of the local cluster, in its file admin.token, as `Authorization: Bearer <token>`"
+        if hdrs.AUTHORIZATION not in self.request.headers:
+            raise Problem("unauthorized", f"{what} needs {where}", headers=b"WWW-Authenticate: Bearer\r\n")
+        raise Problem("forbidden", f"{what} needs {where}; this is another one")
+
     async def body(self, bytes_max: int) -> bytes:
         """Return the whole body, at most `bytes_max` bytes. Raises `Problem`."""
         request = self.request
         # Most bodies are small and arrive with their headers: those need no timer and no reservation.
-        if request.content.is_eof():
+        if arrived(request):
             return body_at_hand(request, bytes_max)
+        # A slow body keeps no place: it is counted as an upload until it is complete.
+        self.leave()
         clock = asyncio.get_running_loop().time
         started = clock()
-        body = await receive_body(request, bytes_max=bytes_max, timeout_s=self.timeout_s, arrivals=self.api.arrivals)
+        uploads = self.api.budgets.uploads
+        body = await receive_body(
+            request, bytes_max=bytes_max, timeout_s=self.timeout_s, uploads=uploads, client=self._client
+        )
         self.body_s = clock() - started
         # Never 0: a body that took all of its time gets the answer of a timeout, not that of an invalid one.
         self.timeout_s = max(self.timeout_s - self.body_s, TIMEOUT_MIN_S)
+        if self._client is not None:
+            self.api.enter(self._client)
+            self._entered = True
         return body
 
-    async def json_object(self, bytes_max: int | None = None) -> dict[str, Any]:
-        """Return the body, a JSON object of at most `bytes_max` or `control_bytes_max` bytes. Raises `Problem`."""
-        require_json(self.request)
-        limits = self.api.limits
-        return parse_object(await self.body(bytes_max or limits.control_bytes_max), limits.depth_max)
+    def leave(self) -> None:
+        """Give back the request's place among those in flight; a second time is nothing."""
+        if self._entered and self._client is not None:
+            self._entered = False
+            self.api.leave(self._client)
 
-    async def json_struct(self, kind: type[S], bytes_max: int | None = None) -> S:
-        """Return the body, a JSON object, as a `kind`. Raises `Problem`, for unknown fields too."""
-        return convert(await self.json_object(bytes_max), kind)
+    async def json_text(self, bytes_max: int, rules: Rules) -> bytes:
+        """Return the body, a JSON object, without white space between tokens. Raises `Problem`."""
+        require_json(self.request)
+        body = await self.body(bytes_max)
+        if at_once(body):
+            return compact_json(body, rules)
+        return await self.api.store.in_steps(Work.BODY, compact_json_steps(body, rules), timeout_s=self.timeout_s)
+
+    async def json_struct(self, kind: type[S]) -> S:
+        """Return the body, a JSON object of at most `control_bytes_max`, as a `kind`.
+
+        Raises `Problem`, for unknown fields too.
+        """
+        limits = self.api.limits
+        return decode(await self.json_text(limits.control_bytes_max, Rules(limits.depth_max, names_depth=0)), kind)
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]

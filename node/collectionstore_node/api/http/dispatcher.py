@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from aiohttp import web
 
-from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.budgets.sending import Reader
+from collectionstore_node.api.http.answers import PIECE_BYTES, Answer
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.http.instruments import TraceRequest
@@ -21,7 +23,7 @@ from collectionstore_node.api.http.options import default_options, parse_options
 from collectionstore_node.api.http.problems import Problem, problem_of, render
 from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
 from collectionstore_node.api.http.router import Entry, Route, Router
-from collectionstore_node.errors import Fatal, NodeError, NotLeader
+from collectionstore_node.errors import Fatal, NodeError, NotLeader, Overloaded
 
 log = structlog.get_logger()
 
@@ -45,12 +47,18 @@ class Dispatcher:
         self._inflight = 0
         self._request_ids = RequestIds()
         api.metrics.inflight(lambda: self._inflight)
-        api.metrics.arriving(lambda: api.arrivals.size_bytes)
+        api.metrics.arriving(lambda: api.budgets.uploads.size_bytes)
+        api.metrics.uploads(lambda: api.budgets.uploads.count)
+        api.metrics.unsent(lambda: api.budgets.sending.size_bytes)
+
+    def cut(self, reason: str) -> None:
+        """Count a connection that was closed because its client is too slow."""
+        self._metrics.cut(reason)
 
     async def handle(self, request: web.BaseRequest) -> Answer:
         """Answer `request`; raises nothing but cancellation."""
         started = perf_counter()
-        counters, entry, call, traced, entered = self._unrouted, None, None, None, False
+        counters, entry, call, traced, client = self._unrouted, None, None, None, None
         self._inflight += 1
         try:
             target = request.raw_path
@@ -65,16 +73,19 @@ class Dispatcher:
                 if self._trace is not None:
                     traced = self._trace(request, request.method, entry.pattern)
                 # BEFORE the body is read: see `Store.enter`.
-                self._store.enter()
-                entered = True
+                connected: Client = request.protocol.client  # type: ignore[attr-defined]
+                self._api.enter(connected)
+                client = connected
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
-            if options.redirect and not self._store.is_leader:
+            if (options.redirect or entry.leader_only) and not self._store.is_leader:
                 answer = self._redirect(target)
             else:
-                call = Call(self._api, request, arguments, options)
+                call = Call(self._api, request, arguments, options, client)
                 answer = await entry.handler(call)
+            if len(answer.content) > PIECE_BYTES:
+                self._reserve(request, answer)
             if REQUEST_ID in request.headers:
                 answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_ids.of(request).encode()
         except Exception as error:  # the boundary: everything becomes an answer
@@ -86,8 +97,10 @@ class Dispatcher:
             raise
         finally:
             self._inflight -= 1
-            if entered:
-                self._store.leave()
+            if call is not None:
+                call.leave()
+            elif client is not None:
+                self._api.leave(client)
         seconds = perf_counter() - started
         if traced is None:
             counters.finished(answer.code, seconds)
@@ -119,6 +132,18 @@ class Dispatcher:
         known = revision if isinstance(revision, int) else self._store.revision
         return render(problem, request_id=request_id, revision=known)
 
+    def _reserve(self, request: web.BaseRequest, answer: Answer) -> None:
+        """Take room for a large answer, which its client may not read. Raises `Problem` when there is none."""
+        try:
+            self._api.budgets.sending.take(cast(Reader, request.protocol), len(answer.content))
+        except Overloaded as error:
+            if request.method in _SAFE_METHODS:
+                raise
+            # Not "overloaded", which says that nothing happened.
+            raise Problem(
+                "outcome_unknown", f"it was applied, but its answer cannot be sent now: {error}", outcome="applied"
+            ) from None
+
     def _redirect(self, target: str) -> Answer:
         leader = self._store.leader()
         if leader is None:
@@ -126,6 +151,9 @@ class Dispatcher:
         base = leader.http_address
         if "://" not in base:
             base = f"{'https' if self._api.tls else 'http'}://{base}"
+        if not base.isprintable():
+            # Stored by a version that did not check addresses: a line break in it would begin a header of its own.
+            raise NotLeader
         location = (base.rstrip("/") + target).encode(errors="surrogateescape")
         # 307 and not 302: the method and body must stay as they are (RFC 9110 15.4.8). no-store: the leader changes.
         return Answer(307, b"Location: %s\r\nCache-Control: no-store\r\n" % location)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from multidict import CIMultiDictProxy, istr
 
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import IDEMPOTENCY_KEY as KEY
 
 IDEMPOTENCY_KEY: Final = istr("Idempotency-Key")
 REPLAYED: Final = b"Idempotency-Replayed: true\r\n"
-
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def idempotency_key(headers: CIMultiDictProxy[str]) -> str | None:
@@ -21,6 +19,6 @@ def idempotency_key(headers: CIMultiDictProxy[str]) -> str | None:
     The key is opaque: quotes around it, which the draft's structured field (RFC 8941) would have, are part of it.
     """
     key = headers.get(IDEMPOTENCY_KEY)
-    if key is None or _KEY.fullmatch(key):
+    if key is None or KEY.fullmatch(key):
         return key
     raise Problem("invalid_idempotency_key", "an Idempotency-Key has 1-255 printable ASCII characters without spaces")

@@ -36,6 +36,18 @@ class HttpMetrics(Protocol):
     def arriving(self, read: Callable[[], int]) -> None:
         """Take the function that returns how many bytes of bodies are still arriving."""
 
+    def uploads(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many bodies are still arriving."""
+
+    def unsent(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many bytes of answers their clients have not taken."""
+
+    def cut(self, reason: str) -> None:
+        """Count a connection closed for a slow client: slow_head, slow_read or evicted_read."""
+
+    def long_requests(self, read: Callable[[], int]) -> None:
+        """Take the function that returns how many requests take turns on the event loop, or wait for theirs."""
+
     def problem(self, code: str) -> None:
         """Count a request that ended in the problem of this code."""
 

@@ -32,6 +32,12 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     target_bytes_max: int = 8 << 10
     """Path and query of a request."""
     receiving_bytes_max: int = 64 << 20
-    """Bodies that are still arriving, by their declared sizes."""
+    """What has arrived of bodies that are not complete."""
+    uploads_max: int = 1_024
+    """Bodies that are still arriving."""
+    unsent_bytes_max: int = 64 << 20
+    """Answers that their clients have not taken yet."""
+    address_inflight_share: float = 0.75
+    """The part of the requests in flight that one address may have, so that others always find a place."""
     lingering_s: float = 5.0
     """How long the rest of a refused body is read and discarded, so that the client gets to read the answer."""

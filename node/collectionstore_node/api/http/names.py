@@ -7,6 +7,7 @@ Rules
 A document id may contain "/" only as `%2F`; a raw key may contain it literally.
 
 They are checked here and not at the store's door, because a request with a bad name is refused BEFORE its body is read.
+The rules are those of `statemachine.admissible`, which the leader applies to what members forward.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import NAME, key_violation, text_violation
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]{0,255}")
 """Path text that needs no decoding and breaks no rule: at most 256 bytes, no leading dot. The hot path."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -55,31 +55,27 @@ def key_name(raw: str, bytes_max: int) -> str:
 
 def check_key(text: str, bytes_max: int, what: str) -> str:
     """Return `text` if it is a valid document id or raw key; `what` names it in messages. Raises `Problem`."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise Problem("invalid_name", f"a {what} must be valid Unicode, without lone surrogates") from None
-    if not 0 < size <= bytes_max:
-        raise Problem("invalid_name", f"a {what} has 1 to {bytes_max} bytes of UTF-8, this one has {size}")
-    if _CONTROL.search(text):
-        raise Problem("invalid_name", f"a {what} must not contain control characters")
-    if text[0] == "." or "/." in text:
-        _refuse_dot_parts(text, what)
+    violation = key_violation(text, bytes_max)
+    if violation is not None:
+        raise Problem("invalid_name", f"a {what} {violation}")
+    return text
+
+
+def check_text(text: str, bytes_max: int, what: str) -> str:
+    """Return `text` if it may begin a document id or a raw key: "." may, as ".env" does. Raises `Problem`."""
+    violation = text_violation(text, bytes_max)
+    if violation is not None:
+        raise Problem("invalid_name", f"a {what} {violation}")
     return text
 
 
 def _checked_name(text: str, what: str) -> str:
-    if _NAME.fullmatch(text):
+    if NAME.fullmatch(text):
         return text
     raise Problem(
         "invalid_name",
         f"{quoted(text)} is not a {what} name; allowed are 1-63 of a-z, 0-9, '_' and '-', first a letter or digit",
     )
-
-
-def _refuse_dot_parts(text: str, what: str) -> None:
-    if any(part in (".", "..") for part in text.split("/")):
-        raise Problem("invalid_name", f"no part of a {what} between slashes may be '.' or '..': clients rewrite them")
 
 
 def _decoded(raw: str) -> str:

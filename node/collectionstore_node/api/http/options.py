@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from collectionstore_node.api.http.limits import HttpLimits
-from collectionstore_node.api.http.names import check_key, quoted
+from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Consistency
 
@@ -108,7 +108,7 @@ def _values(options: Options, value: str, limits: HttpLimits) -> None:
 
 
 def _prefix(options: Options, value: str, limits: HttpLimits) -> None:
-    options.prefix = check_key(value, limits.key_bytes_max, "prefix") if value else ""
+    options.prefix = check_text(value, limits.key_bytes_max, "prefix") if value else ""
 
 
 def _limit(options: Options, value: str, limits: HttpLimits) -> None:

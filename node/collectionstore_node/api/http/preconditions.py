@@ -14,11 +14,11 @@ from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.operations import ANY, Precondition
+from collectionstore_node.service.operations import ANY, REVISIONS_MAX, Precondition
 
 ABSENT: Final = Precondition(exists=False)
 """The target must not exist."""
-TAGS_MAX: Final = 64
+TAGS_MAX: Final = REVISIONS_MAX
 
 _TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 _REVISION: Final = re.compile(r"[1-9][0-9]{0,18}")

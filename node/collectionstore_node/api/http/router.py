@@ -26,6 +26,8 @@ class Route(NamedTuple):
     """The query parameters it takes."""
     probe: bool = False
     """Whether it is served whatever the load, and not traced."""
+    leader_only: bool = False
+    """Whether every other member redirects to the leader, which must see the caller's credentials itself."""
 
 
 class Entry(NamedTuple):
@@ -36,6 +38,7 @@ class Entry(NamedTuple):
     parameters: frozenset[str]
     metrics: RouteMetrics
     probe: bool
+    leader_only: bool
 
 
 class _Node:
@@ -59,7 +62,9 @@ class Router:
             node = self._place(route.pattern)
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
                 counters = metrics.route(route.pattern, method)
-                node.methods[method] = Entry(route.pattern, route.handler, route.parameters, counters, route.probe)
+                node.methods[method] = Entry(
+                    route.pattern, route.handler, route.parameters, counters, route.probe, route.leader_only
+                )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:
         """Return the entry and the path's arguments, as they were sent. Raises `Problem` 404 or 405."""

@@ -9,6 +9,7 @@ from collectionstore_node.metrics.table.raft import PEER
 from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
 _ROUTE: Final = Label("route", bound="route patterns of the API, never a path")
+_PORT: Final = Label("port", ("clients", "metrics"))
 _METHOD: Final = Label("method", bound="methods of the API")
 
 _PEERS: Final = (
@@ -58,7 +59,23 @@ _HTTP: Final = (
     gauge("http_inflight_requests", "Requests in flight"),
     gauge("http_inflight_requests_max", "Bound of requests in flight; probes are not counted"),
     gauge("http_connections", "Open connections of clients and probes"),
-    gauge("http_arriving_bytes", "Size of request bodies being received"),
+    gauge("http_arriving_bytes", "Bytes that have arrived of request bodies being received"),
+    gauge("http_uploads", "Request bodies being received"),
+    gauge("http_unsent_bytes", "Size of answers that their clients have not taken yet"),
+    counter(
+        "http_cut_connections_total",
+        "Connections closed because their client is too slow",
+        Label("reason", ("slow_head", "slow_read", "evicted_read")),
+    ),
+    gauge("port_connections", "Connections of a port, from accept to their end", _PORT),
+    gauge("port_connections_max", "Bound of the connections of a port", _PORT),
+    counter(
+        "port_refused_connections_total",
+        "Connections that a port did not admit",
+        _PORT,
+        Label("reason", ("full", "address_full", "descriptors", "handshake", "network")),
+    ),
+    gauge("http_long_requests", "Large bodies and pages that take turns on the event loop, or wait for theirs"),
 )
 
 TRAFFIC: Final[Chapters] = (

@@ -64,6 +64,8 @@ class Consensus:
         self.conditions = Conditions(self._loop)
         self.raft = self._make_core()
         """The core; `bootstrap` replaces it once, before it has done anything."""
+        self.leaderless_ticks = 0
+        """For how long this member has known no leader, in ticks; counted from the start."""
 
     def _make_core(self) -> RaftNode:
         settings, applied = self._settings, self._storage.state.applied
@@ -149,6 +151,7 @@ class Consensus:
         """Advance the core's clock by one tick and expire requests. Raises `NodeError`; `now` is loop time."""
         if self.raft.is_leader or may_campaign:
             self.raft.tick()
+        self.leaderless_ticks = 0 if self.raft.leader else self.leaderless_ticks + 1
         if not self.raft.is_leader:
             # A message may have ended the leadership while the driver waits for the disk: fail fast, do not queue.
             self.proposals.refuse_waiting(lambda: NotLeader(self.raft.leader))

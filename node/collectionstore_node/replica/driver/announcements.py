@@ -23,7 +23,7 @@ class Announcements:
         self._transport = transport
         self._last_leader = NO_NODE
 
-    def leadership_changed(self, state: SoftState, raft: RaftNode) -> None:
+    def leadership_changed(self, state: SoftState, raft: RaftNode, record: MembershipRecord) -> None:
         """Log a leader that was elected or lost; a change of role alone is not logged."""
         if state.leader == self._last_leader:
             return
@@ -32,6 +32,8 @@ class Announcements:
         if state.leader:
             voters = [show_id(one) for one in sorted(raft.status().elected_by)]
             log.info("leader.elected", leader=show_id(state.leader), role=role, term=term, elected_by=voters)
+            # Nodes that were admitted for want of a leader are none of this member's business any more.
+            self.set_peers(record)
         else:
             log.info("leader.lost", role=role, term=term)
 

@@ -64,7 +64,7 @@ class ReadyExecutor:
         began = perf_counter()
         if ready.soft_state is not None:
             self._observer.leadership_changed(ready.soft_state)
-            self._announcements.leadership_changed(ready.soft_state, self._consensus.raft)
+            self._announcements.leadership_changed(ready.soft_state, self._consensus.raft, self._applier.record)
         # A leader's AppendEntries leave BEFORE its own sync: followers write while this disk does (thesis 10.2.1).
         self._send(ready.messages)
         if ready.snapshot is not None:

@@ -18,6 +18,7 @@ from collectionstore_node.replica.consensus.consensus import Consensus
 from collectionstore_node.replica.membership.changes import (
     MembersRequest,
     check_epoch,
+    check_new_epoch,
     check_quorum_after,
     first_entry,
     plan_change,
@@ -25,7 +26,7 @@ from collectionstore_node.replica.membership.changes import (
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.settings import ReplicaSettings
-from collectionstore_node.statemachine.members import MemberInfo
+from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Administration:
 
         Raises `InvalidRequest` when it has ever been part of one, `OutcomeUnknown` when it does not lead in time.
         """
+        check_new_epoch(epoch, MembershipRecord())
         entry, hard_state = first_entry(me, epoch)
         self._consensus.bootstrap(entry, hard_state)
         log.info("cluster.bootstrapped", node_id=show_id(me.node_id))
@@ -66,7 +68,7 @@ class Administration:
         raft = consensus.raft.status()
         reachable = self._reachable(raft)
         lag = {one.node_id: raft.commit_index - one.match_index for one in reachable}
-        change = plan_change(request, self._applier.record, raft.configuration, lag)
+        change = plan_change(request, self._applier.record, raft.configuration, lag, self._own)
         active = frozenset(one.node_id for one in reachable) | {self._own}
         check_quorum_after(consensus.raft.next_configuration(change), active)
         survived = consensus.propose_change(change)

@@ -2,14 +2,16 @@
 
 The preconditions of a request:
 - `expected_index`: the configuration index the caller planned against; with another one its plan is outdated;
-- `epoch`: the caller's fencing token; one lower than the highest ever applied belongs to a caller that was replaced.
+- `epoch`: the caller's fencing token; one lower than the highest ever applied belongs to a caller that was replaced,
+  and one that is too much higher than it is no caller's: nobody could follow it, and the cluster would be locked.
 The leader checks them against applied state, which is exact: it has applied every earlier change before it may append
 the next (etcd#7625).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 
@@ -30,10 +32,26 @@ from collectionstore_node.raft.messages import (
     chain_hash,
     encode,
 )
-from collectionstore_node.statemachine.members import MemberInfo, MembershipContext, MembershipRecord, encode_context
+from collectionstore_node.statemachine.members import (
+    EPOCH_MAX,
+    MemberInfo,
+    MembershipContext,
+    MembershipRecord,
+    encode_context,
+)
 
 PROMOTION_LAG_MAX = 1_000
 """A learner may be promoted when it lags at most this many entries, so that the new majority can commit soon."""
+EPOCH_STEP_MAX: Final = 2**32
+"""The most by which one request raises the epoch. A Unix time in seconds, which an operator begins with, is within it;
+and the highest epoch is as far as two million such steps away, so a mistake leaves room for the next operator."""
+CHANGES_MAX: Final = 64
+"""Steps in one request; a cluster has up to nine members."""
+
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_ORDINAL_NAME: Final = re.compile(r"(?P<set>.+)-(?:0|[1-9][0-9]{0,4})")
+_HOST_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]{2,64}\]|[A-Za-z0-9._-]{1,253}):(?P<port>[0-9]{1,5})")
+_URL: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.%]{2,64}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?")
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
@@ -67,8 +85,9 @@ def plan_change(
     record: MembershipRecord,
     configuration: Configuration,
     lag: dict[NodeId, int],
+    own: NodeId = NO_NODE,
 ) -> ConfigChange:
-    """Return the change requested by `request`. `lag` is in entries, for reachable members.
+    """Return the change requested by `request`. `lag` is in entries, for reachable members; `own` is the leader's ID.
 
     Raises `InvalidRequest` for what can never work as asked, `ChangePending` for what may work later.
     """
@@ -77,17 +96,20 @@ def plan_change(
         raise ChangePending("a joint configuration is being left; wait until it has ended")
     if not request.changes:
         raise InvalidRequest("no_changes", "changes is empty; name at least one")
+    if len(request.changes) > CHANGES_MAX:
+        raise InvalidRequest("invalid_body", f"{len(request.changes)} changes; at most {CHANGES_MAX} in one request")
     if len({change.node_id for change in request.changes}) != len(request.changes):
         raise InvalidRequest("duplicate_node", "each node_id may appear once in a request")
     for change in request.changes:
         _check_step(change, record, configuration, lag)
+        _check_member(change, record, frozenset((*lag, own)))
     steps = tuple(Change(_KINDS[change.action], change.node_id) for change in request.changes)
     infos = tuple(
         MemberInfo(node_id=change.node_id, name=change.name, address=change.address, http_address=change.http_address)
         for change in request.changes
         if change.address
     )
-    epoch = record.epoch if request.epoch is None else request.epoch
+    epoch = record.fencing_epoch if request.epoch is None else request.epoch
     return ConfigChange(changes=steps, context=encode_context(MembershipContext(epoch=epoch, members=infos)))
 
 
@@ -106,8 +128,21 @@ def check_quorum_after(configuration: Configuration, active: frozenset[NodeId]) 
 
 def check_epoch(epoch: int | None, record: MembershipRecord) -> None:
     """Fence a caller that was replaced. Raises `InvalidRequest`."""
-    if epoch is not None and epoch < record.epoch:
-        raise InvalidRequest("stale_epoch", f"epoch {epoch} is behind {record.epoch}: another operator took over")
+    if epoch is None:
+        return
+    known = record.fencing_epoch
+    if epoch < known:
+        raise InvalidRequest("stale_epoch", f"epoch {epoch} is behind {known}: another operator took over")
+    check_new_epoch(epoch, record)
+
+
+def check_new_epoch(epoch: int, record: MembershipRecord) -> None:
+    """Refuse an epoch so high that no operator could follow it. Raises `InvalidRequest`."""
+    limit = min(record.fencing_epoch + EPOCH_STEP_MAX, EPOCH_MAX)
+    if not 0 <= epoch <= limit:
+        raise InvalidRequest(
+            "epoch_out_of_range", f"epoch {epoch} is out of range; after {record.fencing_epoch}, up to {limit}"
+        )
 
 
 def _check_preconditions(request: MembersRequest, record: MembershipRecord) -> None:
@@ -117,6 +152,33 @@ def _check_preconditions(request: MembersRequest, record: MembershipRecord) -> N
             "configuration_changed",
             f"the configuration index is {record.index}, not {request.expected_index}; plan again",
         )
+
+
+def _check_member(change: MemberChange, record: MembershipRecord, active: frozenset[NodeId]) -> None:
+    """Check name and addresses of a member: they are stored, and sent to clients and members as they are."""
+    if not (change.name or change.address or change.http_address):
+        return
+    name = change.name
+    if not _LABEL.fullmatch(name):
+        raise InvalidRequest("invalid_member", "a member's name has 1-63 characters of a-z, 0-9 and '-'")
+    # The members of a cluster are named by one controller, <cluster>-<ordinal>, and so is this one's.
+    sets = {found["set"] for one in record.members if (found := _ORDINAL_NAME.fullmatch(one.name))}
+    found = _ORDINAL_NAME.fullmatch(name)
+    if len(sets) == 1 and (found is None or found["set"] not in sets):
+        raise InvalidRequest("invalid_member", f"{name!r} is not a member of this cluster: {sets.pop()}-<ordinal>")
+    _check_address(_HOST_PORT, change.address, "address must be host:port")
+    _check_address(_URL, change.http_address, "http_address must be a URL, http(s)://host:port")
+    for one in record.members:
+        if one.name == name and one.node_id != change.node_id and one.node_id in active:
+            raise InvalidRequest(
+                "name_in_use", f"{name!r} is node {one.node_id:016x}, which is heard from; stop that one first"
+            )
+
+
+def _check_address(form: re.Pattern[str], text: str, allowed: str) -> None:
+    found = form.fullmatch(text)
+    if found is None or int(found["port"] or 1) not in range(1, 65536):
+        raise InvalidRequest("invalid_member", allowed)
 
 
 def _check_step(

@@ -5,7 +5,7 @@ Errors cross the wire as their class name, so that the caller raises what the ca
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -25,26 +25,32 @@ from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.commands import Outcome
 
+COMMANDS_MAX: Final = 4_096
+"""Commands in one request. A follower sends those of one turn of its loop, of at most 1,024 requests being served."""
+
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1, omit_defaults=True):
     """Commands that arrived at a follower in one turn of the loop; answered with one `Result` each."""
 
-    commands: tuple[msgspec.Raw, ...]
+    commands: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=COMMANDS_MAX)]
     """Encoded by `encode_command`; not decoded yet."""
     timeout_s: float
-    contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
+    contexts: Annotated[
+        tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...],
+        msgspec.Meta(max_length=COMMANDS_MAX),
+    ] = ()
     """Trace contexts of sampled commands, by position; as `commands.SpanContext`."""
 
 
 class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """A membership request; answered with one `Result`."""
+    """A membership request, as members of older versions forward it; refused."""
 
     request: MembersRequest
     timeout_s: float
 
 
 class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """A leadership transfer, to the best follower when `to` is 0; answered with one `Result`."""
+    """A leadership transfer, as members of older versions forward it; refused."""
 
     to: NodeId
     timeout_s: float

@@ -6,7 +6,7 @@ A command whose request certainly did not arrive is "not applied"; one whose rep
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,6 +22,10 @@ from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
+
+
+DEADLINE_SLACK_S: Final = 0.1
+"""Deadlines that differ by less share one timer: those of most commands are the same but for microseconds."""
 
 
 class Forwarder:
@@ -65,7 +69,12 @@ class Forwarder:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, leader: NodeId, group: list[QueuedCommand]) -> None:
-        timeout_s = max(waiting.deadline for waiting in group) - self._loop.time()
+        latest = max(waiting.deadline for waiting in group)
+        timeout_s = latest - self._loop.time()
+        for waiting in group:
+            # The request waits for the most patient of its commands; the others keep their own deadlines.
+            if latest - waiting.deadline > DEADLINE_SLACK_S:
+                self._loop.call_at(waiting.deadline, _expire, waiting)
         contexts = tuple((at, one.span.carried) for at, one in enumerate(group) if one.span is not None)
         payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts))
         error: NodeError
@@ -96,6 +105,11 @@ class Forwarder:
                     waiting.future.set_exception(OutcomeUnknown("the leader answered without an outcome"))
             return
         _fail(group, error)
+
+
+def _expire(waiting: QueuedCommand) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(OutcomeUnknown("the leader did not answer within the deadline"))
 
 
 def _fail(group: list[QueuedCommand], error: NodeError) -> None:

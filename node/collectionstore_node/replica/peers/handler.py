@@ -7,10 +7,11 @@ from pathlib import Path
 
 import structlog
 
-from collectionstore_node.errors import MessageRejected, NodeError
-from collectionstore_node.raft.messages import Message, NodeId
+from collectionstore_node.errors import MessageRejected, NodeError, NotNow
+from collectionstore_node.raft.messages import InstallSnapshot, Message, NodeId
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.peers import admission
 from collectionstore_node.replica.peers.attribution import attribute, vitals
 from collectionstore_node.replica.peers.request_server import RequestServer
 from collectionstore_node.replica.snapshots.received import check_snapshot, snapshot_message
@@ -27,7 +28,16 @@ class PeerHandler:
 
     def on_messages(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
         """Step the messages of a peer; invalid ones are counted and dropped."""
+        if any(type(one) is InstallSnapshot for one in messages):
+            # It comes with its file, by `on_snapshot`: the core would accept it, and there would be nothing to install.
+            self._reject(sender, "a snapshot without its file")
+            messages = tuple(one for one in messages if type(one) is not InstallSnapshot)
+        self._step(sender, messages)
+
+    def _step(self, sender: NodeId, messages: tuple[Message, ...]) -> None:
         member = self._member
+        if not admission.is_member(sender, member.record):
+            messages = self._of_stranger(sender, messages)
         # BEFORE any message: those that arrived while the process was paused must find no leader here.
         member.self_check.check_pause()
         raft = member.consensus.raft
@@ -47,9 +57,11 @@ class PeerHandler:
         member.wakeup.wake()
 
     async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
-        """Return the reply to a request of another member."""
-        del sender
-        return await self._requests.serve(payload)
+        """Return the reply to a request of another member. Raises `NotNow` for a node that is none, as known here."""
+        if not admission.is_member(sender, self._member.record):
+            # Nothing was done: a member that this one will learn of only now asks again, or asks another one.
+            raise NotNow("this member does not know the one that asks")
+        return await self._requests.serve(sender, payload)
 
     async def on_snapshot(self, sender: NodeId, envelope: bytes, path: Path) -> None:
         """Take a complete, verified snapshot file and let the core decide whether to install it.
@@ -62,7 +74,7 @@ class PeerHandler:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._member.file_executor, check_snapshot, path, message.metadata)
         self._member.received.keep(message.metadata, path)
-        self.on_messages(sender, (message,))
+        self._step(sender, (message,))
 
     def on_unreachable(self, node_id: NodeId) -> None:
         """Make the core probe `node_id`: messages to it were lost."""
@@ -70,5 +82,24 @@ class PeerHandler:
 
     def refusal(self, node_id: NodeId, name: str) -> str | None:
         """Return why a node must not connect to this one, or None."""
-        del name
-        return "removed" if node_id in self._member.record.removed else None
+        member = self._member
+        return admission.refusal(
+            node_id,
+            name,
+            member.record,
+            member.consensus.raft,
+            leaderless_ticks=member.consensus.leaderless_ticks,
+            wait_ticks=member.settings.strangers_wait_ticks,
+        )
+
+    def _of_stranger(self, sender: NodeId, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Return those messages of a node outside the configuration that have an effect here."""
+        # Again, although its connection was admitted: the membership and the leader may have changed since.
+        if self.refusal(sender, "") is not None:
+            return ()
+        # The others are dropped without a warning: this member may just be the one that is behind.
+        return tuple(one for one in messages if admission.stranger_may_send(one))
+
+    def _reject(self, sender: NodeId, reason: str) -> None:
+        self._member.metrics.rejected_messages.inc()
+        log.warning("message.rejected", sender=show_id(sender), reason=reason)

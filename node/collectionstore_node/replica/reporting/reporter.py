@@ -71,7 +71,7 @@ class Reporter:
             first_index=raft.first_index,
             last_index=raft.last_index,
             revision=member.applier.revision,
-            epoch=record.epoch,
+            epoch=record.fencing_epoch,
             configuration=status.configuration_status(record, raft.configuration),
             members=status.member_statuses(
                 raft, record, member.settings.tick_s, self._driver.snapshot_receivers, self._driver.state_checks()

@@ -45,6 +45,7 @@ class MemoryReplica:
         self.proposed: list[Command] = []
         self.timeouts_s: list[float] = []
         self.barriers = 0
+        self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
         self.transfers: list[NodeId | None] = []
         self.bootstrapped = False
@@ -72,6 +73,9 @@ class MemoryReplica:
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
         return outcome
+
+    async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
+        self.reclaimed.append((lo, hi))
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         self.timeouts_s.append(timeout_s)
@@ -172,6 +176,10 @@ class RecordedMetrics:
         self.read_inflight: Callable[[], int] = lambda: -1
         self.read_connections: Callable[[], int] = lambda: -1
         self.read_arriving: Callable[[], int] = lambda: -1
+        self.read_uploads: Callable[[], int] = lambda: -1
+        self.read_unsent: Callable[[], int] = lambda: -1
+        self.cuts: Counter[str] = Counter()
+        self.read_long_requests: Callable[[], int] = lambda: -1
         self.problems: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
 
@@ -186,6 +194,18 @@ class RecordedMetrics:
 
     def arriving(self, read: Callable[[], int]) -> None:
         self.read_arriving = read
+
+    def uploads(self, read: Callable[[], int]) -> None:
+        self.read_uploads = read
+
+    def unsent(self, read: Callable[[], int]) -> None:
+        self.read_unsent = read
+
+    def cut(self, reason: str) -> None:
+        self.cuts[reason] += 1
+
+    def long_requests(self, read: Callable[[], int]) -> None:
+        self.read_long_requests = read
 
     def problem(self, code: str) -> None:
         self.problems[code] += 1

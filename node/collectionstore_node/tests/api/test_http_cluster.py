@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -163,6 +164,27 @@ async def test_redirect_of_cluster_requests(client: Client, replica: MemoryRepli
     reply = await client.get(f"{CLUSTER}?redirect=true")
 
     assert (reply.status, reply.headers["Location"]) == (307, f"http://127.0.0.1:7410{CLUSTER}?redirect=true")
+
+
+@pytest.mark.parametrize("path", ["members", "transfer-leadership"])
+async def test_the_leader_alone_changes_the_cluster(client: Client, replica: MemoryReplica, path: str) -> None:
+    """It must see itself that an operator asks: other members pass nothing on, and say where to ask."""
+    replica.known_leader = OTHER
+
+    reply = await client.post(f"{CLUSTER}/{path}", {"action": "remove", "node_id": B})
+
+    assert (reply.status, reply.headers["Location"]) == (307, f"http://127.0.0.1:7410{CLUSTER}/{path}")
+    assert (replica.members_requests, replica.transfers) == ([], [])
+
+
+async def test_address_with_a_line_break_is_not_sent_as_a_header(client: Client, replica: MemoryReplica) -> None:
+    """Older versions stored it."""
+    replica.known_leader = msgspec.structs.replace(OTHER, http_address="http://h:1\r\nSet-Cookie: a=b")
+
+    reply = await client.post(f"{CLUSTER}/members", {"action": "remove", "node_id": B})
+
+    reply.problem(503, "no_leader")
+    assert "Set-Cookie" not in reply.headers
 
 
 async def test_probes_of_a_ready_node(client: Client) -> None:

@@ -93,6 +93,17 @@ async def test_a_large_body_in_pieces_is_taken(client: Client, raw: RawClient) -
     assert (await client.get("/api/v1/kv/b/k")).body == b"x" * STORE_LIMITS.value_bytes_max
 
 
+async def test_a_large_body_in_one_piece_leaves_the_connection_as_it_was(raw: RawClient) -> None:
+    """Its last bytes are not taken for the head of a next request."""
+    size = STORE_LIMITS.value_bytes_max
+    put = KEY + b"Content-Length: %d\r\n" % size
+
+    answer = await raw.exchange(put + b"\r\n", b"x" * size, put + b"Connection: close\r\n\r\n", b"y" * size)
+
+    assert answer.count(b"HTTP/1.1 20") == 2
+    assert answer.count(b"Connection: close") == 1
+
+
 async def test_expect_100_continue_is_answered_before_the_body(raw: RawClient) -> None:
     reader, writer = await raw.connect()
     writer.write(KEY + b"Expect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n")
@@ -139,19 +150,27 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(
     assert replica.proposed == []
 
 
-async def test_arriving_bodies_are_bounded_together(raw: RawClient) -> None:
-    """Two uploads fit into `receiving_bytes_max`, a third one is refused at once."""
+async def test_arriving_bodies_are_bounded_together(raw: RawClient, metrics: RecordedMetrics) -> None:
+    """By what has arrived, not by what is announced: two nearly complete bodies fill `receiving_bytes_max`."""
     size = STORE_LIMITS.value_bytes_max
     head = KEY + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % size
-    connections = [await raw.connect() for _ in range(3)]
-    answers = []
+    connections = [await raw.connect() for _ in range(4)]
     for reader, writer in connections:
         writer.write(head)
-        answers.append(await read_head(reader))
+        assert (await read_head(reader)).split()[1] == b"100"
+    for _, writer in connections[:2]:
+        writer.write(b"x" * (size - 1))
+    await eventually(lambda: metrics.read_arriving() == 2 * (size - 1))
 
-    assert [answer.split()[1] for answer in answers] == [b"100", b"100", b"503"]
+    reader, writer = connections[2]
+    writer.write(b"x" * (size - 1))
+
+    check_problem(await reader.read(), 503, "overloaded")
+    assert (metrics.read_arriving(), metrics.read_uploads()) == (2 * (size - 1), 3)
     for _, writer in connections:
-        writer.close()
+        writer.transport.abort()
+    await eventually(lambda: metrics.read_uploads() == 0)
+    assert metrics.read_arriving() == 0
 
 
 async def test_a_connection_carries_many_requests(raw: RawClient) -> None:
@@ -229,13 +248,13 @@ async def test_a_client_that_disconnects_within_its_body_is_no_fault_of_the_node
     _reader, writer = await raw.connect()
     with structlog.testing.capture_logs() as lines:
         writer.write(KEY + framing + b"\r\n\r\n")
-        await eventually(lambda: metrics.read_arriving() > 0)
+        await eventually(lambda: metrics.read_uploads() > 0)
         writer.transport.abort()
         await eventually(lambda: bool(metrics.finished))
 
-    assert metrics.finished == [("/api/v1/kv/{bucket}/{key...}", "PUT", 400)]
-    assert metrics.problems == {"malformed_request": 1}
-    assert (metrics.read_inflight(), metrics.read_arriving()) == (0, 0)
+    assert metrics.finished == [("/api/v1/kv/{bucket}/{key...}", "PUT", 499)]
+    assert metrics.problems == {"client_closed": 1}
+    assert (metrics.read_inflight(), metrics.read_arriving(), metrics.read_long_requests()) == (0, 0, 0)
     assert lines == []
 
 

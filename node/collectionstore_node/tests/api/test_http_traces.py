@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
+from unittest import mock
 
 import pytest
 import structlog
@@ -13,7 +14,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from collectionstore_node.api import HttpLimits
-from collectionstore_node.api.http.bodies import Arrivals
+from collectionstore_node.api.budgets.budgets import Budgets
+from collectionstore_node.api.budgets.clients import Clients
+from collectionstore_node.api.budgets.sending import Sending
+from collectionstore_node.api.budgets.uploads import Uploads
 from collectionstore_node.api.http.call import ApiContext
 from collectionstore_node.api.http.dispatcher import Dispatcher
 from collectionstore_node.api.http.instruments import Diagnostics, TraceRequest
@@ -146,12 +150,13 @@ async def test_a_request_that_is_cancelled_ends_its_span(
         render_metrics=_no_metrics,
         authorize_admin=lambda request: False,
         tls=False,
-        arrivals=Arrivals(1 << 20),
+        budgets=Budgets(Sending(1 << 20, lambda: 0.0), Uploads(1 << 20, 8, lambda: 0.0), Clients(8)),
         diagnostics=Diagnostics(),
     )
     dispatcher = Dispatcher(api, CLIENT, trace)
-    request = make_mocked_request("DELETE", DOCUMENT, headers=TRACEPARENT)
-    await dispatcher.handle(make_mocked_request("GET", DOCUMENT, headers=TRACEPARENT))
+    connection = mock.Mock(client=api.budgets.clients.connected("192.0.2.1"))
+    request = make_mocked_request("DELETE", DOCUMENT, headers=TRACEPARENT, protocol=connection)
+    await dispatcher.handle(make_mocked_request("GET", DOCUMENT, headers=TRACEPARENT, protocol=connection))
     assert trace_id() is None  # in this very task
     recorded.clear()
     replica.hold = asyncio.Event()

@@ -2,7 +2,7 @@
 
 A patch file begins with a header, which `git apply` skips:
 ```
-S01 (or N03, a row of what was found here): what the code does wrong with the patch.
+S01 (or N03, a row of what was found here, or P01, one of the peer port): what the code does wrong with the patch.
 Seeds: yes, or why the simulation cannot see it.
 Tests: a scenario or a test, relative to tests/, that must fail; further ones indented on lines of their own.
 ```
@@ -21,7 +21,7 @@ from typing import Final
 FOLDER: Final = Path(__file__).parent
 PACKAGE: Final = FOLDER.parents[1]
 ROOT: Final = PACKAGE.parents[1]
-_HEADER = re.compile(r"\A([SN]\d\d): (.+)\nSeeds: (.+)\nTests: (.+(?:\n {7}.+)*)\n\n", re.MULTILINE)
+_HEADER = re.compile(r"\A([A-Z]\d\d): (.+)\nSeeds: (.+)\nTests: (.+(?:\n {7}.+)*)\n\n", re.MULTILINE)
 
 
 class MutantBroken(Exception):
@@ -47,7 +47,7 @@ class Mutant:
 
 def read_mutants() -> list[Mutant]:
     """Return all mutants, in order of their rows. Raises `MutantBroken` for one without a proper header."""
-    return [_read(path) for path in sorted(FOLDER.glob("[ns]*.patch"))]
+    return [_read(path) for path in sorted(FOLDER.glob("[a-z][0-9][0-9]_*.patch"))]
 
 
 def _read(path: Path) -> Mutant:

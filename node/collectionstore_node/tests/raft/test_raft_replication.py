@@ -6,6 +6,7 @@ import pytest
 
 from collectionstore_node.errors import InvariantViolated, Overloaded
 from collectionstore_node.raft.messages import (
+    MESSAGE_ENTRIES_MAX,
     AppendEntries,
     AppendReply,
     Configuration,
@@ -20,7 +21,6 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import ProgressState, ProgressStatus
-from collectionstore_node.raft.replication import MESSAGE_ENTRIES_MAX
 from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.tests.raft.memory_log import MemoryLog
 from collectionstore_node.tests.raft.solo import Solo, make_entries, voters

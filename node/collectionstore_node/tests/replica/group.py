@@ -239,7 +239,9 @@ async def group(
         first = members[0]
         await first.replica.bootstrap()
         for action in ("add", "promote"):
-            changes = tuple(MemberChange(action, one.id, one.name, one.name, one.name) for one in members[1:])
+            changes = tuple(
+                MemberChange(action, one.id, one.name, f"{one.name}:7401", f"http://{one.name}") for one in members[1:]
+            )
             if changes:
                 await first.replica.change_members(MembersRequest(changes), timeout_s=PATIENCE_S)
                 await first.until(lambda: _caught_up(first))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 
 from collectionstore_node.service import Store, StoreLimits
@@ -15,6 +17,13 @@ LIMITS = StoreLimits(
     list_bytes_max=200,
     inflight_requests_max=2,
 )
+
+T = TypeVar("T")
+
+
+def as_is(item: T) -> T:
+    """Show an item of a list as it was read."""
+    return item
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from collectionstore_node.service.operations import (
     Transaction,
 )
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
-from collectionstore_node.tests.service.conftest import LIMITS
+from collectionstore_node.tests.service.conftest import LIMITS, as_is
 
 KEY = KeyRef("b", "k")
 PUT, DELETE, TRANSACTION = Put(KEY, b"1"), Delete(KEY), Transaction(then=(Put(KEY, b"1"),))
@@ -60,9 +60,17 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("read", DOCUMENT, lambda store: store.read(DOCUMENT, consistency=NEW, timeout_s=1)),
     ("read", KEY, lambda store: store.read(KEY, consistency=Consistency.STALE, timeout_s=1)),
     ("read_collection", ReadCollection("c"), lambda store: store.read_collection("c", consistency=NEW, timeout_s=1)),
-    ("list_collections", COLLECTIONS, lambda store: store.list_collections(COLLECTIONS, consistency=NEW, timeout_s=1)),
-    ("list_documents", DOCUMENTS, lambda store: store.list_documents(DOCUMENTS, consistency=NEW, timeout_s=1)),
-    ("list_keys", KEYS, lambda store: store.list_keys(KEYS, consistency=Consistency.STALE, timeout_s=1)),
+    (
+        "list_collections",
+        COLLECTIONS,
+        lambda store: store.list_collections(COLLECTIONS, show=as_is, consistency=NEW, timeout_s=1),
+    ),
+    (
+        "list_documents",
+        DOCUMENTS,
+        lambda store: store.list_documents(DOCUMENTS, show=as_is, consistency=NEW, timeout_s=1),
+    ),
+    ("list_keys", KEYS, lambda store: store.list_keys(KEYS, show=as_is, consistency=Consistency.STALE, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("bootstrap", Bootstrap(3), lambda store: store.bootstrap(Bootstrap(3))),
     ("change_members", MEMBERS, lambda store: store.change_members(MEMBERS, timeout_s=1)),
@@ -72,7 +80,8 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.transfer_leadership(TransferLeadership(NodeId(2)), timeout_s=1),
     ),
 ]
-ADMISSION = {"enter", "leave", "inflight", "limits"}
+ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests"}
+"""`in_steps` runs work of the front end, before there is an operation."""
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
 """What probes read of a node, whatever the load."""
 

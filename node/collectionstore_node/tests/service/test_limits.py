@@ -23,7 +23,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.results import Code
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
-from collectionstore_node.tests.service.conftest import LIMITS
+from collectionstore_node.tests.service.conftest import LIMITS, as_is
 
 DOCUMENT, KEY = DocumentRef("people", "ada"), KeyRef("b", "k")
 SIZES: list[tuple[Ref, int]] = [(DOCUMENT, LIMITS.document_bytes_max), (KEY, LIMITS.value_bytes_max)]
@@ -148,7 +148,7 @@ async def test_a_page_ends_at_its_bytes_also_below_its_items(store: Store) -> No
         await store.write(Put(KeyRef("b", name), b"x" * LIMITS.value_bytes_max), key=None, timeout_s=1)
 
     request = ListKeys("b", "", None, 5)
-    page = await store.list_keys(request, consistency=Consistency.STALE, timeout_s=1)
+    page = await store.list_keys(request, show=as_is, consistency=Consistency.STALE, timeout_s=1)
 
     assert 1 <= len(page.items) < 5
     assert page.next_after == page.items[-1].id
@@ -159,8 +159,10 @@ async def _list(store: Store, kind: str, limit: int) -> None:
     new = Consistency.LINEARIZABLE
     match kind:
         case "collections":
-            await store.list_collections(ListCollections("", None, limit), consistency=new, timeout_s=1)
+            await store.list_collections(ListCollections("", None, limit), show=as_is, consistency=new, timeout_s=1)
         case "documents":
-            await store.list_documents(ListDocuments("people", "", None, limit), consistency=new, timeout_s=1)
+            await store.list_documents(
+                ListDocuments("people", "", None, limit), show=as_is, consistency=new, timeout_s=1
+            )
         case _:
-            await store.list_keys(ListKeys("b", "", None, limit), consistency=new, timeout_s=1)
+            await store.list_keys(ListKeys("b", "", None, limit), show=as_is, consistency=new, timeout_s=1)

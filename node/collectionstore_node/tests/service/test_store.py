@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from collectionstore_node.errors import InvalidRequest, NotLeader, OutcomeUnknown
+from collectionstore_node.errors import InvalidRequest, ManyDeleted, NotLeader, OutcomeUnknown
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.service import Consistency, Store
 from collectionstore_node.service.idempotency import document_id_for
@@ -25,6 +27,8 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.results import Code
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
+from collectionstore_node.tests.service.conftest import as_is
+from collectionstore_node.tests.statemachine.memory_view import MemoryView
 from collectionstore_telemetry.tracing.active import CARRIED_BYTES, ActiveSpan, active
 
 NEW, STALE = Consistency.LINEARIZABLE, Consistency.STALE
@@ -62,9 +66,9 @@ async def test_only_a_linearizable_read_waits_for_the_barrier(people: Store, rep
         await people.read(ADA, consistency=consistency, timeout_s=1)
         await people.read(KEY, consistency=consistency, timeout_s=1)
         await people.read_collection("people", consistency=consistency, timeout_s=1)
-        await people.list_collections(lists[0], consistency=consistency, timeout_s=1)
-        await people.list_documents(lists[1], consistency=consistency, timeout_s=1)
-        await people.list_keys(lists[2], consistency=consistency, timeout_s=1)
+        await people.list_collections(lists[0], show=as_is, consistency=consistency, timeout_s=1)
+        await people.list_documents(lists[1], show=as_is, consistency=consistency, timeout_s=1)
+        await people.list_keys(lists[2], show=as_is, consistency=consistency, timeout_s=1)
         assert replica.barriers == barriers
 
 
@@ -135,8 +139,8 @@ async def test_pages_of_keys_follow_each_other(store: Store) -> None:
     for name in ("a1", "a2", "a3", "b1"):
         await store.write(Put(KeyRef("b", name), b"1"), key=None, timeout_s=1)
 
-    first = await store.list_keys(ListKeys("b", "a", None, 2), consistency=NEW, timeout_s=1)
-    second = await store.list_keys(ListKeys("b", "a", first.next_after, 2), consistency=NEW, timeout_s=1)
+    first = await store.list_keys(ListKeys("b", "a", None, 2), show=as_is, consistency=NEW, timeout_s=1)
+    second = await store.list_keys(ListKeys("b", "a", first.next_after, 2), show=as_is, consistency=NEW, timeout_s=1)
 
     assert ([item.id for item in first.items], first.next_after, first.revision) == (["a1", "a2"], "a2", 4)
     assert ([item.id for item in second.items], second.next_after) == (["a3"], None)
@@ -145,7 +149,7 @@ async def test_pages_of_keys_follow_each_other(store: Store) -> None:
 async def test_collections_are_created_listed_read_and_dropped(store: Store) -> None:
     created = await store.create_collection("people", key=None, timeout_s=1)
     exists = await store.create_collection("people", key=None, timeout_s=1)
-    page = await store.list_collections(ListCollections("", None, 5), consistency=NEW, timeout_s=1)
+    page = await store.list_collections(ListCollections("", None, 5), show=as_is, consistency=NEW, timeout_s=1)
     found = await store.read_collection("people", consistency=NEW, timeout_s=1)
     dropped = await store.drop_collection("people", key=None, timeout_s=1)
     gone = await store.read_collection("people", consistency=NEW, timeout_s=1)
@@ -190,3 +194,36 @@ async def test_a_sampled_write_notes_when_its_outcome_came(people: Store) -> Non
         active.reset(token)
 
     assert sampled.decided is not None
+
+
+class Sparse(MemoryView):
+    """A view that meets deleted keys in its first `times` scans of a bucket."""
+
+    def __init__(self, view: MemoryView, times: int) -> None:
+        super().__init__()
+        self._view = view
+        self._times = times
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._view.get(key)
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if self._times > 0:
+            self._times -= 1
+            raise ManyDeleted(lo=lo, hi=hi)
+        return self._view.scan(lo, hi)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_list_over_deleted_keys_has_them_reclaimed_once(
+    store: Store, replica: MemoryReplica, times: int
+) -> None:
+    await store.write(Put(KeyRef("b", "k"), b"v"), key=None, timeout_s=1)
+    replica.view = Sparse(replica.view, times)
+    listing = store.list_keys(ListKeys("b", "", None, 2), show=as_is, consistency=NEW, timeout_s=1)
+    if times == 1:
+        assert [item.id for item in (await listing).items] == ["k"]
+    else:
+        with pytest.raises(ManyDeleted):
+            await listing
+    assert len(replica.reclaimed) == 1

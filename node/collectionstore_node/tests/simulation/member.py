@@ -12,8 +12,9 @@ from random import Random
 from typing import Final
 
 from collectionstore_node import app
+from collectionstore_node.lifecycle import SHUTDOWN_S, Bounds, HttpServer
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.settings import PREFIX, Settings
+from collectionstore_node.settings import PREFIX, Address, Settings
 from collectionstore_node.tests.simulation.connector import MemoryConnector
 from collectionstore_node.tests.simulation.loop import SimulatedLoop
 from collectionstore_node.tests.simulation.memory_storage import MemoryDatabase, MemoryDisk
@@ -88,11 +89,30 @@ async def run_member(run: Run, loop: SimulatedLoop) -> None:
             run.ending = True
 
 
+async def _serve(
+    stack: AsyncExitStack, server: HttpServer, address: Address, bounds: Bounds, tls: ssl.SSLContext | None
+) -> None:
+    """Do what `lifecycle.serve_http` does, in the simulated network."""
+    listening = await asyncio.get_running_loop().create_server(server, address.host, address.port)
+
+    async def stop() -> None:
+        listening.close()
+        server.pre_shutdown()
+        await server.shutdown(SHUTDOWN_S)
+
+    stack.push_async_callback(stop)
+
+
 async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
     run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
     stack.callback(run.database.close)
     environment = app.HostEnvironment(
-        random=run.random.random, wall_ms=run.wall_ms, clock=loop.time, connector=MemoryConnector, pid=1
+        random=run.random.random,
+        wall_ms=run.wall_ms,
+        clock=loop.time,
+        connector=MemoryConnector,
+        pid=1,
+        serve=_serve,
     )
     run.member = await app.start(stack, run.settings, run.database, _SECURITY, environment)
     stopping = asyncio.create_task(run.stop.wait(), name="signal")

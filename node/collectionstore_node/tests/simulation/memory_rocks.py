@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -183,13 +184,18 @@ class MemoryFamily(Family):
         pairs = self._rocks.view[self.name].scan(lo)
         return pairs
 
+    def scan_bounded(self, lo: bytes, hi: bytes, skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in `[lo, hi)`: what is deleted costs nothing in memory."""
+        del skipped_max
+        return takewhile(lambda pair: pair[0] < hi, self.scan(lo))
+
     def flush(self) -> None:
         """Make durable what was written to this family outside the WAL."""
         self._rocks.flush(self.name)
 
-    def reclaim(self, lo: bytes, hi: bytes) -> None:
+    def reclaim(self, lo: bytes, hi: bytes, *, markers: bool = False) -> None:
         """Flush: what is deleted holds no space in memory."""
-        del lo, hi
+        del lo, hi, markers
         self.flush()
 
     def int_property(self, name: str) -> int:

@@ -35,11 +35,12 @@ from collectionstore_node.statemachine.commands import (
     encode_batch,
 )
 from collectionstore_node.statemachine.keys import DOCUMENTS, HEADER_KEY, prefix_end
-from collectionstore_node.statemachine.reads import list_collections, list_documents, list_keys, read_revision
+from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.stored import Stored
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
+from collectionstore_node.tests.statemachine.pages import list_collections, list_documents, list_keys
 
 
 class NoCollection(Exception):

@@ -22,19 +22,11 @@ from collectionstore_node.statemachine.commands import (
     Put,
     encode_batch,
 )
-from collectionstore_node.statemachine.reads import (
-    Listed,
-    ListedCollection,
-    Page,
-    get_document,
-    get_key,
-    list_collections,
-    list_documents,
-    list_keys,
-)
+from collectionstore_node.statemachine.reads import Listed, ListedCollection, Page, get_document, get_key
 from collectionstore_node.statemachine.stored import Stored
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
+from collectionstore_node.tests.statemachine.pages import list_collections, list_documents, list_keys
 
 Run = Callable[..., list[Outcome]]
 texts = st.text(st.sampled_from("\0ab\u07ff\uffff\U0010ffff"), max_size=4)

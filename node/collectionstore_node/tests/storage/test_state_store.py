@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collectionstore_node.errors import DataDirectoryRefused, InvariantViolated, StorageFailed
+from collectionstore_node.errors import DataDirectoryRefused, InvariantViolated, ManyDeleted, StorageFailed
 from collectionstore_node.raft.messages import Configuration, Index, NodeId
 from collectionstore_node.statemachine.view import Writes
 from collectionstore_node.storage import Applied, Database, StateStore
@@ -26,6 +26,50 @@ def test_values_are_read_back_in_key_order(database: Database) -> None:
     assert list(state.scan(b"a", b"d")) == [(b"a", b"1"), (b"c", b"")]
     assert list(state.scan(b"aa", b"zz")) == [(b"c", b""), (b"d", b"\x00" * 3)]
     assert list(state.scan(b"d", b"d")) == []
+
+
+KEYS = 2_000
+
+
+@pytest.fixture
+def sparse(database: Database, monkeypatch: pytest.MonkeyPatch) -> StateStore:
+    """Live keys a, c and e; what was between them was deleted: more keys than a reader may skip."""
+    monkeypatch.setattr("collectionstore_node.storage.state_store.SKIPPED_MAX", KEYS // 2)
+    deleted = [b"%s%04d" % (space, number) for space in (b"b", b"d") for number in range(KEYS)]
+    extend(database, 2)
+    apply(database, 1, dict.fromkeys(deleted, b"x") | {b"a": b"1", b"c": b"2", b"e": b"3"})
+    apply(database, 2, dict.fromkeys(deleted, None))
+    return database.state
+
+
+def test_a_client_does_not_wade_through_deleted_keys(sparse: StateStore) -> None:
+    """It is told where they are; when they are reclaimed, it reads on. The state machine's own scans always end."""
+    assert len(list(sparse.scan(b"a", b"f"))) == 3
+    for lo, hi in ((b"a", b"f"), (b"a", b"c0"), (b"b", b"c"), (b"b0500", b"c")):
+        with pytest.raises(ManyDeleted) as caught:
+            list(sparse.reader.scan(lo, hi))
+        assert (caught.value.lo, caught.value.hi) == (max(lo, b"a"), hi)
+
+    sparse.reclaim(b"a", b"c")
+
+    assert list(sparse.reader.scan(b"a", b"c0")) == [(b"a", b"1"), (b"c", b"2")]
+
+
+def test_a_key_that_is_written_often_is_not_many_keys(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectionstore_node.storage.state_store.SKIPPED_MAX", 100)
+    extend(database, 500)
+    for index in range(1, 501):
+        apply(database, index, {b"b": b"%d" % index})
+    assert list(database.state.reader.scan(b"a", b"c")) == [(b"b", b"500")]
+
+
+def test_deleted_keys_behind_a_range_do_not_concern_it(sparse: StateStore) -> None:
+    assert list(sparse.reader.scan(b"a", b"b")) == [(b"a", b"1")]
+    assert list(sparse.reader.scan(b"c", b"d")) == [(b"c", b"2")]
+    assert list(sparse.reader.scan(b"0", b"a")) == []
+    assert list(sparse.reader.scan(b"0", b"b")) == [(b"a", b"1")]
+    assert list(sparse.reader.scan(b"e", b"f")) == [(b"e", b"3")]
+    assert sparse.reader.get(b"b0001") is None
 
 
 def test_where_it_stands_is_not_part_of_the_state(database: Database) -> None:

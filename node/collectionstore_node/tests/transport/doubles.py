@@ -74,14 +74,22 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
-        self, directory: Path, name: str, *, cluster_id: str = CLUSTER, uris: list[str] | None = None
+        self,
+        directory: Path,
+        name: str,
+        *,
+        cluster_id: str = CLUSTER,
+        uris: list[str] | None = None,
+        member: bool = True,
     ) -> TlsFiles:
-        """Write ca.crt, tls.crt and tls.key for a member; `uris` replaces its identity."""
+        """Write ca.crt, tls.crt and tls.key for a member, or for a client; `uris` replaces its identity."""
         key = ec.generate_private_key(ec.SECP256R1())
         identity = [f"collectionstore://{cluster_id}/{name}"] if uris is None else uris
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in identity]
         names += [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        usage = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        if member:
+            usage.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
         certificate = (
             self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key())
             .add_extension(x509.SubjectAlternativeName(names), critical=False)

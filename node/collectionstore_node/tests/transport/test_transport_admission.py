@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from structlog.testing import capture_logs
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.conftest import MakeNode
 from collectionstore_node.tests.transport.doubles import Authority, Node, eventually, heartbeat
-from collectionstore_node.tests.transport.visitor import visit
+from collectionstore_node.tests.transport.visitor import Visit, visit
 from collectionstore_node.transport.connection.dialer import DialFailed
+from collectionstore_node.transport.wire.close_codes import CloseCode
+from collectionstore_node.transport.wire.frames import FrameKind, encode_frame
 
 
 async def test_certificate_of_another_authority_gets_nowhere(
@@ -145,6 +148,98 @@ async def test_removed_member_is_told_and_logs_it_once(pair: tuple[Node, Node]) 
     rejected = [entry for entry in logs if entry["event"] == "peer.rejected" and entry["peer"] == "n2"]
     assert [entry["detail"] for entry in rejected] == ["removed"]
     assert one.metrics.rejections["refused"] > 3
+
+
+async def test_certificate_of_the_operator_is_no_members(
+    make_node: MakeNode, authority: Authority, tmp_path: Path
+) -> None:
+    """It was signed by the same CA, for a client; neither its name nor its role admits it to the peer port."""
+    node = await make_node(1, "demo-0")
+    for name, role in (("operator", "client"), ("operator", "member"), ("demo-1", "client")):
+        tls = authority.issue(tmp_path / f"{name}-{role}", name, member=role == "member")
+        with capture_logs() as logs, pytest.raises(DialFailed, match="wrong_name"):
+            async with visit(node, tls, name=name):
+                pass
+        assert [one["reason"] for one in logs if one["event"] == "peer.rejected"] == ["wrong_name"]
+    async with visit(node, authority.issue(tmp_path / "member", "demo-1"), name="demo-1") as member:
+        assert not member.ended.done()
+
+
+@pytest.mark.parametrize("name", ["prod-1", "demo", "demo-01", "demo-x", "demo-123456"])
+async def test_name_outside_the_clusters_own_is_refused(
+    make_node: MakeNode, authority: Authority, tmp_path: Path, name: str
+) -> None:
+    """Members are named <cluster>-<ordinal>; any other certificate of the CA is of something else."""
+    node = await make_node(1, "demo-0")
+    with pytest.raises(DialFailed, match="wrong_name"):
+        async with visit(node, authority.issue(tmp_path, name), name=name):
+            pass
+
+
+async def test_two_processes_with_one_node_id_are_told(
+    make_node: MakeNode, authority: Authority, tmp_path: Path
+) -> None:
+    """A copied volume: the second one is refused while the first is alive, and both the log and the dialer say so."""
+    node = await make_node(1, "n1")
+    tls = authority.issue(tmp_path, "n77")
+    with capture_logs() as logs:
+        async with visit(node, tls, process=1) as first:
+            beating = asyncio.create_task(_beat(first))
+            async with visit(node, tls, process=1) as renewed, visit(node, tls, process=2) as second:
+                reason = await second.ended
+                assert reason.code == CloseCode.DUPLICATE
+                assert not renewed.ended.done(), "another connection of the first process is no duplicate"
+            assert not first.ended.done()
+            with pytest.raises(DialFailed, match="duplicate"):
+                async with visit(node, tls, process=2):
+                    pass
+            beating.cancel()
+        # The first has ended: the other may take its place.
+        await eventually(lambda: node.transport._listener.connected() == frozenset())
+        async with visit(node, tls, process=2) as only:
+            assert not only.ended.done()
+    told = [one["detail"] for one in logs if one["event"] == "peer.rejected" and one["reason"] == "duplicate"]
+    assert told
+    assert all("runs at 127.0.0.1:1" in one for one in told)
+
+
+async def _beat(visitor: Visit) -> None:
+    """Send again and again, as a living dialer does."""
+    while True:
+        await visitor.send(encode_frame(FrameKind.MESSAGES, b"\x90"))
+        await asyncio.sleep(0.01)
+
+
+async def test_restarted_process_is_no_duplicate(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:
+    """The connection of the one before it is silent."""
+    node = await make_node(1, "n1")
+    tls = authority.issue(tmp_path, "n77")
+    async with visit(node, tls, process=1), visit(node, tls, process=2) as second:
+        for _ in range(20):
+            await second.send(encode_frame(FrameKind.MESSAGES, b"\x90"))
+            node.transport._listener.beat(time.monotonic())
+        await eventually(lambda: len(node.transport._listener._inbound) == 2)
+        node.transport._listener.beat(time.monotonic())
+        assert not second.ended.done()
+
+
+@pytest.mark.parametrize("kind", [FrameKind.MESSAGES, FrameKind.REQUESTS])
+async def test_frame_with_too_many_items_ends_the_connection(
+    make_node: MakeNode, authority: Authority, tmp_path: Path, kind: FrameKind
+) -> None:
+    """Its count is looked at BEFORE its items: 32 MiB of small ones would hold the loop for seconds."""
+    node = await make_node(1, "n1")
+    async with visit(node, authority.issue(tmp_path, "n77")) as visitor:
+        await visitor.send(encode_frame(kind, b"\xdd" + (1 << 20).to_bytes(4, "big") + b"\xc1" * (1 << 20)))
+        assert "too_many" in str(await visitor.ended)
+
+
+async def test_long_hello_is_refused(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:
+    node = await make_node(1, "n1")
+    tls = authority.issue(tmp_path, "n77")
+    with pytest.raises(DialFailed, match="a handshake of"):
+        async with visit(node, tls, address="x" * 5000):
+            pass
 
 
 async def test_unreachable_member_is_logged_once(make_node: MakeNode) -> None:

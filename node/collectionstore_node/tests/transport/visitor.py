@@ -54,17 +54,19 @@ async def visit(
     claimed_name: str | None = None,
     purpose: Purpose = Purpose.MESSAGES,
     expects: int | None = None,
+    process: int = 0,
+    address: str = "127.0.0.1:1",
 ) -> AsyncIterator[Visit]:
     """Dial `node` with the certificate `tls`, claiming the rest. Raises `DialFailed`."""
     own = PeerName(CLUSTER, name)
     claimed = PeerName(CLUSTER, claimed_name or name)
-    local = LocalNode(claimed, NodeId(node_id), "127.0.0.1:1")
+    local = LocalNode(claimed, NodeId(node_id), address, process)
     traffic = Traffic(RecordedPeer())
     context = ConnectionContext(local, QUICK, lambda _: traffic, time.monotonic, {})
     dialer = Dialer(context, TlsContexts(tls, own), tcp_connector())
-    address = PeerAddress(NodeId(expects) if expects is not None else node.id, node.name, node.address.address)
+    dialed = PeerAddress(NodeId(expects) if expects is not None else node.id, node.name, node.address.address)
     try:
-        one = Visit(await dialer.dial(address, purpose))
+        one = Visit(await dialer.dial(dialed, purpose))
         try:
             yield one
         finally:

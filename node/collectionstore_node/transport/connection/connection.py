@@ -60,6 +60,8 @@ class Remote:
     purpose: Purpose
     dialed_from: str = ""
     """IP address, when it dialed and has one."""
+    process: int = 0
+    """The number of its process, when it dialed; 0 is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,11 @@ class Connection:
         self._reason: CloseReason | None = None
         self._closing: asyncio.Task[None] | None = None
         prefer_latency(socket)
+
+    @property
+    def heard_at(self) -> float:
+        """When anything came from the other side last, on the connection's clock."""
+        return self._heard_at
 
     @property
     def dialed(self) -> bool:

@@ -124,6 +124,7 @@ class Dialer:
             address=self._local.address,
             expects=peer.node_id,
             purpose=purpose,
+            process=self._local.process,
         )
         welcome = await send_hello(socket, hello, self._settings.dial_timeout_s)
         check_welcome(welcome, certificate, own=self._local.own, expects=peer.node_id)

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import WSMsgType
 
 from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket
-from collectionstore_node.transport.security.tls import peer_name
+from collectionstore_node.transport.security.tls import check_role, peer_name
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import FrameKind, FrameRejected, decode_frame, encode_frame
 from collectionstore_node.transport.wire.handshake import (
@@ -34,6 +34,14 @@ def certificate_name(socket: WebSocket) -> PeerName:
     """Return the identity that the other side's certificate proves. Raises `Refused`."""
     certificate: Mapping[str, Any] | None = socket.get_extra_info("peercert")
     return peer_name(certificate)
+
+
+def check_member_certificate(socket: WebSocket) -> None:
+    """Check that the other side's certificate was issued to a member and not to a client. Raises `Refused`."""
+    secured = socket.get_extra_info("ssl_object")
+    # None in a simulation, whose network leaves TLS out and says itself who is who.
+    if secured is not None:
+        check_role(secured.getpeercert(binary_form=True))
 
 
 async def send_hello(socket: WebSocket, hello: Hello, timeout_s: float) -> Welcome:

@@ -16,6 +16,8 @@ class LocalNode:
     node_id: NodeId
     address: str
     """`host:port`; final once the port is bound."""
+    process: int = 0
+    """A number drawn when this process started; 0 is none."""
 
     def bound(self, port: int) -> None:
         """Advertise `port` where port 0 stood for whichever is bound."""

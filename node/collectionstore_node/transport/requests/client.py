@@ -17,7 +17,13 @@ import msgspec
 from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
-from collectionstore_node.transport.wire.frames import UNREADABLE, FrameKind, encode_list
+from collectionstore_node.transport.wire.frames import (
+    REPLIES_MAX,
+    UNREADABLE,
+    FrameKind,
+    check_count,
+    encode_list,
+)
 from collectionstore_node.transport.wire.send_queue import ITEM_BYTES_MAX, Batch
 
 
@@ -128,6 +134,7 @@ class RequestClient:
 
     def on_replies(self, payload: memoryview) -> None:
         """Resolve requests with their replies; the reply to an expired request is dropped. Raises `Refused`."""
+        check_count(payload, REPLIES_MAX)
         try:
             replies = _replies_decoder.decode(payload)
         except UNREADABLE as error:

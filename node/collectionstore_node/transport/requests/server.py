@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
@@ -14,10 +15,13 @@ from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.requests.client import Reply, ReplyStatus, Request
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
-from collectionstore_node.transport.wire.frames import UNREADABLE, FrameKind
+from collectionstore_node.transport.wire.frames import REQUESTS_MAX, UNREADABLE, FrameKind, check_count
 from collectionstore_node.transport.wire.send_queue import SendQueue
 
 log = structlog.get_logger()
+
+TIMEOUT_MAX_MS: Final = 120_000
+"""Longest time that a request is worked on; the longest of a client is a minute."""
 
 _encoder = msgspec.msgpack.Encoder()
 _requests_decoder = msgspec.msgpack.Decoder(tuple[Request, ...])
@@ -40,6 +44,7 @@ class RequestServer:
 
     def on_requests(self, payload: memoryview) -> None:
         """Start the handler for each request. Raises `Refused` unless the payload is a list of requests."""
+        check_count(payload, REQUESTS_MAX)
         try:
             requests = _requests_decoder.decode(payload)
         except UNREADABLE as error:
@@ -62,7 +67,7 @@ class RequestServer:
 
     async def _serve(self, request: Request) -> None:
         try:
-            async with asyncio.timeout(request.timeout_ms / 1000):
+            async with asyncio.timeout(min(max(request.timeout_ms, 0), TIMEOUT_MAX_MS) / 1000):
                 answer = await self._handler.on_request(self._remote.node_id, request.payload)
         except NotNow as error:
             self._reply(request, ReplyStatus.NOT_HANDLED, str(error).encode())

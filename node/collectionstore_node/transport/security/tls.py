@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from collectionstore_node.errors import NodeError
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
@@ -93,6 +94,22 @@ def peer_name(certificate: Mapping[str, Any] | None) -> PeerName:
     """Return the identity in a verified certificate, in the form of `ssl.SSLObject.getpeercert`. Raises `Refused`."""
     names = (certificate or {}).get("subjectAltName", ())
     return _only_identity([value for kind, value in names if kind == "URI"])
+
+
+def check_role(certificate: bytes | None) -> None:
+    """Check that a verified certificate, in DER, is a member's: members serve, so it is for servers too.
+
+    Certificates of clients, the operator's among them, are for clients alone (RFC 5280, 4.2.1.12). Raises `Refused`.
+    """
+    try:
+        usage = x509.load_der_x509_certificate(certificate or b"").extensions.get_extension_for_class(
+            x509.ExtendedKeyUsage
+        )
+        serves = ExtendedKeyUsageOID.SERVER_AUTH in usage.value
+    except (ValueError, x509.ExtensionNotFound):
+        serves = False
+    if not serves:
+        raise Refused(CloseCode.WRONG_NAME, "the certificate is not one of a member: it is not for servers")
 
 
 def identity_uri(name: PeerName) -> str:

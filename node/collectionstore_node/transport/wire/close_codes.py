@@ -33,6 +33,8 @@ class CloseCode(enum.IntEnum):
     """Nothing was heard for too long."""
     BUSY = 4010
     """A bound of the receiver is reached."""
+    DUPLICATE = 4011
+    """Another process with the same node ID is connected too: a data directory was copied."""
 
 
 class Refused(Exception):

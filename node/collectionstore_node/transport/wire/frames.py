@@ -31,6 +31,12 @@ HEADER_BYTES: Final = 14
 PAYLOAD_BYTES_MAX: Final = 32 << 20
 """Longest payload sent or accepted: an AppendEntries with one very large command batch fits."""
 
+MESSAGES_MAX: Final = 4_096
+"""Raft messages in one frame: as many as a sender's queue holds (`TransportSettings.queue_messages_max`)."""
+REQUESTS_MAX: Final = 4_096
+REPLIES_MAX: Final = 8_192
+"""Requests and replies in one frame: as many as may be outstanding (`TransportSettings.requests_max`), and twice."""
+
 _HEAD = struct.Struct(">2sBBHI")
 _CRC = struct.Struct(">I")
 
@@ -72,6 +78,7 @@ class Rejection(enum.Enum):
     OVERSIZED = "oversized"
     WRONG_LENGTH = "wrong_length"
     CHECKSUM = "checksum"
+    TOO_MANY = "too_many"
 
 
 class FrameRejected(Exception):
@@ -131,6 +138,25 @@ def decode_frame(data: bytes) -> Frame:
     if flags:
         raise FrameRejected(Rejection.UNKNOWN_FLAGS, f"{flags:#06x}")
     return Frame(kind, view[HEADER_BYTES:])
+
+
+def check_count(payload: bytes | memoryview, count_max: int) -> None:
+    """Refuse a list with too many items BEFORE any of them is decoded. Raises `FrameRejected`.
+
+    32 MiB hold millions of small items, and decoding those takes seconds. What is no list is for the decoder to refuse.
+    """
+    count = _array_count(payload)
+    if count > count_max:
+        raise FrameRejected(Rejection.TOO_MANY, f"{count} items, at most {count_max}")
+
+
+def _array_count(payload: bytes | memoryview) -> int:
+    """Return the length of the msgpack array that `payload` begins with; 0 for anything else."""
+    first = payload[0] if len(payload) else 0
+    if first & 0xF0 == 0x90:
+        return first & 0x0F
+    size = {0xDC: 2, 0xDD: 4}.get(first, 0)
+    return int.from_bytes(payload[1 : 1 + size], "big")
 
 
 def _array_head(count: int) -> bytes:

@@ -3,7 +3,8 @@
 The dialer sends `Hello`, the receiver answers `Welcome` or closes with a `CloseCode`. Three things name a node and
 must agree: the certificate (cluster and name, proven by TLS), the hello (cluster, name, node id, claimed), and what
 this side expects (name and node ID, from the membership). A node ID is an incarnation: a member that lost its disk
-returns under its old name with another node ID, and is then not the member that was dialed.
+returns under its old name with another node ID, and is then not the member that was dialed. Two processes with one
+node ID, for instance on a copy of a volume, are told apart by the number that each process draws at its start.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from collectionstore_node.transport.wire.frames import UNREADABLE
 PROTOCOL_MIN: Final = 1
 PROTOCOL_MAX: Final = 1
 """Protocol versions spoken, inclusive. A rolling upgrade needs two neighbouring releases to share one."""
+HANDSHAKE_BYTES_MAX: Final = 4 << 10
+"""A hello or welcome; names have up to 63 characters, addresses up to 261."""
+OPERATOR_NAME: Final = "operator"
+"""Name in the certificate of the cluster's operator, which is no member."""
+
+_ORDINAL_NAME: Final = re.compile(r"(?P<set>.+)-(?:0|[1-9][0-9]{0,4})")
+"""Names that a controller gives to members: <cluster>-<ordinal>."""
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:[0-9]{1,5}")
 
 
@@ -51,6 +59,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     expects: NodeId
     """The node ID dialed; NO_NODE accepts any incarnation with the name."""
     purpose: Purpose
+    process: int = 0
+    """A number that the dialing process has drawn at its start; 0 is unknown, from older versions."""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +86,7 @@ def encode_handshake(greeting: Hello | Welcome) -> bytes:
 def decode_hello(payload: bytes | memoryview) -> Hello:
     """Decode the payload of a HELLO frame. Raises `Refused` on anything else."""
     try:
+        _check_length(payload)
         return _hello_decoder.decode(payload)
     except UNREADABLE as error:
         raise Refused(CloseCode.PROTOCOL, f"no hello: {error}") from error
@@ -84,9 +95,29 @@ def decode_hello(payload: bytes | memoryview) -> Hello:
 def decode_welcome(payload: bytes | memoryview) -> Welcome:
     """Decode the payload of a WELCOME frame. Raises `Refused` on anything else."""
     try:
+        _check_length(payload)
         return _welcome_decoder.decode(payload)
     except UNREADABLE as error:
         raise Refused(CloseCode.PROTOCOL, f"no welcome: {error}") from error
+
+
+def check_peer(certificate: PeerName, *, own: PeerName) -> None:
+    """Check that a certificate is one of a member of this cluster's set of names. Raises `Refused`.
+
+    The cluster is checked with the hello, so that a dialer of another cluster is told which one this is.
+    """
+    if certificate.name == OPERATOR_NAME:
+        raise Refused(CloseCode.WRONG_NAME, "this is the certificate of an operator, which is no member")
+    mine = _ORDINAL_NAME.fullmatch(own.name)
+    other = _ORDINAL_NAME.fullmatch(certificate.name)
+    # Members that were named by hand have no common form; those of a controller have, and so has this one then.
+    if mine is not None and (other is None or other["set"] != mine["set"]):
+        raise Refused(CloseCode.WRONG_NAME, f"members are named {mine['set']}-<ordinal>, not {certificate.name!r}")
+
+
+def _check_length(payload: bytes | memoryview) -> None:
+    if len(payload) > HANDSHAKE_BYTES_MAX:
+        raise Refused(CloseCode.PROTOCOL, f"a handshake of {len(payload)} bytes; at most {HANDSHAKE_BYTES_MAX}")
 
 
 def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: NodeId) -> int:
@@ -101,6 +132,7 @@ def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: 
             f"spoken here: {PROTOCOL_MIN}-{PROTOCOL_MAX}, offered: {hello.protocol_min}-{hello.protocol_max}",
         )
     _check_names(hello.cluster_id, hello.name, certificate, own)
+    check_peer(certificate, own=own)
     if hello.node_id == NO_NODE or hello.node_id == node_id:
         raise Refused(CloseCode.WRONG_NODE, f"node id {hello.node_id:016x} cannot dial this node")
     if not _ADDRESS.fullmatch(hello.address):

@@ -22,10 +22,13 @@ class Kind(enum.Enum):
     """One kind, named as in the API."""
 
     CLUSTER = _Place(labels.API_VERSION, labels.PLURAL)
+    CLUSTER_ROLE_BINDING = _Place("rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False)
     CONFIG_MAP = _Place("v1", "configmaps")
+    CONTROLLER_REVISION = _Place("apps/v1", "controllerrevisions")
     EVENT = _Place("events.k8s.io/v1", "events")
     LEASE = _Place("coordination.k8s.io/v1", "leases")
     NAMESPACE = _Place("v1", "namespaces", namespaced=False)
+    NETWORK_POLICY = _Place("networking.k8s.io/v1", "networkpolicies")
     NODE = _Place("v1", "nodes", namespaced=False)
     PERSISTENT_VOLUME = _Place("v1", "persistentvolumes", namespaced=False)
     PERSISTENT_VOLUME_CLAIM = _Place("v1", "persistentvolumeclaims")
@@ -69,6 +72,7 @@ def kind_named(body: Body) -> Kind:
     """Return the kind of an object. Raises ValueError for a kind that the operator does not use."""
     api_version, name = body["apiVersion"], body["kind"].lower()
     for kind in Kind:
-        if kind.api_version == api_version and name in (kind.plural[:-1], kind.plural.removesuffix("es")):
+        singulars = (kind.plural[:-1], kind.plural.removesuffix("es"), f"{kind.plural.removesuffix('ies')}y")
+        if kind.api_version == api_version and name in singulars:
             return kind
     raise ValueError(f"{api_version} {body['kind']} is not a kind that the operator uses")

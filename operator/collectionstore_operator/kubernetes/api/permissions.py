@@ -36,22 +36,30 @@ PERMISSIONS: Final = (
     Permission(labels.GROUP, f"{labels.PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission("", "namespaces", ("get",), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/finalizers", ("update",)),
-    Permission("apps", "statefulsets", ("get", "list", "watch", "create", "patch", "delete")),
+    Permission("apps", "statefulsets", ("get", "list", "watch", "create", "patch", "update", "delete")),
+    Permission("apps", "controllerrevisions", ("get",)),
     Permission("", "pods", ("get", "list", "watch", "patch", "delete")),
     Permission("", "pods/eviction", ("create",)),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update")),
     Permission("", "persistentvolumeclaims", ("get", "list", "watch", "create", "patch", "delete")),
-    Permission("", "services", ("get", "list", "create", "patch")),
-    Permission("", "serviceaccounts", ("get", "list", "create", "patch")),
+    Permission("", "services", ("get", "list", "watch", "create", "patch", "update")),
+    Permission("", "serviceaccounts", ("get", "list", "watch", "create", "patch", "update")),
     Permission("", "configmaps", ("get", "create", "patch", "delete")),
     Permission("", "secrets", ("get", "create", "patch", "delete")),
-    Permission("policy", "poddisruptionbudgets", ("get", "list", "create", "patch")),
-    Permission("monitoring.coreos.com", "podmonitors", ("list", "create", "patch", "delete")),
+    Permission("policy", "poddisruptionbudgets", ("get", "list", "watch", "create", "patch", "update")),
+    Permission(
+        "networking.k8s.io",
+        "networkpolicies",
+        ("get", "list", "watch", "create", "patch", "update", "delete"),
+    ),
+    Permission("monitoring.coreos.com", "podmonitors", ("get", "create", "patch", "update", "delete")),
     Permission("events.k8s.io", "events", ("create", "patch", "list")),
     Permission("", "persistentvolumes", ("get", "patch"), everywhere=True),
     Permission("", "nodes", ("get", "list", "watch"), everywhere=True),
     Permission("storage.k8s.io", "storageclasses", ("get",), everywhere=True),
-    Permission("certificates.k8s.io", "certificatesigningrequests", ("get", "list", "watch"), everywhere=True),
+    Permission(
+        "certificates.k8s.io", "certificatesigningrequests", ("get", "list", "watch", "create"), everywhere=True
+    ),
     Permission("certificates.k8s.io", "certificatesigningrequests/status", ("patch",), everywhere=True),
     Permission("certificates.k8s.io", "certificatesigningrequests/approval", ("patch",), everywhere=True),
     Permission("certificates.k8s.io", "signers", ("approve", "sign"), everywhere=True, name=SIGNER),
@@ -62,9 +70,15 @@ OWN: Final = (Permission("coordination.k8s.io", "leases", ("get", "create", "upd
 """Needed in the operator's own namespace."""
 
 NODES: Final = (Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),)
-"""Needed by the pods of clusters. Their ServiceAccounts are created with each resource, so the permission is bound to
-the group of all ServiceAccounts of the watched namespaces. Creating a request grants nothing: the right to sign is what
-is protected, and the operator signs only for the pod whose uid the API server stamped on the request."""
+"""Needed by the pods of clusters, and granted to their ServiceAccounts alone (`enrolment`). The operator has these
+permissions itself, so that it may bind the role without the right to grant anything else."""
+
+
+def binding(name: str) -> tuple[Permission, ...]:
+    """Return what is needed to let members request certificates, on this one ClusterRoleBinding."""
+    group, verbs = "rbac.authorization.k8s.io", ("get", "patch")
+    return (Permission(group, "clusterrolebindings", verbs, everywhere=True, name=name),) if name else ()
+
 
 AT_ONCE: Final = 8
 PAUSE_S: Final = 5.0
@@ -72,12 +86,14 @@ PAUSE_S: Final = 5.0
 log = structlog.get_logger(__name__)
 
 
-async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str) -> list[str]:
+async def missing(
+    kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str, enrolment_binding: str = ""
+) -> list[str]:
     """Return the missing permissions, one line each; None among the namespaces means all of them."""
     asked: list[tuple[Permission, str, str | None]] = [
         (permission, verb, own_namespace) for permission in OWN for verb in permission.verbs
     ]
-    for permission in PERMISSIONS:
+    for permission in (*PERMISSIONS, *binding(enrolment_binding)):
         places = [None] if permission.everywhere else list(namespaces)
         asked += [(permission, verb, place) for place in places for verb in permission.verbs]
     gate = asyncio.Semaphore(AT_ONCE)
@@ -100,7 +116,13 @@ async def missing(kube: Kube, *, namespaces: Iterable[str | None], own_namespace
 
 
 async def missing_once_reachable(
-    kube: Kube, *, namespaces: Iterable[str | None], own_namespace: str, stop: asyncio.Event, pause_s: float = PAUSE_S
+    kube: Kube,
+    *,
+    namespaces: Iterable[str | None],
+    own_namespace: str,
+    stop: asyncio.Event,
+    enrolment_binding: str = "",
+    pause_s: float = PAUSE_S,
 ) -> list[str]:
     """Return the missing permissions as soon as the API server is reachable; none when `stop` is set before.
 
@@ -109,7 +131,9 @@ async def missing_once_reachable(
     places = tuple(namespaces)
     while not stop.is_set():
         try:
-            return await missing(kube, namespaces=places, own_namespace=own_namespace)
+            return await missing(
+                kube, namespaces=places, own_namespace=own_namespace, enrolment_binding=enrolment_binding
+            )
         except Unavailable as error:
             log.warning("api_server.awaited", reason=str(error))
         try:

@@ -72,6 +72,9 @@ class Tenure:
             raise HeldElsewhere("the Lease of this operator was not renewed in time: another process may be acting")
         started = self._clock()
         found = await self._kube.find(Kind.LEASE, labels.lease(desired.name), desired.namespace)
+        if found is not None and (other := _other_owner(found, desired)):
+            self.epoch = 0
+            raise HeldElsewhere(f"the Lease {labels.lease(desired.name)} belongs to {other}: rename or delete it")
         if found is not None and self._is_ours(found):
             if started - self._renewed >= RENEW_S or not _is_owned(found, desired):
                 await self._renew(found, desired, started)
@@ -164,3 +167,20 @@ def _owned(desired: Desired) -> Body:
 def _is_owned(found: Body, desired: Desired) -> bool:
     owners = {one["uid"] for one in found["metadata"].get("ownerReferences") or ()}
     return not desired.uid or desired.uid in owners
+
+
+def _other_owner(found: Body, desired: Desired) -> str:
+    """Return whose a Lease of this name is; empty if it is that of the cluster, or of an earlier one of its name.
+
+    That of an earlier one is taken over, and not waited for until it is collected: it has the last epoch.
+    """
+    metadata = found["metadata"]
+    owners = metadata.get("ownerReferences") or ()
+    if _is_owned(found, desired) and owners:
+        return ""
+    others = [one for one in owners if (one["kind"], one["name"]) != (labels.KIND, desired.name)]
+    if others:
+        return f"the {others[0]['kind']} {others[0]['name']}"
+    have = metadata.get("labels") or {}
+    known = all(have.get(key) == value for key, value in labels.selector(desired.name).items())
+    return "" if owners or known else "somebody else"

@@ -37,6 +37,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("api_server.not_configured", ("error",), "No kubeconfig and no service account name an API server.", ("reason",)),
     LogEvent("api_server.unavailable", ("error",), "The API server failed a request that the operator cannot start without.", ("reason",)),
     LogEvent("request.repeated", ("info",), "A request to the API server is retried.", ("method", "path", "reason", "pause_s")),
+    LogEvent("resources.not_listed", ("warning",), "The periodic list of all resources failed; the watch and the next list go on.", ("reason",)),
     LogEvent("event.not_written", ("warning",), "An Event could not be created.", ("reason", "note", "error")),
     LogEvent("condition.changed", ("info", "warning"), "A condition of the resource changed its status; warning if for the worse.", ("type", "status", "reason", "detail")),
     LogEvent("tenure.taken", ("info",), "This operator holds the Lease of a cluster and acts on it from now on.", ("name", "holder", "epoch")),

@@ -27,6 +27,7 @@ class OperatorMetrics:
         self._errors = declared.counter("operator_errors_total")
         self._actions = declared.counter("operator_actions_total")
         self._action_seconds = declared.histogram("operator_action_duration_seconds")
+        self._drifts = declared.counter("operator_drift_corrected_total")
         self._calls = declared.counter("operator_api_requests_total")
         self._call_seconds = declared.histogram("operator_api_request_duration_seconds")
         self._retries = declared.counter("operator_api_retries_total")
@@ -94,6 +95,10 @@ class OperatorMetrics:
         self._actions.labels(action, outcome).inc()
         self._action_seconds.labels(action).observe(seconds)
 
+    def drift_corrected(self, kind: str) -> None:
+        """Count an object that was restored."""
+        self._drifts.labels(kind).inc()
+
     def reported(self, key: Key, status: Status, desired_members: int | None) -> None:
         """Record the last status of a cluster."""
         known = self._clusters.of(key)
@@ -116,6 +121,10 @@ class LoopSeries:
     def acted(self, action: str, outcome: str, seconds: float) -> None:
         """Count an action."""
         self._metrics.acted(self._key, action, outcome, seconds)
+
+    def drift_corrected(self, kind: str) -> None:
+        """Count an object of this kind that somebody else had changed and that was restored."""
+        self._metrics.drift_corrected(kind)
 
     def reported(self, status: Status, *, desired_members: int | None) -> None:
         """Record the last status; `desired_members` is None if it is unknown, which keeps the last value."""

@@ -18,6 +18,7 @@ RESULTS: Final = ("Acted", "Waiting", "Settled", "Failed", "Refused", "Standby",
 ACTIONS: Final = tuple(sorted(kind.__name__ for kind in get_args(Action)))
 SPANS: Final = ("exported", "failed", "dropped")
 OUTCOMES: Final = ("Done", "Refused", "Unfinished")
+KINDS: Final = ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount", "StatefulSet")
 ROLES: Final = ("Leader", "Voter", "Incoming", "Outgoing", "Learner", "None", "Unknown")
 STATUSES: Final = ("True", "False", "Unknown")
 
@@ -60,6 +61,11 @@ _ROUNDS: Final = (
         "Time of an action, whatever its outcome",
         Label("action", ACTIONS),
         buckets=ROUND_S,
+    ),
+    counter(
+        "operator_drift_corrected_total",
+        "Objects of a cluster that another field manager had changed and that were restored",
+        Label("kind", KINDS),
     ),
 )
 

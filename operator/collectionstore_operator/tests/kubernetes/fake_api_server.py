@@ -16,7 +16,10 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from collectionstore_operator.kubernetes.api import Kind
+
 Body = dict[str, Any]
+PLURALS = {kind.plural for kind in Kind}
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 Afterthought = Callable[[web.Request, web.StreamResponse], web.StreamResponse]
 
@@ -81,7 +84,7 @@ class FakeApiServer:
     def _get(self, path: str, _body: Any) -> web.Response:
         if path in self.objects:
             return web.json_response(self.objects[path])
-        if path.rsplit("/", 1)[-1].endswith("s"):
+        if path.rsplit("/", 1)[-1] in PLURALS:
             items = [body for key, body in sorted(self.objects.items()) if key.rsplit("/", 1)[0] == path]
             return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
         return status(404, "NotFound", f"{path} not found")

@@ -25,6 +25,7 @@ class Loops:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.versions: list[str] = []
         self.ended = asyncio.Event()
         self.begun = asyncio.Event()
         self.trouble: Exception | None = None
@@ -48,6 +49,9 @@ class Loops:
 
     def finish(self, namespace: str, name: str) -> None:
         self.calls.append(f"finish {namespace}/{name}")
+
+    def arrive(self, namespace: str, name: str, version: str) -> None:
+        self.versions.append(version)
 
     def forget(self, namespace: str, name: str) -> None:
         self.calls.append(f"forget {namespace}/{name}")

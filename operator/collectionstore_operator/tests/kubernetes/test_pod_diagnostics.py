@@ -48,7 +48,7 @@ async def formed(world: World, spec: dict[str, Any] | None = None) -> None:
 def claim(world: World, *, size: str = "10Gi", capacity: str = "10Gi", **reported: Any) -> None:
     requests = {"resources": {"requests": {"storage": size}}, "storageClassName": "fast", "volumeName": "pv-0"}
     body = {
-        "metadata": {"name": "data-demo-0", "namespace": "shop"},
+        "metadata": {"name": "data-demo-0", "namespace": "shop", "labels": labels.object_labels("demo")},
         "spec": requests,
         "status": {"phase": "Bound", "capacity": {"storage": capacity}, **reported},
     }
@@ -161,7 +161,8 @@ async def test_claim_that_is_not_bound_is_named_with_its_pod(
     world: World, reported: dict[str, str], name: str, message: str
 ) -> None:
     await formed(world)
-    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": name}, "status": reported}
+    metadata = {"name": "data-demo-0", "labels": labels.object_labels("demo")}
+    body = {"metadata": metadata, "spec": {"storageClassName": name}, "status": reported}
     world.server.put(CLAIM, body)
     waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
     await world.rounds(1)

@@ -210,7 +210,7 @@ async def test_pod_of_somebody_else_with_our_name_is_not_touched(world: World) -
     metadata["labels"] = {}
     metadata["ownerReferences"] = [{"kind": "Job", "name": "demo", "uid": "j1", "controller": True}]
     _, observed = await world.look()
-    assert observed.slot(0).pod == Unknown("the pod demo-0 belongs to the Job demo")
+    assert observed.slot(0).pod == Unknown("the Pod demo-0 belongs to the Job demo")
     await world.rounds(1)
     assert world.server.objects[POD]["metadata"]["labels"] == {}
 

@@ -316,7 +316,7 @@ async def test_finalizer_is_on_the_resource_before_anything_is_created(world: Wo
 
     world.server.behave = behave
     await world.rounds(1)
-    assert written[:3] == [f"{CLUSTER}/status", CLUSTER, RECORD]
+    assert written[:3] == [f"{CLUSTER}/status", CLUSTER, RECORD.rpartition("/")[0]]
 
 
 async def test_nothing_is_created_while_the_finalizer_cannot_be_added(world: World) -> None:
@@ -398,7 +398,7 @@ async def test_error_of_the_api_server_is_no_success(world: World, code: int, ki
     desired, observed = await world.look()
 
     async def behave(request: web.Request) -> web.Response | None:
-        return status(code, "Trouble") if request.method == "PATCH" else None
+        return status(code, "Trouble") if request.method in ("PATCH", "POST") else None
 
     world.server.behave = behave
     with pytest.raises(kind, match="Trouble"):

@@ -27,6 +27,7 @@ from collectionstore_operator.resource.desired import (
     Diagnostics,
     EnvironmentVariable,
     Monitoring,
+    NetworkAccess,
     PodTemplate,
     Raft,
     Resources,
@@ -255,7 +256,7 @@ def test_pod_monitor_exists_only_if_enabled() -> None:
 
 def test_revision_of_a_resource_that_uses_no_new_field_is_as_before() -> None:
     """A newer operator with more fields must not restart members of resources that do not use them."""
-    assert revision(Desired(name="demo")) == "1d3dbb6f81"
+    assert revision(make_desired(3, resources=Resources())) == "1d3dbb6f81"
 
 
 def test_peers_resolve_each_other_when_no_member_is_ready() -> None:
@@ -309,6 +310,7 @@ def test_budget_is_unchanged_while_no_node_responds() -> None:
         "ServiceAccount",
         "Service",
         "Service",
+        "NetworkPolicy",
     ]
 
 
@@ -322,7 +324,7 @@ def test_budget_never_protects_a_broken_pod() -> None:
 def test_objects_belong_to_their_cluster() -> None:
     """Owner, labels, namespace and digest on every object."""
     made = [*manifests.build(DESIRED, disruptions=1), statefulset.build(DESIRED, cluster_id=CLUSTER_ID, replicas=3)]
-    kinds = ["ServiceAccount", "Service", "Service", "PodDisruptionBudget", "StatefulSet"]
+    kinds = ["ServiceAccount", "Service", "Service", "PodDisruptionBudget", "NetworkPolicy", "StatefulSet"]
     assert [one.kind for one in made] == kinds
     for one in made:
         metadata = one.body["metadata"]
@@ -366,6 +368,7 @@ def test_revision_changes_with_what_needs_a_restart(changed: Desired) -> None:
         make_desired(3, paused=True),
         make_desired(3, storage=Storage(retention="Delete")),
         make_desired(3, monitoring=Monitoring(pod_monitor="Enabled")),
+        make_desired(3, network_policy=NetworkAccess(mode="Disabled")),
         msgspec.structs.replace(make_desired(3), generation=9, uid="x", annotations={"note": "y"}),
     ],
 )

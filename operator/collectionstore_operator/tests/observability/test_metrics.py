@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from collectionstore_operator.kubernetes.api import Kind, Kube, Unavailable
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
+from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.observability.health import Health, application
 from collectionstore_operator.observability.metrics import OperatorMetrics
 from collectionstore_operator.status.report import Condition, MemberStatus, PlannedStep, Status
@@ -155,6 +156,7 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
             holder="ops/op",
             may_act=lambda: True,
             metrics=probe.metrics,
+            enrolment=Enrolment(kube, ""),
         )
         server.put(CLUSTER, resource())
         running = asyncio.create_task(Clusters(context).cluster("shop", "demo").run())

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import ApplyObject, IssueCertificate
+from collectionstore_operator import manifests
+from collectionstore_operator.model.actions import IssueCertificate
+from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
     AppliedObject,
@@ -21,7 +23,8 @@ from collectionstore_operator.model.observed import (
     Unknown,
     Workload,
 )
-from collectionstore_operator.resource.desired import Storage
+from collectionstore_operator.planning.disruption_budget import max_unavailable
+from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.tests.planning.pictures import (
     CLUSTER_ID,
     NOW,
@@ -212,13 +215,17 @@ def test_plan_applies_objects_that_are_missing_or_differ() -> None:
         "Service demo",
         "Service demo-peers",
         "PodDisruptionBudget demo",
+        "NetworkPolicy demo",
     ]
-    done = tuple(
-        AppliedObject(kind=one.kind, name=one.name, digest=one.digest)
-        for one in made.actions
-        if isinstance(one, ApplyObject)
-    )
+    done = as_applied(desired, observed)
     assert planned(desired, msgspec.structs.replace(observed, objects=done)).converged
+
+
+def as_applied(desired: Desired, observed: Observed) -> tuple[AppliedObject, ...]:
+    """Return all objects as they are after they were applied."""
+    budget = max_unavailable(assess(desired, observed))
+    made = manifests.build(desired, disruptions=budget)
+    return tuple(AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body) for one in made)
 
 
 def test_plan_keeps_a_protected_cluster() -> None:

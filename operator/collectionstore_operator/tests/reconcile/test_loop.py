@@ -184,7 +184,7 @@ async def test_refused_object_does_not_hold_up_later_actions(runtime: MemoryRunt
     runtime.seen = Observed(now=1_000.0, cluster_id="c", objects=())
     runtime.refused = "ApplyObject"
     first = await Reconciler(runtime).once()
-    assert runtime.calls.count("ApplyObject") == 4
+    assert runtime.calls.count("ApplyObject") == 5
     assert runtime.calls[-1] == "EnsureWorkload"
     assert (first.result, first.actions, first.trouble) == ("Failed", 1, "ActionRefused")
     runtime.calls.clear()

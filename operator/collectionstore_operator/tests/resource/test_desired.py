@@ -51,7 +51,7 @@ def test_defaults_are_explicit() -> None:
         "version": "0.1.0",
         "image": None,
         "storage": {"size": "10Gi", "class": None, "retention": "Retain"},
-        "resources": {"requests": {}, "limits": {}},
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "raft": {
             "profile": "default",
             "heartbeatMilliseconds": None,
@@ -73,6 +73,7 @@ def test_defaults_are_explicit() -> None:
             "affinity": None,
             "priorityClassName": None,
         },
+        "networkPolicy": {"mode": "Enabled", "clients": (), "monitoring": ()},
         "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30},
         "diagnostics": {
             "logLevel": "info",

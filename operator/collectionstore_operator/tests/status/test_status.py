@@ -61,6 +61,7 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         "CertificatesReady": "Unknown NotIssuedHere",
         "RecordsValid": "True AllValid",
         "VolumesSafe": "True AllSafe",
+        "ObjectsApplied": "Unknown NoObjectsHere",
         "Paused": "False NotPaused",
     }
     assert (status.leader, status.term, status.fault_tolerance, status.members_summary) == ("demo-0", 7, 1, "3/3")

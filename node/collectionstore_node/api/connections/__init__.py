@@ -1,0 +1,7 @@
+"""Connections of clients: what HTTP messages may look like, how fast they must come, and which hosts they may name.
+
+- `server.py`      makes connections, and looks after slow ones
+- `connection.py`  one connection, a subclass of aiohttp's, which parses
+- `checks.py`      what aiohttp's parser lets pass and this server refuses. Pure
+- `hosts.py`       the names under which the server may be addressed. Pure
+"""

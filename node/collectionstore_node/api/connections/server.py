@@ -1,0 +1,54 @@
+"""The HTTP server of a port.
+
+Built on `aiohttp.web.Server`, the layer below `web.Application`: measured on one core, a small PUT through an
+application with aiohttp's router and `Response` costs 121 us, the same through this server 41 us plus the handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from collectionstore_node.api.budgets.budgets import Budgets
+from collectionstore_node.api.connections.checks import IsOurs
+from collectionstore_node.api.connections.connection import Connection, Exchange, Surroundings
+from collectionstore_node.api.http.limits import HttpLimits
+
+SWEEP_S: Final = 1.0
+"""How often slow clients are looked for."""
+
+
+class ApiServer(web.Server):
+    """Makes the connections of a port and looks after them; make it inside the event loop."""
+
+    def __init__(
+        self, exchange: Exchange, limits: HttpLimits, budgets: Budgets, *, is_ours: IsOurs | None = None
+    ) -> None:
+        """`is_ours` is None when requests for every host are served."""
+        super().__init__(exchange.handle)
+        self._event_loop = asyncio.get_running_loop()
+        self._budgets = budgets
+        self._heads: dict[Connection, float] = {}
+        self._around = Surroundings(self, exchange, limits, budgets, self._heads, is_ours, self._event_loop)
+        self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)
+
+    def __call__(self) -> Connection:
+        """Return the protocol of a new connection."""
+        return Connection(self._around)
+
+    def sweep(self, now: float) -> None:
+        """End what is too slow; `now` is loop time."""
+        for connection, since in tuple(self._heads.items()):
+            connection.check_head(now - since)
+        self._budgets.sweep(now)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Let requests finish, then close all connections."""
+        self._sweeping.cancel()
+        await super().shutdown(timeout)
+
+    def _sweep(self) -> None:
+        self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)
+        self.sweep(self._event_loop.time())

@@ -1,0 +1,221 @@
+"""What a command may hold: names, keys, sizes and counts. Pure; one set of rules for clients and for members.
+
+The front end refuses a client's request by these rules before it is proposed. A command that a member forwards is
+checked again by the leader, with `check_command`: what that member checked, or was, is not known here, and once
+committed a command is applied, stored and returned by every replica.
+
+- collections and buckets: 1-63 of `a-z`, `0-9`, `_` and `-`, beginning with a letter or digit;
+- document ids and raw keys: 1 to KEY_BYTES_MAX bytes of UTF-8 without control characters; no part between slashes may
+  be "." or "..", because HTTP clients remove such segments before they send a path (RFC 3986 5.2.4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from collectionstore_node.errors import InvalidRequest, TooLarge
+from collectionstore_node.statemachine.commands import (
+    Action,
+    Command,
+    Compare,
+    CreateCollection,
+    Delete,
+    DocumentRef,
+    DropCollection,
+    Idempotency,
+    KeyRef,
+    Operation,
+    Precondition,
+    Put,
+    Ref,
+    Transaction,
+)
+from collectionstore_node.statemachine.transactions import invalid_reason
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+KEY_BYTES_MAX: Final = 1 << 10
+"""A document id or a raw key, as UTF-8."""
+REVISIONS_MAX: Final = 64
+"""Revisions in one precondition: as many entity tags as `If-Match` may list."""
+FINGERPRINT_BYTES: Final = 32
+
+CONTENT_TYPE_CHARACTERS_MAX: Final = 255
+CONTENT_TYPE: Final = re.compile(r"[\x21-\x7e]+/[\x21-\x7e][\x20-\x7e]{0,254}")
+"""A media type that can be sent as a header as it is: `type/subtype` in printable ASCII."""
+IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]{0,255}")
+"""A key that breaks no rule: at most 256 bytes, no leading dot. The hot path."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_json_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class CommandLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on one command."""
+
+    document_bytes_max: int = 1 << 20
+    """The JSON text of a document as it is stored."""
+    value_bytes_max: int = 1 << 20
+    """A raw value."""
+    transaction_items_max: int = 128
+    """Entries in each of `compare`, `then` and `else`."""
+
+
+def key_violation(text: str, bytes_max: int = KEY_BYTES_MAX) -> str | None:
+    """Return what is wrong with a document id or raw key, as the end of a sentence about it; None if it is allowed."""
+    if len(text) <= bytes_max and _PLAIN.fullmatch(text):
+        return None
+    violation = text_violation(text, bytes_max)
+    if violation is None and any(part in (".", "..") for part in text.split("/")):
+        return "must have no part between slashes that is '.' or '..': clients rewrite them"
+    return violation
+
+
+def text_violation(text: str, bytes_max: int = KEY_BYTES_MAX) -> str | None:
+    """Return what is wrong with the beginning of a document id or raw key, as `key_violation` does."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "must be valid Unicode, without lone surrogates"
+    if not 0 < size <= bytes_max:
+        return f"has 1 to {bytes_max} bytes of UTF-8, this one has {size}"
+    if _CONTROL.search(text):
+        return "must not contain control characters"
+    return None
+
+
+def check_size(put: Put, limits: CommandLimits) -> None:
+    """Refuse a document or value over its limit. Raises `TooLarge`."""
+    document = type(put.ref) is DocumentRef
+    bytes_max = limits.document_bytes_max if document else limits.value_bytes_max
+    if len(put.value) > bytes_max:
+        what = "document" if document else "value"
+        raise TooLarge(f"the {what} has {len(put.value)} bytes; at most {bytes_max}", limit_bytes=bytes_max)
+
+
+def check_counts(limits: CommandLimits, *, compare: int, then: int, otherwise: int) -> None:
+    """Refuse a transaction with too many entries in one of its lists. Raises `InvalidRequest`."""
+    for name, size in (("compare", compare), ("then", then), ("else", otherwise)):
+        if size > limits.transaction_items_max:
+            raise InvalidRequest("invalid_body", f"{name} has {size} items; at most {limits.transaction_items_max}")
+
+
+def check_transaction(transaction: Transaction, limits: CommandLimits) -> None:
+    """Refuse a transaction that exceeds a limit or contradicts itself. Raises `InvalidRequest` or `TooLarge`."""
+    then, otherwise = transaction.then, transaction.otherwise
+    check_counts(limits, compare=len(transaction.compare), then=len(then), otherwise=len(otherwise))
+    _check_sizes("then", then, limits)
+    _check_sizes("else", otherwise, limits)
+    # The state machine rejects these too, but only after they have used an entry of the log.
+    reason = invalid_reason(transaction)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
+
+
+def check_command(command: Command, limits: CommandLimits) -> None:
+    """Refuse a whole command that no front end would have made of a request. Raises `InvalidRequest` or `TooLarge`.
+
+    Texts never quote the command: it may hold a document.
+    """
+    if command.idempotency is not None:
+        _check_idempotency(command.idempotency)
+    _check_action(command.action, limits)
+
+
+def _check_action(action: Action, limits: CommandLimits) -> None:
+    match action:
+        case CreateCollection() | DropCollection():
+            _check_name(action.name, "collection")
+        case Transaction():
+            check_transaction(action, limits)
+            for compare in action.compare:
+                _check_compare(compare)
+            for step in (*action.then, *action.otherwise):
+                _check_operation(step)
+        case Put():
+            check_size(action, limits)
+            _check_operation(action)
+        case Delete():
+            _check_operation(action)
+
+
+def _check_operation(operation: Operation) -> None:
+    _check_ref(operation.ref)
+    if isinstance(operation, Put | Delete):
+        _check_precondition(operation.precondition)
+    if isinstance(operation, Put):
+        _check_content(operation)
+
+
+def _check_compare(compare: Compare) -> None:
+    _check_ref(compare.ref)
+    if isinstance(compare.operand, int) and compare.operand < 0:
+        raise InvalidRequest("invalid_body", "an operand is below 0")
+
+
+def _check_ref(ref: Ref) -> None:
+    if type(ref) is DocumentRef:
+        _check_name(ref.collection, "collection")
+        _check_key(ref.id, "document id")
+    elif type(ref) is KeyRef:
+        _check_name(ref.bucket, "bucket")
+        _check_key(ref.key, "key")
+
+
+def _check_name(text: str, what: str) -> None:
+    if not NAME.fullmatch(text):
+        raise InvalidRequest("invalid_name", f"the {what} name is not allowed: 1-63 of a-z, 0-9, '_' and '-'")
+
+
+def _check_key(text: str, what: str) -> None:
+    violation = key_violation(text)
+    if violation is not None:
+        raise InvalidRequest("invalid_name", f"a {what} {violation}")
+
+
+def _check_precondition(precondition: Precondition) -> None:
+    revisions = precondition.revisions
+    if revisions is not None and (len(revisions) > REVISIONS_MAX or any(one < 1 for one in revisions)):
+        raise InvalidRequest("invalid_precondition", f"a precondition lists up to {REVISIONS_MAX} revisions from 1 on")
+
+
+def _check_content(put: Put) -> None:
+    if type(put.ref) is DocumentRef:
+        if put.content_type:
+            raise InvalidRequest("invalid_body", "a document has no content type")
+        _check_document(put.value)
+    # Empty is a value without a type, which is answered with the default one.
+    elif put.content_type and not _is_media_type(put.content_type):
+        raise InvalidRequest("invalid_header", "the content type cannot be sent as a header")
+
+
+def _is_media_type(text: str) -> bool:
+    return len(text) <= CONTENT_TYPE_CHARACTERS_MAX and CONTENT_TYPE.fullmatch(text) is not None
+
+
+def _check_document(value: bytes) -> None:
+    # Its framing alone, without building it: an answer puts the text of a document into its own JSON.
+    try:
+        names = _json_object.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("malformed_json", "the document is not a JSON object") from None
+    if any(name.startswith("_") for name in names):
+        raise InvalidRequest("reserved_field", "top-level names beginning with '_' are reserved")
+
+
+def _check_sizes(branch: str, steps: Sequence[Operation], limits: CommandLimits) -> None:
+    for position, step in enumerate(steps):
+        if type(step) is Put:
+            try:
+                check_size(step, limits)
+            except TooLarge as error:
+                raise TooLarge(f"{branch}[{position}]: {error.detail}", limit_bytes=error.limit_bytes) from None
+
+
+def _check_idempotency(idempotency: Idempotency) -> None:
+    if not IDEMPOTENCY_KEY.fullmatch(idempotency.key) or len(idempotency.fingerprint) != FINGERPRINT_BYTES:
+        raise InvalidRequest("invalid_idempotency_key", "an Idempotency-Key has 1-255 printable ASCII characters")

@@ -1,0 +1,203 @@
+"""Requests made from a seed: a grammar of what clients send, and of what they should not.
+
+`any_request` makes one request that is nearly always complete; `any_conversation` makes the bytes of a connection:
+requests behind one another, some of them broken.
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+import orjson
+
+from collectionstore_node.api.url_table import CLIENT, PAGES, PROBES
+
+METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
+NAMES = ["people", "a", "b", "k"] * 6 + ["x/y", "%2F", "%00", "%ff", "%", "..", "A", "%C3%A9"]
+PARAMETERS = ["limit=1", "cursor=AQ", "prefix=k", "values=true", "timeout=900ms", "redirect=true", "consistency=stale"]
+PARAMETERS += ["limit=0", "timeout=x", "prefix=", "=", "&", "#", "%ff=1"]
+HEADERS = [b"If-Match", b"If-None-Match", b"Idempotency-Key", b"X-Request-Id", b"Expect", b"Content-Encoding"]
+VALUES = [b"*", b'"1"', b'W/"2", "3"', b"k", b"identity", b"100-continue", b"\xff", b""]
+CONTENT_TYPES = [b"application/json"] * 8 + [b"text/plain", b"x", b"\xff"]
+FIELDS = ["then", "else", "compare", "op", "collection", "id", "bucket", "key", "value", "document", "field", "operand"]
+FIELDS += ["operator", "if_revision", "if_exists", "content_type", "changes", "action", "node_id", "epoch", "replaces"]
+FIELDS += ["expected_index", "name", "_a"]
+WORDS = ["", "people", "a", "b", "k", "put", "get", "delete", "==", "exists", "revision", "AA==", "add", "0" * 15 + "7"]
+BYTES = b'{}[]",:0123456789.eE+-\\u_ nulltruefasNI\xff\0'
+
+
+def any_value(random: Random, depth: int) -> object:
+    """Return JSON made of the words that requests are made of."""
+    match random.randrange(4 if depth > 3 else 7):
+        case 0:
+            return random.choice([None, True, False, 0, 1, -1, 2**63, 2**64 - 1, 0.5])
+        case 1 | 2 | 3:
+            return random.choice(WORDS)
+        case 4:
+            return [any_value(random, depth + 1) for _ in range(random.randrange(3))]
+        case _:
+            return {random.choice(FIELDS): any_value(random, depth + 1) for _ in range(random.randrange(4))}
+
+
+def any_step(random: Random) -> dict[str, object]:
+    """Return an operation or a guard; about half of them are valid."""
+    step: dict[str, object] = {}
+    step |= random.choice([{"collection": "people", "id": "a"}, {"bucket": "b", "key": "k"}])
+    step |= random.choice([{"op": "get"}, {"op": "delete"}, {"op": "put", "document": {}}, {"op": "put", "value": ""}])
+    if random.random() < 0.3:
+        step[random.choice(FIELDS)] = any_value(random, 2)
+    return step
+
+
+def any_body(random: Random) -> bytes:
+    """Return bytes, nearly JSON, a transaction, a membership change, or a document."""
+    match random.randrange(6):
+        case 0:
+            return bytes(random.choices(BYTES, k=random.randrange(40)))
+        case 1:
+            text = orjson.dumps(any_value(random, 0))
+            at = random.randrange(len(text))
+            return text[:at] + bytes(random.choices(BYTES, k=random.randrange(3))) + text[at + random.randrange(2) :]
+        case 2:
+            guard = {"bucket": "b", "key": "k", "field": "exists", "operand": random.choice([True, False, 1, ""])}
+            body = {name: [any_step(random) for _ in range(random.randrange(3))] for name in ("then", "else")}
+            return orjson.dumps({**body, "compare": [guard] * random.randrange(2)})
+        case 3:
+            action = random.choice(["add", "remove", "promote", "demote", "replace", "x"])
+            return orjson.dumps(
+                {"action": action, "node_id": "0" * 15 + "7", random.choice(FIELDS): random.choice(WORDS)}
+            )
+        case 4:
+            return orjson.dumps({random.choice(["name", "node_id", "_a", "n"]): random.choice(WORDS)})
+        case _:
+            return b"{}"
+
+
+def any_request(random: Random) -> bytes:
+    """Return a request whose method and path nearly always belong together."""
+    route = random.choice((*CLIENT, *PROBES, *PAGES))
+    path = re.sub(r"\{[^}]*\}", lambda _: random.choice(NAMES), route.pattern)
+    method = random.choice([route.method] * 20 + METHODS)
+    query = "&".join(random.choices(PARAMETERS, k=random.randrange(1, 3))) if random.random() < 0.3 else ""
+    headers = [(random.choice(HEADERS), random.choice(VALUES)) for _ in range(random.choice([0, 0, 0, 1, 2]))]
+    lines = b"".join(b"%s: %s\r\n" % pair for pair in [(b"Content-Type", random.choice(CONTENT_TYPES)), *headers])
+    body = any_body(random)
+    head = f"{method} {path}{'?' if query else ''}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    return head.encode() + lines + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+BROKEN_TARGETS = [
+    "*",
+    "//",
+    "/../livez",
+    "/%2e%2e/livez",
+    "/livez#x",
+    "http://x/livez",
+    "http://xn--a/",
+    "http://[::1/",
+    "x:80",
+]
+BROKEN_TARGETS += [
+    "/api/v1/kv/b/%00",
+    "/api/v1/kv/b/%c0%ae",
+    "/api/v1/kv/b/%ed%a0%80",
+    "/" + "a" * 9_000,
+    "/?" + "a=1&" * 40,
+    "ftp://x/y",
+]
+VERSIONS = ["1.1"] * 12 + ["1.0", "1.0", "2.0", "0.9", "1.2", "9.9", ""]
+FRAMING: list[bytes] = [
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Content-Length: 3\r\n",
+]
+FRAMING += [b"Content-Length: 3, 3\r\n", b"Content-Length: +3\r\n", b"Content-Length: 0x3\r\n", b"Content-Length:\r\n"]
+FRAMING += [
+    b"Content-Length: 3\r\nContent-Length: 4\r\n",
+    b"Content-Length : 3\r\n",
+    b"Transfer-Encoding: xchunked\r\n",
+]
+FRAMING += [
+    b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+    b"Transfer-Encoding:\x0bchunked\r\n",
+    b"Expect: 100-continue\r\n",
+]
+FRAMING += [
+    b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n",
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
+]
+FRAMING += [
+    b"Host: y\r\n",
+    b" folded\r\n",
+    b"X: a\nY: b\r\n",
+    b"X: \0\r\n",
+    b"Range: bytes=0-1\r\n",
+    b"Trailer: X\r\n",
+    b"TE: trailers\r\n",
+]
+FRAMING += [
+    b"A: b\r\n" * 200,
+    b"A: " + b"b" * 9_000 + b"\r\n",
+    b"Accept: ;;;q=x\r\n",
+    b"Cookie: " + b"c" * 5_000 + b"\r\n",
+]
+
+
+def any_chunks(random: Random) -> bytes:
+    """Return a chunked body; some have extensions, trailers, or mistakes."""
+    parts = []
+    for _ in range(random.randrange(4)):
+        data = any_body(random)[: random.choice([1, 9, 200])]
+        extension = random.choice([b"", b"", b";a=b", b";" + b"x" * 3_000, b" ", b"\t;a"])
+        size = b"%x" % (len(data) + random.choice([0] * 9 + [1, -1]))
+        parts.append(size + extension + b"\r\n" + data + b"\r\n")
+    return b"".join(parts) + random.choice([b"0\r\n\r\n"] * 6 + [b"0\r\nX: y\r\n\r\n", b"0\r\n", b"", b"-1\r\n\r\n"])
+
+
+def odd_request(random: Random) -> bytes:
+    """Return a request with something unusual in its target, its version or its framing."""
+    method = random.choice([*METHODS, "PRI", "get", "M" * 300, "\0"])
+    target = random.choice(BROKEN_TARGETS) if random.random() < 0.5 else f"/api/v1/kv/b/{random.choice(NAMES)}"
+    head = f"{method} {target} HTTP/{random.choice(VERSIONS)}\r\n".encode()
+    lines = random.choices(FRAMING, k=random.choice([0, 1, 1, 2]))
+    host = random.choice([b"Host: x\r\n"] * 8 + [b"", b"Host: evil.example:1\r\n", b"Host:\r\n"])
+    body = any_chunks(random) if any(b"chunked" in line for line in lines) else random.choice([b"", b"abc"])
+    return head + host + b"".join(lines) + b"\r\n" + body
+
+
+def mutated(random: Random, message: bytes) -> bytes:
+    """Return `message` with some bytes changed, removed, repeated or moved."""
+    data = bytearray(message)
+    for _ in range(random.choice([1, 1, 2, 5])):
+        at = random.randrange(len(data) + 1)
+        to = min(len(data), at + random.choice([1, 2, 16]))
+        match random.randrange(5):
+            case 0:
+                data[at:at] = bytes(random.choices(BYTES + b"\r\n :", k=random.randrange(1, 4)))
+            case 1:
+                del data[at:to]
+            case 2:
+                data[at:at] = data[at:to] * random.choice([1, 2, 50])
+            case 3:
+                data[at:to] = bytes(random.randrange(256) for _ in range(to - at))
+            case _:
+                data[at:at] = b"\r\n"
+    return bytes(data)
+
+
+def any_conversation(random: Random) -> tuple[list[bytes], bool]:
+    """Return what a client sends on one connection, in pieces, and whether it begins with a complete request."""
+    clean = random.random() < 0.5
+    messages = [any_request(random) if clean or random.random() < 0.4 else odd_request(random)]
+    while random.random() < 0.3 and len(messages) < 8:
+        messages.append(any_request(random) if random.random() < 0.6 else odd_request(random))
+    if random.random() < 0.7:
+        messages = [one.replace(b"Connection: close\r\n", b"") for one in messages]
+    data = b"".join(messages)
+    if not clean and random.random() < 0.6:
+        data = mutated(random, data)
+    if random.random() < 0.7 or len(data) < 2:
+        return [data], clean
+    cuts = sorted(random.randrange(1, len(data)) for _ in range(random.randrange(1, 4)))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)], clean
