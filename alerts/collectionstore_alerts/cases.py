@@ -253,6 +253,12 @@ CASES: Final = (
         evaluation="5m",
     ),
     Case(
+        "ShortOfSpace",
+        "critical",
+        *_gauge("collectionstore_storage_short", "1", "0", f'{MEMBER},cause="disk"'),
+        {**_DEMO_0, "cause": "disk"},
+    ),
+    Case(
         "DiskAlmostFull",
         "critical",
         {

@@ -13,6 +13,7 @@ from collectionstore_node import __version__
 from collectionstore_node.app import run
 from collectionstore_node.errors import DataDirectoryRefused, DescriptorsExhausted, NodeError, StorageFailed
 from collectionstore_node.lifecycle import AddressInUse
+from collectionstore_node.memory import MemoryTooSmall
 from collectionstore_node.security import CredentialsUnusable
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
 from collectionstore_telemetry import logs
@@ -31,7 +32,7 @@ _TRACES = """traces, by the standard variables of OpenTelemetry (docs/operate/tr
 
 _EXIT_CODES = """exit codes:
   0   stopped by SIGTERM or SIGINT
-  64  a setting is missing or out of range, or the service account is not mounted
+  64  a setting is missing or out of range, the memory limit is too small, or the service account is not mounted
   65  the data directory belongs to another member or cluster, is corrupt, or is quarantined
   69  an address is in use
   70  a bug: an invariant was violated
@@ -61,6 +62,9 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     except DataDirectoryRefused as error:
         log.error("node.refused", reason=str(error))
         return EXIT_DATA_REFUSED
+    except MemoryTooSmall as error:
+        log.error("node.refused", reason=str(error))
+        return EXIT_USAGE
     except (CredentialsUnusable, InvalidSetting) as error:
         log.error("node.refused", reason=str(error))
         return EXIT_USAGE

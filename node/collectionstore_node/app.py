@@ -23,11 +23,12 @@ import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
-from collectionstore_node.api import HttpLimits, make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
-from collectionstore_node.errors import NodeError
+from collectionstore_node.errors import NodeError, StorageFailed
 from collectionstore_node.lifecycle import Bounds, ServeHttp, cancel_and_wait, open_port, serve_http
 from collectionstore_node.logs import SlowLog
+from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
     PortSeries,
@@ -43,15 +44,20 @@ from collectionstore_node.observability import (
     tracing_observer,
 )
 from collectionstore_node.part_settings import (
+    budget,
     client_hosts,
     descriptors,
+    http_limits,
     metrics_bounds,
     metrics_hosts,
     peer_security,
     process_facts,
     replica_settings,
     slow_thresholds,
+    storage_limits,
+    storage_tuning,
     transport_identity,
+    transport_settings,
 )
 from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
 from collectionstore_node.replica import (
@@ -69,7 +75,7 @@ from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.settings import Settings
-from collectionstore_node.storage import Database, Tuning
+from collectionstore_node.storage import Database
 from collectionstore_node.transport import (
     PeerSecurity,
     RouteOverrides,
@@ -130,11 +136,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
     before, limit = raise_limit()
     log.info("descriptors.limited", limit=limit, before=before)
     async with AsyncExitStack() as stack:
-        tuning = Tuning(open_files_max=descriptors(settings).table_files_max)
-        opening = partial(
-            Database.open, settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning
-        )
-        database = await loop.run_in_executor(None, opening)
+        database = await loop.run_in_executor(None, _open, settings)
         stack.callback(database.close)
         # Imported modules live as long as the process; without freezing them every full collection walks all of them
         # and stalls the loop. Freezing takes some 80 ms: BEFORE the member serves, where it delays no client.
@@ -167,6 +169,18 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         await transfer_on_shutdown(member.replica)
 
 
+def _open(settings: Settings) -> Database:
+    """Open the data directory; blocks. Raises as `Database.open`, and `MemoryTooSmall`."""
+    try:
+        limits = storage_limits(settings)
+    except OSError as error:
+        raise StorageFailed(f"open {settings.data_dir}: {error}") from error
+    tuning = storage_tuning(budget(settings), limits, descriptors(settings))
+    return Database.open(
+        settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
+    )
+
+
 async def start(
     stack: AsyncExitStack, settings: Settings, storage: Storage, security: PeerSecurity, environment: HostEnvironment
 ) -> RunningMember:
@@ -183,9 +197,11 @@ async def start(
     # local member -> handler -> transport -> driver -> replica -> servers.
     observer = RecordingObserver(series, slow, loop.time, tracing_observer(tracing))
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
-    local = LocalMember(storage, replica_settings(settings), series, clocks, observer)
+    memory = budget(settings)
+    configured = replica_settings(settings, memory, storage.space_limits)
+    local = LocalMember(storage, configured, series, clocks, observer)
     stack.callback(local.close)
-    transport = _transport(settings, local, security, TransportSeries(metrics, series.snapshots), environment)
+    transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
@@ -209,6 +225,7 @@ async def start(
 
 def _transport(
     settings: Settings,
+    memory: MemoryBudget,
     local: LocalMember,
     security: PeerSecurity,
     series: TransportSeries,
@@ -220,7 +237,12 @@ def _transport(
         PeerHandler(local),
         security,
         series,
-        TransportOptions(local.storage.spool, overrides=RouteOverrides(settings.peer_routes)),
+        TransportOptions(
+            local.storage.spool,
+            settings=transport_settings(settings, memory),
+            overrides=RouteOverrides(settings.peer_routes),
+            missing_bytes=local.storage.missing_bytes,
+        ),
         TransportEnvironment(environment.random, environment.connector, environment.clock),
     )
 
@@ -271,7 +293,7 @@ async def _serve(
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), HttpLimits()
+    store, limits = Store(replica, store_limits), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     clients = make_client_server(
         store,

@@ -6,6 +6,7 @@ NodeError
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
 │   ├── Overloaded            a bounded queue is full
+│   ├── InsufficientStorage   a member is short of disk space, and the write adds data (507)
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
 │   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
@@ -59,6 +60,10 @@ class NotLeader(NotNow):
 
 class Overloaded(NotNow):
     """A bounded queue is full; retry with backoff."""
+
+
+class InsufficientStorage(NotNow):
+    """A member is short of disk space, or has reached its quota, and the write adds data. Reads and deletes work."""
 
 
 class ChangePending(NotNow):

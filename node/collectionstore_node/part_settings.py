@@ -4,24 +4,74 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from collectionstore_node import __version__
+from collectionstore_node.api import HttpLimits
 from collectionstore_node.api.connections.hosts import Hosts
 from collectionstore_node.lifecycle import Bounds
 from collectionstore_node.logs import Thresholds
 from collectionstore_node.logs.slow import OFF
+from collectionstore_node.memory import LIMIT_BYTES_ASSUMED, MIB, MemoryBudget, container_limit, memory_budget
 from collectionstore_node.ports import Descriptors, PortLimits, PortMetrics, divide
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica import ProcessFacts, ReplicaSettings
 from collectionstore_node.settings import InvalidSetting, Settings
+from collectionstore_node.space import SpaceLimits, space_limits
 from collectionstore_node.statemachine.admissible import CommandLimits
+from collectionstore_node.storage import Tuning
+from collectionstore_node.storage.reserve import filesystem_bytes
 from collectionstore_node.transport import PeerName, PeerSecurity, TlsContexts, TlsFiles, TransportIdentity
+from collectionstore_node.transport.settings import DEFAULT_SETTINGS, TransportSettings
 
 TICKS_PER_HEARTBEAT: Final = 5
+PEERS: Final = 2
+"""Other members that the budget counts on: those of a cluster of three. With more the spare memory has to serve."""
+QUEUE_BYTES_MIN: Final = 2 * MIB
+"""On top of twice the largest document: an entry, or a forwarded request, must never be too large for the queue."""
 
 
-def replica_settings(settings: Settings) -> ReplicaSettings:
+def storage_limits(settings: Settings) -> SpaceLimits:
+    """Return when the member is short of space, by the file system of its data directory. Raises `OSError`."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    limits = space_limits(filesystem_bytes(settings.data_dir), quota_bytes=settings.quota_bytes)
+    return limits if settings.reserve_bytes is None else limits._replace(reserve_bytes=settings.reserve_bytes)
+
+
+def budget(settings: Settings) -> MemoryBudget:
+    """Return the shares of the memory. Raises `MemoryTooSmall`."""
+    return memory_budget(settings.memory_bytes or container_limit() or LIMIT_BYTES_ASSUMED)
+
+
+def http_limits(memory: MemoryBudget) -> HttpLimits:
+    """Return the limits of HTTP, with the shares of bodies and answers."""
+    return HttpLimits(receiving_bytes_max=memory.receiving_bytes, unsent_bytes_max=memory.answers_bytes)
+
+
+def storage_tuning(memory: MemoryBudget, limits: SpaceLimits, shares: Descriptors) -> Tuning:
+    """Return the sizes of RocksDB and of the log's cache, and the table files that it may keep open."""
+    default = Tuning()
+    return Tuning(
+        write_buffer_bytes=min(memory.memtable_bytes, limits.wal_bytes_max),
+        block_cache_bytes=memory.block_cache_bytes,
+        write_buffers_bytes=memory.write_buffers_bytes,
+        wal_bytes_max=min(default.wal_bytes_max, limits.wal_bytes_max),
+        level_base_bytes=min(default.level_base_bytes, limits.compaction_bytes_max),
+        log_cache_bytes=memory.log_cache_bytes,
+        open_files_max=shares.table_files_max,
+    )
+
+
+def transport_settings(settings: Settings, memory: MemoryBudget) -> TransportSettings:
+    """Return the limits of the transport. Half of the share is for messages, half for requests and their answers."""
+    least = QUEUE_BYTES_MIN + 2 * settings.document_bytes_max
+    messages = min(DEFAULT_SETTINGS.queue_bytes_max, max(least, memory.peers_bytes // (2 * PEERS)))
+    requests = min(DEFAULT_SETTINGS.requests_bytes_max, max(least, memory.peers_bytes // (4 * PEERS)))
+    return replace(DEFAULT_SETTINGS, queue_bytes_max=messages, requests_bytes_max=requests)
+
+
+def replica_settings(settings: Settings, memory: MemoryBudget, limits: SpaceLimits) -> ReplicaSettings:
     """Return timing and limits of the replica: milliseconds become ticks, each a fifth of a heartbeat."""
     tick_s = settings.heartbeat_ms / 1000 / TICKS_PER_HEARTBEAT
     return ReplicaSettings(
@@ -36,7 +86,17 @@ def replica_settings(settings: Settings) -> ReplicaSettings:
         commands=CommandLimits(
             document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
         ),
+        space=limits,
+        uncommitted_bytes_max=_within_space(memory.uncommitted_bytes, limits),
+        waiting_bytes_max=_within_space(memory.waiting_bytes, limits),
+        # Below what a peer's queue holds: a message that does not fit is dropped, and sent again after a probe.
+        inflight_bytes_max=transport_settings(settings, memory).queue_bytes_max // 2,
     )
+
+
+def _within_space(share: int, limits: SpaceLimits) -> int:
+    """Return a share of entries in flight that still fits on the disk when it becomes short of space."""
+    return min(share, max(MIB, limits.in_flight_bytes_max // 2)) if any(limits) else share
 
 
 def descriptors(settings: Settings) -> Descriptors:

@@ -95,6 +95,12 @@ class Settings:
     snapshot_log_bytes: int
     """when it exceeds this many bytes."""
     document_bytes_max: int
+    quota_bytes: int
+    """Size of the database at which the cluster takes no more data; 0: no quota."""
+    reserve_bytes: int | None
+    """Size of the reserve file; None: from the size of the file system."""
+    memory_bytes: int | None
+    """Memory to divide; None: the limit of the container."""
     connections_max: int
     """Connections of the client port, unless the limit of open files leaves fewer."""
     address_connections_max: int
@@ -176,6 +182,9 @@ class Settings:
             snapshot_commands=read.integer("SNAPSHOT_COMMANDS", 10_000, 1_000, 100_000_000),
             snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
             document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
+            quota_bytes=read.integer("QUOTA_BYTES", 0, 0, 1 << 50),
+            reserve_bytes=read.optional_integer("RESERVE_BYTES", 0, 1 << 40),
+            memory_bytes=read.optional_integer("MEMORY_BYTES", 1 << 20, 1 << 50),
             connections_max=(connections_max := read.integer("CONNECTIONS_MAX", 4_096, 16, 60_000)),
             address_connections_max=read.integer("ADDRESS_CONNECTIONS_MAX", -(-connections_max // 2), 1, 60_000),
             allowed_hosts=read.hosts("ALLOWED_HOSTS", client_address, client_advertise),
@@ -229,9 +238,12 @@ class _Reader:
 
     def integer(self, variable: str, default: int, lo: int, hi: int) -> int:
         value = self.text(variable, str(default))
-        if not re.fullmatch(r"[0-9]{1,12}", value) or not lo <= int(value) <= hi:
+        if not re.fullmatch(r"[0-9]{1,16}", value) or not lo <= int(value) <= hi:
             raise InvalidSetting(variable, value, f"a whole number from {lo} to {hi}")
         return int(value)
+
+    def optional_integer(self, variable: str, lo: int, hi: int) -> int | None:
+        return self.integer(variable, lo, lo, hi) if self._environment.get(PREFIX + variable) else None
 
     def path(self, variable: str, default: Path | None = None) -> Path:
         return Path(self.text(variable, None if default is None else str(default)))
@@ -311,6 +323,9 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("SNAPSHOT_COMMANDS", "10000", "compact the log after this many commands, 1000 or more"),
     ("SNAPSHOT_LOG_BYTES", "67108864", "or when it exceeds this many bytes"),
     ("DOCUMENT_BYTES_MAX", "1048576", "maximum size of a document or value, 1024 to 16777216"),
+    ("QUOTA_BYTES", "0", "size of the database at which the cluster takes no more data; 0: no quota"),
+    ("RESERVE_BYTES", "from the file system", "size of the file that keeps space in reserve; 0: none"),
+    ("MEMORY_BYTES", "limit of the container", "memory to divide among caches and queues, in bytes"),
     ("CONNECTIONS_MAX", "4096", "connections of clients; fewer when the limit of open files is low"),
     ("ADDRESS_CONNECTIONS_MAX", "half of CONNECTIONS_MAX", "connections of clients from one address but loopback"),
     (

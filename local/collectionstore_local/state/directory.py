@@ -12,6 +12,7 @@
             admin.token                   proves the owner to nodes without client TLS, 0600
             ca/ operator/                 the cluster's certificate authority; the operator's certificate
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
+            reserve                       space for these files on a disk that the members share and have filled
             supervisor.{lock,pid,log,wake}
             faults.json proxy.{json,lock,log}    network faults between members, while there are any
 
@@ -21,12 +22,13 @@ This module knows names and permissions, not the meaning of the content.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,13 @@ MARK = "COLLECTIONSTORE_STATE"
 MARK_TEXT = "State of local Collection Store clusters, created by csctl. Delete it with `csctl local clean`.\n"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+RESERVE = "reserve"
+"""Real blocks for the files of csctl and the supervisor, which share a disk with the members."""
+RESERVE_BYTES = 4 << 20
+RESERVE_STEP_BYTES = 128 << 10
+RESERVE_KEPT_ABOVE_BYTES = 16 << 20
+"""The reserve is filled with this much available."""
 
 
 class StateDirectoryRefused(LocalError):
@@ -54,7 +63,50 @@ class ClusterNotFound(LocalError):
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True, mode: int = FILE_MODE) -> None:
-    """Replace the content of `path` atomically; with `durable` the change survives a power failure."""
+    """Replace the content of `path` atomically; with `durable` the change survives a power failure.
+
+    On a full disk it spends the reserve of the cluster, so that a cluster can be stopped and started there.
+    """
+    with_reserve(path, lambda: _replace(path, content, durable=durable, mode=mode))
+
+
+def with_reserve(path: Path, write: Callable[[], None]) -> None:
+    """Call `write`; if the disk is full, once more with space of the reserve. What fails leaves nothing behind.
+
+    Raises `OSError` when the reserve is spent.
+    """
+    try:
+        write()
+    except OSError as error:
+        if error.errno not in FULL or not _spend_reserve(path):
+            raise
+        write()
+
+
+def _spend_reserve(path: Path) -> bool:
+    """Free a part of the reserve of the cluster that `path` belongs to; return whether there was any."""
+    for parent in path.parents:
+        reserve = parent / RESERVE
+        if reserve.is_file() and (size := reserve.stat().st_size):
+            os.truncate(reserve, max(0, size - RESERVE_STEP_BYTES))
+            return True
+        if (parent / MARK).is_file():
+            break
+    return False
+
+
+def _keep_reserve(directory: Path) -> None:
+    """Fill the reserve of a cluster again when there is plenty of space."""
+    reserve = directory / RESERVE
+    room = os.statvfs(directory)
+    if room.f_bavail * room.f_frsize < RESERVE_KEPT_ABOVE_BYTES:
+        return
+    with reserve.open("ab") as file:
+        if os.fstat(file.fileno()).st_size < RESERVE_BYTES:
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+
+
+def _replace(path: Path, content: bytes, *, durable: bool, mode: int) -> None:
     # In the same directory: a rename across file systems is not atomic.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -203,6 +255,7 @@ class ClusterDirectory:
         with (self.path / "edit.lock").open("a") as file:
             os.fchmod(file.fileno(), FILE_MODE)
             fcntl.flock(file, fcntl.LOCK_EX)
+            _keep_reserve(self.path)
             yield
 
 

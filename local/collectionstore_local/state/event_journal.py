@@ -6,11 +6,12 @@ supervisor is the only writer; readers follow by position.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import msgspec
 
-from collectionstore_local.state.directory import write_atomically
+from collectionstore_local.state.directory import with_reserve, write_atomically
 from collectionstore_operator.status.events import Event
 
 EVENT_BYTES_MAX = 1 << 20
@@ -27,12 +28,17 @@ class EventWriter:
 
     def record(self, event: Event) -> None:
         """Append one event."""
+        with_reserve(self._path, lambda: self._append(msgspec.json.encode(event) + b"\n"))
+        if self._path.stat().st_size > EVENT_BYTES_MAX:
+            self._drop_older_half()
+
+    def _append(self, line: bytes) -> None:
         # One unbuffered write with the newline: a reader takes complete lines only, and never half an event.
         with open(self._path, "ab", buffering=0) as file:
-            file.write(msgspec.json.encode(event) + b"\n")
-            size = file.tell()
-        if size > EVENT_BYTES_MAX:
-            self._drop_older_half()
+            before = file.tell()
+            if file.write(line) != len(line):
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, "an event could not be written in full", str(self._path))
 
     def _drop_older_half(self) -> None:
         content = self._path.read_bytes()

@@ -27,6 +27,7 @@ from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
+    memory_settings,
     placement_settings,
     spec_settings,
 )
@@ -248,7 +249,11 @@ class LocalRuntime:
             self._state.change(cluster_id=action.cluster_id or secrets.token_hex(8))
 
     async def _ensure_workload(self, action: EnsureWorkload, desired: Desired) -> None:
-        workload = WorkloadState(replicas=action.replicas, revision=action.revision, settings=spec_settings(desired))
+        workload = WorkloadState(
+            replicas=action.replicas,
+            revision=action.revision,
+            settings=spec_settings(desired) | memory_settings(desired),
+        )
         # BEFORE any process starts or stops: after a crash in between, the rest is observed as idle and started.
         self._state.change(workload=workload)
         self._start_all(desired)

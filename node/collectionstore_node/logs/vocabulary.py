@@ -42,6 +42,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("cluster.bootstrapped", ("info",), "This member bootstrapped the cluster.", ("node_id",)),
     LogEvent("log.compacted", ("info",), "Log entries up to this index were removed.", ("index", "bytes")),
     LogEvent("message.rejected", ("warning",), "A peer sent a message that no correct peer sends; it was dropped.", ("sender", "reason")),
+    LogEvent("space.short", ("warning",), "This member is short of disk space, or has reached its quota: the cluster takes no more data.", ("cause", "free_bytes", "used_bytes", "resume_bytes")),
+    LogEvent("space.enough", ("info",), "This member has enough space again.", ("free_bytes", "used_bytes")),
     LogEvent("stall.found", ("warning",), "The event loop, an fsync or apply was blocked for longer than an election timeout.", ("kind", "seconds", "limit_s", "stepped_down")),
     LogEvent("stall.ended", ("info",), "The blocked operation continues.", ("kind", "seconds")),
     LogEvent("operation.slow", ("warning",), "An operation took longer than its threshold; `phases` says where the time was spent, `omitted` how many lines of the kind were suppressed since the last one.", ("kind", "seconds", "threshold_s", "route", "method", "code", "request_id", "commands", "entries", "index", "phases", "omitted")),

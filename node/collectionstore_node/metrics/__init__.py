@@ -15,6 +15,7 @@ from collectionstore_node.metrics.replica import (
     ReadSeries,
     ReplicaMetrics,
     SnapshotSeries,
+    SpaceSeries,
     WatchdogSeries,
 )
 from collectionstore_node.metrics.stored import stored_series
@@ -35,6 +36,7 @@ __all__ = [
     "ReadSeries",
     "ReplicaMetrics",
     "SnapshotSeries",
+    "SpaceSeries",
     "TracingSeries",
     "TransportSeries",
     "WatchdogSeries",

@@ -7,7 +7,7 @@ from itertools import chain
 
 from collectionstore_node.metrics.table.process import STALLS
 from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, RESULTS, ROLES
-from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS
+from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS, SHORTAGES
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.statemachine.commands import Code, Outcome
 from collectionstore_telemetry.metrics.recorders import Counter, Gauge
@@ -24,6 +24,7 @@ class ReplicaMetrics:
         self.proposals = ProposalSeries(metrics)
         self.reads = ReadSeries(metrics)
         self.disk = DiskSeries(metrics)
+        self.space = SpaceSeries(metrics)
         self.snapshots = SnapshotSeries(metrics)
         self.forwarding = ForwardingSeries(metrics)
         self.rejected_messages = metrics.counter("raft_rejected_messages_total")
@@ -120,6 +121,23 @@ class DiskSeries:
         self.log_bytes, self.state_bytes = (
             metrics.histogram("storage_write_batch_size_bytes", batch) for batch in BATCHES
         )
+
+
+class SpaceSeries:
+    """Space on the disk."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._free = metrics.gauge("storage_free_bytes")
+        self._reserved = metrics.gauge("storage_reserve_bytes")
+        self._causes = {cause: metrics.gauge("storage_short", cause) for cause in SHORTAGES}
+        self.refused = metrics.counter("storage_refused_writes_total")
+
+    def measured(self, shortage: str, *, free: int, reserved: int) -> None:
+        """Record a measurement in bytes; `shortage` is a cause, or empty."""
+        self._free.set(free)
+        self._reserved.set(reserved)
+        for cause, gauge in self._causes.items():
+            gauge.set(cause == shortage.lower())
 
 
 class SnapshotSeries:

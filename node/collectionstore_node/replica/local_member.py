@@ -22,7 +22,10 @@ from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.health.self_check import SelfCheck
+from collectionstore_node.replica.health.space import MemberReports, SpaceReport, adds_data, refusal
+from collectionstore_node.replica.health.space_watch import SpaceWatch
 from collectionstore_node.replica.membership.administration import Administration
+from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.observer import NULL_OBSERVER, DriverObserver
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
@@ -30,6 +33,7 @@ from collectionstore_node.replica.persistence.log_writer import LogWriter
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
 from collectionstore_node.replica.storage_port import Storage
+from collectionstore_node.statemachine.commands import Action
 from collectionstore_node.statemachine.members import MembershipRecord
 
 
@@ -58,6 +62,7 @@ class LocalMember:
     ) -> None:
         """Read log and state."""
         self.storage = storage
+        self._loop = asyncio.get_running_loop()
         self.identity = storage.identity
         self.settings = settings
         self.metrics = metrics
@@ -82,6 +87,9 @@ class LocalMember:
         """Set when another member says that this one's state differs; the state comparer clears it."""
         self.file_executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         """One thread for snapshot files and reclaiming space: neither may delay a sync."""
+        self.space = SpaceWatch(storage, settings.space, metrics.space, self.file_executor, self.wakeup.fail)
+        self.reports = MemberReports()
+        """What the other members report of their disks, while this one leads."""
 
     @property
     def record(self) -> MembershipRecord:
@@ -95,6 +103,27 @@ class LocalMember:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the digests of the state that are known; none while a snapshot replaces it."""
         return self.applier.checkpoints()
+
+    def shortage(self) -> tuple[str, SpaceReport] | None:
+        """Return a member that is short of space and its report: this one, or as its leader any that reported it."""
+        if self.space.report.shortage:
+            return self.identity.name, self.space.report
+        if not self.reports.any_short:
+            return None
+        members = self.consensus.raft.status().configuration.members()
+        found = self.reports.short(members, self._loop.time())
+        if found is None:
+            return None
+        node_id, report = found
+        info = self.record.find(node_id)
+        return info.name if info is not None else show_id(node_id), report
+
+    def admit(self, action: Action) -> None:
+        """Refuse, as the leader, a write that adds data while a member is short. Raises `InsufficientStorage`."""
+        short = self.shortage()
+        if short is not None and adds_data(action):
+            self.metrics.space.refused.inc()
+            raise refusal(*short)
 
     def quarantine(self, reason: str) -> None:
         """Fence this member: mark its data directory and stop it; if it leads, the others elect another one."""

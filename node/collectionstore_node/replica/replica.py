@@ -80,6 +80,7 @@ class Replica:
             raft = self._consensus.raft
             try:
                 if raft.is_leader:
+                    self._member.admit(command.action)
                     span = self._observer.start_propose(command, parent)
                     return await self._consensus.submit(encoded, deadline, span)
                 if leader := raft.leader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from collectionstore_node.space import NO_LIMITS, SpaceLimits
 from collectionstore_node.statemachine.admissible import CommandLimits
 
 
@@ -19,6 +20,14 @@ class ReplicaSettings:
     snapshot_log_bytes: int
     pre_vote: bool = True
     check_quorum: bool = True
+    space: SpaceLimits = NO_LIMITS
+    """When this member is short of disk space."""
+    uncommitted_bytes_max: int = 64 << 20
+    """Entry data that a leader keeps proposed and not committed; beyond it proposals are refused."""
+    inflight_bytes_max: int = 16 << 20
+    """Entry data sent to one member and not acknowledged; at most 16 MiB is used."""
+    waiting_bytes_max: int = 64 << 20
+    """Bytes of commands that may wait to be proposed."""
     waiting_max: int = 4_096
     """Commands that may wait to be proposed."""
     commands: CommandLimits = field(default_factory=CommandLimits)

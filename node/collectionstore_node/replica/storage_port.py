@@ -8,6 +8,7 @@ from typing import Protocol
 
 from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata
+from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.view import View, Writes
 
 
@@ -126,6 +127,22 @@ class Storage(Protocol):
 
         Raises `StorageFailed`.
         """
+
+    @property
+    def space_limits(self) -> SpaceLimits:
+        """When this member is short of space."""
+
+    def missing_bytes(self, snapshot_bytes: int) -> int:
+        """Return how much space is missing to receive and install a snapshot file of this size; 0 if none."""
+
+    def room(self) -> Room:
+        """Return what is free, reserved and used. Raises `StorageFailed`."""
+
+    def restore_reserve(self) -> bool:
+        """Reserve space again and return whether it is held. Blocks; for a thread. Raises `StorageFailed`."""
+
+    def reclaim_space(self) -> None:
+        """Free the space of what was deleted. Blocks; for a thread. Raises `StorageFailed`."""
 
     def disk_bytes(self) -> int:
         """Return the bytes of all files."""

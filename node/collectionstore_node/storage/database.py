@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ import structlog
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import HardState
+from collectionstore_node.space import NO_LIMITS, Room, SpaceLimits
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
 from collectionstore_node.storage.durable_file import sync_directory, write_file
@@ -26,6 +28,7 @@ from collectionstore_node.storage.identity import (
 )
 from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.storage.quarantine import check_not_quarantined, quarantine
+from collectionstore_node.storage.reserve import FULL, Reserve
 from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, NODE_FAMILY, OpenMode, Rocks, WalCorrupted
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import SnapshotFile
@@ -46,13 +49,27 @@ _ADVICE: Final = (
     "member from the cluster and start it again on an empty directory; the leader sends it a snapshot."
 )
 
+USED_S: Final = 1.0
+"""Measuring the size of the database asks the kernel for every file."""
+_OPENING_BYTES: Final = 4 << 20
+"""A new WAL, manifest and text log, and the files beside RocksDB."""
+
 _DEFAULT_TUNING: Final = Tuning()
 
 
 class Database:
     """An open data directory. Make one with `open`."""
 
-    def __init__(self, path: Path, identity: Identity, tuning: Tuning, lock: DirectoryLock, *, created: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        tuning: Tuning,
+        lock: DirectoryLock,
+        reserve: Reserve,
+        *,
+        created: bool,
+    ) -> None:
         """Open a directory whose owner was checked. Raises `Corrupted` or `StorageFailed`."""
         self.path = path
         self.identity = identity
@@ -62,10 +79,15 @@ class Database:
         self.spool = path / _SPOOL
         """For snapshot files in transfer; emptied at every start."""
         self._lock = lock
+        self.reserve = reserve
+        self._used = (float("-inf"), 0)
+        """When the size of all files was measured last, and what it was."""
         self._closed = False
         self.failstop = FailStop()
         self._tail_marker = TailMarker(path / _TAIL_MARKER, identity.node_id, self.failstop)
         try:
+            # BEFORE RocksDB opens: on a full disk it may need what an unfinished transfer left behind.
+            _empty(self.spool)
             self.rocks = self._open_rocks()
             try:
                 self.state, self.log = self._read(self.rocks, self.failstop)
@@ -74,7 +96,6 @@ class Database:
                 # BEFORE the core starts, which takes everything that it reads for durable. The previous process may
                 # have been killed between a write and its sync: what was replayed is only in the page cache until now.
                 self.log.sync()
-                _empty(self.spool)
             except BaseException:
                 self.rocks.close()
                 raise
@@ -83,8 +104,18 @@ class Database:
             raise
 
     @classmethod
-    def open(cls, path: Path, *, cluster_id: str, name: str, tuning: Tuning = _DEFAULT_TUNING) -> Database:
+    def open(
+        cls,
+        path: Path,
+        *,
+        cluster_id: str,
+        name: str,
+        tuning: Tuning = _DEFAULT_TUNING,
+        limits: SpaceLimits = NO_LIMITS,
+    ) -> Database:
         """Open the data directory of member `name`; create it if the directory is empty or missing.
+
+        A reserve of `limits` that an earlier process held is given back if the disk is full, so that it can be opened.
 
         Raises `DataDirectoryRefused` if it belongs to another member or cluster, is corrupt, quarantined, or in use by
         another process; `StorageFailed` on an I/O error. Nothing is repaired.
@@ -95,6 +126,10 @@ class Database:
         except OSError as error:
             raise StorageFailed(f"open {path}: {error}") from error
         try:
+            # FIRST of all that writes: on a full disk nothing else can be done before.
+            reserve = Reserve(path, limits)
+            reserve.give_back(_needed_to_open(path))
+            lock.name_holder()
             identity = read_identity(path)
             created = identity is None
             if identity is None:
@@ -102,7 +137,7 @@ class Database:
             check_owner(path, identity, cluster_id=cluster_id, name=name)
             check_not_quarantined(path)
             (path / _CREATING).unlink(missing_ok=True)
-            return cls(path, identity, tuning, lock, created=created)
+            return cls(path, identity, tuning, lock, reserve, created=created)
         except Corrupted as error:
             lock.release()
             raise DataDirectoryRefused(f"The data directory {path} is corrupt. {error} {_ADVICE}") from error
@@ -137,7 +172,7 @@ class Database:
         """
         directory = self.path / _ROCKS
         try:
-            return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE)
+            return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE, self.reserve.before_write)
         except WalCorrupted as damage:
             # Read-only first: RocksDB truncates the WAL as it opens for writing, and a directory that is refused must
             # stay as it was found, for a later examination.
@@ -151,7 +186,7 @@ class Database:
             except Corrupted as loss:
                 raise Corrupted(f"{damage} In the part before: {loss}") from loss
             structlog.get_logger().warning("storage.tail_cut", path=str(directory), reason=str(damage))
-        return Rocks(directory, self.tuning, self.failstop, OpenMode.TRUNCATE_WAL)
+        return Rocks(directory, self.tuning, self.failstop, OpenMode.TRUNCATE_WAL, self.reserve.before_write)
 
     def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[StateStore, LogStore]:
         """Return the verified content of `rocks`, without writing. Raises `Corrupted`."""
@@ -177,6 +212,58 @@ class Database:
         except OSError as error:
             raise self.failstop.fail("mark the data directory", error) from error
 
+    @property
+    def space_limits(self) -> SpaceLimits:
+        """When this member is short of space."""
+        return self.reserve.limits
+
+    def missing_bytes(self, snapshot_bytes: int) -> int:
+        """Return how much space is missing to receive and install a snapshot file of this size; 0 if none.
+
+        The file and the new state lie beside the old state until the switch. Raises `OSError`.
+        """
+        limits = self.reserve.limits
+        free = self.reserve.available_bytes() + self.reserve.held_bytes - limits.reserve_bytes
+        return max(0, 2 * snapshot_bytes - free) if any(limits) else 0
+
+    def room(self) -> Room:
+        """Return what is free and reserved, and what was used at most USED_S ago. Raises `StorageFailed`."""
+        try:
+            now = time.monotonic()
+            if now - self._used[0] >= USED_S:
+                self._used = (now, self.disk_bytes())
+            return Room(self.reserve.available_bytes(), self.reserve.held_bytes, self._used[1])
+        except OSError as error:
+            raise self.failstop.fail("measure the disk", error) from error
+
+    def restore_reserve(self) -> bool:
+        """Reserve space again, if there is enough, and return whether it is held. Blocks. Raises `StorageFailed`."""
+        try:
+            return self.reserve.restore()
+        except OSError as error:
+            if error.errno in FULL:
+                return False  # taken by somebody else since it was measured; the next measurement sees that
+            raise self.failstop.fail("reserve space", error) from error
+
+    def reclaim_space(self) -> None:
+        """Free the space of compacted entries and of deleted documents. Blocks, without the GIL.
+
+        With too little space nothing is done: a flush or a compaction that runs out of it would stop RocksDB. Raises
+        `StorageFailed`.
+        """
+        log, state = self.log, self.state
+        if not log.reclaimable_bytes and not state.has_deleted:
+            return
+        memtables = sum(self.family_property("cur-size-all-mem-tables").values())
+        try:
+            if not self.reserve.give_back(memtables + memtables // 4 + _OPENING_BYTES):
+                return
+            if log.reclaimable_bytes and self.reserve.available_bytes() > memtables + log.size_bytes + _OPENING_BYTES:
+                log.reclaim()
+            state.reclaim_space(self.reserve.available_bytes)
+        except OSError as error:
+            raise self.failstop.fail("measure the disk", error) from error
+
     def disk_bytes(self) -> int:
         """Return the size of all files of RocksDB: table files, WAL, manifest and logs."""
         total = 0
@@ -198,6 +285,12 @@ class Database:
     def whole_property(self, name: str) -> int:
         """Return an integer property of the whole database, as `family_property`."""
         return self.rocks.int_property(f"rocksdb.{name}")
+
+
+def _needed_to_open(path: Path) -> int:
+    """Return the space that opening needs at most: RocksDB writes its WAL to tables before it deletes it."""
+    wal = sum(file.stat().st_size for file in (path / _ROCKS).glob("*.log"))
+    return _OPENING_BYTES + wal + wal // 4
 
 
 def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:

@@ -9,6 +9,7 @@ A reader verifies the hash of each part BEFORE decoding it, and the last hash be
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
@@ -78,7 +79,7 @@ def write_snapshot(
         def write(*parts: bytes) -> None:
             data = b"".join(parts)
             if file.write(data) != len(data):
-                raise OSError(f"{path} could not be written in full; is the disk full?")
+                raise OSError(errno.ENOSPC, "could not be written in full; is the disk full?", str(path))
             whole.update(data)
 
         header = _encode(_Header(FORMAT, metadata))

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.errors import InsufficientStorage, InvariantViolated
 from collectionstore_node.raft.messages import HardState, decode_metadata, encode
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.log_store import LogStore
+from collectionstore_node.storage.reserve import FULL, Reserve
 from collectionstore_node.storage.rocksdb.family import Family
 from collectionstore_node.storage.rocksdb.rocks import NODE_FAMILY, Rocks
 from collectionstore_node.storage.rocksdb.tuning import Tuning
@@ -30,6 +31,10 @@ _FLUSH_BYTES: Final = 8 << 20
 a write: the event loop would stop with it. `flush` releases the GIL."""
 
 
+_CHECK_BYTES: Final = 1 << 20
+"""Look at the free space after this much of an export."""
+
+
 class DataDirectory(Protocol):
     """The parts of a data directory that a snapshot reads or replaces; `Database` has them."""
 
@@ -38,6 +43,7 @@ class DataDirectory(Protocol):
     log: LogStore
     failstop: FailStop
     tuning: Tuning
+    reserve: Reserve
 
 
 class InstallStep(enum.Enum):
@@ -64,11 +70,33 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
     path = directory / f"state-{metadata.index}-{metadata.term}.snapshot"
     temporary = path.with_suffix(".part")
     try:
-        written = write_snapshot(temporary, metadata, records, database.tuning.snapshot_chunk_bytes)
+        guarded = _while_there_is_room(records, database)
+        written = write_snapshot(temporary, metadata, guarded, database.tuning.snapshot_chunk_bytes)
         temporary.replace(path)
+    except InsufficientStorage:
+        temporary.unlink(missing_ok=True)
+        raise
     except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in FULL:
+            # Nothing of the database is lost: the file is a copy.
+            raise InsufficientStorage("the disk has no room for a snapshot file") from error
         raise database.failstop.fail("export a snapshot", error) from error
     return written._replace(path=path)
+
+
+def _while_there_is_room(
+    records: Iterator[tuple[bytes, bytes]], database: DataDirectory
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield `records`. Raises `InsufficientStorage` before the file takes what the log needs: it is only a copy."""
+    written = 0
+    for key, value in records:
+        yield key, value
+        written += len(key) + len(value)
+        if written >= _CHECK_BYTES:
+            written = 0
+            if database.reserve.available_bytes() < database.reserve.limits.low_bytes // 2:
+                raise InsufficientStorage("the disk has no room for a snapshot file")
 
 
 def install_snapshot(database: DataDirectory, path: Path, hard_state: HardState | None = None) -> None:

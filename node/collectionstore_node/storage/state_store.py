@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 import msgspec
@@ -26,6 +26,8 @@ Applied: TypeAlias = SnapshotMetadata
 APPLIED_KEY: Final = b""
 """Sorts before every key of the state machine, so that an export reads it first, in the same iterator view."""
 _FIRST_KEY: Final = b"\x00"
+_LAST_KEY: Final = b"\xff" * 8
+"""Sorts after every key of the state machine."""
 SKIPPED_MAX: Final = 20_000
 """Deleted keys in a row that the scan of a client may meet; 3 ms of the event loop (measured)."""
 
@@ -39,6 +41,8 @@ class StateStore(View):
         self.family = family
         """The active column family; a snapshot install replaces it."""
         self.applied: Applied = self._read_applied()
+        self._deleted: tuple[bytes, bytes] | None = (_FIRST_KEY, _LAST_KEY)
+        """The range that covers everything deleted since the last `reclaim_space`; at a start it is unknown: all."""
         self.reader: View = StateReader(self)
         """The same for requests of clients."""
 
@@ -65,14 +69,41 @@ class StateStore(View):
         # its operations in order. rocksdict ignores the batch's default family for ranges, hence the handle.
         for lo, hi in writes.dropped:
             batch.delete_range(lo or _FIRST_KEY, hi, self.family.handle)
+            self._note_deleted(lo or _FIRST_KEY, hi)
         for key, value in writes.values.items():
             if value is None:
                 del batch[key]
+                self._note_deleted(key, key + _FIRST_KEY)
             else:
                 batch[key] = value
         batch[APPLIED_KEY] = encode(applied)
         self._rocks.write(batch)
         self.applied = applied
+
+    @property
+    def has_deleted(self) -> bool:
+        """Whether anything was deleted since the last `reclaim_space`; at a start this is unknown, and counts as so."""
+        return self._deleted is not None
+
+    def reclaim_space(self, available: Callable[[], int]) -> None:
+        """Free the space of what was deleted since the last call, if `available()` bytes suffice for doing so. Blocks.
+
+        A compaction writes its output before it deletes its input. The output is at most what is live, so with less
+        than that available nothing is done: running out of space in the middle would stop RocksDB.
+        """
+        deleted, self._deleted = self._deleted, None
+        if deleted is None:
+            return
+        self.family.flush()
+        if self.family.int_property("rocksdb.estimate-live-data-size") >= available():
+            # Later, when more was deleted or something else made room.
+            self._note_deleted(*deleted)
+            return
+        self.family.compact(*deleted)
+
+    def _note_deleted(self, lo: bytes, hi: bytes) -> None:
+        known = self._deleted
+        self._deleted = (lo, hi) if known is None else (min(lo, known[0]), max(hi, known[1]))
 
     def reclaim(self, lo: bytes, hi: bytes) -> None:
         """Drop what is left of deleted keys in `[lo, hi)`. Blocks, without the GIL; for a thread."""

@@ -36,6 +36,8 @@ class TransportOptions:
     """A folder for snapshot files being received; it is emptied at the start."""
     settings: TransportSettings = DEFAULT_SETTINGS
     overrides: RouteOverrides = NO_OVERRIDES
+    missing_bytes: Callable[[int], int] | None = None
+    """Returns how much space is missing to receive and install snapshot files of this many bytes; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ def spec_settings(desired: Desired) -> dict[str, str]:
     timings = spec.raft.timings
     return {
         **_diagnostics(spec.diagnostics),
+        # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
+        **({f"{PREFIX}QUOTA_BYTES": str(spec.storage.quota_bytes)} if spec.storage.quota else {}),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
         f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
         f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
@@ -51,6 +53,12 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         f"{PREFIX}SNAPSHOT_COMMANDS": str(spec.snapshot.commands),
         f"{PREFIX}SNAPSHOT_LOG_BYTES": str(spec.snapshot.log_bytes),
     }
+
+
+def memory_settings(desired: Desired) -> dict[str, str]:
+    """Return the variables for a node without a container, which has no limit that it could read."""
+    limit = desired.spec.resources.memory_limit_bytes
+    return {} if limit is None else {f"{PREFIX}MEMORY_BYTES": str(limit)}
 
 
 def _diagnostics(diagnostics: Diagnostics) -> dict[str, str]:

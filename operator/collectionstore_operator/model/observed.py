@@ -74,6 +74,12 @@ class Peer(msgspec.Struct, frozen=True):
     handshake_ms: float | None = None
 
 
+class Space(msgspec.Struct, frozen=True, kw_only=True):
+    """The disk of a node: `shortage` is Disk, Quota or empty, or what a newer node calls it."""
+
+    shortage: str = ""
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The response of `GET /status` of a node. Unknown fields are ignored: nodes may be newer than the operator."""
 
@@ -101,6 +107,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     client_address: str = ""
     peer_address: str = ""
     metrics_address: str = ""
+    space: Space | None = None
+    """What it reports of its disk; None from a version that does not."""
     certificate_not_before: float = 0.0
     certificate_not_after: float = 0.0
     """Expiry of the certificate that it presented, in Unix seconds; 0 without TLS."""

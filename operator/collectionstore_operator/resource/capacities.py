@@ -11,6 +11,10 @@ from collectionstore_operator.resource.violation import Violation
 
 SIZE_MIN: Final = "64Mi"
 """The smallest volume, for tests: an empty member fits. Data need more: docs/operate/kubernetes.md."""
+QUOTA_MIN: Final = "256Mi"
+"""Below it the logs of a member, which shrink only with time, could hold the whole quota."""
+MEMORY_LIMIT_MIN: Final = "256Mi"
+"""A node refuses to start with less."""
 _IN_BYTES: Final = ("memory", "ephemeral-storage")
 
 WHOLE: Final = Violation(
@@ -20,6 +24,9 @@ ORDERED: Final = Violation(
     "a limit is below its request: no pod with it can be created", "limits of at least the requests, or none"
 )
 LARGE: Final = Violation("the volume is smaller than what an empty member needs", f"at least {SIZE_MIN}")
+QUOTA_SMALL: Final = Violation("a member's logs alone could use so small a quota", f"at least {QUOTA_MIN}")
+QUOTA_LARGE: Final = Violation("the volume would be full before the quota is reached", "less than spec.storage.size")
+MEMORY: Final = Violation("a member does not start with so little memory", f"at least {MEMORY_LIMIT_MIN}")
 
 _ALL: Final = ("cpu", *_IN_BYTES)
 
@@ -50,6 +57,12 @@ _ORDERED_EACH: Final = " && ".join(
 )
 ORDERED_CEL: Final = f"!has(self.limits) || !has(self.requests) || ({_ORDERED_EACH})"
 LARGE_CEL: Final = f"quantity(self.size).compareTo(quantity({SIZE_MIN!r})) >= 0"
+QUOTA_SMALL_CEL: Final = f"!has(self.quota) || quantity(self.quota).compareTo(quantity({QUOTA_MIN!r})) >= 0"
+QUOTA_LARGE_CEL: Final = "!has(self.quota) || quantity(self.quota).compareTo(quantity(self.size)) < 0"
+MEMORY_CEL: Final = (
+    f"!has(self.limits) || !{_has('limits', 'memory')} || "
+    f"{_amount('limits', 'memory')}.compareTo(quantity({MEMORY_LIMIT_MIN!r})) >= 0"
+)
 
 
 def whole(
@@ -74,3 +87,19 @@ def ordered(resources: Resources) -> Violation | None:
 def large(storage: Storage) -> Violation | None:
     """Return a violation if the volume is smaller than SIZE_MIN."""
     return LARGE if exact(storage.size) < exact(SIZE_MIN) else None
+
+
+def quota_small(storage: Storage) -> Violation | None:
+    """Return a violation if the quota is smaller than QUOTA_MIN."""
+    return QUOTA_SMALL if storage.quota is not None and exact(storage.quota) < exact(QUOTA_MIN) else None
+
+
+def quota_large(storage: Storage) -> Violation | None:
+    """Return a violation unless the quota is smaller than the volume."""
+    return QUOTA_LARGE if storage.quota is not None and exact(storage.quota) >= exact(storage.size) else None
+
+
+def memory(resources: Resources) -> Violation | None:
+    """Return a violation if the memory limit is smaller than MEMORY_LIMIT_MIN."""
+    limit = resources.limits.get("memory")
+    return MEMORY if limit is not None and exact(limit) < exact(MEMORY_LIMIT_MIN) else None

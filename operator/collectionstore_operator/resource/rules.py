@@ -199,7 +199,11 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
             _election_max,
         ),
     ),
-    Storage: (Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),),
+    Storage: (
+        Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),
+        Rule("quota", capacities.QUOTA_SMALL_CEL, capacities.QUOTA_SMALL, capacities.quota_small),
+        Rule("quota", capacities.QUOTA_LARGE_CEL, capacities.QUOTA_LARGE, capacities.quota_large),
+    ),
     Resources: (
         Rule(
             "requests",
@@ -214,6 +218,7 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
             capacities.whole(lambda one: one.limits),
         ),
         Rule("limits", capacities.ORDERED_CEL, capacities.ORDERED, capacities.ordered),
+        Rule("limits", capacities.MEMORY_CEL, capacities.MEMORY, capacities.memory),
     ),
     PodTemplate: (
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda pod: _reserved(pod.labels)),

@@ -12,7 +12,15 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import SIZE_PATTERN, Labels, Part, Quantity, atomic, quantity_bytes
+from collectionstore_operator.resource.fields import (
+    SIZE_PATTERN,
+    Labels,
+    Part,
+    Quantity,
+    atomic,
+    quantity_bytes,
+    stored_bytes,
+)
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.scheduling import Spread
 
@@ -52,6 +60,21 @@ class Storage(Part, frozen=True):
         ]
         | None
     ) = field(name="class", default=None)
+    quota: (
+        Annotated[
+            str,
+            Meta(
+                pattern=SIZE_PATTERN,
+                max_length=32,
+                title="a whole size such as 8Gi",
+                description="quota is the size of a member's database at which the cluster takes no more data: writes "
+                "that add data are refused, reads and deletes work, until the database is a tenth smaller. At least "
+                "256Mi, and less than size. If absent, the free space of the volume is the only bound. A change "
+                "restarts the members, one at a time.",
+            ),
+        ]
+        | None
+    ) = None
     retention: Annotated[
         Literal["Retain", "Delete"],
         Meta(
@@ -65,6 +88,11 @@ class Storage(Part, frozen=True):
     def size_bytes(self) -> int:
         """Return the size in bytes."""
         return quantity_bytes(self.size)
+
+    @property
+    def quota_bytes(self) -> int:
+        """Return the quota in bytes; 0 without one."""
+        return quantity_bytes(self.quota) if self.quota is not None else 0
 
 
 ComputeResource: TypeAlias = Literal["cpu", "memory", "ephemeral-storage"]
@@ -81,6 +109,12 @@ class Resources(Part, frozen=True):
         dict[ComputeResource, Quantity],
         Meta(description="limits is the maximum amount of each resource that a member may use."),
     ] = field(default_factory=dict)
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """Return the memory limit in bytes; None without one."""
+        limit = self.limits.get("memory")
+        return None if limit is None else stored_bytes(str(limit))
 
 
 DEFAULT_RESOURCES: Final = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})

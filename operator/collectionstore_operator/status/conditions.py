@@ -21,6 +21,7 @@ from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.status import domains, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
+from collectionstore_operator.status.storage_condition import storage_available
 
 
 def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -185,6 +186,7 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "CertificatesReady": certificates_ready,
     "RecordsValid": safeguards.records_valid,
     "VolumesSafe": safeguards.volumes_safe,
+    "StorageAvailable": storage_available,
     "ObjectsApplied": objects_applied,
     "Paused": paused,
 }

@@ -14,6 +14,7 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
+    InsufficientStorage,
     InvalidRequest,
     LeadershipTransferring,
     NodeError,
@@ -109,6 +110,7 @@ KINDS: Final[dict[str, Kind]] = {
     "not_ready": Kind(503, "No linearizable read works here now", retryable=True),
     "read_timeout": Kind(504, "The read was not confirmed in time", retryable=True),
     "outcome_unknown": Kind(504, "It is not known whether the request took effect", outcome="unknown"),
+    "insufficient_storage": Kind(507, "A member is short of disk space; reads and deletes work"),
     # The node's own faults
     "storage_failed": Kind(500, "The node's disk failed and the node is stopping", outcome="unknown"),
     "internal_error": Kind(500, "The node made a mistake", outcome="unknown"),
@@ -117,6 +119,7 @@ KINDS: Final[dict[str, Kind]] = {
 CODES: Final[dict[type[NodeError], str]] = {
     NotLeader: "no_leader",
     Overloaded: "overloaded",
+    InsufficientStorage: "insufficient_storage",
     ChangePending: "change_pending",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",

@@ -8,6 +8,7 @@ from collectionstore_node.metrics.table.buckets import BYTES, LONG_SECONDS, SECO
 from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
 BATCHES: Final = ("log", "state")
+SHORTAGES: Final = ("disk", "quota")
 OPERATIONS: Final = ("export", "send", "receive", "install")
 FAMILY: Final = Label("family", ("log", "node", "state"))
 
@@ -38,6 +39,19 @@ _DISK: Final = (
         Label("batch", BATCHES),
         buckets=BYTES,
     ),
+)
+
+_SPACE: Final = (
+    gauge("storage_free_bytes", "Space available to this member above its reserve"),
+    gauge("storage_reserve_bytes", "Space held in the reserve file; 0 once it was released"),
+    gauge("storage_quota_bytes", "Size of the database at which this member is short of space; 0 without a quota"),
+    gauge(
+        "storage_short",
+        "1 while this member is short of space: writes that add data are refused in the whole cluster",
+        Label("cause", SHORTAGES),
+    ),
+    gauge("storage_read_only", "1 while this member, as the leader, refuses writes that add data"),
+    counter("storage_refused_writes_total", "Writes that this member, as the leader, refused for lack of space"),
 )
 
 _SNAPSHOTS: Final = (
@@ -85,6 +99,7 @@ STORED: Final = (
 
 STORAGE: Final[Chapters] = (
     ("Disk", _DISK),
+    ("Space", _SPACE),
     ("Snapshots", _SNAPSHOTS),
     ("Sizes and RocksDB, read at every scrape", STORED),
 )

@@ -28,6 +28,7 @@ from collectionstore_node.replica.comparison.digests import (
     compare,
 )
 from collectionstore_node.replica.comparison.state_check import StateCheck
+from collectionstore_node.replica.health.space import MemberReports
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
@@ -47,6 +48,10 @@ class Subject(Protocol):
     @property
     def suspicion(self) -> asyncio.Event:
         """Set when another member says that the state of this one differs."""
+
+    @property
+    def reports(self) -> MemberReports:
+        """What the other members report of their disks."""
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the digests of its own state; none while the state is being replaced."""
@@ -172,13 +177,17 @@ class StateComparer:
     async def _fetch(self, node_id: NodeId) -> Digests | None:
         """Return the digests of a member; None when it does not answer, or with something else."""
         try:
-            answer = await self._transport.request(node_id, calls.encode_call(calls.GetDigests()), ANSWER_S)
-            known = by_index(calls.decode_checkpoints(answer))
+            answer = await self._transport.request(node_id, calls.encode_call(calls.GetDigests(report=True)), ANSWER_S)
+            checkpoints, space = calls.decode_checkpoints(answer)
         except (PeerUnavailable, RequestLost):
             return None
         except msgspec.DecodeError as error:
             log.warning("digests.unreadable", node_id=show_id(node_id), reason=str(error))
             return None
+        if space is not None:
+            # No report, from an earlier version: it is unknown whether that member is short, and unknown is not full.
+            self._subject.reports.note(node_id, space, self._clock())
+        known = by_index(checkpoints)
         if known is None:
             log.warning("digests.unreadable", node_id=show_id(node_id), reason="not what a member remembers")
         return known
@@ -219,6 +228,7 @@ class StateComparer:
             self._checks = {}
             self._series.compared(index=None, differing=0, inconclusive=0)
         self._inconclusive = InconclusiveTracker()
+        self._subject.reports.forget()
 
 
 def _report(node_id: NodeId, split: Split, *, decided: bool) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 APPLY_BYTES_MAX = 256 << 10
 """Entry data applied in one go; bounds how long clients and peers wait for their turn while a log is replayed."""
 
+INFLIGHT_BYTES_MAX = 16 << 20
+"""More in flight would not make a connection faster."""
+
 
 class Consensus:
     """The core of one member, its queues, and the futures that wait. Belongs to the event loop."""
@@ -59,7 +62,12 @@ class Consensus:
         self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
-        self.proposals = Proposals(waiting_max=settings.waiting_max, loop=self._loop, series=metrics.proposals)
+        self.proposals = Proposals(
+            waiting_max=settings.waiting_max,
+            bytes_max=settings.waiting_bytes_max,
+            loop=self._loop,
+            series=metrics.proposals,
+        )
         self.reads = Reads(self._loop, metrics.reads)
         self.conditions = Conditions(self._loop)
         self.raft = self._make_core()
@@ -76,6 +84,8 @@ class Consensus:
                 election_ticks_max=settings.election_ticks_max,
                 heartbeat_ticks=settings.heartbeat_ticks,
                 apply_bytes_max=APPLY_BYTES_MAX,
+                inflight_bytes_max=min(INFLIGHT_BYTES_MAX, settings.inflight_bytes_max),
+                uncommitted_bytes_max=settings.uncommitted_bytes_max,
                 pre_vote=settings.pre_vote,
                 check_quorum=settings.check_quorum,
             ),

@@ -50,8 +50,13 @@ class _Proposed:
 class Proposals:
     """The leader's queue of commands and its table of proposed entries. Belongs to the event loop."""
 
-    def __init__(self, *, waiting_max: int, loop: asyncio.AbstractEventLoop, series: ProposalSeries) -> None:
+    def __init__(
+        self, *, waiting_max: int, bytes_max: int, loop: asyncio.AbstractEventLoop, series: ProposalSeries
+    ) -> None:
+        """Let at most `waiting_max` commands wait, of `bytes_max` bytes in total, or one larger command."""
         self.waiting_max = waiting_max
+        self.bytes_max = bytes_max
+        self._waiting_bytes = 0
         self._waiting: list[QueuedCommand] = []
         self._proposed: dict[Index, _Proposed] = {}
         self._loop = loop
@@ -76,6 +81,10 @@ class Proposals:
         if len(self._waiting) >= self.waiting_max:
             self._series.failed["overloaded"].inc()
             raise Overloaded(f"{self.waiting_max} commands are waiting already")
+        if self._waiting and self._waiting_bytes + len(command) > self.bytes_max:
+            self._series.failed["overloaded"].inc()
+            raise Overloaded(f"{self._waiting_bytes} bytes of commands are waiting already")
+        self._waiting_bytes += len(command)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting.append(QueuedCommand(command, deadline, future, perf_counter(), span))
         return future
@@ -91,6 +100,7 @@ class Proposals:
             if batch and (len(batch) >= ENTRY_COMMANDS_MAX or size + len(waiting.command) > ENTRY_BYTES_MAX):
                 break
             taken += 1
+            self._waiting_bytes -= len(waiting.command)
             if not waiting.future.done():
                 batch.append(waiting)
                 size += len(waiting.command)
@@ -135,6 +145,7 @@ class Proposals:
     def refuse_waiting(self, error: Callable[[], NotNow]) -> None:
         """Fail all commands that have not reached the core: they are certainly not applied."""
         waiting, self._waiting = self._waiting, []
+        self._waiting_bytes = 0
         for one in waiting:
             self.refuse([one], error())
 
@@ -151,6 +162,7 @@ class Proposals:
         if any(one.deadline <= now for one in self._waiting):
             late = [one for one in self._waiting if one.deadline <= now]
             self._waiting = [one for one in self._waiting if one.deadline > now]
+            self._waiting_bytes = sum(len(one.command) for one in self._waiting)
             self._fail(late, "expired", Overloaded("the command waited until its deadline and was not proposed"))
         for index, proposed in list(self._proposed.items()):
             late = [one for one in proposed.batch if one.deadline <= now]

@@ -115,6 +115,7 @@ class Driver:
         committed = raft.applied if member.applier.suspended else raft.commit_index
         member.self_check.tick(committed=committed, applied=raft.applied)
         try:
+            member.space.tick(now)
             # A follower whose disk hangs does not campaign: it would lead as badly as the leader it replaces.
             self._consensus.tick(now, may_campaign=not member.self_check.disk_hangs)
         except NodeError as error:

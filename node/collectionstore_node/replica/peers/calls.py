@@ -11,6 +11,7 @@ import msgspec
 
 from collectionstore_node.errors import (
     ChangePending,
+    InsufficientStorage,
     InvalidRequest,
     LeadershipTransferring,
     NodeError,
@@ -20,6 +21,7 @@ from collectionstore_node.errors import (
     Overloaded,
 )
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.replica.health.space import SpaceReport
 from collectionstore_node.replica.membership.changes import MembersRequest
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.statemachine.codec import decode
@@ -58,11 +60,23 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class GetDigests(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Get the digests of the state of the receiver; answered with a list of `Checkpoint`."""
+    """Get the digests of the state of the receiver; answered with a list of `Checkpoint`, or with a `MemberReport`.
+
+    A version without reports ignores the field and answers with the list; one that does not ask for it gets the list.
+    """
+
+    report: bool = False
 
 
 class VerifyState(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """The sender found that the state of the receiver differs; the receiver should compare too. One `Result`."""
+
+
+class MemberReport(msgspec.Struct, frozen=True):
+    """The digests of a member, and what it reports of its disk. A map on the wire, which tells it from a list."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    space: SpaceReport
 
 
 Call: TypeAlias = Propose | ChangeMembers | Transfer | GetDigests | VerifyState
@@ -79,7 +93,8 @@ class Result(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
 
 _REMOTE: dict[str, type[NodeError]] = {
-    kind.__name__: kind for kind in (Overloaded, ChangePending, LeadershipTransferring, OutcomeUnknown, NotNow)
+    kind.__name__: kind
+    for kind in (Overloaded, InsufficientStorage, ChangePending, LeadershipTransferring, OutcomeUnknown, NotNow)
 }
 
 _encoder = msgspec.msgpack.Encoder()
@@ -87,7 +102,9 @@ _call_decoder: msgspec.msgpack.Decoder[Call] = msgspec.msgpack.Decoder(
     Propose | ChangeMembers | Transfer | GetDigests | VerifyState
 )
 _results_decoder = msgspec.msgpack.Decoder(tuple[Result, ...])
-_checkpoints_decoder = msgspec.msgpack.Decoder(tuple[Checkpoint, ...])
+_checkpoints_decoder: msgspec.msgpack.Decoder[tuple[Checkpoint, ...] | MemberReport] = msgspec.msgpack.Decoder(
+    tuple[Checkpoint, ...] | MemberReport
+)
 
 
 def encode_call(call: Call) -> bytes:
@@ -111,13 +128,19 @@ def decode_results(payload: bytes) -> tuple[Result, ...]:
 
 
 def encode_checkpoints(checkpoints: tuple[Checkpoint, ...]) -> bytes:
-    """Return the payload of the answer to `GetDigests`."""
+    """Return the payload of the answer to `GetDigests` without a report."""
     return _encoder.encode(checkpoints)
 
 
-def decode_checkpoints(payload: bytes) -> tuple[Checkpoint, ...]:
-    """Decode the answer to `GetDigests`. Raises `msgspec.DecodeError` on anything else."""
-    return decode(_checkpoints_decoder, payload)
+def encode_report(report: MemberReport) -> bytes:
+    """Return the payload of the answer to `GetDigests` with a report."""
+    return _encoder.encode(report)
+
+
+def decode_checkpoints(payload: bytes) -> tuple[tuple[Checkpoint, ...], SpaceReport | None]:
+    """Decode either answer to `GetDigests`; None: the member has no report. Raises `msgspec.DecodeError`."""
+    answer = decode(_checkpoints_decoder, payload)
+    return (answer.checkpoints, answer.space) if isinstance(answer, MemberReport) else (answer, None)
 
 
 def failure(error: NodeError) -> Result:

@@ -52,6 +52,8 @@ class RequestServer:
         match call:
             case calls.Propose():
                 return calls.encode_results(await self._propose(sender, call))
+            case calls.GetDigests(report=True):
+                return calls.encode_report(calls.MemberReport(self._member.checkpoints(), self._member.space.report))
             case calls.GetDigests():
                 return calls.encode_checkpoints(self._member.checkpoints())
             case calls.VerifyState():
@@ -102,6 +104,7 @@ class RequestServer:
         except msgspec.DecodeError:
             self._reject(sender, "a command that cannot be decoded")
             raise InvalidRequest("invalid_body", "the command cannot be decoded") from None
+        self._member.admit(command.action)
         span = self._member.observer.start_propose(command, parent, forwarded=True)
         return self._consensus.submit(encode_command(command), deadline, span)
 

@@ -32,6 +32,7 @@ class MemberGauges:
         raft = self._member.raft_status()
         self._show_core(raft)
         self._show_queues()
+        self._show_space(raft)
         self._show_followers(raft)
         for peer in self._transport.peers():
             self._set("peer_queued_messages", peer.queued_messages, peer.name)
@@ -53,6 +54,11 @@ class MemberGauges:
         self._set("raft_log_size_bytes", log.size_bytes)
         self._set("raft_log_reclaimable_bytes", log.reclaimable_bytes)
         self._set("revision", self._member.applier.revision)
+
+    def _show_space(self, raft: RaftStatus) -> None:
+        member = self._member
+        self._set("storage_quota_bytes", member.settings.space.quota_bytes)
+        self._set("storage_read_only", raft.role is Role.LEADER and member.shortage() is not None)
 
     def _show_queues(self) -> None:
         proposals = self._member.consensus.proposals

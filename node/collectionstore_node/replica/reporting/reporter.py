@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from collectionstore_node.raft.ready import RaftStatus, Role
 from collectionstore_node.replica.driver.driver import Driver
+from collectionstore_node.replica.health.space import refusal
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.reporting import status
@@ -86,7 +88,13 @@ class Reporter:
             peer_address=facts.peer_address,
             metrics_address=facts.metrics_address,
             state_digest=status.digest_at(raft.applied_index, member.checkpoints()),
+            space=member.space.report,
+            writes_refused=self._writes_refused(raft),
         )
+
+    def _writes_refused(self, raft: RaftStatus) -> str:
+        short = self._member.shortage() if raft.role is Role.LEADER else None
+        return "" if short is None else str(refusal(*short))
 
     def _disk_usage(self, now: float) -> int:
         if now - self._data_bytes[0] > DISK_USAGE_S:

@@ -12,6 +12,7 @@ import msgspec
 from collectionstore_node.raft.messages import Configuration, NodeId
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
 from collectionstore_node.replica.comparison.state_check import StateCheck
+from collectionstore_node.replica.health.space import SpaceReport
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
@@ -100,6 +101,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     state_digest: str = ""
     """Rolling hash of the state at `applied_index`: equal on members that have applied the same entries. Empty while a
     snapshot replaces the state."""
+    space: SpaceReport = SpaceReport()
+    """The disk of this member."""
+    writes_refused: str = ""
+    """Why this member, as the leader, refuses writes that add data; empty if it takes them, and on other members."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Final
 
 import structlog
 
+from collectionstore_node.errors import InsufficientStorage
 from collectionstore_node.metrics import SnapshotSeries
 from collectionstore_node.raft.messages import InstallSnapshot, NodeId, encode
 from collectionstore_node.replica.storage_port import ExportedSnapshot, Storage
@@ -18,6 +20,9 @@ from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.transport.failures import SnapshotFailed
 
 log = structlog.get_logger()
+
+EXPORT_RETRY_S: Final = 5.0
+"""Pause after an export that found no room."""
 
 
 class SnapshotSender:
@@ -76,7 +81,15 @@ class SnapshotSender:
             self._latest = None
 
     async def _send(self, message: InstallSnapshot) -> None:
-        snapshot = await self._exported(message)
+        try:
+            snapshot = await self._exported(message)
+        except InsufficientStorage as error:
+            self._series.failed("send")
+            log.warning("snapshot.failed", to=f"{message.to:016x}", reason=str(error))
+            # Not at once: the core would ask for the next one with the next heartbeat.
+            await asyncio.sleep(EXPORT_RETRY_S)
+            self._finished(message.to, False)  # noqa: FBT003 - the outcome is the argument's whole meaning
+            return
         envelope = InstallSnapshot(sender=message.sender, to=message.to, term=message.term, metadata=snapshot.metadata)
         log.info("snapshot.sent", to=f"{message.to:016x}", index=snapshot.metadata.index, bytes=snapshot.size_bytes)
         began = asyncio.get_running_loop().time()

@@ -124,6 +124,11 @@ class Family:
         schedules by the size of levels, not by tombstones.
         """
         self.flush()
+        self.compact(lo, hi, markers=markers)
+
+    def compact(self, lo: bytes, hi: bytes, *, markers: bool = False) -> None:
+        """Compact `[lo, hi)` down to the last level, with `markers` that level too. Blocks, without the GIL."""
+        self._failstop.check()
         options = CompactOptions()
         if markers:
             options.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -62,14 +63,25 @@ class Rocks:
     One thread writes at a time; `sync_wal` may run concurrently in another.
     """
 
-    def __init__(self, path: Path, tuning: Tuning, failstop: FailStop, opening: OpenMode) -> None:
-        """Open the database. Raises `Corrupted` if it is corrupt, `StorageFailed` on an I/O error."""
+    def __init__(
+        self,
+        path: Path,
+        tuning: Tuning,
+        failstop: FailStop,
+        opening: OpenMode,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
+        """Open the database; `before_write` is called before each batch, and may raise `OSError`.
+
+        Raises `Corrupted` if the database is corrupt, `StorageFailed` on an I/O error.
+        """
         self.path = path
         self._failstop = failstop
+        self._before_write = before_write or _nothing
         self._family_options = FamilyOptions(tuning)
         cut = opening in (OpenMode.READ_ONLY, OpenMode.TRUNCATE_WAL)
         recovery = WalRecovery.POINT_IN_TIME if cut else WalRecovery.TOLERATE_TORN_TAIL
-        options = database_options(tuning, recovery, create=opening is OpenMode.CREATE)
+        options = database_options(tuning, recovery, self._family_options.cache, create=opening is OpenMode.CREATE)
         # False = error_if_log_file_exist: a read-only open must replay the WAL too.
         access = AccessType.read_only(False) if opening is OpenMode.READ_ONLY else AccessType.read_write()  # noqa: FBT003
         try:
@@ -143,6 +155,7 @@ class Rocks:
         number = self._number + 1
         batch.put(_NUMBER_KEYS[number % UNSYNCED_BATCHES_MAX], _NUMBER.pack(number), self._node.handle)
         try:
+            self._before_write()
             self._db.write(batch)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail("write", error) from error
@@ -156,6 +169,7 @@ class Rocks:
         # A method by the type stub, a property in fact.
         options.disable_wal = True  # type: ignore[method-assign,assignment]
         try:
+            self._before_write()
             self._db.write(batch, options)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail("write", error) from error
@@ -221,3 +235,7 @@ class Rocks:
         if name == NODE_FAMILY:
             return self._family_options.node()
         return self._family_options.log() if name == LOG_FAMILY else self._family_options.state()
+
+
+def _nothing() -> None:
+    """Do nothing before a write: there is no reserve."""

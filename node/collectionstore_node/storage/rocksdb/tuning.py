@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -26,10 +26,16 @@ class Tuning:
     """Size of a memtable. Measured: smaller ones make writes cheaper, larger ones reads of recent data."""
 
     block_cache_bytes: int = 32 * _MIB
-    """Uncompressed blocks of all column families together."""
+    """Uncompressed blocks, indexes and filters of all column families together."""
+
+    write_buffers_bytes: int = 64 * _MIB
+    """Memtables of all column families together; they are charged to the block cache, on top of its own size."""
 
     wal_bytes_max: int = 64 * _MIB
     """RocksDB flushes memtables when the WAL exceeds this; limits the replay at a restart."""
+
+    level_base_bytes: int = 256 * _MIB
+    """Size of the first level below level 0, and bound of one compaction: that much space it needs for its output."""
 
     open_files_max: int = 256
     """Table files that RocksDB keeps open."""
@@ -50,8 +56,8 @@ class WalRecovery(enum.Enum):
     """`point_in_time`: use the part before the first corruption."""
 
 
-def database_options(tuning: Tuning, recovery: WalRecovery, *, create: bool) -> Options:
-    """Return the options of the database as a whole."""
+def database_options(tuning: Tuning, recovery: WalRecovery, cache: Cache, *, create: bool) -> Options:
+    """Return the options of the database as a whole; `cache` is that of its families."""
     # rocksdict has no setter for `track_and_verify_wals_in_manifest`, but it loads RocksDB's own options files. With
     # the option, a closed and synced WAL file that is shorter now is refused. Without it, RocksDB leaves out what is
     # missing and replays the next file, which makes a hole in the log.
@@ -74,6 +80,10 @@ def database_options(tuning: Tuning, recovery: WalRecovery, *, create: bool) -> 
 
     options.set_max_total_wal_size(tuning.wal_bytes_max)
     options.set_max_open_files(tuning.open_files_max)
+    # Without a stall: a write on the event loop must not wait for a flush. What passes the bound is flushed early.
+    options.set_write_buffer_manager(
+        WriteBufferManager.new_write_buffer_manager_with_cache(tuning.write_buffers_bytes, False, cache)  # noqa: FBT003
+    )
     options.set_max_background_jobs(2)
     # All writes come from one thread; concurrent inserts would cost and not pay.
     options.set_allow_concurrent_memtable_write(False)
@@ -94,7 +104,7 @@ class FamilyOptions:
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._cache = Cache(tuning.block_cache_bytes)
+        self.cache = Cache(tuning.block_cache_bytes + tuning.write_buffers_bytes)
 
     def log(self) -> Options:
         """For log entries: written once in order, read rarely and in order, deleted from the front."""
@@ -117,13 +127,19 @@ class FamilyOptions:
 
     def _common(self, *, bloom_bits: int = 0) -> Options:
         table = BlockBasedOptions()
-        table.set_block_cache(self._cache)
+        table.set_block_cache(self.cache)
+        # In the cache, so that it bounds them: outside of it they grow with the data.
+        table.set_cache_index_and_filter_blocks(True)
+        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
         table.set_format_version(5)
         if bloom_bits:
             table.set_bloom_filter(bloom_bits, False)  # noqa: FBT003 - positional in the binding: block_based
         options = Options(raw_mode=True)
         options.set_block_based_table_factory(table)
         options.set_write_buffer_size(self._tuning.write_buffer_bytes)
+        options.set_max_bytes_for_level_base(self._tuning.level_base_bytes)
+        options.set_max_compaction_bytes(self._tuning.level_base_bytes)
+        options.set_target_file_size_base(max(1, self._tuning.level_base_bytes // 4))
         # Avoid write stalls: `append` and `commit` run on the event loop, and a write that RocksDB delays holds the
         # GIL as well, so heartbeats would stop and an election begin. Hence spare memtables, and triggers on level 0
         # that are far above the defaults (20 and 36).

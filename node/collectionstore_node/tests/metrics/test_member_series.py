@@ -27,7 +27,9 @@ class Queue(Proposals):
 
     def __init__(self) -> None:
         self.metrics = member_metrics()
-        super().__init__(waiting_max=1, loop=asyncio.get_running_loop(), series=ProposalSeries(self.metrics))
+        super().__init__(
+            waiting_max=1, bytes_max=1 << 20, loop=asyncio.get_running_loop(), series=ProposalSeries(self.metrics)
+        )
 
     def value(self, name: str, **labels: str) -> float | None:
         return sample_value(self.metrics, f"collectionstore_raft_{name}", **labels)

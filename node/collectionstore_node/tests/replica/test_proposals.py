@@ -16,7 +16,12 @@ COMMAND = b"one encoded command"
 
 
 def proposals(waiting_max: int = 10_000) -> Proposals:
-    return Proposals(waiting_max=waiting_max, loop=asyncio.get_running_loop(), series=ProposalSeries(member_metrics()))
+    return Proposals(
+        bytes_max=1 << 30,
+        waiting_max=waiting_max,
+        loop=asyncio.get_running_loop(),
+        series=ProposalSeries(member_metrics()),
+    )
 
 
 def outcome(revision: int) -> Outcome:

@@ -17,6 +17,7 @@ from collectionstore_node.raft.ready import ProgressState, ProgressStatus, RaftS
 from collectionstore_node.replica.comparison.comparer import ANSWER_S, StateComparer
 from collectionstore_node.replica.comparison.digests import INCONCLUSIVE_S
 from collectionstore_node.replica.comparison.state_check import StateCheck
+from collectionstore_node.replica.health.space import MemberReports
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.replica.reporting.status import MemberStatus
@@ -180,6 +181,7 @@ class Leader:
     def __init__(self) -> None:
         self.condemned: list[str] = []
         self.suspicion = asyncio.Event()
+        self.reports = MemberReports()
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         return (Checkpoint(Index(5), GOOD),)

@@ -304,6 +304,23 @@ async def full_disk(chaos: Chaos) -> None:
     mend(host)
 
 
+async def short_disk(chaos: Chaos) -> None:
+    """Other files fill a disk, but for its reserve: the cluster takes no more data, and nobody exits."""
+    host = chaos.any_up()
+    left = chaos.random.choice((0, 0, 4 << 10, 60 << 10))
+    chaos.trace.tell(host.name, f"has {left} bytes left on its disk")
+    faults = host.disk.rocks.faults
+    faults.available_bytes = left
+    if chaos.random.random() < 0.3:
+        # A start on a full disk.
+        host.kill()
+        await chaos.wait(0.0, 0.5)
+        if not host.up and host.refused is None:
+            host.start()
+    await chaos.wait(1.0, 4.0)
+    faults.available_bytes = None
+
+
 async def lost_disk(chaos: Chaos) -> None:
     """A disk is gone: the member comes back as another incarnation, and the operator replaces it."""
     host = _damageable(chaos)
@@ -401,6 +418,7 @@ FAULTS: Final[dict[str, Fault]] = {
         hung_disk,
         failing_disk,
         full_disk,
+        short_disk,
         lost_disk,
         bit_rot,
         wall_clock,

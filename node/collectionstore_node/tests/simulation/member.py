@@ -57,6 +57,7 @@ def make_settings(name: str, host: str, *, heartbeat_ms: int, snapshot_commands:
         "CLIENT_ADDRESS": f"{host}:{CLIENT_PORT}",
         "PEER_ADDRESS": f"{host}:{PEER_PORT}",
         "METRICS_ADDRESS": f"{host}:{METRICS_PORT}",
+        "MEMORY_BYTES": str(1 << 30),
         "HEARTBEAT_MS": str(heartbeat_ms),
     }
     settings = Settings.from_environment({PREFIX + key: value for key, value in values.items()})

@@ -117,6 +117,14 @@ class Batch:
         """Return about how much it writes."""
         return self._bytes
 
+    def deleted_bytes(self, families: dict[str, Pairs]) -> int:
+        """Return the size of the values of single keys that it removes."""
+        return sum(
+            len(families[change[0]].get(change[1]) or b"")
+            for change in self.changes
+            if len(change) == 3 and change[2] is None and change[0] in families
+        )
+
     def apply(self, families: dict[str, Pairs]) -> None:
         """Do what it says; families that are gone are left out, as RocksDB does when it replays."""
         for change in self.changes:
@@ -139,6 +147,8 @@ class Faults:
     """Nothing can be written."""
     on_sync: Callable[[], None] | None = None
     """Called at every sync that succeeds."""
+    available_bytes: int | None = None
+    """What other files left of the disk, without the reserve; None: plenty. Writes take of it."""
 
 
 @dataclass(slots=True)
@@ -149,6 +159,22 @@ class RocksDisk:
     wal: list[Batch] = field(default_factory=list)
     """Written and not synced, in order."""
     faults: Faults = field(default_factory=Faults)
+
+    reserve_bytes: int = 0
+    """What the reserve holds."""
+    freed_bytes: int = 0
+    """Of what was deleted and not reclaimed yet."""
+
+    def take(self, size: int) -> bool:
+        """Take the space of a write, of the reserve when nothing else is left; return whether it fits."""
+        left = self.faults.available_bytes
+        if left is None:
+            return True
+        if left + self.reserve_bytes < size:
+            return False
+        self.faults.available_bytes = max(0, left - size)
+        self.reserve_bytes -= max(0, size - left)
+        return True
 
     def lose_power(self, random: Random) -> int:
         """Keep a random beginning of what was not synced and return how many batches are lost."""
@@ -257,6 +283,10 @@ class MemoryRocks(Rocks):
         if len(self.disk.wal) >= UNSYNCED_BATCHES_MAX:
             self.sync_wal()
         written = cast(Batch, batch)
+        if not self.disk.take(written.size_in_bytes()):
+            # Not `hit`: no end is explained by it, as what is in flight fits into the reserve.
+            raise self._failstop.fail("write", "IO error: No space left on device")
+        self.disk.freed_bytes += written.deleted_bytes(self.view)
         written.apply(self.view)
         self.disk.wal.append(written)
 

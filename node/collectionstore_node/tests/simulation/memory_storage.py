@@ -7,7 +7,8 @@ What survives what:
 | the process is killed | survives: the kernel has it | as written | emptied at the next start |
 | the power is lost | any beginning of it survives | as written: each write is synced | emptied at the next start |
 | a sync reports an error | any beginning of it survives | as written | emptied at the next start |
-| the disk is full | survives | as written | emptied at the next start |
+| the disk is short of space | survives | as written | emptied at the next start |
+| the disk is full, reserve and all | survives | as written | emptied at the next start |
 | a bit rots in the log | the next start refuses | | |
 | the tail marker rots | the next start refuses | | |
 | the disk is lost | gone | gone | gone |
@@ -24,11 +25,13 @@ import msgspec
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.database import Database
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import Identity
 from collectionstore_node.storage.quarantine import check_not_quarantined
+from collectionstore_node.storage.reserve import Reserve
 from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, LOG_FAMILY, NODE_FAMILY
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_inactive_states
@@ -38,6 +41,10 @@ from collectionstore_node.tests.simulation.memory_rocks import MemoryRocks, Pair
 _IDENTITY_KEY: Final = b"identity"
 TUNING: Final = Tuning(snapshot_chunk_bytes=4 << 10, log_cache_bytes=64 << 10)
 """Small, so that snapshots have several chunks and the log is read from the disk as well."""
+
+
+LIMITS: Final = SpaceLimits(reserve_bytes=256 << 10, low_bytes=64 << 10, high_bytes=80 << 10)
+"""As small as what the clients of a world write is to a real disk."""
 
 
 class MemoryDisk:
@@ -115,6 +122,7 @@ class MemoryDisk:
     def mend(self) -> None:
         """Report no errors any more."""
         self.rocks.faults.fail_sync = self.rocks.faults.full = False
+        self.rocks.faults.available_bytes = None
 
     @property
     def _tail_marker(self) -> Path:
@@ -142,6 +150,8 @@ class MemoryDatabase(Database):
         self.created = created
         self.tuning = TUNING
         self.spool = disk.directory / "spool"
+        self.reserve = Reserve(disk.directory, LIMITS, lambda _: 1 << 30)
+        self._disk = disk.rocks
         self.failstop = FailStop()
         self._closed = False
         self._tail_marker = TailMarker(disk.directory / "WITNESS", self.identity.node_id, self.failstop)
@@ -168,6 +178,27 @@ class MemoryDatabase(Database):
         finally:
             self.failstop.close()
             self._tail_marker.close()
+
+    def room(self) -> Room:
+        """Return what is free; everything else is as if the disk were large."""
+        left = self._disk.faults.available_bytes
+        return Room(1 << 30 if left is None else left, self._disk.reserve_bytes, self.disk_bytes())
+
+    def restore_reserve(self) -> bool:
+        """Reserve the space again if there is plenty."""
+        if self._disk.faults.available_bytes is None:
+            self._disk.reserve_bytes = LIMITS.reserve_bytes
+        return self._disk.reserve_bytes == LIMITS.reserve_bytes
+
+    def reclaim_space(self) -> None:
+        """Free the space of what was deleted."""
+        freed, self._disk.freed_bytes = self._disk.freed_bytes, 0
+        if self._disk.faults.available_bytes is not None:
+            self._disk.faults.available_bytes += freed
+
+    def missing_bytes(self, snapshot_bytes: int) -> int:
+        """Return how much is missing to receive and install a snapshot."""
+        return max(0, 2 * snapshot_bytes - self.room().free_bytes(LIMITS))
 
     def disk_bytes(self) -> int:
         """Return the bytes of all keys and values."""

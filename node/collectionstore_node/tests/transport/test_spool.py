@@ -151,3 +151,18 @@ def test_clear_deletes_what_an_earlier_process_left_and_nothing_else(tmp_path: P
     assert part.path.exists()
     Spool(tmp_path / "spool", SETTINGS).clear()
     assert files(tmp_path / "spool") == ["exported.snapshot"]
+
+
+def test_snapshot_that_would_not_fit_is_refused_before_its_first_byte(tmp_path: Path) -> None:
+    """It is asked with everything that is reserved already, or two that fit alone would not fit together."""
+    asked: list[int] = []
+
+    def missing(size: int) -> int:
+        asked.append(size)
+        return size - 2 * len(DATA) + 1
+
+    spool = Spool(tmp_path, SETTINGS, missing)
+    spool.claim(SENDER, announce())
+    assert refusal(spool, OTHER, announce()) is SnapshotRefusal.STORAGE
+    assert asked == [len(DATA), 2 * len(DATA)]
+    assert len(files(tmp_path)) == 1

@@ -9,6 +9,7 @@ The methods of `Part` that touch the file block and belong into a thread.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +78,11 @@ class Part:
 class Spool:
     """All parts of this node, within `snapshots_max` and `snapshot_bytes_max`."""
 
-    def __init__(self, directory: Path, settings: TransportSettings) -> None:
+    def __init__(
+        self, directory: Path, settings: TransportSettings, missing_bytes: Callable[[int], int] | None = None
+    ) -> None:
+        """`missing_bytes` returns how much space is missing to receive and install a file of this size."""
+        self._missing_bytes = missing_bytes
         self._directory = directory
         self._settings = settings
         self._parts: list[Part] = []
@@ -104,6 +109,12 @@ class Spool:
             raise PartRefused(
                 SnapshotRefusal.TOO_LARGE,
                 f"{begin.size_bytes} bytes and {reserved} reserved pass {self._settings.snapshot_bytes_max}",
+            )
+        # BEFORE the first byte: a file that cannot be installed in the end would only fill the disk.
+        missing = 0 if self._missing_bytes is None else self._missing_bytes(reserved + begin.size_bytes)
+        if missing > 0:
+            raise PartRefused(
+                SnapshotRefusal.STORAGE, f"{missing} bytes are missing to store and install {begin.size_bytes}"
             )
         return self._make(sender, begin)
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec import inspect
 
 from collectionstore_operator.errors import InvalidResource
+from collectionstore_operator.manifests.node_environment import memory_settings, spec_settings
 from collectionstore_operator.resource import schema
 from collectionstore_operator.resource.desired import PROFILES, Desired, Runtime, Spec, parse, quantity_bytes
 
@@ -50,7 +51,7 @@ def test_defaults_are_explicit() -> None:
         "replicas": 3,
         "version": "0.1.0",
         "image": None,
-        "storage": {"size": "10Gi", "class": None, "retention": "Retain"},
+        "storage": {"size": "10Gi", "class": None, "quota": None, "retention": "Retain"},
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "raft": {
             "profile": "default",
@@ -125,6 +126,23 @@ def test_null_counts_as_absent() -> None:
         ),
         ({"raft": {"profile": "Fast"}}, "spec.raft.profile: 'Fast' is not allowed; allowed: default or fast"),
         (
+            {"storage": {"size": "10Gi", "quota": "10Gi"}},
+            "spec.storage.quota: the volume would be full before the quota is reached; allowed: less than "
+            "spec.storage.size",
+        ),
+        (
+            {"storage": {"quota": "255Mi"}},
+            "spec.storage.quota: a member's logs alone could use so small a quota; allowed: at least 256Mi",
+        ),
+        (
+            {"resources": {"limits": {"memory": "255Mi"}}},
+            "spec.resources.limits: a member does not start with so little memory; allowed: at least 256Mi",
+        ),
+        (
+            {"resources": {"limits": {"memory": 268435455}}},
+            "spec.resources.limits: a member does not start with so little memory; allowed: at least 256Mi",
+        ),
+        (
             {"raft": {"heartbeatMilliseconds": 4}},
             "spec.raft.heartbeatMilliseconds: 4 is not allowed; allowed: an integer from 5 to 10000",
         ),
@@ -139,7 +157,10 @@ def test_null_counts_as_absent() -> None:
         ({"replicas": 0}, "spec.replicas: 0 is not allowed; allowed: an integer from 1 to 9"),
         ({"replicas": 11}, "spec.replicas: 11 is not allowed; allowed: an integer from 1 to 9"),
         ({"paused": "yes"}, "spec.paused: 'yes' is not allowed; allowed: true or false"),
-        ({"storage": "10Gi"}, "spec.storage: '10Gi' is not an object; allowed: an object with size, class, retention"),
+        (
+            {"storage": "10Gi"},
+            "spec.storage: '10Gi' is not an object; allowed: an object with size, class, quota, retention",
+        ),
         ({"storage": {"size": "ten"}}, "spec.storage.size: 'ten' is not allowed; allowed: a whole size such as 10Gi"),
         ({"storage": {"size": 10}}, "spec.storage.size: 10 is not allowed; allowed: a whole size such as 10Gi"),
         (
@@ -435,3 +456,13 @@ def _described(kind: inspect.Type) -> bool:
     if not isinstance(kind, inspect.Metadata):
         return False
     return "description" in (kind.extra_json_schema or {}) or _described(kind.type)
+
+
+def test_quota_and_memory_reach_the_nodes_only_if_they_are_set() -> None:
+    """A cluster without a quota keeps its revision: a newer operator must not restart its members."""
+    plain, bounded = parse(manifest()), parse(manifest({"storage": {"quota": "8Gi"}}))
+    assert "COLLECTIONSTORE_QUOTA_BYTES" not in spec_settings(plain)
+    assert spec_settings(bounded)["COLLECTIONSTORE_QUOTA_BYTES"] == str(8 << 30)
+    assert memory_settings(parse(manifest({"resources": {}}))) == {}
+    limited = parse(manifest({"resources": {"limits": {"memory": "0.5Gi"}}}))
+    assert memory_settings(limited) == {"COLLECTIONSTORE_MEMORY_BYTES": str(512 << 20)}

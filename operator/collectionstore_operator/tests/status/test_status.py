@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.model.actions import IssueCertificate
 from collectionstore_operator.model.assessment import assess
-from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed
+from collectionstore_operator.model.observed import Certificate, CertificateKind, NodeStatus, Observed, Space
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource.desired import Desired, Unsafe
@@ -61,6 +61,7 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         "CertificatesReady": "Unknown NotIssuedHere",
         "RecordsValid": "True AllValid",
         "VolumesSafe": "True AllSafe",
+        "StorageAvailable": "Unknown NoReport",
         "ObjectsApplied": "Unknown NoObjectsHere",
         "Paused": "False NotPaused",
     }
@@ -381,3 +382,36 @@ def test_timestamp_equals_that_of_datetime(number: int) -> None:
     """Compared with the standard library, which the pure rooms must not import; and it can be read back."""
     assert rfc3339(number) == datetime.fromtimestamp(number, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert seconds(rfc3339(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("shortages", "state", "named"),
+    [
+        (("", "", ""), "True EnoughSpace", ""),
+        (("", None, None), "True EnoughSpace", ""),
+        ((None, None, None), "Unknown NoReport", ""),
+        (("", "Disk", ""), "False DiskFull", "demo-1 has almost no space left"),
+        (("Quota", "", None), "False QuotaReached", "demo-0 has reached spec.storage.quota"),
+        (("", "", "Inodes"), "False Short", "demo-2 is short of space"),
+    ],
+)
+def test_storage_is_available_unless_a_member_says_otherwise(
+    shortages: tuple[str | None, ...], state: str, named: str
+) -> None:
+    """A member that does not report, such as one of an earlier version, is not taken for full."""
+    desired = make_desired(3)
+    observed = draw(HEALTHY, desired)
+    slots = tuple(
+        msgspec.structs.replace(
+            slot,
+            node=msgspec.structs.replace(slot.node, space=None if shortage is None else Space(shortage=shortage)),
+        )
+        for slot, shortage in zip(observed.slots, shortages, strict=True)
+        if isinstance(slot.node, NodeStatus)
+    )
+    observed = msgspec.structs.replace(observed, slots=slots)
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert states_of(status)["StorageAvailable"] == state
+    found = status.condition("StorageAvailable")
+    assert found is not None
+    assert named in found.message
