@@ -44,6 +44,7 @@ STAGES: Final = (
         "kubernetes/test_reading.py",
         "kubernetes/test_runtime.py",
         "kubernetes/test_pod_diagnostics.py",
+        "kubernetes/test_ownership.py",
         "kubernetes/test_records.py",
         "kubernetes/test_tenure.py",
         "kubernetes/test_two_operators.py",
