@@ -12,7 +12,7 @@ import uvloop
 from collectionstore_node import __version__
 from collectionstore_node.app import run
 from collectionstore_node.errors import DataDirectoryRefused, DescriptorsExhausted, NodeError, StorageFailed
-from collectionstore_node.lifecycle import AddressInUse
+from collectionstore_node.lifecycle import NO_MEMORY, AddressInUse, end_without_memory
 from collectionstore_node.memory import MemoryTooSmall
 from collectionstore_node.security import CredentialsUnusable
 from collectionstore_node.settings import PREFIX, VARIABLES, InvalidSetting, Settings
@@ -38,6 +38,7 @@ _EXIT_CODES = """exit codes:
   70  a bug: an invariant was violated
   71  no file could be opened: the limit of open files is too low
   74  the disk reported an error
+  75  memory ran out
 """
 
 
@@ -77,6 +78,8 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     except StorageFailed as error:
         log.error("disk.failed", reason=str(error))
         return EXIT_DISK
+    except NO_MEMORY as error:
+        end_without_memory("start or end", error)
     except NodeError as error:
         log.error("node.failed", reason=str(error), exc_info=error)
         return EXIT_INTERNAL

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import structlog
@@ -26,7 +26,15 @@ from collectionstore_node import __version__
 from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError, StorageFailed
-from collectionstore_node.lifecycle import Bounds, ServeHttp, cancel_and_wait, open_port, serve_http
+from collectionstore_node.lifecycle import (
+    NO_MEMORY,
+    Bounds,
+    ServeHttp,
+    cancel_and_wait,
+    end_without_memory,
+    open_port,
+    serve_http,
+)
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
@@ -85,6 +93,7 @@ from collectionstore_node.transport import (
     tcp_connector,
 )
 from collectionstore_telemetry.logs import LogLevels, attach_to_loop
+from collectionstore_telemetry.logs.uncaught import in_loop
 from collectionstore_telemetry.metrics import Exposition, Metrics, process_collectors
 from collectionstore_telemetry.profiling import Profiler
 
@@ -133,6 +142,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     attach_to_loop(loop, levels)
+    loop.set_exception_handler(_in_loop)
     before, limit = raise_limit()
     log.info("descriptors.limited", limit=limit, before=before)
     async with AsyncExitStack() as stack:
@@ -148,6 +158,7 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
+            routing.add_done_callback(partial(_ended, member.local))
             stack.push_async_callback(cancel_and_wait, routing)
         log.info(
             "node.started",
@@ -164,6 +175,8 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         await asyncio.wait((member.driving, stopping), return_when=asyncio.FIRST_COMPLETED)
         if member.driving.done():
             stopping.cancel()
+            if isinstance(error := member.driving.exception(), NO_MEMORY):
+                end_without_memory("driver", error)
             member.driving.result()
         log.info("node.stopping")
         await transfer_on_shutdown(member.replica)
@@ -219,6 +232,7 @@ async def start(
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
+    reloading.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
 
@@ -322,6 +336,13 @@ async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Call
     await serve_http(stack, server, settings.metrics_address, bounds, None)
 
 
+def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what the loop reports; without memory the process ends, as nobody else catches that."""
+    if isinstance(error := context.get("exception"), NO_MEMORY):
+        end_without_memory("event loop", error)
+    in_loop(loop, context)
+
+
 def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
     return is_operator(cluster_id, request.get_extra_info("peercert"))
 
@@ -343,6 +364,12 @@ def _has_token(token: AdminToken, request: web.BaseRequest) -> bool:
 def _anyone(_request: web.BaseRequest) -> bool:
     """Admit every client: without client TLS, which is allowed on loopback only, and without a token."""
     return True
+
+
+def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:
+    """End the member when a task that should run as long as it does has failed: nobody would notice otherwise."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        local.wakeup.fail(error)
 
 
 async def _reload_certificates(transport: Transport, clients: ClientTls | None) -> None:

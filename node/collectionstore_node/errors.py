@@ -16,6 +16,7 @@ NodeError
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
     ├── DataDirectoryRefused  another owner's, corrupt or quarantined: the message says what to do
     ├── StorageFailed         first I/O error: stop, as a retried fsync proves nothing
+    ├── OutOfMemory           memory ran out: stop at once, what is left may not suffice for an orderly end
     │   └── DescriptorsExhausted  no file could be opened (EMFILE): the process is at fault, not the disk
     └── InvariantViolated     a bug, or a corrupt message that passed validation
 """
@@ -114,6 +115,10 @@ class DataDirectoryRefused(Fatal):
 
 class StorageFailed(Fatal):
     """The disk reported an error. The outcome of the write is unknown, not failed (Rebello et al., ATC'20)."""
+
+
+class OutOfMemory(Fatal):
+    """An allocation failed. The state is as it was: what is applied is stored in one batch or not at all."""
 
 
 class DescriptorsExhausted(StorageFailed):

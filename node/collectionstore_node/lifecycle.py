@@ -1,23 +1,48 @@
-"""Ports and tasks that end with the exit stack they belong to."""
+"""Ports and tasks that end with the exit stack they belong to, and the end of a process that has no memory left."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
+import structlog
+
+from collectionstore_node.errors import NodeError, OutOfMemory
 from collectionstore_node.ports import Port, PortLimits, PortMetrics, PortProtocol
 from collectionstore_node.settings import Address
 
 SHUTDOWN_S: Final = 2.0
 """For requests in flight when a node stops."""
+EXIT_MEMORY: Final = 75
+NO_MEMORY: Final = (MemoryError, OutOfMemory)
+"""The exceptions of an allocation that failed; where they are caught, the process ends."""
+
+log = structlog.get_logger()
 
 
 class AddressInUse(Exception):
     """A port cannot be opened; the text says which one and for what."""
+
+
+def end_without_memory(place: str, error: BaseException) -> NoReturn:
+    """Log that memory ran out in `place`, and end the process at once with EXIT_MEMORY.
+
+    Not in order: closing ports, connections and RocksDB takes memory, and a process that hangs on the way
+    serves no request and is not restarted. Nothing is lost: what was acknowledged is in the log.
+    """
+    try:
+        reason = str(error) if isinstance(error, NodeError) else type(error).__name__
+        log.error("memory.exhausted", place=place, reason=reason)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(EXIT_MEMORY)
 
 
 class HttpServer(Protocol):

@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
 import aiohttp
@@ -65,6 +66,39 @@ class Rollout:
         if (found := await self.version(member)) is not version:
             raise UpgradeFailed(f"{member} runs {found}, not {version}")
 
+    async def refuse(self, member: str, version: Version) -> None:
+        """Restart a member as `version`, and return when that has refused its data. Raises UpgradeFailed."""
+        before = await self.until(
+            lambda: self.nodes.status(self.cluster.url_of(member)), f"{member} answers before its restart"
+        )
+        [log] = [path for path in self.cluster.node_logs() if path.parent.name == member]
+        known = len(_refusals(log))
+        self.programs.choose(member, version)
+        send_signal(before.pid, signal.SIGTERM)
+
+        async def has_refused() -> bool:
+            return len(_refusals(log)) > known
+
+        await self.until(has_refused, f"{member} refuses its data as {version.value}")
+
+    async def bring_back(self, member: str, version: Version, replicas: int) -> None:
+        """Let a member that cannot start run `version`; return when it keeps up again. Raises UpgradeFailed."""
+        self.programs.choose(member, version)
+        seen = (await self.leader(replicas)).member(member)
+        if seen is None:
+            raise UpgradeFailed(f"{member} is no member any more")
+
+        async def is_back() -> bool:
+            status = await self.nodes.status(self.cluster.url_of(member))
+            if status is None:
+                return False
+            if status.node_id != seen.node_id:
+                raise UpgradeFailed(f"{member} came back as another node: {status.node_id} instead of {seen.node_id}")
+            leader = (await self.leader(replicas)).member(member)
+            return leader is not None and leader.lag is not None and leader.lag < LAG_MAX
+
+        await self.until(is_back, f"{member} is a voter again as {version.value}")
+
     async def version(self, member: str) -> Version | None:
         """Return which version a member runs, None if it does not answer."""
         status = await self.nodes.status(self.cluster.url_of(member))
@@ -79,9 +113,15 @@ class Rollout:
         """Restart all members in the operator's own order (`csctl local restart`). Raises ClusterFailed."""
         self.programs.choose_all(version)
         await self.cluster.csctl("restart", "--timeout", f"{ROLLOUT_S:g}", timeout_s=ROLLOUT_S + 15)
-        found = await self.versions(replicas)
-        if set(found.values()) != {version}:
-            raise UpgradeFailed(f"after the rollout to {version.value} members run {found}")
+
+        async def all_run() -> bool:
+            # On a busy machine a member may not answer in time, although it was ready a moment ago.
+            found = await self.versions(replicas)
+            if set(found.values()) - {version, None}:
+                raise UpgradeFailed(f"after the rollout to {version.value} members run {found}")
+            return None not in found.values()
+
+        await self.until(all_run, f"all members answer after the rollout to {version.value}")
 
     async def transfer(self, to: str, replicas: int) -> None:
         """Hand leadership to a member. Raises UpgradeFailed."""
@@ -123,3 +163,8 @@ class Rollout:
             raise UpgradeFailed(f"{member} came back as another node: {own.node_id} instead of {before.node_id}")
         keeps_up = own.leads or (bool(seen.active) and seen.lag is not None and seen.lag < LAG_MAX)
         return seen.node_id in leader.configuration.voters and keeps_up
+
+
+def _refusals(log: Path) -> list[str]:
+    """Return the lines of a node's log in which a version refuses the format of its data."""
+    return [line for line in log.read_text().splitlines() if '"node.refused"' in line and "has data format" in line]

@@ -52,8 +52,10 @@ class KubernetesUnavailable(CommandError):
 class ApiServer:
     """One API server, as the user of a kubeconfig."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, namespace: str = "default") -> None:
+        """`namespace` is that of the context in the kubeconfig, which kubectl uses unless it is told another one."""
         self._client = client
+        self.namespace = namespace
 
     def get_object(self, path: str) -> Object:
         """Return an object. Raises ApiError."""
@@ -170,7 +172,7 @@ def connect(kubeconfig: str) -> Iterator[ApiServer]:
     """Connect as the user of a kubeconfig. Raises KubernetesUnavailable."""
     try:
         from kubernetes.client import ApiClient, Configuration
-        from kubernetes.config import ConfigException, load_kube_config
+        from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
     except ModuleNotFoundError as error:
         raise KubernetesUnavailable(
             f"a cluster on Kubernetes needs the package {(error.name or 'kubernetes').partition('.')[0]}, "
@@ -181,10 +183,11 @@ def connect(kubeconfig: str) -> Iterator[ApiServer]:
         load_kube_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, client_configuration=configuration
         )
+        _, context = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         raise KubernetesUnavailable(f"cannot use the kubeconfig {kubeconfig}: {error}") from error
     with ApiClient(configuration) as client:
         try:
-            yield ApiServer(client)
+            yield ApiServer(client, namespace=str(context["context"].get("namespace") or "default"))
         finally:
             client.rest_client.pool_manager.clear()

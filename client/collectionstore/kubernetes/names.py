@@ -41,6 +41,8 @@ STATEFUL_SETS: Final = Resource("apps/v1", "statefulsets")
 NAME_LABEL: Final = "app.kubernetes.io/name"
 OPERATOR: Final = "collectionstore-operator"
 """Value of NAME_LABEL on the operator's pods, and the default name of its Lease."""
+OPERATOR_NAMESPACE: Final = "collectionstore-system"
+"""Where the documentation and install/operator.yaml install the operator."""
 LEASE_VARIABLE: Final = "COLLECTIONSTORE_LEASE"
 """Environment variable of the operator that holds the name of its Lease."""
 OPERATOR_PORT: Final = 8080

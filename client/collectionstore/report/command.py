@@ -36,8 +36,8 @@ class ReportEmpty(CommandError):
 @click.command("report", cls=Command, short_help="Gather the data for a bug report, redacted.")
 @click.argument("name", required=False)
 @click.option("-k", "--kubernetes", is_flag=True, help="The cluster is on Kubernetes; uses the kubeconfig of kubectl.")
-@click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the cluster.")
-@click.option("--operator-namespace", default="collectionstore", show_default=True, help="Namespace of the operator.")
+@click.option("-n", "--namespace", help="Namespace of the cluster. [default: that of the kubeconfig's context]")
+@click.option("--operator-namespace", help="Namespace of the operator. [default: all that have one]")
 @click.option(
     "--since",
     "since_s",
@@ -56,8 +56,8 @@ class ReportEmpty(CommandError):
 @state_dir_option
 def report(
     name: str | None,
-    namespace: str,
-    operator_namespace: str,
+    namespace: str | None,
+    operator_namespace: str | None,
     since_s: float,
     file: Path | None,
     output: str,
@@ -94,13 +94,17 @@ async def _report_local(state_dir: Path, name: str | None, file: Path | None) ->
 
 
 def _report_kubernetes(
-    name: str, namespace: str, operator_namespace: str, since_s: int, file: Path | None
+    name: str, namespace: str | None, operator_namespace: str | None, since_s: int, file: Path | None
 ) -> tuple[Manifest, Path]:
     kubeconfig = os.environ.get(KUBECONFIG) or str(Path("~/.kube/config").expanduser())
     with connect(kubeconfig) as server:
         try:
             plan = plan_report(
-                server, namespace=namespace, cluster=name, operator_namespace=operator_namespace, since_s=since_s
+                server,
+                namespace=namespace or server.namespace,
+                cluster=name,
+                operator_namespace=operator_namespace,
+                since_s=since_s,
             )
         except ApiError as error:
             raise KubernetesUnavailable(f"cannot list the pods of {name}: {error}") from error

@@ -31,9 +31,13 @@ _LISTED: Final = (
 
 
 def plan_report(
-    server: ApiServer, *, namespace: str, cluster: str, operator_namespace: str, since_s: int
+    server: ApiServer, *, namespace: str, cluster: str, operator_namespace: str | None, since_s: int
 ) -> ReportPlan:
-    """Return the plan for a cluster; lists its pods and those of the operator. Raises ApiError if the first fails."""
+    """Return the plan for a cluster; lists its pods and those of the operator. Raises ApiError if the first fails.
+
+    Without `operator_namespace` the operator is found by its label in all namespaces; where the user may not list pods
+    of all, in the namespace of the documentation.
+    """
     pods = server.list_objects(names.PODS, namespace, names.member_labels(cluster))
     items = [
         Item("kubernetes/version.json", "/version", "json", _text(server, "/version")),
@@ -54,23 +58,37 @@ def plan_report(
     return ReportPlan(cluster, "kubernetes", items)
 
 
-def _operator(server: ApiServer, namespace: str, since_s: int) -> list[Item]:
+def _operator(server: ApiServer, namespace: str | None, since_s: int) -> list[Item]:
     """Return the items of the operator's pods; if they cannot be listed, an item with the reason."""
-    path, source = "operator/pods.json", f"pods of {namespace}"
+    path, source = "operator/pods.json", "pods of the operator"
     try:
-        pods = server.list_objects(names.PODS, namespace, {names.NAME_LABEL: names.OPERATOR})
+        pods, where = _operator_pods(server, namespace)
     except ApiError as error:
         return [Item(path, source, "json", _unavailable(str(error)))]
     if not pods:
-        reason = f"no pod with {names.NAME_LABEL}={names.OPERATOR} in {namespace}: set --operator-namespace"
+        reason = f"no pod with {names.NAME_LABEL}={names.OPERATOR} in {where}: set --operator-namespace"
         return [Item(path, source, "json", _unavailable(reason))]
-    items = [
-        Item(path, source, "json", _json(lambda: pods)),
-        _object(server, names.LEASES, namespace, _lease_name(pods[0]), "operator/lease.json"),
-    ]
+    items = [Item(path, source, "json", _json(lambda: pods))]
+    leases = sorted({(pod["metadata"]["namespace"], _lease_name(pod)) for pod in pods})
+    for place, name in leases:
+        file = "operator/lease.json" if len(leases) == 1 else f"operator/lease-{place}-{name}.json"
+        items.append(_object(server, names.LEASES, place, name, file))
     for pod in pods:
         items += _pod(server, pod, "operator", names.OPERATOR_PORT, OPERATOR_PAGES, since_s)
     return items
+
+
+def _operator_pods(server: ApiServer, namespace: str | None) -> tuple[list[Object], str]:
+    """Return the pods of all operators, and where they were looked for."""
+    labels = {names.NAME_LABEL: names.OPERATOR}
+    if namespace is None:
+        try:
+            return server.list_objects(names.PODS, None, labels), "any namespace"
+        except ApiError as error:
+            if error.status != 403:
+                raise
+    namespace = namespace or names.OPERATOR_NAMESPACE
+    return server.list_objects(names.PODS, namespace, labels), namespace
 
 
 def _lease_name(pod: Object) -> str:

@@ -53,6 +53,7 @@ EXIT_MEANINGS: Mapping[int, str] = {
     70: "internal error",
     71: "it had no file descriptor left",
     74: "its disk failed",
+    75: "it had no memory left",
 }
 
 log = structlog.get_logger(__name__)

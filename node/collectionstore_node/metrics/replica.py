@@ -84,6 +84,7 @@ class ProposalSeries:
     def __init__(self, metrics: Metrics) -> None:
         self.proposed = metrics.counter("raft_proposals_total")
         self.committed = metrics.counter("raft_proposals_committed_total")
+        self.deferred = metrics.counter("raft_proposals_deferred_total")
         self.failed = {reason: metrics.counter("raft_proposals_failed_total", reason) for reason in FAILED_PROPOSALS}
         self.seconds = metrics.histogram("raft_proposal_duration_seconds")
         self.commit_seconds = metrics.histogram("raft_commit_duration_seconds")

@@ -20,6 +20,7 @@ from collectionstore_node.errors import DataDirectoryRefused, NodeError
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
+from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.health.self_check import SelfCheck
 from collectionstore_node.replica.health.space import MemberReports, SpaceReport, adds_data, refusal
@@ -44,9 +45,10 @@ class Clocks:
     random: Callable[[], float]
     """In [0, 1); spreads elections."""
     wall_ms: Callable[[], int]
-    """The time that a leader stamps into entries, in milliseconds since 1970 UTC."""
+    """The time that a leader stamps into entries of feature level 1, in milliseconds since 1970 UTC."""
     pause_clock: Callable[[], float]
-    """Monotonic, in seconds; preferably advances while the machine is suspended. Detects pauses of the process."""
+    """Monotonic, in seconds; preferably advances while the machine is suspended. Detects pauses of the process, and
+    advances the replicated time."""
 
 
 class LocalMember:
@@ -69,10 +71,9 @@ class LocalMember:
         self.observer = observer
         self.wakeup = Wakeup()
         self.log_writer = LogWriter(storage.log, metrics.disk, self.wakeup.fail, observer)
-        self.applier = Applier(storage.state, metrics.disk)
-        self.consensus = Consensus(
-            storage, settings, self.wakeup, metrics, observer, random=clocks.random, wall_ms=clocks.wall_ms
-        )
+        self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
+        stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)
+        self.consensus = Consensus(storage, settings, self.wakeup, metrics, observer, stamps, random=clocks.random)
         self.self_check = SelfCheck(
             self.log_writer,
             metrics.watchdog,
@@ -103,6 +104,10 @@ class LocalMember:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Return the digests of the state that are known; none while a snapshot replaces it."""
         return self.applier.checkpoints()
+
+    def raise_level(self, level: int) -> None:
+        """Raise the feature level of the cluster, as its leader; every member of the configuration supports it."""
+        self.consensus.raise_level(level)
 
     def shortage(self) -> tuple[str, SpaceReport] | None:
         """Return a member that is short of space and its report: this one, or as its leader any that reported it."""

@@ -20,7 +20,7 @@ from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts, Reporter
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.replica.transport_port import PeerTransport
-from collectionstore_node.statemachine.commands import Command, Outcome, encode_command
+from collectionstore_node.statemachine.commands import Command, Outcome, answers_values, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
 from collectionstore_telemetry.tracing.active import active
@@ -85,7 +85,7 @@ class Replica:
                     return await self._consensus.submit(encoded, deadline, span)
                 if leader := raft.leader:
                     span = self._observer.start_forward(command, parent)
-                    return await self._forwarder.propose(leader, encoded, deadline, span)
+                    return await self._forwarder.propose(leader, encoded, deadline, span, alone=answers_values(command))
             except (NotLeader, LeadershipTransferring):
                 pass  # Certainly not applied (Raft 5.3), so a retry with the next leader cannot apply it twice.
             await self._leader_change(leader_deadline)

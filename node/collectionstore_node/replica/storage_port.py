@@ -122,6 +122,12 @@ class Storage(Protocol):
     def spool(self) -> Path:
         """A folder for snapshot files in transfer."""
 
+    def raise_level(self, level: int) -> None:
+        """Make programs that do not support a feature level refuse the directory, durably. Blocks for a sync.
+
+        Raises `StorageFailed`.
+        """
+
     def quarantine(self, reason: str) -> None:
         """Mark the directory durably, so that no process starts on it again; `reason` is shown to operators.
 

@@ -1,7 +1,8 @@
 """The limits of the store: the size of an operation and of its result, and the number of concurrent operations.
 
-They bound what an accepted operation costs every replica in memory, disk and time on the event loop. Limits on a
-request as a message (its target, its headers, how its body arrives) belong to the front end.
+They bound what an accepted operation costs every replica in memory, disk and time on the event loop. What a
+transaction reads is known only where it is applied, and bounded there (`statemachine.costs`). Limits on a request as a
+message (its target, its headers, how its body arrives) belong to the front end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,20 @@ from collectionstore_node.service.operations import (
     Transaction,
 )
 from collectionstore_node.statemachine.admissible import CommandLimits, check_counts, check_size, check_transaction
+from collectionstore_node.statemachine.costs import (
+    TRANSACTION_COST_MAX,
+    TRANSACTION_READ_BYTES_MAX,
+    TRANSACTION_WRITE_BYTES_MAX,
+)
+
+__all__ = [
+    "TRANSACTION_COST_MAX",
+    "TRANSACTION_READ_BYTES_MAX",
+    "TRANSACTION_WRITE_BYTES_MAX",
+    "StoreLimits",
+    "check_operation",
+    "check_transaction_items",
+]
 
 
 class StoreLimits(CommandLimits, frozen=True, kw_only=True):

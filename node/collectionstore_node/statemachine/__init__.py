@@ -44,4 +44,7 @@ Invariants
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `dedupe`, `catalog` and
 `writing`; `members` applies membership changes; `reads` serves clients; `digest` and `header` close every entry;
 `view` is the port to storage; `keys`, `stored` and `codec` are the layout.
+
+Eighteen modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+feature level.
 """

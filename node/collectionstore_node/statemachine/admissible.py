@@ -34,6 +34,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
 )
+from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX
 from collectionstore_node.statemachine.transactions import invalid_reason
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -61,7 +62,7 @@ class CommandLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON text of a document as it is stored."""
     value_bytes_max: int = 1 << 20
     """A raw value."""
-    transaction_items_max: int = 128
+    transaction_items_max: int = TRANSACTION_ITEMS_MAX
     """Entries in each of `compare`, `then` and `else`."""
 
 

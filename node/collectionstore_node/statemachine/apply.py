@@ -1,14 +1,14 @@
 """How commands are applied: (command, state) -> (writes, outcome), deterministic on every replica.
 
 Runs on every member for every write, so a put costs a few microseconds: the batch is decoded once, collection names are
-looked up once per batch, and of a replaced record only the header is read.
+looked up once per batch, and of a replaced record only the header is decoded.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
     Action,
@@ -18,38 +18,81 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     Delete,
     DropCollection,
+    Item,
     Outcome,
     Put,
     decode_batch,
+    level_of,
 )
+from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
-from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.transactions import apply_transaction
+from collectionstore_node.statemachine.header import Header, read_header
+from collectionstore_node.statemachine.levels import BOUNDED
+from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
 
-def apply_batch(overlay: Overlay, data: bytes, chain: bytes) -> list[Outcome]:
+class CommandFailed(InvariantViolated):
+    """A command cannot be applied, not even as a failure: `__cause__` says why. The text holds no part of it."""
+
+    def __init__(self, position: int, action: str, reason: Exception) -> None:
+        # Of other exceptions than our own not the text: it may quote a document.
+        text = str(reason) if isinstance(reason, NodeError) else ""
+        super().__init__(f"command {position}, a {action}: {type(reason).__name__}{f': {text}' if text else ''}")
+        self.position = position
+        """Of the command in its entry, from 0."""
+        self.action = action
+        """Kind of the command, such as Transaction."""
+
+
+def apply_batch(
+    overlay: Overlay, data: bytes, chain: bytes, answers: dict[int, Outcome] | None = None
+) -> list[Outcome]:
     """Apply the data of a COMMANDS entry to `overlay` and return one outcome per command, in order.
 
-    Each command takes the next revision. `chain` is the entry's, for the state digest. Raises `InvariantViolated` if
-    `data` is not a batch or the state cannot be decoded; discard `overlay` then.
+    Each command takes the next revision. `chain` is the entry's, for the state digest. From level 2 on no outcome holds
+    a value: `answers`, given by the member that answers, takes the outcomes of reading transactions with their values,
+    by position. Raises `InvariantViolated` if `data` is not a batch or the header is corrupt, and `CommandFailed`;
+    discard `overlay` then.
     """
     batch = _decode(data)
     header = read_header(overlay)
-    # The leader's clock, never this replica's. The maximum, because the next leader's clock may be behind: idempotency
-    # records would live longer on one order of batches than on another.
-    header.time_ms = max(header.time_ms, batch.time_ms)
-    catalog, table = Catalog(overlay), IdempotencyTable(overlay, header)
+    # BEFORE anything else: all of the entry has the level that it brings. One of an earlier level, proposed before the
+    # level was raised, is applied by the raised one.
+    header.level = max(header.level, level_of(data))
+    header.advance(batch.time_ms)
+    bounded = header.level >= BOUNDED
+    catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue
     outcomes = []
-    for command in batch.commands:
+    values: list[Item] | None = None if answers is None else []
+    # From here on: an entry costs the same, whichever entries are applied together with it.
+    overlay.cost = 0
+    for position, command in enumerate(batch.commands):
         # Every command takes a revision, failed ones and replays too: the revision is then the number of applied
         # commands, and does not depend on outcomes that a later version might compute differently.
         header.revision += 1
-        # BEFORE the command, and at most a few records: see `dedupe`.
-        table.expire()
-        outcomes.append(_apply_once(overlay, catalog, table, command, header.revision))
+        # BEFORE the command: it must not even be looked up, as it is proposed again.
+        if bounded and overlay.cost > ENTRY_COST_MAX:
+            outcomes.append(Outcome(Code.DEFERRED, header.revision))
+            continue
+        try:
+            # BEFORE the command, and at most a few records: see `dedupe`.
+            if queue.first != queue.next:
+                table.expire()
+            action = command.action
+            # By far the most frequent command, without the calls that lead to the others.
+            if type(action) is Put and command.idempotency is None:
+                outcome = _put(overlay, catalog, action, header.revision)
+            else:
+                outcome = _apply_once(overlay, catalog, table, command, header, values)
+        except Exception as error:
+            raise CommandFailed(position, type(command.action).__name__, error) from error
+        outcomes.append(outcome)
+        if values and answers is not None:
+            answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
+            values = []
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
@@ -66,32 +109,47 @@ def _decode(data: bytes) -> CommandBatch:
 
 
 def _apply_once(
-    overlay: Overlay, catalog: Catalog, table: IdempotencyTable, command: Command, revision: int
+    overlay: Overlay,
+    catalog: Catalog,
+    table: IdempotencyTable,
+    command: Command,
+    header: Header,
+    values: list[Item] | None,
 ) -> Outcome:
     """Apply the command, unless its idempotency key has a stored outcome."""
     idempotency = command.idempotency
     if idempotency is None:
-        return _apply(overlay, catalog, command.action, revision)
-    known = table.answer(idempotency, revision)
+        return _apply(overlay, catalog, command.action, header, values)
+    known = table.answer(idempotency, header.revision)
     if known is not None:
         return known
-    outcome = _apply(overlay, catalog, command.action, revision)
+    outcome = _apply(overlay, catalog, command.action, header, values)
     # In the same overlay as the effect: a crash keeps both or neither, so a retry cannot apply the command twice.
     table.store(idempotency, outcome)
     return outcome
 
 
-def _apply(overlay: Overlay, catalog: Catalog, action: Action, revision: int) -> Outcome:
+def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, values: list[Item] | None) -> Outcome:
+    revision = header.revision
     if isinstance(action, Put):
         return _put(overlay, catalog, action, revision)
     if isinstance(action, Delete):
         return _delete(overlay, catalog, action, revision)
     if isinstance(action, CreateCollection):
-        created = catalog.create(action.name, revision)
-        return Outcome(Code.OK if created else Code.COLLECTION_EXISTS, revision, created)
+        return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    return apply_transaction(overlay, catalog, action, revision)
+    if header.level >= BOUNDED:
+        return apply_transaction(overlay, catalog, action, revision, values)
+    return apply_unbounded(overlay, catalog, action, revision)
+
+
+def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
+    if catalog.create(name, header.revision):
+        return Outcome(Code.OK, header.revision, created=True)
+    # So that a retry can be answered as the first request was, whatever has become of the collection.
+    current = catalog.revision_of(name) if header.level >= BOUNDED else 0
+    return Outcome(Code.COLLECTION_EXISTS, header.revision, current_revision=current)
 
 
 def _put(overlay: Overlay, catalog: Catalog, put: Put, revision: int) -> Outcome:

@@ -14,6 +14,7 @@ from collectionstore_node.statemachine.commands import DocumentRef, Ref
 from collectionstore_node.statemachine.keys import (
     CATALOG,
     bucket_prefix,
+    collection_id_of,
     collection_key,
     documents_prefix,
     last_text,
@@ -72,6 +73,11 @@ class Catalog:
         self._overlay.put(collection_key(name), _encoder.encode(Collection(revision)))
         self._collections[name] = documents_prefix(revision)
         return True
+
+    def revision_of(self, name: str) -> int:
+        """Return the revision at which the collection was created, 0 if it does not exist."""
+        documents = self._documents(name)
+        return 0 if documents is None else collection_id_of(documents)
 
     def drop(self, name: str) -> bool:
         """Drop the collection and its documents; return False if it does not exist."""

@@ -2,7 +2,9 @@
 
 A log entry of kind COMMANDS holds one `CommandBatch`: the leader's time and the commands that arrived together.
 Nothing here is evaluated with a clock or a random number: the leader adds time and IDs BEFORE it proposes, so that
-every replica computes the same. Add fields at the end, with a default; a change of meaning needs a new `FORMAT`.
+every replica computes the same. Add fields at the end, with a default; a change of meaning needs a new feature level
+(`levels`), which is the first byte of an encoded batch. `Item` and `Outcome` are part of the state digest: a new field
+in them would change the digests of earlier levels.
 
 A batch may contain the trace contexts of sampled commands, as a third element after those of `CommandBatch`. It is part
 of the entry's bytes, and of the log's chain, and so equal on every replica. The state machine ignores it, as do
@@ -18,9 +20,8 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from collectionstore_node.statemachine.codec import decode
+from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 
-FORMAT: Final = 1
-"""First byte of every encoded batch."""
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
 """Range of the second byte of a batch with more than time and commands: msgpack arrays of 3 to 15 elements."""
@@ -156,8 +157,20 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     idempotency: Idempotency | None = None
 
 
+def answers_values(command: Command) -> bool:
+    """Whether the answer to a command may hold values, and be large."""
+    action = command.action
+    if not isinstance(action, Transaction):
+        return False
+    return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
+
+
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
-    """The commands of one log entry. `time_ms` is the leader's wall clock, milliseconds since 1970 UTC."""
+    """The commands of one log entry, and its time in milliseconds.
+
+    At level 1 `time_ms` is the leader's time of day, since 1970 UTC. From level 2 on it is the replicated time, which
+    the leader advances by how long it has led (`header.advance`).
+    """
 
     time_ms: int
     commands: tuple[Command, ...]
@@ -188,10 +201,21 @@ class Code(enum.IntEnum):
     """The key was used for another request before."""
     INVALID_TRANSACTION = 6
     """The transaction is invalid by `transactions.invalid_reason`; nothing was changed."""
+    TRANSACTION_TOO_LARGE = 7
+    """The operation at `failed_operation` exceeds a bound of `costs`; nothing was changed."""
+    COMPARES_TOO_LARGE = 8
+    """The same of a compare; `failed_operation` is its position in `compare`."""
+    DEFERRED = 9
+    """The commands before it used up ENTRY_COST_MAX; nothing was done. The leader proposes the command again, so that
+    no client hears of it."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Result of one `Operation` of a transaction. `value` is None for writes and for an absent target."""
+    """Result of one `Operation` of a transaction.
+
+    `value` is None for writes and for an absent target. From level 2 on it is None, and `content_type` empty, in every
+    replicated outcome; only the member that answers adds them, while it applies the entry.
+    """
 
     revision: int
     """Revision of the target after the operation; 0 if absent."""
@@ -213,7 +237,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether a put created its target."""
     current_revision: int = 0
     """Revision of the target's last write BEFORE this command; 0 if absent. In a transaction: of the operation whose
-    precondition failed."""
+    precondition failed. For COLLECTION_EXISTS, from level 2 on: of the collection's creation."""
     succeeded: bool = True
     """Whether the compares of a transaction held, so that `then` was applied or attempted."""
     items: tuple[Item, ...] = ()
@@ -231,19 +255,21 @@ _command_decoder = msgspec.msgpack.Decoder(Command)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
 
-def encode_batch(time_ms: int, commands: Sequence[Command]) -> bytes:
+def encode_batch(time_ms: int, commands: Sequence[Command], level: int = FIRST) -> bytes:
     """Return the data of a COMMANDS entry. Raises as `encode_command`, for any of the commands."""
-    return join_batch(time_ms, [encode_command(command) for command in commands])
+    return join_batch(time_ms, [encode_command(command) for command in commands], level=level)
 
 
-def join_batch(time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = ()) -> bytes:
-    """Return the data of a COMMANDS entry from commands that are encoded by `encode_command`.
+def join_batch(
+    time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = (), *, level: int = FIRST
+) -> bytes:
+    """Return the data of a COMMANDS entry of `level` from commands that are encoded by `encode_command`.
 
     Without `contexts` the bytes are those of a version without trace contexts.
     """
     # Raw: each command was encoded when it was proposed or forwarded, and is embedded without decoding it again.
     commands = [msgspec.Raw(command) for command in encoded]
-    return bytes((FORMAT,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
+    return bytes((level,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
 
 
 def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
@@ -252,7 +278,7 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
     Without contexts it reads one byte. Never raises: an invalid context is no reason to refuse an entry.
     """
     # One byte decides for almost every batch: this runs for every entry, traced or not.
-    if len(data) < 2 or data[0] != FORMAT or not _THREE_ELEMENTS <= data[1] <= _FIXED_ARRAY_MAX:
+    if len(data) < 2 or not _THREE_ELEMENTS <= data[1] <= _FIXED_ARRAY_MAX or not FIRST <= data[0] <= HIGHEST:
         return ()
     try:
         return decode(_traced_decoder, memoryview(data)[1:]).contexts
@@ -262,9 +288,17 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
 
 def decode_batch(data: bytes) -> CommandBatch:
     """Decode the data of a COMMANDS entry. Raises `msgspec.DecodeError` if it is invalid."""
-    if not data or data[0] != FORMAT:
-        raise msgspec.DecodeError(f"command batch of unknown format {data[:1].hex() or 'empty'}")
+    if not data or not FIRST <= data[0] <= HIGHEST:
+        level = data[0] if data else "none"
+        raise msgspec.DecodeError(
+            f"a command batch of feature level {level}; this version supports {FIRST} to {HIGHEST}"
+        )
     return decode(_batch_decoder, memoryview(data)[1:])
+
+
+def level_of(data: bytes) -> int:
+    """Return the level of a batch that `decode_batch` accepts."""
+    return data[0]
 
 
 def encode_command(command: Command) -> bytes:

@@ -1,11 +1,13 @@
 """The idempotency table: outcomes of requests with an idempotency key, so that a retry has no further effect.
 
 All outcomes are stored, failures too: a retry must return what the first attempt returned, even if it would succeed
-now. The oldest records are removed first, by age, number or size. A record may outlive its age, because only a few are
-removed per command: the cost of a command must not depend on how long the store was idle.
+now. They hold revisions and no values, so a record is small, whatever its request read. The oldest records are removed
+first, by age, number or size, each in the order in which they were stored. A record may outlive its age, because only a
+few are removed per command: the cost of a command must not depend on how long the store was idle. The bounds of number
+and size always hold.
 
 The expiry queue is numbered without gaps, so its head is found by a point read; a scan would cost more than the
-command. Time is the maximum over all batches, so the queue is in order of age.
+command. The replicated time never goes back (`header.advance`), so the queue is in order of age.
 
 All replicas must expire the same records at the same command: the table decides outcomes, so it is replicated state.
 """
@@ -22,23 +24,32 @@ from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import Code, Idempotency, Outcome
 from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.keys import idempotency_key, queue_key
+from collectionstore_node.statemachine.levels import BOUNDED
 from collectionstore_node.statemachine.view import Overlay
 
 
 class Limits(NamedTuple):
-    """Limits of the table. Replicas with different limits would diverge: changing one needs a new command format."""
+    """Limits of the table. Replicas with different limits would diverge: changing one needs a new feature level."""
 
     keep_ms: int = 24 * 60 * 60 * 1000
-    """Minimum age, in the time of the batches, at which a record expires."""
+    """Minimum age, in the replicated time, at which a record expires."""
     entries_max: int = 100_000
     """Maximum number of records."""
-    size_bytes_max: int = 256 * 1024 * 1024
-    """Maximum size of all records; outcomes of transactions contain the values that they read."""
+    size_bytes_max: int = 64 << 20
+    """Maximum bytes of all records with their keys and their places in the queue. A record has 4 KiB at most
+    (TRANSACTION_ITEMS_MAX results and a key of 255 bytes), so at least 16,384 are kept whatever clients send."""
     removals_max: int = 2
-    """Records removed per command, by age, and again by number or size. Above 1, or a full table never shrinks."""
+    """Records removed per command by age. Above 1, or a table never shrinks."""
+    evictions_max: int = 128
+    """Records removed per command by number or size: as many as a large record may take the place of, so that the
+    bounds always hold. Only a table of level 1 is beyond them, and shrinks by so many at each keyed command."""
+    whole: bool = True
+    """Whether `size_bytes_max` counts keys and the queue too."""
 
 
 LIMITS: Final = Limits()
+LIMITS_OF_LEVEL_1: Final = Limits(size_bytes_max=256 << 20, evictions_max=2, whole=False)
+"""Outcomes hold values, and a large one may take the place of two small ones: not a bound."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -58,17 +69,18 @@ class IdempotencyTable:
 
     __slots__ = ("_header", "_limits", "_overlay", "_queue")
 
-    def __init__(self, overlay: Overlay, header: Header, limits: Limits = LIMITS) -> None:
+    def __init__(self, overlay: Overlay, header: Header, limits: Limits | None = None) -> None:
+        """`limits` are those of the header's level, except in tests."""
         self._overlay = overlay
         self._header = header
         self._queue = header.queue
-        self._limits = limits
+        self._limits = limits or (LIMITS if header.level >= BOUNDED else LIMITS_OF_LEVEL_1)
 
     def expire(self) -> None:
         """Remove expired records, `removals_max` at most."""
         queue = self._queue
         for _ in range(self._limits.removals_max):
-            # By the time of the batches, never a clock: replicas apply the same entry at different moments.
+            # By the replicated time, never a clock: replicas apply the same entry at different moments.
             if queue.first == queue.next or self._header.time_ms - queue.oldest_ms < self._limits.keep_ms:
                 return
             self._remove_oldest()
@@ -96,16 +108,20 @@ class IdempotencyTable:
         # `oldest_ms` is in the header so that `expire`, which runs for every command, needs no read.
         if queue.first == queue.next:
             queue.oldest_ms = time_ms
+        position = queue_key(queue.next)
+        size_bytes = len(data)
+        if self._limits.whole:
+            size_bytes += 2 * len(key) + len(position) + _QUEUED.size
         self._overlay.put(key, data)
-        self._overlay.put(queue_key(queue.next), _QUEUED.pack(time_ms, len(data)) + key)
+        self._overlay.put(position, _QUEUED.pack(time_ms, size_bytes) + key)
         queue.next += 1
-        queue.size_bytes += len(data)
+        queue.size_bytes += size_bytes
         self._enforce_limits()
 
     def _enforce_limits(self) -> None:
         queue, limits = self._queue, self._limits
-        # A bounded number per command, so that lowering a limit does not make one command remove the whole table.
-        for _ in range(limits.removals_max):
+        # A bounded number per command, so that a lower limit does not make one command remove the whole table.
+        for _ in range(limits.evictions_max):
             if queue.next - queue.first <= limits.entries_max and queue.size_bytes <= limits.size_bytes_max:
                 return
             self._remove_oldest()

@@ -33,7 +33,7 @@ def update_digest(overlay: Overlay, header: Header, chain: bytes, answer: object
     `chain` is the entry's; `answer` is its result, anything that msgspec encodes.
     """
     # BEFORE the assignment `header` contains the previous digest, which chains the digests to each other.
-    header.digest = sha256(_encode((header, chain, overlay.journal, answer))).digest()
+    header.digest = sha256(_encode((header.stored(), chain, overlay.journal, answer))).digest()
     write_header(overlay, header)
     # The header is already in the digest, by its fields. Its write must not be in the journal of the next entry: the
     # digest would then depend on how entries are grouped into overlays, which differs between replicas.

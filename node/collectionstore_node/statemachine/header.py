@@ -1,5 +1,5 @@
-"""The header of the state: revision, time, ends of the idempotency queue and digest. Read first and written last by
-every batch."""
+"""The header of the state: revision, time, ends of the idempotency queue, digest and feature level. Read first and
+written last by every batch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import msgspec
 
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.keys import HEADER_KEY
+from collectionstore_node.statemachine.levels import BOUNDED, FIRST
 from collectionstore_node.statemachine.view import Overlay, View
 
 DIGEST_BYTES: Final = 32
 EMPTY_DIGEST: Final = bytes(DIGEST_BYTES)
 """Digest of the empty state."""
+
+TIME_STEP_MAX_MS: Final = 10 * 60 * 1000
+"""How far one entry may advance the replicated time, from level 2 on. A single wrong stamp costs this much of the life
+of an idempotency key, and a store that was idle for longer ages them more slowly, never faster."""
 
 
 class Queue(msgspec.Struct, array_like=True):
@@ -33,10 +38,25 @@ class Header(msgspec.Struct, array_like=True):
     revision: int = 0
     """Number of applied commands."""
     time_ms: int = 0
-    """Maximum time of all batches: the clock of the state machine, which never goes back."""
+    """The replicated time: the clock of the state machine, which never goes back; see `advance`."""
     queue: Queue = msgspec.field(default_factory=Queue)
     digest: bytes = EMPTY_DIGEST
     """DIGEST_BYTES over every change of the state; see `digest`."""
+    level: int = FIRST
+    """Feature level of the state; see `levels`. Stored, and in the digest, from level 2 on only."""
+
+    def advance(self, time_ms: int) -> None:
+        """Advance the replicated time towards that of a batch."""
+        # Never this replica's clock. The maximum, because the next leader's clock may be behind: idempotency records
+        # would live longer on one order of batches than on another.
+        if self.level >= BOUNDED:
+            time_ms = min(time_ms, self.time_ms + TIME_STEP_MAX_MS)
+        self.time_ms = max(self.time_ms, time_ms)
+
+    def stored(self) -> object:
+        """Return what is encoded of it, in the state and for the digest."""
+        # At level 1 the fields that versions without levels have: their digests must be the same.
+        return (self.revision, self.time_ms, self.queue, self.digest) if self.level == FIRST else self
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -52,6 +72,13 @@ def read_header(view: View) -> Header:
     return decode_own(_decoder, data, "the state's header")
 
 
+def level_in(first: tuple[bytes, bytes] | None) -> int:
+    """Return the feature level of a state from its first record, which is the header unless nothing was applied."""
+    if first is None or first[0] != HEADER_KEY:
+        return FIRST
+    return decode_own(_decoder, first[1], "the state's header").level
+
+
 def write_header(overlay: Overlay, header: Header) -> None:
     """Store `header`."""
-    overlay.put(HEADER_KEY, _encoder.encode(header))
+    overlay.put(HEADER_KEY, _encoder.encode(header.stored()))

@@ -43,6 +43,12 @@ def documents_prefix(collection_id: int) -> bytes:
     return DOCUMENTS + _NUMBER.pack(collection_id)
 
 
+def collection_id_of(prefix: bytes) -> int:
+    """Return the collection ID in a `documents_prefix`."""
+    number: int = _NUMBER.unpack_from(prefix, len(DOCUMENTS))[0]
+    return number
+
+
 def bucket_prefix(bucket: str) -> bytes:
     """Return the prefix of all raw values of a bucket; append the UTF-8 key for one of them."""
     return RAW + escaped(bucket)

@@ -44,6 +44,11 @@ def decode_stored(record: bytes) -> Stored:
     return Stored(revision, created_revision, record[start:], content_type)
 
 
+def value_start(record: bytes) -> int:
+    """Return where the value of a record begins; it ends with the record."""
+    return _HEAD.size + _head(record)[2]
+
+
 def revisions_of(record: bytes) -> tuple[int, int]:
     """Return (revision, created_revision) of a record."""
     return _head(record)[:2]

@@ -1,7 +1,7 @@
 """Transactions: compares, then one branch, atomically and at one revision (etcd's Txn).
 
 Writes are staged beside the overlay and added to it after the last operation has succeeded, so a failure has nothing
-to undo. Operations read the staged writes of earlier ones.
+to undo. Operations read the staged writes of earlier ones. What a transaction may cost is in `costs`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
 )
-from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.costs import (
+    TRANSACTION_COST_MAX,
+    TRANSACTION_ITEMS_MAX,
+    TRANSACTION_READ_BYTES_MAX,
+    TRANSACTION_WRITE_BYTES_MAX,
+)
+from collectionstore_node.statemachine.stored import decode_stored, value_start
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -39,7 +45,7 @@ _HOLDS: Final[dict[CompareOperator, Callable[[int | bytes, int | bytes], bool]]]
 def invalid_reason(transaction: Transaction) -> str | None:
     """Return why the transaction is invalid in any state, as a message for the client, or None.
 
-    Callers check before they propose; `apply_transaction` checks again and returns INVALID_TRANSACTION.
+    Callers check before they propose; apply checks again and returns INVALID_TRANSACTION.
     """
     for position, compare in enumerate(transaction.compare):
         if isinstance(compare.operand, bytes) != (compare.field is CompareField.VALUE):
@@ -57,50 +63,169 @@ def invalid_reason(transaction: Transaction) -> str | None:
     return None
 
 
-def apply_transaction(overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int) -> Outcome:
-    """Apply the transaction at `revision`, or change nothing and return the reason as the outcome."""
-    # Again, although the proposer has checked: an exception here would stop every replica at this entry, forever.
+def apply_transaction(
+    overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int, values: list[Item] | None
+) -> Outcome:
+    """Apply the transaction at `revision`, or change nothing and return the reason as the outcome.
+
+    The outcome holds no values. `values`, unless None, takes the items with the values that were read, in the order of
+    the outcome's, if the branch that ran reads anything.
+    """
+    # All of this again, although the proposer has checked: an exception here would stop every replica at this entry,
+    # forever.
+    lists = (transaction.compare, transaction.then, transaction.otherwise)
+    if max(map(len, lists)) > TRANSACTION_ITEMS_MAX or invalid_reason(transaction) is not None:
+        return Outcome(Code.INVALID_TRANSACTION, revision)
+    return _compare_and_run(_Records(overlay, values), overlay, catalog, transaction, revision)
+
+
+def apply_unbounded(overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int) -> Outcome:
+    """Apply the transaction as level 1 does: nothing is bounded, and the outcome holds the values that were read."""
     if invalid_reason(transaction) is not None:
         return Outcome(Code.INVALID_TRANSACTION, revision)
+    return _compare_and_run(_UnboundedRecords(overlay), overlay, catalog, transaction, revision)
+
+
+class _TooMuch(Exception):
+    """The operation at hand exceeds a bound."""
+
+
+class _Records:
+    """The records that one transaction touches: each is read once, and all are counted. Methods raise `_TooMuch`."""
+
+    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_values", "_writes", "_written")
+
+    def __init__(self, overlay: Overlay, values: list[Item] | None) -> None:
+        self._overlay = overlay
+        self._values = values
+        self._began = overlay.cost
+        self._known: dict[bytes, bytes | None] = {}
+        self._read = self._reads = self._written = self._writes = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the record of `key` before the transaction."""
+        if key in self._known:
+            return self._known[key]
+        record = self._overlay.get(key)
+        # A single record is always allowed: documents may be larger than any bound.
+        if self._known and self._overlay.cost - self._began > TRANSACTION_COST_MAX:
+            raise _TooMuch
+        self._known[key] = record
+        return record
+
+    def answer(self, record: bytes | None, current: int) -> Item:
+        """Return the item of a get, for the outcome."""
+        if record is None:
+            return Item(0)
+        # Counted for every get, also of the same record: the answer holds its value each time.
+        size_bytes = len(record) - value_start(record)
+        self._read += size_bytes
+        self._reads += 1
+        # Besides reading it: the answers of an entry are held together, also those of one value.
+        self._overlay.cost += size_bytes
+        if self._reads > 1 and self._read > TRANSACTION_READ_BYTES_MAX:
+            raise _TooMuch
+        return Item(current, previous_revision=current)
+
+    def writes(self, size_bytes: int) -> None:
+        """Count a value that is written."""
+        self._written += size_bytes
+        self._writes += 1
+        if self._writes > 1 and self._written > TRANSACTION_WRITE_BYTES_MAX:
+            raise _TooMuch
+
+    def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
+        """Give the member that answers the items with their values; `read` are records by the position of their get."""
+        if self._values is None or not read:
+            return
+        self._values += items
+        for position, record in read:
+            self._values[position] = whole_item(record, items[position].revision)
+
+
+class _UnboundedRecords(_Records):
+    """The same at level 1: every read is one of the overlay, and the outcome has the values."""
+
+    __slots__ = ()
+
+    def __init__(self, overlay: Overlay) -> None:
+        super().__init__(overlay, None)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._overlay.get(key)
+
+    def answer(self, record: bytes | None, current: int) -> Item:
+        return Item(0) if record is None else whole_item(record, current)
+
+    def writes(self, size_bytes: int) -> None:
+        del size_bytes
+
+
+def whole_item(record: bytes, current: int) -> Item:
+    """Return the item of a get, with the value and content type of `record`."""
+    stored = decode_stored(record)
+    return Item(current, value=stored.value, previous_revision=current, content_type=stored.content_type)
+
+
+def _compare_and_run(
+    records: _Records, overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int
+) -> Outcome:
     succeeded = True
-    for compare in transaction.compare:
+    for position, compare in enumerate(transaction.compare):
         key = catalog.key(compare.ref)
         if key is None:
             return Outcome(Code.COLLECTION_NOT_FOUND, revision)
         # No early exit: a missing collection in a later compare fails the transaction whatever the earlier ones gave.
-        succeeded = succeeded and _holds(compare, overlay.get(key))
+        try:
+            succeeded = succeeded and _holds(compare, records.get(key))
+        except _TooMuch:
+            return Outcome(Code.COMPARES_TOO_LARGE, revision, failed_operation=position)
     branch = transaction.then if succeeded else transaction.otherwise
-    return _run(overlay, catalog, branch, revision, succeeded=succeeded)
+    return _run(records, overlay, catalog, branch, revision, succeeded=succeeded)
 
 
 def _holds(compare: Compare, record: bytes | None) -> bool:
-    actual: int | bytes
+    # Both operands are bytes or both are numbers, by `invalid_reason`; Python cannot order one against the other.
+    holds, operand = _HOLDS[compare.operator], compare.operand
     if compare.field is CompareField.REVISION:
-        actual = current_revision(record)
-    elif compare.field is CompareField.EXISTS:
-        actual = int(record is not None)
-    elif record is None:
+        return holds(current_revision(record), operand)
+    if compare.field is CompareField.EXISTS:
+        return holds(int(record is not None), operand)
+    if record is None or not isinstance(operand, bytes):
         return False
-    else:
-        actual = decode_stored(record).value
-    # Both are bytes or both are numbers, by `invalid_reason`; Python cannot order one against the other.
-    return _HOLDS[compare.operator](actual, compare.operand)
+    start = value_start(record)
+    # One byte more than the operand decides every comparison: what is copied is bounded by what the command holds.
+    return holds(record[start : start + len(operand) + 1], operand)
 
 
 def _run(
-    overlay: Overlay, catalog: Catalog, branch: tuple[Operation, ...], revision: int, *, succeeded: bool
+    records: _Records,
+    overlay: Overlay,
+    catalog: Catalog,
+    branch: tuple[Operation, ...],
+    revision: int,
+    *,
+    succeeded: bool,
 ) -> Outcome:
     staged: dict[bytes, bytes | None] = {}
-    items = []
+    items: list[Item] = []
+    read: list[tuple[int, bytes]] = []
     for position, operation in enumerate(branch):
         key = catalog.key(operation.ref)
         if key is None:
             return Outcome(Code.COLLECTION_NOT_FOUND, revision, succeeded=succeeded, failed_operation=position)
-        record = staged[key] if key in staged else overlay.get(key)
-        current = current_revision(record)
-        if isinstance(operation, Get):
-            items.append(_read(record, current))
-            continue
+        try:
+            record = staged[key] if key in staged else records.get(key)
+            current = current_revision(record)
+            if isinstance(operation, Get):
+                items.append(records.answer(record, current))
+                if record is not None:
+                    read.append((position, record))
+                continue
+            if isinstance(operation, Put):
+                records.writes(len(operation.value))
+        except _TooMuch:
+            return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
         if not allows(operation.precondition, current):
             return Outcome(
                 Code.PRECONDITION_FAILED,
@@ -117,14 +242,8 @@ def _run(
             items.append(Item(0, previous_revision=current))
     # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
     _store(overlay, staged)
+    records.hand_over(read, items)
     return Outcome(Code.OK, revision, succeeded=succeeded, items=tuple(items))
-
-
-def _read(record: bytes | None, current: int) -> Item:
-    if record is None:
-        return Item(0)
-    stored = decode_stored(record)
-    return Item(current, value=stored.value, previous_revision=current, content_type=stored.content_type)
 
 
 def _store(overlay: Overlay, staged: dict[bytes, bytes | None]) -> None:

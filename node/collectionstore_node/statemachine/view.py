@@ -10,6 +10,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from collectionstore_node.statemachine.costs import READ_COST_BYTES
+
 
 class View(Protocol):
     """A consistent, sorted map of keys to values."""
@@ -40,7 +42,7 @@ class Overlay(View):
     A batch of puts costs one dict. The pending keys are kept sorted only from the first scan or drop on.
     """
 
-    __slots__ = ("_base", "_order", "journal", "writes")
+    __slots__ = ("_base", "_order", "cost", "journal", "writes")
 
     def __init__(self, base: View) -> None:
         self._base = base
@@ -48,16 +50,24 @@ class Overlay(View):
         self.writes = Writes()
         self.journal: list[bytes | tuple[bytes, bytes] | None] = []
         """The writes in order, for the digest: key and new value, or None for a delete; (lo, hi) for a range."""
+        self.cost = 0
+        """Bytes of the values that `get` has returned, and READ_COST_BYTES for each call; see `costs`."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, pending writes included, or None."""
         values = self.writes.values
+        value: bytes | None
         if key in values:
-            return values[key]
+            value = values[key]
         # AFTER the values: a key written after its range was dropped is in both.
-        if self.writes.dropped and self._is_dropped(key):
-            return None
-        return self._base.get(key)
+        elif self.writes.dropped and self._is_dropped(key):
+            value = None
+        else:
+            value = self._base.get(key)
+        # The same for a pending value: which values are pending depends on how entries are grouped, and that differs
+        # between replicas.
+        self.cost += READ_COST_BYTES if value is None else READ_COST_BYTES + len(value)
+        return value
 
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the pairs with `lo <= key < hi`, in key order, pending writes as of the call included.

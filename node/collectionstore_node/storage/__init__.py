@@ -30,8 +30,9 @@ of two nodes. The node refuses to start on such a directory, at every attempt, a
 Modules, from the outside in: `database` opens and verifies a directory; `snapshots` exports and installs; `log_store`
 is the Raft log, with `stored_entries` (on disk), `log_cache` (in memory) and `tail_marker`; `state_store` is the state
 machine's data; `rocksdb` is a room for RocksDB and the quirks of its binding; `snapshot_file` is a pure file format;
-`identity`, `quarantine`, `directory_lock`, `durable_file` are the files beside RocksDB; `failstop` and `corruption`
-are what every module raises.
+`identity`, `formats`, `quarantine`, `reserve`, `directory_lock` and `durable_file` are the files beside RocksDB;
+`failstop` and `corruption` are what every module raises. Seventeen modules, because each file of a data directory is
+one of them; what belongs to RocksDB alone has its own room.
 """
 
 from collectionstore_node.storage.database import Database

@@ -205,6 +205,13 @@ class Database:
         """Replace state machine and log by the snapshot in `path`; see `snapshots.install_snapshot`."""
         install_snapshot(self, path, hard_state)
 
+    def raise_level(self, level: int) -> None:
+        """Make programs that do not support a feature level refuse this directory, durably. Raises `StorageFailed`."""
+        try:
+            write_identity(self.path, self.identity, level)
+        except OSError as error:
+            raise self.failstop.fail("mark the data directory", error) from error
+
     def quarantine(self, reason: str) -> None:
         """Mark the directory so that it is refused from now on; see `quarantine`. Raises `StorageFailed`."""
         try:

@@ -15,15 +15,11 @@ import msgspec
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.storage.durable_file import write_file
+from collectionstore_node.storage.formats import FORMAT, NEWEST, format_of, level_of
 
 IDENTITY_FILE: Final = "IDENTITY"
-FORMAT: Final = 2
-"""Version of the data directory; incremented when an earlier program could not read it, or would corrupt it.
-
-2: the state has a digest. A state of format 1 has none, and a digest that starts later than on the other members would
-look like a divergence, so format 1 is refused; so it is in `snapshot_file`.
-"""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -47,9 +43,9 @@ def new_identity(cluster_id: str, name: str) -> Identity:
     return Identity(cluster_id, name, NodeId(1 + secrets.randbelow(2**63 - 1)))
 
 
-def write_identity(directory: Path, identity: Identity) -> None:
-    """Write the file IDENTITY, durably."""
-    file = _File(FORMAT, identity.cluster_id, identity.name, f"{identity.node_id:016x}")
+def write_identity(directory: Path, identity: Identity, level: int = FIRST) -> None:
+    """Write the file IDENTITY, durably; programs that do not support `level` refuse the directory from then on."""
+    file = _File(format_of(level), identity.cluster_id, identity.name, f"{identity.node_id:016x}")
     write_file(directory / IDENTITY_FILE, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
 
 
@@ -68,10 +64,10 @@ def read_identity(directory: Path) -> Identity | None:
             f"{path} is corrupt ({error}). Restore the file from a copy of this very directory if there is one; "
             "otherwise remove the member from the cluster and start it again on an empty directory."
         ) from error
-    if file.format != FORMAT:
+    if level_of(file.format) is None:
         raise DataDirectoryRefused(
-            f"{directory} has data format {file.format}; this version reads format {FORMAT}. "
-            "Run the version that wrote it, or replace the member on an empty directory."
+            f"{directory} has data format {file.format}; this version reads formats {FORMAT} to {NEWEST}. A format is "
+            "never lowered: run a version that reads it, or replace the member on an empty directory."
         )
     return Identity(file.cluster_id, file.name, NodeId(node_id))
 

@@ -20,9 +20,8 @@ import msgspec
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import SnapshotMetadata
-
-FORMAT: Final = 2
-"""2: the state in it has a digest, which the receiver continues."""
+from collectionstore_node.statemachine.levels import FIRST
+from collectionstore_node.storage.formats import FORMAT, NEWEST, format_of, level_of
 
 _MAGIC: Final = b"CSSNAP\r\n"
 _LENGTH = struct.Struct(">I")
@@ -47,6 +46,8 @@ class SnapshotContents(NamedTuple):
     records: int
     bytes: int
     """Of keys and values."""
+    level: int
+    """Feature level of the state."""
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
@@ -69,9 +70,9 @@ _chunk_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 
 def write_snapshot(
-    path: Path, metadata: SnapshotMetadata, records: Iterable[tuple[bytes, bytes]], chunk_bytes: int
+    path: Path, metadata: SnapshotMetadata, records: Iterable[tuple[bytes, bytes]], chunk_bytes: int, level: int = FIRST
 ) -> SnapshotFile:
-    """Write a snapshot of `records`, which must ascend by key. Not synced. Raises `OSError`."""
+    """Write a snapshot of `records`, which must ascend by key, of a feature level. Not synced. Raises `OSError`."""
     whole = hashlib.sha256()
     chunks = count = size = 0
     with path.open("wb", buffering=0) as file:
@@ -82,7 +83,7 @@ def write_snapshot(
                 raise OSError(errno.ENOSPC, "could not be written in full; is the disk full?", str(path))
             whole.update(data)
 
-        header = _encode(_Header(FORMAT, metadata))
+        header = _encode(_Header(format_of(level), metadata))
         head = _MAGIC + _LENGTH.pack(len(header)) + header
         write(head, hashlib.sha256(head).digest())
         for chunk in _chunks(records, chunk_bytes):
@@ -98,14 +99,14 @@ def write_snapshot(
 def read_metadata(path: Path) -> SnapshotMetadata:
     """Return the position of the snapshot, from its header. Raises `InvariantViolated` if the header is corrupt."""
     with path.open("rb") as file:
-        return _Reader(path, file).header()
+        return _Reader(path, file).header().metadata
 
 
 def verify_snapshot(path: Path) -> SnapshotContents:
     """Read and verify the whole file. Raises `InvariantViolated` if any part is corrupt."""
     with path.open("rb") as file:
         reader = _Reader(path, file)
-        metadata = reader.header()
+        header = reader.header()
         chunks = records = size = 0
         last = b""
         for chunk in reader.chunks():
@@ -115,7 +116,7 @@ def verify_snapshot(path: Path) -> SnapshotContents:
             chunks, records, size, last = chunks + 1, records + len(keys), size + sum(map(len, chunk)), keys[-1]
         if reader.footer() != _Footer(chunks, records, size):
             raise reader.corrupt("its counts do not match its contents")
-        return SnapshotContents(metadata, records, size)
+        return SnapshotContents(header.metadata, records, size, level_of(header.format) or FIRST)
 
 
 def read_chunks(path: Path) -> Iterator[list[bytes]]:
@@ -134,7 +135,7 @@ class _Reader:
         self._file = file
         self._whole = hashlib.sha256()
 
-    def header(self) -> SnapshotMetadata:
+    def header(self) -> _Header:
         head = self._take(len(_MAGIC) + _LENGTH.size)
         if not head.startswith(_MAGIC):
             raise self.corrupt("it is not a snapshot file")
@@ -142,9 +143,10 @@ class _Reader:
         if self._take(_HASH_BYTES) != hashlib.sha256(head + body).digest():
             raise self.corrupt("its header does not match its hash")
         # The format BEFORE the other fields: another format may have other ones.
-        if msgspec.msgpack.decode(body, type=list[object])[:1] != [FORMAT]:
-            raise self.corrupt(f"its format is not {FORMAT}")
-        return self._decode(_header_decoder, body).metadata
+        found = next(iter(msgspec.msgpack.decode(body, type=list[object])), None)
+        if level_of(found) is None:
+            raise self.corrupt(f"its format is {found}; this version reads {FORMAT} to {NEWEST}")
+        return self._decode(_header_decoder, body)
 
     def chunks(self) -> Iterator[list[bytes]]:
         number = 0

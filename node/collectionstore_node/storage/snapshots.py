@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
 from collectionstore_node.errors import InsufficientStorage, InvariantViolated
 from collectionstore_node.raft.messages import HardState, decode_metadata, encode
+from collectionstore_node.statemachine.header import level_in
+from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.storage.reserve import FULL, Reserve
@@ -45,6 +48,9 @@ class DataDirectory(Protocol):
     tuning: Tuning
     reserve: Reserve
 
+    def raise_level(self, level: int) -> None:
+        """Make programs that do not support a feature level refuse the directory, durably."""
+
 
 class InstallStep(enum.Enum):
     """Steps of an install; a crash after any of them is safe."""
@@ -67,11 +73,15 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
     if key != APPLIED_KEY:
         raise InvariantViolated("nothing is applied yet; there is no state to export")
     metadata = decode_metadata(value)
+    # The header is the first record of the state, so that the level is the one of this very view.
+    first = next(records, None)
+    level = level_in(first)
+    records = records if first is None else chain((first,), records)
     path = directory / f"state-{metadata.index}-{metadata.term}.snapshot"
     temporary = path.with_suffix(".part")
     try:
         guarded = _while_there_is_room(records, database)
-        written = write_snapshot(temporary, metadata, guarded, database.tuning.snapshot_chunk_bytes)
+        written = write_snapshot(temporary, metadata, guarded, database.tuning.snapshot_chunk_bytes, level)
         temporary.replace(path)
     except InsufficientStorage:
         temporary.unlink(missing_ok=True)
@@ -113,9 +123,10 @@ def install_steps(database: DataDirectory, path: Path, hard_state: HardState | N
     """Perform an install step by step: each item taken completes one."""
     rocks, state = database.rocks, database.state
     try:
-        metadata = verify_snapshot(path).metadata
+        contents = verify_snapshot(path)
     except OSError as error:
         raise database.failstop.fail("read a snapshot", error) from error
+    metadata = contents.metadata
     if metadata.index < state.applied.index:
         raise InvariantViolated(
             f"the snapshot at {metadata.index} is older than the applied index {state.applied.index}"
@@ -129,6 +140,9 @@ def install_steps(database: DataDirectory, path: Path, hard_state: HardState | N
         raise database.failstop.fail("read a snapshot", error) from error
     yield InstallStep.LOADED
 
+    # BEFORE the state of another level becomes active: an older program must find the mark, or it would misread it.
+    if contents.level > FIRST:
+        database.raise_level(contents.level)
     # AFTER the new family is durable: the switch goes through the WAL and could survive a crash that the family does
     # not. State, log and term switch in ONE batch: a new state with the old log, or the reverse, would have a gap, and
     # a log of a later term than the stored one is refused.

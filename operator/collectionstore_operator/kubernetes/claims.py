@@ -134,6 +134,15 @@ def pending_reason(claim: Mapping[str, Any] | None, classes: Mapping[str, Mappin
     return f"the claim {name} is not bound to a volume{of_class}"
 
 
+def cannot_bind(claim: Mapping[str, Any] | None, classes: Mapping[str, Mapping[str, Any] | None]) -> bool:
+    """Return whether a claim stays unbound until somebody acts; False for one whose volume may be provisioned yet."""
+    if claim is None or not _unbound(claim):
+        return False
+    storage_class = storage_class_of(claim)
+    missing = not storage_class or (storage_class in classes and classes[storage_class] is None)
+    return missing or claim.get("status", {}).get("phase") == "Lost"
+
+
 def _unbound(claim: Mapping[str, Any]) -> bool:
     phase: str = claim.get("status", {}).get("phase") or ("Bound" if claim["spec"].get("volumeName") else "Pending")
     return phase != "Bound"

@@ -179,6 +179,7 @@ class Observer:
                 volume=volume(ordinal),
                 # The refusal first: a claim that waits for its first consumer is the effect of a pod that is refused.
                 pending_reason=refusals.get(ordinal, "") or claims.pending_reason(claimed.get(ordinal), classes),
+                pending_failed=ordinal in refusals or claims.cannot_bind(claimed.get(ordinal), classes),
             )
             for ordinal in sorted({*foreign_pods, *foreign_claims, *seen, *claimed, *included})
         )

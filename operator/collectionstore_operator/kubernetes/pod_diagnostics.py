@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.pods import lost_machines
 from collectionstore_operator.resource.desired import Desired
+
+FAILED_CREATE: Final = "FailedCreate"
+"""Reason of the StatefulSet controller's Event about a pod that the API server refused."""
 
 Classes: TypeAlias = Mapping[str, Mapping[str, Any] | None]
 """StorageClasses by name; None for one that does not exist, as for no name."""
@@ -50,20 +53,39 @@ async def is_terminating(kube: Kube, namespace: str) -> bool:
 async def creation_failures(kube: Kube, desired: Desired, ordinals: Iterable[int]) -> dict[int, str]:
     """Return why the StatefulSet controller could not create the pods of these ordinals: its newest Event about each.
 
-    A quota, an admission policy, a missing ServiceAccount: the controller reports them only in Events.
+    A quota, an admission policy, a missing ServiceAccount: the controller reports them only in Events. A pod that it
+    has created since has no such cause: its Events of an hour ago must not explain a restart of today.
     """
-    missing = {ordinal: f" Pod {desired.member(ordinal)} " for ordinal in ordinals}
+    missing = {ordinal: desired.member(ordinal) for ordinal in ordinals}
     if not missing:
         return {}
-    fields = {"regarding.kind": "StatefulSet", "regarding.name": desired.name, "reason": "FailedCreate"}
+    fields = {"regarding.kind": "StatefulSet", "regarding.name": desired.name}
     events = sorted(await kube.find_all(Kind.EVENT, desired.namespace, fields=fields), key=_last_seen)
-    notes = [" ".join((event.get("note") or "").split()) for event in events]
-    return {ordinal: note for ordinal, part in missing.items() for note in notes if part in note}
+    about = {
+        ordinal: [event for event in events if f" Pod {name} " in _note(event)] for ordinal, name in missing.items()
+    }
+    return {
+        ordinal: _refusal(_note(found[-1]), missing[ordinal])
+        for ordinal, found in about.items()
+        if found and found[-1].get("reason") == FAILED_CREATE
+    }
 
 
-def _last_seen(event: Body) -> str:
+def _note(event: Body) -> str:
+    return " ".join((event.get("note") or "").split())
+
+
+def _refusal(note: str, name: str) -> str:
+    """Return the cause without the name of the pod, so that one cause of several pods is told once."""
+    cause = note.partition(f"create Pod {name} in StatefulSet ")[2].partition(" failed error: ")[2] or note
+    return cause.removeprefix(f'pods "{name}" is forbidden: ')
+
+
+def _last_seen(event: Body) -> tuple[str, bool]:
+    """Sort key: the time in whole seconds, and of two in one second the failure first: a success ends the retries."""
     series = event.get("series") or {}
-    return str(series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")
+    seen = series.get("lastObservedTime") or event.get("deprecatedLastTimestamp") or event.get("eventTime") or ""
+    return str(seen)[:19], event.get("reason") != FAILED_CREATE
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import Desired, Diagnostics, PodTemplate, Spread
+from collectionstore_operator.resource.desired import Desired, Diagnostics, PodTemplate, Resources, Spread
+from collectionstore_operator.resource.spec import DEFAULT_RESOURCES
 
 PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10
@@ -105,7 +106,8 @@ def revision(desired: Desired) -> str:
     fields = {
         "image": spec.effective_image,
         "version": spec.version,
-        "resources": msgspec.to_builtins(spec.resources),
+        # The default counts as none, which it was: members of a cluster without the field get it when they restart.
+        "resources": msgspec.to_builtins(Resources() if spec.resources == DEFAULT_RESOURCES else spec.resources),
         "settings": spec_settings(desired),
         "restart": desired.annotations.get(labels.RESTART, ""),
     }

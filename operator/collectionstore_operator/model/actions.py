@@ -9,7 +9,9 @@ A `disruptive` action makes a healthy member unavailable for a while, or may do 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from itertools import islice
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -342,6 +344,10 @@ Action: TypeAlias = (
 )
 
 
+AWAIT_LEADER: Final = "AwaitLeader"
+"""The name of the step that waits for a leader that can be trusted."""
+
+
 def disruptive(action: Action) -> bool:
     """Return whether an action makes a healthy member unavailable for a while, or may do so."""
     match action:
@@ -376,6 +382,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     blocked_by: str = ""
     """Why the step has to wait; empty if it is executed now."""
+    action_count: int = 0
+    """How many actions of the plan execute it, in the order of the steps; 0 if it has to wait."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -388,6 +396,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def converged(self) -> bool:
         """Whether the observed state equals the desired state."""
         return not self.actions and not self.steps
+
+
+def with_failures(plan: Plan, failures: Mapping[Action, str], *, independent: tuple[type, ...]) -> Plan:
+    """Return a plan for the status: a step whose action failed when it was last tried is blocked by that.
+
+    A plan proposes the action again, as it must; without this, `blockedBy` is empty for as long as it is refused. Steps
+    after it wait for it, unless its failed actions are `independent`.
+    """
+    steps, remaining, first = [], iter(plan.actions), ""
+    for step in plan.steps:
+        actions = tuple(islice(remaining, step.action_count))
+        failed = [action for action in actions if action in failures]
+        blocker = f"the last attempt failed: {failures[failed[0]]}" if failed else ""
+        if actions and first:
+            blocker = blocker or f"{first} must complete first"
+        if not first and any(not isinstance(action, independent) for action in failed):
+            first = f"{step.name} {step.subject}".strip()
+        steps.append(msgspec.structs.replace(step, blocked_by=blocker) if blocker else step)
+    return msgspec.structs.replace(plan, steps=tuple(steps))
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,8 @@ from collectionstore_operator.resource.desired import Desired
 ACTIVE_WITHIN_MS: Final = 2_000
 """A member counts as active if the leader has heard from it within this time. Longer than a few heartbeats, because the
 leader clears `active` with every quorum check, until the next response."""
+EXIT: Final = "exit code "
+"""In the detail of a pod: its node has ended, and the reason that it logged last follows."""
 LAG_MAX: Final = 500
 """Maximum lag, in log entries, of a member that counts as caught up. Nodes refuse to promote a learner above 1,000."""
 
@@ -194,28 +196,37 @@ def coarse_lag(lag: int | None) -> int:
     return lag // scale * scale
 
 
-def unhealthy_reason(slot: Slot, name: str, cluster_id: str) -> str:
-    """Return in one clause why a member is unhealthy; empty if its node responds and its pod is ready."""
+def unhealthy_reason(slot: Slot, name: str, cluster_id: str, *, detailed: bool = False) -> str:
+    """Return in one clause why a member is unhealthy; empty if its node responds and its pod is ready.
+
+    Unless `detailed`, a cause is told without its detail, `ErrImagePull` without the text of the registry: plan and
+    members repeat it, and the condition Degraded has all of it.
+    """
     pod = slot.pod
     if isinstance(pod, Unknown):
         return f"the pod {name} cannot be observed: {pod.reason}"
     if isinstance(pod, Absent):
-        return f"{name} has not been started" + (f": {slot.pending_reason}" if slot.pending_reason else "")
+        return f"{name} has not been started" + _because(slot.pending_reason, detailed=detailed)
     if pod.terminating:
         return f"{name} is terminating"
     if not pod.running:
-        why = "; ".join(filter(None, (_because(pod), slot.pending_reason)))
-        return f"{name} is not running" + (f": {why}" if why else "")
+        return f"{name} is not running" + _because(_cause(pod), slot.pending_reason, detailed=detailed)
     if isinstance(slot.node, Unknown):
         return f"{name} does not respond: {slot.node.reason}"
     if slot.node.cluster_id != cluster_id:
         return f"{name} runs on a volume of another cluster, {slot.node.cluster_id}"
     if pod.ready:
         return ""
-    return f"{name} is not ready" + (f": {why}" if (why := _because(pod)) else "")
+    return f"{name} is not ready" + _because(_cause(pod), detailed=detailed)
 
 
-def _because(pod: Pod) -> str:
+def _because(*causes: str, detailed: bool) -> str:
+    # Why a node ended is one short clause of its own, and differs by member: it is no detail.
+    found = [cause if detailed or EXIT in cause else cause.partition(": ")[0] for cause in causes if cause]
+    return f": {'; '.join(found)}" if found else ""
+
+
+def _cause(pod: Pod) -> str:
     return pod.detail or (pod.failure.value if pod.failure is not Failure.NONE else "")
 
 

@@ -224,6 +224,8 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     volume: Volume | Absent | Unknown = ABSENT
     pending_reason: str = ""
     """Why its pod is not created or its volume not bound, such as an exceeded quota; empty if there is no cause."""
+    pending_failed: bool = False
+    """That does not pass by itself: it was refused, or names what does not exist. A volume being provisioned does."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collectionstore_operator.model.actions import MemberRef, Proposal, TransferLeadership, postpone, propose
+from collectionstore_operator.model.actions import (
+    AWAIT_LEADER,
+    MemberRef,
+    Proposal,
+    TransferLeadership,
+    postpone,
+    propose,
+)
 from collectionstore_operator.model.assessment import Assessment, MemberView, change_blocked_by, is_serving
 
 
@@ -44,8 +51,8 @@ def await_leader(assessment: Assessment) -> Iterator[Proposal]:
         return
     if view.untrusted_reason:
         reason = "membership changes and restarts require a leader that no member contradicts"
-        yield postpone("AwaitLeader", reason=reason, blocked_by=blocker)
+        yield postpone(AWAIT_LEADER, reason=reason, blocked_by=blocker)
     elif view.configuration.joint:
         yield postpone("LeaveJoint", reason="a change of voters is in progress", blocked_by=blocker)
     else:
-        yield postpone("AwaitLeader", reason="another member is about to become leader", blocked_by=blocker)
+        yield postpone(AWAIT_LEADER, reason="another member is about to become leader", blocked_by=blocker)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from collectionstore_operator.model.actions import (
     Action,
     AddLearners,
@@ -134,7 +136,7 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
             else:
                 first = f"{proposal.step.name} {proposal.step.subject}".strip()
         actions += proposal.actions
-        steps.append(proposal.step)
+        steps.append(msgspec.structs.replace(proposal.step, action_count=len(proposal.actions)))
     return Plan(actions=tuple(actions), steps=tuple(steps))
 
 

@@ -48,6 +48,7 @@ from collectionstore_operator.model.actions import (
     StartPod,
     disruptive,
     drifted_kind,
+    with_failures,
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed
@@ -163,6 +164,7 @@ class Reconciler:
         self._woken = asyncio.Event()
         self._failures = 0
         self._backoff_until: dict[Action, float] = {}
+        self._last_failure: dict[Action, str] = {}
         self._unchanged = 0
         self._observed_at = time.monotonic()
         self._status: Status | None = None
@@ -218,7 +220,9 @@ class Reconciler:
         self._trace.planned(desired.generation, planned)
         with step("publish status"):
             # BEFORE the actions: an action can take minutes, and `status.plan` says which one is running and why.
-            await self._publish(report(assessment, planned, await self._previous()), desired)
+            self._last_failure = {one: self._last_failure[one] for one in planned.actions if one in self._last_failure}
+            told = with_failures(planned, self._last_failure, independent=INDEPENDENT)
+            await self._publish(report(assessment, told, await self._previous()), desired)
         # AFTER the status: csctl takes a fresh observation as the sign that the status beside it is as fresh.
         await runtime.publish_observation(observed)
         return await self._act(desired, observed, planned)
@@ -274,12 +278,14 @@ class Reconciler:
             if isinstance(error, ActionRefused):
                 outcome = "Refused"
             log.warning("action.failed", action=name, subject=subject, outcome=outcome, detail=str(error))
+            self._last_failure[action] = str(error)
             # One refusal is normal: the configuration index moved between observation and call. Two in a row are not.
             if self._failures > 0:
                 await self._warn(f"{name}{outcome}", subject, str(error), desired.generation)
             return type(error).__name__
         finally:
             self._series.acted(name, outcome, time.monotonic() - started)
+        self._last_failure.pop(action, None)
         seconds = time.monotonic() - started
         log.info("action.performed", action=name, subject=subject, reason=action.reason, seconds=round(seconds, 3))
         self._last_warning = ""

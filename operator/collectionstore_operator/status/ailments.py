@@ -19,6 +19,9 @@ STARTING_S: Final = 120.0
 RECOVERY_S: Final = 60.0
 """Time for a member without a known failure to restart, to respond again or to catch up before it counts as down."""
 
+_PASSING: Final = frozenset({Failure.NONE, Failure.SCHEDULING})
+"""No known failure, or one that every new pod has for a moment: its volume is being provisioned, a machine added."""
+
 
 class Ailment(msgspec.Struct, frozen=True):
     """What is wrong with one member; `cause` follows its name: `is not running: ImagePullBackOff`."""
@@ -64,7 +67,7 @@ def _clause(assessment: Assessment, ordinal: int) -> str:
         any(member.recently_active for member in members) or _starting(assessment, slot)
     ):
         return ""
-    reason = unhealthy_reason(slot, name, assessment.observed.cluster_id)
+    reason = unhealthy_reason(slot, name, assessment.observed.cluster_id, detailed=True)
     if reason or not assessment.view.trusted or any(member.in_sync for member in members):
         return reason
     return f"{name} has not joined the cluster yet" if not members else f"{name} has not caught up yet"
@@ -75,12 +78,12 @@ def _starting(assessment: Assessment, slot: Slot) -> bool:
     view = assessment.view
     if view.initialized and not view.configuration.voters:
         return False  # the configuration is unknown: it may have been a member for years
-    if isinstance(slot.pod, Unknown) or slot.pending_reason:
+    if isinstance(slot.pod, Unknown) or slot.pending_failed:
         return False
-    return not isinstance(slot.pod, Pod) or (slot.pod.failure is Failure.NONE and slot.pod.unready_s < STARTING_S)
+    return not isinstance(slot.pod, Pod) or (slot.pod.failure in _PASSING and slot.pod.unready_s < STARTING_S)
 
 
 def _without_failure(slot: Slot) -> bool:
-    if slot.pending_reason:
+    if slot.pending_failed:
         return False
-    return not isinstance(slot.pod, Pod) or slot.pod.failure is Failure.NONE
+    return not isinstance(slot.pod, Pod) or slot.pod.failure in _PASSING

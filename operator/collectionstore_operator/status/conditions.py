@@ -6,22 +6,33 @@ another member fail?
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model import certificate_lifetimes, quorum
-from collectionstore_operator.model.actions import IssueCertificate, Plan, Step
+from collectionstore_operator.model.actions import (
+    DenyRequest,
+    IssueCertificate,
+    Plan,
+    PublishAuthority,
+    SignRequest,
+    Step,
+)
 from collectionstore_operator.model.assessment import Assessment, responding_node
-from collectionstore_operator.model.observed import Pod, Unknown
+from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.status import domains, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
+from collectionstore_operator.status.history import History, electing
 from collectionstore_operator.status.storage_condition import storage_available
+
+_ROUTINE: Final = frozenset(one.__name__ for one in (IssueCertificate, PublishAuthority, SignRequest, DenyRequest))
+"""Steps that change nothing of a cluster that has its certificates: a renewal, and what anybody may request."""
 
 
 def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
@@ -33,8 +44,8 @@ def accepted(assessment: Assessment, _plan: Plan) -> ConditionState:
     return ConditionState("True", "Valid", "the resource is valid")
 
 
-def available(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
-    """Return whether clients can read and write now."""
+def available(found: Sequence[Ailment], assessment: Assessment, history: History) -> ConditionState:
+    """Return whether clients can read and write, apart from the moments in which a leader is elected."""
     view = assessment.view
     if view.initialized and (wrong := owned_objects.misdirected(assessment)):
         return ConditionState("False", "ServiceMisdirected", wrong)
@@ -44,6 +55,8 @@ def available(found: Sequence[Ailment], assessment: Assessment) -> ConditionStat
         return ConditionState("True", "QuorumWorks", message)
     if not view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
+    if electing(assessment, history):
+        return ConditionState("True", "LeaderElection", f"{view.untrusted_reason}; a quorum of voters responds")
     if not assessment.observed.nodes():
         because = f": {described(found)}" if found else ""
         return ConditionState("Unknown", "NoAnswer", f"no member responds to the operator{because}")
@@ -56,12 +69,20 @@ def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
     """Return whether a change is in progress; a blocked change counts, and the message names the blocker."""
     if assessment.desired.spec.paused:
         return ConditionState("False", "Paused", "spec.paused is true: reconciliation is suspended")
-    running = [step for step in plan.steps if not step.blocked_by]
+    steps = _without_routine(assessment, plan)
+    running = [step for step in steps if not step.blocked_by]
     if running:
         return ConditionState("True", running[0].name, _sentence(running[0]))
-    if plan.steps:
-        return ConditionState("True", "Blocked", f"{_sentence(plan.steps[0])}; blocked: {plan.steps[0].blocked_by}")
-    return ConditionState("False", "Settled", "the cluster is in the desired state")
+    if steps:
+        return ConditionState("True", "Blocked", f"{_sentence(steps[0])}; blocked: {steps[0].blocked_by}")
+    return ConditionState("False", "Settled", "no change is due")
+
+
+def _without_routine(assessment: Assessment, plan: Plan) -> list[Step]:
+    """Return the steps that make a change; a certificate in use that is renewed is none, one that is missing is."""
+    if certificates_ready(assessment, plan).reason == "IssuePending":
+        return list(plan.steps)
+    return [step for step in plan.steps if step.blocked_by or step.name not in _ROUTINE]
 
 
 def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
@@ -95,8 +116,12 @@ def quorum_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
 
 
 def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
-    """Return whether every member runs the desired revision."""
-    desired_revision = revision(assessment.desired)
+    """Return whether every member runs the desired revision, or will when its pod is created."""
+    desired_revision, workload = revision(assessment.desired), assessment.observed.workload
+    # A pod that is replaced or added starts at the revision of the workload: nothing has to be rolled out to it. Only a
+    # new cluster waits for its first pods.
+    formed = assessment.view.maybe_initialized
+    started_at = workload.revision if formed and isinstance(workload, Workload) else ""
     behind: list[str] = []
     for ordinal in assessment.desired_ordinals():
         pod = assessment.observed.slot(ordinal).pod
@@ -104,7 +129,8 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
             return ConditionState(
                 "Unknown", "PodUnknown", f"the pod {assessment.name(ordinal)} cannot be observed: {pod.reason}"
             )
-        if not isinstance(pod, Pod) or outdated(pod, desired_revision):
+        behind_now = outdated(pod, desired_revision) if isinstance(pod, Pod) else started_at != desired_revision
+        if behind_now:
             behind.append(assessment.name(ordinal))
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {desired_revision}: {', '.join(behind)}")
@@ -116,7 +142,14 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     observed = assessment.observed
     if observed.certificates is None:
         return ConditionState("Unknown", "NotIssuedHere", "this runtime does not issue certificates")
-    missing = [step for step in plan.steps if step.name == IssueCertificate.__name__]
+    # One in use that is renewed is not missing, nor is that of a member without a pod: it is made before the pod.
+    in_use = certificate_lifetimes.in_time(observed.certificates, observed.now)
+    later = {assessment.name(slot.ordinal) for slot in assessment.slots() if isinstance(slot.pod, Absent)}
+    missing = [
+        step
+        for step in plan.steps
+        if step.name == IssueCertificate.__name__ and step.subject not in in_use and step.subject not in later
+    ]
     if missing:
         return ConditionState("False", "IssuePending", "; ".join(_sentence(step) for step in missing))
     late = certificate_lifetimes.overdue(observed.certificates, observed.now)
@@ -143,9 +176,9 @@ def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     return ConditionState("False", "NotPaused", "spec.paused is false")
 
 
-def ready(found: Sequence[Ailment], assessment: Assessment, plan: Plan) -> ConditionState:
+def ready(found: Sequence[Ailment], assessment: Assessment, plan: Plan, history: History) -> ConditionState:
     """Return the summary: the cluster is available, all members are ready, and the plan is empty."""
-    unavailable = available(found, assessment)
+    unavailable = available(found, assessment, history)
     sick = degraded(found, assessment)
     # Report the cause, not the effect: before initialization an unhealthy pod is why the cluster is not available.
     causes = [unavailable] if unavailable.status != "True" else []
@@ -166,12 +199,12 @@ def ready(found: Sequence[Ailment], assessment: Assessment, plan: Plan) -> Condi
     return ConditionState("True", "AllMembersWork", f"{working} of {desired} members are ready")
 
 
-def evaluate(assessment: Assessment, plan: Plan, unhealthy_s: Mapping[int, float]) -> dict[str, ConditionState]:
-    """Return the state of every condition, in the order of the status; `unhealthy_s` as for `ailments`."""
-    found = ailments(assessment, unhealthy_s)
+def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, ConditionState]:
+    """Return the state of every condition, in the order of the status."""
+    found = ailments(assessment, history.unhealthy_s)
     states = {
-        "Ready": ready(found, assessment, plan),
-        "Available": available(found, assessment),
+        "Ready": ready(found, assessment, plan, history),
+        "Available": available(found, assessment, history),
         "Degraded": degraded(found, assessment),
         **{kind: evaluator(assessment, plan) for kind, evaluator in EVALUATORS.items()},
     }
@@ -190,7 +223,7 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "ObjectsApplied": objects_applied,
     "Paused": paused,
 }
-"""The conditions that do not depend on how long a member has been unhealthy, by type."""
+"""The conditions that depend on no earlier status, by type."""
 
 TYPES: Final = (
     "Ready",

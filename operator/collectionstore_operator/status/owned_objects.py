@@ -31,7 +31,11 @@ def objects_applied(assessment: Assessment, plan: Plan) -> State:
         kinds = [f"{one.kind} {one.name}" if isinstance(one, ApplyObject) else "StatefulSet" for one in changed]
         named = "; ".join(f"{kind}: {one.reason}" for kind, one in zip(kinds, changed, strict=True))
         return "False", "Drifted", named
-    waiting = [one.subject for one in plan.steps if one.name in (ApplyObject.__name__, DeleteObject.__name__)]
+    # One of ours that a change of the cluster brings with it, such as the budget while a member is down, is applied in
+    # the round that reports it: it is pending only while that is blocked or refused.
+    exist = {f"{one.kind} {one.name}" for one in observed.objects}
+    steps = (one for one in plan.steps if one.name in (ApplyObject.__name__, DeleteObject.__name__))
+    waiting = [one.subject for one in steps if one.blocked_by or one.subject not in exist]
     if waiting:
         return "False", "ApplyPending", f"not applied yet: {', '.join(waiting)}"
     return "True", "AllApplied", "every object belongs to the cluster and says what the resource requires"

@@ -14,7 +14,7 @@ from msgspec import Meta, field
 
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import Plan, Step
+from collectionstore_operator.model.actions import AWAIT_LEADER, Plan, Step
 from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
@@ -30,6 +30,7 @@ from collectionstore_operator.resource.fields import atomic, unique_by
 from collectionstore_operator.status.ailments import ailments
 from collectionstore_operator.status.condition_state import ConditionState, ConditionStatus
 from collectionstore_operator.status.conditions import TYPES, evaluate, member_ready
+from collectionstore_operator.status.history import History, electing
 
 STEPS_MAX: Final = 32
 MEMBERS_MAX: Final = 32
@@ -245,7 +246,12 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
     expiry = first_expiry(observed.certificates or ())
     unhealthy_since = _unhealthy_since(assessment, before, now)
     unhealthy_s = {ordinal: observed.now - seconds(since) for ordinal, since in unhealthy_since.items()}
-    states = evaluate(assessment, plan, unhealthy_s)
+    history = History(unhealthy_s=unhealthy_s, leaderless_s=_leaderless_s(before, observed.now))
+    states = evaluate(assessment, plan, history)
+    safe = before.condition("QuorumSafe")
+    if safe is not None and electing(assessment, history):
+        # Only the leader knows who is in sync: what it said last counts until the next one is expected.
+        states["QuorumSafe"] = ConditionState(safe.status, safe.reason, safe.message)
     return Status(
         observed_generation=desired.generation,
         conditions=conditions_from(states, before, desired.generation, observed.now),
@@ -310,14 +316,20 @@ def conditions_from(
     return tuple(conditions)
 
 
+def _leaderless_s(before: Status, now: float) -> float | None:
+    available = before.condition("Available")
+    if available is None or available.status != "True":
+        return None
+    waiting = next((step for step in before.plan if step.step == AWAIT_LEADER), None)
+    return now - seconds(waiting.since) if waiting is not None else 0.0
+
+
 def _planned(step: Step, before: Status, now: str) -> PlannedStep:
     since = now
     for old in before.plan:
-        if (old.step, old.subject, old.blocked_by) == (
-            step.name,
-            _shortened(step.subject),
-            _shortened(step.blocked_by),
-        ):
+        # Whatever contradicts the leader from one moment to the next, the time without a trusted one goes on.
+        same_blocker = old.blocked_by == _shortened(step.blocked_by) or step.name == AWAIT_LEADER
+        if (old.step, old.subject) == (step.name, _shortened(step.subject)) and same_blocker:
             since = old.since
     return PlannedStep(
         step=step.name,

@@ -74,6 +74,8 @@ class Status(msgspec.Struct, frozen=True):
     pid: int
     state_digest: str = ""
     """Of all commands that were applied; equal on members with the same applied index."""
+    feature_level: int = 1
+    """Versions without feature levels do not report it, and have level 1."""
 
     @property
     def leads(self) -> bool:

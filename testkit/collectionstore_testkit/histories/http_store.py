@@ -198,5 +198,7 @@ def _seen(step: Step, result: dict[str, Any]) -> Seen:
     if result["revision"] == 0:
         return Seen(existed=False)
     document = step.key.startswith(_DOCUMENT)
+    if "document" not in result and "value" not in result:
+        return Seen(existed=True, revision=result["revision"])  # a replay, which does not hold values
     value = str(result["document"]["value"]) if document else base64.b64decode(result["value"]).decode()
     return Seen(existed=True, value=value, revision=result["revision"])

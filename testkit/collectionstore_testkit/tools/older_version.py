@@ -93,9 +93,13 @@ def _fetch(commit: str) -> str:
         raise ToolUnavailable(f"this clone does not have the commit {commit}, nor has its remote: {error}") from error
 
 
-def data_format(python: Path) -> int:
-    """Return the format of the data directories of the node that an interpreter has. Raises ToolError."""
-    code = "from collectionstore_node.storage.identity import FORMAT; print(FORMAT)"
+def supported_level(python: Path) -> int:
+    """Return the highest feature level that the node of an interpreter supports. Raises ToolError."""
+    code = (
+        "from importlib.util import find_spec\n"
+        "name = 'collectionstore_node.statemachine.levels'\n"
+        "print(__import__(name, fromlist=['HIGHEST']).HIGHEST if find_spec(name) else 1)"
+    )
     return int(run([python, "-P", "-c", code]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,12 @@ class Request(NamedTuple):
 def refusal(status: int, reason: str, message: str) -> Response:
     """Return a refusal of the API server itself."""
     return Response(status, {"kind": "Status", "code": status, "reason": reason, "message": message})
+
+
+def _lists(path: str) -> tuple[str, str]:
+    """Return the paths of the lists that have the object of this path: of its namespace, and of all namespaces."""
+    listed = path.rpartition("/")[0]
+    return listed, re.sub(r"/namespaces/[^/]+/", "/", listed)
 
 
 class FakeApiServer:
@@ -86,7 +93,7 @@ class FakeApiServer:
         plural = request.path.rpartition("/")[2]
         if not plural.endswith("s"):
             return refusal(404, "NotFound", f"{request.path} not found")
-        items = [body for path, body in self.objects.items() if path.rpartition("/")[0] == request.path]
+        items = [body for path, body in self.objects.items() if request.path in _lists(path)]
         selector = [term.split("=") for term in request.query.get("labelSelector", "").split(",") if term]
         items = [
             one for one in items if all(one["metadata"].get("labels", {}).get(key) == value for key, value in selector)

@@ -121,13 +121,14 @@ def test_requests_carry_the_credentials_of_the_kubeconfig(fake: FakeApiServer, t
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "shop",
-            "contexts": [{"name": "shop", "context": {"cluster": "shop", "user": "ada"}}],
+            "contexts": [{"name": "shop", "context": {"cluster": "shop", "user": "ada", "namespace": "data"}}],
             "clusters": [{"name": "shop", "cluster": {"server": fake.url}}],
             "users": [{"name": "ada", "user": {"token": "t0k3n"}}],
         }
         kubeconfig.write_text(json.dumps(config))
         put_pods(fake, "demo-0")
         with connect(str(kubeconfig)) as server:
+            assert server.namespace == "data"
             assert len(server.list_objects(names.PODS, "shop")) == 1
             assert server.read(names.PODS.path("shop", "demo-0"), bytes_max=99)
     assert fake.tokens == ["Bearer t0k3n", "Bearer t0k3n"]

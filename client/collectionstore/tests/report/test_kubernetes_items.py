@@ -25,9 +25,11 @@ def pod(name: str, namespace: str, labels: dict[str, str], container: str, resta
     }
 
 
-async def report_of(fake: FakeApiServer, tmp_path: Path) -> tuple[Manifest, dict[str, bytes]]:
+async def report_of(
+    fake: FakeApiServer, tmp_path: Path, *, operator_namespace: str | None = "ops"
+) -> tuple[Manifest, dict[str, bytes]]:
     with fake as server:
-        plan = plan_report(server, namespace="shop", cluster="demo", operator_namespace="ops", since_s=60)
+        plan = plan_report(server, namespace="shop", cluster="demo", operator_namespace=operator_namespace, since_s=60)
         return await write(plan, tmp_path / "r.tar.gz")
 
 
@@ -98,3 +100,32 @@ async def test_lease_is_that_of_the_operator_s_pod(tmp_path: Path) -> None:
     }
     _, files = await report_of(fake, tmp_path)
     assert json.loads(files["operator/lease.json"])["metadata"]["name"] == "shop-operator"
+
+
+async def test_operators_are_found_in_all_namespaces(tmp_path: Path) -> None:
+    """Each with its own Lease, so that they can be told apart."""
+    fake = FakeApiServer()
+    for namespace in ("a", "b"):
+        body = pod(f"op-{namespace}", namespace, {names.NAME_LABEL: names.OPERATOR}, "operator", 0)
+        lease = {"kind": "Lease", "metadata": {"name": names.OPERATOR, "namespace": namespace}}
+        fake.objects |= {
+            names.PODS.path(namespace, f"op-{namespace}"): body,
+            names.LEASES.path(namespace, names.OPERATOR): lease,
+        }
+    fake.behave = respond
+    _, files = await report_of(fake, tmp_path, operator_namespace=None)
+    assert {"operator/op-a/operator.log", "operator/op-b/operator.log"} <= set(files)
+    assert json.loads(files[f"operator/lease-b-{names.OPERATOR}.json"])["metadata"]["namespace"] == "b"
+
+
+async def test_operator_is_looked_for_where_the_documentation_installs_it(tmp_path: Path) -> None:
+    """By a user who may not list the pods of all namespaces."""
+    fake, place = FakeApiServer(), names.OPERATOR_NAMESPACE
+    fake.objects = {names.PODS.path(place, "op"): pod("op", place, {names.NAME_LABEL: names.OPERATOR}, "operator", 0)}
+    fake.behave = lambda request: (
+        refusal(403, "Forbidden", "pods is forbidden") if request.path == names.PODS.path(None) else respond(request)
+    )
+    _, files = await report_of(fake, tmp_path, operator_namespace=None)
+    assert "operator/op/operator.log" in files
+    documented = Path(__file__).parents[4] / "docs/start/kubernetes.md"
+    assert f"--namespace {place} --create-namespace" in documented.read_text()

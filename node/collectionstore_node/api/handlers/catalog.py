@@ -6,7 +6,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import NO_CACHE, after_cursor, page_answer
-from collectionstore_node.api.handlers.write_answers import refusal, removed
+from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal, removed
 from collectionstore_node.api.http.answers import Answer, json_answer, revision_line
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
@@ -37,10 +37,19 @@ async def put(call: Call) -> Answer:
         return _created(name, outcome)
     if outcome.code is not Code.COLLECTION_EXISTS:
         raise refusal(outcome, absent="collection_not_found")
+    replayed = outcome_lines(outcome)
+    current = outcome.current_revision
     if precondition == ABSENT:
-        raise Problem("precondition_failed", "the collection exists", revision=outcome.revision)
-    # Linearizable: the leader has applied its creation, but this node may not have yet.
-    return await _found(call, name, Consistency.LINEARIZABLE)
+        problem = Problem("precondition_failed", "the collection exists", headers=replayed, revision=outcome.revision)
+        if current:
+            problem.members["current_revision"] = current
+        raise problem
+    if current:
+        # From the outcome, not from the catalog: a retry is answered as the first request was, also after a delete.
+        return _existing(name, current, revision_line(outcome.revision) + NO_CACHE + replayed)
+    # An outcome of feature level 1 does not say which it found. Linearizable: this node may not have applied its
+    # creation yet.
+    return await _found(call, name, Consistency.LINEARIZABLE, replayed)
 
 
 async def post(call: Call) -> Answer:
@@ -94,13 +103,17 @@ def _created(name: str, outcome: Outcome) -> Answer:
     )
 
 
-async def _found(call: Call, name: str, consistency: Consistency) -> Answer:
+async def _found(call: Call, name: str, consistency: Consistency, headers: bytes = b"") -> Answer:
     found = await call.api.store.read_collection(name, consistency=consistency, timeout_s=call.timeout_s)
     collection = found.collection
     if collection is None:
         raise Problem("collection_not_found", f"there is no collection {name!r}")
-    headers = b'ETag: "%d"\r\n' % collection.revision + revision_line(found.revision) + NO_CACHE
-    return json_answer({"name": name, "revision": collection.revision}, headers=headers)
+    return _existing(name, collection.revision, revision_line(found.revision) + NO_CACHE + headers)
+
+
+def _existing(name: str, revision: int, headers: bytes) -> Answer:
+    etag = b'ETag: "%d"\r\n' % revision
+    return json_answer({"name": name, "revision": revision}, headers=etag + headers)
 
 
 def _listed(item: CollectionInfo) -> bytes:

@@ -7,7 +7,7 @@ from functools import cache
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
+from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import idempotency_key
@@ -43,7 +43,13 @@ async def post(call: Call) -> Answer:
     made, outcome = await call.api.store.insert(collection, document, key=key, timeout_s=call.timeout_s)
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
-        raise Problem("document_exists", "a request with this Idempotency-Key created it long ago", id=made)
+        raise Problem(
+            "document_exists",
+            "a request with this Idempotency-Key created it long ago",
+            headers=outcome_lines(outcome),
+            revision=outcome.revision,
+            id=made,
+        )
     if outcome.code is not Code.OK:
         raise refusal(outcome, absent="document_not_found")
     answer = written(201, outcome, _written(made, outcome.revision))

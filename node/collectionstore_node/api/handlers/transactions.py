@@ -16,7 +16,12 @@ from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, decode
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.limits import check_transaction_items
+from collectionstore_node.service.limits import (
+    TRANSACTION_COST_MAX,
+    TRANSACTION_READ_BYTES_MAX,
+    TRANSACTION_WRITE_BYTES_MAX,
+    check_transaction_items,
+)
 from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep
 from collectionstore_node.service.results import Code, Item, Outcome
 
@@ -60,10 +65,23 @@ def _result_label(outcome: Outcome) -> str:
 
 
 def _refusal(outcome: Outcome) -> Problem:
-    problem = refusal(outcome, absent="document_not_found")
-    if outcome.failed_operation is not None:
-        branch = "then" if outcome.succeeded else "else"
-        problem.members["operation"] = f"{branch}[{outcome.failed_operation}]"
+    branch = "then" if outcome.succeeded else "else"
+    if outcome.code is Code.COMPARES_TOO_LARGE:
+        branch = "compare"
+    operation = None if outcome.failed_operation is None else f"{branch}[{outcome.failed_operation}]"
+    if outcome.code in (Code.TRANSACTION_TOO_LARGE, Code.COMPARES_TOO_LARGE):
+        problem = Problem(
+            "transaction_too_large",
+            f"up to and with {operation}; allowed in a transaction: {TRANSACTION_READ_BYTES_MAX} bytes of values that "
+            f"are read by get, {TRANSACTION_WRITE_BYTES_MAX} bytes of values that are written, and "
+            f"{TRANSACTION_COST_MAX} bytes of stored values that are compared, read, replaced or deleted",
+            headers=outcome_lines(outcome),
+            revision=outcome.revision,
+        )
+    else:
+        problem = refusal(outcome, absent="document_not_found")
+    if operation is not None:
+        problem.members["operation"] = operation
     return problem
 
 
@@ -79,6 +97,9 @@ def _answer(transaction: Transaction, outcome: Outcome) -> Answer:
 
 def _result(step: TransactionStep, item: Item) -> bytes:
     match step:
+        case Get() if item.value is None and item.revision:
+            # A replay: the value is not kept, and what is stored now may be another one.
+            return b'{"revision":%d}' % item.revision
         case Get(ref=DocumentRef()):
             # Joined as text: the stored document is compact JSON already.
             return b'{"revision":%d,"document":%s}' % (item.revision, item.value or b"null")

@@ -15,6 +15,7 @@ from collectionstore_node.service.results import Code, Outcome
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
     Code.COLLECTION_EXISTS: ("collection_exists", "use PUT to accept an existing one"),
+    Code.INVALID_TRANSACTION: ("invalid_body", "the transaction contradicts itself or has too many operations"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
 

@@ -24,6 +24,7 @@ from collectionstore_node.api.http.problems import Problem, problem_of, render
 from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
 from collectionstore_node.api.http.router import Entry, Route, Router
 from collectionstore_node.errors import Fatal, NodeError, NotLeader, Overloaded
+from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 
 log = structlog.get_logger()
 
@@ -88,6 +89,8 @@ class Dispatcher:
                 self._reserve(request, answer)
             if REQUEST_ID in request.headers:
                 answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_ids.of(request).encode()
+        except NO_MEMORY as error:
+            end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
             answer = self.refuse(request, error)
         except BaseException:

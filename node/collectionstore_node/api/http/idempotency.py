@@ -19,6 +19,11 @@ def idempotency_key(headers: CIMultiDictProxy[str]) -> str | None:
     The key is opaque: quotes around it, which the draft's structured field (RFC 8941) would have, are part of it.
     """
     key = headers.get(IDEMPOTENCY_KEY)
-    if key is None or KEY.fullmatch(key):
+    if key is None:
+        return None
+    # Two keys name two requests. The first must not win: a proxy that adds one would decide what runs once.
+    if len(headers.getall(IDEMPOTENCY_KEY)) > 1:
+        raise Problem("invalid_idempotency_key", "there are several Idempotency-Key headers; send one")
+    if KEY.fullmatch(key):
         return key
     raise Problem("invalid_idempotency_key", "an Idempotency-Key has 1-255 printable ASCII characters without spaces")

@@ -86,6 +86,7 @@ KINDS: Final[dict[str, Kind]] = {
     "collection_exists": Kind(409, "The collection exists already"),
     "document_exists": Kind(409, "The document exists already"),
     "precondition_failed": Kind(412, "A precondition does not hold"),
+    "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
     # Membership
     "already_bootstrapped": Kind(409, "The cluster is bootstrapped already"),

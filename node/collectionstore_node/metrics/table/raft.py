@@ -53,6 +53,11 @@ _PROPOSALS: Final = (
     counter("raft_proposals_total", "Commands proposed by this member as leader"),
     counter("raft_proposals_committed_total", "Commands proposed by this member that were committed and applied"),
     counter(
+        "raft_proposals_deferred_total",
+        "Commands proposed again by this leader, because reading what the commands before them in the entry read had "
+        "reached the bound of an entry",
+    ),
+    counter(
         "raft_proposals_failed_total",
         "Commands submitted to this leader that were not applied, or whose outcome is unknown",
         Label("reason", FAILED_PROPOSALS),
@@ -140,6 +145,8 @@ _STATE: Final = (
         Label("result", BRANCHES),
     ),
     gauge("revision", "Revision of the last applied command"),
+    gauge("feature_level", "Feature level of the applied state; the same on all members that have applied the same"),
+    gauge("feature_level_supported", "Highest feature level that this member supports"),
     gauge(
         "digest_mismatch",
         "Members whose state differs from the majority and that were not replaced yet; leader only",

@@ -5,12 +5,15 @@ and stops, so that no restart brings it back: the leader as soon as it finds its
 leader has notified it, and only if its own comparison finds the same. A member never stops because of another member's
 claim: a majority of the voters, each asked for its own state, has to differ. Without a majority, all members that
 disagree are logged and keep running; an operator has to decide.
+
+With their digests members say which feature level they support. Once all members of the configuration have answered a
+round, voters and learners alike, the leader raises the cluster's level to the highest that all of them support.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -33,6 +36,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.replica.transport_port import PeerTransport
+from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 
 log = structlog.get_logger()
@@ -58,6 +62,9 @@ class Subject(Protocol):
 
     def raft_status(self) -> RaftStatus:
         """Return a view of the core."""
+
+    def raise_level(self, level: int) -> None:
+        """Raise the feature level of the cluster, unless it is that high already or this member does not lead."""
 
     def quarantine(self, reason: str) -> None:
         """Fence the member: mark its data directory and end it."""
@@ -91,6 +98,8 @@ class StateComparer:
         self._clock = clock or self._loop.time
         self._inconclusive = InconclusiveTracker()
         self._checks: dict[NodeId, StateCheck] = {}
+        self._supports: dict[NodeId, int] = {}
+        """The feature level that each member supports, of those that answered the last round."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -143,6 +152,7 @@ class StateComparer:
         differing = verdict.differing()
         late = self._inconclusive.update(active, verdict.agreed.keys() | differing.keys(), self._clock())
         self._record(verdict, late, raft.configuration.members())
+        self._subject.raise_level(self._supported_by(raft.configuration.members() - {self._own}))
         if self._own in verdict.diverged:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
         for node_id in sorted(verdict.diverged):
@@ -166,6 +176,7 @@ class StateComparer:
             self._subject.quarantine(_reason(self._own, verdict.diverged[self._own]))
 
     async def _compare(self) -> Verdict:
+        self._supports.clear()
         members = sorted(self._subject.raft_status().configuration.members() - {self._own})
         answers = await asyncio.gather(*[self._fetch(node_id) for node_id in members])
         # Its own digests last: this member is likely to have applied by now what the others had when they answered.
@@ -190,7 +201,12 @@ class StateComparer:
         known = by_index(checkpoints)
         if known is None:
             log.warning("digests.unreadable", node_id=show_id(node_id), reason="not what a member remembers")
+        self._supports[node_id] = min((one.supports for one in checkpoints), default=FIRST)
         return known
+
+    def _supported_by(self, members: Collection[NodeId]) -> int:
+        """Return the highest level that this member and all of `members` support; one that is silent supports none."""
+        return min([HIGHEST, *(self._supports.get(one, FIRST) for one in members)])
 
     async def _notify(self, node_id: NodeId) -> None:
         """Notify a member that it differs; repeated every round until it stops or agrees."""

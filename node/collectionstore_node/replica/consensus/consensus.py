@@ -10,7 +10,7 @@ Invariant: none of the methods awaits between reading and changing the core.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from collectionstore_node.errors import InvalidRequest, NotLeader, NotNow
@@ -22,12 +22,13 @@ from collectionstore_node.raft.settings import RaftSettings
 from collectionstore_node.replica.consensus.conditions import Conditions
 from collectionstore_node.replica.consensus.proposals import Proposals
 from collectionstore_node.replica.consensus.reads import Reads
+from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.persistence.applier import Result
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.storage_port import Storage
-from collectionstore_node.statemachine.commands import Outcome, join_batch
+from collectionstore_node.statemachine.commands import Outcome, SpanContext, join_batch
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
@@ -49,17 +50,18 @@ class Consensus:
         wakeup: Wakeup,
         metrics: ReplicaMetrics,
         observer: DriverObserver,
+        stamps: Stamps,
         *,
         random: Callable[[], float],
-        wall_ms: Callable[[], int],
     ) -> None:
-        """Read the state. `random()` is in `[0, 1)`; `wall_ms()` is the time that a leader stamps into batches."""
+        """Read the state. `random()` is in `[0, 1)`; `stamps` are what a leader stamps into entries."""
         self._storage = storage
         self._settings = settings
         self._wakeup = wakeup
         self._observer = observer
         self._random = random
-        self._wall_ms = wall_ms
+        self._stamps = stamps
+        self._raising: tuple[Term, int] | None = None
         self._loop = asyncio.get_running_loop()
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
         self.proposals = Proposals(
@@ -188,9 +190,7 @@ class Consensus:
             return
         try:
             contexts = self._observer.entry_contexts(batch)
-            # The leader's clock is stamped into the entry, so that no replica reads a clock while applying.
-            data = join_batch(self._wall_ms(), [waiting.command for waiting in batch], contexts)
-            index, term = self.raft.propose(data)
+            index, term, size_bytes = self._propose([waiting.command for waiting in batch], contexts)
         except NotNow as error:
             self.proposals.refuse(batch, error)
             return
@@ -198,13 +198,42 @@ class Consensus:
             # A bug, which ends the driver. `close` fails what is queued or proposed, and the batch is neither.
             self.proposals.abandon(batch)
             raise
-        self.proposals.proposed(index, term, batch, len(data))
+        self.proposals.proposed(index, term, batch, size_bytes)
         self._observer.entry_proposed(index, term, batch, sampled=bool(contexts), more=self.proposals.waiting > 0)
+
+    def _propose(
+        self, commands: Sequence[bytes], contexts: Sequence[SpanContext] = (), level: int | None = None
+    ) -> tuple[Index, Term, int]:
+        """Propose an entry of encoded commands and return its index, term and bytes. Raises as `RaftNode.propose`."""
+        level = level or self._stamps.level
+        # Time is stamped into the entry, so that no replica reads a clock while applying.
+        data = join_batch(self._stamps.time_ms(self.raft.term, level), commands, contexts, level=level)
+        index, term = self.raft.propose(data)
+        return index, term, len(data)
+
+    def raise_level(self, level: int) -> None:
+        """Propose to raise the feature level, once in a term, if this member leads and the level is lower.
+
+        Call it only if every member of the configuration supports `level`.
+        """
+        raft = self.raft
+        if not raft.is_leader or level <= self._stamps.level or self._raising == (raft.term, level):
+            return
+        try:
+            self._propose((), level=level)
+        except NotNow:
+            return  # leadership is being transferred: the next leader raises it
+        self._raising = (raft.term, level)
+        self._wakeup.wake()
+
+    def waits(self, entry: Entry) -> bool:
+        """Whether commands of an entry are answered here."""
+        return self.proposals.waits(entry.index, entry.term)
 
     def applied(self, result: Result) -> None:
         """Resolve the futures that wait for an entry; call AFTER the state that holds its effects is stored."""
         entry = result.entry
-        self.proposals.applied(entry.index, entry.term, result.outcomes)
+        self.proposals.applied(entry.index, entry.term, result.outcomes, result.answers)
         expected = self._changes.pop(entry.index, None)
         if expected is not None:
             term, survived = expected

@@ -7,16 +7,17 @@ Invariants:
 - a future fails as "not applied" only if its command never reached the core, or if another entry was committed at its
   index: (index, term) identifies an entry permanently (Raft 5.3);
 - losing leadership resolves nothing: the entry may still commit. Its outcome is known when its index is applied, or
-  unknown at the deadline.
+  unknown at the deadline;
+- a command that its entry had no room for (DEFERRED) is certainly not applied, and is proposed again, first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from collectionstore_node.errors import (
     LeadershipTransferring,
@@ -29,13 +30,14 @@ from collectionstore_node.errors import (
 from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
 from collectionstore_node.replica.observation.command import QueuedCommand
-from collectionstore_node.statemachine.commands import Outcome
+from collectionstore_node.statemachine.commands import Code, Outcome
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
 
 ENTRY_COMMANDS_MAX = 1_024
 ENTRY_BYTES_MAX = 1 << 20
+NO_ANSWERS: Final[Mapping[int, Outcome]] = {}
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Proposals:
         self._loop = loop
         self._series = series
         self._closed = False
+        self._commands_max = ENTRY_COMMANDS_MAX
+        """Commands of the next entry; fewer after an entry that had no room for all of them."""
 
     @property
     def waiting(self) -> int:
@@ -97,7 +101,7 @@ class Proposals:
         batch: list[QueuedCommand] = []
         size = taken = 0
         for waiting in self._waiting:
-            if batch and (len(batch) >= ENTRY_COMMANDS_MAX or size + len(waiting.command) > ENTRY_BYTES_MAX):
+            if batch and (len(batch) >= self._commands_max or size + len(waiting.command) > ENTRY_BYTES_MAX):
                 break
             taken += 1
             self._waiting_bytes -= len(waiting.command)
@@ -119,8 +123,18 @@ class Proposals:
             self._fail(displaced.batch, "unknown", OutcomeUnknown("the entry was displaced by a newer one"))
         self._proposed[index] = _Proposed(term, batch, perf_counter())
 
-    def applied(self, index: Index, term: Term, outcomes: Sequence[Outcome]) -> None:
-        """Resolve the commands that wait at `index`; with another term there, they can never be applied (Raft 5.3)."""
+    def waits(self, index: Index, term: Term) -> bool:
+        """Whether commands wait for the entry at (`index`, `term`)."""
+        waited = self._proposed.get(index)
+        return waited is not None and waited.term == term
+
+    def applied(
+        self, index: Index, term: Term, outcomes: Sequence[Outcome], answers: Mapping[int, Outcome] = NO_ANSWERS
+    ) -> None:
+        """Resolve the commands that wait at `index`; with another term there, they can never be applied (Raft 5.3).
+
+        `answers` are outcomes with values, by position, in place of those in `outcomes`.
+        """
         waited = self._proposed.pop(index, None)
         if waited is None:
             return
@@ -129,13 +143,29 @@ class Proposals:
             self._fail(waited.batch, "displaced", NotLeader())
             return
         now, observe = perf_counter(), self._series.seconds.observe
-        self._series.committed.inc(len(waited.batch))
         self._series.commit_seconds.observe(now - waited.since)
-        for waiting, outcome in zip(waited.batch, outcomes, strict=True):
+        deferred: list[QueuedCommand] = []
+        for position, (waiting, outcome) in enumerate(zip(waited.batch, outcomes, strict=True)):
+            if outcome.code is Code.DEFERRED:
+                deferred.append(waiting)
+                continue
             span = waiting.span
             observe(now - waiting.since, None if span is None else span.trace_id)
             if not waiting.future.done():
-                waiting.future.set_result(outcome)
+                waiting.future.set_result(answers.get(position, outcome) if answers else outcome)
+        done = len(waited.batch) - len(deferred)
+        self._series.committed.inc(done)
+        self._adapt(done, deferred)
+
+    def _adapt(self, done: int, deferred: list[QueuedCommand]) -> None:
+        """Propose again what an entry had no room for, and fit the size of the next entries to what has room."""
+        if deferred:
+            # First, and in order: they have waited for an entry already. Behind a full queue too, as they came before.
+            self._waiting[:0] = deferred
+            self._commands_max = max(1, done)
+            self._series.deferred.inc(len(deferred))
+        elif done >= self._commands_max:
+            self._commands_max = min(2 * self._commands_max, ENTRY_COMMANDS_MAX)
 
     def skipped_to(self, index: Index) -> None:
         """A snapshot replaced the log up to `index`: the outcomes of entries below it are unknown here."""

@@ -81,6 +81,10 @@ class Driver:
                     await self._executor.execute(self._consensus.raft.ready())
                 if wakeup.failure is not None:
                     raise wakeup.failure
+        except Exception as error:
+            # For the status: it is served until the process ends.
+            wakeup.fail(error)
+            raise
         finally:
             self._stop()
 

@@ -78,7 +78,7 @@ class ReadyExecutor:
         if ready.must_sync:
             await self._sync_and_apply(ready)
         else:
-            self._apply(ready.committed)
+            await self._apply(ready.committed)
         # AFTER the sync: a vote or an acknowledgement that a crash could take back would break Raft (5.2, thesis 3.8).
         self._send(ready.messages_after_append)
         # AFTER applying: a read is served from local state, which must include the index that was confirmed.
@@ -97,7 +97,7 @@ class ReadyExecutor:
     async def _sync_and_apply(self, ready: Ready) -> None:
         sync = self._log_writer.sync(ready.hard_state)
         # `committed` is durable here already (see `Ready`), so it is applied while the disk works on the rest.
-        self._apply(ready.committed)
+        await self._apply(ready.committed)
         await sync
         self._observer.entries_synced(*self._log_writer.last_sync)
         # The await may have taken long: a leader that was stuck steps down BEFORE it acknowledges anything.
@@ -112,15 +112,23 @@ class ReadyExecutor:
                 self._snapshots.start(message)
         self._transport.send([message for message in messages if not isinstance(message, InstallSnapshot)])
 
-    def _apply(self, committed: tuple[Entry, ...]) -> None:
-        if not committed:
-            return
-        self._observer.entries_committed(committed)
+    async def _apply(self, committed: tuple[Entry, ...]) -> None:
+        while committed:
+            done = self._apply_some(committed)
+            committed = committed[done:]
+            if committed:
+                # What was applied is answered, and clients and peers have their turn, before the next entries are read.
+                await asyncio.sleep(0)
+
+    def _apply_some(self, committed: tuple[Entry, ...]) -> int:
+        """Apply and answer entries from the front of `committed`, and return how many."""
         record, began, started = self._applier.record, self._loop.time(), perf_counter()
-        results = self._applier.apply(committed, self._consensus.raft.apply_change)
+        self._observer.entries_committed(committed)
+        results = self._applier.apply(committed, self._consensus.raft.apply_change, self._consensus.waits)
+        committed = committed[: len(results)]
         self._member.self_check.applied_in(loop_s := self._loop.time() - began)
         self._observer.state_stored(
-            committed, [outcomes for _, outcomes in results], loop_s=loop_s, seconds=perf_counter() - started
+            committed, [result.outcomes for result in results], loop_s=loop_s, seconds=perf_counter() - started
         )
         # AFTER the state is stored: a client that reads after its acknowledgement must see its write.
         for result in results:
@@ -133,6 +141,7 @@ class ReadyExecutor:
         if self._applier.record is not record:
             self._membership_changed(applied.configuration)
         self._compactor.compact(applied)
+        return len(results)
 
     async def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
         await self._installer.install(metadata, hard_state)

@@ -39,22 +39,27 @@ class Forwarder:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def propose(
-        self, leader: NodeId, command: bytes, deadline: float, span: Span | None = None
+        self, leader: NodeId, command: bytes, deadline: float, span: Span | None = None, *, alone: bool = False
     ) -> asyncio.Future[Outcome]:
         """Send an encoded command to `leader`; the future has the outcome, or raises what the leader raised.
 
-        `span` ends with the future, and is the parent of what the leader does.
+        `span` ends with the future, and is the parent of what the leader does. `alone` commands share no request with
+        others: those whose answers may be large, because all answers to a request come in one frame.
         """
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._series.sent.inc()
+        queued = QueuedCommand(command, deadline, future, span=span)
+        if span is not None:
+            end_with(span, future)
+        if alone:
+            self._start(leader, [queued])
+            return future
         group = self._groups.get(leader)
         if group is None:
             group = self._groups[leader] = []
             # At the end of this turn of the loop: commands that arrive in it share one request.
             self._loop.call_soon(self._flush, leader)
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._series.sent.inc()
-        group.append(QueuedCommand(command, deadline, future, span=span))
-        if span is not None:
-            end_with(span, future)
+        group.append(queued)
         return future
 
     async def close(self) -> None:
@@ -64,7 +69,10 @@ class Forwarder:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _flush(self, leader: NodeId) -> None:
-        task = self._loop.create_task(self._send(leader, self._groups.pop(leader)))
+        self._start(leader, self._groups.pop(leader))
+
+    def _start(self, leader: NodeId, group: list[QueuedCommand]) -> None:
+        task = self._loop.create_task(self._send(leader, group))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, NotNow, TooLarge
 from collectionstore_node.raft.messages import NodeId
@@ -20,6 +21,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.statemachine.admissible import check_command
 from collectionstore_node.statemachine.commands import Outcome, decode_command, encode_command
+from collectionstore_node.statemachine.levels import HIGHEST
 
 log = structlog.get_logger()
 
@@ -52,10 +54,12 @@ class RequestServer:
         match call:
             case calls.Propose():
                 return calls.encode_results(await self._propose(sender, call))
-            case calls.GetDigests(report=True):
-                return calls.encode_report(calls.MemberReport(self._member.checkpoints(), self._member.space.report))
             case calls.GetDigests():
-                return calls.encode_checkpoints(self._member.checkpoints())
+                # With the level: the leader raises the cluster's once all members have said that they support it.
+                known = tuple(replace(one, supports=HIGHEST) for one in self._member.checkpoints())
+                if call.report:
+                    return calls.encode_report(calls.MemberReport(known, self._member.space.report))
+                return calls.encode_checkpoints(known)
             case calls.VerifyState():
                 self._member.suspicion.set()
                 return calls.encode_results([calls.Result()])

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from collectionstore_node.errors import InvariantViolated
+import structlog
+
+from collectionstore_node.errors import InvariantViolated, NodeError, OutOfMemory, StorageFailed
 from collectionstore_node.metrics import DiskSeries
 from collectionstore_node.raft.messages import (
     Configuration,
@@ -22,13 +24,15 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.replica.persistence.checkpoints import CHECKPOINT_ENTRIES, Checkpoint, Checkpoints
 from collectionstore_node.replica.storage_port import State
-from collectionstore_node.statemachine.apply import apply_batch
+from collectionstore_node.statemachine.apply import CommandFailed, apply_batch
 from collectionstore_node.statemachine.commands import Outcome
+from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.digest import read_digest, update_digest
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.members import MembershipRecord, apply_membership, read_membership
-from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay, Writes
+
+log = structlog.get_logger()
 
 
 class Result(NamedTuple):
@@ -36,14 +40,24 @@ class Result(NamedTuple):
 
     entry: Entry
     outcomes: list[Outcome]
+    answers: dict[int, Outcome]
+    """Outcomes with the values that transactions read, by position: only where a client waits for them here."""
+
+
+def _nobody_waits(_entry: Entry) -> bool:
+    return False
 
 
 class Applier:
     """Applies entries to the state, in their order. Belongs to the event loop."""
 
-    def __init__(self, state: State, series: DiskSeries) -> None:
+    def __init__(
+        self, state: State, series: DiskSeries, raise_level: Callable[[int], None] = lambda _level: None
+    ) -> None:
+        """`raise_level` makes programs that do not support a feature level refuse the data, durably."""
         self._state = state
         self._series = series
+        self._raise_level = raise_level
         self.reload()
 
     @property
@@ -59,7 +73,12 @@ class Applier:
         """Read what is kept in memory from the state, at the start and after a snapshot has replaced it."""
         self._suspended = False
         self.record: MembershipRecord = read_membership(self._state)
-        self.revision: int = read_revision(self._state)
+        header = read_header(self._state)
+        self.revision: int = header.revision
+        self.level: int = header.level
+        """Feature level of the applied state."""
+        self.time_ms: int = header.time_ms
+        """Replicated time of the applied state."""
         self._checkpoints = Checkpoints()
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -68,37 +87,60 @@ class Applier:
             return ()
         return self._checkpoints.with_head(self._state.applied.index, read_digest(self._state))
 
-    def apply(self, committed: tuple[Entry, ...], activate: Callable[[Entry], Configuration]) -> list[Result]:
-        """Apply and store `committed`, not empty, and return the outcomes of each entry, in order.
+    def apply(
+        self,
+        committed: tuple[Entry, ...],
+        activate: Callable[[Entry], Configuration],
+        waits: Callable[[Entry], bool] = _nobody_waits,
+    ) -> list[Result]:
+        """Apply and store entries from the front of `committed`, not empty, and return their outcomes, in order.
 
-        `activate` makes a membership change effective and returns the configuration. Raises `InvariantViolated` and
-        `StorageFailed`; nothing was stored then.
+        As many entries as cost little together, and at least one; call it again with the rest. `activate` makes a
+        membership change effective and returns the configuration; `waits` says whether an entry's commands are
+        answered here. Raises `InvariantViolated`, `StorageFailed` and `OutOfMemory`, which say at which entry; nothing
+        was stored then.
         """
         # BEFORE the first write: a damaged entry must stop this member, not change its state.
         _check_history(self._state.applied, committed)
         overlay = Overlay(self._state)
         configuration, record = self._state.applied.configuration, self.record
-        results, passed = [], []
+        results: list[Result] = []
+        passed, cost = [], 0
         for entry in committed:
             outcomes: list[Outcome] = []
-            if entry.kind is EntryKind.COMMANDS:
-                outcomes = apply_batch(overlay, entry.data, entry.chain)
-            elif entry.kind is EntryKind.CHANGE:
-                configuration = activate(entry)
-                record = apply_membership(overlay, entry.index, decode_change(entry.data).context, configuration)
-                update_digest(overlay, read_header(overlay), entry.chain, configuration)
-            results.append(Result(entry, outcomes))
+            answers: dict[int, Outcome] = {}
+            try:
+                if entry.kind is EntryKind.COMMANDS:
+                    outcomes = apply_batch(overlay, entry.data, entry.chain, answers if waits(entry) else None)
+                    cost += overlay.cost
+                elif entry.kind is EntryKind.CHANGE:
+                    configuration = activate(entry)
+                    record = apply_membership(overlay, entry.index, decode_change(entry.data).context, configuration)
+                    update_digest(overlay, read_header(overlay), entry.chain, configuration)
+            except Exception as error:
+                raise _not_applied(entry, error) from error
+            results.append(Result(entry, outcomes, answers))
             if entry.index % CHECKPOINT_ENTRIES == 0:
                 passed.append(Checkpoint(entry.index, read_digest(overlay)))
-        last = committed[-1]
+            # Values that were read are held until they are answered: those of a few entries, not of a whole log.
+            if cost > ENTRY_COST_MAX:
+                break
+        last, header = results[-1].entry, read_header(overlay)
         applied = SnapshotMetadata(index=last.index, term=last.term, chain=last.chain, configuration=configuration)
+        if header.level > self.level:
+            # BEFORE the state of the new level is stored: an older program must find the mark, or it would misread it.
+            self._raise_level(header.level)
+            log.info("level.raised", feature_level=header.level, was=self.level, index=last.index)
         # Stored BEFORE anything in memory changes: readers of record and revision must find the state that has them.
-        self._commit(overlay.writes, applied)
+        try:
+            self._commit(overlay.writes, applied)
+        except MemoryError as error:
+            raise OutOfMemory(f"storing the effects of entries {committed[0].index} to {last.index}") from error
         self.record = record
         for one in passed:
             self._checkpoints.passed(one.index, one.digest)
         # Not the last outcome's: a retried request is answered with the revision of its first attempt.
-        self.revision = read_revision(overlay)
+        self.revision, self.level, self.time_ms = header.revision, header.level, header.time_ms
         return results
 
     def _commit(self, writes: Writes, applied: SnapshotMetadata) -> None:
@@ -106,6 +148,28 @@ class Applier:
         self._state.commit(writes, applied)
         self._series.state_seconds.observe(time.perf_counter() - started)
         self._series.state_bytes.observe(sum(len(key) + len(value or b"") for key, value in writes.values.items()))
+
+
+def _not_applied(entry: Entry, error: Exception) -> NodeError:
+    """Log at which entry and command applying failed, and return the exception that ends the node."""
+    # The first cause: it decides how the process ends. Kinds and sizes say where to look, and quote no document.
+    command = error if isinstance(error, CommandFailed) else None
+    cause = error.__cause__ if command is not None and error.__cause__ is not None else error
+    log.error(
+        "entry.not_applied",
+        index=entry.index,
+        term=entry.term,
+        kind=entry.kind.name,
+        bytes=len(entry.data),
+        command=None if command is None else command.position,
+        action=None if command is None else command.action,
+        reason=type(cause).__name__,
+    )
+    reason = str(error) if isinstance(error, NodeError) else type(error).__name__
+    text = f"entry {entry.index} of term {entry.term} ({entry.kind.name}, {len(entry.data)} bytes): {reason}"
+    if isinstance(cause, MemoryError | OutOfMemory):
+        return OutOfMemory(text)
+    return StorageFailed(text) if isinstance(cause, StorageFailed) else InvariantViolated(text)
 
 
 def _check_history(applied: SnapshotMetadata, entries: tuple[Entry, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from collectionstore_node.raft.messages import Index
+from collectionstore_node.statemachine.levels import FIRST
 
 CHECKPOINT_ENTRIES: Final = 256
 """Interval of checkpoints in entries; the same on all members, or they would have no index in common."""
@@ -21,6 +22,8 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     index: Index
     digest: bytes
+    supports: int = FIRST
+    """The highest feature level that the member supports; versions without feature levels do not send it."""
 
 
 class Checkpoints:

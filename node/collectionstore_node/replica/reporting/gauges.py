@@ -12,6 +12,7 @@ from collectionstore_node.raft.ready import ProgressState, RaftStatus, Role
 from collectionstore_node.replica.driver.driver import Driver
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.transport_port import PeerTransport
+from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_telemetry.metrics import Metrics
 
 _OF_A_FOLLOWER = ("raft_peer_lag_entries", "raft_peer_silence_seconds", "raft_peer_inflight_messages")
@@ -54,6 +55,8 @@ class MemberGauges:
         self._set("raft_log_size_bytes", log.size_bytes)
         self._set("raft_log_reclaimable_bytes", log.reclaimable_bytes)
         self._set("revision", self._member.applier.revision)
+        self._set("feature_level", self._member.applier.level)
+        self._set("feature_level_supported", HIGHEST)
 
     def _show_space(self, raft: RaftStatus) -> None:
         member = self._member

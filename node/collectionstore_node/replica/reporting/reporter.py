@@ -88,6 +88,8 @@ class Reporter:
             peer_address=facts.peer_address,
             metrics_address=facts.metrics_address,
             state_digest=status.digest_at(raft.applied_index, member.checkpoints()),
+            feature_level=member.applier.level,
+            failure="" if member.wakeup.failure is None else str(member.wakeup.failure),
             space=member.space.report,
             writes_refused=self._writes_refused(raft),
         )

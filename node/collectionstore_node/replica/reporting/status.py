@@ -15,6 +15,7 @@ from collectionstore_node.replica.comparison.state_check import StateCheck
 from collectionstore_node.replica.health.space import SpaceReport
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
+from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord
 from collectionstore_node.transport import PeerStatus
 
@@ -101,6 +102,13 @@ class NodeStatus(msgspec.Struct, frozen=True):
     state_digest: str = ""
     """Rolling hash of the state at `applied_index`: equal on members that have applied the same entries. Empty while a
     snapshot replaces the state."""
+    feature_level: int = FIRST
+    """Feature level of the applied state: what apply does, on all members alike. It is raised, and never lowered, once
+    every member supports a higher one."""
+    feature_level_supported: int = HIGHEST
+    """The highest level that this member supports; lower on a member of an older version."""
+    failure: str = ""
+    """Why this node is stopping, such as the entry that it cannot apply; empty while it works."""
     space: SpaceReport = SpaceReport()
     """The disk of this member."""
     writes_refused: str = ""

@@ -16,6 +16,7 @@ from collectionstore_node.replica.reporting.inspection import Queues
 from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
+from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
@@ -33,6 +34,7 @@ class MemoryReplica:
 
     def __init__(self) -> None:
         self.view = MemoryView()
+        self.level = HIGHEST
         self.revision = 0
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
@@ -69,7 +71,10 @@ class MemoryReplica:
             raise NotLeader
         self.proposed.append(command)
         overlay = Overlay(self.view)
-        (outcome,) = apply_batch(overlay, encode_batch(1_700_000_000_000, [command]), b"")
+        answers: dict[int, Outcome] = {}
+        data = encode_batch(1_700_000_000_000, [command], self.level)
+        (outcome,) = apply_batch(overlay, data, b"", answers)
+        outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
         return outcome

@@ -55,7 +55,9 @@ def test_every_exception_of_the_node_is_a_problem() -> None:
     for kind in (errors.NotNow, errors.Fatal, errors.OutcomeUnknown):
         for error in (kind, *kind.__subclasses__()):
             code = problem_of(error("x") if error is not errors.NotLeader else error(), safe_to_repeat=False).code
-            assert (code == "internal_error") == (error in (errors.Fatal, errors.InvariantViolated)), error
+            assert (code == "internal_error") == (
+                error in (errors.Fatal, errors.InvariantViolated, errors.OutOfMemory)
+            ), error
     assert problem_of(errors.NodeError("x"), safe_to_repeat=False).code == "internal_error"
     assert set(CODES.values()) <= set(KINDS)
 

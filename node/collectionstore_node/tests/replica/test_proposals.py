@@ -140,3 +140,41 @@ async def test_close_separates_not_applied_from_unknown() -> None:
         await proposed
     with pytest.raises(NotNow):
         await waiting
+
+
+async def test_deferred_commands_go_first_into_the_next_entry_and_nobody_hears_of_it() -> None:
+    """In their order, and fewer at a time; later entries grow again."""
+    queue = proposals()
+    futures = [queue.submit(b"%d" % number, 100.0) for number in range(6)]
+    batch = queue.take()
+    queue.proposed(Index(1), Term(1), batch, 10)
+    queue.submit(b"later", 100.0)
+    deferred = Outcome(Code.DEFERRED, 9)
+    queue.applied(Index(1), Term(1), [outcome(1), outcome(2), *[deferred] * 4])
+    assert [future.done() for future in futures] == [True, True, False, False, False, False]
+    again = queue.take()
+    assert [waiting.command for waiting in again] == [b"2", b"3"]
+    queue.proposed(Index(2), Term(1), again, 10)
+    queue.applied(Index(2), Term(1), [outcome(3), outcome(4)])
+    assert [waiting.command for waiting in queue.take()] == [b"4", b"5", b"later"]
+
+
+async def test_deferred_command_of_a_leader_that_steps_down_was_not_applied() -> None:
+    queue = proposals()
+    future = queue.submit(COMMAND, 100.0)
+    queue.proposed(Index(1), Term(1), queue.take(), 10)
+    queue.applied(Index(1), Term(1), [Outcome(Code.DEFERRED, 1)])
+    queue.refuse_waiting(NotLeader)
+    with pytest.raises(NotLeader):
+        await future
+
+
+async def test_caller_gets_the_answer_with_values() -> None:
+    queue = proposals()
+    futures = [queue.submit(COMMAND, 100.0) for _ in range(2)]
+    assert not queue.waits(Index(1), Term(1))
+    queue.proposed(Index(1), Term(1), queue.take(), 10)
+    assert queue.waits(Index(1), Term(1))
+    assert not queue.waits(Index(1), Term(2))
+    queue.applied(Index(1), Term(1), [outcome(1), outcome(2)], {1: outcome(77)})
+    assert [(await future).revision for future in futures] == [1, 77]

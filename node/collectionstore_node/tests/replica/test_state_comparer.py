@@ -32,6 +32,7 @@ from collectionstore_node.statemachine.commands import (
     Transaction,
 )
 from collectionstore_node.statemachine.keys import bucket_prefix
+from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 from collectionstore_node.storage import Database
 from collectionstore_node.tests.metrics.reading import sample_value
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
@@ -180,11 +181,15 @@ class Leader:
 
     def __init__(self) -> None:
         self.condemned: list[str] = []
+        self.raised: list[int] = []
         self.suspicion = asyncio.Event()
         self.reports = MemberReports()
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         return (Checkpoint(Index(5), GOOD),)
+
+    def raise_level(self, level: int) -> None:
+        self.raised.append(level)
 
     def quarantine(self, reason: str) -> None:
         self.condemned.append(reason)
@@ -255,3 +260,50 @@ def test_answer_that_is_nested_without_end_is_no_answer() -> None:
     """msgspec raises RecursionError for it, which nobody else expects."""
     with pytest.raises(msgspec.DecodeError):
         calls.decode_checkpoints(b"\x91" * 5000)
+
+
+def says(supports: int) -> bytes:
+    """Return the answer of a member that supports a feature level."""
+    return calls.encode_checkpoints((Checkpoint(Index(5), GOOD, supports),))
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "expected"),
+    [
+        (says(HIGHEST), says(HIGHEST), HIGHEST),
+        (says(HIGHEST + 5), says(HIGHEST), HIGHEST),
+        (says(HIGHEST), says(FIRST), FIRST),
+        # As a version without feature levels answers.
+        (says(HIGHEST), msgspec.msgpack.encode([[5, GOOD]]), FIRST),
+        (says(HIGHEST), PeerUnavailable("not connected"), FIRST),
+        (says(HIGHEST), b"\xc1 garbage", FIRST),
+        (says(HIGHEST), calls.encode_checkpoints(()), FIRST),
+    ],
+    ids=["all", "newer", "older", "without levels", "silent", "garbage", "installing a snapshot"],
+)
+async def test_level_is_raised_only_to_what_every_member_says_it_supports(
+    second: bytes, third: bytes | Exception, expected: int
+) -> None:
+    transport, leader, failures = Asked(), Leader(), list[BaseException]()
+    transport.answers = {NodeId(2): second, NodeId(3): third}
+    comparing = StateComparer(
+        NodeId(1),
+        leader,
+        cast(PeerTransport, transport),
+        DigestSeries(member_metrics()),
+        silence_ticks_max=10,
+        failed=failures.append,
+    )
+    await comparing.round()
+    assert (leader.raised, failures) == ([expected], [])
+
+
+async def test_a_version_without_levels_understands_the_answer() -> None:
+    """It ignores what follows the two fields that it knows."""
+
+    class Older(msgspec.Struct, array_like=True):
+        index: int
+        digest: bytes
+
+    [found] = msgspec.msgpack.decode(says(HIGHEST), type=list[Older])
+    assert (found.index, found.digest) == (5, GOOD)

@@ -348,9 +348,10 @@ async def bit_rot(chaos: Chaos) -> None:
 
 
 async def wall_clock(chaos: Chaos) -> None:
-    """The time of day of a host jumps, forward or back."""
+    """The time of day of a host jumps, forward or back, also by more than idempotency keys are kept for."""
     host = chaos.pick(chaos.cluster.hosts)
-    host.wall_offset_ms += chaos.random.choice((-1, 1)) * chaos.random.randrange(1, 3_600_000)
+    most_ms = chaos.random.choice((1, 25)) * 3_600_000
+    host.wall_offset_ms += chaos.random.choice((-1, 1)) * chaos.random.randrange(most_ms // 2, most_ms)
     chaos.trace.tell(host.name, f"shows a time that is {host.wall_offset_ms} ms off")
 
 

@@ -179,6 +179,9 @@ class MemoryDatabase(Database):
             self.failstop.close()
             self._tail_marker.close()
 
+    def raise_level(self, level: int) -> None:
+        """Every program of a world supports the same levels."""
+
     def room(self) -> Room:
         """Return what is free; everything else is as if the disk were large."""
         left = self._disk.faults.available_bytes

@@ -16,6 +16,7 @@ import aiohttp
 from collectionstore_node.tests.simulation.admin import Admin
 from collectionstore_node.tests.simulation.checks import Invariants, check_states, converged, describe
 from collectionstore_node.tests.simulation.connector import MemoryConnector
+from collectionstore_node.tests.simulation.costs import small_entries
 from collectionstore_node.tests.simulation.events import Trace
 from collectionstore_node.tests.simulation.faults import Chaos
 from collectionstore_node.tests.simulation.hosts import Cluster, Pace
@@ -64,6 +65,8 @@ class World:
         self.cluster = Cluster(
             self.loop, self.network, self.trace, Random(random.getrandbits(64)), _draw_pace(random), directory
         )
+        self.entry_cost = random.choice((None, None, 1_500, 6_000))
+        """What an entry may cost; so little defers commands all the time, and applies the log in many steps."""
         self.admin = Admin(self.cluster.hosts, self.trace, Random(random.getrandbits(64)))
         self.invariants = Invariants()
         voters = random.choice((1, 3, 3, 3, 5))
@@ -80,7 +83,7 @@ class World:
 
     def run(self) -> Report:
         """Live from the first start to the last check. Raises `Violation`."""
-        with kept(self.trace, self.cluster.failed):
+        with kept(self.trace, self.cluster.failed), small_entries(self.entry_cost):
             try:
                 self.loop.run_until_complete(self._live())
             finally:

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.statemachine.commands import (
-    FORMAT,
     Code,
     Command,
     CommandBatch,
@@ -34,6 +33,7 @@ from collectionstore_node.statemachine.commands import (
     encode_command,
     encode_outcome,
 )
+from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 
 numbers = st.integers(0, 2**64 - 1)
 texts = st.text(max_size=5)
@@ -105,7 +105,7 @@ def test_text_that_is_not_utf8_is_a_decode_error_too() -> None:
         decode_command(data)
 
 
-@pytest.mark.parametrize("data", [b"", bytes((FORMAT + 1,)), bytes((FORMAT,)), bytes((FORMAT,)) + b"\x90"])
+@pytest.mark.parametrize("data", [b"", bytes((HIGHEST + 1,)), bytes((FIRST,)), bytes((FIRST,)) + b"\x90"])
 def test_anything_else_is_a_decode_error(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_batch(data)

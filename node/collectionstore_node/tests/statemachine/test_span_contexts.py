@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
-    FORMAT,
     Command,
     CommandBatch,
     KeyRef,
@@ -20,6 +19,7 @@ from collectionstore_node.statemachine.commands import (
     span_contexts,
 )
 from collectionstore_node.statemachine.digest import read_digest
+from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
@@ -29,7 +29,7 @@ CONTEXT = (1, bytes(range(24)))
 
 
 def test_a_batch_without_contexts_has_not_a_byte_more() -> None:
-    plain = bytes((FORMAT,)) + msgspec.msgpack.encode((7, COMMANDS))
+    plain = bytes((FIRST,)) + msgspec.msgpack.encode((7, COMMANDS))
     assert join_batch(7, ENCODED) == plain
     assert span_contexts(plain) == ()
 
@@ -61,17 +61,17 @@ def test_a_batch_means_the_same_with_contexts() -> None:
     ],
 )
 def test_an_entry_is_not_refused_for_its_traces(third: object) -> None:
-    data = bytes((FORMAT,)) + msgspec.msgpack.encode((7, COMMANDS, third))
+    data = bytes((FIRST,)) + msgspec.msgpack.encode((7, COMMANDS, third))
     assert span_contexts(data) == ()
     assert decode_batch(data) == CommandBatch(7, tuple(COMMANDS))
 
 
 def test_what_a_later_version_adds_behind_is_skipped() -> None:
-    data = bytes((FORMAT,)) + msgspec.msgpack.encode((7, COMMANDS, [CONTEXT], "new"))
+    data = bytes((FIRST,)) + msgspec.msgpack.encode((7, COMMANDS, [CONTEXT], "new"))
     assert span_contexts(data) == (CONTEXT,)
 
 
 @given(st.binary(max_size=64))
 def test_no_bytes_make_the_search_for_contexts_fail(data: bytes) -> None:
     assert isinstance(span_contexts(data), tuple)
-    assert isinstance(span_contexts(bytes((FORMAT, 0x93)) + data), tuple)
+    assert isinstance(span_contexts(bytes((FIRST, 0x93)) + data), tuple)

@@ -13,7 +13,7 @@ from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.metrics.stored import ERRORS, OF_A_FAMILY, OF_THE_WHOLE
 from collectionstore_node.raft.messages import Index
 from collectionstore_node.storage import Database
-from collectionstore_node.storage.identity import FORMAT
+from collectionstore_node.storage.formats import FORMAT, NEWEST
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import SMALL, apply, contents, extend, open_database
 
@@ -75,13 +75,13 @@ def test_damaged_identity_is_refused(database: Database, directory: Path, conten
         open_database(directory)
 
 
-@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+@pytest.mark.parametrize("other", [FORMAT - 1, NEWEST + 1])
 def test_other_format_is_refused(database: Database, directory: Path, other: int) -> None:
     """A version must not touch what a later one wrote; and a state of format 1 has no digest to go on from."""
     database.close()
     identity = directory / "IDENTITY"
     identity.write_text(identity.read_text().replace(f'"format": {FORMAT}', f'"format": {other}'))
-    with pytest.raises(DataDirectoryRefused, match=f"data format {other}; this version reads format {FORMAT}"):
+    with pytest.raises(DataDirectoryRefused, match=f"data format {other}; this version reads formats {FORMAT} to"):
         open_database(directory)
 
 

@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 import structlog
 from aiohttp import ClientError, WebSocketError, WSMsgType
 
+from collectionstore_node.lifecycle import end_without_memory
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
 from collectionstore_node.transport.connection.local_node import LocalNode
@@ -212,6 +213,8 @@ class Connection:
             return await self._end_now(error.code, error.detail)
         except (OSError, ClientError) as error:
             return self._ended(CloseReason(None, f"connection lost ({error})", by_peer=True))
+        except MemoryError as error:
+            end_without_memory("connection", error)
         except Exception:
             # A bug in a handler must neither look like a network fault nor stop the other connections.
             log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from collectionstore_node.lifecycle import end_without_memory
 from collectionstore_node.raft.messages import Message
 from collectionstore_node.transport.addresses import PeerAddress, PeerStatus
 from collectionstore_node.transport.backoff import Backoff
@@ -148,6 +149,8 @@ class Peer:
                 self._failed(error)
                 await self._pause(self._settings.refused_backoff_max_s if error.refused else None)
                 continue
+            except MemoryError as error:
+                end_without_memory("dialing", error)
             except Exception:
                 # An unexpected failure must not end this task: nothing would restart dialing.
                 self._log.dialing_failed(address)

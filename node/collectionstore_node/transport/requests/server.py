@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from collectionstore_node.errors import NotNow
+from collectionstore_node.lifecycle import end_without_memory
 from collectionstore_node.transport.connection.connection import Remote
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.requests.client import Reply, ReplyStatus, Request
@@ -73,6 +74,8 @@ class RequestServer:
             self._reply(request, ReplyStatus.NOT_HANDLED, str(error).encode())
         except TimeoutError:
             self._reply(request, ReplyStatus.FAILED, b"timed out")
+        except MemoryError as error:
+            end_without_memory("peer request", error)
         except Exception:
             # Expected failures are part of the reply's payload; this is a bug, and the client must not wait for it.
             log.exception("request.failed", peer=self._remote.name, node_id=f"{self._remote.node_id:016x}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import ClientError
 
+from collectionstore_node.lifecycle import end_without_memory
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.connection import Connection
@@ -130,6 +131,8 @@ class SnapshotReceiver:
             connection.end(CloseCode.DONE, "")
         except (ConnectionGone, OSError, ClientError) as error:
             log.info("snapshot.interrupted", peer=connection.remote.name, reason=str(error))
+        except MemoryError as error:
+            end_without_memory("snapshot", error)
         except Exception:
             # A bug here must not leave the sender waiting on a connection that answers pings.
             log.exception("snapshot.failed", peer=connection.remote.name)
@@ -181,6 +184,8 @@ class SnapshotReceiver:
         sender = key[0]
         try:
             await self._handler.on_snapshot(sender, envelope, part.path)
+        except MemoryError as error:
+            end_without_memory("snapshot", error)
         except Exception as error:
             # Any failure: the sender must get a refusal, or it would wait for DONE as long as the connection is up.
             log.exception("snapshot.not_installed", node_id=f"{sender:016x}")

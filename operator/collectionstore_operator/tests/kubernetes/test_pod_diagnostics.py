@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -172,6 +173,25 @@ async def test_claim_that_is_not_bound_is_named_with_its_pod(
     assert message in text
 
 
+async def test_volume_that_is_being_provisioned_does_not_degrade_the_cluster(world: World) -> None:
+    """Every new volume is unbound for a moment, and its pod unschedulable: a fault only if it lasts."""
+    await formed(world)
+    world.server.put(CLASS, {"metadata": {"name": "fast"}})
+    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
+    world.server.put(CLAIM, body)
+    waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
+    old = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
+    created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    world.server.put(f"{NAMESPACE}/pods/demo-0", {**old, "metadata": {**old["metadata"], "creationTimestamp": created}})
+    await world.rounds(1)
+    assert condition(world, "Degraded")[0] == "False"
+    world.server.put(f"{NAMESPACE}/pods/demo-0", old)
+    await world.rounds(1)
+    state, message = condition(world, "Degraded")
+    assert state == "True"
+    assert "the claim data-demo-0 is not bound to a volume of the StorageClass fast" in message
+
+
 def waiting(world: World, ordinal: int, message: str) -> None:
     """Create a pod that cannot be scheduled."""
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
@@ -195,17 +215,55 @@ async def test_pod_that_cannot_be_created_names_the_reason(world: World) -> None
     """The StatefulSet controller reports it only in Events; the newest counts."""
     await formed(world)
     text = 'create Pod demo-1 in StatefulSet demo failed error: pods "demo-1" is forbidden: '
-    for second, reason in ((2, "exceeded quota"), (1, "x")):
-        body = {"note": text + reason, "eventTime": f"2026-01-01T00:00:0{second}Z"}
-        world.server.put(f"{EVENTS}/e{second}", {"metadata": {"name": f"e{second}"}, **body})
+    tell(world, text + "exceeded quota: small, limited: pods=1", second=2)
+    tell(world, text + "x", second=1)
     await world.rounds(1)
     state, message = condition(world, "Degraded")
     assert state == "True"
-    assert message == f"demo-1 has not been started: {text}exceeded quota"
+    assert message == "demo-1 has not been started: exceeded quota: small, limited: pods=1"
     assert condition(world, "Ready") == ("False", message)
     asked = zip(world.server.requests, world.server.queries, strict=True)
     query = next(query for request, query in asked if request == ("GET", EVENTS))
-    assert query["fieldSelector"] == "reason=FailedCreate,regarding.kind=StatefulSet,regarding.name=demo"
+    assert query["fieldSelector"] == "regarding.kind=StatefulSet,regarding.name=demo"
+    # The members name the cause without its detail.
+    status = world.server.objects[CLUSTER]["status"]
+    assert status["members"][1]["message"] == "demo-1 has not been started: exceeded quota"
+
+
+def tell(world: World, note: str, *, second: int, reason: str = "FailedCreate") -> None:
+    """Create an Event about the StatefulSet."""
+    name = f"e{second}-{len(world.server.objects)}"
+    body = {"note": note, "reason": reason, "eventTime": f"2026-01-01T00:00:0{second}.000000Z"}
+    world.server.put(f"{EVENTS}/{name}", {"metadata": {"name": name}, **body})
+
+
+async def test_missing_priority_class_is_named_and_not_the_claim(world: World) -> None:
+    """A claim that waits for its first consumer is an effect. The same cause of several pods is told once."""
+    await formed(world)
+    for ordinal in (1, 2):
+        name = f"demo-{ordinal}"
+        cause = "no PriorityClass with name urgent was found"
+        tell(
+            world, f'create Pod {name} in StatefulSet demo failed error: pods "{name}" is forbidden: {cause}', second=1
+        )
+        claim = {"metadata": {"name": f"data-{name}"}, "spec": {}, "status": {"phase": "Pending"}}
+        world.server.put(CLAIM.replace("demo-0", name), claim)
+    await world.rounds(1)
+    state, message = condition(world, "Degraded")
+    assert (state, message) == (
+        "True",
+        "demo-1, demo-2: has not been started: no PriorityClass with name urgent was found",
+    )
+
+
+async def test_refusal_before_the_last_creation_explains_no_restart(world: World) -> None:
+    """Events stay for an hour: the quota of then is not why the pod is missing now."""
+    await formed(world)
+    for second in (1, 2):  # in the same second too
+        tell(world, 'create Pod demo-1 in StatefulSet demo failed error: pods "demo-1" is forbidden: x', second=second)
+    tell(world, "create Pod demo-1 in StatefulSet demo successful", second=2, reason="SuccessfulCreate")
+    _, observed = await world.look()
+    assert observed.slot(1).pending_reason == ""
 
 
 async def test_broken_image_of_a_new_cluster_is_named(world: World) -> None:

@@ -151,6 +151,32 @@ async def test_action_that_keeps_failing_is_reported_once(
     assert (event.kind, event.reason, event.message) == ("Warning", reason, str(trouble))
 
 
+async def test_step_whose_action_is_refused_is_blocked_by_the_refusal(runtime: MemoryRuntime) -> None:
+    """An admission policy against one object: `blockedBy` says so until it is done; others are not held up by it."""
+    runtime.seen = Observed(now=1_000.0, cluster_id="c", objects=(), certificates=())
+    runtime.refused = "ApplyObject"
+    reconciler = Reconciler(runtime, pace=FAST)
+    for _ in range(2):
+        await reconciler.once()
+    steps = {(one.step, one.blocked_by) for one in runtime.published[-1].plan if not one.step.startswith("Bootstrap")}
+    assert steps == {("IssueCertificate", ""), ("ApplyObject", "the last attempt failed: not allowed here")}
+    runtime.refused = "IssueCertificate"
+    reconciler = Reconciler(runtime, pace=FAST)
+    for _ in range(2):
+        await reconciler.once()
+    authority, operator, *others = [one.blocked_by for one in runtime.published[-1].plan if one.step != "Bootstrap"]
+    assert authority == "the last attempt failed: not allowed here"
+    assert {operator, *others} == {"IssueCertificate demo must complete first"}
+    progress = runtime.published[-1].condition("Progressing")
+    assert progress is not None
+    assert progress.reason == "Blocked"
+    runtime.refused = ""
+    async with asyncio.timeout(10):  # until its backoff is over, and the status after it
+        while any(one.blocked_by for one in runtime.published[-1].plan if one.step != "Bootstrap"):
+            await reconciler.once()
+            await asyncio.sleep(0)
+
+
 async def test_action_that_fails_once_is_retried_without_a_warning(runtime: MemoryRuntime) -> None:
     """A refusal that the next observation resolves is normal."""
     runtime.trouble = ActionRefused("stale")

@@ -15,9 +15,10 @@ from collectionstore_operator.model.actions import (
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    SignRequest,
     TransferLeadership,
 )
-from collectionstore_operator.model.observed import Certificate, Configuration, Workload
+from collectionstore_operator.model.observed import Certificate, CertificateKind, Configuration, Workload
 from collectionstore_operator.tests.simulation.simulated_cluster import EPOCH_S, SimulatedCluster, Unsafe
 
 CLUSTER_ID = "c0ffee"
@@ -32,6 +33,8 @@ def execute(cluster: SimulatedCluster, action: Action) -> None:
             cluster.initialized = True
         case IssueCertificate():
             _issue(cluster, action)
+        case SignRequest():
+            _sign(cluster, action)
         case EnsureWorkload():
             _ensure(cluster, action)
         case Bootstrap():
@@ -66,6 +69,19 @@ def _issue(cluster: SimulatedCluster, action: IssueCertificate) -> None:
     )
 
 
+def _sign(cluster: SimulatedCluster, action: SignRequest) -> None:
+    requests = cluster.requests or {}
+    ordinal = next(ordinal for ordinal, one in requests.items() if one.name == action.request)
+    pod = cluster.pods.get(ordinal)
+    if pod is None or pod.uid != action.uid:
+        raise Unsafe(f"{action} is about another pod")
+    now = EPOCH_S + cluster.time
+    pod.certificate = Certificate(
+        kind=CertificateKind.MEMBER, name=action.name, not_before=now, not_after=now + action.lifetime_s
+    )
+    del requests[ordinal]
+
+
 def _ensure(cluster: SimulatedCluster, action: EnsureWorkload) -> None:
     held = {cluster.ordinal_of(one) for one in cluster.configuration.members() if cluster.find(one)}
     if any(ordinal >= action.replicas for ordinal in held) and not cluster.deleting:
@@ -76,7 +92,9 @@ def _ensure(cluster: SimulatedCluster, action: EnsureWorkload) -> None:
     started = [ordinal for ordinal in range(first, action.replicas) if ordinal not in cluster.pods]
     if any(ordinal in cluster.disks and cluster.disks[ordinal].removed for ordinal in started):
         raise Unsafe(f"{action} starts a pod on the disk of a removed member")
-    if not all(("Member", f"{cluster.name}-{ordinal}") in cluster.certificates for ordinal in started):
+    if cluster.requests is None and not all(
+        ("Member", f"{cluster.name}-{ordinal}") in cluster.certificates for ordinal in started
+    ):
         raise Unsafe(f"{action} starts a pod without a certificate")
     cluster.workload = Workload(replicas=action.replicas, revision=action.revision)
 

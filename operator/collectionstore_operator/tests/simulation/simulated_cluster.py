@@ -11,7 +11,8 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from collectionstore_operator.model.observed import Certificate, Configuration, Failure, Workload
+from collectionstore_operator.model.certificate_lifetimes import renew_at
+from collectionstore_operator.model.observed import Certificate, Configuration, Failure, SigningRequest, Workload
 
 ZONES = 3
 EPOCH_S = 1_700_000_000.0
@@ -52,12 +53,18 @@ class Process:
     ill: bool = False
     last_heard: int = 0
     replace_requested: bool = False
+    certificate: Certificate | None = None
+    """The one that the operator signed for it; only where nodes request theirs."""
 
 
 class SimulatedCluster:
-    """The truth. Time is in whole seconds, one per `tick`."""
+    """The truth. Time is in whole seconds, one per `tick`.
 
-    def __init__(self, name: str, seed: int) -> None:
+    With `requests` nodes generate their keys and request their certificates, as on Kubernetes; otherwise the operator
+    issues all of them.
+    """
+
+    def __init__(self, name: str, seed: int, *, requests: bool = False) -> None:
         self.name = name
         self.random = random.Random(seed)
         self.time = 0
@@ -79,8 +86,10 @@ class SimulatedCluster:
         self.committed = 0
         self.bad_revisions: set[str] = set()
         self.certificates: dict[tuple[str, str], Certificate] = {}
+        self.requests: dict[int, SigningRequest] | None = {} if requests else None
         self.catch_up_rate = 2_000
         self.joint_seen: list[Configuration] = []
+        self._start_delays: dict[int, int] = {}
         self._serial = 0
 
     # What time does
@@ -89,6 +98,7 @@ class SimulatedCluster:
         """Let one second pass."""
         self.time += 1
         self._run_workload()
+        self._request_certificates()
         self._run_pods()
         self._elect()
         self._replicate()
@@ -106,16 +116,26 @@ class SimulatedCluster:
                 self._start(ordinal, self.workload.revision)
 
     def _start(self, ordinal: int, revision: str) -> None:
-        runs_at = self.time + self.random.randint(1, 3)
+        runs_at = self.time + self._start_delays.pop(ordinal, self.random.randint(1, 3))
         self.pods[ordinal] = Process(self.draw("uid"), revision, runs_at, unready_since=self.time)
         self.disks.setdefault(ordinal, Disk(f"data-{self.name}-{ordinal}"))
+
+    def _request_certificates(self) -> None:
+        if self.requests is None:
+            return
+        for ordinal, pod in self.pods.items():
+            held = pod.certificate
+            if held is None or renew_at(held) <= EPOCH_S + self.time:
+                name = f"{self.name}-{ordinal}"
+                self.requests[ordinal] = SigningRequest(name=f"{name}-{pod.uid}", member=name, pod_uid=pod.uid)
 
     def _run_pods(self) -> None:
         for ordinal, pod in self.pods.items():
             disk = self.disks[ordinal]
             pod.failure = self._failure(pod, disk)
             was_running = pod.running
-            pod.running = pod.failure is Failure.NONE and self.time >= pod.runs_at
+            admitted = self.requests is None or pod.certificate is not None
+            pod.running = pod.failure is Failure.NONE and self.time >= pod.runs_at and admitted
             if pod.ill and not pod.running and pod.failure is Failure.NONE:
                 pod.failure = Failure.CRASH
             if pod.running and not was_running:
@@ -126,6 +146,8 @@ class SimulatedCluster:
     def _failure(self, pod: Process, disk: Disk) -> Failure:
         if disk.stranded:
             return Failure.MACHINE
+        if self.requests is not None and not disk.node_id and self.time < pod.runs_at:
+            return Failure.SCHEDULING  # its volume is being provisioned, as that of every new member on Kubernetes
         if pod.revision in self.bad_revisions:
             return Failure.IMAGE
         return Failure.DAMAGED if disk.damaged else Failure.NONE
@@ -182,6 +204,11 @@ class SimulatedCluster:
             pod.ready = ready
 
     # What breaks
+
+    def kill(self, ordinal: int, seconds: int) -> None:
+        """End a pod; its successor runs after that time."""
+        del self.pods[ordinal]
+        self._start_delays[ordinal] = seconds
 
     def crash(self, ordinal: int) -> None:
         """End a process; the runtime starts it again in the same pod."""

@@ -7,6 +7,7 @@ from typing import Final
 from collectionstore_operator.model.observed import (
     ABSENT,
     Absent,
+    Certificate,
     Failure,
     Leader,
     Member,
@@ -39,8 +40,14 @@ def observe(cluster: SimulatedCluster, unknown: float = 0.0) -> Observed:
         epoch=1,
         workload=UNSEEN if lost[-1] else workload,
         slots=slots,
-        certificates=tuple(cluster.certificates.values()),
+        certificates=(*cluster.certificates.values(), *_presented(cluster)),
+        requests=None if cluster.requests is None else tuple(cluster.requests.values()),
     )
+
+
+def _presented(cluster: SimulatedCluster) -> list[Certificate]:
+    """Return the certificates of the nodes that run: what they present when they are asked."""
+    return [pod.certificate for pod in cluster.pods.values() if pod.running and pod.certificate is not None]
 
 
 def _slot(cluster: SimulatedCluster, ordinal: int, lost: list[bool]) -> Slot:

@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.model.actions import IssueCertificate
 from collectionstore_operator.model.assessment import assess
-from collectionstore_operator.model.observed import Certificate, CertificateKind, NodeStatus, Observed, Space
+from collectionstore_operator.model.observed import (
+    ABSENT,
+    Certificate,
+    CertificateKind,
+    Configuration,
+    NodeStatus,
+    Observed,
+    Space,
+)
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.status.ailments import RECOVERY_S
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.conditions import TYPES
+from collectionstore_operator.status.history import ELECTION_S
 from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired, planned
 
@@ -144,11 +153,78 @@ def test_one_cause_of_many_members_is_told_once() -> None:
     assert message(status, "Ready") == message(status, "Degraded")
 
 
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("ErrImagePull: failed to pull: not found: registry/a:1", "ErrImagePull"),
+        ("exit code 65: the chain breaks at entry 83", "exit code 65: the chain breaks at entry 83"),
+        ("", "Disk"),
+    ],
+)
+def test_plan_and_members_name_a_cause_without_the_text_of_others(detail: str, told: str) -> None:
+    """All of it is in Degraded; the reason of a node's end is its own and short."""
+    desired = make_desired(3)
+    observed = draw("0: leader\n1: voter\n2: voter down=9 failure=Disk", desired)
+    pod = msgspec.structs.replace(observed.slots[2].pod, detail=detail)
+    observed = msgspec.structs.replace(
+        observed, slots=(*observed.slots[:2], msgspec.structs.replace(observed.slots[2], pod=pod))
+    )
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert status.members[2].message == f"demo-2 is not running: {told}"
+    assert status.plan[0].blocked_by.startswith(f"demo-2 is not running: {told}; ")
+    assert message(status, "Degraded") == f"demo-2 is not running: {detail or told}"
+
+
 def test_lost_quorum_names_the_members_that_are_down() -> None:
     """`no leader is known` alone does not say where to look."""
     status = tell("0: voter\n1: voter down=9 failure=Disk\n2: voter down=9 failure=Disk", make_desired(3))
     assert message(status, "Available") == "no leader is known: demo-1, demo-2: not running: Disk"
     assert states_of(status)["Ready"] == "False NoQuorum"
+
+
+def test_election_is_no_outage_until_it_takes_too_long() -> None:
+    """A transfer of leadership, or a crash of the leader, while a quorum of voters responds."""
+    healthy, picture = tell(HEALTHY, make_desired(3)), "0: voter\n1: voter\n2: voter"
+    first = tell(picture, make_desired(3), healthy)
+    second = tell(picture, make_desired(3), first, after_s=ELECTION_S - 1)
+    for status in (first, second):
+        states = states_of(status)
+        assert (states["Available"], states["QuorumSafe"]) == ("True LeaderElection", "True CanLose")
+        assert not [one for one in changed_conditions(healthy, status) if one.recorded]
+    third = tell(picture, make_desired(3), second, after_s=ELECTION_S)
+    assert (states_of(third)["Available"], states_of(third)["QuorumSafe"]) == ("False NoQuorum", "Unknown NoLeader")
+    later = tell(picture, make_desired(3), third, after_s=ELECTION_S + 1)
+    assert states_of(later)["Available"] == "False NoQuorum"
+
+
+@pytest.mark.parametrize("fields", [{"term": 8}, {"configuration": Configuration(index=99, voters=("old-0",))}])
+def test_members_that_were_asked_a_moment_apart_change_no_condition(fields: dict[str, object]) -> None:
+    """One that was asked after a transfer or a change of voters knows more than the leader did before it."""
+    desired = make_desired(3)
+    healthy, observed = tell(HEALTHY, desired), draw(HEALTHY, desired)
+    node = msgspec.structs.replace(observed.slots[1].node, **fields)
+    slots = (observed.slots[0], msgspec.structs.replace(observed.slots[1], node=node), observed.slots[2])
+    observed = msgspec.structs.replace(observed, slots=slots)
+    assert assess(desired, observed).view.untrusted_reason
+    status = report(assess(desired, observed), planned(desired, observed), healthy)
+    assert not [one for one in changed_conditions(healthy, status) if one.recorded]
+
+
+def test_member_without_a_pod_has_nothing_to_be_updated() -> None:
+    """Its next pod starts at the revision of the workload: neither a restart nor a scale-up is a rollout."""
+    assert states_of(tell("0: leader\n1: voter\n2: free", make_desired(3)))["MembersUpdated"] == "True AllUpdated"
+    assert states_of(tell(HEALTHY, make_desired(5)))["MembersUpdated"] == "True AllUpdated"
+    observed = msgspec.structs.replace(draw(HEALTHY, make_desired(3)), workload=ABSENT)
+    status = report(assess(make_desired(5), observed), planned(make_desired(5), observed), None)
+    assert states_of(status)["MembersUpdated"] == "False RolloutPending"
+
+
+def test_lost_quorum_is_an_outage_at_once() -> None:
+    """Too few voters respond: no election is expected. Without an earlier status none is, either."""
+    healthy = tell(HEALTHY, make_desired(3))
+    lost = tell("0: voter\n1: voter down=2\n2: voter down=2", make_desired(3), healthy)
+    assert states_of(lost)["Available"] == "False NoQuorum"
+    assert states_of(tell("0: voter\n1: voter\n2: voter", make_desired(3)))["Available"] == "False NoQuorum"
 
 
 def test_paused_scale_up_is_not_ready() -> None:

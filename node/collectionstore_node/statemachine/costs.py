@@ -1,0 +1,32 @@
+"""What a command and an entry may cost every replica, from level `BOUNDED` on. Evaluated alike on all of them.
+
+Costs are those of what a command READS of the state: `Overlay.cost` counts the bytes, once more for every get that
+answers them. What a command writes is in the entry already. The bounds hold by refusing BEFORE the work is done; a
+bound is exceeded by one record at most, because the size of a record is known only once it is read.
+
+None of this depends on settings, caches, or on how entries are grouped: replicas with other bounds would diverge.
+Changing one needs a new feature level (`levels`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+READ_COST_BYTES: Final = 1 << 10
+"""What a read costs besides the bytes of its value: finding the key costs about as much as copying so many bytes."""
+
+TRANSACTION_ITEMS_MAX: Final = 128
+"""Entries in each of `compare`, `then` and `otherwise`."""
+
+TRANSACTION_READ_BYTES_MAX: Final = 4 << 20
+"""Sum of the values that the gets of a transaction answer, each get counted; one larger value is answered alone."""
+
+TRANSACTION_WRITE_BYTES_MAX: Final = 4 << 20
+"""Sum of the values that a branch writes; one larger value is written alone."""
+
+TRANSACTION_COST_MAX: Final = 32 << 20
+"""Sum of the records that a transaction compares, reads, replaces or deletes, each counted once."""
+
+ENTRY_COST_MAX: Final = 16 << 20
+"""No command of an entry begins beyond this cost; the leader proposes the rest again, in another entry. The last one
+may exceed it by TRANSACTION_COST_MAX, TRANSACTION_READ_BYTES_MAX and one record: that bounds what an entry costs."""
