@@ -177,7 +177,11 @@ async def test_volume_that_is_being_provisioned_does_not_degrade_the_cluster(wor
     """Every new volume is unbound for a moment, and its pod unschedulable: a fault only if it lasts."""
     await formed(world)
     world.server.put(CLASS, {"metadata": {"name": "fast"}})
-    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
+    body = {
+        "metadata": {"name": "data-demo-0", "labels": labels.object_labels("demo")},
+        "spec": {"storageClassName": "fast"},
+        "status": {"phase": "Pending"},
+    }
     world.server.put(CLAIM, body)
     waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
     old = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
