@@ -126,7 +126,8 @@ def test_a_network_policy_covers_the_pod_and_its_port(render: Render) -> None:
 
 def test_without_rbac_there_is_no_role_at_all(render: Render) -> None:
     kinds = {one["kind"] for one in render({"rbac.create": False})}
-    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Deployment", "NetworkPolicy"}
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert kinds == {"CustomResourceDefinition", "ServiceAccount", "Deployment", "NetworkPolicy", *policies}
 
 
 def test_whoever_may_edit_a_namespace_may_scale_its_clusters_but_not_write_their_status(render: Render) -> None:
@@ -213,7 +214,8 @@ def test_installations_side_by_side_share_no_object(render: Render) -> None:
 
 def test_long_names_are_cut_to_what_kubernetes_takes(render: Render) -> None:
     for one in render({"watchNamespaces": ["n" * 63]}, release="r" * 53, namespace="s" * 63):
-        limit = 253 if "Role" in one["kind"] or one["kind"] == "CustomResourceDefinition" else 63
+        long = ("Role", "CustomResourceDefinition", "AdmissionPolicy")
+        limit = 253 if any(kind in one["kind"] for kind in long) else 63
         assert len(one["metadata"]["name"]) <= limit
 
 
@@ -309,3 +311,22 @@ def test_every_dashboard_is_a_labelled_config_map(render: Render) -> None:
     assert {name: json.loads(text) for name, text in found.items()} == files
     assert files
     assert not render().of("ConfigMap")
+
+
+def test_admission_policies_refuse_protected_deletions_and_are_bound(render: Render) -> None:
+    rendered = render()
+    policies = {one["metadata"]["name"]: one["spec"] for one in rendered.of("ValidatingAdmissionPolicy")}
+    bindings = [one["spec"] for one in rendered.of("ValidatingAdmissionPolicyBinding")]
+    assert {one["policyName"] for one in bindings} == set(policies)
+    assert all(one["validationActions"] == ["Deny"] for one in bindings)
+    clusters, namespaces = (
+        policies[f"system.op-collectionstore-operator.{name}"]
+        for name in ("protected-clusters", "protected-namespaces")
+    )
+    assert clusters["matchConstraints"]["resourceRules"][0]["resources"] == ["collectionstoreclusters"]
+    assert "oldObject.spec.deletionProtection != true" in clusters["validations"][0]["expression"]
+    # Other namespaces are not even looked at: a broken policy must not keep them from being deleted.
+    assert namespaces["matchConstraints"]["objectSelector"]["matchLabels"] == {
+        "collectionstore.io/deletion-protection": "true"
+    }
+    assert not render({"admissionPolicies": {"enabled": False}}).of("ValidatingAdmissionPolicy")

@@ -20,7 +20,7 @@ from collectionstore_e2e.harness.client import Client
 from collectionstore_e2e.harness.context import Context, Images, find_kubeconfig
 from collectionstore_e2e.harness.errors import DeadlinePassed, NoCluster, Refused
 from collectionstore_e2e.harness.evidence import Evidence
-from collectionstore_e2e.harness.kinds import NAMESPACE
+from collectionstore_e2e.harness.kinds import NAMESPACE, VOLUME
 from collectionstore_e2e.harness.kubectl import Kubectl, find_kubectl
 from collectionstore_e2e.harness.machines import Machines, find_machines
 from collectionstore_e2e.harness.scenario import Scenario
@@ -99,10 +99,19 @@ class Runner:
         try:
             for name in self._namespaces:
                 await self._client.until_gone(NAMESPACE, name, timeout_s=NAMESPACE_GONE_S)
+            await self._discard_volumes()
         except DeadlinePassed as passed:
             print(f"FAIL   {passed}", flush=True)
             return False
         return True
+
+    async def _discard_volumes(self) -> None:
+        """Let the volumes go that the product kept: nobody wants the data of scenarios."""
+        for one in await self._client.list_all(VOLUME):
+            namespace = (one["spec"].get("claimRef") or {}).get("namespace", "")
+            if one["status"].get("phase") == "Released" and namespace.startswith(tuple(self._namespaces)):
+                policy = {"spec": {"persistentVolumeReclaimPolicy": "Delete"}}
+                await self._client.patch(VOLUME, one["metadata"]["name"], policy)
 
 
 async def _in_time(scenario: Scenario, context: Context) -> None:

@@ -146,6 +146,7 @@ async def _lead(
         kube=kube,
         recorder=recorder,
         epoch=epoch,
+        holder=f"{chosen.own_namespace}/{chosen.lease}",
         may_act=lambda: lease.holds,
         metrics=metrics,
         enrolment=Enrolment(kube, chosen.enrolment_binding),

@@ -3,6 +3,7 @@
 OperatorError
 ├── InvalidResource       the user's fault: show every error with path and what is allowed; touch nothing
 ├── ActionRefused         a precondition no longer holds and nothing was done: observe again, plan again
+├── HeldElsewhere         another operator may act on this cluster: do nothing, look again
 ├── ActionUnfinished      it may or may not have happened: observe again, never call it failed
 └── InvariantViolated     ours: log, fail this round; the loop must not act on such a plan
 """
@@ -42,6 +43,10 @@ class InvalidResource(OperatorError):
         super().__init__("\n".join(str(error) for error in errors))
         self.errors = tuple(errors)
         self.generation = generation
+
+
+class HeldElsewhere(OperatorError):
+    """Another operator holds the Lease of this cluster, or may hold it: nothing may be done, and nothing was."""
 
 
 class ActionRefused(OperatorError):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from collectionstore_e2e.clients.pod import clients
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import NAMESPACE, POD, Object
+from collectionstore_e2e.harness.namespaces import second_namespace
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import LABELS, RELEASE, install, operator
@@ -129,7 +128,7 @@ def _says(found: Object) -> str:
 @scenario(timeout_s=300)
 async def a_namespace_with_a_cluster_can_be_deleted(context: Context) -> None:
     """A namespace is deleted with a cluster in it: the operator creates nothing there, and the deletion completes."""
-    async with _second_namespace(context) as other, operator(context, watched=[other.namespace]) as product:
+    async with second_namespace(context) as other, operator(context, watched=[other.namespace]) as product:
         store = Store(other)
         await store.apply()
         await store.until_settled(3, timeout_s=READY_S)
@@ -144,16 +143,3 @@ async def a_namespace_with_a_cluster_can_be_deleted(context: Context) -> None:
         assert not refused, f"the operator tried to create objects: {refused[:3]}"
         restarts = sum(status["restartCount"] for status in one["status"]["containerStatuses"])
         assert restarts == 0, f"the operator was restarted {restarts} times"
-
-
-@asynccontextmanager
-async def _second_namespace(context: Context) -> AsyncIterator[Context]:
-    """Create a second namespace for the duration of the block."""
-    name = f"{context.namespace}-2"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "e2e"}
-    await context.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    try:
-        yield context.within(name)
-    finally:
-        if await context.client.find(NAMESPACE, name) is not None:
-            await context.client.delete(NAMESPACE, name)

@@ -18,7 +18,7 @@ CRASHES = 3
 
 FAILURES = {
     64: Failure.CONFIGURATION,
-    65: Failure.DISK,
+    65: Failure.DAMAGED,
     69: Failure.CONFIGURATION,
     74: Failure.DISK,
     CANNOT_START: Failure.IMAGE,

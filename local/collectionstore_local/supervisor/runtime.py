@@ -40,6 +40,7 @@ from collectionstore_operator.model.actions import (
     EstablishIdentity,
     IssueCertificate,
     MarkVolume,
+    RaiseEpoch,
     RecordInitialized,
     RemoveLearners,
     RestartPod,
@@ -116,6 +117,10 @@ class LocalRuntime:
         resource = read_json(self._directory.resource)
         return parse(resource, runtime=Runtime.LOCAL) if resource is not None else None
 
+    async def hold(self, desired: Desired) -> str:
+        """Do nothing: the lock of the cluster's folder excludes other supervisors."""
+        return ""
+
     async def observe(self, desired: Desired) -> Observed:
         """Observe processes, folders and nodes. Only this process's own connections and probes are adjusted."""
         self._show_certificate()
@@ -161,6 +166,8 @@ class LocalRuntime:
                 self._establish_identity(action)
             case RecordInitialized():
                 self._state.change(initialized=True)
+            case RaiseEpoch():
+                self._state.change(epoch=max(self._state.current.epoch, action.epoch))
             case IssueCertificate():
                 self._credentials.issue(action, cluster_id=observed.cluster_id, now=time.time())
             case EnsureWorkload():

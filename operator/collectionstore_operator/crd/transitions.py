@@ -26,13 +26,17 @@ TRANSITIONS: Final[Mapping[type, tuple[Transition, ...]]] = {
             "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
             "class is immutable: existing volumes cannot move to another StorageClass; allowed: the current value",
         ),
-        Transition(
-            "size",
-            "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-            "a volume cannot shrink; allowed: the current size, or more",
-        ),
     ),
 }
+
+SIZE: Final = Transition(
+    "spec.storage.size",
+    "quantity(self.spec.storage.size).compareTo(quantity(oldSelf.spec.storage.size)) >= 0 || "
+    "(has(oldSelf.status) && has(oldSelf.status.largestVolume) && oldSelf.status.largestVolume > 0 && "
+    "quantity(self.spec.storage.size).asApproximateFloat() >= double(oldSelf.status.largestVolume))",
+    "a volume cannot shrink; allowed: the size of the largest volume of a member, or more",
+)
+"""On the root object, because what exists is in the status: a size that no volume could follow can be taken back."""
 
 IDENTITY: Final = (
     Transition(

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.kubernetes import trust as trusts
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.certificate_requests import read_request, unproved
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.kubernetes.trust import Stored
 from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
 from collectionstore_operator.model.observed import Certificate, CertificateKind, ForeignObject
 from collectionstore_operator.reconcile import pki
@@ -36,6 +38,8 @@ class Keys(NamedTuple):
     """For calls to members; None while one of the pairs is missing."""
     authority_pem: str
     """The authority's certificate, as pods are to trust it; empty while there is none."""
+    conflict: str = ""
+    """Why the authority must be neither used nor replaced."""
     foreign: tuple[ForeignObject, ...] = ()
     """Secrets of others under these names: they are neither trusted nor changed."""
 
@@ -49,25 +53,33 @@ class Authority:
         self._loaded: tuple[bytes, bytes] | None = None
         self._context: ssl.SSLContext | None = None
 
-    async def read(self, desired: Desired) -> Keys:
-        """Return the certificates that exist, and the TLS context for calls to members."""
+    async def read(self, desired: Desired, *, anchor_pem: str = "", has_data: bool = False) -> Keys:
+        """Return the certificates that exist and may be used, and the TLS context for calls to members.
+
+        `anchor_pem` is what pods mount as their trust anchor, `has_data` whether there are members that trust it.
+        """
         bodies = [await self._find(desired, name) for name in _names(desired)]
         others = [one for body in bodies if body is not None and (one := foreign("Secret", body, desired))]
-        authority, own = (None if others else _pair(body) for body in bodies)
+        if others:
+            # One of the two is not ours: nothing shows that the other still is the members'.
+            return Keys((), None, "", foreign=tuple(others))
+        authority, own = (_pair(body) for body in bodies)
+        stored = Stored(authority=authority, own=own, anchor_pem=anchor_pem)
+        trust = trusts.judge(stored, secret=labels.authority_secret(desired.name), has_data=has_data)
         found = []
         for pair, kind, name in (
-            (authority, CertificateKind.AUTHORITY, desired.name),
-            (own, CertificateKind.OPERATOR, labels.ADMINISTRATOR),
+            (trust.authority, CertificateKind.AUTHORITY, desired.name),
+            (trust.own, CertificateKind.OPERATOR, labels.ADMINISTRATOR),
         ):
             if pair is not None:
                 found.append(pki.read_certificate(pair.certificate_pem, kind, name))
-        if authority is not None and own is not None:
-            loaded = (authority.certificate_pem, own.certificate_pem)
+        if trust.anchor_pem and trust.own is not None:
+            loaded = (trust.anchor_pem.encode(), trust.own.certificate_pem)
             if loaded != self._loaded:
-                self._context = _client_context(authority, own)
+                self._context = _client_context(trust.anchor_pem, trust.own)
                 self._loaded = loaded
-        trusted = authority.certificate_pem.decode() if authority is not None else ""
-        return Keys(tuple(found), None if others else self._context, trusted, tuple(others))
+        pem = trust.authority.certificate_pem.decode() if trust.authority is not None else ""
+        return Keys(tuple(found), self._context, pem, trust.conflict)
 
     async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
         """Create or renew the authority or the operator's pair; the authority keeps its key."""
@@ -78,7 +90,7 @@ class Authority:
                 cluster_id,
                 lifetime_s=action.lifetime_s,
                 now=now,
-                key_pem=old.key_pem if old is not None else None,
+                key_pem=old.key_pem if old is not None and pki.identifier_of_key(old.key_pem) else None,
             )
             await self._store(desired, labels.authority_secret(desired.name), pair)
             return
@@ -164,9 +176,10 @@ class Authority:
         return body
 
     async def _authority(self, desired: Desired) -> KeyPair:
-        pair = _pair(await self._find_ours(desired, labels.authority_secret(desired.name)))
-        if pair is None:
-            raise ActionRefused(f"the Secret {labels.authority_secret(desired.name)} is missing or incomplete")
+        secret = labels.authority_secret(desired.name)
+        pair = _pair(await self._find_ours(desired, secret))
+        if pair is None or not pki.is_pair(pair):
+            raise ActionRefused(f"the Secret {secret} is missing or damaged")
         return pair
 
     async def _find(self, desired: Desired, name: str) -> Body | None:
@@ -204,15 +217,16 @@ def _names(desired: Desired) -> tuple[str, str]:
 
 
 def _pair(found: Body | None) -> KeyPair | None:
+    """Return what a Secret holds, readable or not; None when there is no Secret, or nothing in it."""
     data = (found or {}).get("data") or {}
-    if not data.get(CERTIFICATE) or not data.get(KEY):
+    if not data.get(CERTIFICATE) and not data.get(KEY):
         return None
-    return KeyPair(base64.b64decode(data[CERTIFICATE]), base64.b64decode(data[KEY]))
+    return KeyPair(base64.b64decode(data.get(CERTIFICATE) or ""), base64.b64decode(data.get(KEY) or ""))
 
 
-def _client_context(authority: KeyPair, own: KeyPair) -> ssl.SSLContext:
+def _client_context(anchor_pem: str, own: KeyPair) -> ssl.SSLContext:
     """Return the TLS context for calls to members: trust the cluster's authority alone, present the operator's pair."""
-    context = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    context = ssl.create_default_context(cadata=anchor_pem)
     # The ssl module loads a key pair from files only; they are deleted before this returns.
     with tempfile.TemporaryDirectory(prefix="collectionstore-") as folder:
         certificate, key = Path(folder, CERTIFICATE), Path(folder, KEY)

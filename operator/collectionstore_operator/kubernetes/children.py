@@ -12,13 +12,20 @@ from typing import Final, NamedTuple
 
 from collectionstore_operator import manifests
 from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.kubernetes import by_name
 from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
 from collectionstore_operator.kubernetes.claims import requested_bytes
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.manifests import drift, statefulset
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.manifests.node_environment import revision as manifest_revision
-from collectionstore_operator.model.actions import ApplyObject, DeleteObject, EnsureWorkload, ReplaceWorkload
+from collectionstore_operator.model.actions import (
+    ApplyObject,
+    DeleteObject,
+    EnsureWorkload,
+    ReplaceWorkload,
+    RestoreLabels,
+)
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -127,6 +134,18 @@ class Children:
             resource_version=metadata["resourceVersion"],
             orphan=True,
         )
+
+    async def restore_labels(self, action: RestoreLabels, desired: Desired) -> None:
+        """Set our labels on a pod or a claim again. Raises ActionRefused when it is another object, or of others."""
+        kind = Kind.POD if action.kind == "Pod" else Kind.PERSISTENT_VOLUME_CLAIM
+        found = await self._kube.get(kind, action.name, desired.namespace)
+        if found["metadata"]["uid"] != action.uid:
+            raise ActionRefused(f"the {action.kind} {action.name} is another one than was observed")
+        workload = await self._find(WORKLOAD, desired.name, desired)
+        if other := by_name.other_controller(action.kind, found, desired, workload):
+            raise ActionRefused(f"the {action.kind} {action.name} belongs to {other.owner}")
+        metadata: Body = {**preconditions(found), "labels": labels.object_labels(desired.name)}
+        await self._kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
 
     async def _find(self, kind: str, name: str, desired: Desired) -> Body | None:
         # Also None for a kind whose CustomResourceDefinition is not installed, so that no object of it can exist.

@@ -32,8 +32,11 @@ def read_claim(
     pod: Mapping[str, Any] | None,
     cluster_id: str,
     classes: Mapping[str, Mapping[str, Any] | None] | None = None,
+    *,
+    volume: Mapping[str, Any] | None = None,
+    labelled: bool = True,
 ) -> Volume | Unknown:
-    """Return what is known of a claim's volume; `pod` is the one that uses it, if any.
+    """Return what is known of a claim's volume; `pod` is the one that uses it, if any, `volume` its PersistentVolume.
 
     `classes` are the StorageClasses that were read, None for one that does not exist.
 
@@ -41,7 +44,7 @@ def read_claim(
     server removes the claim, and only a volume that is observed lets the planner stop it again.
     """
     metadata = claim["metadata"]
-    if "deletionTimestamp" in metadata and not _holds(pod):
+    if is_deleting(claim) and not _holds(pod):
         return Unknown("it is being deleted")
     annotations = metadata.get("annotations") or {}
     found = annotations.get(labels.CLUSTER_ID, "")
@@ -56,7 +59,22 @@ def read_claim(
         capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
         not_expandable_reason=_not_expandable_reason(claim, classes or {}),
         resize_status=_resize_status(claim),
+        labelled=labelled,
+        terminating=is_deleting(claim),
+        persistent_volume=claim["spec"].get("volumeName") or "",
+        **_policies(volume),
     )
+
+
+def _policies(volume: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the reclaim policy of a PersistentVolume, and the one that it was created with if we changed it."""
+    if volume is None:
+        return {}
+    annotations = volume["metadata"].get("annotations") or {}
+    return {
+        "reclaim_policy": volume["spec"].get("persistentVolumeReclaimPolicy") or "",
+        "created_policy": annotations.get(labels.CREATED_POLICY, ""),
+    }
 
 
 def cluster_ids(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

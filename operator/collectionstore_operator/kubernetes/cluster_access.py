@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from collectionstore_operator.kubernetes.api import Kube
+from collectionstore_operator.kubernetes.api.tenure import Tenure
 from collectionstore_operator.kubernetes.authority import Authority
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
@@ -18,6 +19,7 @@ class ClusterAccess:
     """The API server, the nodes, and the objects of the cluster that keep state between rounds."""
 
     kube: Kube
+    tenure: Tenure
     nodes: NodeClient
     resource: CustomResource
     record: Record

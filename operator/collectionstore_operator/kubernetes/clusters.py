@@ -58,6 +58,9 @@ class LeaderContext:
     kube: Kube
     recorder: Recorder
     epoch: int
+    """Of the Lease of this installation."""
+    holder: str
+    """Names this installation in the Leases of clusters: namespace and name of its own Lease."""
     may_act: Callable[[], bool]
     """Whether the Lease is still ours; checked before every action, because a process can be suspended past its end."""
     metrics: OperatorMetrics
@@ -118,7 +121,7 @@ class Cluster:
                 context.recorder,
                 namespace=self._namespace,
                 name=self._name,
-                epoch=context.epoch,
+                holder=context.holder,
                 may_act=context.may_act,
                 enrolment=context.enrolment,
             )

@@ -1,13 +1,13 @@
 """Actions on a cluster in Kubernetes: each is one case here and one function of the module that knows its objects.
 
 Nothing is decided: an action carries the uid, the resourceVersion, the configuration index or the epoch that it was
-planned from, and is refused when that no longer holds.
+planned from, and is refused when that no longer holds. None is performed without the Lease of the cluster; before a
+disruptive one that Lease is read again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TypeAlias
 
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
@@ -31,38 +31,49 @@ from collectionstore_operator.model.actions import (
     IssueCertificate,
     MarkVolume,
     PublishAuthority,
+    RaiseEpoch,
     RecordInitialized,
+    RecordProtectedDeletion,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
     RestartPod,
+    RestoreIdentity,
+    RestoreLabels,
     RetireVolume,
+    SetReclaimPolicy,
     SignRequest,
     StampVolume,
     StartPod,
     TransferLeadership,
+    disruptive,
 )
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.resource.desired import Desired
 
-RecordAction: TypeAlias = EstablishIdentity | RecordInitialized | DeleteIdentity
+RecordAction: TypeAlias = (
+    EstablishIdentity | RestoreIdentity | RecordInitialized | RecordProtectedDeletion | DeleteIdentity
+)
 CertificateAction: TypeAlias = IssueCertificate | PublishAuthority | SignRequest | DenyRequest
 
 
 class Executor:
-    """Performs the actions of one cluster. `may_act` says whether the Lease is still ours, without a request."""
+    """Performs the actions of one cluster."""
 
-    def __init__(self, access: ClusterAccess, *, may_act: Callable[[], bool]) -> None:
+    def __init__(self, access: ClusterAccess) -> None:
         self._access = access
-        self._may_act = may_act
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         """Perform one action. Raises ActionRefused or ActionUnfinished."""
         # Checked for every action: this process may have been suspended past the end of its Lease since the last one.
-        if not self._may_act():
+        # Not for the finalizer: it is removed also where nothing, and so no Lease, can be kept any more.
+        tenure = self._access.tenure
+        if not tenure.holds and not isinstance(action, RemoveFinalizer):
             raise ActionRefused("the Lease was not renewed in time: another operator may be acting")
         try:
+            if disruptive(action):
+                await tenure.confirm(desired)
             await self._perform(action, desired, observed)
         except Unavailable as error:
             # The request may have arrived and only its answer been lost: "unfinished", never "failed".
@@ -78,7 +89,15 @@ class Executor:
                 # BEFORE the finalizer: afterwards nothing is left that would repeat it.
                 await self._access.enrolment.revoke(desired)
                 await self._access.resource.remove_finalizer()
-            case EstablishIdentity() | RecordInitialized() | DeleteIdentity():
+            case RaiseEpoch():
+                await self._access.tenure.advance(action.epoch, desired)
+            case (
+                EstablishIdentity()
+                | RestoreIdentity()
+                | RecordInitialized()
+                | RecordProtectedDeletion()
+                | DeleteIdentity()
+            ):
                 await self._change_record(action, desired)
             case IssueCertificate() | PublishAuthority() | SignRequest() | DenyRequest():
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
@@ -101,16 +120,29 @@ class Executor:
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._access.nodes)
             case RestartPod():
-                # Deleted, not evicted: a budget must not stop the operator, which restarts one pod at a time anyway.
-                kube, grace_s = self._access.kube, 0 if action.force else None
-                await kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
-            case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume():
+                await self._restart(action, desired)
+            case RestoreLabels():
+                await self._access.children.restore_labels(action, desired)
+            case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
                 await volumes.perform(self._access.kube, action, desired)
+
+    async def _restart(self, action: RestartPod, desired: Desired) -> None:
+        kube = self._access.kube
+        if action.evict:
+            await kube.evict(action.name, desired.namespace, uid=action.uid)
+            return
+        # A pod that no budget protects: it does not count towards the quorum, or the quorum cannot be kept anyway.
+        grace_s = 0 if action.force else None
+        await kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
 
     async def _change_record(self, action: RecordAction, desired: Desired) -> None:
         match action:
             case EstablishIdentity():
                 await self._access.record.establish(action, desired)
+            case RestoreIdentity():
+                await self._access.record.restore(action, desired)
+            case RecordProtectedDeletion():
+                await self._access.record.change(desired, protected_deletion=action.uid)
             case RecordInitialized():
                 await self._access.record.change(desired, initialized="true")
             case DeleteIdentity():

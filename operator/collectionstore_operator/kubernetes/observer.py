@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from collectionstore_operator.kubernetes import claims, pod_diagnostics
+from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts
+from collectionstore_operator.model import identity
 from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -28,6 +29,7 @@ from collectionstore_operator.model.observed import (
     Pod,
     Slot,
     Unknown,
+    Volume,
     Workload,
 )
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
@@ -38,11 +40,10 @@ NOT_RUNNING = Unknown("its pod does not run")
 
 
 class Observer:
-    """Observes one cluster. `epoch` is the fencing epoch that this operator holds."""
+    """Observes one cluster."""
 
-    def __init__(self, access: ClusterAccess, *, epoch: int) -> None:
+    def __init__(self, access: ClusterAccess) -> None:
         self._access = access
-        self._epoch = epoch
 
     async def observe(self, desired: Desired) -> Observed:
         """Return everything there is of the cluster. Raises ApiError when a list cannot be read."""
@@ -54,36 +55,48 @@ class Observer:
             kube.find_all(Kind.PERSISTENT_VOLUME_CLAIM, namespace, selector),
             self._access.children.read(desired),
         )
-        requests, (facts, foreign_record), keys, granted = await asyncio.gather(
+        workload = children.workload
+        names = self._names(desired, workload)
+        requests, (facts, foreign_record), granted, pods, found_claims = await asyncio.gather(
             kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
             self._access.record.read(desired),
-            self._access.authority.read(desired),
             self._access.enrolment.granted(desired),
+            by_name.with_unlabelled(kube, Kind.POD, namespace, pods, names),
+            by_name.with_unlabelled(kube, Kind.PERSISTENT_VOLUME_CLAIM, namespace, found_claims, names.values()),
+        )
+        named = by_name.owned(
+            pods, found_claims, desired, known_uids=self._known_uids(), workload=children.workload_body
+        )
+        keys = await self._access.authority.read(
+            desired, anchor_pem=facts.authorities, has_data=bool(facts.initialized or named.claims)
         )
         if keys.context is not None:
             self._access.nodes.use(keys.context)
-        workload = children.workload
-        deviating = await self._access.children.deviating(pods, children.workload_body, desired)
-        slots = await self._slots(desired, pods, found_claims, facts, workload, deviating)
+        deviating = await self._access.children.deviating(named.pods, children.workload_body, desired)
+        slots, proven = await self._slots(desired, named, facts, workload, deviating)
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
         terminating = await pod_diagnostics.is_terminating(kube, namespace)
         return Observed(
             now=time.time(),
-            cluster_id=facts.cluster_id,
+            cluster_id=proven.cluster_id,
+            recorded_cluster_id=facts.cluster_id if facts.cluster_id != proven.cluster_id else "",
+            identity_conflict=proven.conflict,
+            authority_conflict=keys.conflict,
+            deletion_was_protected=bool(facts.protected_deletion) and facts.protected_deletion == desired.uid,
             initialized=has_data((slot.node for slot in slots), recorded=bool(facts.initialized)),
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
             finalizer=self._access.resource.has_finalizer(),
             published=self._access.resource.published_identity(),
-            volume_cluster_ids=claims.cluster_ids(found_claims),
+            volume_cluster_ids=claims.cluster_ids(named.claims),
             stamps_volumes=True,
-            epoch=self._epoch,
+            epoch=self._access.tenure.epoch,
             workload=workload,
             slots=slots,
             objects=children.objects,
-            foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign),
+            foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign, *named.foreign),
             namespace_terminating=terminating,
-            certificates=(*keys.certificates, *member_certificates(slots, facts.cluster_id)),
+            certificates=(*keys.certificates, *member_certificates(slots, proven.cluster_id)),
             authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
             enrolment_granted=granted,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
@@ -97,7 +110,7 @@ class Observer:
         return Observed(
             now=time.time(),
             finalizer=self._access.resource.has_finalizer(),
-            epoch=self._epoch,
+            epoch=self._access.tenure.epoch,
             workload=Unknown(f"the namespace {desired.namespace} is being deleted"),
             namespace_terminating=True,
             certificates=(),
@@ -106,22 +119,24 @@ class Observer:
     async def _slots(
         self,
         desired: Desired,
-        pods: list[Body],
-        found_claims: list[Body],
+        named: by_name.Named,
         facts: Facts,
         workload: Workload | Absent | Unknown,
         deviating: frozenset[str],
-    ) -> tuple[Slot, ...]:
+    ) -> tuple[tuple[Slot, ...], identity.Identity]:
+        pods, found_claims = named.pods, named.claims
+        foreign_pods, foreign_claims = _foreign_by_ordinal(desired, named)
         by_ordinal = _by_ordinal(pods, desired.ordinal)
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
-        lost, classes, refusals = await asyncio.gather(
+        lost, classes, volumes, refusals = await asyncio.gather(
             pod_diagnostics.find_lost_machines(self._access.kube, pods),
             pod_diagnostics.storage_classes(
                 self._access.kube,
                 (claims.storage_class_of(one) for one in found_claims if claims.needs_storage_class(one, size)),
             ),
+            pod_diagnostics.persistent_volumes(self._access.kube, found_claims),
             pod_diagnostics.creation_failures(
                 self._access.kube, desired, (one for one in included if one not in by_ordinal)
             ),
@@ -134,20 +149,54 @@ class Observer:
             if desired.member(ordinal) in deviating
         }
         answers = await self._ask_nodes(desired, by_ordinal, seen)
-        return tuple(
+        proven = identity.prove(
+            facts.cluster_id,
+            self._access.resource.published_identity().cluster_id,
+            [one for one in answers.values() if isinstance(one, NodeStatus)],
+            claims.cluster_ids(found_claims),
+        )
+
+        def volume(ordinal: int) -> Volume | Absent | Unknown:
+            if ordinal in foreign_claims:
+                return foreign_claims[ordinal]
+            claim = claimed.get(ordinal)
+            if claim is None:
+                return ABSENT
+            return claims.read_claim(
+                claim,
+                by_ordinal.get(ordinal),
+                proven.cluster_id,
+                classes,
+                volume=volumes.get(claim["spec"].get("volumeName") or ""),
+                labelled=by_name.is_labelled(claim, desired),
+            )
+
+        slots = tuple(
             Slot(
                 ordinal=ordinal,
-                pod=seen.get(ordinal, ABSENT),
+                pod=foreign_pods[ordinal] if ordinal in foreign_pods else seen.get(ordinal, ABSENT),
                 node=answers.get(ordinal, NOT_RUNNING),
-                volume=claims.read_claim(claimed[ordinal], by_ordinal.get(ordinal), facts.cluster_id, classes)
-                if ordinal in claimed
-                else ABSENT,
+                volume=volume(ordinal),
                 # The refusal first: a claim that waits for its first consumer is the effect of a pod that is refused.
                 pending_reason=refusals.get(ordinal, "") or claims.pending_reason(claimed.get(ordinal), classes),
                 pending_failed=ordinal in refusals or claims.cannot_bind(claimed.get(ordinal), classes),
             )
-            for ordinal in sorted({*seen, *claimed, *included})
+            for ordinal in sorted({*foreign_pods, *foreign_claims, *seen, *claimed, *included})
         )
+        return slots, proven
+
+    def _names(self, desired: Desired, workload: Workload | Absent | Unknown) -> dict[str, str]:
+        """Return the names of pods that may exist, and of their claims: included, desired, or seen before."""
+        replicas = workload.replicas if isinstance(workload, Workload) else 0
+        before = self._access.resource.last_status()
+        seen = {one.ordinal for one in before.members} if before is not None else set()
+        ordinals = {*range(max(replicas, desired.spec.replicas)), *seen}
+        return {desired.member(one): claims.claim_name(desired, one) for one in sorted(ordinals)}
+
+    def _known_uids(self) -> frozenset[str]:
+        """Return the uids of the pods that the last status named."""
+        before = self._access.resource.last_status()
+        return frozenset(one.pod_uid for one in before.members if one.pod_uid) if before is not None else frozenset()
 
     async def _ask_nodes(
         self, desired: Desired, by_ordinal: Mapping[int, Body], seen: Mapping[int, Pod]
@@ -176,6 +225,18 @@ def member_certificates(slots: Iterable[Slot], cluster_id: str) -> tuple[Certifi
     )
 
 
+def _foreign_by_ordinal(desired: Desired, named: by_name.Named) -> tuple[dict[int, Unknown], dict[int, Unknown]]:
+    """Return the ordinals whose pod, and those whose claim, somebody else has under its name."""
+    pods, found_claims = {}, {}
+    for one in named.foreign:
+        reason = Unknown(f"the {one.kind} {one.name} belongs to {one.owner}")
+        if one.kind == "Pod" and (ordinal := desired.ordinal(one.name)) is not None:
+            pods[ordinal] = reason
+        elif one.kind != "Pod" and (ordinal := claims.ordinal_of(desired, one.name)) is not None:
+            found_claims[ordinal] = reason
+    return pods, found_claims
+
+
 def _read_pods(
     desired: Desired, by_ordinal: Mapping[int, Body], claimed: Mapping[int, Body], *, lost_machines: frozenset[str]
 ) -> dict[int, Pod]:
@@ -188,6 +249,7 @@ def _read_pods(
             lost_machines=lost_machines,
             restart_reason=claims.restart_reason(claimed.get(ordinal), now),
             claim_deleting=claims.is_deleting(claimed.get(ordinal)),
+            labelled=by_name.is_labelled(body, desired),
         )
         for ordinal, body in by_ordinal.items()
     }

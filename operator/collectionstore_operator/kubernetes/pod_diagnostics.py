@@ -1,7 +1,7 @@
 """Objects beside the pods that explain why a pod fails or is missing.
 
-Machines, StorageClasses, Events about pods that could not be created, and the namespace; all but the namespace are read
-only while there is something to explain.
+Machines, StorageClasses, PersistentVolumes, Events about pods that could not be created, and the namespace. Machines,
+StorageClasses and Events are read only while there is something to explain.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ async def storage_classes(kube: Kube, names: Iterable[str]) -> Classes:
     sought = sorted(set(names))
     found = await asyncio.gather(*(kube.find(Kind.STORAGE_CLASS, name) for name in sought if name))
     return {"": None, **dict(zip((name for name in sought if name), found, strict=True))} if sought else {}
+
+
+async def persistent_volumes(kube: Kube, found_claims: Iterable[Mapping[str, Any]]) -> dict[str, Body]:
+    """Return the PersistentVolumes of bound claims, by name: whether their data outlive the claims."""
+    names = sorted({claim["spec"]["volumeName"] for claim in found_claims if claim["spec"].get("volumeName")})
+    found = await asyncio.gather(*(kube.find(Kind.PERSISTENT_VOLUME, name) for name in names))
+    return {name: body for name, body in zip(names, found, strict=True) if body is not None}
 
 
 async def is_terminating(kube: Kube, namespace: str) -> bool:

@@ -34,7 +34,7 @@ _WAITING: Final = {
 }
 _EXITS: Final = {
     64: Failure.CONFIGURATION,
-    65: Failure.DISK,
+    65: Failure.DAMAGED,
     69: Failure.CONFIGURATION,
     74: Failure.DISK,
 }
@@ -49,6 +49,7 @@ def read_pod(
     lost_machines: frozenset[str],
     restart_reason: str = "",
     claim_deleting: bool = False,
+    labelled: bool = True,
 ) -> Pod:
     """Return a pod as observed; `lost_machines` are the machines that are gone or do not report.
 
@@ -77,6 +78,7 @@ def read_pod(
         failure=failure,
         detail=detail,
         replace_requested=labels.REPLACE in annotations,
+        labelled=labelled,
         restart_reason=restart_reason,
         peer_address=f"{host}:{PEER_PORT}",
         http_address=f"{scheme}://{host}:{CLIENT_PORT}",

@@ -12,7 +12,7 @@ import msgspec
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
-from collectionstore_operator.model.actions import EstablishIdentity
+from collectionstore_operator.model.actions import EstablishIdentity, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -29,6 +29,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     bootstrap_node: str = ""
     authorities: str = msgspec.field(name=AUTHORITIES, default="")
     """Trust anchors of the members, concatenated PEM; mounted by the pods."""
+    protected_deletion: str = ""
+    """Uid of the resource whose deletion was requested while it was protected."""
 
 
 class Record:
@@ -61,6 +63,13 @@ class Record:
         }
         # Only added, never cleared: a record without an ID may still say that the cluster has had data.
         await self.change(desired, **{name: fact for name, fact in facts.items() if fact})
+
+    async def restore(self, action: RestoreIdentity, desired: Desired) -> None:
+        """Record the proven ID again. Raises ActionRefused when the record has changed since it was observed."""
+        recorded = _facts(await self._find_ours(desired)).cluster_id
+        if recorded not in (action.recorded, action.cluster_id):
+            raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.recorded}")
+        await self.change(desired, cluster_id=action.cluster_id)
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collectionstore_operator.kubernetes.api import Kube
+from collectionstore_operator.kubernetes import pod_diagnostics
+from collectionstore_operator.kubernetes.api import ApiError, Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.api.tenure import Tenure
 from collectionstore_operator.kubernetes.authority import Authority
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
@@ -33,15 +35,21 @@ class ClusterRuntime:
         *,
         namespace: str,
         name: str,
-        epoch: int,
+        holder: str,
         may_act: Callable[[], bool] = lambda: True,
         enrolment: Enrolment | None = None,
     ) -> None:
-        """`may_act` says whether the Lease is still ours, as far as this process can tell without a request."""
+        """`holder` names this installation of the operator: namespace and name of its Lease.
+
+        `may_act` says whether that Lease is still ours, as far as this process can tell without a request.
+        """
         record = Record(kube)
+        self._kube = kube
+        self._tenure = Tenure(kube, holder=holder, leads=may_act)
         self._resource = CustomResource(kube, recorder, namespace=namespace, name=name)
         access = ClusterAccess(
             kube=kube,
+            tenure=self._tenure,
             nodes=client,
             resource=self._resource,
             record=record,
@@ -49,13 +57,30 @@ class ClusterRuntime:
             children=Children(kube),
             enrolment=enrolment or Enrolment(kube, ""),
         )
-        self._observer = Observer(access, epoch=epoch)
-        self._executor = Executor(access, may_act=may_act)
+        self._observer = Observer(access)
+        self._executor = Executor(access)
         self._namespace_terminating = False
 
     async def desired(self) -> Desired | None:
         """Read the resource; None once it is gone or released. Raises InvalidResource."""
         return await self._resource.read()
+
+    async def hold(self, desired: Desired) -> str:
+        """Take or renew the Lease of the cluster; return from whom it was taken. Raises HeldElsewhere or ApiError."""
+        try:
+            former = await self._tenure.hold(desired)
+        except ApiError:
+            # In a namespace that is being deleted nothing can be created, and our Role may be gone: all that is left
+            # to do is to remove the finalizer, which needs no Lease.
+            if await pod_diagnostics.is_terminating(self._kube, desired.namespace):
+                self._namespace_terminating = True
+                return ""
+            raise
+        if not former:
+            return ""
+        return (
+            f"the operator {former} did not renew the Lease of the cluster: taken over with epoch {self._tenure.epoch}"
+        )
 
     async def observe(self, desired: Desired) -> Observed:
         """Observe everything there is of the cluster."""

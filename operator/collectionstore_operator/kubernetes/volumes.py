@@ -1,4 +1,4 @@
-"""Actions on volumes: stamp, mark, retire and expand a PersistentVolumeClaim.
+"""Actions on volumes: stamp, mark, retire and expand a PersistentVolumeClaim; the reclaim policy of its volume.
 
 Each is idempotent, and each checks that the claim still holds what the action was planned for.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.model.actions import GrowVolume, MarkVolume, RetireVolume, StampVolume
+from collectionstore_operator.model.actions import GrowVolume, MarkVolume, RetireVolume, SetReclaimPolicy, StampVolume
 from collectionstore_operator.model.observed import NodeId
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -15,7 +15,9 @@ from collectionstore_operator.resource.desired import Desired
 _RECLAIM = "persistentVolumeReclaimPolicy"
 
 
-async def perform(kube: Kube, action: StampVolume | MarkVolume | RetireVolume | GrowVolume, desired: Desired) -> None:
+async def perform(
+    kube: Kube, action: StampVolume | MarkVolume | RetireVolume | GrowVolume | SetReclaimPolicy, desired: Desired
+) -> None:
     """Perform an action on a volume. Raises ActionRefused or ApiError."""
     match action:
         case StampVolume():
@@ -26,6 +28,8 @@ async def perform(kube: Kube, action: StampVolume | MarkVolume | RetireVolume | 
             await retire(kube, action, desired)
         case GrowVolume():
             await grow(kube, action, desired)
+        case SetReclaimPolicy():
+            await set_reclaim_policy(kube, action, desired)
 
 
 async def mark(kube: Kube, action: MarkVolume, desired: Desired) -> None:
@@ -48,11 +52,12 @@ async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
     a new pod would be given the old volume; the API server keeps the claim until the pod has stopped.
     """
     found = await kube.find(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
-    # A claim that is being deleted already: an earlier attempt got this far, only its pod remains to be stopped.
-    if found is not None and "deletionTimestamp" not in found["metadata"]:
+    if found is not None:
         _check(found, action.node_id)
         if action.keep:
             await _keep_volume(kube, found, desired, action)
+    # A claim that is being deleted already, by an earlier attempt or by somebody else: only its pod remains.
+    if found is not None and "deletionTimestamp" not in found["metadata"]:
         metadata = found["metadata"]
         await kube.delete(
             Kind.PERSISTENT_VOLUME_CLAIM,
@@ -73,6 +78,34 @@ async def grow(kube: Kube, action: GrowVolume, desired: Desired) -> None:
     await kube.patch(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace, {"metadata": version, "spec": spec})
 
 
+async def set_reclaim_policy(kube: Kube, action: SetReclaimPolicy, desired: Desired) -> None:
+    """Set the policy of the PersistentVolume of a claim. Raises ActionRefused when the two do not belong together.
+
+    The volume gets what is needed to recover its data without the claim: whose it is, and which cluster wrote it.
+    """
+    claim = await kube.get(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
+    volume = await kube.get(Kind.PERSISTENT_VOLUME, action.volume)
+    bound = (volume["spec"].get("claimRef") or {}).get("uid")
+    if claim["spec"].get("volumeName") != action.volume or bound != claim["metadata"]["uid"]:
+        raise ActionRefused(f"the claim {action.name} is not bound to the volume {action.volume} any more")
+    found = volume["spec"].get(_RECLAIM) or ""
+    if found == action.policy:
+        return
+    stamp = (claim["metadata"].get("annotations") or {}).get(labels.CLUSTER_ID, "")
+    annotations = {
+        labels.CLAIM: action.name,
+        labels.CLUSTER_ID: stamp,
+        labels.CREATED_POLICY: found if action.policy == "Retain" else None,
+    }
+    metadata: Body = {
+        "resourceVersion": volume["metadata"]["resourceVersion"],
+        "annotations": annotations,
+        "labels": {labels.CLUSTER: desired.name, labels.NAMESPACE: desired.namespace},
+    }
+    body: Body = {"metadata": metadata, "spec": {_RECLAIM: action.policy}}
+    await kube.patch(Kind.PERSISTENT_VOLUME, action.volume, None, body)
+
+
 async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: RetireVolume) -> None:
     name = claim["spec"].get("volumeName")
     if not name:
@@ -88,7 +121,12 @@ async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: Retire
     if (volume["spec"].get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
         # Whoever creates a claim chooses its volumeName: only the volume says to which claim it is bound.
         raise ActionRefused(f"the PersistentVolume {name} is not bound to the claim {claim['metadata']['name']}")
-    metadata = {"resourceVersion": volume["metadata"]["resourceVersion"], "annotations": annotations}
+    metadata = {
+        "resourceVersion": volume["metadata"]["resourceVersion"],
+        "annotations": annotations,
+        # Without the labels: whoever recovers a cluster by them must not find the volumes of former members.
+        "labels": {labels.CLUSTER: None, labels.NAMESPACE: None},
+    }
     body: Body = {"metadata": metadata, "spec": {_RECLAIM: "Retain"}}
     await kube.patch(Kind.PERSISTENT_VOLUME, name, None, body)
 

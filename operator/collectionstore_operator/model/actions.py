@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -42,6 +42,55 @@ class AddFinalizer(_Action, frozen=True):
 
 class RemoveFinalizer(_Action, frozen=True):
     """Remove our finalizer from the resource. AFTER everything else: the API server may delete it then."""
+
+
+class RaiseEpoch(_Action, frozen=True):
+    """Take a higher fencing epoch than a node has seen, while the Lease of the cluster is held. Refused otherwise.
+
+    BEFORE any change of the cluster: what an operator with a lower epoch asks for is refused by nodes.
+    """
+
+    epoch: int
+
+
+class RestoreIdentity(_Action, frozen=True):
+    """Record the proven cluster ID again, in place of another one that was written over it."""
+
+    cluster_id: str
+    recorded: str
+    """What the record says instead; refused when it says something else by now."""
+
+
+class RecordProtectedDeletion(_Action, frozen=True):
+    """Record that the deletion was requested while spec.deletionProtection was true: its volumes are always retained.
+
+    A deletion cannot be taken back. Without the record it would destroy the data as soon as the protection is removed.
+    """
+
+    uid: str
+    """Of the resource: the record does not apply to a later one of the same name."""
+
+
+class RestoreLabels(_Action, frozen=True):
+    """Set our labels again on a pod or a claim that lost them, by its uid; other labels stay."""
+
+    kind: Literal["Pod", "PersistentVolumeClaim"]
+    name: str
+    uid: str
+
+
+class SetReclaimPolicy(_Action, frozen=True):
+    """Set the reclaim policy of the PersistentVolume of a claim, and remember the one it was created with.
+
+    `Retain` keeps the data when the claim is deleted, whoever deletes it, also with its namespace.
+    """
+
+    ordinal: int
+    name: str
+    """Of the claim."""
+    volume: str
+    """Of the PersistentVolume; refused when the claim is bound to another one by now."""
+    policy: Literal["Retain", "Delete"]
 
 
 class EstablishIdentity(_Action, frozen=True):
@@ -206,13 +255,18 @@ class TransferLeadership(_Action, frozen=True):
 
 
 class RestartPod(_Action, frozen=True):
-    """Delete the pod with this UID, or stop the process, so that the workload starts it at the current revision."""
+    """Remove the pod with this UID, or stop the process, so that the workload starts it at the current revision."""
 
     ordinal: int
     name: str
     uid: str
     force: bool = False
     """Delete the pod object without waiting for its kubelet; only for `Pod.stuck_terminating`."""
+    evict: bool = False
+    """Ask for an eviction under the PodDisruptionBudget: of two operators, or an operator and a drain, one is refused.
+
+    For a pod that counts towards the quorum. A pod that does not is deleted: no budget protects it.
+    """
 
 
 class MarkVolume(_Action, frozen=True):
@@ -259,6 +313,11 @@ class ReplaceWorkload(_Action, frozen=True):
 Action: TypeAlias = (
     AddFinalizer
     | RemoveFinalizer
+    | RaiseEpoch
+    | RestoreIdentity
+    | RecordProtectedDeletion
+    | RestoreLabels
+    | SetReclaimPolicy
     | EstablishIdentity
     | DeleteIdentity
     | RecordInitialized

@@ -125,7 +125,9 @@ class Failure(enum.Enum):
     NONE = "None"
     """No known failure: starting, running, or unresponsive for an unknown reason."""
     DISK = "Disk"
-    """The node refused its data directory or its disk failed (exit codes 65 and 74)."""
+    """Its disk failed (exit code 74)."""
+    DAMAGED = "Damaged"
+    """The node refused its data directory, which no restart heals (exit code 65)."""
     MACHINE = "Machine"
     """Its Kubernetes node is deleted or unreachable."""
     SCHEDULING = "Scheduling"
@@ -160,6 +162,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Human-readable cause of the failure: `ImagePullBackOff: no such tag`."""
     replace_requested: bool = False
     """A user requested immediate replacement of this member."""
+    labelled: bool = True
+    """It has all our labels; without them it is in no Service and under no budget."""
     restart_reason: str = ""
     """Why it must restart at the same revision, such as a certificate it cannot reload; empty if it need not."""
     peer_address: str = ""
@@ -199,6 +203,16 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Why it cannot be expanded; empty if it can."""
     resize_status: str = ""
     """Status of an expansion that is in progress, such as `FileSystemResizePending`."""
+    labelled: bool = True
+    """It has all our labels, by which people and we find it."""
+    terminating: bool = False
+    """Its claim is being deleted and waits only for its pod to end: a restart of the pod loses the volume."""
+    persistent_volume: str = ""
+    """Name of the PersistentVolume; empty while the claim is not bound, and where there is none (local)."""
+    reclaim_policy: str = ""
+    """What happens to the PersistentVolume when its claim is deleted; empty if unknown."""
+    created_policy: str = ""
+    """The reclaim policy that it had before we changed it; empty if we did not."""
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,7 +305,15 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     """Time of the observation, in Unix seconds."""
     cluster_id: str = ""
-    """Recorded by `EstablishIdentity` before any pod starts; empty until then."""
+    """Recorded by `EstablishIdentity` before any pod starts; empty until then. Proven where the record contradicts."""
+    recorded_cluster_id: str = ""
+    """What the record says instead, where it contradicts the proven `cluster_id`; empty if it does not."""
+    identity_conflict: str = ""
+    """Why the record is contradicted and nothing proves which ID is right; empty if nothing contradicts it."""
+    authority_conflict: str = ""
+    """Why the authority must be neither used nor replaced; empty if it is in order or was never made."""
+    deletion_was_protected: bool = False
+    """The deletion of this resource was requested while spec.deletionProtection was true."""
     initialized: bool = False
     """The cluster has had data. Never reset."""
     initialized_recorded: bool = False

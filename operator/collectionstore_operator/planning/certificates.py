@@ -19,6 +19,7 @@ from collectionstore_operator.model.actions import (
     Proposal,
     PublishAuthority,
     SignRequest,
+    postpone,
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment
@@ -80,6 +81,13 @@ def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tupl
 
 def issue(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to make or renew certificates, each BEFORE what needs it: the authority, its publication, the leaves."""
+    conflict = assessment.observed.authority_conflict
+    if conflict:
+        # A new authority would not help: members refuse whom another one has signed.
+        reason = "certificates are renewed with the authority that the members trust"
+        subject = labels.authority_secret(assessment.desired.name)
+        yield postpone(IssueCertificate.__name__, reason=reason, blocked_by=conflict, subject=subject)
+        return
     due = to_issue(assessment.desired, assessment.observed, _ordinals(assessment))
     renewed = [action for action in due if action.kind is CertificateKind.AUTHORITY]
     for action in renewed:

@@ -115,11 +115,16 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
     add: list[MemberRef] = []
     remove: list[MemberRef] = []
     for ordinal in assessment.desired_ordinals():
+        name = assessment.name(ordinal)
+        reason = f"the volume of {name} was lost: its new incarnation replaces the old one"
+        if _awaits_successor(assessment, ordinal):
+            slot, cluster_id = assessment.observed.slot(ordinal), assessment.observed.cluster_id
+            blocker = unhealthy_reason(slot, name, cluster_id) or f"{name} has not responded"
+            waiting.append(postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=name))
+            continue
         lost = [member for member in replaced_members(assessment, ordinal) if member.voter]
         if not lost:
             continue
-        name = assessment.name(ordinal)
-        reason = f"the volume of {name} was lost: its new incarnation replaces the old one"
         new = _current_member(assessment, ordinal)
         # While the leader hears from the old incarnation, its volume exists, and replacing it would not be a repair.
         both_active = any(member.recently_active for member in lost)
@@ -134,6 +139,22 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
         return tuple(waiting)
     reason = "new incarnations replace members whose volumes were lost"
     return (_change(assessment, add=add, remove=remove, reason=reason), *waiting)
+
+
+def _awaits_successor(assessment: Assessment, ordinal: int) -> bool:
+    """Return whether a voter's volume is lost while the successor does not respond: the swap is due once it does.
+
+    Without this step the plan would be empty for as long as the successor restarts, and the cluster be called settled.
+    """
+    slot, members = assessment.observed.slot(ordinal), assessment.view.members_at(ordinal)
+    if not any(member.voter for member in members):
+        return False  # `scale` waits for those that have yet to vote
+    if responding_node(slot, assessment.observed.cluster_id) is not None:
+        return False
+    volume = slot.volume
+    recorded = volume.node_id if isinstance(volume, Volume) and isinstance(volume.node_id, str) else ""
+    others = bool(recorded) and all(member.node_id != recorded for member in members)
+    return len(members) > 1 or others or (isinstance(volume, Volume) and isinstance(volume.node_id, Absent))
 
 
 def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:

@@ -37,3 +37,13 @@ def hold_everything(assessment: Assessment) -> bool:
 def holds_workload(observed: Observed) -> bool:
     """Return whether the StatefulSet under the name of the cluster belongs to somebody else."""
     return any(one.kind == "StatefulSet" for one in observed.foreign)
+
+
+def holds_pod(observed: Observed, member: str) -> bool:
+    """Return whether the pod under the name of a member belongs to somebody else."""
+    return any((one.kind, one.name) == ("Pod", member) for one in observed.foreign)
+
+
+def holds_claim(observed: Observed, member: str) -> bool:
+    """Return whether the claim under the name of a member's belongs to somebody else."""
+    return any(one.kind == "PersistentVolumeClaim" and one.name.endswith(f"-{member}") for one in observed.foreign)

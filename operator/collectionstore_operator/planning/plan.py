@@ -5,9 +5,10 @@ independently; this module limits one round to at most one action that is disrup
 its result must be observed before the next.
 
 Two kinds of proposals differ in what can hold them back:
-- upkeep: the finalizer, records of what was seen, processes that the workload includes. Only a namespace that is being
-  deleted holds it back, since nothing can be created there;
-- changes of the cluster. They are held back also while the resource is paused, and by another operator's epoch.
+- upkeep: the finalizer, the epoch, records of what was seen, volumes that must outlive their claims, processes that the
+  workload includes. Only a namespace that is being deleted holds it back, since nothing can be created there;
+- changes of the cluster. They are held back also while the resource is paused, by another operator's epoch, and while
+  it is not certain which cluster this is.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ from collectionstore_operator.model.assessment import Assessment, fenced_reason
 from collectionstore_operator.model.observed import Workload
 from collectionstore_operator.planning import (
     certificates,
+    endangered,
+    fencing,
     finalizer,
     identity,
+    labelling,
     leadership,
     membership,
     objects,
     ownership,
     records,
+    retention,
     rollout,
     teardown,
     volume_expansion,
@@ -51,7 +56,8 @@ def plan(assessment: Assessment) -> Plan:
     if desired.deleting and observed.namespace_terminating:
         return _schedule(finalizer.release_with_namespace(assessment))
     namespace = f"the namespace {desired.namespace} is terminating" if observed.namespace_terminating else ""
-    blocker = fenced_reason(observed) or ("spec.paused is true" if desired.spec.paused else "") or namespace
+    conflict = "" if teardown.due(desired) else observed.identity_conflict
+    blocker = fenced_reason(observed) or conflict or ("spec.paused is true" if desired.spec.paused else "") or namespace
     upkeep = _held_back(_upkeep(assessment), namespace)
     changes = _held_back(_changes(assessment), blocker)
     remaining = (*upkeep, *changes)
@@ -66,6 +72,9 @@ def _held_back(proposals: Iterable[Proposal], blocker: str) -> tuple[Proposal, .
 def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
     """Yield what is done in every state of the cluster, BEFORE any change of it."""
     yield from finalizer.add(assessment)
+    yield from fencing.raise_epoch(assessment)
+    yield from retention.record_protected_deletion(assessment)
+    yield from retention.protect(assessment)
     yield from records.record(assessment)
     if not teardown.due(assessment.desired):
         yield from workload.start_idle(assessment)
@@ -90,6 +99,8 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
         if established.actions:
             yield from certificates.publish_authority(assessment)
         return
+    yield from labelling.restore(assessment)
+    yield from retention.release(assessment)
     yield from certificates.issue(assessment)
     yield from certificates.enrol(assessment)
     yield from certificates.answer(assessment)
@@ -103,6 +114,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from volumes.clear_stale(assessment)
     yield from membership.repair(assessment)
     yield from volumes.replace_failed(assessment)
+    yield from endangered.replace(assessment)
     yield from membership.scale(assessment)
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):

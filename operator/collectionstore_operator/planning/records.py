@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import Proposal, RecordInitialized, StampVolume, propose
+from collectionstore_operator.model.actions import (
+    Proposal,
+    RecordInitialized,
+    RestoreIdentity,
+    StampVolume,
+    postpone,
+    propose,
+)
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Volume
 
@@ -18,11 +25,27 @@ def record(assessment: Assessment) -> Iterator[Proposal]:
     desired, observed = assessment.desired, assessment.observed
     if not observed.cluster_id:
         return  # nothing that is seen can be of this cluster before it has its ID
+    if observed.identity_conflict:
+        reason = "the record must name the cluster of the members and the volumes"
+        blocker = observed.identity_conflict
+        yield postpone(RestoreIdentity.__name__, reason=reason, blocked_by=blocker, subject=desired.name)
+        return
+    if observed.recorded_cluster_id:
+        yield _restore_identity(assessment)
     if observed.initialized and not observed.initialized_recorded:
         reason = "a member has data: the cluster must never be bootstrapped again"
         yield propose(RecordInitialized(reason=reason), subject=desired.name)
     if observed.stamps_volumes:
         yield from _stamp(assessment)
+
+
+def _restore_identity(assessment: Assessment) -> Proposal:
+    observed = assessment.observed
+    reason = (
+        f"the record names {observed.recorded_cluster_id}; the members and the volumes are of {observed.cluster_id}"
+    )
+    action = RestoreIdentity(cluster_id=observed.cluster_id, recorded=observed.recorded_cluster_id, reason=reason)
+    return propose(action, subject=assessment.desired.name)
 
 
 def _stamp(assessment: Assessment) -> Iterator[Proposal]:

@@ -21,8 +21,9 @@ from collectionstore_operator.model.assessment import (
     is_serving,
     unhealthy_reason,
 )
-from collectionstore_operator.model.observed import Pod, Slot, Unknown, Workload
+from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.pods import outdated
+from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.planning.leadership import transfer_leadership
 
 SETTLE_S: Final = 10.0
@@ -34,7 +35,7 @@ SMALL_VOTERS_MAX: Final = 2
 def restart_broken(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose to restart outdated pods that do not count towards the quorum: no members, or members not in sync."""
     return tuple(
-        _restart(assessment, slot, pod, _too_early(assessment, pod))
+        _restart(assessment, slot, pod, _too_early(assessment, pod), counts=False)
         for slot, pod in _outdated(assessment)
         if not _in_quorum(assessment, slot) and not is_serving(pod)
     )
@@ -46,14 +47,14 @@ def restart_healthy(assessment: Assessment) -> tuple[Proposal, ...]:
     proposals: list[Proposal] = []
     for slot, pod in sorted(healthy, key=lambda one: _order(assessment, *one)):
         first = proposals[0].step.subject if proposals else ""
-        blocker = f"one at a time, after {first}" if first else _unsafe(assessment, slot)
+        blocker = f"one at a time, after {first}" if first else unsafe_to_restart(assessment, slot)
         # Leader last, and only after a transfer: a restarted leader costs an election timeout, a transfer a round trip.
         # A single voter has no successor: its restart is accepted.
         if not blocker and _is_leader(assessment, slot) and len(assessment.view.configuration.voters) > 1:
             reason = f"the leader must be restarted: {outdated(pod, revision(assessment.desired))}"
             proposals.append(transfer_leadership(assessment, _updated_voters(assessment, slot), reason=reason))
             blocker = "it must transfer leadership first"
-        proposals.append(_restart(assessment, slot, pod, blocker))
+        proposals.append(_restart(assessment, slot, pod, blocker, counts=True))
     return tuple(proposals)
 
 
@@ -71,12 +72,21 @@ def _outdated(assessment: Assessment) -> list[tuple[Slot, Pod]]:
     ]
 
 
-def _restart(assessment: Assessment, slot: Slot, pod: Pod, blocker: str) -> Proposal:
+def _restart(assessment: Assessment, slot: Slot, pod: Pod, blocker: str, *, counts: bool) -> Proposal:
+    """Propose a restart; of a pod that counts towards the quorum by an eviction, where the budget can allow one.
+
+    With at most two voters the budget allows none, and the restart is accepted all the same.
+    """
     name, desired_revision = assessment.name(slot.ordinal), revision(assessment.desired)
     workload = assessment.observed.workload
     if isinstance(workload, Workload) and workload.revision != desired_revision and pod.revision != desired_revision:
         blocker = blocker or "the workload must be updated first"
-    action = RestartPod(ordinal=slot.ordinal, name=name, uid=pod.uid, reason=outdated(pod, desired_revision))
+    if isinstance(slot.volume, Volume) and slot.volume.terminating:
+        blocker = blocker or f"the claim {slot.volume.name} is being deleted: a restart would lose the volume"
+    evict = counts and max_unavailable(assessment) == 1
+    action = RestartPod(
+        ordinal=slot.ordinal, name=name, uid=pod.uid, evict=evict, reason=outdated(pod, desired_revision)
+    )
     proposal = propose(action, subject=name)
     return postponed(proposal, blocker) if blocker else proposal
 
@@ -105,7 +115,7 @@ def _may_lead_unseen(slot: Slot) -> bool:
     return running and isinstance(slot.node, Unknown)
 
 
-def _unsafe(assessment: Assessment, slot: Slot) -> str:
+def unsafe_to_restart(assessment: Assessment, slot: Slot) -> str:
     """Return why a pod that counts towards the quorum must not be restarted now; empty if it may."""
     view = assessment.view
     if not view.maybe_initialized:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
-from collectionstore_operator.planning.ownership import holds_workload
+from collectionstore_operator.planning import retention
+from collectionstore_operator.planning.ownership import holds_claim, holds_pod, holds_workload
 from collectionstore_operator.resource.desired import Desired
 
 
@@ -34,12 +35,18 @@ def tear_down(assessment: Assessment) -> Iterator[Proposal]:
         yield propose(EnsureWorkload(replicas=0, revision=revision, shrinks=True, reason=reason))
         return
     # A pod that still runs writes to its disk: volumes wait until the last one is gone.
-    remaining = [slot.ordinal for slot in observed.slots if not isinstance(slot.pod, Absent)]
+    remaining = [
+        slot.ordinal
+        for slot in observed.slots
+        if not isinstance(slot.pod, Absent) and not holds_pod(observed, assessment.name(slot.ordinal))
+    ]
     if remaining:
         names = ", ".join(assessment.name(ordinal) for ordinal in remaining)
         yield postpone("EnsureWorkload", reason=reason, blocked_by=f"{names} must terminate first")
         return
-    if assessment.desired.spec.storage.retention == "Delete":
+    if not retention.retains(assessment):
+        # BEFORE the claims: a volume that we had set to Retain would otherwise stay without one.
+        yield from retention.release(assessment)
         yield from _delete_volumes(assessment)
 
 
@@ -47,6 +54,8 @@ def _delete_volumes(assessment: Assessment) -> Iterator[Proposal]:
     reason = "the resource is being deleted, and spec.storage.retention is Delete"
     for slot in assessment.observed.slots:
         name = assessment.name(slot.ordinal)
+        if isinstance(slot.volume, Unknown) and holds_claim(assessment.observed, name):
+            continue  # of somebody else: nothing of this cluster remains in it
         if isinstance(slot.volume, Unknown):
             blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
             yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)

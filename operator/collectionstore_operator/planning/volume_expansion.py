@@ -1,7 +1,8 @@
 """Volume expansion: of existing volumes, one at a time, and of the volume claim templates of the workload. Pure.
 
-A volume never shrinks. One that cannot be expanded stays unchanged, and the plan reports why. Expansion requires no
-quorum, because full volumes may be the reason why the quorum was lost.
+A volume never shrinks; a size that is larger than every volume may be lowered again. One that cannot be expanded stays
+unchanged, and the plan reports why. Expansion requires no quorum, because full volumes may be the reason why the quorum
+was lost.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def _expansion_blocked_by(volume: Volume) -> str:
 
 
 def renew_template(assessment: Assessment) -> Iterator[Proposal]:
-    """Propose to recreate the workload if its volume claim templates are too small; its pods keep running.
+    """Propose to recreate the workload if its volume claim templates have another size; its pods keep running.
+
+    Another, and not only a smaller one: an expansion that no volume could follow is taken back.
 
     Only while no other disruptive step is due and every member is healthy: until the workload exists again, no
     controller restarts a pod that terminates.
@@ -53,7 +56,7 @@ def renew_template(assessment: Assessment) -> Iterator[Proposal]:
     workload, storage = assessment.observed.workload, assessment.desired.spec.storage
     if not isinstance(workload, Workload) or workload.volume_bytes is None:
         return
-    if workload.volume_bytes >= storage.size_bytes:
+    if workload.volume_bytes == storage.size_bytes:
         return
     reason = f"new volumes must have {storage.size}, and the volumeClaimTemplates of a StatefulSet are immutable"
     proposal = propose(ReplaceWorkload(replicas=workload.replicas, reason=reason), subject=assessment.desired.name)

@@ -30,6 +30,7 @@ from collectionstore_operator.model.assessment import (
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning.leadership import transfer_leadership
+from collectionstore_operator.planning.retention import retains
 
 SETTLE_S: Final = 5.0
 """A node outside the configuration may just have been added: its volume is retired only after this time unready."""
@@ -38,7 +39,7 @@ RESTARTING_S: Final = 30.0
 
 _NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION})
 """Failures that a new volume cannot remedy."""
-_REMEDIED: Final = frozenset({Failure.DISK, Failure.MACHINE, Failure.SCHEDULING})
+_REMEDIED: Final = frozenset({Failure.DISK, Failure.DAMAGED, Failure.MACHINE, Failure.SCHEDULING})
 """Failures that a new volume, or the Kubernetes node that its pod moves to, can remedy."""
 
 
@@ -54,7 +55,7 @@ def clear_stale(assessment: Assessment) -> tuple[Proposal, ...]:
         reason = f"the volume of {assessment.name(ordinal)} belonged to a removed member"
         old_enough = slot.pod.unready_s >= SETTLE_S
         blocker = assessment.view.untrusted_reason or ("" if old_enough else "the pod was started just now")
-        proposals.append(_retire(assessment, slot, reason=reason, blocker=blocker))
+        proposals.append(retire(assessment, slot, reason=reason, blocker=blocker))
     return tuple(proposals)
 
 
@@ -78,7 +79,7 @@ def clear_for_start(assessment: Assessment, slot: Slot) -> Proposal | None:
         return None
     reason = f"{name} must start on an empty volume, this one belonged to a removed member"
     blocker = "" if isinstance(slot.pod, Absent) else f"the pod {name} still exists"
-    return _retire(assessment, slot, reason=reason, blocker=blocker)
+    return retire(assessment, slot, reason=reason, blocker=blocker)
 
 
 def replace_failed(assessment: Assessment) -> tuple[Proposal, ...]:
@@ -163,7 +164,7 @@ def _not_due(assessment: Assessment, slot: Slot) -> str:
         return f"{reason}; a new volume would not help"
     if policy.replacement == "Manual":
         return f"{reason}; spec.failedMember.replacement is Manual"
-    if pod.unready_s < policy.grace_seconds:
+    if pod.unready_s < policy.grace_seconds and not _never_heals(assessment, pod):
         due = rfc3339(assessment.observed.now - pod.unready_s + policy.grace_seconds)
         return f"{reason}; it is replaced at {due} unless it recovers before"
     # A bad setting would fail on the new volume, too, and cost one volume after the other. Another ready member at the
@@ -171,6 +172,14 @@ def _not_due(assessment: Assessment, slot: Slot) -> str:
     if pod.failure not in _REMEDIED and not _settings_proven(assessment, pod):
         return f"{reason}; no other member is ready at the same revision, so the settings may be the cause"
     return ""
+
+
+def _never_heals(assessment: Assessment, pod: Pod) -> bool:
+    """Return whether waiting is in vain: its node refuses its data, and that of another member works as it is set.
+
+    Without such another member the version or a setting may be the cause, and a former one may read the data again.
+    """
+    return pod.failure is Failure.DAMAGED and _settings_proven(assessment, pod)
 
 
 def _settings_proven(assessment: Assessment, pod: Pod) -> bool:
@@ -188,7 +197,7 @@ def _replace(assessment: Assessment, slot: Slot, owner: MemberView | None, block
     if not blocker and owner is not None and assessment.view.is_leader(owner.node_id):
         return transfer_leadership(assessment, assessment.view.members, reason=f"the leader {name} must be replaced")
     node_id = owner.node_id if owner else ""
-    return _retire(assessment, slot, reason=reason, blocker=blocker, node_id=node_id, step="ReplaceMember")
+    return retire(assessment, slot, reason=reason, blocker=blocker, node_id=node_id, step="ReplaceMember")
 
 
 def _needed(assessment: Assessment, member: MemberView) -> str:
@@ -249,7 +258,7 @@ def mark_removed(assessment: Assessment, ordinals: range) -> tuple[tuple[MarkVol
 
 def discard_removed(assessment: Assessment, workload: Workload) -> tuple[Proposal, ...]:
     """Delete marked volumes of ordinals that are not in use, if spec.storage.retention is Delete."""
-    if assessment.desired.spec.storage.retention != "Delete":
+    if retains(assessment):
         return ()
     idle = [
         slot
@@ -257,20 +266,21 @@ def discard_removed(assessment: Assessment, workload: Workload) -> tuple[Proposa
         if slot.ordinal >= workload.replicas and isinstance(slot.volume, Volume) and slot.volume.removed
     ]
     reason = "spec.storage.retention is Delete, and its member was removed"
-    return tuple(_retire(assessment, slot, reason=reason, blocker=_in_use(assessment, slot)) for slot in idle)
+    return tuple(retire(assessment, slot, reason=reason, blocker=_in_use(assessment, slot)) for slot in idle)
 
 
 def _in_use(assessment: Assessment, slot: Slot) -> str:
     return "" if isinstance(slot.pod, Absent) else f"{assessment.name(slot.ordinal)} must terminate first"
 
 
-def _retire(
+def retire(
     assessment: Assessment, slot: Slot, *, reason: str, blocker: str, node_id: str = "", step: str = "RetireVolume"
 ) -> Proposal:
+    """Propose to detach the volume of an ordinal, kept or deleted as the resource says; blocked by `blocker`."""
     name = assessment.name(slot.ordinal)
     if blocker or not isinstance(slot.volume, Volume):
         return postpone(step, reason=reason, blocked_by=blocker or f"{name} has no volume", subject=name)
-    keep = assessment.desired.spec.storage.retention == "Retain"
+    keep = retains(assessment)
     action = RetireVolume(
         ordinal=slot.ordinal,
         name=slot.volume.name,

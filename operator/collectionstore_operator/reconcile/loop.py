@@ -4,6 +4,7 @@ A round begins with a fresh observation and ends after at most one disturbing ac
 change of the resource, a pod or a process only wakes it: nothing is decided from the event itself (level-triggered).
 
 Invariants:
+- nothing is done, and no status written, unless this operator has the right to act on the cluster (`hold`);
 - the spec is never written; an invalid resource is reported and nothing else is done about it;
 - only `execute` changes the cluster, only by an action of the plan, and every action is an Event;
 - the assessment is made ONCE per round: plan, status and actions rest on the same view of the cluster;
@@ -29,6 +30,7 @@ from prometheus_client import CollectorRegistry
 from collectionstore_operator.errors import (
     ActionRefused,
     ActionUnfinished,
+    HeldElsewhere,
     InvalidResource,
     InvariantViolated,
     OperatorError,
@@ -40,6 +42,8 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     GrantEnrolment,
     Plan,
+    RestoreLabels,
+    SetReclaimPolicy,
     SignRequest,
     StartPod,
     disruptive,
@@ -55,8 +59,18 @@ from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.events import Event, subject_of
 from collectionstore_operator.status.report import Status, refused, report
+from collectionstore_operator.status.stale import STALE_S, stale
 
-INDEPENDENT: Final = (ApplyObject, DeleteObject, GrantEnrolment, SignRequest, DenyRequest, StartPod)
+INDEPENDENT: Final = (
+    ApplyObject,
+    DeleteObject,
+    DenyRequest,
+    GrantEnrolment,
+    RestoreLabels,
+    SetReclaimPolicy,
+    SignRequest,
+    StartPod,
+)
 """No later action of a plan depends on these: one that is refused must not keep a cluster from being repaired.
 
 `StampVolume` is not among them: a node must not become a member before its volume names it. A volume that still names
@@ -69,11 +83,18 @@ log = structlog.get_logger(__name__)
 class Runtime(Protocol):
     """What the loop runs on: a cluster in Kubernetes, or processes of this machine. No decision is made in it.
 
-    `desired`, `observe` and `last_status` are queries: they change nothing outside this process.
+    `desired`, `observe` and `last_status` are queries: they change nothing outside this process. `hold` changes only
+    who may act.
     """
 
     async def desired(self) -> Desired | None:
         """Read the resource; None once it is gone or released. Raises InvalidResource."""
+
+    async def hold(self, desired: Desired) -> str:
+        """Take or renew the right to act on the cluster; return what there is to tell about it, else empty.
+
+        Raises HeldElsewhere.
+        """
 
     async def observe(self, desired: Desired) -> Observed:
         """Observe everything; what cannot be read is Unknown."""
@@ -106,12 +127,14 @@ class Pace:
     """Longest backoff after failed rounds; the first is `busy_s`, each next twice as long."""
     patience: int = 120
     """Consecutive rounds with a blocked plan and an unchanged status after which `idle_s` applies."""
+    stale_s: float = STALE_S
+    """Rounds that fail for longer than this set the conditions to Unknown."""
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one round."""
 
-    result: Literal["Gone", "Refused", "Acted", "Waiting", "Settled", "Failed"]
+    result: Literal["Gone", "Refused", "Acted", "Waiting", "Settled", "Failed", "Standby"]
     actions: int = 0
     trouble: str = ""
     """Class of the error that ended it; empty if none did."""
@@ -143,8 +166,10 @@ class Reconciler:
         self._backoff_until: dict[Action, float] = {}
         self._last_failure: dict[Action, str] = {}
         self._unchanged = 0
+        self._observed_at = time.monotonic()
         self._status: Status | None = None
         self._last_warning = ""
+        self._standing_by = False
 
     def wake(self) -> None:
         """Start the next round as soon as the running one is over."""
@@ -174,6 +199,19 @@ class Reconciler:
             return Round(result="Refused", trouble=type(error).__name__)
         if desired is None:
             return Round(result="Gone")
+        try:
+            with step("hold lease"):
+                taken = await runtime.hold(desired)
+        except HeldElsewhere as error:
+            # Not even the status is written: two operators would write over each other.
+            self._standing_by = True
+            log.warning("round.standby", reason=str(error))
+            await self._warn("HeldElsewhere", "", str(error), desired.generation)
+            return Round(result="Standby")
+        self._standing_by = False
+        if taken:
+            event = Event(time=self._now(), reason="TookOver", message=taken, generation=desired.generation)
+            await runtime.record(event)
         with step("observe"):
             observed = await runtime.observe(desired)
         with step("plan"):
@@ -286,6 +324,10 @@ class Reconciler:
             await self._warn("RoundFailed", "", f"{type(error).__name__}: {error}", 0)
             outcome = Round(result="Failed", trouble=type(error).__name__)
         self._trace.end(outcome.result, outcome.trouble)
+        if not unobserved:
+            self._observed_at = time.monotonic()
+        elif time.monotonic() - self._observed_at >= self._pace.stale_s:
+            await self._tell_stale(outcome.trouble)
         if unobserved:
             # Nothing was observed, so the backoff of single actions says nothing any more: the round's own applies.
             self._backoff_until.clear()
@@ -295,6 +337,22 @@ class Reconciler:
             self._failures = 0
         self._unchanged = self._unchanged + 1 if outcome.result == "Waiting" else 0
         return msgspec.structs.replace(outcome, seconds=time.monotonic() - started)
+
+    async def _tell_stale(self, trouble: str) -> None:
+        """Set the conditions to Unknown: a status that nobody has checked for so long must not say that all is well."""
+        previous = await self._previous()
+        if previous is None or self._standing_by:
+            return
+        told = stale(previous, self._pace.stale_s, trouble, self._now())
+        if told == previous:
+            return
+        seconds = round(time.monotonic() - self._observed_at, 1)
+        log.error("status.stale", seconds=seconds, detail=trouble)
+        try:
+            await self._publish(told, None)
+        except OperatorError as error:
+            # What keeps rounds from ending may keep this from being written, too: it is tried again after the next.
+            log.warning("status.not_written", detail=str(error))
 
     async def _wait(self, outcome: Round) -> None:
         if outcome.result == "Acted":

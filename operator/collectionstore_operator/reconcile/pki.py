@@ -93,6 +93,43 @@ def read_certificate(pem: bytes, kind: CertificateKind, name: str) -> Certificat
     )
 
 
+def is_pair(pair: KeyPair) -> bool:
+    """Return whether a certificate and a private key can be read and belong together."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate_pem)
+        identifier = _key_identifier(certificate).hex()
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    return bool(identifier) and identifier == identifier_of_key(pair.key_pem)
+
+
+def identifier_of_key(pem: bytes) -> str:
+    """Return the key identifier of a private key, hexadecimal; empty when it cannot be read."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return ""
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        return ""
+    return x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
+
+
+def key_identifier(pem: bytes) -> str:
+    """Return the key identifier of a certificate, hexadecimal; empty when it cannot be read."""
+    try:
+        return _key_identifier(x509.load_pem_x509_certificate(pem)).hex()
+    except (ValueError, x509.ExtensionNotFound):
+        return ""
+
+
+def issuer_identifier(pem: bytes) -> str:
+    """Return the key identifier of the authority that signed a certificate, hexadecimal; empty when unreadable."""
+    try:
+        return _signer(x509.load_pem_x509_certificate(pem)).hex()
+    except (ValueError, x509.ExtensionNotFound):
+        return ""
+
+
 def _leaf(
     authority: KeyPair,
     key: ec.EllipticCurvePublicKey,

@@ -34,6 +34,12 @@ NODE_ID: Final = f"{GROUP}/node-id"
 """Annotation on volumes: the incarnation that wrote it, recorded once it was observed as a member."""
 REMOVED: Final = f"{GROUP}/removed"
 """Annotation on volumes: the incarnation was removed from the cluster; a later scale-up must not reuse the volume."""
+CREATED_POLICY: Final = f"{GROUP}/created-reclaim-policy"
+"""Annotation on PersistentVolumes: the reclaim policy before the operator set Retain."""
+NAMESPACE: Final = f"{GROUP}/namespace"
+"""Label on PersistentVolumes, beside CLUSTER: the namespace of the resource."""
+CLAIM: Final = f"{GROUP}/claim"
+"""Annotation on PersistentVolumes: the claim of the member whose data it holds, for whoever recovers them."""
 REPLACE: Final = f"{GROUP}/replace"
 """Annotation on pods, set by users: replace this member now, without waiting for the grace period."""
 RESTART: Final = f"{GROUP}/restart"
@@ -93,6 +99,11 @@ def authority_secret(cluster: str) -> str:
 
 def operator_secret(cluster: str) -> str:
     """Return the name of the Secret with the operator's client certificate."""
+    return f"{cluster}-operator"
+
+
+def lease(cluster: str) -> str:
+    """Return the name of the Lease of a cluster: which operator may act on it, and its fencing epoch."""
     return f"{cluster}-operator"
 
 

@@ -1,4 +1,4 @@
-"""The state of one condition."""
+"""The state of one condition. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from collectionstore_operator.model.assessment import Assessment, responding_nod
 from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.status import domains, owned_objects
+from collectionstore_operator.status import domains, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.history import History, electing
@@ -217,6 +217,8 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "QuorumSafe": quorum_safe,
     "MembersUpdated": members_updated,
     "CertificatesReady": certificates_ready,
+    "RecordsValid": safeguards.records_valid,
+    "VolumesSafe": safeguards.volumes_safe,
     "StorageAvailable": storage_available,
     "ObjectsApplied": objects_applied,
     "Paused": paused,

@@ -25,12 +25,17 @@ from collectionstore_operator.model.actions import (
     MarkVolume,
     MemberRef,
     PublishAuthority,
+    RaiseEpoch,
     RecordInitialized,
+    RecordProtectedDeletion,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
     RestartPod,
+    RestoreIdentity,
+    RestoreLabels,
     RetireVolume,
+    SetReclaimPolicy,
     SignRequest,
     StampVolume,
     StartPod,
@@ -58,15 +63,17 @@ def subject_of(action: Action, desired: Desired) -> str:
     match action:
         case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
             return desired.name
-        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload():
+        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
+            return desired.name
+        case RestoreIdentity() | RecordProtectedDeletion():
             return desired.name
         case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
             return action.name
-        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume():
+        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
             return action.name
         case DenyRequest():
             return action.request
-        case ApplyObject() | DeleteObject():
+        case ApplyObject() | DeleteObject() | RestoreLabels():
             return f"{action.kind} {action.name}"
         case EnsureWorkload():
             return "1 node" if action.replicas == 1 else f"{action.replicas} nodes"

@@ -23,7 +23,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.certificate_lifetimes import first_expiry
-from collectionstore_operator.model.observed import NodeId, Observed, Pod, Slot, Unknown, Volume
+from collectionstore_operator.model.observed import Absent, NodeId, Observed, Pod, Slot, Unknown, Volume
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
@@ -220,6 +220,14 @@ class Status(_Part, frozen=True):
     steps_omitted: Annotated[
         int, Meta(ge=0, description="stepsOmitted is the number of steps that plan does not list.")
     ] = 0
+    largest_volume: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="largestVolume is the size of the largest volume of a member, requested or actual, in bytes; "
+            "spec.storage.size cannot be less.",
+        ),
+    ] = 0
     certificates_expire: Annotated[
         Timestamp, Meta(description="certificatesExpire is the earliest expiry of a certificate.")
     ] = ""
@@ -246,12 +254,13 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         states["QuorumSafe"] = ConditionState(safe.status, safe.reason, safe.message)
     return Status(
         observed_generation=desired.generation,
-        conditions=_conditions(states, before, desired.generation, now),
+        conditions=conditions_from(states, before, desired.generation, observed.now),
         replicas=sum(isinstance(slot.pod, Pod) for slot in observed.slots),
         ready_members=working,
         members_summary=f"{working}/{desired.spec.replicas}",
         selector=",".join(f"{key}={value}" for key, value in sorted(labels.selector(desired.name).items())),
-        cluster_id=observed.cluster_id or before.cluster_id,
+        # What is published stays: the API server refuses a status with another ID.
+        cluster_id=before.cluster_id or observed.cluster_id,
         initialized=view.initialized or before.initialized,
         bootstrap_node=observed.bootstrap_node or before.bootstrap_node,
         leader=view.leader.name if view.leader else "",
@@ -267,6 +276,7 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         ),
         plan=tuple(_planned(step, before, now) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
+        largest_volume=max((_size(slot.volume) for slot in observed.slots), default=0),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
     )
 
@@ -281,17 +291,18 @@ def refused(error: InvalidResource, previous: Status | None, now: float) -> Stat
     states["Accepted"] = ConditionState("False", "InvalidSpec", message)
     states["Ready"] = ConditionState("False", "NotAccepted", "the resource is invalid, see condition Accepted")
     generation = error.generation or before.observed_generation
-    conditions = _conditions(states, before, generation, rfc3339(now))
+    conditions = conditions_from(states, before, generation, now)
     return msgspec.structs.replace(before, observed_generation=generation, conditions=conditions)
 
 
-def _conditions(
-    states: Mapping[str, ConditionState], before: Status, generation: int, now: str
+def conditions_from(
+    states: Mapping[str, ConditionState], before: Status, generation: int, now: float
 ) -> tuple[Condition, ...]:
+    """Return conditions in these states; `now`, in Unix seconds, is the transition time of those that changed."""
     conditions = []
     for kind, state in states.items():
         old = before.condition(kind)
-        since = old.last_transition_time if old is not None and old.status == state.status else now
+        since = old.last_transition_time if old is not None and old.status == state.status else rfc3339(now)
         conditions.append(
             Condition(
                 type=kind,
@@ -343,6 +354,11 @@ def _configuration(assessment: Assessment) -> ConfigurationStatus:
         outgoing=named(configuration.outgoing),
         learners=named(configuration.learners),
     )
+
+
+def _size(volume: Volume | Absent | Unknown) -> int:
+    """Return the size of a volume in bytes: the requested one, too, which the storage provider may still reach."""
+    return max(volume.size_bytes or 0, volume.capacity_bytes) if isinstance(volume, Volume) else 0
 
 
 def _version(observed: Observed) -> str:

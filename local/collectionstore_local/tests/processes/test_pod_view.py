@@ -80,7 +80,7 @@ async def test_running_pod_shows_what_was_started(harness: Harness) -> None:
     ("code", "failure"),
     [
         (64, Failure.CONFIGURATION),
-        (65, Failure.DISK),
+        (65, Failure.DAMAGED),
         (69, Failure.CONFIGURATION),
         (74, Failure.DISK),
         (3, Failure.NONE),

@@ -4,7 +4,9 @@
 - `api_errors.py`      what an error response means to the caller
 - `retry.py`           which responses are retried, and after which backoff
 - `client.py`          `Kube`: get, list, apply, create, patch, delete
-- `lease.py`           leader election among operators, and the fencing epoch
+- `lease_object.py`    a Lease as an object, for the next two
+- `lease.py`           leader election among the processes of one installation
+- `tenure.py`          the right of one installation to act on a cluster, and the fencing epoch that its nodes check
 - `permissions.py`     the permissions the operator needs, and the check that it has them
 - `event_recorder.py`  Events about resources
 """

@@ -5,6 +5,7 @@ ApiError                 an error response, or none at all; the message is the A
 ├── AlreadyExists        an object of this name exists
 ├── Conflict             another object by now, or changed since it was read: read it again
 ├── Expired              the continue token of a list has expired: list again from the start
+├── OverBudget           an eviction that a PodDisruptionBudget does not allow now: observe again
 ├── Invalid              the object does not pass validation: do not retry
 ├── Forbidden            a permission is missing, or the namespace is terminating
 └── Unavailable          no usable response after all retries; the request may have taken effect
@@ -49,6 +50,10 @@ class Expired(ApiError):
     """The continue token of a list has expired."""
 
 
+class OverBudget(ApiError):
+    """A PodDisruptionBudget does not allow the eviction now."""
+
+
 class Invalid(ApiError):
     """The object does not pass validation."""
 
@@ -65,7 +70,9 @@ def error_of(status: int, answer: Mapping[str, Any], what: str) -> ApiError:
     """Return the error for a response; `what` names the request."""
     reason, message = str(answer.get("reason", "")), str(answer.get("message") or f"HTTP {status}")
     details = answer.get("details")
-    kind = _kind_of(status, reason)
+    causes = (details.get("causes") or ()) if isinstance(details, Mapping) else ()
+    over_budget = status == 429 and any(cause.get("reason") == "DisruptionBudget" for cause in causes)
+    kind = OverBudget if over_budget else _kind_of(status, reason)
     text = f"{what}: {message}"
     return kind(text, status=status, reason=reason, details=details if isinstance(details, Mapping) else None)
 

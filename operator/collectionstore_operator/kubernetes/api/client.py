@@ -26,7 +26,14 @@ from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import load_kube_config
 from prometheus_client import CollectorRegistry
 
-from collectionstore_operator.kubernetes.api.api_errors import ApiError, Expired, NotFound, Unavailable, error_of
+from collectionstore_operator.kubernetes.api.api_errors import (
+    ApiError,
+    Expired,
+    NotFound,
+    OverBudget,
+    Unavailable,
+    error_of,
+)
 from collectionstore_operator.kubernetes.api.kinds import Body, Kind, kind_named
 from collectionstore_operator.kubernetes.api.retry import DEADLINE_S, backoff, is_transient, retry_after_s
 from collectionstore_operator.observability.metrics import OperatorMetrics
@@ -160,6 +167,23 @@ class Kube:
             return False
         return True
 
+    async def evict(self, name: str, namespace: str, *, uid: str) -> bool:
+        """Evict the pod with this uid under its PodDisruptionBudget; return whether it existed.
+
+        Raises OverBudget when the budget allows no disruption now, Conflict for another uid.
+        """
+        body: Body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            await self._call("POST", Kind.POD, Kind.POD.path(namespace, name, "eviction"), body)
+        except NotFound:
+            return False
+        return True
+
     async def review(self, attributes: Mapping[str, str]) -> bool:
         """Return whether the operator has a permission (SelfSubjectAccessReview)."""
         kind = Kind.ACCESS_REVIEW
@@ -206,7 +230,8 @@ class Kube:
                 if answer.status < 300:
                     return answer.body
                 failure = error_of(answer.status, answer.body, f"{method} {path}")
-                if not is_transient(answer.status):
+                # A budget is no overload: it allows the eviction only once another pod is ready again.
+                if not is_transient(answer.status) or isinstance(failure, OverBudget):
                     raise failure
                 pause_s = max(pause_s, answer.pause_s)
             if self._clock() + pause_s >= deadline:

@@ -1,10 +1,11 @@
-"""Leader election among operators: a Lease, and with it the fencing epoch that nodes check.
+"""Leader election among the processes of one installation of the operator: a Lease.
 
 A holder counts as alive while its Lease changes, measured on this process's own monotonic clock; timestamps written by
 others are never compared with it. As in client-go's leader election.
 
 Invariants:
-- the epoch rises with every takeover, so nodes refuse what the previous leader still sends;
+- the epoch rises with every takeover: it tells a holder from an earlier process of the same identity. Nodes do not see
+  it; what they check is the epoch of a cluster (`tenure`);
 - an identity names one process at a time: a pod's name, or the host name with the process ID;
 - an epoch is never below the Unix second of its takeover, so it rises even after the Lease was deleted;
 - a leader that could not renew for RENEW_DEADLINE_S stops acting BEFORE another may take over (LEASE_S).
@@ -15,37 +16,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from collectionstore_operator.kubernetes.api import lease_object
 from collectionstore_operator.kubernetes.api.api_errors import AlreadyExists, ApiError, Conflict
 from collectionstore_operator.kubernetes.api.client import Kube
 from collectionstore_operator.kubernetes.api.kinds import Body, Kind
+from collectionstore_operator.kubernetes.api.lease_object import EPOCH, Watched, epoch_of, holder_of, transitions_of
 from collectionstore_operator.observability.metrics import OperatorMetrics
-from collectionstore_operator.resource import labels
+
+__all__ = ["EPOCH", "LEASE_S", "RENEW_DEADLINE_S", "RETRY_S", "Lease", "LeaseLost"]
 
 LEASE_S: Final = 15
 RENEW_DEADLINE_S: Final = 10.0
 RETRY_S: Final = 2.0
-EPOCH: Final = f"{labels.GROUP}/epoch"
 
 log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
     """The Lease was not renewed in time, or another operator holds it: exit immediately."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A version of the Lease, and when it was first observed, in seconds of the monotonic clock."""
-
-    resource_version: str
-    since: float
 
 
 class Lease:
@@ -71,7 +64,7 @@ class Lease:
         self._wall = wall
         self._sleep = sleep
         self._metrics = metrics or OperatorMetrics(CollectorRegistry())
-        self._seen = _Seen("", 0.0)
+        self._watched = Watched(clock)
         self._renewed = 0.0
         self.epoch = 0
         """The epoch of this holder; 0 before it acquired the Lease."""
@@ -142,12 +135,12 @@ class Lease:
                 return "another operator"
             self.epoch = epoch
             return ""
-        holder = found["spec"].get("holderIdentity") or ""
+        holder = holder_of(found)
         # Our own name is left over from the previous container of this pod, which has ended.
-        if holder not in ("", self._identity) and not self._is_stale(found):
-            return str(holder)
-        epoch = max(_epoch_of(found) + 1, int(self._wall()))
-        body = self._body(epoch, int(found["spec"].get("leaseTransitions") or 0) + 1)
+        if holder not in ("", self._identity) and not self._watched.is_stale(found, LEASE_S):
+            return holder
+        epoch = max(epoch_of(found) + 1, int(self._wall()))
+        body = self._body(epoch, transitions_of(found) + 1)
         body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
         try:
             await self._kube.replace(body)
@@ -159,39 +152,20 @@ class Lease:
     async def _renew(self) -> None:
         found = await self._kube.get(Kind.LEASE, self._name, self._namespace)
         if not self._is_ours(found):
-            raise LeaseLost(f"{self._name} was taken over by {found['spec'].get('holderIdentity') or 'no holder'}")
-        found["spec"]["renewTime"] = self._moment()
+            raise LeaseLost(f"{self._name} was taken over by {holder_of(found) or 'no holder'}")
+        found["spec"]["renewTime"] = lease_object.moment(self._wall())
         await self._kube.replace(found)
 
-    def _is_stale(self, found: Body) -> bool:
-        """Return whether the Lease has not changed for its whole duration, as observed by this process."""
-        version, now = found["metadata"]["resourceVersion"], self._clock()
-        if version != self._seen.resource_version:
-            self._seen = _Seen(version, now)
-        return now - self._seen.since >= float(found["spec"].get("leaseDurationSeconds") or LEASE_S)
-
     def _is_ours(self, found: Body) -> bool:
-        return found["spec"].get("holderIdentity") == self._identity and _epoch_of(found) == self.epoch
+        return holder_of(found) == self._identity and epoch_of(found) == self.epoch
 
     def _body(self, epoch: int, transitions: int) -> Body:
-        moment = self._moment()
-        return {
-            "apiVersion": Kind.LEASE.api_version,
-            "kind": "Lease",
-            "metadata": {"name": self._name, "namespace": self._namespace, "annotations": {EPOCH: str(epoch)}},
-            "spec": {
-                "holderIdentity": self._identity,
-                "leaseDurationSeconds": LEASE_S,
-                "acquireTime": moment,
-                "renewTime": moment,
-                "leaseTransitions": transitions,
-            },
-        }
-
-    def _moment(self) -> str:
-        return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _epoch_of(found: Body) -> int:
-    text = (found["metadata"].get("annotations") or {}).get(EPOCH, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+        return lease_object.body(
+            name=self._name,
+            namespace=self._namespace,
+            holder=self._identity,
+            epoch=epoch,
+            transitions=transitions,
+            duration_s=LEASE_S,
+            now=self._wall(),
+        )

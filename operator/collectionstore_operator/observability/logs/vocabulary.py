@@ -22,6 +22,9 @@ FIELDS: Final[dict[str, str]] = {
 EVENTS: Final[tuple[LogEvent, ...]] = (
     # The loop
     LogEvent("loop.started", ("info",), "The reconcile loop of a resource started.", ("epoch",)),
+    LogEvent("round.standby", ("warning",), "Another operator may act on the cluster; this one waits.", ("reason",)),
+    LogEvent("status.stale", ("error",), "Rounds have failed for so long that the conditions were set to Unknown.", ("seconds", "detail")),
+    LogEvent("status.not_written", ("warning",), "The status that says that rounds fail could not be written.", ("detail",)),
     LogEvent("loop.ended", ("info",), "The reconcile loop of a resource ended.", ("reason",)),
     LogEvent("round.completed", ("info",), "A reconcile round performed actions; `steps` lists its plan.", ("generation", "actions", "steps", "seconds")),
     LogEvent("round.failed", ("warning", "error"), "A reconcile round failed; level error means a bug.", ("error", "detail"), error=True),
@@ -37,6 +40,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("resources.not_listed", ("warning",), "The periodic list of all resources failed; the watch and the next list go on.", ("reason",)),
     LogEvent("event.not_written", ("warning",), "An Event could not be created.", ("reason", "note", "error")),
     LogEvent("condition.changed", ("info", "warning"), "A condition of the resource changed its status; warning if for the worse.", ("type", "status", "reason", "detail")),
+    LogEvent("tenure.taken", ("info",), "This operator holds the Lease of a cluster and acts on it from now on.", ("name", "holder", "epoch")),
     LogEvent("lease.acquired", ("info",), "This operator holds the Lease and reconciles from now on.", ("name", "identity", "epoch")),
     LogEvent("lease.awaited", ("info",), "Another operator holds the Lease; this one waits.", ("name", "holder")),
     LogEvent("lease.not_renewed", ("warning",), "The Lease could not be renewed and is retried.", ("name", "reason")),

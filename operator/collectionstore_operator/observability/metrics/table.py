@@ -14,7 +14,7 @@ from collectionstore_telemetry.metrics.series import Chapters, Label, Series, co
 ROUND_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-RESULTS: Final = ("Acted", "Waiting", "Settled", "Failed", "Refused", "Gone")
+RESULTS: Final = ("Acted", "Waiting", "Settled", "Failed", "Refused", "Standby", "Gone")
 ACTIONS: Final = tuple(sorted(kind.__name__ for kind in get_args(Action)))
 SPANS: Final = ("exported", "failed", "dropped")
 OUTCOMES: Final = ("Done", "Refused", "Unfinished")

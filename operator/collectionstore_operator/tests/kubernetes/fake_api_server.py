@@ -90,6 +90,8 @@ class FakeApiServer:
         return status(404, "NotFound", f"{path} not found")
 
     def _post(self, path: str, body: Body) -> web.Response:
+        if path.endswith("/eviction"):
+            return self._delete(path.removesuffix("/eviction"), body["deleteOptions"])
         key = f"{path}/{body['metadata']['name']}"
         if key in self.objects:
             return status(409, "AlreadyExists", f"{key} already exists")

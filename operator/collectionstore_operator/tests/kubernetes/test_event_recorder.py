@@ -105,6 +105,8 @@ async def test_missing_permission_is_named_by_verb_and_resource(server: FakeApiS
         "update leases.coordination.k8s.io in the namespace ops",
         "delete pods in the namespace shop",
         "delete pods in all namespaces",
+        "update leases.coordination.k8s.io in the namespace shop",
+        "update leases.coordination.k8s.io in all namespaces",
         "approve signers.certificates.k8s.io collectionstore.io/node in the whole cluster",
         "sign signers.certificates.k8s.io collectionstore.io/node in the whole cluster",
     ]

@@ -19,6 +19,7 @@ from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.simulation.simulated_kube import NAMESPACE, SimulatedKube
 
 CLUSTER = "/apis/collectionstore.io/v1alpha1/namespaces/shop/collectionstoreclusters/demo"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/demo-operator"
 GRACE_S = 20
 ROUNDS_MAX = 300
 
@@ -43,12 +44,10 @@ class Life:
         }
         self.world.server.put(CLUSTER, {**found, "spec": {**found["spec"], **spec}})
 
-    def _next_operator(self) -> Reconciler:
+    def _next_operator(self, holder: str = "ops/op") -> Reconciler:
         self.epoch += 1
         recorder = Recorder(self.kube, f"op-{self.epoch}")
-        runtime = ClusterRuntime(
-            self.kube, self.world.members, recorder, namespace="shop", name="demo", epoch=self.epoch
-        )
+        runtime = ClusterRuntime(self.kube, self.world.members, recorder, namespace="shop", name="demo", holder=holder)
         return Reconciler(runtime)
 
     async def round(self) -> str:
@@ -182,18 +181,19 @@ async def test_member_on_a_lost_machine_is_replaced_elsewhere(seed: int) -> None
         assert [disk.node_id for disk in life.world.cluster.retired] == [before]
 
 
-async def test_replaced_operator_is_refused_by_the_members() -> None:
-    """It observes a higher epoch and does nothing; what it had planned before is refused."""
+async def test_replaced_operator_does_nothing() -> None:
+    """Another installation took the Lease over: the first one neither acts nor writes the status."""
     async with living(12) as life:
         life.want(replicas=3)
         await life.settle()
-        old, life.operator = life.operator, life._next_operator()
+        life.world.server.objects[LEASE]["spec"]["holderIdentity"] = ""
+        old, life.operator = life.operator, life._next_operator("ops-2/op")
         life.want(replicas=5)
         await life.settle()
+        assert len(life.voters()) == 5
         life.want(replicas=3)
+        before = life.world.server.objects[CLUSTER]
         index = life.world.cluster.configuration.index
-        outcome = await old.once()
-        assert outcome.actions == 0
+        assert (await old.once()).result == "Standby"
         assert life.world.cluster.configuration.index == index
-        planned = life.world.server.objects[CLUSTER]["status"]["plan"]
-        assert any("another operator has taken over" in step["blockedBy"] for step in planned)
+        assert life.world.server.objects[CLUSTER] == before

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from collectionstore_operator import manifests
-from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.errors import ActionRefused, HeldElsewhere
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.ownership import foreign
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import ApplyObject, DeleteObject
-from collectionstore_operator.model.observed import Pod
+from collectionstore_operator.model.actions import ApplyObject, DeleteObject, RestoreLabels
+from collectionstore_operator.model.observed import Pod, Unknown
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -36,6 +36,7 @@ PLACES = {
     "Secret demo-authority": f"{CORE}/secrets/demo-authority",
     "Secret demo-operator": f"{CORE}/secrets/demo-operator",
 }
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/demo-operator"
 WEB = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "w9", "controller": True}]
 
 
@@ -67,7 +68,7 @@ async def test_new_cluster_waits_for_a_foreign_object_and_goes_on_by_itself(worl
     world.create()
     assert (await world.rounds(3))[-1] == "Waiting"
     made = {path for path in world.server.objects if "/events/" not in path}
-    assert made == {CLUSTER, PLACES[subject]}
+    assert made == {CLUSTER, LEASE, PLACES[subject]}
     assert world.server.objects[PLACES[subject]] == theirs
     said = condition(world, "ObjectsApplied")
     assert (said["status"], said["reason"]) == ("False", "ForeignObject")
@@ -91,6 +92,67 @@ async def test_resource_that_waits_can_be_deleted_and_takes_nothing_along(world:
     await world.rounds(3)
     assert labels.FINALIZER not in world.server.objects[CLUSTER]["metadata"]["finalizers"]
     assert world.server.objects[PLACES[subject]] == theirs
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owner"),
+    [({"ownerReferences": WEB}, "the Deployment web"), ({"labels": {"app": "web"}}, "somebody else")],
+)
+async def test_lease_of_somebody_else_is_not_taken(world: World, metadata: dict[str, Any], owner: str) -> None:
+    """Programs of others elect their leader by Leases, too."""
+    spec = {"holderIdentity": ""}
+    body = {"metadata": {"name": "demo-operator", "namespace": "shop", **metadata}, "spec": spec}
+    theirs = copy.deepcopy(world.server.put(LEASE, body))
+    world.create()
+    desired = await world.runtime.desired()
+    assert desired is not None
+    with pytest.raises(HeldElsewhere, match=f"the Lease demo-operator belongs to {owner}: rename or delete it"):
+        await world.runtime.hold(desired)
+    assert world.server.objects[LEASE] == theirs
+    assert (await world.rounds(1))[-1] == "Standby"
+    assert not [path for path in PLACES.values() if path in world.server.objects]
+
+
+async def test_claim_of_somebody_else_is_neither_stamped_nor_labelled_nor_deleted(world: World) -> None:
+    """A StatefulSet starts a pod on a claim by name alone, so its data would become a member's."""
+    path = f"{CORE}/persistentvolumeclaims/data-demo-1"
+    body = {"metadata": {"name": "data-demo-1", "namespace": "shop"}, "spec": {"volumeName": "pv-9"}}
+    theirs = copy.deepcopy(world.server.put(path, body))
+    world.create({"storage": {"retention": "Delete"}})
+    await world.rounds(3)
+    assert WORKLOAD not in world.server.objects
+    assert (
+        "the PersistentVolumeClaim data-demo-1 belongs to somebody else"
+        in condition(world, "ObjectsApplied")["message"]
+    )
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    await world.rounds(3)
+    assert labels.FINALIZER not in world.server.objects[CLUSTER]["metadata"]["finalizers"]
+    assert world.server.objects[path] == theirs
+
+
+async def test_pods_of_a_foreign_workload_of_our_name_are_not_ours(world: World) -> None:
+    """Their owner has kind and name of our StatefulSet: only its uid tells them apart."""
+    metadata = {"name": "demo", "namespace": "shop", "uid": "s9", "ownerReferences": WEB}
+    world.server.put(WORKLOAD, {"metadata": metadata, "spec": {"replicas": 1, "template": {"metadata": {}}}})
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "demo", "uid": "s9", "controller": True}
+    claimed = [{"persistentVolumeClaim": {"claimName": "data-demo-0"}}]
+    pod = {"metadata": {"name": "demo-0", "uid": "p9", "ownerReferences": [owner]}, "spec": {"volumes": claimed}}
+    claim = {"metadata": {"name": "data-demo-0", "uid": "c9"}, "spec": {"volumeName": "pv-9"}}
+    for path, body in ((f"{CORE}/pods/demo-0", pod), (f"{CORE}/persistentvolumeclaims/data-demo-0", claim)):
+        world.server.put(path, body)
+    world.create()
+    _, observed = await world.look()
+    assert {(one.kind, one.name) for one in observed.foreign} == {
+        ("StatefulSet", "demo"),
+        ("Pod", "demo-0"),
+        ("PersistentVolumeClaim", "data-demo-0"),
+    }
+    assert isinstance(observed.slot(0).pod, Unknown)
+    assert isinstance(observed.slot(0).volume, Unknown)
+    action = RestoreLabels(kind="Pod", name="demo-0", uid="p9", reason="x")
+    with pytest.raises(ActionRefused, match="the Pod demo-0 belongs to the StatefulSet demo"):
+        await Children(world.kube).restore_labels(action, Desired(name="demo", namespace="shop", uid="u1"))
 
 
 async def test_living_cluster_goes_on_without_a_budget_of_its_own(world: World) -> None:

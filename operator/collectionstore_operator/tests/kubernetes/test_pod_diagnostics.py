@@ -49,7 +49,7 @@ async def formed(world: World, spec: dict[str, Any] | None = None) -> None:
 def claim(world: World, *, size: str = "10Gi", capacity: str = "10Gi", **reported: Any) -> None:
     requests = {"resources": {"requests": {"storage": size}}, "storageClassName": "fast", "volumeName": "pv-0"}
     body = {
-        "metadata": {"name": "data-demo-0", "namespace": "shop"},
+        "metadata": {"name": "data-demo-0", "namespace": "shop", "labels": labels.object_labels("demo")},
         "spec": requests,
         "status": {"phase": "Bound", "capacity": {"storage": capacity}, **reported},
     }
@@ -162,7 +162,8 @@ async def test_claim_that_is_not_bound_is_named_with_its_pod(
     world: World, reported: dict[str, str], name: str, message: str
 ) -> None:
     await formed(world)
-    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": name}, "status": reported}
+    metadata = {"name": "data-demo-0", "labels": labels.object_labels("demo")}
+    body = {"metadata": metadata, "spec": {"storageClassName": name}, "status": reported}
     world.server.put(CLAIM, body)
     waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
     await world.rounds(1)
@@ -176,7 +177,11 @@ async def test_volume_that_is_being_provisioned_does_not_degrade_the_cluster(wor
     """Every new volume is unbound for a moment, and its pod unschedulable: a fault only if it lasts."""
     await formed(world)
     world.server.put(CLASS, {"metadata": {"name": "fast"}})
-    body = {"metadata": {"name": "data-demo-0"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
+    body = {
+        "metadata": {"name": "data-demo-0", "labels": labels.object_labels("demo")},
+        "spec": {"storageClassName": "fast"},
+        "status": {"phase": "Pending"},
+    }
     world.server.put(CLAIM, body)
     waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
     old = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
@@ -198,7 +203,12 @@ def waiting(world: World, ordinal: int, message: str) -> None:
     world.server.put(
         f"{NAMESPACE}/pods/{name}",
         {
-            "metadata": {"name": name, "uid": "w", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "metadata": {
+                "name": name,
+                "uid": "w",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": labels.object_labels("demo"),
+            },
             "spec": {},
             "status": {"phase": "Pending", "conditions": [scheduled]},
         },

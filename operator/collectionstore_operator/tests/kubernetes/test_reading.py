@@ -78,7 +78,7 @@ def test_image_and_zone_of_a_pod() -> None:
 def test_reason_of_an_exit_is_the_last_one_in_its_log(message: str, detail: str) -> None:
     ended = {"terminated": {"exitCode": 65, "reason": "Error", "message": message}}
     found = read(pod(UNREADY, container={"restartCount": 1, "state": {}, "lastState": ended}))
-    assert (found.failure, found.detail) == (Failure.DISK, f"exit code 65: {detail}")
+    assert (found.failure, found.detail) == (Failure.DAMAGED, f"exit code 65: {detail}")
 
 
 def test_pod_that_runs_without_being_ready_says_for_how_long() -> None:
@@ -120,7 +120,7 @@ def test_pod_is_stranded_when_nobody_will_say_that_it_stopped(
         ({"reason": "CrashLoopBackOff"}, 1, 1, Failure.NONE, "CrashLoopBackOff"),
         ({"reason": "CrashLoopBackOff"}, 3, 1, Failure.CRASH, "CrashLoopBackOff; exit code 1"),
         ({"reason": "CrashLoopBackOff"}, 1, 64, Failure.CONFIGURATION, "exit code 64"),
-        ({"reason": "CrashLoopBackOff"}, 1, 65, Failure.DISK, "exit code 65"),
+        ({"reason": "CrashLoopBackOff"}, 1, 65, Failure.DAMAGED, "exit code 65"),
         ({"reason": "CrashLoopBackOff"}, 9, 74, Failure.DISK, "exit code 74"),
         ({"reason": "SomethingNew", "message": "x"}, 0, None, Failure.NONE, "SomethingNew: x"),
     ],
@@ -176,16 +176,18 @@ def claim(*, bound: bool = True, **metadata: Any) -> dict[str, Any]:
     return {"metadata": {"name": "data-demo-1", **metadata}, "spec": {"volumeName": "pv-1"} if bound else {}}
 
 
+def bound(**fields: Any) -> Volume:
+    """Return what is read of a bound claim."""
+    return Volume(name="data-demo-1", persistent_volume="pv-1", **fields)
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         (claim(bound=False), Volume(name="data-demo-1", node_id=ABSENT)),
-        (claim(), Volume(name="data-demo-1", node_id=Unknown("no node has been observed on it yet"))),
-        (claim(annotations={labels.NODE_ID: "n"}), Volume(name="data-demo-1", node_id="n")),
-        (
-            claim(annotations={labels.NODE_ID: "n", labels.REMOVED: "n"}),
-            Volume(name="data-demo-1", node_id="n", removed=True),
-        ),
+        (claim(), bound(node_id=Unknown("no node has been observed on it yet"))),
+        (claim(annotations={labels.NODE_ID: "n"}), bound(node_id="n")),
+        (claim(annotations={labels.NODE_ID: "n", labels.REMOVED: "n"}), bound(node_id="n", removed=True)),
         (claim(annotations={labels.CLUSTER_ID: "c2"}), Unknown("it belongs to the cluster c2")),
         (claim(deletionTimestamp="x"), Unknown("it is being deleted")),
     ],
@@ -197,7 +199,7 @@ def test_claim_says_what_is_recorded_of_its_disk(body: dict[str, Any], expected:
 def test_claim_on_its_way_out_is_still_the_disk_of_the_pod_that_runs_on_it() -> None:
     """The pod must stop before the claim can go: who had asked for both may have died in between."""
     going = claim(deletionTimestamp="x", annotations={labels.NODE_ID: "n"})
-    assert read_claim(going, pod(READY), "c1") == Volume(name="data-demo-1", node_id="n")
+    assert read_claim(going, pod(READY), "c1") == bound(node_id="n", terminating=True)
     assert isinstance(read_claim(going, pod(READY, deletionTimestamp="x"), "c1"), Unknown)
     assert isinstance(read_claim(going, pod(node=""), "c1"), Unknown)
 

@@ -33,6 +33,7 @@ from collectionstore_operator.tests.kubernetes.test_client import Clock
 CLUSTER = "/apis/collectionstore.io/v1alpha1/namespaces/shop/collectionstoreclusters/demo"
 RECORD = "/api/v1/namespaces/shop/configmaps/demo-record"
 WORKLOAD = "/apis/apps/v1/namespaces/shop/statefulsets/demo"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/demo-operator"
 SECRETS = "/api/v1/namespaces/shop/secrets"
 
 
@@ -66,7 +67,7 @@ class World:
             Recorder(kube, "op"),
             namespace="shop",
             name="demo",
-            epoch=7,
+            holder="ops/op",
             may_act=lambda: self.holds,
         )
 
@@ -84,7 +85,12 @@ class World:
         """Have a pod that runs, on a bound claim."""
         name = f"demo-{ordinal}"
         body = {
-            "metadata": {"name": name, "uid": f"{uid}{ordinal}", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "metadata": {
+                "name": name,
+                "uid": f"{uid}{ordinal}",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": labels.object_labels("demo"),
+            },
             "spec": {"nodeName": "n1"},
             "status": {
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
@@ -93,7 +99,10 @@ class World:
             },
         }
         self.server.put(f"/api/v1/namespaces/shop/pods/{name}", body)
-        claim = {"metadata": {"name": f"data-{name}"}, "spec": {"volumeName": f"pv-{ordinal}"}}
+        claim = {
+            "metadata": {"name": f"data-{name}", "labels": labels.object_labels("demo")},
+            "spec": {"volumeName": f"pv-{ordinal}"},
+        }
         self.server.put(f"/api/v1/namespaces/shop/persistentvolumeclaims/data-{name}", claim)
 
     def stamp(self, ordinal: int, cluster_id: str) -> None:
@@ -112,6 +121,7 @@ class World:
         """Return the resource and everything there is of it."""
         desired = await self.runtime.desired()
         assert desired is not None
+        await self.runtime.hold(desired)
         return desired, await self.runtime.observe(desired)
 
     async def rounds(self, count: int) -> list[str]:
@@ -188,7 +198,7 @@ async def test_members_are_observed_by_ordinal(world: World) -> None:
     assert observed.slot(4).node == Unknown("no answer")
     assert isinstance(observed.workload, Workload)
     assert (observed.workload.replicas, observed.workload.volume_bytes) == (3, 10 << 30)
-    assert observed.epoch == 7
+    assert observed.epoch == 1
     assert observed.requests == ()
 
 
@@ -209,7 +219,7 @@ async def test_chosen_member_is_recorded_before_it_is_called(world: World) -> No
     world.server.behave = behave
     await world.runtime.execute(Bootstrap(ordinal=0, node_id="node-0", reason="x"), desired, observed)
     assert seen == [f"{RECORD} 0"]
-    assert world.nodes.calls == ["bootstrap https://demo-0.demo-peers.shop.svc:7400 7"]
+    assert world.nodes.calls == ["bootstrap https://demo-0.demo-peers.shop.svc:7400 1"]
     assert world.server.objects[RECORD]["data"]["bootstrap-node"] == "node-0"
 
 
@@ -300,7 +310,8 @@ async def test_finalizer_is_on_the_resource_before_anything_is_created(world: Wo
     written: list[str] = []
 
     async def behave(request: web.Request) -> None:
-        if request.method in ("PATCH", "POST") and "/events" not in request.path:
+        # The Lease comes first, and goes with the resource by itself: it has an owner.
+        if request.method in ("PATCH", "POST") and not {"events", "leases"} & set(request.path.split("/")):
             written.append(request.path)
 
     world.server.behave = behave
@@ -320,7 +331,7 @@ async def test_nothing_is_created_while_the_finalizer_cannot_be_added(world: Wor
     first, *later = await world.rounds(3)
     assert first == "Failed"
     assert set(later) <= {"Failed", "Waiting"}
-    assert {path for path in world.server.objects if "/events/" not in path} == {CLUSTER}
+    assert {path for path in world.server.objects if "/events/" not in path} == {CLUSTER, LEASE}
 
 
 async def test_what_was_seen_is_recorded_by_actions_with_events(world: World) -> None:
@@ -448,7 +459,7 @@ async def test_deleted_resource_without_retention_deletes_volumes_and_keys(world
     assert (await world.rounds(3)) == ["Acted", "Acted", "Gone"]
     # The record last of all: as long as it is there, an interrupted deletion is seen and repeated.
     assert deleted == ["data-demo-0", "demo-operator", "demo-authority", "demo-record"]
-    left = {path.rpartition("/")[2] for path in world.server.objects}
+    left = {path.rpartition("/")[2] for path in world.server.objects if path != LEASE}
     assert not {"demo-record", "demo-authority", "demo-operator", "data-demo-0"} & left
 
 

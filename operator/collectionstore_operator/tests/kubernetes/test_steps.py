@@ -224,7 +224,8 @@ async def authority(kube: Kube) -> Authority:
 
 
 async def test_keys_are_kept_and_the_authority_is_published(server: FakeApiServer, authority: Authority) -> None:
-    looked, context, pem, foreign = await authority.read(DESIRED)
+    looked, context, pem, conflict, foreign = await authority.read(DESIRED)
+    assert not conflict
     assert foreign == ()
     assert [one.kind for one in looked] == [CertificateKind.AUTHORITY, CertificateKind.OPERATOR]
     assert context is not None

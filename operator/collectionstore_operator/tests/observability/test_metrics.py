@@ -153,6 +153,7 @@ async def test_loop_counts_its_rounds_its_actions_and_its_troubles(server: FakeA
             kube=kube,
             recorder=Recorder(kube, "op"),
             epoch=7,
+            holder="ops/op",
             may_act=lambda: True,
             metrics=probe.metrics,
             enrolment=Enrolment(kube, ""),

@@ -78,7 +78,7 @@ async def test_a_round_that_acts_tells_its_plan_and_every_action(loop: Traced) -
     assert isinstance(plan, tuple)
     assert len(plan) == reported["collectionstore.plan.steps"]
     assert plan[0].startswith("EstablishIdentity demo: ")
-    for name in ("read resource", "observe", "plan", "publish status", "EstablishIdentity"):
+    for name in ("read resource", "hold lease", "observe", "plan", "publish status", "EstablishIdentity"):
         (span,) = (one for one in inner if one.name == name)
         assert span.parent is not None
         assert root.context is not None
@@ -110,8 +110,8 @@ async def test_an_action_that_is_refused_is_an_error_of_its_span_and_of_the_roun
 async def test_a_look_that_fails_is_an_error_of_that_step(loop: Traced) -> None:
     loop.runtime.blindness = RuntimeError("secret detail")
     ((*inner, root),) = await loop.rounds(1)
-    assert [span.name for span in inner] == ["read resource", "observe"]
-    assert attributes(inner[1])["error.type"] == "RuntimeError"
+    assert [span.name for span in inner] == ["read resource", "hold lease", "observe"]
+    assert attributes(inner[2])["error.type"] == "RuntimeError"
     assert attributes(root)["collectionstore.reconcile.result"] == "Failed"
     assert not any("secret" in f"{attributes(span)} {span.events}" for span in (*inner, root))
 

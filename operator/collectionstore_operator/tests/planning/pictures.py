@@ -23,6 +23,7 @@ And its state:
     mute                   its node does not respond
     old                    started at an earlier revision
     marked empty nodisk    of its volume
+    doomed                 its claim is being deleted, and waits for its pod
     replace stopping       of its pod
     stuck                  terminating on a lost Kubernetes node, and its volume is being deleted
 """
@@ -253,7 +254,7 @@ def _volume(line: Line) -> Volume | Absent:
         return ABSENT
     node_id: str | Absent = ABSENT if "empty" in line.words else line.node_id
     removed = line.kind == "left" or "marked" in line.words
-    return Volume(name=f"data-{line.name}", node_id=node_id, removed=removed)
+    return Volume(name=f"data-{line.name}", node_id=node_id, removed=removed, terminating="doomed" in line.words)
 
 
 def _node(line: Line, configuration: Configuration, members: tuple[Member, ...]) -> NodeStatus:

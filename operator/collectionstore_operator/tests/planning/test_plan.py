@@ -153,13 +153,14 @@ def test_plan_waits_while_a_node_contradicts_the_leader(changed: dict[str, objec
     assert actions_of(planned(desired, observed)) == []
 
 
-def test_plan_stops_when_another_operator_took_over() -> None:
-    """A node has seen a higher fencing epoch than ours: the other operator decides."""
+def test_plan_takes_a_higher_epoch_first_when_a_node_has_seen_one() -> None:
+    """Of an earlier holder of the Lease, or of an operator that knows none: nothing else until it is fenced."""
     desired = make_desired(5)
     observed = draw(HEALTHY, desired)
     observed = _with_node(observed, 1, msgspec.structs.replace(_node(observed, 1), epoch=2))
     made = planned(desired, observed)
-    assert not made.actions
+    assert actions_of(made) == ["RaiseEpoch"]
+    assert made.actions[0].epoch == 3  # type: ignore[union-attr]
     assert blocked_steps(made) == [
         "EnsureWorkload demo: another operator has taken over: demo-1 has seen epoch 2, ours is 1",
         "AddLearners demo-3: demo-3 has not been started",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
 from collectionstore_operator.model.assessment import assess, change_blocked_by
@@ -45,6 +46,20 @@ def test_active_member_is_not_replaced_by_another_of_its_name() -> None:
     made = planned(DESIRED, with_leader(observed, members=members))
     assert not [one for one in made.actions if isinstance(one, ChangeVoters)]
     assert "ChangeVoters demo-2: two incarnations of demo-2 are active" in blocked_steps(made)
+
+
+@pytest.mark.parametrize("state", ["rejoined down=3 mute", "voter down=3 empty"])
+def test_voter_whose_successor_restarts_is_not_forgotten(state: str) -> None:
+    """The swap remains to be done, though nothing can be done now: the cluster is not settled."""
+    made = planned(DESIRED, draw(f"0: leader\n1: voter\n2: {state}", DESIRED))
+    assert not made.actions
+    assert not made.converged
+    assert [one for one in blocked_steps(made) if one.startswith("ChangeVoters demo-2: demo-2 is not running")]
+
+
+def test_voter_that_restarts_on_its_own_volume_has_nothing_to_be_swapped() -> None:
+    made = planned(DESIRED, draw("0: leader\n1: voter\n2: voter down=3", DESIRED))
+    assert not [step for step in made.steps if step.name == "ChangeVoters"]
 
 
 def test_voter_in_sync_is_not_restarted_as_broken_because_its_pod_is_not_ready() -> None:

@@ -15,6 +15,7 @@ from collectionstore_operator.model.actions import (
     ChangeVoters,
     EnsureWorkload,
     MarkVolume,
+    RaiseEpoch,
     RemoveLearners,
     ReplaceWorkload,
     RestartPod,
@@ -43,9 +44,22 @@ KINDS = [
     "left",
     "free",
 ]
-WORDS = [*[""] * 12, "old", "old", "hidden", "mute", "silent", "marked", "empty", "nodisk", "replace", "stopping"]
+WORDS = [
+    *[""] * 12,
+    "old",
+    "old",
+    "hidden",
+    "mute",
+    "silent",
+    "marked",
+    "empty",
+    "nodisk",
+    "replace",
+    "stopping",
+    "doomed",
+]
 NUMBERS = [*[""] * 8, "lag=400", "lag=9000", "down=5", "down=400", "unready=3", "unready=400"]
-FAILURES = ["", "", "failure=Disk", "failure=Image", "failure=Crash", "failure=Machine"]
+FAILURES = ["", "", "failure=Disk", "failure=Damaged", "failure=Image", "failure=Crash", "failure=Machine"]
 
 Looked = tuple[Desired, Observed]
 
@@ -122,7 +136,9 @@ def test_nothing_is_done_without_sight_or_leave(looked: Looked, why: str) -> Non
     made = planned(desired, observed)
     if why == "workload":
         assert not [one for one in made.actions if isinstance(one, EnsureWorkload | ReplaceWorkload)]
-    elif why != "epoch" or observed.nodes():
+    elif why == "epoch":
+        assert all(isinstance(one, RaiseEpoch) for one in made.actions) or not observed.nodes()
+    else:
         assert not made.actions
 
 

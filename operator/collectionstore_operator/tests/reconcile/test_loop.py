@@ -7,7 +7,13 @@ import asyncio
 import msgspec
 import pytest
 
-from collectionstore_operator.errors import ActionRefused, ActionUnfinished, FieldError, InvalidResource
+from collectionstore_operator.errors import (
+    ActionRefused,
+    ActionUnfinished,
+    FieldError,
+    HeldElsewhere,
+    InvalidResource,
+)
 from collectionstore_operator.model.actions import Action, EnsureWorkload, EstablishIdentity
 from collectionstore_operator.model.observed import Observed, Unknown, Volume, Workload
 from collectionstore_operator.reconcile.loop import Pace, Reconciler
@@ -31,12 +37,19 @@ class MemoryRuntime:
         self.published: list[Status] = []
         self.trouble: Exception | None = None
         self.refused = ""
+        self.held_by = ""
+        self.taken_from: list[str] = []
         self.blindness: Exception | None = None
 
     async def desired(self) -> Desired | None:
         if isinstance(self.resource, InvalidResource):
             raise self.resource
         return self.resource
+
+    async def hold(self, desired: Desired) -> str:
+        if self.held_by:
+            raise HeldElsewhere(f"the operator {self.held_by} holds the Lease")
+        return self.taken_from.pop() if self.taken_from else ""
 
     async def observe(self, desired: Desired) -> Observed:
         self._note("observe")
@@ -293,3 +306,54 @@ async def test_step_that_stays_blocked_is_observed_less_often(
     await runtime.until(2, "publish_observation")
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_operator_without_the_right_to_act_observes_and_writes_nothing() -> None:
+    """And says once who has it."""
+    runtime = MemoryRuntime()
+    runtime.held_by = "ops/other"
+    loop = Reconciler(runtime)
+    assert [(await loop.once()).result for _ in range(3)] == ["Standby"] * 3
+    assert not runtime.published
+    assert "observe" not in runtime.calls
+    assert [event.reason for event in runtime.events] == ["HeldElsewhere"]
+
+
+async def test_takeover_is_an_event() -> None:
+    runtime = MemoryRuntime()
+    runtime.taken_from = ["the operator ops/other did not renew the Lease"]
+    loop = Reconciler(runtime)
+    await loop.once()
+    await loop.once()
+    told = [event.message for event in runtime.events if event.reason == "TookOver"]
+    assert told == ["the operator ops/other did not renew the Lease"]
+
+
+async def test_conditions_become_unknown_when_rounds_fail_for_long() -> None:
+    """Once while the reason is the same; the next round that observes says again what it sees."""
+    runtime = MemoryRuntime()
+    loop = Reconciler(runtime, pace=Pace(busy_s=0.0, stale_s=0.0))
+    await loop._guarded_round()
+    runtime.blindness = RuntimeError("no answer")
+    before = len(runtime.published)
+    for _ in range(3):
+        assert (await loop._guarded_round()).result == "Failed"
+    assert len(runtime.published) == before + 1
+    told = {one.type: one for one in runtime.published[-1].conditions}
+    assert {told[kind].status for kind in ("Ready", "Available", "Degraded", "QuorumSafe")} == {"Unknown"}
+    assert {told[kind].status for kind in ("Accepted",)} == {"True"}
+    assert told["Ready"].reason == "RoundsFailing"
+    assert "RuntimeError" in told["Ready"].message
+    runtime.blindness = None
+    await loop._guarded_round()
+    assert runtime.published[-1].condition("Ready").status == "False"  # type: ignore[union-attr]
+
+
+async def test_short_failure_leaves_the_conditions_alone() -> None:
+    runtime = MemoryRuntime()
+    loop = Reconciler(runtime, pace=Pace(busy_s=0.0, stale_s=3_600.0))
+    await loop._guarded_round()
+    runtime.blindness = RuntimeError("no answer")
+    before = list(runtime.published)
+    await loop._guarded_round()
+    assert runtime.published == before

@@ -150,7 +150,7 @@ class SimulatedCluster:
             return Failure.SCHEDULING  # its volume is being provisioned, as that of every new member on Kubernetes
         if pod.revision in self.bad_revisions:
             return Failure.IMAGE
-        return Failure.DISK if disk.damaged else Failure.NONE
+        return Failure.DAMAGED if disk.damaged else Failure.NONE
 
     def _elect(self) -> None:
         alive = self.alive()

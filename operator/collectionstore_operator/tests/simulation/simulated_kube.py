@@ -258,12 +258,16 @@ def _pod_body(cluster: SimulatedCluster, ordinal: int, pod: Process) -> Body:
     since = datetime.fromtimestamp(time.time() - unready_s, UTC).isoformat()
     state: dict[str, Any] = {"running": {}} if pod.running else {"waiting": {"reason": _REASONS.get(pod.failure, "")}}
     container: dict[str, Any] = {"state": state, "restartCount": 9}
-    if pod.failure is Failure.DISK:
-        container["lastState"] = {"terminated": {"exitCode": 74}}
+    if pod.failure is Failure.DAMAGED:
+        container["lastState"] = {"terminated": {"exitCode": 65}}
     ready = {"type": "Ready", "status": "True" if pod.ready else "False", "lastTransitionTime": since}
     metadata = {"name": f"demo-{ordinal}", "uid": pod.uid, "creationTimestamp": since}
     return {
-        "metadata": {**metadata, "annotations": {labels.REVISION: pod.revision}},
+        "metadata": {
+            **metadata,
+            "annotations": {labels.REVISION: pod.revision},
+            "labels": labels.object_labels(cluster.name),
+        },
         "spec": {"nodeName": f"n{ordinal}"},
         "status": {"conditions": [ready], "containerStatuses": [container]},
     }
@@ -275,4 +279,5 @@ _REASONS: Final = {Failure.IMAGE: "ImagePullBackOff", Failure.CRASH: "CrashLoopB
 def _claim_body(cluster: SimulatedCluster, ordinal: int, disk: Disk) -> Body:
     annotations = {labels.CLUSTER_ID: cluster.cluster_id} if cluster.cluster_id else {}
     spec: dict[str, Any] = {"volumeName": f"pv-{ordinal}"} if disk.node_id else {}
-    return {"metadata": {"name": f"data-demo-{ordinal}", "annotations": annotations}, "spec": spec}
+    metadata = {"name": f"data-demo-{ordinal}", "annotations": annotations, "labels": labels.object_labels("demo")}
+    return {"metadata": metadata, "spec": spec}

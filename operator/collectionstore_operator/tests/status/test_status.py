@@ -68,6 +68,8 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         "QuorumSafe": "True CanLose",
         "MembersUpdated": "True AllUpdated",
         "CertificatesReady": "Unknown NotIssuedHere",
+        "RecordsValid": "True AllValid",
+        "VolumesSafe": "True AllSafe",
         "StorageAvailable": "Unknown NoReport",
         "ObjectsApplied": "Unknown NoObjectsHere",
         "Paused": "False NotPaused",

@@ -1,0 +1,73 @@
+"""Whether the stored authority is the one that the members trust: from the Secrets and the record alone. Pure.
+
+Three objects name it: the Secret of the authority, the record that pods mount as their trust anchor, and the operator's
+own certificate, which names its issuer. A key is identified by its subject key identifier (RFC 5280, 4.2.1.2).
+A lost or foreign authority is never replaced: members that still trust the old one would refuse the new one's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from collectionstore_operator.reconcile import pki
+from collectionstore_operator.reconcile.pki import KeyPair
+
+
+class Stored(NamedTuple):
+    """What is stored, as read; None for what is missing, and PEM that may be damaged."""
+
+    authority: KeyPair | None
+    own: KeyPair | None
+    anchor_pem: str
+    """The trust anchor in the record; empty before the authority was published."""
+
+
+class Trust(NamedTuple):
+    """The judgement. Certificates in it can be parsed."""
+
+    authority: KeyPair | None
+    """To sign with; None if there is none that may be used."""
+    own: KeyPair | None
+    """For calls to members; None if it is missing or damaged."""
+    anchor_pem: str
+    """What members trust, as far as it can be read; empty if nothing says it."""
+    conflict: str
+    """Why the authority must be neither used nor replaced; empty if it is in order, was never made, or can be remade
+    with its own key."""
+
+
+def judge(stored: Stored, *, secret: str, has_data: bool) -> Trust:
+    """Return which of the stored certificates to use. `has_data`: members exist that trust an authority already."""
+    own = stored.own if stored.own is not None and pki.is_pair(stored.own) else None
+    anchor = pki.key_identifier(stored.anchor_pem.encode())
+    issuer = pki.issuer_identifier(own.certificate_pem) if own is not None else ""
+    trusted = stored.anchor_pem if anchor else ""
+    if stored.authority is None:
+        lost = has_data and bool(stored.anchor_pem or own)
+        why = f"the Secret {secret} is missing, and members trust its authority: restore it from a backup"
+        return Trust(None, own, trusted, why if lost else "")
+    key = pki.identifier_of_key(stored.authority.key_pem)
+    conflict = _conflict(key, anchor, issuer, secret, has_data=has_data)
+    if conflict:
+        return Trust(None, own, trusted, conflict)
+    if not pki.is_pair(stored.authority):
+        return Trust(None, own, trusted, "")  # made again with its own key: what it signed stays valid
+    return Trust(stored.authority, own, stored.authority.certificate_pem.decode(), "")
+
+
+def _conflict(key: str, anchor: str, issuer: str, secret: str, *, has_data: bool) -> str:
+    """Return why a key is not that of the members' authority, or cannot be shown to be; empty if it is."""
+    if not has_data:
+        return ""
+    if not key:
+        return f"the key in the Secret {secret} cannot be read: restore it from a backup"
+    if issuer:
+        # Members accept the operator's certificate: its issuer decides where the record differs.
+        same = issuer == key
+    else:
+        same = anchor == key
+    if same:
+        return ""
+    if not issuer and not anchor:
+        return f"nothing proves that the key in the Secret {secret} is the one that members trust"
+    return f"the Secret {secret} holds another authority than the one that members trust: restore it from a backup"
