@@ -114,6 +114,7 @@ generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, i
 	@.venv/bin/python -m collectionstore_operator.crd --write
 	@.venv/bin/python -m collectionstore_charts
 	@.venv/bin/python docs/generate_metrics.py --write
+	@.venv/bin/python docs/generate_limits.py --write
 	@.venv/bin/python docs/generate_logs.py
 	@.venv/bin/python docs/generate_resource.py --write
 	@.venv/bin/python docs/structure.py --write

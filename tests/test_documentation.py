@@ -308,7 +308,8 @@ def test_every_dependency_has_a_reason() -> None:
     assert listed == declared_dependencies()
 
 
-def test_page_of_the_resource_is_current() -> None:
-    command = [sys.executable, "docs/generate_resource.py", "--check"]
+@pytest.mark.parametrize("generator", ["generate_resource.py", "generate_limits.py"])
+def test_generated_page_is_current(generator: str) -> None:
+    command = [sys.executable, f"docs/{generator}", "--check"]
     checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stderr
