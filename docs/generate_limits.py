@@ -22,6 +22,7 @@ from collectionstore_node.metrics import CHAPTERS as NODE
 from collectionstore_operator.observability.metrics import CHAPTERS as OPERATOR
 
 PAGE = Path(__file__).parent / "limits.md"
+RULE = "| --- | --- | --- | --- | --- |\n"
 COMMAND = "python docs/generate_limits.py --write"
 ROOTS = {"node": "collectionstore_node", "operator": "collectionstore_operator"}
 _CONSTANT = re.compile(r"\{(?P<name>[\w.:]+)(?:\|(?P<unit>\w+))?\}")

@@ -1,4 +1,4 @@
-"""The rows of docs/limits.md. `{module:NAME|unit}` is a constant of the code; modules are below the section's package."""
+"""The rows of docs/limits.md. `{module:NAME|unit}` is a constant of the code, of the section's package."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
         (
             Limit(
                 "descriptors of the process",
-                "soft limit raised to {ports.descriptors:LIMIT_WANTED} or the hard one; at least {ports.descriptors:LIMIT_MIN}",
+                "soft limit raised to {ports.descriptors:LIMIT_WANTED} or the hard one; "
+                "at least {ports.descriptors:LIMIT_MIN}",
                 ("ports.descriptors:raise_limit", "ports.descriptors:divide"),
                 "exit 64 below the least; exit 71 when RocksDB finds none",
                 ("process_open_fds",),
@@ -82,8 +83,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "framing of a chunked body",
-                f"{{{_CONNECTION}:CHUNK_OVERHEAD_MIN|bytes}}, and {{{_CONNECTION}:CHUNK_OVERHEAD_FACTOR}} bytes for each "
-                "of the body",
+                f"{{{_CONNECTION}:CHUNK_OVERHEAD_MIN|bytes}}, and {{{_CONNECTION}:CHUNK_OVERHEAD_FACTOR}} bytes "
+                "for each of the body",
                 (f"{_CONNECTION}:Connection",),
                 "400, closed",
                 _PROBLEMS,
@@ -145,7 +146,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "document; value",
-                "{service.limits:StoreLimits.document_bytes_max|bytes}; {service.limits:StoreLimits.value_bytes_max|bytes}",
+                "{service.limits:StoreLimits.document_bytes_max|bytes}; "
+                "{service.limits:StoreLimits.value_bytes_max|bytes}",
                 ("statemachine.admissible:check_size",),
                 "413 `too_large`",
                 _PROBLEMS,
@@ -153,7 +155,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             Limit(
                 "transaction; every other body; path and query",
                 "{api.http.limits:HttpLimits.transaction_bytes_max|bytes}; "
-                "{api.http.limits:HttpLimits.control_bytes_max|bytes}; {api.http.limits:HttpLimits.target_bytes_max|bytes}",
+                "{api.http.limits:HttpLimits.control_bytes_max|bytes}; "
+                "{api.http.limits:HttpLimits.target_bytes_max|bytes}",
                 ("api.http.bodies:receive_body", "api.http.dispatcher:target_too_long"),
                 "413, 414",
                 _PROBLEMS,
@@ -340,7 +343,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
         (
             Limit(
                 "free space",
-                "1/16 of the disk, from {space:LOW_BYTES_MIN|bytes} to {space:LOW_BYTES_MAX|bytes}; `spec.storage.quota`",
+                "1/16 of the disk, from {space:LOW_BYTES_MIN|bytes} to {space:LOW_BYTES_MAX|bytes}; "
+                "`spec.storage.quota`",
                 ("replica.health.space:SpaceJudge.judge", "replica.local_member:LocalMember.admit"),
                 "507 `insufficient_storage`; reads, deletes and membership changes go on",
                 ("storage_short", "storage_free_bytes", "storage_read_only"),
