@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collectionstore_operator.model.actions import Plan
+from collectionstore_operator.model.actions import Plan, SetReclaimPolicy
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume
 from collectionstore_operator.status.condition_state import ConditionState
@@ -27,7 +27,7 @@ def records_valid(assessment: Assessment, _plan: Plan) -> ConditionState:
     return ConditionState("True", "AllValid", "the record and the keys are those of the members")
 
 
-def volumes_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
+def volumes_safe(assessment: Assessment, plan: Plan) -> ConditionState:
     """Return whether no volume is about to be lost: no claim under a pod is being deleted, and Retain is in force."""
     going = [one for slot in assessment.observed.slots if (one := _going(assessment, slot))]
     if going:
@@ -40,10 +40,16 @@ def volumes_safe(assessment: Assessment, _plan: Plan) -> ConditionState:
     if unseen:
         return ConditionState("Unknown", "VolumeUnknown", "; ".join(unseen))
     if assessment.desired.spec.storage.retention == "Retain":
+        # A claim that was bound just now gets its policy in the round that reports it: nothing to tell,
+        # unless it is blocked or refused.
+        steps = (step for step in plan.steps if step.name == SetReclaimPolicy.__name__)
+        at_once = {step.subject for step in steps if not step.blocked_by}
         policies = [
             f"{slot.volume.persistent_volume} of {slot.volume.name} has {slot.volume.reclaim_policy}"
             for slot in assessment.observed.slots
-            if isinstance(slot.volume, Volume) and slot.volume.reclaim_policy not in ("", "Retain")
+            if isinstance(slot.volume, Volume)
+            and slot.volume.reclaim_policy not in ("", "Retain")
+            and slot.volume.name not in at_once
         ]
         if policies:
             message = f"spec.storage.retention is Retain, and the reclaim policy is not: {', '.join(policies)}"

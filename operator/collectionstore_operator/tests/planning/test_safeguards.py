@@ -5,13 +5,20 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import RecordProtectedDeletion, RestartPod, RestoreLabels, SetReclaimPolicy
+from collectionstore_operator.model.actions import (
+    RecordProtectedDeletion,
+    RestartPod,
+    RestoreLabels,
+    SetReclaimPolicy,
+    with_failures,
+)
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Pod, Volume, Workload
 from collectionstore_operator.planning.fencing import EPOCH_MAX
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec, Storage
 from collectionstore_operator.status.report import report
+from collectionstore_operator.status.safeguards import volumes_safe
 from collectionstore_operator.tests.planning.pictures import (
     ANY_SIZE,
     actions_of,
@@ -233,9 +240,18 @@ def test_volumes_are_retained_from_their_binding_on(*, paused: bool) -> None:
     made = planned(desired, bound(draw(HEALTHY, desired), reclaim_policy="Delete"))
     found = [(one.volume, one.policy) for one in made.actions if isinstance(one, SetReclaimPolicy)]
     assert found == [("pv-0", "Retain"), ("pv-1", "Retain"), ("pv-2", "Retain")]
-    assert condition(desired, bound(draw(HEALTHY, desired), reclaim_policy="Delete"), "VolumesSafe") == (
-        "False NotRetained"
-    )
+    assert condition(desired, bound(draw(HEALTHY, desired), reclaim_policy="Delete"), "VolumesSafe") == "True AllSafe"
+
+
+def test_volume_whose_policy_cannot_be_set_is_not_safe() -> None:
+    """The first attempt is made in the round that reports it; a condition is worth a failure only."""
+    observed = bound(draw(HEALTHY, DESIRED), reclaim_policy="Delete")
+    made = planned(DESIRED, observed)
+    action = next(one for one in made.actions if isinstance(one, SetReclaimPolicy))
+    told = with_failures(made, {action: "403"}, independent=(SetReclaimPolicy,))
+    state = volumes_safe(assess(DESIRED, observed), told)
+    assert (state.status, state.reason) == ("False", "NotRetained")
+    assert f"{action.volume} of {action.name} has Delete" in state.message
 
 
 def test_policy_is_given_back_only_where_it_was_taken_and_the_data_are_to_go() -> None:
