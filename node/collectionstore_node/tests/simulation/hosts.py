@@ -155,7 +155,9 @@ class Host:
         match error:
             case None if self._ends_expected:
                 pass
-            case StorageFailed() if run is not None and run.database is not None and run.database.hit:
+            case StorageFailed() if run is not None and (
+                run.database.hit if run.database is not None else self.disk.hit_while_opening
+            ):
                 # Whether the write during which the disk failed is there is unknown.
                 self.disk.lose_power(self._cluster.random)
             case DataDirectoryRefused() if self.disk.rotten:

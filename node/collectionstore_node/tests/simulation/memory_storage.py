@@ -58,6 +58,8 @@ class MemoryDisk:
         self.user: MemoryDatabase | None = None
         self.rotten = False
         """Whether something on it was damaged, so that a process that finds out refuses to start."""
+        self.hit_while_opening = False
+        """Whether a fault of the disk ended the last attempt to open the directory."""
 
     def open(self, cluster_id: str, name: str, node_id: NodeId) -> MemoryDatabase:
         """Return the data directory; an empty disk becomes the incarnation `node_id`.
@@ -65,6 +67,7 @@ class MemoryDisk:
         Raises `DataDirectoryRefused` when what is there is damaged.
         """
         self.release()
+        self.hit_while_opening = False
         check_not_quarantined(self.directory)
         created = self.identity is None
         if self.identity is None:
@@ -164,6 +167,7 @@ class MemoryDatabase(Database):
             shutil.rmtree(self.spool, ignore_errors=True)
             self.spool.mkdir()
         except BaseException:
+            disk.hit_while_opening = "rocks" in vars(self) and self.hit
             self._tail_marker.close()
             raise
 
