@@ -119,7 +119,7 @@ def test_attacks_break_nothing_that_a_busy_machine_excuses() -> None:
     names = ["gets-of-all-values", "brackets", "idle", "never-read", "malformed", "admin-calls"]
     port = str(free_base_port(60, within=range(10_000, 20_000)))
     done = subprocess.run(
-        [*COMMAND, "--only", ",".join(names), "--seconds", "2", "--no-timing", "--base-port", port, "-o", "json"],
+        [*COMMAND, "--only", ",".join(names), "--seconds", "4", "--no-timing", "--base-port", port, "-o", "json"],
         capture_output=True,
         text=True,
         timeout=420,
@@ -128,4 +128,5 @@ def test_attacks_break_nothing_that_a_busy_machine_excuses() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)
     assert [row["attack"] for row in rows] == names
-    assert all(row["victim_requests"] > 50 and row["answers"] for row in rows)
+    idle = [row for row in rows if row["victim_requests"] < 20 or not row["answers"]]
+    assert not idle, idle

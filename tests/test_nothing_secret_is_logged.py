@@ -150,10 +150,13 @@ def _misuse(cluster: Cluster) -> None:
         cluster.request("GET", 1, f"{documents}?cursor={MARK}"),
         cluster.request("GET", 1, f"{documents}?{MARK}=1"),
         cluster.request("PUT", 2, f"{documents}/{MARK}-0", {}, If_Match=f'"{MARK}"'),
-        cluster.request("POST", 2, "/api/v1/cluster/members", {"action": MARK}),
         cluster.request("GET", 2, f"/{MARK}"),
     ]
     assert [code for code, _ in refused if code < 400 or code >= 500] == []
+    # Only the leader takes these; the others name it.
+    called = [cluster.request("POST", ordinal, "/api/v1/cluster/members", {"action": MARK})[0] for ordinal in range(3)]
+    assert sorted(called)[:2] == [307, 307], called
+    assert 400 <= max(called) < 500, called
 
 
 def test_no_log_holds_what_was_written(cluster: Cluster) -> None:

@@ -386,8 +386,12 @@ class Reconciler:
     async def _report_changes(self, previous: Status | None, status: Status) -> None:
         """Log every condition that changed, and record an Event for each but Progressing: actions have their own."""
         for one in changed_conditions(previous, status):
-            level = log.info if one.good else log.warning
-            level("condition.changed", type=one.type, status=one.status, reason=one.reason, detail=one.message)
+            if one.good:
+                log.info("condition.changed", type=one.type, status=one.status, reason=one.reason, detail=one.message)
+            else:
+                log.warning(
+                    "condition.changed", type=one.type, status=one.status, reason=one.reason, detail=one.message
+                )
             if one.recorded:
                 await self._runtime.record(
                     Event(

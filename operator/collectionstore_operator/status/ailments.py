@@ -40,9 +40,17 @@ def ailments(assessment: Assessment, unhealthy_s: Mapping[int, float]) -> tuple[
         clause = _clause(assessment, ordinal)
         if clause:
             lasted_s = max(unhealthy_s.get(ordinal, 0.0), slot.pod.unready_s if isinstance(slot.pod, Pod) else 0.0)
-            expected = _without_failure(slot) and lasted_s < RECOVERY_S
+            patience_s = RECOVERY_S if _may_vote(assessment, ordinal) else STARTING_S
+            expected = _without_failure(slot) and lasted_s < patience_s
             found.append(Ailment(name, clause.removeprefix(f"{name} "), expected))
     return tuple(found)
+
+
+def _may_vote(assessment: Assessment, ordinal: int) -> bool:
+    """Return whether a member is a voter, or the configuration is unknown, and it may have been one for years."""
+    view = assessment.view
+    unknown = view.initialized and not view.configuration.voters
+    return unknown or any(member.voter for member in view.members_at(ordinal))
 
 
 def described(found: Iterable[Ailment]) -> str:
@@ -66,7 +74,9 @@ def _clause(assessment: Assessment, ordinal: int) -> str:
     if not any(member.voter for member in members) and (
         any(member.recently_active for member in members) or _starting(assessment, slot)
     ):
-        return ""
+        # A pod that no machine takes is named at once, although it may be one whose volume is being provisioned.
+        unscheduled = isinstance(slot.pod, Pod) and slot.pod.failure is Failure.SCHEDULING
+        return unhealthy_reason(slot, name, assessment.observed.cluster_id, detailed=True) if unscheduled else ""
     reason = unhealthy_reason(slot, name, assessment.observed.cluster_id, detailed=True)
     if reason or not assessment.view.trusted or any(member.in_sync for member in members):
         return reason

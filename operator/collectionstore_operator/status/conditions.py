@@ -91,7 +91,8 @@ def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState
     if down:
         return ConditionState("True", "MembersDown", described(found))
     if not assessment.view.initialized:
-        return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
+        because = f": {described(found)}" if found else ""
+        return ConditionState("False", "NotInitialized", f"the cluster has not been bootstrapped yet{because}")
     if found:
         return ConditionState("False", "MembersRestarting", described(found))
     return ConditionState("False", "AllMembersWork", "all members are healthy")

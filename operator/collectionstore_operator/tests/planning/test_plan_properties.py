@@ -26,7 +26,7 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Absent, Configuration, NodeStatus, Observed, Pod, Unknown, Volume
 from collectionstore_operator.resource.desired import Desired
-from collectionstore_operator.status.ailments import RECOVERY_S
+from collectionstore_operator.status.ailments import RECOVERY_S, STARTING_S
 from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.planning.pictures import draw, make_desired, planned
 
@@ -161,7 +161,7 @@ def _in(observed: Observed, ordinal: int, what: str) -> bool:
 def test_every_look_can_be_reported(looked: Looked) -> None:
     """Every observation has a status, and the same observation again does not change it.
 
-    But once: a member that is unhealthy for RECOVERY_S counts as down.
+    But for time: a member that is unhealthy for RECOVERY_S counts as down, a new one after STARTING_S.
     """
     desired, observed = looked
     made = planned(desired, observed)
@@ -169,7 +169,7 @@ def test_every_look_can_be_reported(looked: Looked) -> None:
     soon = msgspec.structs.replace(observed, now=observed.now + RECOVERY_S - 1)
     at_once = report(assess(desired, soon), made, first)
     assert at_once == first
-    later = msgspec.structs.replace(observed, now=observed.now + RECOVERY_S)
+    later = msgspec.structs.replace(observed, now=observed.now + STARTING_S)
     second = report(assess(desired, later), made, first)
     much_later = msgspec.structs.replace(observed, now=observed.now + 60 * RECOVERY_S)
     assert report(assess(desired, much_later), made, second) == second

@@ -175,6 +175,17 @@ def test_plan_and_members_name_a_cause_without_the_text_of_others(detail: str, t
     assert message(status, "Degraded") == f"demo-2 is not running: {detail or told}"
 
 
+def test_pod_that_no_machine_takes_is_named_at_once() -> None:
+    """Not as Degraded: the volume of a new pod is being provisioned for a moment. But Ready says why it is not."""
+    status = tell("0: fresh down=5 failure=Scheduling\n1: fresh\n2: fresh", make_desired(3))
+    assert states_of(status)["Degraded"] == "False NotInitialized"
+    assert message(status, "Ready") == ("the cluster has not been bootstrapped yet: demo-0 is not running: Scheduling")
+    grown = tell("0: leader\n1: voter\n2: voter\n3: fresh down=5 failure=Scheduling\n4: fresh", make_desired(5))
+    assert states_of(grown)["Degraded"] == "False MembersRestarting"
+    late = tell("0: leader\n1: voter\n2: voter\n3: fresh down=121 failure=Scheduling\n4: fresh", make_desired(5))
+    assert states_of(late)["Degraded"] == "True MembersDown"
+
+
 def test_lost_quorum_names_the_members_that_are_down() -> None:
     """`no leader is known` alone does not say where to look."""
     status = tell("0: voter\n1: voter down=9 failure=Disk\n2: voter down=9 failure=Disk", make_desired(3))
