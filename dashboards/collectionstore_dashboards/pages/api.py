@@ -17,6 +17,7 @@ from collectionstore_dashboards.queries import (
     now,
     quantile,
     rate,
+    rises,
 )
 
 SERVICE: Final = Row(
@@ -184,15 +185,29 @@ LOAD: Final = Row(
         ),
         graph(
             "Connections",
-            "Open connections of clients and probes.",
+            "Open connections by port, against the limit of the client port, at which idle ones are closed.",
             "short",
-            Query(now("collectionstore_http_connections"), "{{instance}}"),
+            Query(now("collectionstore_port_connections"), "{{instance}} {{port}}"),
+            Query("min(" + now("collectionstore_port_connections_max", 'port="clients"') + ")", "bound"),
+        ),
+        graph(
+            "Connections refused and cut",
+            "Refused: the port was full. Cut: the client sent or read too slowly.",
+            "short",
+            Query(rises("collectionstore_port_refused_connections_total", "reason"), "refused: {{reason}}"),
+            Query(rises("collectionstore_http_cut_connections_total", "reason"), "cut: {{reason}}"),
         ),
         graph(
             "Request bodies in flight",
             "Bytes of request bodies being received.",
             "bytes",
             Query(now("collectionstore_http_arriving_bytes"), "{{instance}}"),
+        ),
+        graph(
+            "Answers not taken yet",
+            "Bytes of answers that wait for their clients; bounded by a share of the memory.",
+            "bytes",
+            Query(now("collectionstore_http_unsent_bytes"), "{{instance}}"),
         ),
         graph(
             "Queued commands",
