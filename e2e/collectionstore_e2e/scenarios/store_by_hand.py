@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -27,6 +28,8 @@ from collectionstore_operator.model.observed import CertificateKind
 from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf
 
 NAME: Final = "store"
+DNS_CACHED_S: Final = 30.0
+"""CoreDNS caches the answers about Services for so long by default."""
 CLUSTER_ID: Final = "store-by-hand"
 MEMBERS: Final = tuple(f"{NAME}-{ordinal}" for ordinal in range(3))
 ADMINISTRATOR: Final = "operator"
@@ -95,7 +98,7 @@ async def three_nodes_form_a_cluster_without_an_operator(context: Context) -> No
         timeout_s=START_S,
     )
     context.say(f"the leader's pod was Ready {time.monotonic() - started:.1f} s after its deletion")
-    again = await _call(context, "GET", f"{_url(context, leader)}/api/v1/kv/bucket/key")
+    again = await _call_new_pod(context, "GET", f"{_url(context, leader)}/api/v1/kv/bucket/key")
     assert again.body == document, again
     status = await _status(context, leader)
     assert status["node_id"] == ids[leader], "the member has another node ID: it lost its volume"
@@ -209,6 +212,18 @@ async def _status(context: Context, member: str) -> Any:
 
 def _url(context: Context, member: str) -> str:
     return f"https://{member}.{NAME}.{context.namespace}.svc:{CLIENT}"
+
+
+async def _call_new_pod(context: Context, method: str, url: str) -> Answer:
+    """Call a pod that has a new address: its name may lead to the old one as long as DNS answers are cached."""
+    deadline = time.monotonic() + DNS_CACHED_S
+    while True:
+        try:
+            return await _call(context, method, url)
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(1)
 
 
 async def _call(context: Context, method: str, url: str, body: Object | None = None) -> Answer:
