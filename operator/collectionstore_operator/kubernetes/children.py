@@ -177,8 +177,10 @@ class Children:
         cleaned = drift.without_additions(found, differing)
         if cleaned is not None:
             # An apply leaves alone what other managers own: their additions are removed by an update BEFORE it.
-            replaced = await self._kube.replace(cleaned)
-            body["metadata"] = {**body["metadata"], **preconditions(replaced)}
+            await self._kube.replace(cleaned)
+            # The uid alone from here on: a controller writes the status meanwhile, and an apply refused for that would
+            # leave the drift corrected without an Event.
+            del body["metadata"]["resourceVersion"]
         return await self._kube.apply(body)
 
     def _applied(self, kind: str, name: str, body: Body) -> AppliedObject:

@@ -52,7 +52,8 @@ PERMISSIONS: Final = (
         "networkpolicies",
         ("get", "list", "watch", "create", "patch", "update", "delete"),
     ),
-    Permission("monitoring.coreos.com", "podmonitors", ("get", "create", "patch", "update", "delete")),
+    # list: the version before needs it, so that the operator's image can be rolled back under this chart.
+    Permission("monitoring.coreos.com", "podmonitors", ("get", "list", "create", "patch", "update", "delete")),
     Permission("events.k8s.io", "events", ("create", "patch", "list")),
     Permission("", "persistentvolumes", ("get", "patch"), everywhere=True),
     Permission("", "nodes", ("get", "list", "watch"), everywhere=True),
