@@ -16,7 +16,7 @@ from collectionstore_operator.kubernetes import by_name
 from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
 from collectionstore_operator.kubernetes.claims import requested_bytes
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
-from collectionstore_operator.manifests import drift, statefulset
+from collectionstore_operator.manifests import drift, managed_fields, statefulset
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.manifests.node_environment import revision as manifest_revision
 from collectionstore_operator.model.actions import (
@@ -168,6 +168,11 @@ class Children:
         require_ours(manifest.kind, found, desired)
         if "deletionTimestamp" in found["metadata"]:
             raise ActionRefused(f"the {manifest.kind} {manifest.name} is being deleted")
+        applied = managed_fields.as_applied(found)
+        if applied is not None:
+            # BEFORE the apply, which removes only what an apply has set: a field that is gone from the spec would stay.
+            marks = {**preconditions(found), "managedFields": applied}
+            found = await self._kube.patch(KINDS[manifest.kind], manifest.name, desired.namespace, {"metadata": marks})
         body = {**manifest.body, "metadata": {**manifest.body["metadata"], **preconditions(found)}}
         if manifest.kind == WORKLOAD:
             kept = {key: found["spec"][key] for key in statefulset.IMMUTABLE if key in found["spec"]}

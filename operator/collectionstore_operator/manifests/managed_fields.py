@@ -33,6 +33,28 @@ def others(live: Mapping[str, Any]) -> tuple[Claim, ...]:
     )
 
 
+def as_applied(live: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the managed fields with what we set at the creation as set by an apply; None if they are so already.
+
+    An object is created by a POST, and what that sets belongs to the operation Update: an apply, even of the same
+    manager, would never remove it. As in client-go, csaupgrade.
+    """
+    entries = live.get("metadata", {}).get("managedFields") or ()
+    own = [one for one in entries if one.get("manager") == labels.FIELD_MANAGER and not one.get("subresource")]
+    if all(one.get("operation") != "Update" for one in own):
+        return None
+    fields: dict[str, Any] = {}
+    for one in own:
+        _unite(fields, one.get("fieldsV1") or {})
+    applied = {**own[0], "operation": "Apply", "fieldsV1": fields}
+    return [applied, *(one for one in entries if one not in own)]
+
+
+def _unite(fields: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, below in more.items():
+        _unite(fields.setdefault(key, {}), below)
+
+
 def of_field(claims: tuple[Claim, ...], name: str) -> tuple[Claim, ...]:
     """Return what they set in a field, or as a part of a map that they set as a whole."""
     return tuple(_below(claims, f"f:{name}"))
