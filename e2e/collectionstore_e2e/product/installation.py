@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from collectionstore_e2e.harness.context import Context
@@ -62,11 +63,11 @@ class Operator:
 
 @asynccontextmanager
 async def operator(
-    context: Context, *settings: str, watched: Sequence[str] = (), image: str = ""
+    context: Context, *settings: str, watched: Sequence[str] = (), image: str = "", chart: Path = CHART
 ) -> AsyncIterator[Operator]:
     """Install the operator for the duration of the block; `settings` are further arguments of Helm.
 
-    `image` replaces this checkout's image.
+    `image` and `chart` replace this checkout's.
 
     The CustomResourceDefinition is updated to this checkout's; it is shared with other scenarios, so it is kept. At
     the end all clusters in the operator's namespaces are deleted, and only then the operator, which must remove their
@@ -77,7 +78,7 @@ async def operator(
     watching = f"--set=watchNamespaces={{{','.join(namespaces)}}}"
     try:
         chosen = image_settings(image or context.images.operator)
-        await install(context, watching, "--set=crds.install=false", *chosen, *settings)
+        await install(context, watching, "--set=crds.install=false", *chosen, *settings, chart=chart)
         yield Operator(context)
     except BaseException:
         # Not before the evidence is collected: it is in what would be gone.
@@ -86,10 +87,10 @@ async def operator(
     await uninstall(context, namespaces)
 
 
-async def install(context: Context, *settings: str, wait: bool = True) -> None:
+async def install(context: Context, *settings: str, wait: bool = True, chart: Path = CHART) -> None:
     """Install the chart as a user does."""
     waiting = [f"--timeout={START_S:.0f}s", "--wait"] if wait else []
-    await helm(context)("install", RELEASE, str(CHART), *image_settings(context.images.operator), *waiting, *settings)
+    await helm(context)("install", RELEASE, str(chart), *image_settings(context.images.operator), *waiting, *settings)
 
 
 async def uninstall(context: Context, namespaces: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Upgrade of operator and nodes from an older commit to this checkout, and downgrade of the nodes."""
+"""Upgrade of operator, chart and nodes from an older commit to this checkout."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import READY_S, Store, container_images
 from collectionstore_e2e.scenarios.rollouts import HAND_OVER_S
+from collectionstore_testkit.tools import older_version
 
 
 @scenario(timeout_s=600)
 async def an_older_version_is_upgraded(context: Context) -> None:
-    """The operator is upgraded first and restarts nothing; then nodes are upgraded and downgraded: no request fails."""
+    """The operator and its chart are upgraded first and restart nothing; then nodes are upgraded: no request fails."""
     older, today = context.images.node_older, context.images.node
-    async with operator(context, image=context.images.operator_older) as product:
+    chart = older_version.check_out().path / "charts" / "collectionstore-operator"
+    async with operator(context, image=context.images.operator_older, chart=chart) as product:
         store = Store(context)
         await store.apply(image=older)
         await store.until_settled(3, timeout_s=READY_S)
@@ -31,7 +33,8 @@ async def an_older_version_is_upgraded(context: Context) -> None:
             await store.until_settled(3)
             assert _uids(await store.pods()) == pods, "the new operator restarted a member"
             await load.say_pauses("operator upgraded", began, longest_s=HAND_OVER_S)
-            for image in (today, older):
+            # Not back again: the feature level is raised as soon as all are upgraded, and the older version refuses it.
+            for image in (today,):
                 began = load.now
                 await store.apply(image=image)
                 await store.until_settled(3)
