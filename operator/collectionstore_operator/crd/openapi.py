@@ -15,14 +15,15 @@ from msgspec import inspect
 from collectionstore_operator.crd.transitions import TRANSITIONS
 from collectionstore_operator.resource.fields import Part, rendered
 from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES, quoted
-from collectionstore_operator.resource.spec import Local
+from collectionstore_operator.resource.spec import Local, NetworkAccess
 from collectionstore_operator.resource.violation import Violation
 
 Schema: TypeAlias = dict[str, Any]
 
 INT32_MAX: Final = (1 << 31) - 1
-NOT_DEFAULTED: Final = (Local,)
-"""Parts without a meaning on Kubernetes: accepted, and not written into every object as defaults."""
+NOT_DEFAULTED: Final = (Local, NetworkAccess)
+"""Parts that are not written into every object as defaults: one without a meaning on Kubernetes, and one that the
+version before does not know. The definition is upgraded before the operator, which would refuse an unknown field."""
 
 
 def struct_schema(struct: type[msgspec.Struct]) -> Schema:
