@@ -46,7 +46,7 @@ class Operator:
 
     async def upgrade(self, image: str) -> None:
         """Run `helm upgrade` to another image, and wait until it is rolled out."""
-        settings = ["--reuse-values", *image_settings(image), "--wait", f"--timeout={START_S:.0f}s"]
+        settings = ["--reset-then-reuse-values", *image_settings(image), "--wait", f"--timeout={START_S:.0f}s"]
         await helm(self._context)("upgrade", RELEASE, str(CHART), *settings)
 
     async def until_ready(self) -> Object:
