@@ -38,7 +38,6 @@ def _measured() -> Measured:
         after=_samples(20, 100),
         ended=20.0,
         leader_changes=0,
-        leader_moves_asked=False,
         read_only=False,
         exits=0,
         delay_s=0.05,

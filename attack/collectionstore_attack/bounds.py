@@ -30,7 +30,6 @@ class Measured:
     ended: float
     """When the attack ended, monotonic; `after` begins there."""
     leader_changes: int
-    leader_moves_asked: bool
     read_only: bool
     exits: int
     delay_s: float
@@ -91,7 +90,7 @@ def broken(measured: Measured, *, timing: bool) -> list[str]:
 
 def _broken_by_time(measured: Measured) -> list[str]:
     found = []
-    if measured.leader_changes and not measured.leader_moves_asked:
+    if measured.leader_changes:
         found.append(f"the leader changed {measured.leader_changes} times")
     if measured.success < SUCCESS_MIN:
         found.append(f"{measured.success:.1%} of the victim's requests succeeded, not {SUCCESS_MIN:.0%}")

@@ -76,5 +76,3 @@ class Attack:
     prepare: Step = nothing
     read_only: bool = False
     """Whether writes of the victim are expected to be refused meanwhile; reads and deletes must work."""
-    moves_leadership: bool = False
-    """Whether the attack is a request to move leadership, so that changes of leader are what was asked for."""

@@ -89,7 +89,6 @@ def _measured(
         after=victim.between(moments.ended, moments.over),
         ended=moments.ended,
         leader_changes=after.term - before.term,
-        leader_moves_asked=attack.moves_leadership,
         read_only=attack.read_only,
         exits=exits(before, after),
         delay_s=worst_delay_s(before, after),

@@ -1,4 +1,4 @@
-"""Calls that change the cluster, from somebody who is not its operator, and from an operator that is wrong."""
+"""Calls that change the cluster, sent without a credential."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PROBE: Final = "/api/v1/kv/attack/probe"
 
 
 async def keys_pushed_out(field: Field) -> None:
-    """Use thousands of keys with large answers, and see that an older key of somebody else is still known."""
+    """Use thousands of keys with large answers, and check that an older key of another client is still known."""
     probe = str(uuid.uuid4())
     async with session("127.0.0.1") as client:
         first = await _put(client, field, probe)

@@ -6,7 +6,7 @@ another member fail?
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -58,11 +58,9 @@ def available(found: Sequence[Ailment], assessment: Assessment, history: History
     if electing(assessment, history):
         return ConditionState("True", "LeaderElection", f"{view.untrusted_reason}; a quorum of voters responds")
     if not assessment.observed.nodes():
-        because = f": {described(found)}" if found else ""
-        return ConditionState("Unknown", "NoAnswer", f"no member responds to the operator{because}")
+        return ConditionState("Unknown", "NoAnswer", f"no member responds to the operator{_because(found)}")
     # With the causes: "no leader is known" alone does not say which members to look at.
-    because = f": {described(found)}" if found else ""
-    return ConditionState("False", "NoQuorum", f"{view.untrusted_reason}{because}")
+    return ConditionState("False", "NoQuorum", f"{view.untrusted_reason}{_because(found)}")
 
 
 def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
@@ -91,8 +89,7 @@ def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState
     if down:
         return ConditionState("True", "MembersDown", described(found))
     if not assessment.view.initialized:
-        because = f": {described(found)}" if found else ""
-        return ConditionState("False", "NotInitialized", f"the cluster has not been bootstrapped yet{because}")
+        return ConditionState("False", "NotInitialized", f"the cluster has not been bootstrapped yet{_because(found)}")
     if found:
         return ConditionState("False", "MembersRestarting", described(found))
     return ConditionState("False", "AllMembersWork", "all members are healthy")
@@ -163,11 +160,6 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     return ConditionState("True", "AllValid", f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})")
 
 
-def objects_applied(assessment: Assessment, plan: Plan) -> ConditionState:
-    """Return whether every Kubernetes object of the cluster is its own and says what it must."""
-    return ConditionState(*owned_objects.objects_applied(assessment, plan))
-
-
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     """Return whether the user has paused reconciliation."""
     if assessment.desired.spec.paused:
@@ -177,19 +169,17 @@ def paused(assessment: Assessment, _plan: Plan) -> ConditionState:
     return ConditionState("False", "NotPaused", "spec.paused is false")
 
 
-def ready(found: Sequence[Ailment], assessment: Assessment, plan: Plan, history: History) -> ConditionState:
-    """Return the summary: the cluster is available, all members are ready, and the plan is empty."""
-    unavailable = available(found, assessment, history)
-    sick = degraded(found, assessment)
+def ready(found: Sequence[Ailment], assessment: Assessment, states: Mapping[str, ConditionState]) -> ConditionState:
+    """Return the summary of other conditions: the cluster is available, all members are ready, the plan is empty."""
     # Report the cause, not the effect: before initialization an unhealthy pod is why the cluster is not available.
-    causes = [unavailable] if unavailable.status != "True" else []
+    causes = [states["Available"]] if states["Available"].status != "True" else []
     if found:
-        causes.insert(0 if not assessment.view.initialized else len(causes), sick)
+        causes.insert(0 if not assessment.view.initialized else len(causes), states["Degraded"])
     if causes:
         return ConditionState("False", causes[0].reason, causes[0].message)
     desired = assessment.desired.spec.replicas
     working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
-    change = progressing(assessment, plan)
+    change = states["Progressing"]
     if change.status != "False" or (change.reason == "Paused" and working < desired):
         message = change.message
         if change.reason == "Paused":
@@ -204,11 +194,11 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
     """Return the state of every condition, in the order of the status."""
     found = ailments(assessment, history.unhealthy_s)
     states = {
-        "Ready": ready(found, assessment, plan, history),
         "Available": available(found, assessment, history),
         "Degraded": degraded(found, assessment),
         **{kind: evaluator(assessment, plan) for kind, evaluator in EVALUATORS.items()},
     }
+    states["Ready"] = ready(found, assessment, states)
     return {kind: states[kind] for kind in TYPES}
 
 
@@ -221,7 +211,7 @@ EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
     "RecordsValid": safeguards.records_valid,
     "VolumesSafe": safeguards.volumes_safe,
     "StorageAvailable": storage_available,
-    "ObjectsApplied": objects_applied,
+    "ObjectsApplied": owned_objects.objects_applied,
     "Paused": paused,
 }
 """The conditions that depend on no earlier status, by type."""
@@ -238,6 +228,10 @@ TYPES: Final = (
 
 GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused"})
 """The conditions whose status True is not the good one."""
+
+
+def _because(found: Sequence[Ailment]) -> str:
+    return f": {described(found)}" if found else ""
 
 
 def _tolerance(voters: int) -> str:

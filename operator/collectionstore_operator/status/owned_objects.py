@@ -1,44 +1,42 @@
-"""What is to be said about the objects of a cluster: whose they are, and whether they say what they must. Pure.
-
-Returned as (status, reason, message) of a condition.
-"""
+"""The condition of the objects of a cluster: whose they are, and whether they say what they must. Pure."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from collectionstore_operator.manifests import drift, services
 from collectionstore_operator.model.actions import ApplyObject, DeleteObject, EnsureWorkload, Plan
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.resource import labels
-
-State: TypeAlias = tuple[Literal["True", "False", "Unknown"], str, str]
+from collectionstore_operator.status.condition_state import ConditionState
 
 _MISLEADING: Final = ("spec.selector", "spec.ports", "spec.type", "spec.publishNotReadyAddresses")
 """Fields of a Service without which clients do not reach members."""
 
 
-def objects_applied(assessment: Assessment, plan: Plan) -> State:
+def objects_applied(assessment: Assessment, plan: Plan) -> ConditionState:
     """Return whether every object of the cluster is its own and says what it must."""
     observed = assessment.observed
     if observed.objects is None:
-        return "Unknown", "NoObjectsHere", "this runtime has no such objects"
+        return ConditionState("Unknown", "NoObjectsHere", "this runtime has no such objects")
     if observed.foreign:
         named = "; ".join(f"the {one.kind} {one.name} belongs to {one.owner}" for one in observed.foreign)
-        return "False", "ForeignObject", f"{named}: it is neither used nor changed"
+        return ConditionState("False", "ForeignObject", f"{named}: it is neither used nor changed")
     changed = [one for one in plan.actions if isinstance(one, ApplyObject | EnsureWorkload) and one.drifted]
     if changed:
         kinds = [f"{one.kind} {one.name}" if isinstance(one, ApplyObject) else "StatefulSet" for one in changed]
         named = "; ".join(f"{kind}: {one.reason}" for kind, one in zip(kinds, changed, strict=True))
-        return "False", "Drifted", named
+        return ConditionState("False", "Drifted", named)
     # One of ours that a change of the cluster brings with it, such as the budget while a member is down, is applied in
     # the round that reports it: it is pending only while that is blocked or refused.
     exist = {f"{one.kind} {one.name}" for one in observed.objects}
     steps = (one for one in plan.steps if one.name in (ApplyObject.__name__, DeleteObject.__name__))
     waiting = [one.subject for one in steps if one.blocked_by or one.subject not in exist]
     if waiting:
-        return "False", "ApplyPending", f"not applied yet: {', '.join(waiting)}"
-    return "True", "AllApplied", "every object belongs to the cluster and says what the resource requires"
+        return ConditionState("False", "ApplyPending", f"not applied yet: {', '.join(waiting)}")
+    return ConditionState(
+        "True", "AllApplied", "every object belongs to the cluster and says what the resource requires"
+    )
 
 
 def misdirected(assessment: Assessment) -> str:
