@@ -106,7 +106,7 @@ class Runner:
         return True
 
     async def _discard_volumes(self) -> None:
-        """Let the volumes go that the product kept: nobody wants the data of scenarios."""
+        """Delete the volumes that the product retained; their data are of finished scenarios."""
         for one in await self._client.list_all(VOLUME):
             namespace = (one["spec"].get("claimRef") or {}).get("namespace", "")
             if one["status"].get("phase") == "Released" and namespace.startswith(tuple(self._namespaces)):

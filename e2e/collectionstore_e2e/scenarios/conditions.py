@@ -47,7 +47,7 @@ async def conditions_hold_still_in_healthy_changes(context: Context) -> None:
             fields=f"involvedObject.kind=CollectionStoreCluster,involvedObject.name={store.name}",
         )
         bad = _reasons(recorded) & {"DegradedTrue", "AvailableFalse", "AvailableUnknown", "CertificatesReadyFalse"}
-        assert not bad, f"Events that wake somebody in a healthy change: {bad}"
+        assert not bad, f"Events that call for action in a healthy change: {bad}"
 
 
 class _Seen:

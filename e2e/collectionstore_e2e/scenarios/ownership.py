@@ -32,7 +32,7 @@ SELECTOR: Final = {"app": "web"}
 
 
 class Foreign(NamedTuple):
-    """An object of somebody else under a name that a cluster called `demo` needs."""
+    """An object without our marks under a name that a cluster called `demo` needs."""
 
     kind: Kind
     name: str

@@ -149,8 +149,8 @@ class LocalRuntime:
     def _above(self, facts: OperatorState, answers: Iterable[NodeStatus | Unknown]) -> OperatorState:
         """Take a new epoch when a node has seen a higher one; return the state with it.
 
-        No other supervisor runs, by the supervisor lock, so nobody has taken over: operator.json was restored, or
-        somebody has used the token. Without a new epoch every action would be held back for good.
+        No other supervisor runs, by the supervisor lock, so no other one has taken over: operator.json was
+        restored, or another program has used the token. Without a new epoch every action would be held back for good.
         """
         own = (one for one in answers if isinstance(one, NodeStatus) and one.cluster_id == facts.cluster_id)
         highest = max((one.epoch for one in own), default=0)

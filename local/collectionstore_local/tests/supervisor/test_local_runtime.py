@@ -103,7 +103,7 @@ async def test_token_is_created_once_and_for_the_owner_alone(machine: Machine) -
 
 
 def test_supervisor_with_the_lock_is_not_locked_out_by_an_epoch(machine: Machine) -> None:
-    """A node has seen a higher one: by a restored operator.json, or by somebody with the token."""
+    """A node has seen a higher one: by a restored operator.json, or by a program with the token."""
     runtime = machine.runtime
     runtime.take_over(start_desired=False)
     facts = runtime._state.change(cluster_id="c")

@@ -39,6 +39,7 @@ from collectionstore_node.statemachine.members import (
     MembershipRecord,
     encode_context,
 )
+from collectionstore_node.transport.wire.handshake import set_of
 
 PROMOTION_LAG_MAX = 1_000
 """A learner may be promoted when it lags at most this many entries, so that the new majority can commit soon."""
@@ -49,7 +50,6 @@ CHANGES_MAX: Final = 64
 """Steps in one request; a cluster has up to nine members."""
 
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_ORDINAL_NAME: Final = re.compile(r"(?P<set>.+)-(?:0|[1-9][0-9]{0,4})")
 _HOST_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]{2,64}\]|[A-Za-z0-9._-]{1,253}):(?P<port>[0-9]{1,5})")
 _URL: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.%]{2,64}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?")
 
@@ -162,9 +162,8 @@ def _check_member(change: MemberChange, record: MembershipRecord, active: frozen
     if not _LABEL.fullmatch(name):
         raise InvalidRequest("invalid_member", "a member's name has 1-63 characters of a-z, 0-9 and '-'")
     # The members of a cluster are named by one controller, <cluster>-<ordinal>, and so is this one's.
-    sets = {found["set"] for one in record.members if (found := _ORDINAL_NAME.fullmatch(one.name))}
-    found = _ORDINAL_NAME.fullmatch(name)
-    if len(sets) == 1 and (found is None or found["set"] not in sets):
+    sets = {found for one in record.members if (found := set_of(one.name)) is not None}
+    if len(sets) == 1 and set_of(name) not in sets:
         raise InvalidRequest("invalid_member", f"{name!r} is not a member of this cluster: {sets.pop()}-<ordinal>")
     _check_address(_HOST_PORT, change.address, "address must be host:port")
     _check_address(_URL, change.http_address, "http_address must be a URL, http(s)://host:port")

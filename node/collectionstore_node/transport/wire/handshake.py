@@ -108,11 +108,16 @@ def check_peer(certificate: PeerName, *, own: PeerName) -> None:
     """
     if certificate.name == OPERATOR_NAME:
         raise Refused(CloseCode.WRONG_NAME, "this is the certificate of an operator, which is no member")
-    mine = _ORDINAL_NAME.fullmatch(own.name)
-    other = _ORDINAL_NAME.fullmatch(certificate.name)
+    mine, other = set_of(own.name), set_of(certificate.name)
     # Members that were named by hand have no common form; those of a controller have, and so has this one then.
-    if mine is not None and (other is None or other["set"] != mine["set"]):
-        raise Refused(CloseCode.WRONG_NAME, f"members are named {mine['set']}-<ordinal>, not {certificate.name!r}")
+    if mine is not None and other != mine:
+        raise Refused(CloseCode.WRONG_NAME, f"members are named {mine}-<ordinal>, not {certificate.name!r}")
+
+
+def set_of(name: str) -> str | None:
+    """Return the <cluster> in the name <cluster>-<ordinal> that a controller gives; None for a name of another form."""
+    found = _ORDINAL_NAME.fullmatch(name)
+    return found["set"] if found is not None else None
 
 
 def _check_length(payload: bytes | memoryview) -> None:
