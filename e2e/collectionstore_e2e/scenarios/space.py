@@ -21,13 +21,14 @@ REFUSAL_PAUSE_S: Final = 2.0
 WRITES_MAX: Final = 900
 """Of almost 1 MiB each: more than the quota, whatever is compressed."""
 
-# Runs in a member's container: it has Python, the CA of the cluster, and the member's own address. Prints the status of
-# the last answer, how many were not refused, and the code of the problem.
+# Runs in a member's container, which has Python and the CA of the cluster, and talks to the member over loopback: for
+# seconds after a restart, the member's DNS name is the address of the pod before. Prints the status of the last answer,
+# how many were not refused, and the code of the problem.
 REQUESTS: Final = """
 import json, os, ssl, sys, urllib.error, urllib.request
 method, path, count, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 tls = ssl.create_default_context(cafile="/etc/collectionstore/trust/ca.crt")
-base = os.environ["COLLECTIONSTORE_CLIENT_ADVERTISE"]
+base = "https://localhost:7400"
 done, status, code = 0, 0, ""
 for number in range(count):
     body = os.urandom(size) if size else None
@@ -47,9 +48,9 @@ print(json.dumps({"status": status, "done": done, "code": code}))
 
 # Lists the bucket, page by page, and deletes what it finds. Prints how many keys were deleted.
 DELETE_ALL: Final = """
-import json, os, ssl, urllib.request
+import json, ssl, urllib.request
 tls = ssl.create_default_context(cafile="/etc/collectionstore/trust/ca.crt")
-base = os.environ["COLLECTIONSTORE_CLIENT_ADVERTISE"] + "/api/v1/kv/full"
+base = "https://localhost:7400/api/v1/kv/full"
 
 def call(method, url):
     return json.load(urllib.request.urlopen(urllib.request.Request(url, method=method), context=tls, timeout=30))
@@ -68,7 +69,7 @@ print(json.dumps({"deleted": deleted}))
 TRANSACTIONS: Final = """
 import collections, concurrent.futures, json, os, ssl, sys, urllib.error, urllib.request
 tls = ssl.create_default_context(cafile="/etc/collectionstore/trust/ca.crt")
-base = os.environ["COLLECTIONSTORE_CLIENT_ADVERTISE"]
+base = "https://localhost:7400"
 gets = [{"op": "get", "bucket": "full", "key": str(number % 8)} for number in range(128)]
 body = json.dumps({"then": gets}).encode()
 
