@@ -337,6 +337,32 @@ CASES: Final = (
         at="45m",
     ),
     Case(
+        "RecordsInvalid",
+        "critical",
+        {
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="RecordsValid", status="False"}}': "1x100",
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="RecordsValid", status="True"}}': "0x100",
+        },
+        {
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="RecordsValid", status="False"}}': "0x100",
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="RecordsValid", status="True"}}': "1x100",
+        },
+        _DEMO,
+    ),
+    Case(
+        "VolumesUnsafe",
+        "warning",
+        {
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="VolumesSafe", status="False"}}': "1x100",
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="VolumesSafe", status="True"}}': "0x100",
+        },
+        {
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="VolumesSafe", status="False"}}': "0x100",
+            f'collectionstore_cluster_condition{{{_TOLD}, condition="VolumesSafe", status="True"}}': "1x100",
+        },
+        _DEMO,
+    ),
+    Case(
         "RoundsFailing",
         "warning",
         {

@@ -8,6 +8,13 @@ from collectionstore_alerts.rules import Alert, Group
 
 _CLUSTER: Final = "{{ $labels.namespace }}/{{ $labels.cluster }}"
 
+
+def _false(condition: str) -> str:
+    """Return the expression for a condition of a cluster that is False, whichever operator tells it."""
+    series = f'collectionstore_cluster_condition{{condition="{condition}", status="False"}}'
+    return f"max by (namespace, cluster) ({series}) == 1"
+
+
 OPERATOR: Final = Group(
     "collectionstore-operator",
     (
@@ -55,6 +62,24 @@ OPERATOR: Final = Group(
             "warning",
             "Most reconciliations of the operator {{ $labels.instance }} fail.",
             "{{ $value | humanizePercentage }} of them fail. The log has the error and the cluster.",
+            "operator",
+        ),
+        Alert(
+            "RecordsInvalid",
+            _false("RecordsValid"),
+            "5m",
+            "critical",
+            f"The records or keys of {_CLUSTER} are not those of its members.",
+            "Members serve, but certificates cannot be renewed. status.conditions, RecordsValid, says what is wrong.",
+            "operator",
+        ),
+        Alert(
+            "VolumesUnsafe",
+            _false("VolumesSafe"),
+            "5m",
+            "warning",
+            f"A volume of {_CLUSTER} is lost with the next restart of its member, or with its claim.",
+            "status.conditions, VolumesSafe, names the claim or volume.",
             "operator",
         ),
     ),
