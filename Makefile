@@ -42,7 +42,7 @@ CLUSTER_TESTS := local/collectionstore_local/tests/clusters
 PAGE_TESTS := tests/test_documentation.py
 
 test: $(SYNCED) ## Run the tests of the code and of its pages: no other programs, no clusters of processes
-	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit upgrade e2e/tests $(PAGE_TESTS) --ignore=$(CLUSTER_TESTS)
+	@.venv/bin/pytest -q -n 3 --dist loadgroup node operator local client telemetry testkit upgrade bench/tests e2e/tests $(PAGE_TESTS) --ignore=$(CLUSTER_TESTS)
 
 test-clusters: $(SYNCED) ## Run the tests that start clusters of processes
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests observe/tests $(CLUSTER_TESTS) --ignore=$(PAGE_TESTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import random
 import signal
 import sys
 import time
@@ -17,7 +16,14 @@ import aiohttp
 import msgspec
 import uvloop
 
-from collectionstore_bench.load.http_load import Measured, Target, encode_request, run_round, send_each_once
+from collectionstore_bench.load.documents import (
+    LOAD_CONNECTIONS,
+    LOAD_TIMEOUT_S,
+    create_collection,
+    make_documents,
+    make_requests,
+)
+from collectionstore_bench.load.http_load import Measured, Target, run_round, send_each_once
 from collectionstore_bench.load.options import Options, parse_options
 from collectionstore_bench.machine import cpu_seconds, describe
 from collectionstore_bench.tables import milliseconds, table
@@ -25,12 +31,8 @@ from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT, local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes, Status
 
-COLLECTION = "bench"
 WARM_UP_S = 1.0
 SETTLE_S = 0.5
-LOAD_CONNECTIONS = 32
-LOAD_TIMEOUT_S = 120.0
-SEED = 20_240_607
 GENERATOR = "generator"
 
 
@@ -51,35 +53,6 @@ class Row:
     leader_changed: bool
 
 
-def make_documents(count: int, size_bytes: int) -> list[tuple[str, bytes]]:
-    """Return `count` (id, JSON object of exactly `size_bytes`) in random order; the same ones in every run."""
-    chance = random.Random(SEED)
-    documents = []
-    for number in range(count):
-        head = b'{"number":%d,"text":"' % number
-        filling = chance.randbytes(size_bytes).hex().encode()[: size_bytes - len(head) - 2]
-        documents.append((f"document-{number:08d}", head + filling + b'"}'))
-    chance.shuffle(documents)
-    return documents
-
-
-def make_requests(
-    targets: Sequence[Target], documents: Sequence[tuple[str, bytes]]
-) -> dict[str, dict[Target, list[bytes]]]:
-    """Return the encoded requests of each workload for each target."""
-    path = f"/api/v1/collections/{COLLECTION}/documents"
-    content_type = {"Content-Type": "application/json"}
-    return {
-        "write": {
-            target: [encode_request("PUT", target, f"{path}/{one}", body, content_type) for one, body in documents]
-            for target in targets
-        },
-        "read": {
-            target: [encode_request("GET", target, f"{path}/{one}") for one, _ in documents] for target in targets
-        },
-    }
-
-
 class Bench:
     """One run over one cluster."""
 
@@ -94,11 +67,7 @@ class Bench:
     async def prepare(self) -> None:
         """Create the collection and every document, so that all writes overwrite and all reads find something."""
         url, _ = await self._nodes.leader(self._urls)
-        async with self._nodes.session.put(f"{url}/api/v1/collections/{COLLECTION}") as response:
-            if response.status not in (200, 201):
-                raise ClusterFailed(
-                    f"creating a collection was answered with {response.status}: {await response.text()}"
-                )
+        await create_collection(self._nodes.session, url)
         say(f"writing {self._options.keys} documents of {self._options.payload_bytes} bytes")
         target = self._targets[url]
         await send_each_once([target], self._requests["write"], connections=LOAD_CONNECTIONS, timeout_s=LOAD_TIMEOUT_S)

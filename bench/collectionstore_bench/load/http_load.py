@@ -247,17 +247,23 @@ async def run_round(
 
 
 async def send_each_once(
-    targets: Sequence[Target], requests: Mapping[Target, Sequence[bytes]], *, connections: int, timeout_s: float
+    targets: Sequence[Target],
+    requests: Mapping[Target, Sequence[bytes]],
+    *,
+    connections: int,
+    timeout_s: float,
+    context: ssl.SSLContext | None = None,
 ) -> None:
     """Send every request once, request i to target i modulo their number, and return when all were answered with 2xx.
 
-    Raises RuntimeError at the first other answer, OSError when a node cannot be reached, TimeoutError.
+    Certificates are checked against the system's authorities, unless there is a `context`. Raises RuntimeError at the
+    first other answer, OSError when a node cannot be reached, TimeoutError.
     """
     places = iter(range(len(requests[targets[0]])))
 
     async def client(target: Target) -> None:
-        context = ssl.create_default_context() if target.tls else None
-        reader, writer = await asyncio.open_connection(target.host, target.port, ssl=context)
+        used = (context or ssl.create_default_context()) if target.tls else None
+        reader, writer = await asyncio.open_connection(target.host, target.port, ssl=used)
         try:
             for place in places:
                 writer.write(requests[target][place])

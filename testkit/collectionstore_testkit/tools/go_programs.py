@@ -27,7 +27,7 @@ OWN_MODULES: Final = REPOSITORY / "testkit" / "go"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A folder with a go.mod: all its `tool`s are built. `renamed` maps built names to the usual ones."""
+    """A folder with a go.mod: all its `tool`s are built, its own among them. `renamed` maps names to the usual ones."""
 
     name: str
     typical: str
@@ -43,7 +43,8 @@ class Module:
     def key(self) -> str:
         """Return a digest of everything the programs are built from, except the compiler."""
         pins = [(self.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
-        return hashlib.sha256(b"\0".join([*pins, self.linker_flags.encode(), b"1"])).hexdigest()[:12]
+        sources = [source.read_bytes() for source in sorted(self.folder.rglob("*.go"))]
+        return hashlib.sha256(b"\0".join([*pins, self.linker_flags.encode(), b"1", *sources])).hexdigest()[:12]
 
 
 HELM: Final = Module("helm", "a minute")
