@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare account measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images release guards
 
 help: ## List the commands
@@ -71,8 +71,15 @@ format: $(SYNCED) ## Format the code and sort imports
 attack: $(SYNCED) ## Attack a local cluster as hostile clients would: make attack [ATTACK_OPTIONS="--help"]
 	@.venv/bin/python -m collectionstore_attack $(ATTACK_OPTIONS)
 
-bench: $(SYNCED) ## Measure writes and reads per second on three local nodes
-	@.venv/bin/python -m collectionstore_bench.load
+bench: $(SYNCED) ## Measure beside etcd in interleaved rounds: make bench [BENCH_OPTIONS="--quick"]
+	@.venv/bin/python -m collectionstore_bench.contest $(BENCH_OPTIONS)
+
+bench-compare: $(SYNCED) ## Measure this checkout beside an older commit: make bench-compare REV=COMMIT [BENCH_OPTIONS="--quick"]
+	@.venv/bin/python -m collectionstore_bench.contest $(BENCH_OPTIONS) \
+		--commit $(or $(REV),$(error say which commit: make bench-compare REV=main~3))
+
+account: $(SYNCED) ## Account for the processor time of a write and a read, by stage: make account [ACCOUNT_OPTIONS="--help"]
+	@.venv/bin/python -m collectionstore_bench.account $(ACCOUNT_OPTIONS)
 
 measure: $(SYNCED) ## Measure joins, failures and healing on real local processes
 	@.venv/bin/python -m collectionstore_bench.lifecycle

@@ -110,7 +110,9 @@ def _commit() -> str:
     commit = _git("rev-parse", "--short=12", "HEAD")
     if not commit:
         return "none"
-    return commit + (" with uncommitted changes" if _git("status", "--porcelain") else "")
+    # What measurements leave behind changes no figure.
+    changes = _git("status", "--porcelain", "--", ".", ":(exclude)bench/results")
+    return commit + (" with uncommitted changes" if changes else "")
 
 
 def _git(*arguments: str) -> str:

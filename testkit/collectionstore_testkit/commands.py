@@ -29,9 +29,7 @@ def run(
 
     With `on_line`, stderr is passed on line by line while it runs, and stdout is discarded.
     """
-    # util-linux has setpriv; without it only a killed test run leaves a program behind.
-    prefix = _DIE_TOGETHER if shutil.which(_DIE_TOGETHER[0]) else ()
-    words = [*prefix, *map(str, argv)]
+    words = with_parent(list(map(str, argv)))
     if on_line is not None:
         return _run_following(words, environment, cwd, on_line)
     given: dict[str, object] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin or subprocess.DEVNULL}
@@ -45,6 +43,12 @@ def run(
         raise _failure(words, done.returncode, (done.stderr or done.stdout).decode(errors="replace").splitlines())
     printed: str = done.stdout.decode(errors="replace")
     return printed
+
+
+def with_parent(words: Sequence[str]) -> list[str]:
+    """Return the command of a program that is killed when the calling thread ends."""
+    # util-linux has setpriv; without it only a killed test run leaves a program behind.
+    return [*(_DIE_TOGETHER if shutil.which(_DIE_TOGETHER[0]) else ()), *words]
 
 
 def _run_following(

@@ -59,7 +59,8 @@ async def measure(options: Options, csctl: Path) -> list[Measured]:
     ):
         nodes, urls = Nodes(session), cluster.urls(3)
         url, leader = await nodes.leader(urls)
-        await fill(session, url, size=Load(Work.PUT, 1).size, count=Load(Work.PUT, 1).keys)
+        written = Load(Work.PUT, options.connections)
+        await fill(session, url, size=written.size, count=written.keys, prefix=written.prefix)
         statuses = await nodes.statuses(urls)
         pids = {LEADER: leader.pid, FOLLOWER: next(one.pid for one in statuses.values() if not one.leads)}
         loaded = _Loaded(url, running.write_filling(cluster.folder), options.connections)

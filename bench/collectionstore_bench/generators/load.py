@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,6 +40,16 @@ class Load:
         """How many documents are used, each existing before the run."""
         return keys_for(self.size)
 
+    @property
+    def prefix(self) -> str:
+        """What their names begin with."""
+        return prefix_for(self.size)
+
+
+def prefix_for(size: int) -> str:
+    """Return what the names of documents of `size` bytes begin with; a number of eight digits follows."""
+    return f"document-{size}-"
+
 
 def keys_for(size: int) -> int:
     """Return how many documents of `size` bytes a run uses."""
@@ -63,14 +73,3 @@ class Result(msgspec.Struct, frozen=True):
     @property
     def failures(self) -> int:
         return sum(self.errors.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Base URLs of the nodes as clients reach them, the leader first."""
-
-    urls: Sequence[str]
-
-    def for_load(self, load: Load) -> Sequence[str]:
-        """Return the nodes that the clients of `load` talk to."""
-        return self.urls if load.spread else self.urls[:1]

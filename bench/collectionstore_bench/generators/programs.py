@@ -35,7 +35,7 @@ def wrk(program: Path, store: str, load: Load, urls: Sequence[str], *, seconds: 
     connections that its threads share evenly: `wrk_clients`.
     """
     nodes = [word for url in urls for word in _host_and_port(url)]
-    arguments = [store, load.work, str(load.keys), str(load.size), str(filling), *nodes]
+    arguments = [store, load.work, str(load.keys), str(load.size), str(filling), load.prefix, *nodes]
     threads = len(urls)
     command = [str(program), "--threads", str(threads), "--connections", str(wrk_clients(load, len(urls)))]
     command += ["--duration", f"{max(1, round(seconds))}s", "--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT)]
@@ -61,7 +61,7 @@ def etcd_load(program: Path, load: Load, urls: Sequence[str], *, seconds: float,
     return [
         *(str(program), "-endpoints", ",".join(urls), "-connections", str(GRPC_CONNECTIONS)),
         *("-clients", str(load.clients), "-seconds", f"{seconds:g}", "-work", load.work),
-        *("-keys", str(load.keys), "-bytes", str(load.size), "-filling", str(filling)),
+        *("-keys", str(load.keys), "-bytes", str(load.size), "-filling", str(filling), "-prefix", load.prefix),
     ]
 
 
@@ -85,6 +85,11 @@ def stream_load(load: Load, urls: Sequence[str], *, seconds: float) -> list[str]
         *("--inflight", str(load.clients), "--seconds", f"{seconds:g}", "--keys", str(load.keys)),
         *("--payload", str(load.size), "-o", "json"),
     ]
+
+
+def parse_stream(printed: str) -> Result:
+    """Return the result in the output of stream_load. Raises UnreadableOutput."""
+    return parse_result(printed)
 
 
 def _host_and_port(url: str) -> tuple[str, str]:

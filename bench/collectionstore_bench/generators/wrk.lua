@@ -1,6 +1,6 @@
 -- Requests of wrk, and its result as one line of JSON behind MARKER.
 -- Arguments: store (ours, etcd), work (put, get, stale, mixed), keys, bytes of a document, file of random text,
--- then the addresses of the nodes that the threads talk to in turn: HOST PORT ...
+-- what keys begin with, then the addresses of the nodes that the threads talk to in turn: HOST PORT ...
 -- Keys and documents are those of etcd-load, so that both find what the other has written.
 
 local MARKER = "result "
@@ -65,13 +65,13 @@ function init(args)
    local file = assert(io.open(args[5], "rb"))
    local filling = file:read("*a")
    file:close()
-   local nodes = (#args - 5) / 2
+   local nodes = (#args - 6) / 2
    if nodes > 1 then
-      local mine = 6 + 2 * (number % nodes)
+      local mine = 7 + 2 * (number % nodes)
       wrk.thread.addr = wrk.lookup(args[mine], args[mine + 1])[1]
    end
    for at = 1, keys do
-      local key = string.format("document-%08d", at - 1)
+      local key = string.format("%s%08d", args[6], at - 1)
       if work == "put" or work == "mixed" then
          puts[at] = encode(key, document(at - 1, bytes, filling))
       end

@@ -17,14 +17,14 @@ LOAD_TIMEOUT_S = 120.0
 SEED = 20_240_607
 
 
-def make_documents(count: int, size_bytes: int) -> list[tuple[str, bytes]]:
+def make_documents(count: int, size_bytes: int, prefix: str = "document-") -> list[tuple[str, bytes]]:
     """Return `count` (id, JSON object of exactly `size_bytes`) in random order; the same ones in every run."""
     chance = random.Random(SEED)
     documents = []
     for number in range(count):
         head = b'{"number":%d,"text":"' % number
         filling = chance.randbytes(size_bytes).hex().encode()[: size_bytes - len(head) - 2]
-        documents.append((f"document-{number:08d}", head + filling + b'"}'))
+        documents.append((f"{prefix}{number:08d}", head + filling + b'"}'))
     chance.shuffle(documents)
     return documents
 
@@ -54,10 +54,16 @@ async def create_collection(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def fill(
-    session: aiohttp.ClientSession, url: str, *, size: int, count: int, context: ssl.SSLContext | None = None
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    size: int,
+    count: int,
+    prefix: str,
+    context: ssl.SSLContext | None = None,
 ) -> None:
     """Create the collection and `count` documents of `size` bytes through the node at `url`. Raises ClusterFailed."""
     await create_collection(session, url)
     target = Target.parse(url)
-    writes = make_requests([target], make_documents(count, size))["write"]
+    writes = make_requests([target], make_documents(count, size, prefix))["write"]
     await send_each_once([target], writes, connections=LOAD_CONNECTIONS, timeout_s=LOAD_TIMEOUT_S, context=context)
