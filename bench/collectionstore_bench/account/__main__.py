@@ -36,8 +36,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--commit", metavar="REV", help="account for this commit, installed below build/older, instead of the checkout")
     add("--connections", type=int, default=64, help="requests in flight (default: 64)")
-    add("--seconds", type=float, default=6.0, help="length of the run without the profiler (default: 6)")
-    add("--profile-seconds", type=float, default=15.0, help="length of the run with it (default: 15)")
+    add("--seconds", type=int, default=6, help="length of the run without the profiler (default: 6)")
+    add("--profile-seconds", type=int, default=15, help="length of the run with it (default: 15)")
     add("--base-port", type=int, default=22_000, metavar="PORT", help="of the cluster (default: 22000)")
     add("--write", action="store_true", help="also put the table into bench/README.md, by commit")
     add("-o", "--output", choices=("table", "json"), default="table")

@@ -43,6 +43,8 @@ COUNTS: Final = (1, 16, 64, 256)
 MANY: Final = 1000
 """Clients that only protocols with many requests per connection are loaded with."""
 USUAL: Final = 64
+SPREAD: Final = 66
+"""Clients of all nodes, a multiple of three: wrk gives each of its threads as many."""
 FEW: Final = 16
 """Clients of the largest documents: 64 of them would measure the budgets for memory."""
 
@@ -65,7 +67,7 @@ def _quick() -> list[Case]:
 def _full() -> list[Case]:
     cases = [_case(work, clients) for work in (Work.PUT, Work.GET) for clients in COUNTS]
     cases += [_pipelined(Work.PUT), _pipelined(Work.GET)]
-    cases.append(Case(f"get {USUAL}, all nodes", Load(Work.GET, USUAL, spread=True)))
+    cases.append(Case(f"get {SPREAD}, all nodes", Load(Work.GET, SPREAD, spread=True)))
     cases += [_case(Work.STALE, USUAL), _case(Work.MIXED, USUAL)]
     for size, clients in ((KIB, USUAL), (16 * KIB, USUAL), (256 * KIB, FEW)):
         for work in (Work.PUT, Work.GET):

@@ -39,9 +39,7 @@ def render(results: Results, compared: Sequence[Compared], memory: Mapping[str, 
         "PROCESSOR TIME PER REQUEST in µs: leader / follower / generator; and how many times as much of the leader",
         _processor(results, compared, others),
         "",
-        "WRITTEN TO THE DISK OF A NODE per byte of documents",
-        _written(results, compared, others),
-        "",
+        *_written(results, compared, others),
         "MEMORY OF A NODE in MB, and processor use of three idle nodes",
         _memory(memory),
     ]
@@ -77,15 +75,18 @@ def _costs(results: Results, case: str, name: str) -> str:
     return " / ".join(f"{spread.median:.0f}" for spread in spreads if spread) or "-"
 
 
-def _written(results: Results, compared: Sequence[Compared], others: Sequence[str]) -> str:
+def _written(results: Results, compared: Sequence[Compared], others: Sequence[str]) -> list[str]:
     rows = []
     for one in compared:
         names = [one.ours, *(other if other in one.others else "" for other in others)]
         spreads = [results.spread(one.case, name, attrgetter("written_per_byte")) for name in names]
         if any(spreads):
             rows.append([one.case, *map(_ratio, spreads)])
+    if not rows:
+        return []
     headings = ["work, clients", "ours", *others]
-    return table(headings, rows, right=range(1, len(headings)))
+    written = table(headings, rows, right=range(1, len(headings)))
+    return ["WRITTEN TO THE DISK OF A NODE per byte of documents", written, ""]
 
 
 def _memory(memory: Mapping[str, tuple[Memory, Memory]]) -> str:

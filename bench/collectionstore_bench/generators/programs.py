@@ -31,20 +31,17 @@ class UnreadableOutput(Exception):
 def wrk(program: Path, store: str, load: Load, urls: Sequence[str], *, seconds: float, filling: Path) -> list[str]:
     """Return the command of wrk against `store`, `ours` or `etcd`.
 
-    One thread per node, because the nodes share this machine with it. wrk takes whole seconds, and a number of
-    connections that its threads share evenly: `wrk_clients`.
+    One thread per node, because the nodes share this machine with it. Raises ValueError for what wrk would round: parts
+    of seconds, and a number of clients that its threads cannot share evenly.
     """
+    if seconds != int(seconds) or load.clients % len(urls):
+        raise ValueError(f"wrk cannot run for {seconds:g} s, or with {load.clients} connections to {len(urls)} nodes")
     nodes = [word for url in urls for word in _host_and_port(url)]
     arguments = [store, load.work, str(load.keys), str(load.size), str(filling), load.prefix, *nodes]
     threads = len(urls)
-    command = [str(program), "--threads", str(threads), "--connections", str(wrk_clients(load, len(urls)))]
-    command += ["--duration", f"{max(1, round(seconds))}s", "--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT)]
+    command = [str(program), "--threads", str(threads), "--connections", str(load.clients)]
+    command += ["--duration", f"{seconds:.0f}s", "--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT)]
     return [*command, urls[0], "--", *arguments]
-
-
-def wrk_clients(load: Load, nodes: int) -> int:
-    """Return how many connections wrk opens: `load.clients`, less what its threads cannot share evenly."""
-    return max(load.clients // nodes, 1) * nodes
 
 
 def parse_wrk(printed: str) -> Result:
