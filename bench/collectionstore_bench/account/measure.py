@@ -21,6 +21,7 @@ from collectionstore_bench.processes import ThreadTime, thread_times
 from collectionstore_testkit.clusters.local import local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
 from collectionstore_testkit.errors import CommandFailed
+from collectionstore_testkit.tools import wrk
 
 PROFILER: Final = Path(sys.executable).with_name("py-spy")
 SAMPLES_PER_S: Final = 40
@@ -84,7 +85,7 @@ class _Loaded:
 
     async def run(self, work: Work, seconds: float) -> Result:
         load = Load(work, self.connections)
-        command = programs.wrk(running.wrk(), "ours", load, [self.url], seconds=seconds, filling=self.filling)
+        command = programs.wrk(wrk.command(), "ours", load, [self.url], seconds=seconds, filling=self.filling)
         printed, _ = await running.run(command, seconds=seconds)
         result = programs.parse_wrk(printed)
         if result.failures or not result.requests:

@@ -7,7 +7,7 @@ accounts to it, divided among the stages by those samples in which the thread di
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -72,8 +72,8 @@ def make_account(samples: Sequence[Sample], threads: Mapping[int, ThreadTime], r
     waiting: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         (waiting if waits(sample.stack) else busy)[sample.thread].append(sample)
-    stages: Counter[Stage] = Counter()
-    unmapped: Counter[str] = Counter()
+    stages: dict[Stage, float] = defaultdict(float)
+    unmapped: dict[str, float] = defaultdict(float)
     for thread, time in threads.items():
         us = time.seconds / requests * 1e6
         # A thread that only waited when it was sampled: its waits say whose thread it is.

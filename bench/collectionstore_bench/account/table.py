@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -36,11 +36,13 @@ def render(measured: Sequence[Measured], *, connections: int) -> str:
 
 def _other(measured: Sequence[Measured]) -> list[str]:
     """Return which rooms make up `other`: what a stage has to be found for."""
-    rooms: Counter[str] = Counter()
+    rooms: dict[str, float] = defaultdict(float)
     for one in measured:
         for account in one.accounts.values():
-            rooms.update(account.unmapped)
-    shown = ", ".join(f"{room} {us:.1f}" for room, us in rooms.most_common(SHOWN_ROOMS))
+            for room, us in account.unmapped.items():
+                rooms[room] += us
+    greatest = sorted(rooms.items(), key=lambda item: -item[1])[:SHOWN_ROOMS]
+    shown = ", ".join(f"{room} {us:.1f}" for room, us in greatest)
     return ["", f"other, all columns together: {shown}"] if shown else []
 
 

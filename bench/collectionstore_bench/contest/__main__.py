@@ -33,7 +33,7 @@ from collectionstore_bench.machine import Machine, describe
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT
 from collectionstore_testkit.errors import ToolError
-from collectionstore_testkit.tools import older_version
+from collectionstore_testkit.tools import older_version, wrk
 from collectionstore_testkit.tools.older_version import OlderVersion
 
 OTHER_PORTS = 40
@@ -175,7 +175,7 @@ async def run(options: Options, older: OlderVersion | None) -> Measured:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     etcd_load = None if older else etcd_cluster.programs_folder() / "etcd-load"
     with tempfile.TemporaryDirectory() as folder:
-        tools = Tools(running.wrk(), etcd_load, running.write_filling(Path(folder)))
+        tools = Tools(wrk.command(), etcd_load, running.write_filling(Path(folder)))
         return await Contest(options, older, tools).run()
 
 

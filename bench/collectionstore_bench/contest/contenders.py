@@ -16,7 +16,8 @@ from collectionstore_bench.generators.load import Load, Result
 class Tools:
     """The load generators and the text that their documents are cut from."""
 
-    wrk: Path
+    wrk: Sequence[str]
+    """The words that start it."""
     etcd_load: Path | None
     filling: Path
 

@@ -28,7 +28,9 @@ class UnreadableOutput(Exception):
     """A generator did not print a result; the text contains what it printed."""
 
 
-def wrk(program: Path, store: str, load: Load, urls: Sequence[str], *, seconds: float, filling: Path) -> list[str]:
+def wrk(
+    program: Sequence[str], store: str, load: Load, urls: Sequence[str], *, seconds: float, filling: Path
+) -> list[str]:
     """Return the command of wrk against `store`, `ours` or `etcd`.
 
     One thread per node, because the nodes share this machine with it. Raises ValueError for what wrk would round: parts
@@ -39,7 +41,7 @@ def wrk(program: Path, store: str, load: Load, urls: Sequence[str], *, seconds: 
     nodes = [word for url in urls for word in _host_and_port(url)]
     arguments = [store, load.work, str(load.keys), str(load.size), str(filling), load.prefix, *nodes]
     threads = len(urls)
-    command = [str(program), "--threads", str(threads), "--connections", str(load.clients)]
+    command = [*program, "--threads", str(threads), "--connections", str(load.clients)]
     command += ["--duration", f"{seconds:.0f}s", "--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT)]
     return [*command, urls[0], "--", *arguments]
 

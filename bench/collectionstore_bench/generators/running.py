@@ -5,25 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from collectionstore_testkit.errors import CommandFailed, ToolUnavailable
+from collectionstore_testkit.errors import CommandFailed
 
 FILLING_BYTES: Final = 1 << 20
 SEED: Final = 20_240_607
 GRACE_S: Final = 60.0
 """A generator gets this much longer than the run that it was asked for."""
-
-
-def wrk() -> Path:
-    """Return the path of wrk. Raises ToolUnavailable."""
-    found = shutil.which("wrk")
-    if found is None:
-        raise ToolUnavailable("wrk is not on the PATH: install it, on Debian with  apt-get install wrk")
-    return Path(found)
 
 
 def write_filling(folder: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Programs that the tests run: Helm, Prometheus and promtool, and the wheels that uv builds."""
+"""Programs that tests and benchmarks run: Helm, Prometheus, promtool and wrk, and the wheels that uv builds."""

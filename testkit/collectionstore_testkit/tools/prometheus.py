@@ -1,25 +1,19 @@
-"""Finds `prometheus` and `promtool`: on the PATH, otherwise from Debian's package, unpacked once into the cache.
-
-Unpacking needs no root and neither starts nor configures the package on this machine.
-"""
+"""Finds `prometheus` and `promtool`: on the PATH, otherwise from Debian's package."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from collectionstore_testkit.commands import run
-from collectionstore_testkit.errors import CommandFailed, ToolUnavailable
+from collectionstore_testkit.errors import CommandFailed
 from collectionstore_testkit.places import PROMETHEUS_CACHE
+from collectionstore_testkit.tools import debian
 
 CACHE: Final = PROMETHEUS_CACHE
 PACKAGE: Final = "prometheus"
-_UNPACKED: Final = CACHE / PACKAGE
-_COMMAND_TIMEOUT_S: Final = 300.0
 
 
 def server() -> Path:
@@ -43,39 +37,4 @@ def version() -> str:
 
 def _find(program: str) -> Path:
     on_path = shutil.which(program)
-    if on_path is not None:
-        return Path(on_path)
-    if not _UNPACKED.exists():
-        _unpack()
-    return _UNPACKED / "usr" / "bin" / program
-
-
-def _unpack() -> None:
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise ToolUnavailable(
-            "prometheus and promtool are not on the PATH: install them, from prometheus.io or a package"
-        )
-    CACHE.mkdir(parents=True, exist_ok=True)
-    # Concurrent test processes may all unpack: each uses its own folder, and the first rename wins.
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        scratch = Path(folder)
-        _download(scratch)
-        archive = next(scratch.glob(f"{PACKAGE}_*.deb"))
-        run(["dpkg", "-x", str(archive), "unpacked"], cwd=scratch)
-        try:
-            (scratch / "unpacked").rename(_UNPACKED)
-        except OSError:
-            if not _UNPACKED.exists():
-                raise
-
-
-def _download(folder: Path) -> None:
-    command = ["apt-get", "-qq", "download", PACKAGE]
-    try:
-        run(command, cwd=folder, timeout_s=_COMMAND_TIMEOUT_S)
-    except CommandFailed:
-        # A new machine has no package lists yet; only root may download them.
-        if os.geteuid() != 0:
-            raise
-        run(["apt-get", "-qq", "update"], cwd=folder, timeout_s=_COMMAND_TIMEOUT_S)
-        run(command, cwd=folder, timeout_s=_COMMAND_TIMEOUT_S)
+    return Path(on_path) if on_path is not None else debian.unpacked(PACKAGE, CACHE) / "usr" / "bin" / program

@@ -45,8 +45,8 @@ def test_a_program_on_the_path_comes_first(bare_path: Path) -> None:
 
 
 def test_without_apt_the_error_says_what_to_install(bare_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "_UNPACKED", bare_path / "nothing")
-    with pytest.raises(ToolUnavailable, match="prometheus and promtool are not on the PATH"):
+    monkeypatch.setattr(prometheus, "CACHE", bare_path)
+    with pytest.raises(ToolUnavailable, match="prometheus is not on the PATH"):
         prometheus.server()
 
 
@@ -57,7 +57,6 @@ def test_a_failing_download_leaves_nothing_behind(
     program(bare_path / "dpkg", "exit 0")
     cache = tmp_path / "cache"
     monkeypatch.setattr(prometheus, "CACHE", cache)
-    monkeypatch.setattr(prometheus, "_UNPACKED", cache / "prometheus")
     with pytest.raises(CommandFailed, match="no such package"):
         prometheus.server()
     assert list(cache.iterdir()) == []
