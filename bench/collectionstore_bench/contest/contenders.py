@@ -50,8 +50,8 @@ class Contender:
                 command = programs.etcd_load(tools.etcd_load, load, used, seconds=seconds, filling=tools.filling)
                 parse = programs.parse_result
             case Protocol.STREAM:
-                command = programs.stream_load(load, used, seconds=seconds)
-                parse = programs.parse_stream
+                command = programs.pipelined(load, used, seconds=seconds)
+                parse = programs.parse_result
         printed, cpu_s = await running.run(command, seconds=seconds)
         return parse(printed), cpu_s
 

@@ -53,7 +53,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add("--seconds", type=_seconds, metavar="N", help="length of a turn, whole (default: 5, with --quick 2)")
     add("--base-port", type=int, default=23_000, metavar="PORT", help="of what is started, 100 ports (default: 23000)")
     add("-o", "--output", choices=("table", "json"), default="table", help="json: every turn, for other programs")
-    add("--no-results", action="store_true", help="do not keep the results below bench/results/")
+    add("--no-results", action="store_true", help="do not keep the results in bench/results")
     given = parser.parse_args(arguments)
     options = Options(
         profile=Profile.QUICK if given.quick else Profile.FULL,

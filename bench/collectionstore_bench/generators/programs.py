@@ -1,7 +1,7 @@
 """The command lines of the load generators, and how their output is read. Nothing is run here.
 
 wrk and etcd-load report corrected latencies: a request that took at least twice the mean stands for those that its
-stalled client did not send (wrk's `stats_correct`). stream_load reports what it measured.
+stalled client did not send (wrk's `stats_correct`). The generator of streams reports what it measured.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from collectionstore_bench.generators.load import Load, Result
+from collectionstore_bench.generators.pipelined import STREAM_MODULE
 
 SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 MARKER: Final = "result "
-STREAM_MODULE: Final = "collectionstore_bench.load.stream_load"
+PIPELINED: Final = "collectionstore_bench.generators.pipelined"
 GRPC_CONNECTIONS: Final = 16
 TIMEOUT_S: Final = 5
 
@@ -77,18 +78,12 @@ def has_stream_load() -> bool:
     return find_spec(STREAM_MODULE) is not None
 
 
-def stream_load(load: Load, urls: Sequence[str], *, seconds: float) -> list[str]:
-    """Return the command of stream_load, which keeps `load.clients` operations in flight."""
+def pipelined(load: Load, urls: Sequence[str], *, seconds: float) -> list[str]:
+    """Return the command of the generator that keeps `load.clients` operations in flight at the first node."""
     return [
-        *(sys.executable, "-m", STREAM_MODULE, "--target", ",".join(urls), "--work", load.work),
-        *("--inflight", str(load.clients), "--seconds", f"{seconds:g}", "--keys", str(load.keys)),
-        *("--payload", str(load.size), "-o", "json"),
+        *(sys.executable, "-m", PIPELINED, "--target", urls[0], "--work", load.work),
+        *("--inflight", str(load.clients), "--seconds", f"{seconds:g}", "--payload", str(load.size)),
     ]
-
-
-def parse_stream(printed: str) -> Result:
-    """Return the result in the output of stream_load. Raises UnreadableOutput."""
-    return parse_result(printed)
 
 
 def _host_and_port(url: str) -> tuple[str, str]:
