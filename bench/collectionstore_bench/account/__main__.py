@@ -60,7 +60,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("interrupted; the cluster is stopped")
         return 130
-    except (ClusterFailed, ToolError, OSError, RuntimeError, TimeoutError, ExceptionGroup) as error:
+    except (ClusterFailed, ToolError, OSError, RuntimeError, TimeoutError) as error:
         say(f"error: {error}")
         return 1
     _publish(given, machine, measured)

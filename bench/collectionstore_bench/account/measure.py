@@ -99,9 +99,12 @@ async def _account(work: Work, loaded: _Loaded, pids: Mapping[str, int], options
     result = await loaded.run(work, options.seconds)
     spent = {name: _grown(before[name], thread_times(pid)) for name, pid in pids.items()}
     # The profiler slows the node down, so it only tells the shares; what they are shares of was measured without it.
-    async with asyncio.TaskGroup() as group:
-        group.create_task(loaded.run(work, options.profile_s + MARGIN_S))
-        profiles = {name: group.create_task(_profile(pid, options.profile_s)) for name, pid in pids.items()}
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loaded.run(work, options.profile_s + MARGIN_S))
+            profiles = {name: group.create_task(_profile(pid, options.profile_s)) for name, pid in pids.items()}
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     accounts = {name: make_account(profiles[name].result(), spent[name], result.requests) for name in pids}
     return Measured(work, accounts, result)
 

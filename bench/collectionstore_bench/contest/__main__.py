@@ -68,7 +68,7 @@ class Contest:
 
     async def run(self) -> Measured:
         """Measure everything; clusters with client TLS are started after the others have ended."""
-        say(f"{self._turns()} turns, about {self._estimate_s() / 60:.0f} minutes")
+        say(f"{self._turns()} turns, about {self._estimate_s() / 60:.1f} minutes")
         for tls in (False, True):
             cases = [case for case in self._cases if case.tls is tls]
             if cases:
