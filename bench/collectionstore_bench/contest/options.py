@@ -51,7 +51,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add("--only", default="", metavar="TEXT", help="only the cases whose name contains TEXT")
     add("--rounds", type=_rounds, default=5, help="how often everything is measured (default: 5)")
     add("--seconds", type=_seconds, metavar="N", help="length of a turn, whole (default: 5, with --quick 2)")
-    add("--base-port", type=int, default=23_000, metavar="PORT", help="of what is started, 100 ports (default: 23000)")
+    add("--base-port", type=int, default=23_000, metavar="PORT", help="of what is started, 300 ports (default: 23000)")
     add("-o", "--output", choices=("table", "json"), default="table", help="json: every turn, for other programs")
     add("--no-results", action="store_true", help="do not keep the results in bench/results")
     given = parser.parse_args(arguments)
@@ -66,7 +66,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         keep=not given.no_results,
     )
     if not options.cases():
-        names = ", ".join(case.name for case in cases_of(options.profile))
+        names = "; ".join(case.name for case in cases_of(options.profile))
         parser.error(f"no case contains {options.only!r}; there are: {names}")
     return options
 
