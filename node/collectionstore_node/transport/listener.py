@@ -1,4 +1,4 @@
-"""The listening side: admits members, and hands their frames to the replica.
+"""The listening side: admits members, leaves the WebSocket with those that can, and hands their frames to the replica.
 
 A connection is admitted when TLS, its hello, the membership and the replica agree on who it is. From then on every
 Raft message on it must be from that member and for this node; the first that is not closes the connection.
@@ -15,13 +15,9 @@ import structlog
 from aiohttp import ClientError, web
 
 from collectionstore_node.raft.messages import NodeId, decode_messages
+from collectionstore_node.transport.connection.channel import Channel
 from collectionstore_node.transport.connection.close_reason import CloseReason, close_code_name, close_socket
-from collectionstore_node.transport.connection.connection import (
-    WEBSOCKET_BYTES_MAX,
-    Connection,
-    ConnectionContext,
-    Remote,
-)
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext, Remote
 from collectionstore_node.transport.connection.dialer import PEER_PATH
 from collectionstore_node.transport.connection.handshake_exchange import (
     HandshakeClosed,
@@ -30,6 +26,9 @@ from collectionstore_node.transport.connection.handshake_exchange import (
     receive_hello,
     send_welcome,
 )
+from collectionstore_node.transport.connection.stream_channel import StreamChannel
+from collectionstore_node.transport.connection.takeover import dismiss, take_over
+from collectionstore_node.transport.connection.websocket_channel import WEBSOCKET_BYTES_MAX, WebSocketChannel
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.log_once import LogOnce
 from collectionstore_node.transport.metrics_port import TransportMetrics
@@ -39,7 +38,14 @@ from collectionstore_node.transport.settings import OVERAGE
 from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import MESSAGES_MAX, Frame, FrameKind, check_count
-from collectionstore_node.transport.wire.handshake import Hello, PeerName, Purpose, Welcome, check_hello
+from collectionstore_node.transport.wire.handshake import (
+    Hello,
+    PeerName,
+    Purpose,
+    Welcome,
+    check_hello,
+    choose_stream,
+)
 from collectionstore_telemetry.listening import bind_host
 
 log = structlog.get_logger()
@@ -181,7 +187,7 @@ class Listener:
         except OSError as error:
             log.debug("peer.hung_up", peer=None, reason=str(error))
             return web.Response(status=400)
-        connection = await self._handshake(socket)
+        connection = await self._handshake(socket, request.transport)
         if connection is not None:
             await self._run(connection)
         return socket
@@ -190,7 +196,7 @@ class Listener:
     def _listening(self) -> bool:
         return self._server is not None and self._server.is_serving()
 
-    async def _handshake(self, socket: web.WebSocketResponse) -> Connection | None:
+    async def _handshake(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> Connection | None:
         """Return the connection when the dialer is admitted; otherwise it is closed with the reason."""
         self._handshaking += 1
         certificate: PeerName | None = None
@@ -204,7 +210,7 @@ class Listener:
             # BEFORE the welcome: a removed member must see the refusal as the answer to its hello.
             self._check_member(hello.node_id, hello.name)
             self._check_duplicate(hello)
-            await send_welcome(socket, self._welcome(protocol))
+            channel = await self._admit(socket, transport, hello, protocol)
         except Refused as error:
             self._rejected(certificate.name if certificate else "unnamed", error.code, error.detail)
             await close_socket(socket, error.code, error.detail, self._settings.close_timeout_s)
@@ -217,7 +223,31 @@ class Listener:
             self._handshaking -= 1
             if certificate is not None:
                 self._leave_handshake(certificate.name)
-        return self._connection(socket, hello)
+        return self._connection(socket, channel, hello)
+
+    async def _admit(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, hello: Hello, protocol: int
+    ) -> Channel:
+        """Send the welcome and return what both sides go on with. Raises `OSError` when the dialer is gone."""
+        stream = choose_stream(hello, self._local.stream)
+        me, close_timeout_s = self._local, self._settings.close_timeout_s
+        welcome = Welcome(protocol, me.own.cluster_id, me.node_id, me.own.name, me.address, stream)
+        if not stream:
+            await send_welcome(socket, welcome)
+            return WebSocketChannel(socket, close_timeout_s)
+        if transport is None:
+            raise ConnectionResetError("connection lost")
+        channel = StreamChannel(dialed=False, close_timeout_s=close_timeout_s)
+        # BEFORE the welcome: the dialer's answer to it must not reach the parser of WebSocket messages.
+        before = take_over(transport, channel)
+        try:
+            await send_welcome(socket, welcome)
+        except BaseException:
+            transport.abort()
+            raise
+        finally:
+            dismiss(before)
+        return channel
 
     def _enter_handshake(self, name: str) -> None:
         """Count a handshake of a member; one member cannot use up what all share."""
@@ -230,17 +260,13 @@ class Listener:
         if self._handshaking_by[name] <= 0:
             del self._handshaking_by[name]
 
-    def _connection(self, socket: web.WebSocketResponse, hello: Hello) -> Connection:
+    def _connection(self, socket: web.WebSocketResponse, channel: Channel, hello: Hello) -> Connection:
         self._logged.forget(hello.name)
         source = socket.get_extra_info("peername")
         dialed_from = str(source[0]) if isinstance(source, tuple) else ""
         remote = Remote(hello.node_id, hello.name, hello.address, hello.purpose, dialed_from, hello.process)
         self._members.learn(remote)
-        return Connection(self._context, socket, remote, pings=False)
-
-    def _welcome(self, protocol: int) -> Welcome:
-        me = self._local
-        return Welcome(protocol, me.own.cluster_id, me.node_id, me.own.name, me.address)
+        return Connection(self._context, channel, remote, pings=False)
 
     def _check_member(self, node_id: NodeId, name: str) -> None:
         known = self._members.name_of(node_id)

@@ -20,6 +20,8 @@ class TransportSettings:
     """Requests outstanding on one connection, on either side."""
     requests_bytes_max: int = 64 << 20
     """Bytes of requests, and of replies, that wait to be sent on one connection."""
+    streams: bool = True
+    """Whether to leave the WebSocket after the handshake for a stream of frames, where the other side does it too."""
     ping_interval_s: float = 0.5
     silence_max_s: float = 2.0
     """A connection on which nothing was heard for this long is closed; one frame must pass in this time."""

@@ -61,6 +61,8 @@ class Transport:
         self._connections: dict[Connection, None] = {}
         self._local = LocalNode(PeerName(identity.cluster_id, identity.name), identity.node_id, identity.advertise)
         self._local.process = 1 + int(environment.random() * 2**62)
+        if not settings.streams:
+            self._local.stream = 0
         context = ConnectionContext(self._local, settings, self._traffic.of, environment.clock, self._connections)
         self._dialer = Dialer(context, security, environment.connector(), options.overrides)
         self._peers = PeerTable(context, self._dialer, handler, self._traffic, environment)

@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -30,7 +30,13 @@ from collectionstore_node.tests.fuzz.peer_target import LEARNER, REMOVED, STRANG
 from collectionstore_node.transport.requests.client import Reply, ReplyStatus, Request, _encoder, _replies_decoder
 from collectionstore_node.transport.wire.close_codes import CloseCode
 from collectionstore_node.transport.wire.frames import FrameKind, decode_frame, encode_frame, encode_list
-from collectionstore_node.transport.wire.handshake import Hello, Purpose, encode_handshake
+from collectionstore_node.transport.wire.handshake import (
+    STREAM_VERSION,
+    Hello,
+    Purpose,
+    decode_welcome,
+    encode_handshake,
+)
 
 BUGS: Final = frozenset({"peer.failed", "request.failed", "snapshot.not_installed"})
 """Log events that say that something was not foreseen."""
@@ -84,7 +90,7 @@ class PeerFuzzer:
         term = raft.term
         shown = f"input {self.sent}, {label}: {[frame[:60] for frame in frames]}"
         with capture_logs() as logs:
-            socket = await self._target.connect(credential, frames)
+            socket = await self._target.connect(credential, frames, random)
             await asyncio.sleep(0)
         bugs = [one for one in logs if one["event"] in BUGS]
         assert not bugs, f"{shown}: {bugs}"
@@ -103,22 +109,42 @@ class PeerFuzzer:
         """A correct member must be served, once the member leads again."""
         member = self._target.member
         await member.until(lambda: member.replica.is_leader)
-        hello = Hello(1, 1, "demo", LEARNER, "demo-1", "demo-1:7401", member.id, Purpose.MESSAGES)
+        for stream in (0, STREAM_VERSION):
+            await self._served(stream)
+
+    async def _served(self, stream: int) -> None:
+        hello = Hello(
+            1, 1, "demo", LEARNER, "demo-1", "demo-1:7401", self._target.member.id, Purpose.MESSAGES, stream=stream
+        )
+        call = _encoder.encode(Request(1, 1_000, calls.encode_call(calls.GetDigests())))
         frames = [
             encode_frame(FrameKind.HELLO, encode_handshake(hello)),
-            encode_list(
-                FrameKind.REQUESTS, [_encoder.encode(Request(1, 1_000, calls.encode_call(calls.GetDigests())))]
-            ),
+            b"".join(encode_list(FrameKind.REQUESTS, [call])),
             encode_frame(FrameKind.PING, bytes(8)),
         ]
-        socket = await self._target.connect(self._target.certificates["member"], frames)
+        socket = await self._target.connect(self._target.certificates["member"], frames, NO_CUTS)
         answers = [decode_frame(frame) for frame in socket.sent]
         assert answers[0].kind is FrameKind.WELCOME, answers
+        assert decode_welcome(answers[0].payload).stream == stream
+        assert FrameKind.PONG in [answer.kind for answer in answers], answers
         replies: list[Reply] = []
         for answer in answers[1:]:
             if answer.kind is FrameKind.REPLIES:
                 replies += _replies_decoder.decode(answer.payload)
         assert [one.status for one in replies] == [ReplyStatus.OK], answers
+
+
+class _NoCuts(Random):
+    """Chance of the kind that a well-meaning dialer has: everything in one piece, and STREAM first."""
+
+    def random(self) -> float:
+        return 1.0
+
+    def choice(self, seq: Any) -> Any:
+        return seq[-1]
+
+
+NO_CUTS: Final = _NoCuts()
 
 
 def _memory_bytes() -> int:

@@ -96,6 +96,7 @@ class Inputs:
             expects=pick((NodeId(0), self._own)),
             purpose=Purpose.SNAPSHOT if random.random() < 0.15 else Purpose.MESSAGES,
             process=pick((0, 1, 5, 2**62)),
+            stream=pick((0, 1, 1, 2, -1)),
         )
         if random.random() < 0.2:
             field = pick(Hello.__struct_fields__)

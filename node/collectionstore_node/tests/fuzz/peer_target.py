@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
 from aiohttp import WSMessage, WSMsgType
+from aiohttp.base_protocol import BaseProtocol
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -29,7 +31,10 @@ from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
 from collectionstore_node.transport.snapshots.spool import Spool
 from collectionstore_node.transport.traffic import TrafficTable
+from collectionstore_node.transport.wire.close_codes import decode_close
+from collectionstore_node.transport.wire.frames import Frame, FrameKind, encode_frame
 from collectionstore_node.transport.wire.handshake import PeerName
+from collectionstore_node.transport.wire.stream_parser import StreamParser
 
 CLUSTER: Final = "demo"
 LEARNER: Final = NodeId(2)
@@ -100,6 +105,111 @@ class MemorySocket:
         return True
 
 
+class MemoryTransport(asyncio.Transport):
+    """The transport below a `MemorySocket`: what is left of its frames when a protocol takes it over, in any pieces.
+
+    It behaves as a well-meaning dialer does: it begins with STREAM, mostly, and hangs up when it reads CLOSE.
+    """
+
+    def __init__(self, socket: MemorySocket, random: Random) -> None:
+        super().__init__(socket._info)
+        self._socket = socket
+        self._random = random
+        self._loop = asyncio.get_running_loop()
+        self._protocol: asyncio.BaseProtocol = BaseProtocol(self._loop)
+        self._parser = StreamParser()
+        self._arriving: deque[bytes] = deque()
+        self._reading = True
+        self._pumping = False
+        self._closed = False
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+        frames, random = self._socket._frames, self._random
+        data = b"".join(([] if random.random() < 0.05 else [encode_frame(FrameKind.STREAM)]) + list(frames))
+        frames.clear()
+        while data:
+            size = random.choice((1, 3, 14, 15, 200, len(data)))
+            self._arriving.append(data[:size])
+            data = data[size:]
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def pause_reading(self) -> None:
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        self._reading = True
+        if not self._pumping:
+            self._pumping = True
+            self._later(self._pump, 3)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        del high, low
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        if self._closed:
+            return
+        view = memoryview(data)
+        while view:
+            buffer = self._parser.buffer()
+            size = min(len(buffer), len(view))
+            buffer[:size] = view[:size]
+            self._parser.received(size)
+            view = view[size:]
+            while (frame := self._parser.next()) is not None:
+                self._received(frame)
+
+    def writelines(self, list_of_data: Any) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            # Without a code: the other side has closed first, or was cut off.
+            self._socket.hung_up = self._socket.code is None
+            self._loop.call_soon(self._protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def _received(self, frame: Frame) -> None:
+        if frame.kind is FrameKind.CLOSE:
+            self._socket.code = decode_close(frame.payload)[0]
+            self.close()
+        else:
+            self._socket.sent.append(encode_frame(frame.kind, frame.payload))
+
+    def _later(self, call: Callable[[], None], turns: int) -> None:
+        """Call after some turns of the loop, in which what was received is worked on."""
+        self._loop.call_soon(self._later, call, turns - 1) if turns else call()
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if self._closed or not self._reading:
+            return
+        if not self._arriving:
+            self._socket.hung_up = True
+            self.close()
+            return
+        data = self._arriving.popleft()
+        protocol = cast(asyncio.BufferedProtocol, self._protocol)
+        buffer = memoryview(protocol.get_buffer(len(data)))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        if data[size:]:
+            self._arriving.appendleft(data[size:])
+        protocol.buffer_updated(size)
+        self._pumping = True
+        # The last answer is waited for; the pieces before it follow each other closely.
+        self._later(self._pump, 1 if self._arriving else 8)
+
+
 class Target:
     """The listener and its member."""
 
@@ -117,12 +227,13 @@ class Target:
             context, cast(PeerSecurity, None), member.handler, self._snapshots, metrics, _Directory(member)
         )
 
-    async def connect(self, credential: Credential, frames: list[bytes]) -> MemorySocket:
-        """Run one connection to its end."""
+    async def connect(self, credential: Credential, frames: list[bytes], random: Random) -> MemorySocket:
+        """Run one connection to its end; `random` cuts the bytes of a stream."""
         socket = MemorySocket(credential, frames)
+        transport = MemoryTransport(socket, random)
 
         async def serve() -> None:
-            connection = await self.listener._handshake(cast(Any, socket))
+            connection = await self.listener._handshake(cast(Any, socket), transport)
             if connection is not None:
                 await self.listener._run(connection)
 

@@ -63,7 +63,7 @@ class Stream(asyncio.Transport):
         self.context = process.context if process is not None else network.context
         self.outgoing: Pipe
         self.other: Stream
-        self._protocol: asyncio.Protocol | None = None
+        self._protocol: asyncio.Protocol | asyncio.BufferedProtocol | None = None
         self._buffer: deque[bytes] = deque()
         self._buffered = 0
         self._high = HIGH_WATER_BYTES
@@ -80,12 +80,12 @@ class Stream(asyncio.Transport):
         """Tell the protocol, in its process's context, that it is connected. Raises `OSError` if it was lost."""
         if self.dead:
             raise ConnectionResetError(104, "Connection reset by peer")
-        self._protocol = cast("asyncio.Protocol", protocol)
+        self._protocol = cast("asyncio.Protocol | asyncio.BufferedProtocol", protocol)
         self._protocol.connection_made(self)
         self._read_on()
 
     @property
-    def protocol(self) -> asyncio.Protocol:
+    def protocol(self) -> asyncio.Protocol | asyncio.BufferedProtocol:
         """The protocol of a connection that has begun."""
         if self._protocol is None:
             raise RuntimeError("the connection has not begun")
@@ -143,7 +143,7 @@ class Stream(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what comes to another protocol."""
-        self._protocol = cast("asyncio.Protocol", protocol)
+        self._protocol = cast("asyncio.Protocol | asyncio.BufferedProtocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
@@ -229,5 +229,21 @@ class Stream(asyncio.Transport):
                 if not self.protocol.eof_received():
                     self.close()
                 return
-            self.network.taken(self.other.outgoing, len(data))
-            self.protocol.data_received(data)
+            protocol = self.protocol
+            if isinstance(protocol, asyncio.BufferedProtocol):
+                data, rest = _fill(protocol, data)
+                if rest:
+                    self._arrived.appendleft(rest)
+                self.network.taken(self.other.outgoing, len(data))
+                protocol.buffer_updated(len(data))
+            else:
+                self.network.taken(self.other.outgoing, len(data))
+                protocol.data_received(data)
+
+
+def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> tuple[bytes, bytes]:
+    """Put into the protocol's buffer what fits, and return that and the rest."""
+    buffer = memoryview(protocol.get_buffer(len(data)))
+    size = min(len(buffer), len(data))
+    buffer[:size] = data[:size]
+    return data[:size], data[size:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -50,8 +51,14 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield exits
 
 
+@pytest.fixture(params=["stream", "websocket"])
+def streams(request: pytest.FixtureRequest) -> bool:
+    """Return whether nodes leave the WebSocket for a stream: each test runs with both."""
+    return bool(request.param == "stream")
+
+
 @pytest.fixture
-def make_node(authority: Authority, tmp_path: Path, stack: AsyncExitStack) -> MakeNode:
+def make_node(authority: Authority, tmp_path: Path, stack: AsyncExitStack, *, streams: bool) -> MakeNode:
     """Return a function that starts nodes."""
     made = 0
 
@@ -68,6 +75,7 @@ def make_node(authority: Authority, tmp_path: Path, stack: AsyncExitStack) -> Ma
         made += 1
         directory = tmp_path / f"{made}-{name}"
         files = tls or authority.issue(directory / "tls", name, cluster_id=cluster_id)
+        settings = dataclasses.replace(settings, streams=settings.streams and streams)
         node = Node(node_id, name, files, directory / "spool", settings=settings, cluster_id=cluster_id, port=port)
         await node.transport.start()
         stack.push_async_callback(node.transport.close)

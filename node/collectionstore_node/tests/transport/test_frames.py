@@ -106,5 +106,5 @@ def test_oversized_payload_is_not_encoded() -> None:
 def test_list_of_encoded_items_is_a_msgpack_array(count: int) -> None:
     """Items encoded one by one decode as one array, for every form of the array's head."""
     items = [msgspec.msgpack.encode(number) for number in range(count)]
-    frame = decode_frame(encode_list(FrameKind.MESSAGES, items))
+    frame = decode_frame(b"".join(encode_list(FrameKind.MESSAGES, items)))
     assert msgspec.msgpack.decode(frame.payload) == list(range(count))

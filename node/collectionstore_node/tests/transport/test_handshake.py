@@ -78,12 +78,14 @@ def test_certificate_of_another_member_is_refused_before_the_hello(certificate: 
         (msgspec.structs.replace(WELCOME, cluster_id="other"), CloseCode.WRONG_CLUSTER),
         (msgspec.structs.replace(WELCOME, name="n3"), CloseCode.WRONG_NAME),
         (msgspec.structs.replace(WELCOME, node_id=NodeId(3)), CloseCode.WRONG_NODE),
+        (msgspec.structs.replace(WELCOME, stream=2), CloseCode.VERSION),
+        (msgspec.structs.replace(WELCOME, stream=-1), CloseCode.VERSION),
     ],
 )
 def test_welcome_that_disagrees_is_refused(welcome: Welcome, code: CloseCode) -> None:
     """The dialer checks as strictly as the receiver."""
     with pytest.raises(Refused) as caught:
-        check_welcome(welcome, PeerName("demo", "n2"), own=PeerName("demo", "n1"), expects=RECEIVER)
+        check_welcome(welcome, PeerName("demo", "n2"), own=PeerName("demo", "n1"), expects=RECEIVER, stream=1)
     assert caught.value.code is code
 
 

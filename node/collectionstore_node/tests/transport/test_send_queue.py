@@ -12,7 +12,7 @@ from collectionstore_node.transport.wire.send_queue import ITEM_BYTES_MAX, Batch
 def items(batch: Batch | None) -> list[object]:
     """Return what a batch holds."""
     assert batch is not None
-    decoded: list[object] = msgspec.msgpack.decode(decode_frame(batch.frame).payload)
+    decoded: list[object] = msgspec.msgpack.decode(decode_frame(b"".join(batch.frame)).payload)
     return decoded
 
 

@@ -24,7 +24,7 @@ from collectionstore_node.tests.transport.doubles import (
 )
 from collectionstore_node.tests.transport.visitor import visit
 from collectionstore_node.transport import PeerAddress
-from collectionstore_node.transport.connection.connection import WEBSOCKET_BYTES_MAX
+from collectionstore_node.transport.connection.websocket_channel import WEBSOCKET_BYTES_MAX
 from collectionstore_node.transport.wire.close_codes import CloseCode
 from collectionstore_node.transport.wire.frames import FrameKind, encode_frame
 from collectionstore_node.transport.wire.handshake import Hello, Purpose, encode_handshake
@@ -162,7 +162,7 @@ async def test_frame_without_a_place_ends_the_connection(
 async def test_text_message_ends_the_connection(make_node: MakeNode, authority: Authority, tmp_path: Path) -> None:
     """What WebSocket would allow and this protocol does not is refused by its type alone."""
     node = await make_node(2, "n2")
-    async with visit(node, authority.issue(tmp_path / "visitor", "n77")) as visitor:
+    async with visit(node, authority.issue(tmp_path / "visitor", "n77"), stream=0) as visitor:
         await visitor.send_text("hello")
         ending = await visitor.ended
     assert (ending.code, ending.by_peer) == (CloseCode.PROTOCOL, True)

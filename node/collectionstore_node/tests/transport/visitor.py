@@ -15,11 +15,12 @@ from collectionstore_node.transport.connection.close_reason import CloseReason, 
 from collectionstore_node.transport.connection.connection import Connection, ConnectionContext
 from collectionstore_node.transport.connection.dialer import Dialer
 from collectionstore_node.transport.connection.local_node import LocalNode
+from collectionstore_node.transport.connection.websocket_channel import WebSocketChannel
 from collectionstore_node.transport.security.tls import TlsContexts
 from collectionstore_node.transport.snapshots.frame_inbox import FrameInbox
 from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.frames import Frame
-from collectionstore_node.transport.wire.handshake import PeerName, Purpose
+from collectionstore_node.transport.wire.handshake import STREAM_VERSION, PeerName, Purpose
 
 
 class Visit:
@@ -32,12 +33,13 @@ class Visit:
         self.ended.add_done_callback(lambda task: self._inbox.close(close_reason_of(task)))
 
     async def send(self, frame: bytes) -> None:
-        """Send bytes as one WebSocket message."""
+        """Send bytes as they are on a stream, and else as one WebSocket message."""
         await self.connection.write(frame)
 
     async def send_text(self, text: str) -> None:
         """Send a WebSocket text message, which is no frame of ours."""
-        await self.connection._socket.send_str(text)
+        assert isinstance(self.connection.channel, WebSocketChannel)
+        await self.connection.channel.socket.send_str(text)
 
     async def receive(self) -> Frame:
         """Return the next frame; raises `ConnectionGone` at the end."""
@@ -56,11 +58,12 @@ async def visit(
     expects: int | None = None,
     process: int = 0,
     address: str = "127.0.0.1:1",
+    stream: int = STREAM_VERSION,
 ) -> AsyncIterator[Visit]:
     """Dial `node` with the certificate `tls`, claiming the rest. Raises `DialFailed`."""
     own = PeerName(CLUSTER, name)
     claimed = PeerName(CLUSTER, claimed_name or name)
-    local = LocalNode(claimed, NodeId(node_id), address, process)
+    local = LocalNode(claimed, NodeId(node_id), address, process, stream)
     traffic = Traffic(RecordedPeer())
     context = ConnectionContext(local, QUICK, lambda _: traffic, time.monotonic, {})
     dialer = Dialer(context, TlsContexts(tls, own), tcp_connector())

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from aiohttp import ClientWebSocketResponse
 from aiohttp.web import WebSocketResponse
 
-from collectionstore_node.transport.wire.close_codes import CloseCode
+from collectionstore_node.transport.wire.close_codes import CloseCode, close_text
 
 WebSocket: TypeAlias = ClientWebSocketResponse[Any] | WebSocketResponse[Any]
-
-_TEXT_BYTES_MAX: Final = 120
-"""WebSocket allows 123."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +48,9 @@ def close_reason_of(task: asyncio.Task[CloseReason]) -> CloseReason:
 
 async def close_socket(socket: WebSocket, code: CloseCode, detail: str, timeout_s: float) -> None:
     """Send a close frame and close; after `timeout_s` the socket is closed without the peer's answer."""
-    text = detail.encode()[:_TEXT_BYTES_MAX].decode(errors="ignore").encode()
     try:
         async with asyncio.timeout(timeout_s):
-            await socket.close(code=code, message=text)
+            await socket.close(code=code, message=close_text(detail))
     except TimeoutError:
         # The peer reads nothing any more; aiohttp has closed the TCP transport when it was cancelled.
         return

@@ -1,41 +1,40 @@
-"""One authenticated WebSocket between two nodes, dialed or accepted: reading, writing, pings, silence, closing.
+"""One authenticated connection between two nodes, dialed or accepted: what is sent when, pings, silence, closing.
 
-Two tasks per connection: the caller of `run` reads, a separate task writes what the frame sources contain. No task is
-created per message or per frame.
+What is queued in one turn of the event loop leaves in the next, by one plain callback: no task, no future, one frame
+per source, and all frames with one write where the channel can. The channel carries them (`channel`).
 
 Invariants:
 - frames are handed on in the order received, by a plain call: backpressure is the socket's, not a queue's;
 - a ping is written before anything that is still queued, so that a long queue does not look like a dead peer;
+- while the channel is not writable nothing is taken from the sources, and no more than one pong is owed;
 - `run` returns why the connection closed and never raises for a broken socket or a misbehaving peer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket as sockets
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import structlog
-from aiohttp import ClientError, WebSocketError, WSMsgType
 
 from collectionstore_node.lifecycle import end_without_memory
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
+from collectionstore_node.transport.connection.channel import Channel
+from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.local_node import LocalNode
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import (
     HEADER_BYTES,
-    PAYLOAD_BYTES_MAX,
     Frame,
     FrameKind,
     FrameRejected,
-    decode_frame,
-    encode_frame,
+    Parts,
+    encode_parts,
 )
 from collectionstore_node.transport.wire.handshake import Purpose
 from collectionstore_node.transport.wire.send_queue import FrameSource
@@ -43,11 +42,11 @@ from collectionstore_node.transport.wire.send_queue import FrameSource
 log = structlog.get_logger()
 
 FrameHandler: TypeAlias = Callable[[Frame], int]
-"""Takes a frame and returns how many Raft messages were in it; raises `Refused` to end the connection."""
+"""Takes a frame, whose payload is valid during the call, and returns how many Raft messages were in it.
 
-WEBSOCKET_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + HEADER_BYTES
-_UNSENT_BYTES: Final = 256 << 10
-"""What the kernel may buffer unsent: a ping cannot overtake what is in that buffer."""
+Raises `Refused` to end the connection.
+"""
+
 _STAMP = struct.Struct(">Q")
 
 
@@ -85,7 +84,7 @@ class Connection:
     def __init__(
         self,
         context: ConnectionContext,
-        socket: WebSocket,
+        channel: Channel,
         remote: Remote,
         *,
         pings: bool,
@@ -96,23 +95,30 @@ class Connection:
         """
         self.remote = remote
         self.traffic = context.traffic_of(remote.name)
-        self._clock = context.clock
         self.opened_at = context.clock()
+        self.channel = channel
+        self._clock = context.clock
+        self._loop = asyncio.get_running_loop()
         self._sources: Sequence[FrameSource] = ()
-        self._socket = socket
+        self._handler: FrameHandler = _refuse_all
         self._settings = context.settings
         self._running = context.running
         self._heard_at = self.opened_at
         self._pings = pings
         self._ping_due = pings
+        self._pong_due: bytes | None = None
         self._renewal_due = False
         self._waking = False
         """Whether the next pong answers a ping that is not measured."""
-        self._waiter: asyncio.Future[None] | None = None
+        self._flushing = False
+        """Whether `_flush` is called in the next turn."""
         self._idle = asyncio.Event()
+        self._drained: asyncio.Future[None] | None = None
+        self._open = False
+        """Whether `run` is running."""
+        self._gone = False
+        """Whether `run` has returned."""
         self._reason: CloseReason | None = None
-        self._closing: asyncio.Task[None] | None = None
-        prefer_latency(socket)
 
     @property
     def heard_at(self) -> float:
@@ -125,43 +131,52 @@ class Connection:
         return self._pings
 
     async def run(self, on_frame: FrameHandler, sources: Sequence[FrameSource] = ()) -> CloseReason:
-        """Read and write until the connection closes. `on_frame` gets every frame but pings and pongs.
+        """Send and receive until the connection closes. `on_frame` gets every frame but pings and pongs.
 
-        The writer takes frames from `sources`, each in turn; call `wake` after putting something in. Cancelling closes
-        the socket as well.
+        Frames are taken from `sources`, each in turn; call `wake` after putting something in. Cancelling closes the
+        channel as well.
         """
+        self._handler = on_frame
         self._sources = sources
         self._running[self] = None
-        writer = asyncio.create_task(self._write_all(), name=f"write-{self.remote.name}")
+        self._open = True
+        self.wake()
         try:
-            return await self._read_all(on_frame)
+            return self._ended(await self.channel.run(self))
+        except MemoryError as error:
+            end_without_memory("connection", error)
+        except Exception:
+            log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
+            return self._ended(CloseReason(CloseCode.INTERNAL, "internal error", by_peer=False))
         finally:
+            self._open = False
+            self._gone = True
             self._running.pop(self, None)
-            writer.cancel()
-            if self._closing is not None:
-                await self._closing
-            elif not self._socket.closed:
-                await self._close(CloseCode.SHUTTING_DOWN, "cancelled")
-            await asyncio.gather(writer, return_exceptions=True)
             self._idle.set()
+            if self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
 
     def limit_to(self, sources: Sequence[FrameSource]) -> None:
         """Take frames from `sources` only, from the next frame on."""
         self._sources = sources
+        self.wake()
 
     async def write(self, frame: bytes, *, messages: int = 0) -> None:
-        """Write one frame; waits while the peer does not take more. Raises `OSError` when the socket is gone."""
-        await self._socket.send_bytes(frame)
+        """Write one frame; waits while the peer does not take more. Raises `OSError` when the connection is gone."""
+        self._check_open()
+        while not self.channel.writable:
+            await self._until_writable()
+        self.channel.write(((frame,),))
         self.traffic.sent(messages, len(frame))
+        if not self.channel.writable:
+            await self._until_writable()
 
     def wake(self) -> None:
-        """Make the writer poll its sources in the next turn of the loop."""
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
+        """Poll the sources in the next turn of the loop."""
+        if not self._flushing:
+            self._flushing = True
             self._idle.clear()
-            if not waiter.done():
-                waiter.set_result(None)
+            self._loop.call_soon(self._flush)
 
     def beat(self, now: float, *, late: bool) -> None:
         """Ping, if this side does, and close when the peer has been silent; called every `ping_interval_s`.
@@ -184,46 +199,100 @@ class Connection:
 
     def end(self, code: CloseCode, detail: str) -> None:
         """Begin to close, without waiting; the first reason given counts."""
-        if self._closing is None and self._reason is None:
-            self._closing = asyncio.create_task(self._close(code, detail), name=f"close-{self.remote.name}")
+        if self._reason is None:
+            self._reason = CloseReason(code, detail, by_peer=False)
+            self.channel.close(code, detail)
 
     async def flushed(self) -> None:
         """Return when everything queued is written or lost; bound the wait, a stalled peer makes it endless."""
         await self._idle.wait()
 
-    async def _read_all(self, on_frame: FrameHandler) -> CloseReason:
+    # What the channel calls
+
+    def heard(self) -> None:
+        """Note that the other side is alive."""
+        self._heard_at = self.traffic.heard_at = self._clock()
+
+    def on_writable(self) -> None:
+        """Go on with what waited for the channel."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self.wake()
+
+    def on_frame(self, frame: Frame) -> None:
+        """Handle a frame, or end the connection that it came by."""
+        if self._reason is not None:
+            return
         try:
-            while True:
-                message = await self._socket.receive()
-                if message.type is not WSMsgType.BINARY:
-                    return self._stopped(message.type, message.data, message.extra)
-                self._heard_at = self.traffic.heard_at = self._clock()
-                frame = decode_frame(message.data)
+            if frame.kind is FrameKind.PING:
+                self._pinged(frame.payload)
                 messages = 0
-                if frame.kind is FrameKind.PING:
-                    await self.write(encode_frame(FrameKind.PONG, frame.payload))
-                elif frame.kind is FrameKind.PONG:
-                    await self._pong(frame.payload)
-                else:
-                    messages = on_frame(frame)
-                self.traffic.received(messages, len(message.data))
+            elif frame.kind is FrameKind.PONG:
+                self._pong(frame.payload)
+                messages = 0
+            else:
+                messages = self._handler(frame)
+            self.traffic.received(messages, HEADER_BYTES + len(frame.payload))
         except FrameRejected as error:
-            return await self._end_now(CloseCode.PROTOCOL, str(error))
+            self.end(CloseCode.PROTOCOL, str(error))
         except Refused as error:
-            return await self._end_now(error.code, error.detail)
-        except (OSError, ClientError) as error:
-            return self._ended(CloseReason(None, f"connection lost ({error})", by_peer=True))
+            self.end(error.code, error.detail)
         except MemoryError as error:
             end_without_memory("connection", error)
         except Exception:
             # A bug in a handler must neither look like a network fault nor stop the other connections.
             log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
-            return await self._end_now(CloseCode.INTERNAL, "internal error")
+            self.end(CloseCode.INTERNAL, "internal error")
 
-    async def _ping(self) -> None:
-        await self.write(encode_frame(FrameKind.PING, _STAMP.pack(round(self._clock() * 1e9))))
+    # Sending
 
-    async def _pong(self, payload: memoryview) -> None:
+    def _flush(self) -> None:
+        """Write one frame of each source; the rest follows in the next turn, so that others have theirs."""
+        self._flushing = False
+        if not self._open or self._reason is not None or not self.channel.writable:
+            return
+        frames = self._control_frames()
+        messages, bytes_target = 0, self._settings.frame_bytes_target
+        waiting = False
+        for source in self._sources:
+            batch = source.take(bytes_target)
+            if batch is not None:
+                frames.append(batch.frame)
+                messages += batch.messages
+                waiting = waiting or source.waiting
+        if frames:
+            self.channel.write(frames)
+            self.traffic.sent(messages, sum([len(part) for frame in frames for part in frame]))
+        if waiting:
+            self.wake()
+        elif self.channel.writable:
+            self._idle.set()
+
+    def _control_frames(self) -> list[Parts]:
+        """Return what leaves before anything queued, behind which a ping would measure the queue."""
+        frames: list[Parts] = []
+        if self._pong_due is not None:
+            frames.append(encode_parts(FrameKind.PONG, self._pong_due))
+            self._pong_due = None
+        if self._ping_due:
+            self._ping_due = False
+            self._waking = True
+            frames.append(self._ping())
+        if self._renewal_due:
+            self._renewal_due = False
+            frames.append(encode_parts(FrameKind.RENEW))
+        return frames
+
+    def _ping(self) -> Parts:
+        return encode_parts(FrameKind.PING, _STAMP.pack(round(self._clock() * 1e9)))
+
+    def _pinged(self, payload: memoryview) -> None:
+        if len(payload) != _STAMP.size:
+            raise Refused(CloseCode.PROTOCOL, f"ping of {len(payload)} bytes")
+        self._pong_due = bytes(payload)
+        self.wake()
+
+    def _pong(self, payload: memoryview) -> None:
         """Ping once more after the first pong, and measure that: the first includes waking two idle processes."""
         if len(payload) != _STAMP.size:
             raise Refused(CloseCode.PROTOCOL, f"pong of {len(payload)} bytes")
@@ -231,22 +300,23 @@ class Connection:
         # Rounding to nanoseconds may make the shortest round trip slightly negative.
         if not -1e-6 <= elapsed_s <= self._clock() - self.opened_at + 1:
             raise Refused(CloseCode.PROTOCOL, "pong for a ping that was not sent")
-        if self._waking:
-            self._waking = False
-            await self._ping()
-        else:
+        if not self._waking:
             self.traffic.round_trip(max(elapsed_s, 0.0))
+            return
+        self._waking = False
+        if self.channel.writable:
+            self.channel.write((self._ping(),))
+            self.traffic.sent(0, HEADER_BYTES + _STAMP.size)
 
-    def _stopped(self, kind: WSMsgType, data: object, extra: object) -> CloseReason:
-        """Return why it closed, from what came in place of a frame. Raises `Refused` for a WebSocket text."""
-        if kind is WSMsgType.CLOSE and isinstance(data, int):
-            return self._ended(CloseReason(data, extra if isinstance(extra, str) else "", by_peer=True))
-        if isinstance(data, WebSocketError):
-            # Longer than any frame, or broken WebSocket framing; aiohttp has closed it with its own code.
-            return self._ended(CloseReason(CloseCode.PROTOCOL, str(data), by_peer=False))
-        if kind is WSMsgType.TEXT:
-            raise Refused(CloseCode.PROTOCOL, "a WebSocket text message")
-        return self._ended(CloseReason(None, "connection lost", by_peer=True))
+    async def _until_writable(self) -> None:
+        if self._drained is None or self._drained.done():
+            self._drained = self._loop.create_future()
+        await asyncio.shield(self._drained)
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._gone or self._reason is not None:
+            raise ConnectionResetError("connection lost")
 
     def _ended(self, reason: CloseReason) -> CloseReason:
         """Keep the first reason: a close by this side ends with an end of stream."""
@@ -254,47 +324,6 @@ class Connection:
             self._reason = reason
         return self._reason
 
-    async def _end_now(self, code: CloseCode, detail: str) -> CloseReason:
-        reason = self._ended(CloseReason(code, detail, by_peer=False))
-        await self._close(code, detail)
-        return reason
 
-    async def _close(self, code: CloseCode, detail: str) -> None:
-        self._ended(CloseReason(code, detail, by_peer=False))
-        await close_socket(self._socket, code, detail, self._settings.close_timeout_s)
-
-    async def _write_all(self) -> None:
-        try:
-            while True:
-                # Pings first: behind a long queue they would measure the queue, and a busy peer would look dead.
-                if self._ping_due:
-                    self._ping_due = False
-                    self._waking = True
-                    await self._ping()
-                if self._renewal_due:
-                    self._renewal_due = False
-                    await self.write(encode_frame(FrameKind.RENEW))
-                if not await self._write_some():
-                    self._waiter = asyncio.get_running_loop().create_future()
-                    self._idle.set()
-                    await self._waiter
-        except (OSError, ClientError):
-            # The reader sees the same broken socket, reports it and cancels this task.
-            return
-
-    async def _write_some(self) -> bool:
-        """Write one frame of each source and return whether there was any."""
-        wrote = False
-        for source in self._sources:
-            batch = source.take(self._settings.frame_bytes_target)
-            if batch is not None:
-                wrote = True
-                await self.write(batch.frame, messages=batch.messages)
-        return wrote
-
-
-def prefer_latency(socket: WebSocket) -> None:
-    """Keep little in the kernel's send buffer, where no ping or heartbeat could overtake it (Linux, macOS)."""
-    raw = socket.get_extra_info("socket")
-    if raw is not None and hasattr(sockets, "TCP_NOTSENT_LOWAT"):
-        raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+def _refuse_all(frame: Frame) -> int:
+    raise Refused(CloseCode.PROTOCOL, f"{frame.kind.name.lower()} before the connection runs")

@@ -1,23 +1,22 @@
-"""Opens a connection to a member: TCP, TLS, WebSocket, handshake."""
+"""Opens a connection to a member: TCP, TLS, WebSocket, handshake, and the switch to a stream."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
 from collectionstore_node.transport.addresses import PeerAddress
 from collectionstore_node.transport.addressing.peer_resolver import TcpConnector
 from collectionstore_node.transport.addressing.route_overrides import NO_OVERRIDES, RouteOverrides
-from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket, close_socket
-from collectionstore_node.transport.connection.connection import (
-    WEBSOCKET_BYTES_MAX,
-    Connection,
-    ConnectionContext,
-    Remote,
-)
+from collectionstore_node.transport.connection.channel import Channel
+from collectionstore_node.transport.connection.close_reason import CloseReason, close_socket
+from collectionstore_node.transport.connection.connection import Connection, ConnectionContext, Remote
 from collectionstore_node.transport.connection.handshake_exchange import HandshakeClosed, certificate_name, send_hello
+from collectionstore_node.transport.connection.stream_channel import StreamChannel
+from collectionstore_node.transport.connection.takeover import dismiss, release, take_over, transport_of
+from collectionstore_node.transport.connection.websocket_channel import WEBSOCKET_BYTES_MAX, WebSocketChannel
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.handshake import (
@@ -25,6 +24,7 @@ from collectionstore_node.transport.wire.handshake import (
     PROTOCOL_MIN,
     Hello,
     Purpose,
+    Welcome,
     check_certificate,
     check_welcome,
 )
@@ -77,11 +77,10 @@ class Dialer:
         socket = await self._connect(address)
         self._context.traffic_of(peer.name).handshake(clock() - began)
         try:
-            remote = await self._handshake(socket, peer, purpose)
-            if self._overrides.address(peer.name, peer.address) != address:
-                await close_socket(socket, CloseCode.ROTATED, "another route", self._settings.close_timeout_s)
-                raise DialFailed("the route changed during the handshake", refused=False)
-            return Connection(self._context, socket, remote, pings=True)
+            certificate = certificate_name(socket)
+            check_certificate(certificate, own=self._local.own, name=peer.name)
+            welcome = await self._greet(socket, peer, purpose)
+            channel = self._channel(socket, welcome)
         except HandshakeClosed as error:
             await socket.close()
             raise DialFailed(str(error), refused=_is_refusal(error.reason)) from error
@@ -95,8 +94,19 @@ class Dialer:
             # Cancelled: nothing else owns the socket yet, so it would stay open.
             await close_socket(socket, CloseCode.SHUTTING_DOWN, "", self._settings.close_timeout_s)
             raise
+        remote = Remote(welcome.node_id, welcome.name, welcome.address, purpose)
+        connection = Connection(self._context, channel, remote, pings=True)
+        try:
+            check_welcome(welcome, certificate, own=self._local.own, expects=peer.node_id, stream=self._local.stream)
+        except Refused as error:
+            await _close(connection, error.code, error.detail)
+            raise DialFailed(str(error), refused=True) from error
+        if self._overrides.address(peer.name, peer.address) != address:
+            await _close(connection, CloseCode.ROTATED, "another route")
+            raise DialFailed("the route changed during the handshake", refused=False)
+        return connection
 
-    async def _connect(self, address: str) -> WebSocket:
+    async def _connect(self, address: str) -> aiohttp.ClientWebSocketResponse[Any]:
         timeout = aiohttp.ClientWSTimeout(ws_close=self._settings.close_timeout_s)
         try:
             async with asyncio.timeout(self._settings.dial_timeout_s):
@@ -112,9 +122,10 @@ class Dialer:
         except (OSError, ValueError, aiohttp.ClientError) as error:
             raise DialFailed(_one_line(error), refused=False) from error
 
-    async def _handshake(self, socket: WebSocket, peer: PeerAddress, purpose: Purpose) -> Remote:
-        certificate = certificate_name(socket)
-        check_certificate(certificate, own=self._local.own, name=peer.name)
+    async def _greet(
+        self, socket: aiohttp.ClientWebSocketResponse[Any], peer: PeerAddress, purpose: Purpose
+    ) -> Welcome:
+        """Say hello and return the welcome. Raises `HandshakeClosed`, `Refused`, or `OSError`."""
         hello = Hello(
             protocol_min=PROTOCOL_MIN,
             protocol_max=PROTOCOL_MAX,
@@ -125,10 +136,27 @@ class Dialer:
             expects=peer.node_id,
             purpose=purpose,
             process=self._local.process,
+            stream=self._local.stream,
         )
-        welcome = await send_hello(socket, hello, self._settings.dial_timeout_s)
-        check_welcome(welcome, certificate, own=self._local.own, expects=peer.node_id)
-        return Remote(welcome.node_id, welcome.name, welcome.address, purpose)
+        return await send_hello(socket, hello, self._settings.dial_timeout_s)
+
+    def _channel(self, socket: aiohttp.ClientWebSocketResponse[Any], welcome: Welcome) -> Channel:
+        """Return what both sides go on with. Raises `OSError` when the connection is lost."""
+        close_timeout_s = self._settings.close_timeout_s
+        # Anything else is refused right after, by a WebSocket close frame.
+        if not 0 < welcome.stream <= self._local.stream:
+            return WebSocketChannel(socket, close_timeout_s)
+        # Nothing of the stream can be here: the other side waits for this side's first frame on it.
+        channel = StreamChannel(dialed=True, close_timeout_s=close_timeout_s)
+        dismiss(take_over(transport_of(socket), channel))
+        release(socket)
+        return channel
+
+
+async def _close(connection: Connection, code: CloseCode, detail: str) -> None:
+    """Close a connection that was not used yet, and tell the other side why."""
+    connection.end(code, detail)
+    await connection.run(lambda _: 0)
 
 
 def _is_refusal(reason: CloseReason) -> bool:

@@ -85,6 +85,11 @@ class RequestClient:
         """Return the number of requests queued or outstanding."""
         return len(self._outstanding)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether requests are queued; those that have expired in the queue count until `take`."""
+        return bool(self._queue)
+
     async def call(self, payload: bytes, timeout_s: float) -> bytes:
         """Send a request and return the reply. Raises `PeerUnavailable` or `RequestLost`."""
         self._last_id += 1

@@ -32,7 +32,8 @@ class FrameInbox:
         self._size_bytes += len(frame.payload)
         if self._size_bytes > self._bytes_max:
             raise Refused(CloseCode.PROTOCOL, "more unacknowledged snapshot bytes than the window allows")
-        self._frames.append(frame)
+        # A copy: the payload is valid during this call only.
+        self._frames.append(Frame(frame.kind, memoryview(bytes(frame.payload))))
         self._wake()
         return 0
 

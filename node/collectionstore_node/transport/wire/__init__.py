@@ -1,1 +1,1 @@
-"""Wire format, pure: frames, handshake messages and their checks, send queues."""
+"""Wire format, pure: frames, their parser, handshake messages and their checks, send queues."""

@@ -1,8 +1,15 @@
-"""Why connections are closed: WebSocket close codes, and the exception that carries one."""
+"""Why connections are closed: WebSocket close codes, also on streams, and the exception that carries one."""
 
 from __future__ import annotations
 
 import enum
+from typing import Final
+
+from collectionstore_node.transport.wire.frames import FrameKind, encode_frame
+
+_TEXT_BYTES_MAX: Final = 120
+"""WebSocket allows 123."""
+_CODES: Final = range(1000, 5000)
 
 
 class CloseCode(enum.IntEnum):
@@ -44,3 +51,21 @@ class Refused(Exception):
         super().__init__(f"{code.name.lower()}: {detail}")
         self.code = code
         self.detail = detail
+
+
+def close_text(detail: str) -> bytes:
+    """Return `detail` in UTF-8, cut to what a WebSocket's close frame holds."""
+    return detail.encode()[:_TEXT_BYTES_MAX].decode(errors="ignore").encode()
+
+
+def encode_close(code: int, detail: str) -> bytes:
+    """Return the CLOSE frame of a stream."""
+    return encode_frame(FrameKind.CLOSE, code.to_bytes(2, "big"), close_text(detail))
+
+
+def decode_close(payload: memoryview) -> tuple[int, str]:
+    """Return code and text of a CLOSE frame's payload. Raises `Refused` for what WebSocket would not allow either."""
+    code = int.from_bytes(payload[:2], "big")
+    if not 2 <= len(payload) <= 2 + _TEXT_BYTES_MAX or code not in _CODES:
+        raise Refused(CloseCode.PROTOCOL, f"a close frame of {len(payload)} bytes with code {code}")
+    return code, bytes(payload[2:]).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The wire format between nodes: what one binary WebSocket message holds. Pure.
+"""The wire format between nodes: frames, one after the other on a stream, or one in a binary WebSocket message. Pure.
 
     magic "CS" | format u8 | kind u8 | flags u16 | length u32 | crc32 u32 | payload
 
@@ -9,7 +9,8 @@ waits for one peer leaves in one frame.
 
 Invariants:
 - one WebSocket message is exactly one frame; anything before or after it is an error;
-- a decoder never allocates by a received length: the bytes are already there and bounded by the socket's limit;
+- a length is checked against PAYLOAD_BYTES_MAX BEFORE the payload is waited for, and nothing is allocated by it alone:
+  `stream_parser` grows with what has arrived, a WebSocket message is there as a whole;
 - no flag is defined yet; an unknown flag is an error, so that one can be given a meaning later.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -39,15 +40,16 @@ REPLIES_MAX: Final = 8_192
 
 _HEAD = struct.Struct(">2sBBHI")
 _CRC = struct.Struct(">I")
+_HEADER = struct.Struct(">2sBBHII")
 
 
 class FrameKind(enum.IntEnum):
     """What the payload is. Numbers are never given a new meaning."""
 
     HELLO = 1
-    """First frame of the dialer: `hello.Hello`."""
+    """First frame of the dialer: `handshake.Hello`."""
     WELCOME = 2
-    """First frame of the other side: `hello.Welcome`."""
+    """First frame of the other side: `handshake.Welcome`."""
     PING = 3
     """Eight opaque bytes; answered immediately."""
     PONG = 4
@@ -65,6 +67,10 @@ class FrameKind(enum.IntEnum):
     SNAPSHOT_REFUSED = 12
     RENEW = 13
     """The receiver asks the dialer to open a new connection in place of this one: its certificates have changed."""
+    STREAM = 14
+    """First frame of the dialer on a stream, without a payload: both sides have left the WebSocket."""
+    CLOSE = 15
+    """Last frame on a stream, as WebSocket's close frame: the code in two bytes, and a text in UTF-8 for people."""
 
 
 class Rejection(enum.Enum):
@@ -96,11 +102,28 @@ class Frame(NamedTuple):
     payload: memoryview
 
 
+class FrameHead(NamedTuple):
+    """A header that is in order; `seed` is the checksum of its own bytes, which the payload's goes on from."""
+
+    kind: FrameKind
+    length: int
+    checksum: int
+    seed: int
+
+
+Parts: TypeAlias = tuple[bytes | memoryview, ...]
+"""A frame in pieces, to be joined or written one after the other."""
+
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
 
 
 def encode_frame(kind: FrameKind, *parts: bytes | memoryview) -> bytes:
     """Return the frame whose payload is `parts` joined. Raises `ValueError` when that passes PAYLOAD_BYTES_MAX."""
+    return b"".join(encode_parts(kind, *parts))
+
+
+def encode_parts(kind: FrameKind, *parts: bytes | memoryview) -> Parts:
+    """Return what `encode_frame` returns, not joined: the header, then `parts` as they are."""
     length = sum(map(len, parts))
     if length > PAYLOAD_BYTES_MAX:
         raise ValueError(f"payload of {length} bytes; at most {PAYLOAD_BYTES_MAX} fit a frame")
@@ -108,12 +131,29 @@ def encode_frame(kind: FrameKind, *parts: bytes | memoryview) -> bytes:
     checksum = crc32(head)
     for part in parts:
         checksum = crc32(part, checksum)
-    return b"".join((head, _CRC.pack(checksum), *parts))
+    return (head + _CRC.pack(checksum), *parts)
 
 
-def encode_list(kind: FrameKind, items: Sequence[bytes]) -> bytes:
+def encode_list(kind: FrameKind, items: Sequence[bytes]) -> Parts:
     """Return a frame whose payload is the msgpack array of `items`, each the msgpack form of one value."""
-    return encode_frame(kind, _array_head(len(items)), *items)
+    return encode_parts(kind, _array_head(len(items)), *items)
+
+
+def decode_head(data: bytes | bytearray, offset: int) -> FrameHead:
+    """Decode the HEADER_BYTES at `offset`. Raises `FrameRejected` for what can be no frame, whatever follows.
+
+    A flipped bit in the header may be taken for an unknown kind here; the connection ends either way.
+    """
+    magic, frame_format, number, flags, length, checksum = _HEADER.unpack_from(data, offset)
+    _check_head(magic, frame_format, length)
+    kind = _check_kind(number, flags)
+    return FrameHead(kind, length, checksum, crc32(data[offset : offset + _HEAD.size]))
+
+
+def check_payload(head: FrameHead, checksum: int) -> None:
+    """Compare the checksum of header and payload with the one that was sent. Raises `FrameRejected`."""
+    if checksum != head.checksum:
+        raise FrameRejected(Rejection.CHECKSUM, f"{head.kind.name.lower()}, {head.length} bytes")
 
 
 def decode_frame(data: bytes) -> Frame:
@@ -121,23 +161,31 @@ def decode_frame(data: bytes) -> Frame:
     if len(data) < HEADER_BYTES:
         raise FrameRejected(Rejection.TRUNCATED, f"{len(data)} bytes are less than a header")
     magic, frame_format, number, flags, length = _HEAD.unpack_from(data)
+    _check_head(magic, frame_format, length)
+    if length != len(data) - HEADER_BYTES:
+        raise FrameRejected(Rejection.WRONG_LENGTH, f"{length} said, {len(data) - HEADER_BYTES} there")
+    view = memoryview(data)
+    if crc32(view[HEADER_BYTES:], crc32(view[: _HEAD.size])) != _CRC.unpack_from(data, _HEAD.size)[0]:
+        raise FrameRejected(Rejection.CHECKSUM, f"kind {number}, {length} bytes")
+    return Frame(_check_kind(number, flags), view[HEADER_BYTES:])
+
+
+def _check_head(magic: bytes, frame_format: int, length: int) -> None:
     if magic != MAGIC:
         raise FrameRejected(Rejection.BAD_MAGIC, magic.hex())
     if frame_format != FORMAT:
         raise FrameRejected(Rejection.UNKNOWN_FORMAT, f"{frame_format}, known: {FORMAT}")
     if length > PAYLOAD_BYTES_MAX:
         raise FrameRejected(Rejection.OVERSIZED, f"{length} bytes, at most {PAYLOAD_BYTES_MAX}")
-    if length != len(data) - HEADER_BYTES:
-        raise FrameRejected(Rejection.WRONG_LENGTH, f"{length} said, {len(data) - HEADER_BYTES} there")
-    view = memoryview(data)
-    if crc32(view[HEADER_BYTES:], crc32(view[: _HEAD.size])) != _CRC.unpack_from(data, _HEAD.size)[0]:
-        raise FrameRejected(Rejection.CHECKSUM, f"kind {number}, {length} bytes")
+
+
+def _check_kind(number: int, flags: int) -> FrameKind:
     kind = _KINDS.get(number)
     if kind is None:
         raise FrameRejected(Rejection.UNKNOWN_KIND, str(number))
     if flags:
         raise FrameRejected(Rejection.UNKNOWN_FLAGS, f"{flags:#06x}")
-    return Frame(kind, view[HEADER_BYTES:])
+    return kind
 
 
 def check_count(payload: bytes | memoryview, count_max: int) -> None:

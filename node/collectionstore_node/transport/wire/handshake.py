@@ -5,6 +5,13 @@ must agree: the certificate (cluster and name, proven by TLS), the hello (cluste
 this side expects (name and node ID, from the membership). A node ID is an incarnation: a member that lost its disk
 returns under its old name with another node ID, and is then not the member that was dialed. Two processes with one
 node ID, for instance on a copy of a volume, are told apart by the number that each process draws at its start.
+
+Both frames are binary WebSocket messages. When hello and welcome agree on a stream, they are the last ones:
+1. the dialer sends nothing after its hello until it has the welcome;
+2. the receiver stops reading WebSocket messages BEFORE it sends the welcome, and sends nothing after it until it has
+   the dialer's first frame on the stream, STREAM;
+3. the dialer sends STREAM once it has stopped reading WebSocket messages.
+So at the switch no byte is on its way in either direction, and none can be taken for the other protocol's.
 """
 
 from __future__ import annotations
@@ -22,6 +29,9 @@ from collectionstore_node.transport.wire.frames import UNREADABLE
 PROTOCOL_MIN: Final = 1
 PROTOCOL_MAX: Final = 1
 """Protocol versions spoken, inclusive. A rolling upgrade needs two neighbouring releases to share one."""
+STREAM_VERSION: Final = 1
+"""Highest version of the stream spoken: frames one after the other on the TLS connection, in place of WebSocket
+messages. 0 is none: older versions leave the field out, and stay with WebSocket messages."""
 HANDSHAKE_BYTES_MAX: Final = 4 << 10
 """A hello or welcome; names have up to 63 characters, addresses up to 261."""
 OPERATOR_NAME: Final = "operator"
@@ -61,16 +71,20 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     purpose: Purpose
     process: int = 0
     """A number that the dialing process has drawn at its start; 0 is unknown, from older versions."""
+    stream: int = 0
+    """Highest version of the stream that the dialer speaks, see STREAM_VERSION; 0 is none."""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True):
-    """The receiver's answer; `protocol` is the version both use from here on."""
+    """The receiver's answer; `protocol` is the version both use from here on. Grows as `Hello` does."""
 
     protocol: int
     cluster_id: str
     node_id: NodeId
     name: str
     address: str
+    stream: int = 0
+    """Version of the stream that follows; 0: WebSocket messages follow."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -147,6 +161,11 @@ def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: 
     return protocol
 
 
+def choose_stream(hello: Hello, own: int) -> int:
+    """Return the version of the stream to use with the dialer, of at most `own`; 0 is none."""
+    return max(0, min(hello.stream, own))
+
+
 def check_certificate(certificate: PeerName, *, own: PeerName, name: str) -> None:
     """Verify the certificate of the listener BEFORE sending it a hello. Raises `Refused`."""
     if certificate.cluster_id != own.cluster_id:
@@ -155,13 +174,15 @@ def check_certificate(certificate: PeerName, *, own: PeerName, name: str) -> Non
         raise Refused(CloseCode.WRONG_NAME, f"dialed {name!r}, its certificate says {certificate.name!r}")
 
 
-def check_welcome(welcome: Welcome, certificate: PeerName, *, own: PeerName, expects: NodeId) -> None:
-    """Check the receiver's answer against its certificate and against the node dialed. Raises `Refused`."""
+def check_welcome(welcome: Welcome, certificate: PeerName, *, own: PeerName, expects: NodeId, stream: int) -> None:
+    """Check the receiver's answer against its certificate, the node dialed, the stream offered. Raises `Refused`."""
     if not PROTOCOL_MIN <= welcome.protocol <= PROTOCOL_MAX:
         raise Refused(CloseCode.VERSION, f"chose {welcome.protocol}, offered {PROTOCOL_MIN}-{PROTOCOL_MAX}")
     _check_names(welcome.cluster_id, welcome.name, certificate, own)
     if welcome.node_id != expects:
         raise Refused(CloseCode.WRONG_NODE, f"dialed {expects:016x}, answered {welcome.node_id:016x}")
+    if not 0 <= welcome.stream <= stream:
+        raise Refused(CloseCode.VERSION, f"chose stream {welcome.stream}, offered {stream}")
 
 
 def _check_names(cluster_id: str, name: str, certificate: PeerName, own: PeerName) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple, Protocol
 
-from collectionstore_node.transport.wire.frames import PAYLOAD_BYTES_MAX, FrameKind, encode_list
+from collectionstore_node.transport.wire.frames import PAYLOAD_BYTES_MAX, FrameKind, Parts, encode_list
 
 ITEM_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - 5
 """A longer item fits no frame, even alone: the head of the list has up to five bytes."""
@@ -18,12 +18,16 @@ ITEM_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - 5
 class Batch(NamedTuple):
     """A frame ready to be written, and how many Raft messages are in it."""
 
-    frame: bytes
+    frame: Parts
     messages: int
 
 
 class FrameSource(Protocol):
-    """A source of frames for a connection's writer."""
+    """A source of frames for a connection."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` would return a frame."""
 
     def take(self, bytes_target: int) -> Batch | None:
         """Return the next frame: items up to `bytes_target`, at least one; None when nothing waits."""
@@ -43,6 +47,11 @@ class SendQueue:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is queued."""
+        return bool(self._items)
 
     def put(self, item: bytes) -> bool:
         """Queue `item` and return whether it fitted."""
