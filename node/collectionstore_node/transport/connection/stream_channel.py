@@ -171,6 +171,8 @@ class StreamChannel(asyncio.BufferedProtocol):
             self._ended(CloseReason(code, detail, by_peer=True))
             self._abort_later()
             self._transport.close()
+        elif frame.kind is FrameKind.STREAM:
+            raise Refused(CloseCode.PROTOCOL, "stream again")
         elif self._reason is None and self._closing is None:
             receiver.on_frame(frame)
 
