@@ -285,8 +285,25 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             Limit(
                 "frame; hello",
                 "{transport.wire.frames:PAYLOAD_BYTES_MAX|bytes}; {transport.wire.handshake:HANDSHAKE_BYTES_MAX|bytes}",
-                ("transport.wire.frames:decode_frame", "transport.wire.handshake:decode_hello"),
+                (
+                    "transport.wire.frames:decode_head",
+                    "transport.wire.frames:decode_frame",
+                    "transport.wire.handshake:decode_hello",
+                ),
                 "closed with `protocol`",
+            ),
+            Limit(
+                "memory to receive on a stream",
+                "{transport.wire.stream_parser:WINDOW_BYTES|bytes}; for a longer frame twice what has arrived of it",
+                ("transport.wire.stream_parser:StreamParser",),
+                "the rest waits at the sender, and for the next turn of the loop",
+            ),
+            Limit(
+                "bytes that a peer does not take, besides its queue",
+                "{transport.connection.stream_channel:WRITE_BYTES_HIGH|bytes} and one write",
+                ("transport.connection.stream_channel:StreamChannel",),
+                "the queue keeps the rest; of a peer that dialed nothing more is read",
+                ("peer_dropped_messages_total",),
             ),
             Limit(
                 "messages; requests; replies in a frame",

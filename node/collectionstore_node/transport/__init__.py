@@ -1,4 +1,4 @@
-"""Node to node: Raft messages, requests and snapshots over WebSockets with mutual TLS.
+"""Node to node: Raft messages, requests and snapshots in frames over mutual TLS.
 
     transport.py       `Transport`: the facade, and the periodic beat
     options.py settings.py handler.py metrics_port.py addresses.py failures.py
@@ -7,10 +7,11 @@
     peers/             the members this node sends to: one bounded queue and one renewed connection each
     requests/          requests and replies on a connection: client side, server side
     snapshots/         resumable transfer of one file on a separate connection
-    connection/        one socket: dialing, handshake, reader, writer, pings, closing
+    connection/        one socket: dialing, handshake, sending, receiving, pings, closing; a WebSocket at first, then a
+                       stream of frames, where both sides know that
     addressing/        where a member is dialed
     security/          mutual TLS: the port, contexts from reloadable files, the identity in a certificate
-    wire/              pure: frames, handshake messages and checks, send queues
+    wire/              pure: frames and their parser, handshake messages and checks, send queues
     traffic.py backoff.py log_once.py
                        totals per member, pauses between dials, deduplicated log lines
 
