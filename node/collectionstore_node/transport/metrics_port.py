@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class PeerMetrics(Protocol):
-    """Measurements of one peer. Called per frame, not per message."""
+    """Measurements of one peer. Called per write and per frame received, not per message."""
 
     def sent(self, messages: int, size_bytes: int) -> None:
-        """Count a frame with `messages` Raft messages in it, often 0."""
+        """Count a write with `messages` Raft messages in it, often 0."""
 
     def received(self, messages: int, size_bytes: int) -> None:
         """Count a frame with `messages` Raft messages in it, often 0."""

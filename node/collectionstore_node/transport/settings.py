@@ -24,7 +24,8 @@ class TransportSettings:
     """Whether to leave the WebSocket after the handshake for a stream of frames, where the other side does it too."""
     ping_interval_s: float = 0.5
     silence_max_s: float = 2.0
-    """A connection on which nothing was heard for this long is closed; one frame must pass in this time."""
+    """A connection on which nothing was heard for this long is closed; in a WebSocket message, one frame must pass in
+    this time."""
     dial_timeout_s: float = 2.0
     """For TCP, TLS and upgrade together, and again for the handshake."""
     handshake_timeout_s: float = 5.0

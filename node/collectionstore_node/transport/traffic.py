@@ -26,7 +26,7 @@ class Traffic:
         self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS_KEPT)
 
     def sent(self, messages: int, size_bytes: int) -> None:
-        """Count a frame written and the Raft messages in it."""
+        """Count what one write sent, and the Raft messages in it."""
         self.sent_messages += messages
         self.sent_bytes += size_bytes
         self.metrics.sent(messages, size_bytes)

@@ -146,7 +146,7 @@ class Connection:
         except MemoryError as error:
             end_without_memory("connection", error)
         except Exception:
-            log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
+            self._failed()
             return self._ended(CloseReason(CloseCode.INTERNAL, "internal error", by_peer=False))
         finally:
             self._open = False
@@ -240,9 +240,7 @@ class Connection:
         except MemoryError as error:
             end_without_memory("connection", error)
         except Exception:
-            # A bug in a handler must neither look like a network fault nor stop the other connections.
-            log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
-            self.end(CloseCode.INTERNAL, "internal error")
+            self._failed()
 
     # Sending
 
@@ -251,6 +249,14 @@ class Connection:
         self._flushing = False
         if not self._open or self._reason is not None or not self.channel.writable:
             return
+        try:
+            self._write_some()
+        except MemoryError as error:
+            end_without_memory("connection", error)
+        except Exception:
+            self._failed()
+
+    def _write_some(self) -> None:
         frames = self._control_frames()
         messages, bytes_target = 0, self._settings.frame_bytes_target
         waiting = False
@@ -317,6 +323,11 @@ class Connection:
     def _check_open(self) -> None:
         if self._gone or self._reason is not None:
             raise ConnectionResetError("connection lost")
+
+    def _failed(self) -> None:
+        """End for a bug, which must neither look like a network fault nor stop the other connections."""
+        log.exception("peer.failed", peer=self.remote.name, node_id=f"{self.remote.node_id:016x}")
+        self.end(CloseCode.INTERNAL, "internal error")
 
     def _ended(self, reason: CloseReason) -> CloseReason:
         """Keep the first reason: a close by this side ends with an end of stream."""

@@ -115,6 +115,8 @@ Parts: TypeAlias = tuple[bytes | memoryview, ...]
 """A frame in pieces, to be joined or written one after the other."""
 
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
+_PREFIXES: Final = {kind: MAGIC + bytes((FORMAT, kind, 0, 0)) for kind in FrameKind}
+"""The first six bytes of a frame: an enumeration is slow to pack, and there is one for every frame."""
 
 
 def encode_frame(kind: FrameKind, *parts: bytes | memoryview) -> bytes:
@@ -127,11 +129,11 @@ def encode_parts(kind: FrameKind, *parts: bytes | memoryview) -> Parts:
     length = sum(map(len, parts))
     if length > PAYLOAD_BYTES_MAX:
         raise ValueError(f"payload of {length} bytes; at most {PAYLOAD_BYTES_MAX} fit a frame")
-    head = _HEAD.pack(MAGIC, FORMAT, kind, 0, length)
+    head = _PREFIXES[kind] + length.to_bytes(4, "big")
     checksum = crc32(head)
     for part in parts:
         checksum = crc32(part, checksum)
-    return (head + _CRC.pack(checksum), *parts)
+    return (head + checksum.to_bytes(4, "big"), *parts)
 
 
 def encode_list(kind: FrameKind, items: Sequence[bytes]) -> Parts:
