@@ -294,7 +294,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "memory to receive on a stream",
-                "{transport.wire.stream_parser:WINDOW_BYTES|bytes}; for a longer frame twice what has arrived of it",
+                "{transport.wire.stream_parser:WINDOW_BYTES|bytes}, and what has arrived of one frame that is longer",
                 ("transport.wire.stream_parser:StreamParser",),
                 "the rest waits at the sender, and for the next turn of the loop",
             ),

@@ -10,7 +10,7 @@ waits for one peer leaves in one frame.
 Invariants:
 - one WebSocket message is exactly one frame; anything before or after it is an error;
 - a length is checked against PAYLOAD_BYTES_MAX BEFORE the payload is waited for, and nothing is allocated by it alone:
-  `stream_parser` grows with what has arrived, a WebSocket message is there as a whole;
+  `stream_parser` gathers what has arrived, a WebSocket message is there as a whole;
 - no flag is defined yet; an unknown flag is an error, so that one can be given a meaning later.
 """
 

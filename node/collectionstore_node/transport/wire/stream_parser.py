@@ -1,8 +1,8 @@
-"""Cuts a stream of bytes into frames, where they were received: no frame is copied to be decoded. Pure.
+"""Cuts a stream of bytes into frames, where they were received: a frame that fits the window is not copied. Pure.
 
-Memory is bounded by what has arrived and by the longest frame: it begins with WINDOW_BYTES and doubles only when it is
-full of one frame whose header was in order. The checksum of a frame in many pieces is computed piece by piece, so that
-a frame of 32 MiB does not hold the event loop when its last byte arrives.
+Memory is bounded by what has arrived and by the longest frame. A frame that is longer than the window is gathered in
+memory of its own, which grows with its bytes; its checksum is computed piece by piece, so that a frame of 32 MiB does
+not hold the event loop when its last byte arrives.
 """
 
 from __future__ import annotations
@@ -22,38 +22,36 @@ class StreamParser:
     The payload of a frame is a view of that memory, valid until the next `buffer`: copy what is kept.
     """
 
-    __slots__ = ("_begin", "_checked", "_end", "_head", "_memory", "_summed", "_view")
+    __slots__ = ("_begin", "_end", "_head", "_long", "_summed", "_view", "_window")
 
     def __init__(self) -> None:
-        self._allocate(WINDOW_BYTES)
+        self._window = bytearray(WINDOW_BYTES)
+        self._view = memoryview(self._window)
         self._begin = 0
-        """Where the first frame that was not returned yet begins ..."""
+        """Where in the window what was not returned yet begins ..."""
         self._end = 0
         """... and where the bytes received end."""
         self._head: FrameHead | None = None
-        """The header of a frame that has not arrived as a whole."""
+        """The header of the frame in `_long`."""
+        self._long = bytearray()
+        """The payload of a frame that does not fit the window, as far as it has arrived ..."""
         self._summed = 0
-        """Checksum of that frame, up to `_checked`."""
-        self._checked = 0
+        """... and its checksum so far."""
 
     @property
-    def capacity_bytes(self) -> int:
-        """Memory held."""
-        return len(self._memory)
+    def held_bytes(self) -> int:
+        """Memory used for what was received."""
+        return len(self._window) + len(self._long)
 
     def buffer(self) -> memoryview:
         """Return where to receive to, at least one byte; then call `received`. Frames returned before are gone."""
         begin, end = self._begin, self._end
         if begin == end:
             self._begin = self._end = 0
-            if len(self._memory) > WINDOW_BYTES:
-                self._allocate(WINDOW_BYTES)
         elif begin:
             left = end - begin
             self._view[:left] = self._view[begin:end]
-            self._begin, self._end, self._checked = 0, left, self._checked - begin
-        elif end == len(self._memory):
-            self._grow()
+            self._begin, self._end = 0, left
         return self._view[self._end :]
 
     def received(self, size_bytes: int) -> None:
@@ -62,35 +60,34 @@ class StreamParser:
 
     def next(self) -> Frame | None:
         """Return the next frame, or None until more is received. Raises `FrameRejected`, and is of no use then."""
-        begin, head = self._begin, self._head
+        if self._head is not None:
+            return self._gather(self._head)
+        begin = self._begin
         payload = begin + HEADER_BYTES
-        if head is None:
-            if self._end < payload:
-                return None
-            head = decode_head(self._memory, begin)
-            self._summed, self._checked = head.seed, payload
+        if self._end < payload:
+            return None
+        head = decode_head(self._window, begin)
         end = payload + head.length
-        if self._checked < end:
-            until = min(end, self._end)
-            self._summed = crc32(self._view[self._checked : until], self._summed)
-            self._checked = until
         if self._end < end:
-            self._head = head
+            if HEADER_BYTES + head.length > WINDOW_BYTES:
+                self._head, self._summed, self._begin = head, head.seed, payload
+                return self._gather(head)
+            return None
+        content = self._view[payload:end]
+        check_payload(head, crc32(content, head.seed))
+        self._begin = end
+        return Frame(head.kind, content)
+
+    def _gather(self, head: FrameHead) -> Frame | None:
+        """Move what has arrived of a long frame, and return the frame when that was all."""
+        end = min(self._end, self._begin + head.length - len(self._long))
+        piece = self._view[self._begin : end]
+        self._summed = crc32(piece, self._summed)
+        self._long += piece
+        self._begin = end
+        if len(self._long) < head.length:
             return None
         check_payload(head, self._summed)
-        self._head = None
-        self._begin = end
-        return Frame(head.kind, self._view[payload:end])
-
-    def _grow(self) -> None:
-        """Double the memory, at most to the end of the frame that fills it."""
-        if self._head is None:
-            # Nothing is left unparsed but a part of a header, which does not fill the window.
-            raise RuntimeError("received frames were not taken")
-        before = self._view
-        self._allocate(min(2 * len(before), HEADER_BYTES + self._head.length))
-        self._view[: len(before)] = before
-
-    def _allocate(self, size_bytes: int) -> None:
-        self._memory = bytearray(size_bytes)
-        self._view = memoryview(self._memory)
+        frame = Frame(head.kind, memoryview(self._long))
+        self._head, self._long = None, bytearray()
+        return frame
