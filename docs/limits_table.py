@@ -29,6 +29,7 @@ class Limit(NamedTuple):
 _PROBLEMS: Final = ("http_problems_total",)
 _COSTS: Final = "statemachine.costs"
 _CONNECTION: Final = "api.connections.connection"
+_PIPELINE: Final = "api.hot.pipeline"
 _TURNS: Final = "service.turns"
 _WINDOWS: Final = "api.http.json_windows"
 
@@ -94,6 +95,18 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 f"{{{_CONNECTION}:PIPELINE_BYTES_MAX|bytes}}",
                 (f"{_CONNECTION}:Connection",),
                 "the first is answered, then closed",
+            ),
+            Limit(
+                "pipelined reads that run at once; small requests that start in a turn of the loop",
+                f"{{{_PIPELINE}:PARALLEL_MAX}}; {{{_PIPELINE}:STARTED_MAX}}",
+                (f"{_PIPELINE}:Pipeline.take",),
+                f"they wait; nothing more is read beyond {{{_PIPELINE}:HELD_BYTES_MAX|bytes}}",
+            ),
+            Limit(
+                "header lines that are remembered",
+                "{api.hot.heads:REMEMBERED_MAX} times {api.hot.heads:REMEMBERED_BYTES_MAX|bytes}",
+                ("api.hot.heads:Heads",),
+                "the oldest are parsed again",
             ),
             Limit(
                 "rate of an upload",

@@ -94,6 +94,9 @@ def _rule(room: str, stage: Stage, *words: str) -> Rule:
 RULES: Final = (
     _rule("api.connections", Stage.ROUTE, "start", "handle_request"),
     _rule("api.connections", Stage.PARSE),
+    _rule("api.hot.heads", Stage.PARSE),
+    _rule("api.hot.pipeline", Stage.ANSWER, "write", "put", "answer", "sent", "ended", "proceed"),
+    _rule("api.hot", Stage.ROUTE),
     _rule("api.http.bodies", Stage.PARSE),
     _rule("api.http.json_bodies", Stage.PARSE),
     _rule("api.http.json_windows", Stage.PARSE),

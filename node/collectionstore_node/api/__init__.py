@@ -4,6 +4,7 @@
 - `url_table.py`  the URL table, one line per route
 - `handlers/`     one module per resource; each handler parses, calls `service.Store` and renders
 - `connections/`  bytes and connections: framing, hosts, slow clients
+- `hot/`          small requests for documents and raw values, without a task each
 - `http/`         HTTP's messages: dispatch, bodies, headers, names, problem details
 - `budgets/`      what slow clients may hold. Pure
 

@@ -42,11 +42,13 @@ def make_client_server(
     trace: TraceRequest | None = None,
     diagnostics: Diagnostics | None = None,
     is_ours: IsOurs | None = None,
+    hot: bool = True,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
     `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` is
-    None when tracing is disabled; `is_ours` is None when requests for every host are served.
+    None when tracing is disabled; `is_ours` is None when requests for every host are served. Without `hot` every
+    request takes the general path, as tests compare the two.
     """
     clock = asyncio.get_running_loop().time
     api = ApiContext(
@@ -65,7 +67,7 @@ def make_client_server(
         diagnostics=diagnostics or Diagnostics(),
     )
     metrics.long_requests(lambda: store.long_requests)
-    return _server(api, (*CLIENT, *PROBES, *DEBUG), is_ours, trace)
+    return _server(api, (*CLIENT, *PROBES, *DEBUG), is_ours, trace, hot=hot)
 
 
 def make_probe_server(
@@ -123,8 +125,14 @@ def _probe_budgets() -> Budgets:
 
 
 def _server(
-    api: ApiContext, routes: Iterable[Route], is_ours: IsOurs | None, trace: TraceRequest | None = None
+    api: ApiContext,
+    routes: Iterable[Route],
+    is_ours: IsOurs | None,
+    trace: TraceRequest | None = None,
+    *,
+    hot: bool = False,
 ) -> ApiServer:
-    server = ApiServer(Dispatcher(api, routes, trace), api.limits, api.budgets, is_ours=is_ours)
+    dispatcher = Dispatcher(api, routes, trace)
+    server = ApiServer(dispatcher, api.limits, api.budgets, is_ours=is_ours, hot=dispatcher if hot else None)
     api.metrics.connections(lambda: len(server.connections))
     return server

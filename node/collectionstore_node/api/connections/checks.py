@@ -2,7 +2,7 @@
 
 All of them are ways to make two readers of one connection disagree about where a message ends, or to use the server
 under a foreign name. What the parser refuses itself - two lengths, a length beside chunks, bare line feeds, folded
-lines, NUL - is in tests/api/test_http_smuggling.py.
+lines, NUL - is in tests/api/test_http_edges.py.
 """
 
 from __future__ import annotations

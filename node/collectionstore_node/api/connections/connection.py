@@ -1,8 +1,8 @@
 """A client's connection: aiohttp's, with bounds on what a client may send and on how slowly.
 
 aiohttp parses (llhttp, in C) and calls `Dispatcher.handle`; errors of the protocol are problem details like all others.
-What is added here sees bytes and parsed messages on their way in, and answers on their way out; nothing is parsed
-again.
+What is added here sees bytes and parsed messages on their way in, and answers on their way out. Between two requests,
+bytes are offered to the hot path first (`api.hot`): what it does not take goes to the parser as it came.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE as MESSAGES_MAX
 from aiohttp.web_protocol import _ErrInfo
 
 from collectionstore_node.api.budgets.budgets import Budgets
@@ -27,10 +28,12 @@ from collectionstore_node.api.connections.checks import (
     check_message,
     too_large_head,
 )
+from collectionstore_node.api.hot.pipeline import HotSurroundings, Pipeline
 from collectionstore_node.api.http.dispatcher import target_too_long
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.errors import NodeError, Overloaded
+from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_node.ports import PortProtocol, network_of
 
 log = structlog.get_logger()
@@ -47,6 +50,7 @@ WRITE_BUFFER_BYTES: Final = 16 << 10
 """Of an answer that the kernel does not take, this much is handed to the transport."""
 PIPELINE_BYTES_MAX: Final = 64 << 10
 """Requests that arrive at once, ahead of their answers."""
+EMPTY_LINE: Final = b"\r\n\r\n"
 CHUNK_OVERHEAD_MIN: Final = 16 << 10
 CHUNK_OVERHEAD_FACTOR: Final = 8
 """Framing of a chunked body: at most CHUNK_OVERHEAD_MIN, and this many bytes for each byte of the body."""
@@ -77,12 +81,26 @@ class Surroundings:
     """Connections on which a request has begun whose headers are not complete, and since when."""
     is_ours: IsOurs | None
     loop: asyncio.AbstractEventLoop
+    hot: HotSurroundings | None = None
+    """None where every request takes the general path."""
 
 
 class Connection(PortProtocol):
     """One connection."""
 
-    __slots__ = ("_around", "_half_closed", "_head_bytes", "_last", "_rest", "_wire_bytes", "client")
+    __slots__ = (
+        "_around",
+        "_between",
+        "_half_closed",
+        "_head_bytes",
+        "_host",
+        "_last",
+        "_left",
+        "_pipeline",
+        "_rest",
+        "_wire_bytes",
+        "client",
+    )
 
     def __init__(self, around: Surroundings) -> None:
         limits = around.limits
@@ -110,6 +128,13 @@ class Connection(PortProtocol):
         self._half_closed = False
         self._rest = 0
         """What is left of an answer that waits, beyond the transport's buffer."""
+        self._pipeline = None if around.hot is None else Pipeline(self, around.hot)
+        self._between = True
+        """Whether the parser is known to be between two requests: only then may others be served without it."""
+        self._left = 0
+        """Bytes of a body that the parser still gets; 0 also when that is not known."""
+        self._host: str | None = None
+        """The last value of a Host header that was found to be ours."""
 
     # Its life
 
@@ -126,6 +151,8 @@ class Connection(PortProtocol):
         """Give back what the connection holds."""
         self._around.heads.pop(self, None)
         self._around.budgets.sending.release(self)
+        if self._pipeline is not None:
+            self._pipeline.lost()
         # It stays set: requests that have arrived are still served, and counted for their address.
         if self.client is not None:
             self._around.budgets.clients.disconnected(self.client)
@@ -145,13 +172,38 @@ class Connection(PortProtocol):
 
         TLS has no half-closed connections: asyncio closes them.
         """
+        hot = self._pipeline is not None and self._pipeline.busy
         idle = self._waiter is not None and not self._messages
-        if idle or not self._last.is_eof():
+        if not hot and (idle or not self._last.is_eof()):
             return None  # nothing more can be answered: this side closes, too
         self._half_closed = True
-        # Not with requests waiting, which aiohttp would drop. Set here, as the answer may have been made already.
-        self._close = not self._messages
+        if not hot:
+            # Not with requests waiting, which aiohttp would drop. Set here, as the answer may have been made already.
+            self._close = not self._messages
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
+
+    def close(self) -> None:
+        """Close the connection when nothing is being served on it any more."""
+        if self._pipeline is not None and self._pipeline.busy:
+            self._close = True  # `at_rest` does the rest
+        else:
+            super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Let requests finish, for as long as `timeout`, and close."""
+        if self._pipeline is not None:
+            self._close = True
+            await self._pipeline.drain(timeout)
+        await super().shutdown(timeout)
+
+    def idle_since(self) -> float | None:
+        """Return since when the connection waits for a request, in loop time; None while it is busy."""
+        return None if self._pipeline is not None and self._pipeline.busy else super().idle_since()
+
+    def _process_keepalive(self) -> None:
+        if self._pipeline is not None and self._pipeline.busy:
+            self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
+        super()._process_keepalive()
 
     @property
     def ending(self) -> bool:
@@ -161,24 +213,91 @@ class Connection(PortProtocol):
     # Requests
 
     def data_received(self, data: bytes) -> None:
+        """Offer bytes to the hot path; the general path gets what is left, and all while it serves a request."""
+        pipeline = self._pipeline
+        if pipeline is not None and data and (pipeline.busy or self._is_between(len(data))):
+            if self._close or self._force_close:
+                return
+            try:
+                data = pipeline.take(data)
+            except NO_MEMORY as error:
+                end_without_memory("connection", error)
+            except Exception as error:  # the boundary: what is wrong with one connection must not reach the transport
+                log.error("connection.failed", exc_info=error)
+                self.abort()
+                return
+            if not data:
+                return
+        self.receive(data)
+
+    def _is_between(self, size: int) -> bool:
+        """Return whether the general path waits for the beginning of a request."""
+        waiter = self._waiter
+        return (
+            self._between
+            and waiter is not None
+            and not waiter.done()
+            and not self._head_bytes
+            and not self._messages
+            # More at once is left to `_check`.
+            and size <= PIPELINE_BYTES_MAX
+        )
+
+    def receive(self, data: bytes) -> None:
         """Hand bytes to the parser, then check what came of them."""
         before, idle = self._request_count, self._last.is_eof()
         try:
             super().data_received(data)
         except Exception as error:  # the parser hands on what its callbacks raise, for example for a target
             log.debug("connection.unparsable", reason=type(error).__name__)
+            self._between = False
             self._refuse(Problem("malformed_request", "the request line or a header is not valid HTTP/1.1"))
             return
         arrived = self._request_count - before
         if arrived:
+            if self._pipeline is not None:
+                self._place(data, arrived)
             self._check(arrived, len(data))
+            return
         # What a pause holds back has not been parsed, so it cannot be judged yet.
-        elif data and not (
+        if data and not (
             self._close or self._force_close or self._upgraded or self._buffer_paused or self._reading_paused
         ):
             self._incomplete(len(data), idle=idle)
         elif not idle:
             self._wire_bytes += len(data)
+        if data and self._pipeline is not None:
+            self._place(data, arrived)
+
+    def _place(self, data: bytes, arrived: int) -> None:
+        """Find out whether the parser is between two requests, of which the newest of `arrived` are in `data`.
+
+        It cannot be asked. It is between two exactly if it has got all of the bytes of the newest one and no more:
+        - no incomplete request ends with an empty line, so behind one without a body, or with one in chunks, `data`
+          ends with an empty line only if nothing of another one has begun;
+        - where a body has a length, its bytes are counted from its head on.
+        """
+        between, self._between = self._between, False
+        left, self._left = self._left, 0
+        if self._upgraded or self._buffer_paused or self._reading_paused or len(self._messages) >= MESSAGES_MAX:
+            return  # the parser may hold bytes back
+        message, body = self._messages[-1] if arrived else (None, self._last)
+        if isinstance(message, _ErrInfo):
+            return
+        complete = body.is_eof()
+        if complete and data.endswith(EMPTY_LINE):
+            self._between = True
+            return
+        if message is not None:
+            if arrived > 1 or not between or message.chunked or not data[:1].isalpha():
+                return
+            end = data.find(EMPTY_LINE)
+            left = end + len(EMPTY_LINE) + int(message.headers.get(hdrs.CONTENT_LENGTH, "0")) if end >= 0 else 0
+        left -= len(data)
+        if left > 0:
+            self._left = left
+        else:
+            self._between = left == 0 and complete
 
     def check_head(self, age_s: float) -> None:
         """Refuse a request whose headers do not arrive; `age_s` is since its first byte."""
@@ -200,12 +319,14 @@ class Connection(PortProtocol):
                 and message.version is HttpVersion11
                 and not message.chunked
                 and not large
-                and around.is_ours is None
                 and message.path[0] == "/"
+                and (around.is_ours is None or message.headers.get(hdrs.HOST, "") == self._host)
             ):
                 continue
             if isinstance(message, RawRequestMessage):
                 problem = check_message(message, around.is_ours)
+                if problem is None and message.path[0] == "/":
+                    self._host = message.headers.get(hdrs.HOST)
                 if problem is None and large:
                     problem = check_head_size(message)
                 if problem is not None:
@@ -249,6 +370,73 @@ class Connection(PortProtocol):
 
     # Answers
 
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client sends nothing more."""
+        return self._half_closed
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return "https" if self.ssl_context is not None else "http"
+
+    @property
+    def remote(self) -> str | None:
+        """The client's address, as aiohttp gives it for a request."""
+        peer = self.peername
+        return str(peer[0]) if isinstance(peer, (list, tuple)) else None if peer is None else str(peer)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
+        transport.write(data)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is closed, or is closing."""
+        return self.transport is None or self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def hold_reading(self) -> None:
+        """Read nothing until `release_reading`: the hot path holds enough."""
+        self._pause_transport_reading()
+
+    def release_reading(self) -> None:
+        """Read on, unless the general path does not want to."""
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
+
+    def answered(self, *, last: bool) -> None:
+        """Note that the hot path has answered; the connection ends after its `last` answer."""
+        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
+        if last:
+            self._end()
+
+    def at_rest(self) -> None:
+        """Note that nothing is pending on the hot path; end what was to end behind it."""
+        if not (self._half_closed or self._close):
+            return
+        waiter = self._waiter
+        if self._messages:
+            # The general path answers what is complete, and a body that is not complete never will be.
+            if not self._last.is_eof():
+                self._end()
+        elif waiter is not None and not waiter.done():
+            self._end()
+
+    def _end(self) -> None:
+        """Close the connection on which nothing more is served; what was written is still sent."""
+        transport = self.transport
+        super().close()
+        if transport is not None:
+            transport.close()
+
     def unsent(self) -> int:
         """Return how many bytes of the answer wait in this process."""
         transport = self.transport
@@ -257,8 +445,7 @@ class Connection(PortProtocol):
     def cut(self, reason: str) -> None:
         """Close the connection at once, because its client is too slow."""
         self._around.exchange.cut(reason)
-        if self.transport is not None:
-            self.transport.abort()
+        self.abort()
 
     async def drain(self, rest: int) -> None:
         """Wait until the client has taken what was written; `rest` bytes of the answer come later.

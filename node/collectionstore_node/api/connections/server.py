@@ -7,13 +7,22 @@ application with aiohttp's router and `Response` costs 121 us, the same through 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from collectionstore_node.api.budgets.budgets import Budgets
-from collectionstore_node.api.connections.checks import IsOurs
-from collectionstore_node.api.connections.connection import Connection, Exchange, Surroundings
+from collectionstore_node.api.connections.checks import HEAD_BYTES_MAX, IsOurs, check_message
+from collectionstore_node.api.connections.connection import (
+    FIELD_BYTES_MAX,
+    HEADERS_MAX,
+    Connection,
+    Exchange,
+    Surroundings,
+)
+from collectionstore_node.api.hot.heads import HeadBounds, Heads
+from collectionstore_node.api.hot.pipeline import HotExchange, HotSurroundings
 from collectionstore_node.api.http.limits import HttpLimits
 
 SWEEP_S: Final = 1.0
@@ -24,14 +33,27 @@ class ApiServer(web.Server):
     """Makes the connections of a port and looks after them; make it inside the event loop."""
 
     def __init__(
-        self, exchange: Exchange, limits: HttpLimits, budgets: Budgets, *, is_ours: IsOurs | None = None
+        self,
+        exchange: Exchange,
+        limits: HttpLimits,
+        budgets: Budgets,
+        *,
+        is_ours: IsOurs | None = None,
+        hot: HotExchange | None = None,
     ) -> None:
-        """`is_ours` is None when requests for every host are served."""
+        """`is_ours` is None when requests for every host are served; `hot` answers those of the hot path, if any."""
         super().__init__(exchange.handle)
         self._event_loop = asyncio.get_running_loop()
         self._budgets = budgets
         self._heads: dict[Connection, float] = {}
-        self._around = Surroundings(self, exchange, limits, budgets, self._heads, is_ours, self._event_loop)
+        surroundings = None
+        if hot is not None:
+            bounds = HeadBounds(HEAD_BYTES_MAX, limits.target_bytes_max, FIELD_BYTES_MAX, HEADERS_MAX)
+            heads = Heads(bounds, partial(check_message, is_ours=is_ours))
+            surroundings = HotSurroundings(hot, heads, budgets.sending, self._event_loop)
+        self._around = Surroundings(
+            self, exchange, limits, budgets, self._heads, is_ours, self._event_loop, surroundings
+        )
         self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)
 
     def __call__(self) -> Connection:

@@ -38,6 +38,9 @@ class Outlet(Protocol):
     def writing_paused(self) -> bool:
         """Whether the client does not take what was written."""
 
+    def write(self, data: bytes | memoryview) -> None:
+        """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""
+
     async def drain(self, rest: int) -> None:
         """Wait until it has; `rest` bytes of the answer come later. Raises `ConnectionError`."""
 
@@ -74,49 +77,51 @@ class Answer(web.StreamResponse):
         # (RFC 9112 9.6): the connection must close.
         outlet = cast(Outlet, request.protocol)
         self._open = request.keep_alive and request.content.is_eof() and not outlet.ending
-        if len(self.content) <= PIECE_BYTES:
-            await request.writer.write(self.encode(request), drain=False)  # type: ignore[call-arg]  # left out of the abstract class
-            # BEFORE the next request of the connection is served: its answer would wait behind this one.
-            if outlet.writing_paused:
-                await outlet.drain(0)
-        else:
-            try:
-                await self._write_pieces(request, outlet)
-            finally:
-                outlet.sent()
+        old = request.version == HttpVersion10
+        if len(self.content) > PIECE_BYTES:
+            await self.send(request.method, outlet, keep_open=self._open, old=old)
+            return None
+        await request.writer.write(self.encode(request.method, keep_open=self._open, old=old), drain=False)  # type: ignore[call-arg]  # left out of the abstract class
+        # BEFORE the next request of the connection is served: its answer would wait behind this one.
+        if outlet.writing_paused:
+            await outlet.drain(0)
         return None
 
-    async def _write_pieces(self, request: web.BaseRequest, outlet: Outlet) -> None:
-        writer, content = request.writer, self.content
-        self.content = b""
-        head = self.encode(request, len(content))
-        await writer.write(head, drain=False)  # type: ignore[call-arg]  # left out of the abstract class
-        if request.method == "HEAD":
-            return
-        view, size = memoryview(content), len(content)
-        for at in range(0, size, PIECE_BYTES):
-            await writer.write(view[at : at + PIECE_BYTES], drain=False)  # type: ignore[call-arg]  # left out of the abstract class
-            if outlet.writing_paused:
-                await outlet.drain(max(0, size - at - PIECE_BYTES))
+    async def send(self, method: str, outlet: Outlet, *, keep_open: bool, old: bool = False) -> None:
+        """Write a large response in pieces, no faster than the client takes them. Raises `ConnectionError`."""
+        try:
+            content, self.content = self.content, b""
+            size = len(content)
+            outlet.write(self.encode(method, keep_open=keep_open, old=old, content_bytes=size))
+            if method == "HEAD":
+                return
+            view = memoryview(content)
+            for at in range(0, size, PIECE_BYTES):
+                outlet.write(view[at : at + PIECE_BYTES])
+                if outlet.writing_paused:
+                    await outlet.drain(max(0, size - at - PIECE_BYTES))
+        finally:
+            outlet.sent()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` wrote everything."""
 
-    def encode(self, request: web.BaseRequest, content_bytes: int | None = None) -> bytes:
-        """Return the response to `request` as bytes; `content_bytes` is the length of a body that is sent apart."""
-        body = self.content
-        if self._open:
-            connection = b"Connection: keep-alive\r\n" if request.version == HttpVersion10 else b""
+    def encode(self, method: str, *, keep_open: bool, old: bool = False, content_bytes: int | None = None) -> bytes:
+        """Return the response to a request by `method` as bytes.
+
+        `old` is a client that speaks HTTP/1.0; `content_bytes` is the length of a body that is sent apart.
+        """
+        code, body = self.code, self.content
+        if keep_open:
+            connection = b"Connection: keep-alive\r\n" if old else b""
         else:
             connection = b"Connection: close\r\n"
-        head = (_STATUS_LINES[self.code], _date_line(), self.header_lines, connection)
-        if self.code in _BODILESS:
-            return b"".join((*head, b"\r\n"))
-        length = b"Content-Length: %d\r\n\r\n" % (len(body) if content_bytes is None else content_bytes)
+        head = _STATUS_LINES[code] + _date_line() + self.header_lines + connection
+        if code in _BODILESS:
+            return head + b"\r\n"
+        size = len(body) if content_bytes is None else content_bytes
         # The length stays that of the GET response (RFC 9110 8.6).
-        if request.method == "HEAD":
-            body = b""
-        return b"".join((*head, length, body))
+        return b"%sContent-Length: %d\r\n\r\n%s" % (head, size, b"" if method == "HEAD" else body)
 
 
 def json_answer(value: object, *, status: int = 200, headers: bytes = b"") -> Answer:

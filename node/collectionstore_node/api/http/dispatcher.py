@@ -40,6 +40,8 @@ class Dispatcher:
         self._api = api
         self._store = api.store
         self._trace = trace
+        self.traced = trace is not None
+        """Whether spans are made, each in the context of its request."""
         self._metrics = api.metrics
         self._router = Router(routes, api.metrics)
         self._unrouted = api.metrics.route("unmatched", "any")
@@ -51,6 +53,13 @@ class Dispatcher:
         api.metrics.arriving(lambda: api.budgets.uploads.size_bytes)
         api.metrics.uploads(lambda: api.budgets.uploads.count)
         api.metrics.unsent(lambda: api.budgets.sending.size_bytes)
+
+    def has_room(self, client: Client | None) -> bool:
+        """Return whether one more request of this client would be admitted now."""
+        store = self._store
+        return store.inflight < store.limits.inflight_requests_max and (
+            client is None or client.inflight < client.inflight_max
+        )
 
     def cut(self, reason: str) -> None:
         """Count a connection that was closed because its client is too slow."""

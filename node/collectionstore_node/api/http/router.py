@@ -9,11 +9,15 @@ it, costs more than reading a document (measured: 30 us).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from collectionstore_node.api.http.call import Handler
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.problems import Problem
+
+KNOWN_MAX: Final = 256
+KNOWN_BYTES_MAX: Final = 128
+"""Where paths lead up to their last part is remembered, for so many of them, of up to this length."""
 
 
 class Route(NamedTuple):
@@ -58,6 +62,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route], metrics: HttpMetrics) -> None:
         self._root = _Node()
+        self._known: dict[str, tuple[_Node, tuple[str, ...]]] = {}
         for route in routes:
             node = self._place(route.pattern)
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
@@ -68,7 +73,17 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:
         """Return the entry and the path's arguments, as they were sent. Raises `Problem` 404 or 405."""
-        methods, arguments = self._walk(path.split("/"))
+        before, _, last = path.rpartition("/")
+        # Most paths differ in their last part only: the id of a document, or a key.
+        known = self._known.get(before)
+        methods: dict[str, Entry] = {}
+        arguments: list[str] = []
+        if path[:1] != "/":
+            pass  # no path: another form of a target
+        elif known is None:
+            methods, arguments = self._walk(path.split("/"), before)
+        else:
+            methods, arguments = _step(*known, last)
         entry = methods.get(method)
         if entry is not None:
             return entry, arguments
@@ -77,23 +92,30 @@ class Router:
         allowed = ", ".join(sorted(methods))
         raise Problem("method_not_allowed", f"allowed here: {allowed}", headers=b"Allow: %s\r\n" % allowed.encode())
 
-    def _walk(self, parts: list[str]) -> tuple[dict[str, Entry], list[str]]:
-        """Return the methods served under a path, none if it is unknown. The first part is before the first slash."""
+    def _walk(self, parts: list[str], before: str) -> tuple[dict[str, Entry], list[str]]:
+        """Return the methods served under a path, none if it is unknown. The first part is before the first slash.
+
+        `before` is the path without its last part.
+        """
         node, last = self._root, len(parts) - 1
         arguments: list[str] = []
-        for at in range(1, last + 1):
+        for at in range(1, last):
             part = parts[at]
             child = node.children.get(part)
             if child is None and part and node.parameter is not None:
                 child = node.parameter
                 arguments.append(part)
             if child is None:
-                if node.rest is None or (at == last and not part):
+                if node.rest is None:
                     return {}, arguments
                 arguments.append("/".join(parts[at:]))
                 return node.rest.methods, arguments
             node = child
-        return node.methods, arguments
+        if len(before) <= KNOWN_BYTES_MAX:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[before] = node, tuple(arguments)
+        return _step(node, tuple(arguments), parts[last])
 
     def _place(self, pattern: str) -> _Node:
         node = self._root
@@ -107,3 +129,14 @@ class Router:
             else:
                 node = node.children.setdefault(part, _Node())
         return node
+
+
+def _step(node: _Node, arguments: tuple[str, ...], last: str) -> tuple[dict[str, Entry], list[str]]:
+    """Return the methods served under the `last` part of a path whose other parts lead to `node`."""
+    child = node.children.get(last)
+    if child is not None:
+        return child.methods, [*arguments]
+    child = node.parameter or node.rest
+    if child is None or not last:
+        return {}, [*arguments]
+    return child.methods, [*arguments, last]

@@ -48,9 +48,19 @@ def trace() -> TraceRequest | None:
     return None
 
 
+@pytest.fixture(params=[True, False], ids=["hot", "general"])
+def hot(request: pytest.FixtureRequest) -> bool:
+    """Whether requests may take the hot path: every test passes with it and without."""
+    return bool(request.param)
+
+
 @pytest.fixture
 async def port(
-    replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins, trace: TraceRequest | None
+    replica: MemoryReplica,
+    metrics: RecordedMetrics,
+    admins: Admins,
+    trace: TraceRequest | None,
+    hot: bool,  # noqa: FBT001 - a fixture
 ) -> AsyncIterator[int]:
     server = make_client_server(
         Store(replica, STORE_LIMITS),
@@ -60,6 +70,7 @@ async def port(
         authorize_admin=admins.authorize,
         tls=False,
         trace=trace,
+        hot=hot,
     )
     runner = web.ServerRunner(server)
     await runner.setup()

@@ -214,8 +214,8 @@ async def test_an_aborted_upload_is_the_clients_doing(
     assert (lines, caplog.records) == ([], [])
 
 
-async def test_a_head_that_does_not_end_is_408(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
-    async with served(replica, metrics) as server:
+async def test_a_head_that_does_not_end_is_408(replica: MemoryReplica, metrics: RecordedMetrics, *, hot: bool) -> None:
+    async with served(replica, metrics, hot=hot) as server:
         reader, writer = await RawClient(server.port).connect()  # type: ignore[attr-defined]
         writer.write(GET)
         now = asyncio.get_running_loop().time()
@@ -245,10 +245,10 @@ async def test_a_head_that_does_not_end_is_408(replica: MemoryReplica, metrics: 
     ],
 )
 async def test_a_foreign_host_is_421(
-    replica: MemoryReplica, metrics: RecordedMetrics, host: bytes, status: int
+    replica: MemoryReplica, metrics: RecordedMetrics, host: bytes, status: int, *, hot: bool
 ) -> None:
     """A web page whose name resolves to 127.0.0.1 sends its own name (DNS rebinding)."""
-    async with served(replica, metrics, is_ours=Hosts(["shop.example", ".below.example"]).is_ours) as server:
+    async with served(replica, metrics, hot=hot, is_ours=Hosts(["shop.example", ".below.example"]).is_ours) as server:
         raw = RawClient(server.port)  # type: ignore[attr-defined]
         for _ in range(2):
             assert parse(await raw.exchange(b"GET /livez HTTP/1.1\r\n" + host + END))[0] == status
@@ -266,11 +266,11 @@ async def test_an_expected_body_that_is_refused_is_not_asked_for(raw: RawClient)
 
 
 async def test_answers_that_are_not_read_are_bounded_counted_and_cut(
-    replica: MemoryReplica, metrics: RecordedMetrics
+    replica: MemoryReplica, metrics: RecordedMetrics, *, hot: bool
 ) -> None:
     """A client that asks for 300 large values and reads none: one of them waits, the others are not made."""
     size = STORE_LIMITS.value_bytes_max
-    async with served(replica, metrics) as server:
+    async with served(replica, metrics, hot=hot) as server:
         raw = RawClient(server.port)  # type: ignore[attr-defined]
         await raw.exchange(KEY + b"Content-Length: %d\r\n" % size + END, b"x" * size)
         _reader, writer = await raw.connect()
@@ -294,11 +294,11 @@ async def test_answers_that_are_not_read_are_bounded_counted_and_cut(
 
 
 async def test_a_large_answer_without_room_is_503_and_nothing_waits(
-    replica: MemoryReplica, metrics: RecordedMetrics, monkeypatch: pytest.MonkeyPatch
+    replica: MemoryReplica, metrics: RecordedMetrics, monkeypatch: pytest.MonkeyPatch, *, hot: bool
 ) -> None:
     size = STORE_LIMITS.value_bytes_max
     monkeypatch.setattr(Sending, "take", _no_room)
-    async with served(replica, metrics) as server:
+    async with served(replica, metrics, hot=hot) as server:
         raw = RawClient(server.port)  # type: ignore[attr-defined]
         await raw.exchange(KEY + b"Content-Length: %d\r\n" % size + END, b"x" * size)
 

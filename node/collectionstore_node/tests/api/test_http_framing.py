@@ -258,7 +258,7 @@ async def test_a_client_that_disconnects_within_its_body_is_no_fault_of_the_node
     assert lines == []
 
 
-async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: RecordedMetrics) -> None:
+async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: RecordedMetrics, *, hot: bool) -> None:
     """A write that is in flight when the server stops is still answered."""
     server = make_client_server(
         Store(replica, STORE_LIMITS),
@@ -267,6 +267,7 @@ async def test_stopping_lets_requests_finish(replica: MemoryReplica, metrics: Re
         render_metrics=render_nothing,
         authorize_admin=Admins().authorize,
         tls=False,
+        hot=hot,
     )
     runner = web.ServerRunner(server)
     await runner.setup()

@@ -30,7 +30,8 @@ SEED: tuple[Action, ...] = (
 class Served:
     """A server with its own event loop, which runs only while `converse` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hot: bool) -> None:
+        self._hot = hot
         self.loop = asyncio.Runner()
         self.replica = MemoryReplica()
         self.metrics = RecordedMetrics()
@@ -58,6 +59,7 @@ class Served:
             render_metrics=render_nothing,
             authorize_admin=Admins().authorize,
             tls=False,
+            hot=self._hot,
         )
         runner = web.ServerRunner(server)
         await runner.setup()
@@ -78,9 +80,9 @@ class Served:
         return answer
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    served = Served()
+@pytest.fixture(scope="module", params=[True, False], ids=["hot", "general"])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    served = Served(hot=request.param)
     yield served
     served.close()
 

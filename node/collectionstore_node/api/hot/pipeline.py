@@ -1,0 +1,435 @@
+"""`Pipeline`: the requests of one connection that the hot path serves, from their bytes to the bytes of their answers.
+
+It is in use only while the general path is between two requests, and the general path gets bytes only while nothing is
+pending here: what must wait for an answer is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from aiohttp import web
+
+from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.budgets.sending import Reader, Sending
+from collectionstore_node.api.hot.driving import Drive
+from collectionstore_node.api.hot.heads import Head, Heads
+from collectionstore_node.api.hot.request import NO_BODY, Body, HotRequest, Line
+from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, Outlet
+from collectionstore_node.errors import Overloaded
+from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
+
+log = structlog.get_logger()
+
+BODY_BYTES_MAX: Final = 64 << 10
+"""A larger body is left to the general path, which counts it while it arrives."""
+PARALLEL_MAX: Final = 16
+"""Reads of one connection that run beside one another: one at first, and twice as many behind each small answer."""
+PARALLEL_BYTES: Final = 64 << 10
+"""What their answers may have together, as far as the last one tells: a client pays for large ones one by one."""
+STARTED_MAX: Final = 32
+"""Requests of one connection that are started in one turn of the loop."""
+HELD_BYTES_MAX: Final = 64 << 10
+"""While this much is held, nothing more is read."""
+
+_SAFE: Final = frozenset(("GET", "HEAD"))
+
+
+class HotExchange(Protocol):
+    """What answers the requests."""
+
+    @property
+    def traced(self) -> bool:
+        """Whether spans are made, each in the context of its request."""
+
+    def has_room(self, client: Client | None) -> bool:
+        """Return whether one more request of this client would be admitted now."""
+
+    def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
+        """Answer a request; raises nothing but cancellation."""
+
+
+@dataclass(frozen=True, slots=True)
+class HotSurroundings:
+    """What the pipelines of all connections of a server share."""
+
+    exchange: HotExchange
+    heads: Heads
+    sending: Sending
+    loop: asyncio.AbstractEventLoop
+
+
+class Wire(Line, Outlet, Reader, Protocol):
+    """The connection as its pipeline needs it."""
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client sends nothing more."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that the general path serves."""
+
+    def hold_reading(self) -> None:
+        """Read nothing until `release_reading`."""
+
+    def release_reading(self) -> None:
+        """Read on."""
+
+    def answered(self, *, last: bool) -> None:
+        """Note that answers were written; the connection ends after the `last` one."""
+
+    def at_rest(self) -> None:
+        """Note that nothing is pending here any more."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is closed, or is closing."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
+class Pipeline:
+    """The pending requests of one connection, in order. Belongs to the event loop."""
+
+    __slots__ = (
+        "_around",
+        "_drained",
+        "_held",
+        "_later",
+        "_parallel",
+        "_queue",
+        "_ready",
+        "_ready_bytes",
+        "_sending",
+        "_stopped",
+        "_taking",
+        "_wire",
+        "_writing",
+    )
+
+    def __init__(self, wire: Wire, around: HotSurroundings) -> None:
+        self._wire = wire
+        self._around = around
+        self._queue: list[HotRequest] = []
+        self._held = b""
+        """Bytes that wait for the requests before them."""
+        self._stopped = False
+        """Whether reading is stopped, because too much is held."""
+        self._taking = False
+        self._parallel = 1
+        """Requests that may run beside one another now."""
+        self._later = False
+        """Whether `_go_on` is scheduled for the next turn of the loop."""
+        self._sending: Drive[None, bool] | None = None
+        """What waits until the client has taken an answer."""
+        self._ready: list[HotRequest] = []
+        """Requests before which nothing is pending, with answers that are not written yet."""
+        self._ready_bytes = 0
+        self._writing = False
+        """Whether `_write_ready` is scheduled for the next turn of the loop."""
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is pending here, so that the general path must wait."""
+        return bool(self._queue or self._ready or self._held) or self._later or self._sending is not None
+
+    # Requests
+
+    def take(self, data: bytes) -> bytes:
+        """Start the requests at the beginning of `data`, and return what the general path serves now.
+
+        Raises nothing that a client can cause.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        at = started = 0
+        size = len(data)
+        read, queue = self._around.heads.read, self._queue
+        self._taking = True
+        try:
+            while at < size:
+                head = read(data, at)
+                if head is None:
+                    break
+                body_bytes = head.headers.body_bytes
+                end = head.end + body_bytes
+                if end > size or (body_bytes and (head.method != "PUT" or body_bytes > BODY_BYTES_MAX)):
+                    break  # not complete, or not for the hot path
+                alone = "?" in head.target or head.method not in _SAFE
+                if (queue or self._later or self._sending is not None) and not self._may_join(alone=alone):
+                    break
+                if started == STARTED_MAX or self._ready_bytes > PIECE_BYTES:
+                    self._go_on_later()
+                    break
+                started += 1
+                self._start(head, data[head.end : end] if body_bytes else b"", alone=alone)
+                if queue and queue[0].answer is not None:
+                    self._collect()
+                at = end
+            self._held = data[at:] if at else data
+            if self._ready:
+                self._write_ready()
+        finally:
+            self._taking = False
+        if queue or self._later or self._sending is not None:
+            if self._held or self._stopped:
+                self._limit_held()
+            return b""
+        rest, self._held = self._held, b""
+        if self._stopped:
+            self._limit_held()
+        return rest
+
+    def _may_join(self, *, alone: bool) -> bool:
+        """Return whether a request may run beside those that are pending.
+
+        Only reads do (RFC 9112 9.3.2), with the default timeout: an answer behind a request that waits for a minute
+        would wait so long, too. What would be refused for the load of its own connection waits as well.
+        """
+        queue = self._queue
+        return (
+            not alone
+            and self._sending is None
+            and not self._later
+            and len(queue) < self._parallel
+            and not queue[-1].alone
+            and self._around.exchange.has_room(self._wire.client)
+        )
+
+    def _start(self, head: Head, body: bytes, *, alone: bool) -> None:
+        around = self._around
+        content = Body(body) if body else NO_BODY
+        request = HotRequest(self._wire, head.method, head.target, head.headers.fields, content, alone=alone)
+        self._queue.append(request)
+        # A span is active in the context of its request, as on the general path in that of its task.
+        context = copy_context() if around.exchange.traced else None
+        # What the dispatcher and the handlers of these routes use of a request is what this one has.
+        handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
+        request.drive = drive = Drive(handling, self._ended, request, around.loop, context)
+        drive.start()
+
+    def _limit_held(self) -> None:
+        """Read nothing while much is held."""
+        much = len(self._held) >= HELD_BYTES_MAX
+        if much is not self._stopped:
+            self._stopped = much
+            if much:
+                self._wire.hold_reading()
+            else:
+                self._wire.release_reading()
+
+    def _go_on_later(self) -> None:
+        self._later = True
+        self._around.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Serve what was held."""
+        self._later = False
+        try:
+            if self._wire.gone:
+                self._held = b""
+            rest = self.take(b"")
+            if rest:
+                self._wire.receive(rest)
+            self._rest()
+        except NO_MEMORY as error:
+            end_without_memory("connection", error)
+        except Exception as error:  # the boundary: nothing above would notice
+            self._failed(error)
+
+    # Answers
+
+    def _ended(self, request: HotRequest, result: Answer | BaseException) -> None:
+        """Take the answer of a request; the callback in which its handler has ended."""
+        try:
+            request.drive = None
+            if isinstance(result, BaseException):
+                # Cancelled: the node stops. What was behind it cannot be answered in order.
+                self._queue.remove(request)
+                if not isinstance(result, asyncio.CancelledError):
+                    log.error("connection.failed", exc_info=result)
+                self._wire.abort()
+            else:
+                size = len(result.content)
+                self._parallel = min(PARALLEL_MAX, 2 * self._parallel, PARALLEL_BYTES // (size + 1)) or 1
+                queue = self._queue
+                waits = self._taking or self._ready or self._held or self._sending is not None
+                if len(queue) == 1 and size <= PIECE_BYTES and not waits:
+                    self._answer_alone(request, result)
+                    return
+                request.answer = result
+                if queue[0] is not request or self._sending is not None:
+                    self._charge(request, result)
+            if not self._taking:
+                self._collect()
+                self._proceed()
+        except NO_MEMORY as error:
+            end_without_memory("connection", error)
+        except Exception as error:  # the boundary: nothing above would notice
+            self._failed(error)
+
+    def _answer_alone(self, request: HotRequest, answer: Answer) -> None:
+        """Write a small answer with nothing before it and nothing behind it, as most are."""
+        self._queue.clear()
+        last = self._ends_here()
+        try:
+            self._put(answer.encode(request.method, keep_open=not last), last=last)
+        except ConnectionError:
+            pass  # the client has gone; what was done for it has been counted
+        self._rest()
+
+    def _charge(self, request: HotRequest, answer: Answer) -> None:
+        """Count an answer that waits for those before it."""
+        try:
+            self._around.sending.take(request, len(answer.content))
+            request.charged = True
+        except Overloaded:
+            self._wire.cut("evicted_read")
+
+    def _collect(self) -> None:
+        """Move the answers to `_ready` that nothing before them holds up."""
+        queue = self._queue
+        while queue and (answer := queue[0].answer) is not None:
+            self._ready.append(queue.pop(0))
+            self._ready_bytes += len(answer.content)
+
+    def _proceed(self) -> None:
+        """Write what is ready, and serve what is held."""
+        if self._ready:
+            if not self._queue or self._ready_bytes > PIECE_BYTES:
+                self._write_ready()
+            elif not self._writing:
+                # Those behind them may be answered in this turn of the loop, too: then all leave in one write.
+                self._writing = True
+                self._around.loop.call_soon(self._write_later)
+        if self._held and not self._later and self._sending is None:
+            self._go_on()
+        else:
+            self._rest()
+
+    def _write_later(self) -> None:
+        self._writing = False
+        try:
+            if self._ready:
+                self._write_ready()
+            self._rest()
+        except NO_MEMORY as error:
+            end_without_memory("connection", error)
+        except Exception as error:  # the boundary: nothing above would notice
+            self._failed(error)
+
+    def _write_ready(self) -> None:
+        """Write what is ready; what comes behind an answer that its client does not take waits for `_sent`."""
+        while self._ready and self._sending is None:
+            try:
+                self._write_some()
+            except ConnectionError:
+                # The client has gone; what was done for it has been counted.
+                for request in self._ready:
+                    self._around.sending.release(request)
+                self._ready.clear()
+                self._ready_bytes = 0
+
+    def _write_some(self) -> None:
+        """Write one large answer, or all small ones before it in one piece. Raises `ConnectionError`."""
+        wire, ready, sending = self._wire, self._ready, self._around.sending
+        pieces: list[bytes] = []
+        last = False
+        while ready:
+            request = ready[0]
+            answer: Answer = request.answer  # type: ignore[assignment]  # it has one when it is ready
+            size = len(answer.content)
+            if size > PIECE_BYTES and pieces:
+                break
+            del ready[0]
+            self._ready_bytes -= size
+            last = not ready and not self._queue and self._ends_here()
+            if last:
+                self._held = b""  # nor is a write among it done: its answer could not be sent
+            if request.charged or size > PIECE_BYTES:
+                sending.release(request)
+            if size > PIECE_BYTES:
+                # Its room is that of the connection now, which knows what is left of it.
+                sending.take(wire, size)
+                self._send(answer.send(request.method, wire, keep_open=not last), last=last)
+                return
+            pieces.append(answer.encode(request.method, keep_open=not last))
+        self._put(pieces[0] if len(pieces) == 1 else b"".join(pieces), last=last)
+
+    def _put(self, data: bytes, *, last: bool) -> None:
+        """Write answers, and wait when the client does not take them. Raises `ConnectionError`."""
+        wire = self._wire
+        wire.write(data)
+        paused = wire.writing_paused
+        wire.answered(last=last and not paused)
+        # BEFORE the next request is served: its answer would wait behind these.
+        if paused:
+            self._send(wire.drain(0), last=last)
+
+    def _send(self, sending: Coroutine[Any, Any, None], *, last: bool = False) -> None:
+        self._sending = Drive(sending, self._sent, last, self._around.loop)
+        self._sending.start()
+
+    def _sent(self, last: bool, result: BaseException | None) -> None:  # noqa: FBT001 - a callback
+        """Go on behind an answer that the client has taken, or that was dropped with its connection."""
+        try:
+            self._sending = None
+            if result is None:
+                self._wire.answered(last=last)
+            elif not isinstance(result, (ConnectionError, asyncio.CancelledError)):
+                raise result
+            if not self._taking:
+                self._proceed()
+        except NO_MEMORY as error:
+            end_without_memory("connection", error)
+        except Exception as error:  # the boundary: nothing above would notice
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        log.error("connection.failed", exc_info=error)
+        self._wire.abort()
+
+    # The end
+
+    def _ends_here(self) -> bool:
+        """Return whether the connection ends after the last answer in the queue."""
+        wire = self._wire
+        if not wire.half_closed:
+            return wire.ending
+        return not self._held or not self._around.heads.answered_without_more(self._held)
+
+    def _rest(self) -> None:
+        if self.busy:
+            return
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._wire.at_rest()
+
+    def lost(self) -> None:
+        """Forget what the connection will not answer; requests that are being served go on, and are counted."""
+        self._held = b""
+        for request in (*self._queue, *self._ready):
+            self._around.sending.release(request)
+
+    async def drain(self, timeout_s: float | None) -> None:
+        """Return when nothing is pending; what is pending after `timeout_s` is cancelled."""
+        if not self.busy:
+            return
+        self._drained = self._around.loop.create_future()
+        await asyncio.wait((self._drained,), timeout=timeout_s)
+        for request in tuple(self._queue):
+            if request.drive is not None:
+                request.drive.cancel()
+        if self._sending is not None:
+            self._sending.cancel()

@@ -1,0 +1,160 @@
+"""The hot path and the general path answer the same bytes with the same bytes, however they are cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from collectionstore_node.api.connections.connection import Connection
+from collectionstore_node.api.hot.heads import Head
+from collectionstore_node.api.hot.pipeline import Pipeline
+from collectionstore_node.tests.api.conftest import STORE_LIMITS
+from collectionstore_node.tests.api.in_memory_connection import MemoryPort
+from collectionstore_node.tests.fuzz.http_grammar import any_conversation, mutated
+
+DOCUMENT = b"/api/v1/collections/people/documents/"
+HOST = b" HTTP/1.1\r\nHost: x\r\n"
+JSON = b"Content-Type: application/json\r\n"
+
+
+def put(path: bytes, body: bytes, lines: bytes = b"") -> bytes:
+    return b"PUT %s%s%sContent-Length: %d\r\n%s\r\n%s" % (path, HOST, JSON, len(body), lines, body)
+
+
+def get(path: bytes, lines: bytes = b"", method: bytes = b"GET") -> bytes:
+    return b"%s %s%s%s\r\n" % (method, path, HOST, lines)
+
+
+CORPUS = {
+    "document": put(DOCUMENT + b"a", b'{"n": 2}') + get(DOCUMENT + b"a"),
+    "conditions": put(DOCUMENT + b"a", b"{}", b'If-Match: "2"\r\n')
+    + put(DOCUMENT + b"a", b"{}", b"If-None-Match: *\r\n")
+    + get(DOCUMENT + b"a", b'If-None-Match: "4"\r\n')
+    + get(DOCUMENT + b"a", b'If-Match: "1"\r\n'),
+    "keys": put(DOCUMENT + b"i", b"{}", b"Idempotency-Key: k\r\n") * 2
+    + put(DOCUMENT + b"i", b'{"a":1}', b"Idempotency-Key: k\r\nX-Request-Id: mine\r\n"),
+    "changing headers": put(DOCUMENT + b"i", b"{}", b"Idempotency-Key: a\r\n\tb\r\n")
+    + put(DOCUMENT + b"i", b"{}", b"idempotency-key: a\r\nIDEMPOTENCY-KEY: b\r\n")
+    + put(DOCUMENT + b"i", b"{}", b"Idempotency-Key:a\r\nX-Request-Id:  b\r\n")
+    + get(DOCUMENT + b"none", b"X-Request-Id: first\r\nX-Request-Id:second\r\n")
+    + get(DOCUMENT + b"none", b"X-Request-Id:first\r\nX-Request-Id: second\r\nx-request-id: third\r\n")
+    + put(DOCUMENT + b"i", b"{}", b"Idempotency-Key: a b\r\nX-Request-Id: \r\n")
+    + get(DOCUMENT + b"a", b'If-None-Match: "1",\r\nIf-None-Match: W/"2"\r\n')
+    + get(DOCUMENT + b"a", b'X: y\nIf-Match: "1"\r\n'),
+    "raw": put(b"/api/v1/kv/b/x/y", b"\x00\r\n\r\nGET / HTTP/1.1\r\n\r\n") + get(b"/api/v1/kv/b/x/y"),
+    "options": get(DOCUMENT + b"a?consistency=stale&timeout=10ms") * 3
+    + get(DOCUMENT + b"a?x=1")
+    + get(b"/api/v1/kv/b"),
+    "delete": get(DOCUMENT + b"a", method=b"DELETE") * 2 + get(DOCUMENT + b"a", method=b"HEAD"),
+    "absent": get(DOCUMENT + b"none") + get(b"/api/v1/collections/no/documents/a") + get(b"/api/v1/kv/B/k"),
+    "bodies": put(DOCUMENT + b"a", b"[]") + put(DOCUMENT + b"a", b'{"a":1,"a":2}') + put(DOCUMENT + b"a", b""),
+    "no length": b"PUT /api/v1/kv/b/k" + HOST + b"\r\n" + get(b"/api/v1/kv/b/k"),
+    "body of a get": b"GET /api/v1/kv/b/k" + HOST + b"Content-Length: 3\r\n\r\nabc" + get(b"/api/v1/kv/b/k"),
+    "chunks": b"PUT /api/v1/kv/b/k" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    + get(DOCUMENT + b"a"),
+    "expect": put(DOCUMENT + b"a", b"{}", b"Expect: 100-continue\r\n") + get(DOCUMENT + b"a"),
+    "close": get(DOCUMENT + b"a") + get(DOCUMENT + b"a", b"Connection: close\r\n") + get(DOCUMENT + b"a"),
+    "probe": get(DOCUMENT + b"a") + get(b"/livez") + get(DOCUMENT + b"a") + get(b"/livez") + get(DOCUMENT + b"a"),
+    "garbage": get(DOCUMENT + b"a") + b"nonsense\r\n\r\n" + get(DOCUMENT + b"a"),
+    "two lengths": b"PUT /api/v1/kv/b/k" + HOST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n1",
+    "hidden in a header": get(b"/livez") + b"GET /livez" + HOST + b"X: " + get(DOCUMENT + b"a"),
+    "hidden in a body": put(b"/api/v1/kv/b/k", get(DOCUMENT + b"a") + get(DOCUMENT + b"a", method=b"DELETE")),
+    "empty lines": b"\r\n\r\n" + get(DOCUMENT + b"a") + b"\r\n\r\n" + get(DOCUMENT + b"a"),
+    "old": b"GET /api/v1/kv/b/k HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + get(DOCUMENT + b"a"),
+    "encoded": put(DOCUMENT + b"%C3%A9%2F", b"{}")
+    + get(DOCUMENT + b"%c3%a9%2f")
+    + get(DOCUMENT + b"%zz")
+    + get(DOCUMENT + b".."),
+    "upgrade": get(DOCUMENT + b"a", b"Connection: Upgrade\r\nUpgrade: x\r\n") + get(DOCUMENT + b"a"),
+    "encoding": put(b"/api/v1/kv/b/k", b"1", b"Content-Encoding: gzip\r\n") + get(b"/api/v1/kv/b/k"),
+    "two hosts": get(DOCUMENT + b"a", b"Host: y\r\n"),
+    "no host": b"GET /api/v1/kv/b/k HTTP/1.1\r\n\r\n",
+}  # fmt: skip
+
+
+_MADE_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Recorder:
+    """Notes in which pieces the hot path divided what arrived: requests it served, and what the general path got."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.pieces: list[bytes] = []
+        self.hot = 0
+        self._data = b""
+        self._at = 0
+        take, start, receive = Pipeline.take, Pipeline._start, Connection.receive
+
+        def taking(pipeline: Pipeline, data: bytes) -> bytes:
+            self._data, self._at = pipeline._held + data, 0
+            return take(pipeline, data)
+
+        def starting(pipeline: Pipeline, head: Head, body: bytes, *, alone: bool) -> None:
+            end = head.end + len(body)
+            self.pieces.append(self._data[self._at : end])
+            self._at = end
+            self.hot += 1
+            start(pipeline, head, body, alone=alone)
+
+        def receiving(connection: Connection, data: bytes) -> None:
+            if data:
+                self.pieces.append(data)
+            receive(connection, data)
+
+        patch.setattr(Pipeline, "take", taking)
+        patch.setattr(Pipeline, "_start", starting)
+        patch.setattr(Connection, "receive", receiving)
+
+
+async def results(pieces: Sequence[bytes], *, hot: bool) -> tuple[object, ...]:
+    """Return answers, effects and counts."""
+    port = MemoryPort(hot=hot, store_limits=STORE_LIMITS)
+    await port.seed()
+    answer = await port.converse(pieces)
+    metrics = port.metrics
+    assert (metrics.read_inflight(), port.store.inflight, metrics.read_unsent()) == (0, 0, 0)
+    await port.close()
+    answer, proposed = _MADE_ID.sub(b"ID", answer), _MADE_ID.sub(b"ID", repr(port.replica.proposed).encode())
+    return answer, proposed, metrics.finished, metrics.problems
+
+
+async def both(pieces: Sequence[bytes]) -> int:
+    """Send `pieces` to a port with the hot path and to one without, compare, and return how many requests were hot.
+
+    The general path gets each hot request in a piece of its own: where aiohttp's parser finds something broken, it
+    drops what was complete before it in the same piece, so there the answer depends on how bytes are cut.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        recorder = Recorder(patch)
+        given = await results(pieces, hot=True)
+    assert b"".join(recorder.pieces) == b"".join(pieces)[: len(b"".join(recorder.pieces))]
+    assert given == await results(recorder.pieces, hot=False), pieces
+    return recorder.hot
+
+
+@pytest.mark.parametrize("name", CORPUS)
+async def test_the_same_answers_however_the_bytes_are_cut(name: str) -> None:
+    message = CORPUS[name]
+    await both([message])
+    for at in range(1, len(message)):
+        await both([message[:at], message[at:]])
+    await both([message[at : at + 1] for at in range(len(message))])
+
+
+async def test_the_same_answers_to_any_conversation() -> None:
+    random = Random(13)
+    messages = list(CORPUS.values())
+    hot = 0
+    for _ in range(400):
+        pieces, _clean = any_conversation(random)
+        if b"/debug" not in b"".join(pieces):  # pages that list this test's own tasks
+            hot += await both(pieces)
+        data = b"".join(random.choices(messages, k=random.choice([1, 2, 3])))
+        if random.random() < 0.6:
+            data = mutated(random, data)
+        cuts = sorted(random.randrange(len(data) + 1) for _ in range(random.randrange(4)))
+        hot += await both([data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b])
+    assert hot > 150
