@@ -277,6 +277,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("raft_proposals_failed_total",),
             ),
             Limit(
+                "batches of log and state that are not synced",
+                "{replica.persistence.log_writer:BATCHES_MAX} since the running sync began",
+                ("replica.persistence.log_writer:LogWriter.behind",),
+                "the driver waits for the disk; a leader is silent, and steps down after an election timeout",
+                ("storage_wal_fsync_age_seconds",),
+            ),
+            Limit(
                 "feature level",
                 "{statemachine.levels:HIGHEST}",
                 ("statemachine.commands:decode_batch",),

@@ -13,11 +13,13 @@ Duties of a driver
  2. Time. Call `tick` at a constant rate. A pause longer than an election timeout is a fault like any other.
  3. Messages in. Authenticate the sender, then `step`. On `MessageRejected` count, log and drop the message; no state
     has changed. On `Fatal` stop the process.
- 4. Ready. While `has_ready`: take `ready` and do, in this order: send `messages`; install `snapshot`; store `entries`
-    and `hard_state` in one batch; sync if `must_sync`; send `messages_after_append`; apply `committed` in order,
-    calling `apply_change` for every CHANGE entry in its position and storing the returned configuration together with
-    the applied index; call `advance`; answer `read_states` whose index is applied, fail `failed_reads`. Between
-    `ready` and `advance` keep stepping, ticking and proposing; never hold two Ready.
+ 4. Ready. While `has_ready`: take `ready` and do, in this order: send `messages`; install `snapshot`, durably; store
+    `entries` and `hard_state` in one batch; apply `committed` in order, calling `apply_change` for every CHANGE entry
+    in its position and storing the returned configuration together with the applied index; call `advance`; answer
+    `read_states` whose index is applied, fail `failed_reads`. Between `ready` and `advance` keep stepping, ticking and
+    proposing; never hold two Ready. Log and state share one journal, which keeps that order in a crash.
+    Beside that: sync what was stored with a `write` number. When a sync has ended, call `durable` with the last number
+    it covers, and send what it returns. Syncs may lag behind by any number of Ready.
  5. Proposals. `propose` returns (index, term). The proposal is committed if the entry committed at that index has that
     term, and lost if it has another one. If leadership ends before either is known, the outcome is unknown.
  6. Membership. `propose_change` returns immediately. The change is complete when the configuration is not joint and
@@ -53,12 +55,14 @@ Modules, from the outside in (the layers of import-linter)
   election, replication, validation   rules: votes and roles; what the leader sends; what no correct peer sends
   state                               everything that the rules modify
   log, tracker                        parts of the state: the log; progress, quorums, read rounds
+  writes                              what the driver has taken and not yet made durable
   configuration, ready, settings, log_reader, messages   vocabulary
-These are 17 modules of one algorithm, and are read together; so only the leader's progress tracking is a subpackage.
+These are 18 modules of one algorithm, and are read together; so only the leader's progress tracking is a subpackage.
 
 Invariants beyond Figure 3 of the paper; each is stated at the code that keeps it
 - Votes, a candidate's vote requests and acknowledgements are sent only AFTER the state they depend on is durable.
-- The leader counts its own log only up to its last sync; entries are applied only AFTER they are durable here.
+- The leader counts its own log only up to its last sync. Entries are applied AFTER they are written here, which may be
+  before their sync: a quorum holds them durably.
 - A configuration takes effect when applied. At most one change is uncommitted in any log, no node campaigns with a
   committed change unapplied, and every change of voters passes a joint configuration that is left automatically.
 - A node in a leader's lease ignores vote requests, unless the leader requested the campaign.

@@ -51,6 +51,7 @@ def _enter_term(state: RaftState, term: Term, vote: NodeId) -> None:
     # Drop acknowledgements queued in the old term. They wait for a sync, and the new leader may replace the entries
     # that they acknowledge BEFORE that sync. No leader of the old term is left to use them anyway.
     state.messages_after_append = [m for m in state.messages_after_append if type(m) is not AppendReply]
+    state.log.writes.forget_acknowledgements()
 
 
 def _drop_leadership(state: RaftState) -> None:

@@ -53,8 +53,6 @@ def on_append_reply(state: RaftState, message: AppendReply) -> None:
     leadership.replication_pending = True
     if index > state.log.commit:
         maybe_commit(state)
-    if progress.can_bump_commit(state.log.commit):
-        progress.append_pending = True
 
 
 def _on_rejection(state: RaftState, leadership: Leadership, progress: Progress, message: AppendReply) -> None:
@@ -94,9 +92,6 @@ def maybe_commit(state: RaftState) -> None:
         return
     leadership.uncommitted.committed(index)
     leadership.replication_pending = True
-    for progress in leadership.progress.values():
-        if progress.can_bump_commit(index):
-            progress.append_pending = True
     if leadership.step_down_index is not None and index >= leadership.step_down_index:
         _step_down_after_removal(state, leadership)
 
@@ -221,10 +216,10 @@ def transfer(state: RaftState, leadership: Leadership, to: NodeId) -> None:
         raise LeadershipTransferring(f"{leadership.transferee:016x} was told to take over")
     leadership.transferee = to
     leadership.transfer_ticks = 0
+    leadership.replication_pending = True
     progress = leadership.progress[to]
     if progress.match_index < state.log.last_index:
         progress.append_pending = True
-        leadership.replication_pending = True
 
 
 def proceed_with_transfer(state: RaftState, leadership: Leadership) -> None:

@@ -2,16 +2,17 @@
 
 ```
   compacted | stored, read through LogReader | tail: in memory, partly stored
-            ^first_index                     ^          ^stable      ^last_index
+            ^first_index                     ^      ^stable ^written ^last_index
 ```
+The driver has taken the entries up to `written`; those up to `stable` are durable, the others are in `writes`.
 The newest entries stay in memory for a while after they are stored, because they are about to be replicated and
 applied. A compacted entry is gone for every reader, even while the tail still holds it.
 
 Invariants:
-- applied <= commit <= last_index, stable <= last_index; applied and commit never decrease;
+- applied <= commit <= last_index, stable <= written <= last_index; applied and commit never decrease;
 - an entry at or below commit is never replaced;
-- `stable` covers an entry only after the driver stored exactly that entry: completions are matched by term, because
-  the index may have been overwritten meanwhile (etcd-io/raft, `async_storage_writes_append_aba_race.txt`).
+- `stable` covers an entry only after a write of exactly that entry, with none of another one behind it, is durable: a
+  write that loses entries to a truncation speaks for the rest alone (see `writes`).
 Names follow etcd-io/raft `log.go`.
 """
 
@@ -23,7 +24,17 @@ from typing import Final
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.log_reader import Compacted, LogReader, Unavailable
-from collectionstore_node.raft.messages import Entry, EntryKind, Index, SnapshotMetadata, Term, chain_hash
+from collectionstore_node.raft.messages import (
+    Entry,
+    EntryKind,
+    HardState,
+    Index,
+    Message,
+    SnapshotMetadata,
+    Term,
+    chain_hash,
+)
+from collectionstore_node.raft.writes import Write, Writes
 
 TAIL_BYTES_MAX: Final = 8 * 1024 * 1024
 TAIL_ENTRIES_MAX: Final = 4096
@@ -43,6 +54,8 @@ class RaftLog:
         "last_term",
         "pending_snapshot",
         "stable",
+        "writes",
+        "written",
     )
 
     def __init__(self, reader: LogReader, commit: Index, applied: Index) -> None:
@@ -64,7 +77,9 @@ class RaftLog:
         self.commit = max(commit, applied)
         self.last_index = last_index
         self.last_term = reader.term(last_index)
-        self.stable = last_index
+        self.stable = self.written = last_index
+        self.writes = Writes()
+        """What the driver has taken and not yet made durable."""
         self.pending_snapshot: SnapshotMetadata | None = None
         """Accepted from the leader, not yet installed by the driver."""
 
@@ -201,23 +216,21 @@ class RaftLog:
 
     # Work for the next Ready
 
-    def unstable(self) -> tuple[Entry, ...]:
-        """Return the entries that are not durable yet."""
-        if self.stable == self.last_index:
+    def unwritten(self) -> tuple[Entry, ...]:
+        """Return the entries that the driver has not taken yet."""
+        if self.written == self.last_index:
             return ()
-        return tuple(self._tail[self.stable + 1 - self._tail_first :])
+        return tuple(self._tail[self.written + 1 - self._tail_first :])
 
     def has_next_committed(self) -> bool:
-        """Whether there are committed entries that are durable here and not applied."""
-        # min(commit, stable): an entry may be committed by the others before it is durable here. Applied first and then
-        # lost in a crash, it would leave a state machine ahead of its log.
-        return self.applied < min(self.commit, self.stable) and self.pending_snapshot is None
+        """Whether there are committed entries that are not applied."""
+        return self.applied < self.commit and self.pending_snapshot is None
 
     def next_committed(self, bytes_max: int) -> tuple[Entry, ...]:
-        """Return the next committed entries that are durable here, cut after `bytes_max` of data."""
+        """Return the next committed entries, cut after `bytes_max` of data."""
         if not self.has_next_committed():
             return ()
-        return self.entries(Index(self.applied + 1), Index(min(self.commit, self.stable) + 1), bytes_max)
+        return self.entries(Index(self.applied + 1), Index(self.commit + 1), bytes_max)
 
     # Updates
 
@@ -256,8 +269,11 @@ class RaftLog:
         else:
             del self._tail[first - self._tail_first :]
             self._tail_bytes = sum([len(entry.data) for entry in self._tail])
-        # The stored suffix is being replaced: what comes in its place is not durable, whatever its index.
-        self.stable = Index(min(self.stable, first - 1))
+        # The suffix is being replaced: what comes in its place is neither written nor durable, whatever its index.
+        last = Index(first - 1)
+        self.written = min(self.written, last)
+        self.stable = min(self.stable, last)
+        self.writes.replaced_after(last)
 
     def commit_to(self, index: Index) -> bool:
         """Advance commit to `index`; return whether it advanced. Raises `InvariantViolated` beyond the last index."""
@@ -278,9 +294,19 @@ class RaftLog:
         self.last_index = snapshot.index
         self.last_term = snapshot.term
         self.commit = snapshot.index
-        self.stable = snapshot.index
+        self.written = self.stable = snapshot.index
+        # The writes under way are of a log that this one replaces as a whole.
+        self.writes.replaced_after(Index(0))
 
-    # Completions by the driver
+    # What the driver takes, and its completions
+
+    def begin_write(self, hard_state: HardState | None, messages: list[Message]) -> int:
+        """Record that the driver takes the rest of the log, with `hard_state`; return the number of the write.
+
+        `messages` wait for it to be durable.
+        """
+        self.written = self.last_index
+        return self.writes.begin(self.last_index, hard_state, messages)
 
     def stable_snapshot_to(self, snapshot: SnapshotMetadata) -> None:
         """Record that the driver installed `snapshot`."""
@@ -289,17 +315,14 @@ class RaftLog:
             self.pending_snapshot = None
         self.applied_to(snapshot.index)
 
-    def stable_to(self, entries: Sequence[Entry]) -> None:
-        """Record that the driver made `entries` durable, as far as they are still part of this log."""
-        # Backwards to the newest one that is still here. Index AND term: while the write was running, a new leader may
-        # have replaced the suffix, and the old write must not make the new entries count as durable (ABA race).
-        for entry in reversed(entries):
-            if entry.index <= self.stable:
-                return
-            if self.match_term(entry.index, entry.term):
-                self.stable = entry.index
-                self._shrink_tail()
-                return
+    def durable_to(self, number: int) -> list[Write]:
+        """Record that the driver made the writes up to `number` durable; return those that were under way until now."""
+        ended = self.writes.end(number)
+        # The newest one covers the others: a truncation in between has lowered what they cover.
+        if ended and ended[-1].covers > self.stable:
+            self.stable = ended[-1].covers
+            self._shrink_tail()
+        return ended
 
     def applied_to(self, index: Index) -> None:
         """Record that the driver applied everything up to `index`."""

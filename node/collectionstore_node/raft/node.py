@@ -151,6 +151,11 @@ class RaftNode:
         return self._state.log.last_index
 
     @property
+    def durable_index(self) -> Index:
+        """The log is known to be durable here up to this index."""
+        return self._state.log.stable
+
+    @property
     def configuration(self) -> Configuration:
         """The active configuration: the one applied last."""
         return self._state.configuration
@@ -259,32 +264,38 @@ class RaftNode:
         return bool(
             state.messages
             or state.messages_after_append
-            or log.stable < log.last_index
-            or log.pending_snapshot is not None
             or log.has_next_committed()
             or state.read_states
             or state.failed_reads
-            or self._hard_state_changed()
+            or self._must_write()
             or self._soft_state_changed()
         )
 
     def _prepare(self) -> None:
-        """Turn pending reads and pending replication into messages."""
+        """Turn pending reads and pending replication into messages; find the write that others wait for."""
         state = self._state
         leadership = state.leadership
-        if leadership is None:
-            return
-        if leadership.reads.waiting:
-            leader.begin_reads(state, leadership)
-        if leadership.replication_pending:
-            replication.send_appends(state, leadership)
-        if leadership.transferee:
-            leader.proceed_with_transfer(state, leadership)
+        if leadership is not None:
+            if leadership.reads.waiting:
+                leader.begin_reads(state, leadership)
+            if leadership.replication_pending:
+                replication.send_appends(state, leadership)
+            if leadership.transferee:
+                leader.proceed_with_transfer(state, leadership)
+        # LAST: a message that rests on nothing that is still to be written waits for what is being written.
+        if state.messages_after_append and len(state.log.writes) and not self._must_write():
+            state.log.writes.hold(state.messages_after_append)
+            state.messages_after_append = []
 
-    def _hard_state_changed(self) -> bool:
+    def _must_write(self) -> bool:
+        """Whether the driver has something to make durable that it has not taken yet."""
+        log = self._state.log
+        return log.written < log.last_index or self._promise_changed() or log.pending_snapshot is not None
+
+    def _promise_changed(self) -> bool:
+        """Whether term or vote differ from those that the driver has taken."""
         state = self._state
-        emitted = state.emitted
-        return state.log.commit != emitted.commit or state.term != emitted.term or state.vote != emitted.vote
+        return state.term != state.emitted.term or state.vote != state.emitted.vote
 
     def _soft_state_changed(self) -> bool:
         state, known = self._state, self._soft_state
@@ -296,15 +307,19 @@ class RaftNode:
             raise InvariantViolated("ready was called before advance for the last Ready")
         self._prepare()
         state, log = self._state, self._state.log
-        entries = log.unstable()
-        hard_state, must_sync = None, bool(entries)
-        if self._hard_state_changed():
-            # `log.commit`, never the index of the page of committed entries below: a page that ended before the stored
-            # commit index moved it back in etcd (etcd-io/raft 8ecce32).
-            hard_state = HardState(state.term, state.vote, log.commit)
-            # A commit index alone needs no sync: losing it costs nothing, see `HardState`.
-            must_sync = must_sync or state.term != state.emitted.term or state.vote != state.emitted.vote
-            state.emitted = hard_state
+        must_write, entries = self._must_write(), log.unwritten()
+        hard_state, write = None, 0
+        if must_write:
+            # A commit index alone is not worth a write, see `HardState`; with a write goes the newest one.
+            if self._promise_changed() or log.commit != state.emitted.commit:
+                # `log.commit`, never the index of the page of committed entries below: a page that ended before the
+                # stored commit index moved it back in etcd (etcd-io/raft 8ecce32).
+                hard_state = state.emitted = HardState(state.term, state.vote, log.commit)
+            write = log.begin_write(hard_state, state.messages_after_append)
+        else:
+            # All that these rest on is durable already, see `_prepare`.
+            state.messages.extend(state.messages_after_append)
+        state.messages_after_append = []
         soft_state = None
         if self._soft_state_changed():
             soft_state = self._soft_state = SoftState(state.leader, state.reported_role())
@@ -314,17 +329,19 @@ class RaftNode:
             snapshot=log.pending_snapshot,
             entries=entries,
             hard_state=hard_state,
-            must_sync=must_sync,
-            messages_after_append=tuple(state.messages_after_append),
-            # Durable entries only, so never those in `entries` above: a single voter commits what it has just appended,
-            # and applying it BEFORE its sync answered clients too early (etcd-io/etcd#14370).
+            write=write,
             committed=log.next_committed(state.settings.apply_bytes_max),
             read_states=tuple(state.read_states),
             failed_reads=tuple(state.failed_reads),
         )
-        state.messages, state.messages_after_append, state.read_states, state.failed_reads = [], [], [], []
+        state.messages, state.read_states, state.failed_reads = [], [], []
         self._outstanding = ready
         return ready
+
+    @property
+    def held(self) -> tuple[Message, ...]:
+        """What waits for a write that is under way."""
+        return self._state.log.writes.held()
 
     def take_messages(self) -> tuple[Message, ...]:
         """Take what may leave while a Ready is outstanding: of a follower, all that rests on no unsynced state.
@@ -358,34 +375,43 @@ class RaftNode:
         return next_configuration(self._state.configuration, change)
 
     def advance(self, ready: Ready) -> None:
-        """Acknowledge that all of `ready` is done: stored, synced, sent and applied."""
+        """Acknowledge that `ready` is done: sent, installed, written and applied, but perhaps not yet durable."""
         if ready is not self._outstanding:
             raise InvariantViolated("advance was called with a Ready that is not the outstanding one")
         self._outstanding = None
         state, log = self._state, self._state.log
-        if ready.hard_state is not None:
-            state.durable = ready.hard_state
-        # BEFORE the entries, as the driver did it: they follow the snapshot.
         if ready.snapshot is not None:
             log.stable_snapshot_to(ready.snapshot)
             self._last_change_applied = ready.snapshot.index
             # A snapshot replaces the configuration, also one that was entered by an uncommitted change: keeping that
             # one led to disjoint quorums (databendlabs/openraft#1808).
             membership_change.activate(state, ready.snapshot.configuration)
-        if ready.entries:
-            log.stable_to(ready.entries)
         if ready.committed:
             self._applied(ready.committed)
         if state.leadership is not None:
-            # `log.stable` may have advanced, and this node's own disk is part of the quorum.
-            leader.maybe_commit(state)
             # Again after every apply, not once: the leader that proposed to leave may have lost that entry.
             membership_change.proceed(state)
+        elif state.order is not None:
+            election.obey_order(state)
+
+    def durable(self, write: int) -> tuple[Message, ...]:
+        """Acknowledge that the writes up to number `write` are durable; return what may be sent now, in this order.
+
+        Call it in the order of the writes; once for several of them, if one sync covered them. The Ready of `write` may
+        still be outstanding, and later ones may have been taken. Raises `InvariantViolated` for an unknown number.
+        """
+        state = self._state
+        messages: list[Message] = []
+        for ended in state.log.durable_to(write):
+            messages += ended.messages
+            if ended.hard_state is not None:
+                state.durable = ended.hard_state
+        if state.leadership is not None:
+            # `log.stable` may have advanced, and this node's own disk is part of the quorum.
+            leader.maybe_commit(state)
         else:
-            if ready.hard_state is not None:
-                election.count_own_vote(state)
-            if state.order is not None:
-                election.obey_order(state)
+            election.count_own_vote(state)
+        return tuple(messages)
 
     def _applied(self, committed: tuple[Entry, ...]) -> None:
         for entry in committed:

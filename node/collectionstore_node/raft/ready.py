@@ -1,7 +1,8 @@
 """The effects that the driver must perform, and their order: the durability contract, written on the data.
 
 The driver takes one `Ready`, performs it in the order of the fields, calls `RaftNode.advance`, and only then takes the
-next one. It may step, tick and propose meanwhile.
+next one. It may step, tick and propose meanwhile. The sync of what was written is apart from that: it may end many
+Ready later, and cover several; `RaftNode.durable` tells the core (etcd-io/raft "asynchronous storage writes").
 Source: etcd-io/raft `Ready`; Raft 5.3; thesis 3.8 and 10.2.1.
 """
 
@@ -57,7 +58,7 @@ class ReadState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Everything the driver must do before the next `Ready`."""
+    """Everything the driver must do before the next `Ready`, but for the sync of `write`."""
 
     soft_state: SoftState | None
     """Set when the leader or the role changed since the last `Ready`."""
@@ -67,7 +68,7 @@ class Ready(msgspec.Struct, frozen=True):
     long, `RaftNode.take_messages` has more."""
 
     snapshot: SnapshotMetadata | None
-    """Install the received state BEFORE storing `entries`; replaces the whole log and state machine.
+    """Install the received state, durably, BEFORE storing `entries`; replaces the whole log and state machine.
 
     In ONE batch with term and vote of `hard_state`: a log that ends in a later term than the stored one is refused at
     every start."""
@@ -77,23 +78,31 @@ class Ready(msgspec.Struct, frozen=True):
     conflicts and is replaced."""
 
     hard_state: HardState | None
-    """Store in the same batch as `entries`: a membership change and the commit index that permits it must not part."""
+    """Store in the same batch as `entries`: a membership change and the commit index that permits it must not part. A
+    commit index alone is not stored: the applied index tells as much, and a restart may know less than before."""
 
-    must_sync: bool
-    """Whether `entries` and `hard_state` need an fsync: true iff there are entries, or term or vote changed."""
+    write: int
+    """Number of the write that the fields above make; 0 if they make none.
 
-    messages_after_append: tuple[Message, ...]
-    """Send only AFTER the above is durable: votes, append acknowledgements and rejections (thesis 3.8)."""
+    The write need not be durable when this Ready is done. Once it is, and all writes before it, `RaftNode.durable` says
+    what may be sent then: votes, acknowledgements and rejections (thesis 3.8)."""
 
     committed: tuple[Entry, ...]
-    """Apply in order, AFTER the append. All of them are durable here. For every CHANGE entry the driver calls
-    `RaftNode.apply_change`, in its position in the order."""
+    """Apply in order, AFTER the append. A quorum holds all of them durably; this node perhaps not yet, so the state
+    must not survive a crash that takes its entries: write both to one journal, in this order.
+
+    For every CHANGE entry the driver calls `RaftNode.apply_change`, in its position in the order."""
 
     read_states: tuple[ReadState, ...]
     """Reads confirmed since the last `Ready`; serve each AFTER its index is applied."""
 
     failed_reads: tuple[int, ...] = ()
     """Request IDs of reads that failed because leadership, or the leader, was lost; nothing was read."""
+
+    @property
+    def must_sync(self) -> bool:
+        """Whether there is something to make durable."""
+        return self.write != 0
 
 
 @dataclass(frozen=True, slots=True)

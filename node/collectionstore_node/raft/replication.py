@@ -10,6 +10,7 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import (
     MESSAGE_ENTRIES_MAX,
+    NO_NODE,
     AppendEntries,
     Entry,
     Heartbeat,
@@ -24,10 +25,24 @@ from collectionstore_node.raft.tracker.progress import Progress
 def send_appends(state: RaftState, leadership: Leadership) -> None:
     """Send each follower the appends that its progress allows."""
     leadership.replication_pending = False
-    last_index = state.log.last_index
+    last_index, commit = state.log.last_index, state.log.commit
+    commit_alone = _tells_commit_alone(state, leadership)
     for node_id, progress in leadership.progress.items():
+        if commit_alone and progress.can_bump_commit(commit):
+            progress.append_pending = True
         if progress.append_pending or progress.next_index <= last_index:
             _send_to(state, node_id, progress)
+
+
+def _tells_commit_alone(state: RaftState, leadership: Leadership) -> bool:
+    """Whether a new commit index is worth a message without entries.
+
+    While entries are under way the next append carries it, at the latest the last one's commit or a heartbeat: under
+    load a message per commit would be half of all messages. Not during a change of members or a transfer, whose next
+    step waits for what the followers know.
+    """
+    log = state.log
+    return log.commit == log.last_index or state.configuration.joint or leadership.transferee != NO_NODE
 
 
 def _send_to(state: RaftState, node_id: NodeId, progress: Progress) -> None:

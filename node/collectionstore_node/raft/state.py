@@ -104,7 +104,7 @@ class RaftState:
     term: Term
     vote: NodeId
     durable: HardState
-    """The hard state that is durable, by the last `advance`; a candidate's own vote counts once it is in here."""
+    """Term and vote that are durable; a candidate's own vote counts once it is in here."""
     emitted: HardState
     """The hard state last handed to the driver."""
 
@@ -137,7 +137,10 @@ class RaftState:
         self.messages.append(message)
 
     def send_after_append(self, message: Message) -> None:
-        """Queue a message to send AFTER the current term, vote and log are durable (thesis 3.8)."""
+        """Queue a message to send AFTER the current term, vote and log are durable (thesis 3.8).
+
+        The next Ready finds the write that it waits for, see `writes`.
+        """
         self.messages_after_append.append(message)
 
     def follow(self, leader: NodeId) -> None:

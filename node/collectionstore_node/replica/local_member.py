@@ -70,7 +70,9 @@ class LocalMember:
         self.metrics = metrics
         self.observer = observer
         self.wakeup = Wakeup()
-        self.log_writer = LogWriter(storage.log, metrics.disk, self.wakeup.fail, observer)
+        self.log_writer = LogWriter(
+            storage.log, metrics.disk, observer, synced=self.wakeup.wake, failed=self.wakeup.fail
+        )
         self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
         stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)
         self.consensus = Consensus(storage, settings, self.wakeup, metrics, observer, stamps, random=clocks.random)

@@ -1,9 +1,9 @@
 """The driver: ticks the core and executes one `Ready` after the other until it is cancelled or fails.
 
 Everything runs on one event loop; log syncs, the tail marker and snapshot files use one thread each. Ticks, peer
-messages and client requests change the core between two awaits and wake the driver through `LocalMember.wakeup`;
-nothing below holds the driver. The first error of the disk or of the core's invariants ends `run`: the process must
-stop.
+messages, client requests and the end of a sync change the core between two awaits and wake the driver through
+`LocalMember.wakeup`; nothing below holds the driver. It waits for the disk only when that is far behind. The first
+error of the disk or of the core's invariants ends `run`: the process must stop.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Driver:
         """Connect `member` to `transport`, which was made with a handler for the same member."""
         self._member = member
         self._consensus = member.consensus
+        self._log_writer = member.log_writer
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         own, metrics, settings = member.identity.node_id, member.metrics, member.settings
@@ -79,6 +80,8 @@ class Driver:
                 await wakeup.wait()
                 while self._has_ready():
                     await self._executor.execute(self._consensus.raft.ready())
+                    # Clients and peers have their turn, even when there is always another `Ready`.
+                    await asyncio.sleep(0)
                 if wakeup.failure is not None:
                     raise wakeup.failure
         except Exception as error:
@@ -94,7 +97,8 @@ class Driver:
             return False
         # BEFORE commands and reads are given to the core: after a pause they must not find a leader here.
         self._member.self_check.check_pause()
-        return self._consensus.feed()
+        self._executor.acknowledge()
+        return self._consensus.feed(syncing=self._log_writer.syncing)
 
     async def close(self) -> None:
         """Fail pending requests, and stop comparing and sending snapshots."""

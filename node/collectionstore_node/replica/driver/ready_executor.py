@@ -1,11 +1,14 @@
 """Executes one `Ready`: the order of persisting, sending, applying and answering is decided here.
 
-    messages -> snapshot -> append -> sync (meanwhile: apply what is committed) -> messages_after_append -> reads
+    messages -> snapshot -> append -> apply what is committed -> reads            one Ready after the other
+                              sync -> what waited for it                          beside that, for all that was written
 
 Invariants:
-- a message that rests on unsynced state leaves only AFTER the sync (`Ready.messages_after_append`; thesis 3.8);
-- committed entries are applied and stored with `applied` in one batch BEFORE any client is answered;
-- the core counts this node's copy of an entry only in `advance`, AFTER the sync (Raft 5.3).
+- a message that rests on unsynced state leaves only AFTER the sync, when `RaftNode.durable` hands it out (thesis 3.8);
+- committed entries are applied and stored with `applied` in one batch, AFTER the log and in the same journal: a crash
+  leaves a beginning of that, in which no state is ahead of its log;
+- this happens BEFORE any client is answered;
+- the core counts this node's copy of an entry only AFTER its sync (Raft 5.3).
 """
 
 from __future__ import annotations
@@ -72,36 +75,32 @@ class ReadyExecutor:
         else:
             # Files whose messages were stepped before this `Ready`, and are not in it: the core rejected them.
             self._member.received.discard()
-        if ready.entries or ready.hard_state is not None:
-            self._log_writer.append(ready.entries, ready.hard_state)
+        if ready.write:
+            self._log_writer.append(ready.entries, ready.hard_state, ready.write)
             self._observer.entries_appended(ready.entries, began)
-        if ready.must_sync:
-            await self._sync_and_apply(ready)
-        else:
-            await self._apply(ready.committed)
-        # AFTER the sync: a vote or an acknowledgement that a crash could take back would break Raft (5.2, thesis 3.8).
-        self._send(ready.messages_after_append)
+        await self._apply(ready.committed)
+        # Within this `Ready`: a follower answers heartbeats meanwhile, and a leader sends none, see `take_messages`.
+        await self._let_disk_catch_up()
         # AFTER applying: a read is served from local state, which must include the index that was confirmed.
         self._consensus.serve_reads(ready, self._state.applied.index)
-        # AFTER the sync: from here on the core counts this node's own copy towards the majority.
         self._consensus.raft.advance(ready)
         self._consensus.conditions.check()
-        if not ready.must_sync:
-            # Nothing was awaited above: let clients and peers run even when there is always another `Ready`.
-            await asyncio.sleep(0)
+
+    def acknowledge(self) -> None:
+        """Tell the core what has become durable, and send what waited for that."""
+        durable = self._log_writer.take_durable()
+        if durable is None:
+            return
+        # The sync may have taken long: a leader that was stuck steps down BEFORE it acknowledges anything.
+        self._member.self_check.check_pause()
+        self._observer.entries_synced(durable.last_index, durable.began, durable.ended)
+        # From here on the core counts this node's own copy. A vote or an acknowledgement that a crash could take back
+        # would break Raft (5.2, thesis 3.8).
+        self._send(self._consensus.raft.durable(durable.write))
 
     def answer(self) -> None:
-        """Send what may leave while `execute` waits for the disk: a follower answers heartbeats at any time."""
+        """Send what may leave while the driver waits for the disk: a follower answers heartbeats at any time."""
         self._send(self._consensus.raft.take_messages())
-
-    async def _sync_and_apply(self, ready: Ready) -> None:
-        sync = self._log_writer.sync(ready.hard_state)
-        # `committed` is durable here already (see `Ready`), so it is applied while the disk works on the rest.
-        await self._apply(ready.committed)
-        await sync
-        self._observer.entries_synced(*self._log_writer.last_sync)
-        # The await may have taken long: a leader that was stuck steps down BEFORE it acknowledges anything.
-        self._member.self_check.check_pause()
 
     def _send(self, messages: tuple[Message, ...]) -> None:
         if not messages:
@@ -119,12 +118,19 @@ class ReadyExecutor:
             if committed:
                 # What was applied is answered, and clients and peers have their turn, before the next entries are read.
                 await asyncio.sleep(0)
+                await self._let_disk_catch_up()
+                self.acknowledge()
+
+    async def _let_disk_catch_up(self) -> None:
+        if self._log_writer.behind:
+            await self._log_writer.caught_up()
 
     def _apply_some(self, committed: tuple[Entry, ...]) -> int:
         """Apply and answer entries from the front of `committed`, and return how many."""
         record, began, started = self._applier.record, self._loop.time(), perf_counter()
         self._observer.entries_committed(committed)
         results = self._applier.apply(committed, self._consensus.raft.apply_change, self._consensus.waits)
+        self._log_writer.wrote()
         committed = committed[: len(results)]
         self._member.self_check.applied_in(loop_s := self._loop.time() - began)
         self._observer.state_stored(
@@ -144,7 +150,12 @@ class ReadyExecutor:
         return len(results)
 
     async def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
-        await self._installer.install(metadata, hard_state)
+        path = self._installer.take(metadata)
+        # A sync of the log that is replaced must not end in the middle of it; and what waits for one leaves before the
+        # installation, which may take long.
+        await self._log_writer.caught_up()
+        self.acknowledge()
+        await self._installer.install(path, metadata, hard_state)
         self._consensus.skipped_to(metadata.index)
         self._compactor.reset()
         self._membership_changed(metadata.configuration)

@@ -1,9 +1,10 @@
 """Spans of sampled entries in a member: append, fsync, quorum and apply.
 
-Spans are recorded when an entry is applied, from the times tracked until then, so that no span stays open for an entry
-that is never applied. On the leader they are children of each command's `propose`. On every other member they are
-events of one span in a separate trace, `replicate`, linked to it: no client waits for them, and they may end long
-after the response. Events, because a span costs the same on every member, and most members are followers.
+Spans are recorded when an entry is applied and durable here, whichever is later, from the times tracked until then, so
+that no span stays open for an entry that is never applied. On the leader they are children of each command's
+`propose`. On every other member they are events of one span in a separate trace, `replicate`, linked to it: no client
+waits for them, and they may end long after the response. Events, because a span costs the same on every member, and
+most members are followers.
 
 The tracked entries are bounded, and dropped once applied, replaced or passed over by a snapshot.
 """
@@ -29,22 +30,21 @@ BYTES: Final = "collectionstore.raft.entry.bytes"
 class _EntryTimes:
     """Times of one entry in `perf_counter` seconds; 0.0 for what has not happened."""
 
-    __slots__ = ("appended", "appending", "applying", "carried", "led", "synced", "syncing", "term")
+    __slots__ = ("appended", "appending", "applied", "applying", "carried", "led", "synced", "syncing", "term")
 
     def __init__(self, term: Term, carried: list[bytes], *, led: bool) -> None:
         self.term = term
         self.carried = carried
         self.led = led
-        self.appending = self.appended = self.syncing = self.synced = self.applying = 0.0
+        self.appending = self.appended = self.syncing = self.synced = self.applying = self.applied = 0.0
 
-    def stages(self, applied: float) -> Iterator[tuple[str, float, float]]:
+    def stages(self) -> Iterator[tuple[str, float, float]]:
         """Yield name, start and end of each stage; only the leader knows when a majority had the entry."""
         yield "append", self.appending, self.appended
-        if self.synced:
-            yield "fsync", self.syncing, self.synced
+        yield "fsync", self.syncing, self.synced
         if self.led:
             yield "quorum", self.appending, self.applying
-        yield "apply", self.applying, applied
+        yield "apply", self.applying, self.applied
 
 
 class EntrySpans:
@@ -53,7 +53,9 @@ class EntrySpans:
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
         self._entries: dict[Index, _EntryTimes] = {}
-        self._unsynced: list[_EntryTimes] = []
+        self._unsynced: dict[Index, _EntryTimes] = {}
+        self._applied: dict[Index, Entry] = {}
+        """Entries that were applied before their sync ended."""
 
     @property
     def tracked(self) -> int:
@@ -90,13 +92,17 @@ class EntrySpans:
                 times = _EntryTimes(entry.term, [context for _, context in carried], led=False)
                 self._track(entry.index, times)
             times.appending, times.appended = began, now
-            self._unsynced.append(times)
+            self._unsynced[entry.index] = times
 
-    def synced(self, began: float, ended: float) -> None:
-        """All appended entries are durable here, by a sync from `began` to `ended`."""
-        for times in self._unsynced:
-            times.syncing, times.synced = began, ended
-        self._unsynced.clear()
+    def synced(self, last_index: Index, began: float, ended: float) -> None:
+        """The appended entries up to `last_index` are durable here, by a sync from `began` to `ended`."""
+        if self._unsynced:
+            for index in [index for index in self._unsynced if index <= last_index]:
+                times = self._unsynced.pop(index)
+                times.syncing, times.synced = began, ended
+                entry = self._applied.pop(index, None)
+                if entry is not None and entry.term == times.term:
+                    self._record(entry, times)
 
     def applying(self, committed: Sequence[Entry]) -> None:
         """A majority holds `committed`, and they are applied now."""
@@ -113,22 +119,28 @@ class EntrySpans:
             now = perf_counter()
             for entry in committed:
                 times = self._entries.pop(entry.index, None)
-                if times is not None and times.term == entry.term and times.appended:
-                    self._record(entry, times, now)
+                if times is None or times.term != entry.term or not times.appended:
+                    continue
+                times.applied = now
+                if times.synced:
+                    self._record(entry, times)
+                else:
+                    self._applied[entry.index] = entry
 
     def skipped_to(self, index: Index) -> None:
         """A snapshot replaced the log up to `index`."""
-        for at in [at for at in self._entries if at <= index]:
-            del self._entries[at]
+        for tracked in (self._entries, self._unsynced, self._applied):
+            for at in [at for at in tracked if at <= index]:
+                del tracked[at]
 
     def _track(self, index: Index, times: _EntryTimes) -> None:
         if len(self._entries) < ENTRIES_MAX:
             self._entries[index] = times
 
-    def _record(self, entry: Entry, times: _EntryTimes, applied: float) -> None:
+    def _record(self, entry: Entry, times: _EntryTimes) -> None:
         if times.led:
             for carried in times.carried:
-                self._stages(carried, entry, times, applied)
+                self._stages(carried, entry, times)
             return
         facts = {
             "collectionstore.raft.index": entry.index,
@@ -136,9 +148,9 @@ class EntrySpans:
             BYTES: len(entry.data),
         }
         self._tracing.record_linked(
-            "replicate", times.carried, times.appending, applied, facts, [*times.stages(applied)]
+            "replicate", times.carried, times.appending, max(times.applied, times.synced), facts, [*times.stages()]
         )
 
-    def _stages(self, parent: bytes, entry: Entry, times: _EntryTimes, applied: float) -> None:
-        for name, began, ended in times.stages(applied):
+    def _stages(self, parent: bytes, entry: Entry, times: _EntryTimes) -> None:
+        for name, began, ended in times.stages():
             self._tracing.record(name, parent, began, ended, {BYTES: len(entry.data)} if name == "append" else None)

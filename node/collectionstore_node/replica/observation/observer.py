@@ -1,9 +1,9 @@
 """The one interface through which consensus and driver report to traces, slow log and metrics.
 
-Everything is called on the event loop, in the order of a write: queued, proposed, appended, synced, committed,
-applied. An observer never awaits, decides nothing and must not raise: an error in an event of the driver ends the
-driver, as any bug there does, and pending requests fail. What is cheap to note is noted, the rest is computed when it
-is needed.
+Everything is called on the event loop, in the order of a write: queued, proposed, appended, committed, applied; and
+synced, after appended, and after applied when a majority of others was faster than the own disk. An observer never
+awaits, decides nothing and must not raise: an error in an event of the driver ends the driver, as any bug there does,
+and pending requests fail. What is cheap to note is noted, the rest is computed when it is needed.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class DriverObserver:
     def sync_ended(self, seconds: float) -> None:
         """A sync of the log ended, with or without an error; `seconds` includes the wait for its thread."""
 
-    def entries_synced(self, began: float, ended: float) -> None:
-        """Everything appended is durable on this node, by a sync from `began` to `ended`."""
+    def entries_synced(self, last_index: Index, began: float, ended: float) -> None:
+        """Everything appended up to `last_index` is durable on this node, by a sync from `began` to `ended`."""
 
     def entries_committed(self, committed: Sequence[Entry]) -> None:
         """A majority stores `committed`; they are applied next."""

@@ -78,10 +78,10 @@ class RecordingObserver(DriverObserver):
         """Log a slow sync."""
         self._slow.fsync(seconds)
 
-    def entries_synced(self, began: float, ended: float) -> None:
+    def entries_synced(self, last_index: Index, began: float, ended: float) -> None:
         """Time and trace."""
-        self._slow_entries.synced()
-        self._traces.entries_synced(began, ended)
+        self._slow_entries.synced(last_index)
+        self._traces.entries_synced(last_index, began, ended)
 
     def entries_committed(self, committed: Sequence[Entry]) -> None:
         """Trace."""

@@ -28,7 +28,7 @@ class SlowEntries:
         self._clock = clock
         self._first: float | None = None
         self._entries: dict[Index, _Timed] = {}
-        self._unsynced: list[_Timed] = []
+        self._unsynced: dict[Index, _Timed] = {}
 
     def arrived(self) -> None:
         """A command was queued; an entry is timed from its first command."""
@@ -44,16 +44,15 @@ class SlowEntries:
         now = self._clock()
         entry = _Timed(now if self._first is None else self._first, now, commands)
         self._entries[index] = entry
-        self._unsynced.append(entry)
+        self._unsynced[index] = entry
         self._first = now if more else None
 
-    def synced(self) -> None:
-        """All proposed entries are durable on this node."""
+    def synced(self, last_index: Index) -> None:
+        """The proposed entries up to `last_index` are durable on this node."""
         if self._unsynced:
             now = self._clock()
-            for entry in self._unsynced:
-                entry.synced = now
-            self._unsynced.clear()
+            for index in [index for index in self._unsynced if index <= last_index]:
+                self._unsynced.pop(index).synced = now
 
     def applied(self, index: Index, began: float) -> None:
         """The entry at `index` was applied in a batch that began at `began`."""

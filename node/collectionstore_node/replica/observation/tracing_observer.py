@@ -59,9 +59,9 @@ class TracingObserver(DriverObserver):
         """Note the append."""
         self.entries.appended(entries, began)
 
-    def entries_synced(self, began: float, ended: float) -> None:
+    def entries_synced(self, last_index: Index, began: float, ended: float) -> None:
         """Note the sync."""
-        self.entries.synced(began, ended)
+        self.entries.synced(last_index, began, ended)
 
     def entries_committed(self, committed: Sequence[Entry]) -> None:
         """Note the quorum."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from pathlib import Path
 
 import structlog
 
@@ -34,19 +35,31 @@ class SnapshotInstaller:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
 
-    async def install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
-        """Replace log and state by the received snapshot of `metadata`, store term and vote, and delete the file.
+    def take(self, metadata: SnapshotMetadata) -> Path:
+        """Return the received file of `metadata` for `install`; call it as the `Ready` is taken, with no await between.
+
+        A newer snapshot may arrive from then on, and its file is kept. Raises `InvariantViolated`.
+        """
+        return self._received.take(metadata)
+
+    async def install(self, path: Path, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
+        """Replace log and state by the snapshot of `metadata` in `path`, store term and vote, and delete the file.
 
         Raises `StorageFailed` and `InvariantViolated`; the driver must end then.
         """
-        path = self._received.take(metadata)
         started = self._loop.time()
         # Digests of a half-replaced state would make this member look divergent.
         self._applier.suspend()
         await self._loop.run_in_executor(self._executor, self._storage.install_snapshot, path, hard_state)
         # No await from here on: other tasks must see the new state only with the record that belongs to it.
         self._applier.reload()
-        seconds, size_bytes = self._loop.time() - started, path.stat().st_size
-        path.unlink(missing_ok=True)
+        seconds, size_bytes = self._loop.time() - started, _remove(path)
         self._observer.snapshot_installed(metadata.index, size_bytes=size_bytes, seconds=seconds)
         log.info("snapshot.installed", index=metadata.index, seconds=round(seconds, 3))
+
+
+def _remove(path: Path) -> int:
+    """Delete a file that was installed and return its size in bytes."""
+    size_bytes = path.stat().st_size
+    path.unlink(missing_ok=True)
+    return size_bytes

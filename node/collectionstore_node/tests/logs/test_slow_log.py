@@ -63,7 +63,7 @@ def test_the_phases_of_an_entry_add_up() -> None:
     entries.arrived()
     entries.proposed(Index(7), 2, more=False)
     clock.now = 3
-    entries.synced()
+    entries.synced(Index(7))
     clock.now = 7
     with capture_logs() as lines:
         began, clock.now = clock.now, 15

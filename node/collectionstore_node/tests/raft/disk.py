@@ -50,12 +50,22 @@ class TailRecord(NamedTuple):
     vote: NodeId = NO_NODE
 
 
+class SyncMark(NamedTuple):
+    """Where a sync began: how many writes there had been, and how many truncations."""
+
+    writes: int
+    truncations: int
+
+
 class Disk:
     """The disk of one server. Writes and syncs raise `StorageFailed` while a fault is injected."""
 
     def __init__(self, image: Image) -> None:
         self._unsynced: list[Image] = []
         self._durable = image
+        self._synced_writes = 0
+        """How many writes there were before those in `_unsynced`."""
+        self._truncations = 0
         self._tail_marker = _tail_of(image)
         self._next_tail = self._tail_marker
         self.full = False
@@ -96,22 +106,45 @@ class Disk:
             raise StorageFailed("write the log: no space left on device")
         self._unsynced.append(image)
 
-    def sync(self) -> None:
-        """Make everything written durable; a new term or vote is in the tail marker too, entries one sync later."""
+    def begin_sync(self) -> SyncMark:
+        """Return what a sync that begins now covers."""
+        return SyncMark(self._synced_writes + len(self._unsynced), self._truncations)
+
+    def sync(self, mark: SyncMark | None = None) -> None:
+        """Make everything written before `mark` durable, by default everything.
+
+        A new term or vote is in the tail marker then too, entries one sync later.
+        """
         if self.sync_fails:
             self.sync_fails = False
             raise StorageFailed("sync the log: EIO")
-        if not self._unsynced:
+        mark = mark or self.begin_sync()
+        if not self._make_durable(mark):
             return
-        self._durable = self._unsynced[-1]
-        self._unsynced.clear()
         record = _tail_of(self._durable)
         promised = (record.term, record.vote) != (self._tail_marker.term, self._tail_marker.vote)
+        if mark.truncations != self._truncations:
+            # What the sync began with is no tail of the log any more: a promise is recorded with the one that is.
+            if not promised:
+                return
+            self._make_durable(self.begin_sync())
+            record = _tail_of(self._durable)
         self._tail_marker = record if promised else self._next_tail
         self._next_tail = record
 
+    def _make_durable(self, mark: SyncMark) -> bool:
+        """Make what was written before `mark` durable; return whether any of it was not."""
+        count = mark.writes - self._synced_writes
+        if count <= 0:
+            return False
+        self._durable = self._unsynced[count - 1]
+        del self._unsynced[:count]
+        self._synced_writes = mark.writes
+        return True
+
     def lower_marker(self, last_index: Index, last_term: Term) -> None:
         """Have the tail marker speak of no entry behind `last_index`, BEFORE a write takes entries away."""
+        self._truncations += 1
         if last_index < self._tail_marker.last_index:
             self._tail_marker = self._tail_marker._replace(last_index=last_index, last_term=last_term)
         self._next_tail = self._tail_marker
@@ -120,6 +153,7 @@ class Disk:
         """Lose all unsynced writes but the first `kept`."""
         if kept:
             self._durable = self._unsynced[kept - 1]
+        self._synced_writes += len(self._unsynced)
         self._unsynced.clear()
         self._next_tail = self._tail_marker
         self.sync_fails = self.unreadable = False

@@ -81,8 +81,7 @@ class Scheduler:
 
     def _choices(self) -> Iterator[Callable[[], object]]:
         for server in self._cluster.alive():
-            if (work := _next_piece(server)) is not None:
-                yield work
+            yield from _next_pieces(server)
         links: dict[tuple[NodeId, NodeId], Message] = {}
         for message in self._cluster.wire:
             links.setdefault((message.sender, message.to), message)
@@ -99,15 +98,19 @@ def _drawn(random: Random, choices: Iterator[Callable[[], object]]) -> Callable[
     return random.choice(found) if found else None
 
 
-def _next_piece(server: Server) -> Callable[[], object] | None:
-    """Return the next piece of a server's I/O, as its driver does it; None when it has nothing to do."""
-    if server.writing is None:
-        return server.take_io if server.has_work() else None
-    if not server.written:
-        return server.write_io
-    if not server.synced:
-        return server.sync_io
-    return server.apply_io if not server.has_applied else server.finish_io
+def _next_pieces(server: Server) -> Iterator[Callable[[], object]]:
+    """Yield the next piece of a server's I/O, as its driver does it, and the next of its sync, as far as there are."""
+    if server.writing is not None:
+        if not server.written:
+            yield server.write_io
+        else:
+            yield server.advance_io if server.has_applied else server.apply_io
+    elif server.has_work():
+        yield server.take_io
+    if server.syncing:
+        yield server.end_sync
+    elif server.backlog:
+        yield server.begin_sync
 
 
 def begin(case: Case, schedule: int) -> tuple[Cluster, Scheduler]:

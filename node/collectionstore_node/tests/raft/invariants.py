@@ -58,6 +58,8 @@ class Observer:
         self._configurations: dict[Index, Configuration] = {}
         self._seen: dict[NodeId, Vitals] = {}
         self._voted: dict[NodeId, tuple[Term, NodeId]] = {}
+        self._promised: dict[NodeId, tuple[Term, NodeId]] = {}
+        """Term and vote that each core has given to its driver."""
 
     @property
     def answered_reads(self) -> int:
@@ -71,6 +73,7 @@ class Observer:
         assert node.term >= term, f"{node.node_id} forgot term {term}"
         assert node.term > term or node.vote == vote, f"{node.node_id} forgot its vote in term {term}"
         self._seen[node.node_id] = _vitals(node)
+        self._promised[node.node_id] = (node.term, node.vote)
 
     def stopped(self, node_id: NodeId) -> None:
         self.promises.stopped(node_id)
@@ -79,16 +82,17 @@ class Observer:
         """Let a server forget its votes: a test brings it back without its disk, which no correct one does."""
         self._voted.pop(node_id, None)
 
-    def ready(self, node: RaftNode, ready: Ready, durable: Image) -> None:
+    def ready(self, node: RaftNode, ready: Ready) -> None:
         """Check what the core wants to have done, before it is done."""
-        if ready.committed:
-            assert ready.committed[-1].index <= durable.last_index, f"{node.node_id} applies what is not durable"
         for entry in ready.entries:
             chain = self._written.setdefault((entry.index, entry.term), entry.chain)
             assert chain == entry.chain, f"log matching: {node.node_id} writes another entry {entry.index}@{entry.term}"
-        term_or_vote = ready.hard_state is not None and ready.must_sync
-        assert not ready.entries or ready.must_sync, "entries without a sync"
-        assert ready.must_sync == bool(ready.entries or term_or_vote)
+        term_or_vote = ready.hard_state is not None and (ready.hard_state.term, ready.hard_state.vote) != (
+            self._promised.get(node.node_id)
+        )
+        assert ready.must_sync or not (ready.entries or term_or_vote), "entries, a term or a vote without a sync"
+        if ready.hard_state is not None:
+            self._promised[node.node_id] = (ready.hard_state.term, ready.hard_state.vote)
 
     def applied(self, node_id: NodeId, entry: Entry) -> None:
         known = self.committed.setdefault(entry.index, (entry.term, entry.chain))
@@ -131,6 +135,20 @@ class Observer:
         elif role in CAMPAIGNING and applied < commit:
             self._check_campaign(node)
         self.commit = max(self.commit, commit)
+
+    def durable(self, node: RaftNode, image: Image) -> None:
+        """Check, after every event, that a core takes for durable only what its disk holds."""
+        log = node._state.log
+        assert log.stable <= log.written <= log.last_index, f"{node.node_id} takes for durable what is not written"
+        if log.pending_snapshot is not None or log.stable <= image.snapshot.index:
+            return
+        assert log.stable <= image.last_index, (
+            f"{node.node_id} takes {log.stable} for durable, its disk ends at {image.last_index}"
+        )
+        if log.first_index() <= log.stable:
+            assert log.term(log.stable) == image.term_at(log.stable), (
+                f"{node.node_id} takes entry {log.stable} for durable, its disk holds another one"
+            )
 
     def _check_leader(self, node: RaftNode, disks: Callable[[], Mapping[NodeId, Image]]) -> None:
         known = self.leaders.setdefault(node.term, node.node_id)

@@ -42,29 +42,42 @@ def work(world: World) -> bool:
 
 
 def _work(world: World, server: Server) -> bool:
+    """Do one piece of the sync, or one of the driver's: neither waits for the other, and each may be far behind."""
+    if world.random.random() >= world.sync_pace:
+        return _drive(world, server)
+    return _sync(world, server) or _drive(world, server)
+
+
+def _sync(world: World, server: Server) -> bool:
+    if server.syncing:
+        if world.hangs(server):
+            return False
+        server.end_sync()
+        return True
+    if not server.begin_sync():
+        return False
+    if not world.hangs(server) and world.random.random() >= world.fine:
+        server.end_sync()
+    return True
+
+
+def _drive(world: World, server: Server) -> bool:
     ready = server.writing
     stops = world.fine > 0 and world.random.random() < world.fine
     if ready is None:
+        if server.backlog > world.backlog_max:
+            return False
         return server.take_io() if stops else server.begin_io()
     if not server.written:
         if ready.snapshot is not None and world.installs_slowly(server):
             return False
         server.write_io()
-    elif not server.synced and ready.must_sync and world.hangs(server):
-        if server.has_applied or world.applies_slowly(server):
-            return False
-        server.apply_io()
     elif ready.committed and not server.has_applied and world.applies_slowly(server):
-        if server.synced:
-            return False
-        server.sync_io()
-    elif stops and not (server.synced and server.has_applied):
-        if server.synced or (not server.has_applied and world.random.random() < 0.5):
-            server.apply_io()
-        else:
-            server.sync_io()
+        return False
+    elif stops and not server.has_applied:
+        server.apply_io()
     else:
-        server.finish_io()
+        server.advance_io()
     return True
 
 

@@ -1,9 +1,10 @@
 """A core with its driver and disk. The driver's work is cut into steps, so that anything may happen in between.
 
 ```
-take ── write ─┬─ sync ──┬─ finish          `begin_io` is take and write, `finish_io` all that is left
-               └─ apply ─┘                  sync and apply come in any order, as in the replica's driver
+take ── write ── apply ── advance      one Ready after the other; `begin_io` is take and write
+          begin sync ── end sync       beside that, at any time: for all that was written when the sync began
 ```
+`finish_io` is all that is left of a Ready, its sync included, and `run_io` all that is left to do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.node import RaftNode
 from collectionstore_node.raft.ready import Ready
-from collectionstore_node.tests.raft.disk import Disk, Image, StoredLog
+from collectionstore_node.tests.raft.disk import Disk, Image, StoredLog, SyncMark
 from collectionstore_node.tests.raft.memory_log import MemoryLog
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ class Server:
         self.node: RaftNode | None = None
         self.writing: Ready | None = None
         """The Ready that is being worked on, and how far that is:"""
-        self.written = self.synced = self.has_applied = False
+        self.written = self.has_applied = False
+        self._written_to = self._durable_to = 0
+        """Numbers of the last write that was written, and of the last that the core knows to be durable."""
+        self._syncing: tuple[int, SyncMark] | None = None
+        """The sync that runs: the last write that it covers, and where it began."""
         self.applied = SnapshotMetadata()
         self.life = 0
         self.paused = False
@@ -89,7 +94,8 @@ class Server:
     def crash(self, kept: int = 0) -> None:
         """Stop without warning; of the unsynced writes only the first `kept` survive."""
         self.node = None
-        self.writing = None
+        self.writing = self._syncing = None
+        self._written_to = self._durable_to = 0
         self.paused = False
         self.inbox.clear()
         self.disk.crash(min(kept, self.disk.unsynced))
@@ -142,8 +148,8 @@ class Server:
             return False
         ready = node.ready()
         self.writing = ready
-        self.written = self.synced = self.has_applied = False
-        self._cluster.observer.ready(node, ready, self.disk.durable)
+        self.written = self.has_applied = False
+        self._cluster.observer.ready(node, ready)
         self._send(ready.messages)
         self.observe()
         return True
@@ -164,6 +170,7 @@ class Server:
         if ready.entries or ready.hard_state is not None:
             self._write(ready.hard_state)
         self.written = True
+        self._written_to = ready.write or self._written_to
         node = self.core
         if node.is_leader:
             self._cluster.observer.leading(node, self.log)
@@ -176,19 +183,39 @@ class Server:
         self.write_io()
         return True
 
+    @property
+    def syncing(self) -> bool:
+        """Whether a sync runs."""
+        return self._syncing is not None
+
+    @property
+    def backlog(self) -> int:
+        """How many writes were written and are not known to be durable."""
+        return self._written_to - self._durable_to
+
+    def begin_sync(self) -> bool:
+        """Begin to sync what was written until now; return whether there is anything that no sync has covered."""
+        if self._syncing is not None or not self.backlog:
+            return False
+        self._syncing = (self._written_to, self.disk.begin_sync())
+        return True
+
+    def end_sync(self) -> None:
+        """End the sync that runs, tell the core, and send what waited for that."""
+        assert self._syncing is not None
+        (number, mark), self._syncing = self._syncing, None
+        self.disk.sync(mark)
+        self._durable_to = number
+        self._send(self.core.durable(number))
+        self.observe()
+
     def sync_io(self) -> None:
-        """Sync, and send what waited for that."""
-        ready = self.writing
-        assert ready is not None
-        assert self.written
-        assert not self.synced
-        if ready.must_sync:
-            self.disk.sync()
-        self._send(ready.messages_after_append)
-        self.synced = True
+        """Sync all that was written, and send what waited for that."""
+        while self.syncing or self.begin_sync():
+            self.end_sync()
 
     def apply_io(self) -> None:
-        """Apply what is committed. All of it was durable before, so this need not wait for the sync."""
+        """Apply what is committed: AFTER the write, as the disk keeps that order, and before or after its sync."""
         ready = self.writing
         assert ready is not None
         assert self.written
@@ -205,12 +232,10 @@ class Server:
             self._write(None)
         self.has_applied = True
 
-    def finish_io(self) -> None:
-        """Do what is left of the Ready, and tell the core that all is done."""
+    def advance_io(self) -> None:
+        """Write and apply what is left of the Ready, and tell the core; its sync may come later."""
         if not self.written:
             self.write_io()
-        if not self.synced:
-            self.sync_io()
         if not self.has_applied:
             self.apply_io()
         ready = self.writing
@@ -223,12 +248,19 @@ class Server:
             self._cluster.observer.read_failed((self.node_id, self.life, request_id))
         self.observe()
 
+    def finish_io(self) -> None:
+        """Do what is left of the Ready, and sync it."""
+        if not self.written:
+            self.write_io()
+        self.sync_io()
+        self.advance_io()
+
     def run_io(self) -> bool:
         """Do all the driver's work there is; return whether there was any."""
-        worked = False
+        worked = self.writing is not None or self.backlog > 0
         if self.writing is not None:
             self.finish_io()
-            worked = True
+        self.sync_io()
         while self.begin_io():
             self.finish_io()
             worked = True
@@ -260,6 +292,7 @@ class Server:
         """Check the invariants after an event."""
         assert not self._stored.failed, f"{self.node_id} goes on after its log could not be read"
         assert self.node is not None
+        self._cluster.observer.durable(self.node, self.disk.durable)
         self._cluster.observer.changed(self.node, self._cluster.durable_images)
 
     def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:

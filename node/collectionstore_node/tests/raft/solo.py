@@ -121,7 +121,6 @@ class Solo:
             if ready.hard_state is not None:
                 self.hard_state = ready.hard_state
                 output.hard_states.append(ready.hard_state)
-            output.messages += ready.messages_after_append
             for entry in ready.committed:
                 if entry.kind is EntryKind.CHANGE:
                     self.configuration = self.node.apply_change(entry)
@@ -129,6 +128,7 @@ class Solo:
             output.read_states += ready.read_states
             output.failed_reads += ready.failed_reads
             self.node.advance(ready)
+            output.messages += self.node.durable(ready.write)
         return output
 
     def step(self, *messages: Message) -> Output:

@@ -152,10 +152,10 @@ def test_own_vote_counts_only_when_it_is_durable() -> None:
     ready = solo.node.ready()
     assert ready.must_sync
     assert ready.messages == ()
-    assert [type(message) for message in ready.messages_after_append] == [RequestVote]
     solo.node.step(vote(2, 2))
-    assert not solo.node.is_leader
     solo.node.advance(ready)
+    assert not solo.node.is_leader
+    assert [type(message) for message in solo.node.durable(ready.write)] == [RequestVote]
     assert solo.node.is_leader
 
 
@@ -269,7 +269,9 @@ def test_vote_leaves_only_after_it_is_durable() -> None:
     assert ready.must_sync
     assert ready.hard_state is not None
     assert (ready.hard_state.term, ready.hard_state.vote) == (2, 2)
-    assert [type(message) for message in ready.messages_after_append] == [VoteReply]
+    solo.node.advance(ready)
+    assert not solo.node.has_ready()
+    assert [type(message) for message in solo.node.durable(ready.write)] == [VoteReply]
 
 
 @pytest.mark.parametrize("good_log", [True, False])

@@ -33,9 +33,8 @@ def open_log(stored: tuple[Entry, ...] = (), *, compacted_to: int = 0, commit: i
 
 
 def store(log: RaftLog, reader: MemoryLog) -> None:
-    entries = log.unstable()
-    reader.append(entries)
-    log.stable_to(entries)
+    reader.append(log.unwritten())
+    log.durable_to(log.begin_write(None, []))
 
 
 def test_empty_log_has_term_0_at_index_0() -> None:
@@ -109,7 +108,7 @@ def test_append_replaces_a_conflicting_suffix() -> None:
     assert log.find_conflict(new) == 0
     log.append(new)
     assert (log.last_index, log.last_term, log.stable) == (4, 2, 2)
-    assert log.unstable() == new
+    assert log.unwritten() == new
     assert log.entries(Index(1), Index(5), 100) == old[:2] + new
     store(log, reader)
     assert reader.entries(Index(1), Index(5), 100) == old[:2] + new
@@ -169,46 +168,53 @@ def test_applied_outside_the_log_refuses_to_open(applied: int) -> None:
 def test_late_completion_does_not_cover_what_replaced_the_entry() -> None:
     """S12, the ABA race: an index was overwritten while its first version was being stored."""
     first = make_entries([1, 1, 1])
-    log, reader = open_log()
+    log, _ = open_log()
     log.append(first)
-    writing = log.unstable()
+    old = log.begin_write(None, [])
     log.append(make_entries([2], after=first[1]))
-    reader.append(writing)
-    log.stable_to(writing)
-    assert log.stable == 2, "the common part is stored, entry 3 of term 1 is not part of this log any more"
-    assert [entry.term for entry in log.unstable()] == [2]
+    log.durable_to(old)
+    assert log.stable == 2, "the common part is durable, entry 3 of term 1 is not part of this log any more"
+    assert [entry.term for entry in log.unwritten()] == [2]
 
 
-def test_late_completion_covers_a_longer_log_that_came_back() -> None:
-    """The same entries again are the same entries: what was stored of them counts."""
+def test_late_completion_does_not_cover_an_entry_that_was_replaced_and_came_back() -> None:
+    """S12: the same index and term again, but a crash may leave what was written in between."""
     first = make_entries([1, 1, 1])
-    log, reader = open_log()
+    log, _ = open_log()
     log.append(first)
-    writing = log.unstable()
+    writes = [log.begin_write(None, [])]
     log.append(make_entries([2], after=first[0]))
+    writes.append(log.begin_write(None, []))
     log.append(first[1:])
-    reader.append(writing)
-    log.stable_to(writing)
+    writes.append(log.begin_write(None, []))
+    stable = []
+    for write in writes:
+        log.durable_to(write)
+        stable.append(log.stable)
+    assert stable == [1, 1, 3]
+
+
+def test_one_completion_covers_all_the_writes_before_it() -> None:
+    first = make_entries([1, 1, 1])
+    log, _ = open_log()
+    log.append(first[:1])
+    old = log.begin_write(None, [])
+    log.append(first[1:])
+    assert log.unwritten() == first[1:]
+    new = log.begin_write(None, [])
+    assert [write.number for write in log.durable_to(new)] == [old, new]
     assert log.stable == 3
-    assert log.unstable() == ()
+    assert log.durable_to(old) == []
+    with pytest.raises(InvariantViolated, match="handed out"):
+        log.durable_to(new + 1)
 
 
-def test_only_durable_entries_are_applicable() -> None:
-    """Raft 5.3; a single voter handed out what it was still to write (etcd-io/etcd#14370)."""
-    log, reader = open_log()
-    log.append(make_entries([1, 1]))
-    log.commit_to(Index(2))
-    assert not log.has_next_committed()
-    assert log.next_committed(100) == ()
-    store(log, reader)
-    assert [entry.index for entry in log.next_committed(100)] == [1, 2]
-
-
-def test_applicable_ends_where_the_disk_ends() -> None:
+def test_committed_entries_are_applicable_whether_durable_here_or_not() -> None:
+    """A majority of others may commit what this disk still works on (thesis 10.2.1)."""
     log, _ = open_log(make_entries([1]))
     log.append(make_entries([1, 1])[1:])
     log.commit_to(Index(2))
-    assert [entry.index for entry in log.next_committed(100)] == [1]
+    assert [entry.index for entry in log.next_committed(100)] == [1, 2]
 
 
 def test_applicable_is_paged_without_gaps() -> None:
@@ -275,7 +281,7 @@ def test_restore_replaces_everything() -> None:
         log.term(Index(8))
     behind = make_entries([4], after=snapshot)
     log.append(behind)
-    assert log.unstable() == behind
+    assert log.unwritten() == behind
     assert not log.has_next_committed(), "nothing is applied before the snapshot is installed"
     reader.install(snapshot)
     store(log, reader)

@@ -490,6 +490,7 @@ def test_changes_are_applied_in_order_and_once() -> None:
     ready = solo.node.ready()
     solo.log.append(ready.entries)
     solo.node.advance(ready)
+    solo.node.durable(ready.write)
     solo.node.step(solo_ack(solo, 2))
     ready = solo.node.ready()
     (entry,) = ready.committed
@@ -504,6 +505,7 @@ def test_changes_are_applied_in_order_and_once() -> None:
     with pytest.raises(InvariantViolated, match="not a membership change of the outstanding Ready"):
         solo.node.apply_change(entry)
     solo.node.advance(ready)
+    solo.node.durable(ready.write)
     solo.node.step(solo_ack(solo, 2))
     ready = solo.node.ready()
     solo.node.apply_change(ready.committed[0])

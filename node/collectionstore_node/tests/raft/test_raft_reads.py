@@ -119,11 +119,13 @@ def test_single_voter_answers_at_once_but_not_before_its_own_term() -> None:
     while not solo.node.is_leader:
         ready = solo.node.ready()
         solo.node.advance(ready)
+        solo.node.durable(ready.write)
     solo.node.read_index(7)
     ready = solo.node.ready()
     assert ready.read_states == ()
     solo.log.append(ready.entries)
     solo.node.advance(ready)
+    solo.node.durable(ready.write)
     assert solo.take().read_states == [ReadState(7, Index(3))]
     solo.node.read_index(8)
     assert solo.take().read_states == [ReadState(8, Index(3))]

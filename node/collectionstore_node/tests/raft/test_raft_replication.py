@@ -146,18 +146,51 @@ def test_follower_acknowledges_only_after_its_own_sync() -> None:
     ready = solo.node.ready()
     assert ready.must_sync
     assert ready.messages == ()
-    assert [type(message) for message in ready.messages_after_append] == [AppendReply]
+    solo.log.append(ready.entries)
+    solo.node.advance(ready)
+    assert not solo.node.has_ready()
+    assert [type(message) for message in solo.node.durable(ready.write)] == [AppendReply]
 
 
-def test_follower_applies_only_what_is_durable_here() -> None:
+def test_acknowledgement_that_needs_no_write_waits_for_the_one_under_way() -> None:
+    """A leader that repeats itself must not be told of entries before they are durable."""
+    solo = Solo(term=1)
+    append = solo.append(make_entries([1]))
+    solo.node.step(append)
+    first = solo.node.ready()
+    solo.log.append(first.entries)
+    solo.node.advance(first)
+    solo.node.step(append)
+    assert not solo.node.has_ready()
+    assert [type(message) for message in solo.node.durable(first.write)] == [AppendReply, AppendReply]
+    solo.node.step(append)
+    ready = solo.node.ready()
+    assert not ready.must_sync
+    assert [type(message) for message in ready.messages] == [AppendReply]
+
+
+def test_writes_are_taken_while_earlier_ones_are_under_way() -> None:
+    """Thesis 10.2.1: each acknowledgement leaves with the sync that covers its entries, in order."""
+    solo, log = Solo(term=1), make_entries([1, 1])
+    writes = []
+    for entry, before in ((log[0], None), (log[1], log[0])):
+        solo.node.step(solo.append((entry,), prev=before))
+        ready = solo.node.ready()
+        assert ready.entries == (entry,)
+        solo.log.append(ready.entries)
+        solo.node.advance(ready)
+        writes.append(ready.write)
+    sent = [[m.index for m in solo.node.durable(write) if isinstance(m, AppendReply)] for write in writes]
+    assert sent == [[1], [2]]
+
+
+def test_follower_applies_what_is_committed_after_it_is_written() -> None:
+    """A majority holds it; its own disk may still work on it."""
     solo = Solo(term=1)
     solo.node.step(solo.append(make_entries([1, 1]), commit=2))
     ready = solo.node.ready()
-    assert (len(ready.entries), ready.committed) == (2, ())
+    assert (len(ready.entries), [entry.index for entry in ready.committed]) == (2, [1, 2])
     assert ready.hard_state == HardState(Term(1), NodeId(0), Index(2))
-    solo.log.append(ready.entries)
-    solo.node.advance(ready)
-    assert [entry.index for entry in solo.node.ready().committed] == [1, 2]
 
 
 def test_acknowledgements_of_an_old_term_are_not_sent_after_the_entries_were_replaced() -> None:
@@ -167,8 +200,24 @@ def test_acknowledgements_of_an_old_term_are_not_sent_after_the_entries_were_rep
     solo.node.step(solo.append(log))
     solo.node.step(solo.append(make_entries([2]), leader=3, term=2))
     ready = solo.node.ready()
-    assert [(m.term, m.to, m.index) for m in ready.messages_after_append if isinstance(m, AppendReply)] == [(2, 3, 1)]
     assert [entry.term for entry in ready.entries] == [2]
+    replies = [m for m in solo.node.durable(ready.write) if isinstance(m, AppendReply)]
+    assert [(m.term, m.to, m.index) for m in replies] == [(2, 3, 1)]
+
+
+def test_acknowledgements_under_way_are_dropped_with_their_term() -> None:
+    """One sync covers the entries and what replaced them: then the disk ends before what would be acknowledged."""
+    solo = Solo(term=1)
+    solo.node.step(solo.append(make_entries([1, 1])))
+    first = solo.node.ready()
+    solo.log.append(first.entries)
+    solo.node.advance(first)
+    solo.node.step(solo.append(make_entries([2]), leader=3, term=2))
+    second = solo.node.ready()
+    solo.log.append(second.entries)
+    solo.node.advance(second)
+    replies = [m for m in solo.node.durable(second.write) if isinstance(m, AppendReply)]
+    assert [(m.term, m.to, m.index) for m in replies] == [(2, 3, 1)]
 
 
 # Raft 5.3: the leader
@@ -194,12 +243,13 @@ def test_leader_counts_itself_only_after_its_own_sync() -> None:
     ready = solo.node.ready()
     solo.log.append(ready.entries)
     solo.node.step(AppendReply(NodeId(2), NodeId(1), solo.node.term, index))
-    assert solo.node.commit_index == index - 1
     solo.node.advance(ready)
+    assert solo.node.commit_index == index - 1
+    solo.node.durable(ready.write)
     assert solo.node.commit_index == index
 
 
-def test_leader_commits_with_a_majority_of_others_before_its_own_sync_but_applies_after_it() -> None:
+def test_leader_commits_and_applies_with_a_majority_of_others_before_its_own_sync() -> None:
     solo = leading(Solo(term=1))
     index, _ = solo.node.propose(b"x")
     ready = solo.node.ready()
@@ -482,9 +532,10 @@ def test_single_voter_never_hands_out_what_is_still_to_be_written() -> None:
     solo.node.propose(b"x")
     ready = solo.node.ready()
     assert (len(ready.entries), ready.committed) == (1, ())
-    assert solo.node.commit_index == 1
     solo.log.append(ready.entries)
     solo.node.advance(ready)
+    assert solo.node.commit_index == 1
+    solo.node.durable(ready.write)
     assert solo.node.commit_index == 2
     assert [entry.index for entry in solo.node.ready().committed] == [2]
 
@@ -492,18 +543,23 @@ def test_single_voter_never_hands_out_what_is_still_to_be_written() -> None:
 # The order of Ready
 
 
-def test_commit_alone_needs_no_sync() -> None:
-    """etcd-io/raft 0675f3d."""
-    solo = Solo(log=make_entries([1, 1]), term=1)
+def test_commit_alone_is_not_written_and_goes_with_the_next_write() -> None:
+    """Losing it costs nothing (etcd-io/raft 0675f3d); a change of members must not be stored without it."""
+    log = make_entries([1, 1, 1])
+    solo = Solo(log=log[:2], term=1)
     solo.step(solo.heartbeat())
     solo.node.step(solo.heartbeat(commit=2))
     ready = solo.node.ready()
+    assert (ready.hard_state, ready.must_sync) == (None, False)
+    assert [entry.index for entry in ready.committed] == [1, 2]
+    solo.node.advance(ready)
+    solo.node.step(solo.append(log[2:], prev=log[1]))
+    ready = solo.node.ready()
     assert ready.hard_state == HardState(Term(1), NodeId(0), Index(2))
-    assert not ready.must_sync
 
 
 def test_ready_is_refused_while_one_is_outstanding() -> None:
-    """L14: completions cannot come out of order, as there is only one at a time."""
+    """L14: a driver does one after the other; the writes that are not durable yet are apart from that."""
     solo = Solo(term=1)
     solo.node.step(solo.append(make_entries([1])))
     ready = solo.node.ready()
@@ -524,8 +580,9 @@ def test_quiet_node_has_nothing_ready() -> None:
 
 def test_pages_of_committed_entries_never_move_the_hard_state_back() -> None:
     """S20 (etcd-io/raft 8ecce32), S16: commit in HardState only grows, and every entry comes once."""
-    solo = Solo(log=make_entries([1] * 9), term=1, settings=RaftSettings(apply_bytes_max=1))
-    solo.node.step(solo.heartbeat(commit=9))
+    log = make_entries([1] * 10)
+    solo = Solo(log=log[:9], term=1, settings=RaftSettings(apply_bytes_max=1))
+    solo.node.step(solo.append(log[9:], prev=log[8], commit=9))
     commits, applied = [], []
     while solo.node.has_ready():
         ready = solo.node.ready()

@@ -153,10 +153,10 @@ def test_snapshot_ahead_of_the_commit_index_replaces_everything() -> None:
     assert ready.committed == ()
     assert ready.hard_state is not None
     assert ready.hard_state.commit == 9
-    (reply,) = [m for m in ready.messages_after_append if isinstance(m, AppendReply)]
-    assert (reply.index, reply.rejected) == (9, False)
     solo.log.install(metadata())
     solo.node.advance(ready)
+    (reply,) = [m for m in solo.node.durable(ready.write) if isinstance(m, AppendReply)]
+    assert (reply.index, reply.rejected) == (9, False)
     status = solo.node.status()
     assert (status.applied_index, status.commit_index, status.first_index, status.last_index) == (9, 9, 10, 9)
 

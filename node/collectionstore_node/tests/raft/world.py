@@ -52,6 +52,10 @@ class World:
         """Whether a leader whose sync lasts an election timeout steps down."""
         self.fine = self.random.choice((0.0, 0.3, 0.8))
         """How often a server's I/O stops between two of its steps."""
+        self.sync_pace = self.random.choice((0.05, 0.3, 1.0))
+        """How often a sync goes on when its server could also do something else, or nothing."""
+        self.backlog_max = self.random.choice((0, 1, 5, 1000))
+        """How many writes that are not durable a driver may have when it takes another Ready."""
         self.cluster = Cluster.of(
             *range(1, self.random.choice((1, 2, 3, 3, 3, 4, 5, 5)) + 1),
             settings=self._draw_settings(),
@@ -162,8 +166,7 @@ class World:
             self._watch(server)
 
     def _watch(self, server: Server) -> None:
-        ready = server.writing
-        if ready is None or server.synced or not ready.must_sync:
+        if not server.backlog:
             self.stalled_ticks.pop(server.node_id, None)
             return
         self.stalled_ticks[server.node_id] += 1

@@ -84,7 +84,9 @@ async def test_leader_that_dies_of_its_disk_leaves_nobody_waiting(tmp_path: Path
 
 async def test_dead_leader_is_replaced_and_serves_nobody(tmp_path: Path) -> None:
     """Until its process has ended, whoever still reaches it is refused at once."""
-    async with group(tmp_path, 3) as (_, (first, second, third)):
+    async with group(tmp_path, 3) as (wires, (first, second, third)):
+        # The others could commit it without its disk.
+        wires.hold(first, second, third)
         first.log.open.clear()
         tasks = await ask({"write": first.put("a", b"1", timeout_s=LONG_S)})
         await break_disk(first)

@@ -48,7 +48,7 @@ async def test_an_applied_entry_reaches_metrics_and_traces_in_order() -> None:
     now = asyncio.get_running_loop().time
     observer = RecordingObserver(ReplicaMetrics(metrics), SlowLog(Thresholds(), now), now, traces)
     observer.entries_appended([ENTRY], 0.0)
-    observer.entries_synced(0.0, 0.1)
+    observer.entries_synced(Index(1), 0.0, 0.1)
     observer.entries_committed([ENTRY])
     observer.state_stored([ENTRY], [[Outcome(Code.OK, 1)]], loop_s=0.0, seconds=0.001)
     observer.entry_applied(ENTRY.index, 0.0)

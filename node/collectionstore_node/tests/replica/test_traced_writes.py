@@ -57,7 +57,8 @@ def entries(member: Member) -> Sequence[Entry]:
 
 async def applied_everywhere(members: Sequence[Member]) -> None:
     async def applied(member: Member) -> None:
-        await member.until(lambda: member.consensus.raft.applied == members[0].consensus.raft.last_index)
+        last = members[0].consensus.raft.last_index
+        await member.until(lambda: member.consensus.raft.applied == last == member.consensus.raft.durable_index)
 
     await asyncio.gather(*map(applied, members))
 

@@ -99,7 +99,7 @@ def unreachable(stage: Stage, command: Command) -> Lines:
 
 def write(stage: Stage, command: Command) -> Lines:
     server = stage.server(command.node())
-    known = len(stage.wire)
+    known, held = len(stage.wire), set(server.core.held)
     with stage.stopping(server.node_id):
         server.begin_io()
     ready = server.writing
@@ -113,7 +113,7 @@ def write(stage: Stage, command: Command) -> Lines:
     if ready.hard_state is not None:
         state = ready.hard_state
         lines.append(f"writes term {state.term}, voted {state.vote or 'none'}, commit {state.commit}")
-    lines += [f"holds back {wording.message(message)}" for message in ready.messages_after_append]
+    lines += [f"holds back {wording.message(message)}" for message in server.core.held if message not in held]
     if ready.committed:
         lines.append(f"has to apply {wording.entries(ready.committed)}")
     return lines
@@ -121,19 +121,35 @@ def write(stage: Stage, command: Command) -> Lines:
 
 def sync(stage: Stage, command: Command) -> Lines:
     server = stage.server(command.node())
-    if server.writing is None or server.synced:
+    if not server.syncing and not server.backlog and server.writing is None:
         raise ValueError(f"{server.node_id} has written nothing that waits for a sync")
     known = len(stage.wire)
     server.sync_io()
     return [f"sends {wording.message(message)}" for message in stage.wire[known:]]
 
 
+def begin_sync(stage: Stage, command: Command) -> Lines:
+    server = stage.server(command.node())
+    if not server.begin_sync():
+        raise ValueError(f"{server.node_id} has written nothing that waits for a sync, or syncs already")
+    return []
+
+
+def end_sync(stage: Stage, command: Command) -> Lines:
+    server = stage.server(command.node())
+    if not server.syncing:
+        raise ValueError(f"{server.node_id} does not sync")
+    known = len(stage.wire)
+    server.end_sync()
+    return [f"sends {wording.message(message)}" for message in stage.wire[known:]]
+
+
 def apply(stage: Stage, command: Command) -> Lines:
     server = stage.server(command.node())
-    if server.writing is not None and not server.synced:
-        raise ValueError(f"{server.node_id} has not synced what it wrote")
+    if server.writing is None:
+        raise ValueError(f"{server.node_id} has nothing to apply")
     with stage.stopping(server.node_id):
-        server.finish_io()
+        server.advance_io()
     return []
 
 

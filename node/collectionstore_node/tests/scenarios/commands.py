@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, Callable[[Stage, Command], Lines]]] = {
     "unreachable": acts.unreachable,
     "write": acts.write,
     "sync": acts.sync,
+    "begin_sync": acts.begin_sync,
+    "end_sync": acts.end_sync,
     "apply": acts.apply,
     "work": acts.work,
     "crash": acts.crash,
