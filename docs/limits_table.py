@@ -252,7 +252,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "what an entry costs where it is applied",
-                f"{{{_COSTS}:ENTRY_COST_MAX|bytes}} and one transaction",
+                f"{{{_COSTS}:ENTRY_COST_MAX|bytes}} and one transaction; read ahead: the records of "
+                "{statemachine.apply:READ_AHEAD_COMMANDS} commands",
                 ("statemachine.apply:apply_batch",),
                 "the rest is proposed again",
                 ("raft_proposals_deferred_total",),

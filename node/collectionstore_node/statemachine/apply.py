@@ -1,10 +1,13 @@
 """How commands are applied: (command, state) -> (writes, outcome), deterministic on every replica.
 
 Runs on every member for every write, so a put costs a few microseconds: the batch is decoded once, collection names are
-looked up once per batch, and of a replaced record only the header is decoded.
+looked up once per batch, the records that several commands replace are read together, and only their heads are decoded.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -28,10 +31,16 @@ from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header, read_header
+from collectionstore_node.statemachine.keys import idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED
+from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.view import Overlay
-from collectionstore_node.statemachine.writing import allows, current_revision, next_record
+from collectionstore_node.statemachine.writing import allows, current_revision
+
+READ_AHEAD_COMMANDS: Final = 16
+"""Commands whose records are read together, before it is known what those of the commands before them cost: so many
+records may be read beyond ENTRY_COST_MAX, at most."""
 
 
 class CommandFailed(InvariantViolated):
@@ -65,30 +74,38 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue
-    outcomes = []
+    outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
     # From here on: an entry costs the same, whichever entries are applied together with it.
     overlay.cost = 0
-    for position, command in enumerate(batch.commands):
+    commands = batch.commands
+    # Not for the first command, which looks up its collection. An entry of one command needs no more.
+    keys: Sequence[bytes | None] = (None,)
+    first, unread = 0, 1
+    for position, command in enumerate(commands):
         # Every command takes a revision, failed ones and replays too: the revision is then the number of applied
         # commands, and does not depend on outcomes that a later version might compute differently.
-        header.revision += 1
+        revision = header.revision = header.revision + 1
         # BEFORE the command: it must not even be looked up, as it is proposed again.
         if bounded and overlay.cost > ENTRY_COST_MAX:
-            outcomes.append(Outcome(Code.DEFERRED, header.revision))
+            outcomes.append(Outcome(Code.DEFERRED, revision))
             continue
+        action = command.action
         try:
+            # Behind a deferred command all are deferred, so `position` does not pass `unread` unseen.
+            if position == unread:
+                keys = _read_ahead(overlay, catalog, commands[position : position + READ_AHEAD_COMMANDS])
+                first, unread = position, position + READ_AHEAD_COMMANDS
             # BEFORE the command, and at most a few records: see `dedupe`.
             if queue.first != queue.next:
                 table.expire()
-            action = command.action
             # By far the most frequent command, without the calls that lead to the others.
             if type(action) is Put and command.idempotency is None:
-                outcome = _put(overlay, catalog, action, header.revision)
+                outcome = _put(overlay, keys[position - first] or catalog.key(action.ref), action, revision)
             else:
                 outcome = _apply_once(overlay, catalog, table, command, header, values)
         except Exception as error:
-            raise CommandFailed(position, type(command.action).__name__, error) from error
+            raise CommandFailed(position, type(action).__name__, error) from error
         outcomes.append(outcome)
         if values and answers is not None:
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
@@ -106,6 +123,30 @@ def _decode(data: bytes) -> CommandBatch:
         # Stops every replica at this entry. To skip it would be worse: another version might be able to decode it, and
         # the states would diverge.
         raise InvariantViolated(f"a committed entry is not a command batch: {error}") from error
+
+
+def _read_ahead(overlay: Overlay, catalog: Catalog, commands: Sequence[Command]) -> Sequence[bytes | None]:
+    """Read what `commands` are known to read, together; return the storage key of the target of each, None if unknown.
+
+    Neither costs nor the catalog's lookups change: what each command reads is counted when it is applied.
+    """
+    keys: list[bytes | None] = []
+    records: list[bytes] = []
+    for command in commands:
+        action = command.action
+        key = None
+        if isinstance(action, Put | Delete):
+            key = catalog.known_key(action.ref)
+            if key is not None:
+                records.append(key)
+        elif isinstance(action, CreateCollection | DropCollection):
+            # It changes the keys of the commands behind it.
+            break
+        if command.idempotency is not None:
+            records.append(idempotency_key(command.idempotency.key))
+        keys.append(key)
+    overlay.read_ahead(records)
+    return keys + [None] * (len(commands) - len(keys))
 
 
 def _apply_once(
@@ -132,7 +173,7 @@ def _apply_once(
 def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, values: list[Item] | None) -> Outcome:
     revision = header.revision
     if isinstance(action, Put):
-        return _put(overlay, catalog, action, revision)
+        return _put(overlay, catalog.key(action.ref), action, revision)
     if isinstance(action, Delete):
         return _delete(overlay, catalog, action, revision)
     if isinstance(action, CreateCollection):
@@ -152,15 +193,15 @@ def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
     return Outcome(Code.COLLECTION_EXISTS, header.revision, current_revision=current)
 
 
-def _put(overlay: Overlay, catalog: Catalog, put: Put, revision: int) -> Outcome:
-    key = catalog.key(put.ref)
+def _put(overlay: Overlay, key: bytes | None, put: Put, revision: int) -> Outcome:
+    """Apply a put to `key`, None if its collection does not exist."""
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
-    current = current_revision(previous)
+    current, created_revision = (0, revision) if previous is None else revisions_of(previous)
     if not allows(put.precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
-    overlay.put(key, next_record(put, revision, previous))
+    overlay.put(key, encode_stored(revision, created_revision, put.value, put.content_type))
     return Outcome(Code.OK, revision, previous is None, current)
 
 

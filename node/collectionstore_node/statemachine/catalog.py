@@ -66,6 +66,13 @@ class Catalog:
             bucket = self._buckets[ref.bucket] = bucket_prefix(ref.bucket)
         return bucket + ref.key.encode()
 
+    def known_key(self, ref: Ref) -> bytes | None:
+        """Return the storage key of `ref` if that takes no read: the collection was looked up before, and exists."""
+        if type(ref) is DocumentRef:
+            documents = self._collections.get(ref.collection)
+            return None if documents is None else documents + ref.id.encode()
+        return self.key(ref)
+
     def create(self, name: str, revision: int) -> bool:
         """Create an empty collection; return False if it exists."""
         if self._documents(name) is not None:

@@ -16,6 +16,7 @@ RECORD_FORMAT: Final = 1
 """First byte of every record; a new layout needs a new number."""
 
 _HEAD = struct.Struct(">BQQI")  # format, revision, created_revision, bytes of the content type
+_HEAD_AFTER_FORMAT = struct.Struct(">QQI")
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -32,6 +33,9 @@ class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def encode_stored(revision: int, created_revision: int, value: bytes, content_type: str = "") -> bytes:
     """Return the record to store."""
+    if not content_type:
+        # The usual case, and one copy of the value less.
+        return _HEAD.pack(RECORD_FORMAT, revision, created_revision, 0) + value
     kind = content_type.encode()
     return _HEAD.pack(RECORD_FORMAT, revision, created_revision, len(kind)) + kind + value
 
@@ -51,11 +55,12 @@ def value_start(record: bytes) -> int:
 
 def revisions_of(record: bytes) -> tuple[int, int]:
     """Return (revision, created_revision) of a record."""
-    return _head(record)[:2]
+    revision, created_revision, _ = _head(record)
+    return revision, created_revision
 
 
 def _head(record: bytes) -> tuple[int, int, int]:
     if len(record) < _HEAD.size or record[0] != RECORD_FORMAT:
         raise InvariantViolated(f"stored record of unknown format {record[:1].hex() or 'empty'}")
-    _, revision, created_revision, kind_bytes = _HEAD.unpack_from(record)
-    return revision, created_revision, kind_bytes
+    found: tuple[int, int, int] = _HEAD_AFTER_FORMAT.unpack_from(record, 1)
+    return found

@@ -13,10 +13,11 @@ def current_revision(record: bytes | None) -> int:
 
 def allows(precondition: Precondition, current: int) -> bool:
     """Whether a target whose revision is `current` (0 if absent) meets the precondition."""
-    if precondition.exists is not None and precondition.exists != (current != 0):
+    exists, revisions = precondition.exists, precondition.revisions
+    if exists is not None and exists != (current != 0):
         return False
     # An absent target has revision 0, which must not match a client that lists 0.
-    return precondition.revisions is None or (current != 0 and current in precondition.revisions)
+    return revisions is None or (current != 0 and current in revisions)
 
 
 def next_record(put: Put, revision: int, previous: bytes | None) -> bytes:

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -50,6 +50,10 @@ class StateStore(View):
         """Return the value of `key`, or None."""
         # The empty key is the applied position, which is no part of the state machine's data.
         return self.family.get(key) if key else None
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the values of `keys`, none of which is empty, in their order."""
+        return self.family.get_many(keys)
 
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs with `lo <= key < hi`, in key order, as they are at the time of the call.

@@ -10,7 +10,7 @@ No-op recorders replace them where metrics are disabled: the same calls, nothing
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -79,6 +79,18 @@ class Histogram:
         if trace_id:
             self._exemplars[at] = Exemplar(trace_id, value, time.time())
 
+    def observe_all(self, values: list[float]) -> None:
+        """Count untraced `values`, which are sorted in place; for many of them far cheaper than `observe`."""
+        values.sort()
+        counted = 0
+        # One look per bucket and not per value: the values of a batch lie in a few buckets.
+        while counted < len(values):
+            at = bisect_left(self._edges, values[counted])
+            end = len(values) if at == len(self._edges) else bisect_right(values, self._edges[at], counted)
+            self._in_bucket[at] += end - counted
+            counted = end
+        self._sum += sum(values)
+
     @property
     def sum(self) -> float:
         """Sum of all observations."""
@@ -110,4 +122,7 @@ class NoopHistogram(Histogram):
     __slots__ = ()
 
     def observe(self, value: float, trace_id: str | None = None) -> None:
+        """Do nothing."""
+
+    def observe_all(self, values: list[float]) -> None:
         """Do nothing."""

@@ -145,14 +145,21 @@ class Proposals:
         now, observe = perf_counter(), self._series.seconds.observe
         self._series.commit_seconds.observe(now - waited.since)
         deferred: list[QueuedCommand] = []
+        untraced: list[float] = []
+        code_deferred = Code.DEFERRED
         for position, (waiting, outcome) in enumerate(zip(waited.batch, outcomes, strict=True)):
-            if outcome.code is Code.DEFERRED:
+            if outcome.code is code_deferred:
                 deferred.append(waiting)
                 continue
             span = waiting.span
-            observe(now - waiting.since, None if span is None else span.trace_id)
-            if not waiting.future.done():
-                waiting.future.set_result(answers.get(position, outcome) if answers else outcome)
+            if span is None:
+                untraced.append(now - waiting.since)
+            else:
+                observe(now - waiting.since, span.trace_id)
+            future = waiting.future
+            if not future.done():
+                future.set_result(answers.get(position, outcome) if answers else outcome)
+        self._series.seconds.observe_all(untraced)
         done = len(waited.batch) - len(deferred)
         self._series.committed.inc(done)
         self._adapt(done, deferred)

@@ -147,7 +147,8 @@ class Applier:
         started = time.perf_counter()
         self._state.commit(writes, applied)
         self._series.state_seconds.observe(time.perf_counter() - started)
-        self._series.state_bytes.observe(sum(len(key) + len(value or b"") for key, value in writes.values.items()))
+        values = writes.values
+        self._series.state_bytes.observe(sum(map(len, values)) + sum(map(len, filter(None, values.values()))))
 
 
 def _not_applied(entry: Entry, error: Exception) -> NodeError:

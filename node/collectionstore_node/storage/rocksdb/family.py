@@ -9,7 +9,8 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions
 
@@ -36,6 +37,16 @@ class Family:
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail(f"read from {self.name}", error) from error
         return value
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the values of `keys`, in their order."""
+        self._failstop.check()
+        try:
+            # A list for a list of keys; the binding's types do not say so.
+            values = cast(Sequence[bytes | None], self._data.get(list(keys)))
+        except Exception as error:  # rocksdict raises nothing more specific
+            raise self._failstop.fail(f"read from {self.name}", error) from error
+        return values
 
     def scan(self, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs from `lo` on, in key order, as of the call.

@@ -125,7 +125,7 @@ class FamilyOptions:
         """For a few small records."""
         return self._common()
 
-    def _common(self, *, bloom_bits: int = 0) -> Options:
+    def _table(self, bloom_bits: int) -> BlockBasedOptions:
         table = BlockBasedOptions()
         table.set_block_cache(self.cache)
         # In the cache, so that it bounds them: outside of it they grow with the data.
@@ -134,8 +134,15 @@ class FamilyOptions:
         table.set_format_version(5)
         if bloom_bits:
             table.set_bloom_filter(bloom_bits, False)  # noqa: FBT003 - positional in the binding: block_based
-        options = Options(raw_mode=True)
-        options.set_block_based_table_factory(table)
+        return table
+
+    def _common(self, *, bloom_bits: int = 0) -> Options:
+        # From the options file, see `database_options`, for `uncache_aggressiveness`: the blocks of a table file that a
+        # compaction has replaced leave the cache with it. Else they stay until newer blocks need the space, so that a
+        # cache of any size fills up with what is never read again.
+        _, families = Options.load_latest(str(_OPTIONS_DIRECTORY))
+        options = families["default"]
+        options.set_block_based_table_factory(self._table(bloom_bits))
         options.set_write_buffer_size(self._tuning.write_buffer_bytes)
         options.set_max_bytes_for_level_base(self._tuning.level_base_bytes)
         options.set_max_compaction_bytes(self._tuning.level_base_bytes)

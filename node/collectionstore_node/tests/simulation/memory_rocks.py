@@ -7,7 +7,7 @@ with its checks, the state, snapshots and their installation, and the tail marke
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -203,6 +203,10 @@ class MemoryFamily(Family):
         """Return the value of `key`, or None."""
         self._failstop.check()
         return self._rocks.view[self.name].get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the values of `keys`, in their order."""
+        return [self.get(key) for key in keys]
 
     def scan(self, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs from `lo` on, as they are at the time of the call."""

@@ -117,8 +117,8 @@ def _no_change(_entry: Entry) -> Configuration:
 def main() -> None:
     """Print a table."""
     sys.stdout.write("value bytes  puts/entry  apply us  chain us      %  digest us      %  BLAKE2b us\n")
-    for size in (100, 1024, 8192):
-        for puts in (1, 16, 128):
+    for size in (255, 1024, 8192):
+        for puts in (1, 16, 64, 512):
             with tempfile.TemporaryDirectory() as directory:
                 apply, chain, digest, blake2b = measure(Path(directory) / "data", puts, size)
             sys.stdout.write(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectionstore_node.statemachine.costs import READ_COST_BYTES
 from collectionstore_node.statemachine.view import Overlay, View, Writes
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
@@ -17,7 +18,8 @@ puts = st.tuples(st.just("put"), keys, values)
 deletes = st.tuples(st.just("delete"), keys, st.just(b""))
 drops = st.tuples(st.just("drop"), keys, keys)
 scans = st.tuples(st.just("scan"), keys, keys)
-steps = st.lists(puts | deletes | drops | scans, max_size=25)
+reads_ahead = st.tuples(st.just("ahead"), keys, keys)
+steps = st.lists(puts | deletes | drops | scans | reads_ahead, max_size=25)
 
 
 def stored(pairs: dict[bytes, bytes]) -> MemoryView:
@@ -37,6 +39,13 @@ def perform(overlay: Overlay, model: dict[bytes, bytes], step: tuple[str, bytes,
         case "put", key, value:
             overlay.put(key, value)
             model[key] = value
+        case "ahead", one, other:
+            # Of the base, whatever is pending: what `get` returns afterwards is still the model's.
+            cost = overlay.cost
+            overlay.read_ahead([one, other])
+            assert overlay.cost == cost
+            assert overlay.get(one) == model.get(one)
+            assert overlay.cost == cost + READ_COST_BYTES + len(model.get(one, b""))
         case "delete", key, _:
             overlay.delete(key)
             model.pop(key, None)

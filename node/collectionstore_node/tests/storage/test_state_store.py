@@ -28,6 +28,39 @@ def test_values_are_read_back_in_key_order(database: Database) -> None:
     assert list(state.scan(b"d", b"d")) == []
 
 
+def test_values_are_read_together(database: Database) -> None:
+    """In the order of the keys, one twice, absent and deleted ones as None; from memtables and from a table file."""
+    extend(database, 2)
+    apply(database, 1, {b"a": b"1", b"b": b"2", b"c": b""})
+    apply(database, 2, {b"b": None})
+    for _ in range(2):
+        assert database.state.get_many([b"c", b"z", b"a", b"b", b"a"]) == [b"", None, b"1", None, b"1"]
+        database.state.family.flush()
+    assert database.state.get_many([]) == []
+
+
+def test_read_of_values_together_fails_as_one_read_does(database: Database) -> None:
+    """A closed storage is an error, not absent values."""
+    database.close()
+    with pytest.raises(StorageFailed):
+        database.state.get_many([b"a", b"b"])
+
+
+def test_blocks_of_replaced_tables_leave_the_cache(database: Database) -> None:
+    """Each round reads a table into the cache and replaces it: the cache holds one of them, not all."""
+    keys, chance, rounds = [b"%04d" % number for number in range(400)], random.Random(1), 8
+    family = database.state.family
+    extend(database, rounds)
+    used = []
+    for number in range(1, rounds + 1):
+        apply(database, number, {key: chance.randbytes(1_000) for key in keys})
+        family.reclaim(b"", b"9")
+        database.state.get_many(keys)
+        used.append(family.int_property("rocksdb.block-cache-usage"))
+    assert used[0] > 300_000
+    assert used[-1] < 2 * used[0]
+
+
 KEYS = 2_000
 
 
