@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -63,6 +63,14 @@ class Exchange(Protocol):
 
     def cut(self, reason: str) -> None:
         """Count a connection that was closed because its client is too slow."""
+
+
+@runtime_checkable
+class Upgraded(Protocol):
+    """What has taken over a connection: in place of aiohttp's WebSocket, it is handed the bytes that arrive."""
+
+    def drain(self) -> None:
+        """Take no more requests, and close the connection when those in progress are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,8 @@ class Connection(PortProtocol):
 
         TLS has no half-closed connections: asyncio closes them.
         """
+        if self._payload_parser is not None:
+            return None  # a WebSocket ends with close frames on both sides, or with its connection
         idle = self._waiter is not None and not self._messages
         if idle or not self._last.is_eof():
             return None  # nothing more can be answered: this side closes, too
@@ -152,6 +162,14 @@ class Connection(PortProtocol):
         # Not with requests waiting, which aiohttp would drop. Set here, as the answer may have been made already.
         self._close = not self._messages
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
+
+    def close(self) -> None:
+        """Serve no more requests; an upgraded connection is told, and closes itself."""
+        upgraded = self._payload_parser
+        if isinstance(upgraded, Upgraded):
+            upgraded.drain()
+        else:
+            super().close()
 
     @property
     def ending(self) -> bool:

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from collectionstore_node.api import HttpLimits, make_client_server
-from collectionstore_node.api.http.instruments import TraceRequest
+from collectionstore_node.api import ApiServer, HttpLimits, make_client_server
+from collectionstore_node.api.http.instruments import TraceOperation, TraceRequest
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client, RawClient
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
@@ -49,10 +49,20 @@ def trace() -> TraceRequest | None:
 
 
 @pytest.fixture
-async def port(
-    replica: MemoryReplica, metrics: RecordedMetrics, admins: Admins, trace: TraceRequest | None
-) -> AsyncIterator[int]:
-    server = make_client_server(
+def trace_operation() -> TraceOperation | None:
+    """The same for operations of streams."""
+    return None
+
+
+@pytest.fixture
+async def server(
+    replica: MemoryReplica,
+    metrics: RecordedMetrics,
+    admins: Admins,
+    trace: TraceRequest | None,
+    trace_operation: TraceOperation | None,
+) -> ApiServer:
+    return make_client_server(
         Store(replica, STORE_LIMITS),
         LIMITS,
         metrics,
@@ -60,7 +70,12 @@ async def port(
         authorize_admin=admins.authorize,
         tls=False,
         trace=trace,
+        trace_operation=trace_operation,
     )
+
+
+@pytest.fixture
+async def port(server: ApiServer) -> AsyncIterator[int]:
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
