@@ -75,8 +75,8 @@ class Stream(Protocol):
     def fail(self, flight: Flight, error: Exception) -> None:
         """Send the problem of an operation."""
 
-    def spawn(self, flight: Flight, work: Coroutine[Any, Any, None]) -> None:
-        """Run work in a task; what it raises is the operation's problem."""
+    def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
+        """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
 
     @property
     def crowded(self) -> bool:
@@ -91,6 +91,8 @@ class Executor:
 
     def __init__(self, api: ApiContext) -> None:
         self._api = api
+        self._reads = 0
+        """Reads in this turn of the loop."""
         self._store = api.store
         self._limits = api.limits
         self._document_rules = rules(api.limits.depth_max)
@@ -135,8 +137,7 @@ class Executor:
             stale = isinstance(operation, operations.Read) and operation.consistency is Consistency.STALE
             groups.setdefault((stale, flight.timeout_s), []).append(flight)
         for (stale, _), group in groups.items():
-            # The task belongs to the first: what it raises is a fault of the node, and the others fail with it.
-            stream.spawn(group[0], self._read_group(stream, group, stale=stale))
+            stream.spawn(group, self._read_group(stream, group, stale=stale))
 
     # Documents
 
@@ -149,7 +150,7 @@ class Executor:
             self._submit(stream, flight, Put(ref, compact_json(text, self._document_rules), precondition), key)
         else:
             make = partial(Put, ref, precondition=precondition)
-            stream.spawn(flight, self._submit_large(stream, flight, text, self._document_rules, key, make))
+            stream.spawn((flight,), self._submit_large(stream, flight, text, self._document_rules, key, make))
 
     def _insert_document(self, stream: Stream, flight: Flight, operation: operations.InsertDocument) -> None:
         collection, key = collection_name(operation.collection), idempotency_key(operation)
@@ -163,7 +164,7 @@ class Executor:
         if at_once(text):
             self._submit(stream, flight, make(compact_json(text, self._document_rules)), key)
         else:
-            stream.spawn(flight, self._submit_large(stream, flight, text, self._document_rules, key, make))
+            stream.spawn((flight,), self._submit_large(stream, flight, text, self._document_rules, key, make))
 
     def _get_document(self, stream: Stream, flight: Flight, operation: operations.GetDocument) -> None:
         check_read_conditions(operation)
@@ -242,7 +243,7 @@ class Executor:
             self._submit(stream, flight, transaction, key)
         else:
             make = partial(parse_transaction, api=self._api)
-            stream.spawn(flight, self._submit_large(stream, flight, text, self._transaction_rules, key, make))
+            stream.spawn((flight,), self._submit_large(stream, flight, text, self._transaction_rules, key, make))
 
     def _malformed(self, stream: Stream, flight: Flight, operation: operations.Malformed) -> None:
         raise Problem("invalid_body", operation.detail)
@@ -255,7 +256,7 @@ class Executor:
         try:
             outcome = self._store.submit(action, key=key, timeout_s=flight.timeout_s, parent=flight.parent)
         except _NOT_APPLIED:
-            stream.spawn(flight, self._wait_for_leader(stream, flight))
+            stream.spawn((flight,), self._wait_for_leader(stream, flight))
             return
         outcome.add_done_callback(partial(self._decided, stream, flight))
 
@@ -291,7 +292,7 @@ class Executor:
             self._answer_write(stream, flight, decided.result())
         except _NOT_APPLIED:
             # Certainly not applied (Raft 5.3), so another leader cannot apply it twice.
-            stream.spawn(flight, self._wait_for_leader(stream, flight))
+            stream.spawn((flight,), self._wait_for_leader(stream, flight))
         except asyncio.CancelledError:
             stream.fail(flight, OutcomeUnknown("the node is stopping"))
         except NO_MEMORY as error:
@@ -324,7 +325,7 @@ class Executor:
             return
         # Linearizable: this node may not have applied its creation yet.
         found = self._answer_collection(stream, flight, name, Consistency.LINEARIZABLE, replayed=outcome.replayed)
-        stream.spawn(flight, found)
+        stream.spawn((flight,), found)
 
     # Reads
 
@@ -337,19 +338,29 @@ class Executor:
                 for flight in flights:
                     stream.fail(flight, error)
                 return
-        for number, flight in enumerate(flights, 1):
-            if number % TURN_READS_MAX == 0:
+        for flight in flights:
+            while self._reads >= TURN_READS_MAX:  # noqa: ASYNC110 - a turn of the loop is what it waits for
                 await asyncio.sleep(0)
             if store.reads_wait:
                 await store.read_turn()
             while stream.crowded:
                 await stream.room()
+            self._count_read()
             try:
                 self._read_one(stream, flight)
             except NO_MEMORY:
                 raise
             except Exception as error:  # the boundary: everything becomes an answer
                 stream.fail(flight, error)
+
+    def _count_read(self) -> None:
+        """Count a read in this turn of the loop: one confirmation serves all streams at once."""
+        if not self._reads:
+            asyncio.get_running_loop().call_soon(self._forget_reads)
+        self._reads += 1
+
+    def _forget_reads(self) -> None:
+        self._reads = 0
 
     def _read_one(self, stream: Stream, flight: Flight) -> None:
         operation, target = flight.operation, flight.target
@@ -388,7 +399,7 @@ class Executor:
                 raise Problem("client_closed", "the client closed the stream")
             await run(stream, flight, operation)
 
-        return lambda stream, flight, operation: stream.spawn(flight, work(stream, flight, operation))
+        return lambda stream, flight, operation: stream.spawn((flight,), work(stream, flight, operation))
 
 
 def _after(operation: Page, scope: tuple[str, ...]) -> str | None:

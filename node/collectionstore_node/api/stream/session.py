@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -382,21 +382,24 @@ class Session:
         self.answer(flight, self._problem(flight, error))
         release_frames(error)
 
-    def spawn(self, flight: Flight, work: Coroutine[Any, Any, None]) -> None:
-        """Run work in a task; what it raises is the operation's problem."""
-        task = self._loop.create_task(self._run(flight, work), name="operation")
+    def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
+        """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
+        task = self._loop.create_task(self._run(flights, work), name="operation")
         self._streams.tasks.add(task)
         task.add_done_callback(self._streams.tasks.discard)
 
-    async def _run(self, flight: Flight, work: Coroutine[Any, Any, None]) -> None:
-        if flight.parent is not None:
-            active.set(ActiveSpan(flight.parent))
+    async def _run(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
+        parent = next((one.parent for one in flights if one.parent is not None), None)
+        if parent is not None:
+            active.set(ActiveSpan(parent))
         try:
             await work
         except NO_MEMORY as error:
             end_without_memory("operation", error)
         except Exception as error:  # the boundary: everything becomes an answer
-            self.fail(flight, error)
+            for flight in flights:
+                if self._inflight.get(flight.operation.tag) is flight:
+                    self.fail(flight, error)
 
     @property
     def crowded(self) -> bool:

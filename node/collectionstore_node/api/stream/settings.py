@@ -24,7 +24,7 @@ TURN_BYTES_MAX: Final = 128 << 10
 FEED_BYTES: Final = 32 << 10
 """What is parsed before its messages are taken: a read may hold ten thousand tiny ones."""
 TURN_READS_MAX: Final = 128
-"""Reads that one stream executes in one turn."""
+"""Reads that all streams execute in one turn."""
 AHEAD_BYTES_MAX: Final = 256 << 10
 """While answers of this size wait, reads of the stream wait, too."""
 HELD_BYTES_MIN: Final = 64 << 10
