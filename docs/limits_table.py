@@ -145,11 +145,11 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("stream_operations", "stream_closed_total"),
             ),
             Limit(
-                "operations in flight of all streams",
-                "the requests in flight, below",
-                ("api.http.call:ApiContext.enter",),
+                "operations in flight of all streams, and from one address",
+                f"{{{_STREAM}:ALL_OPERATIONS_MAX}}; {{{_STREAM}:ADDRESS_OPERATIONS_MAX}}",
+                ("api.stream.admission:Admission.enter",),
                 "503 `overloaded` for the operation",
-                _PROBLEMS,
+                ("stream_operations", "http_problems_total"),
             ),
             Limit(
                 "message",

@@ -3,6 +3,7 @@
 - `endpoint.py`    the handler of `/api/v1/stream`: who may open one, how many there are, pings and silence
 - `session.py`     one connection: messages in, credits, answers out, how it ends
 - `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
+- `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
 - `rendering.py`   outcomes and problems as answers
 - `conversion.py`  the fields of operations as targets, preconditions and documents. Pure

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from collectionstore_node.api.stream import settings
 from collectionstore_node.api.stream.operations import (
     AnyOperation,
     BinaryOperation,
@@ -84,8 +85,9 @@ class MsgpackCodec:
             raise TooManyOperations
         try:
             return self._many.decode(message)
-        except UNREADABLE:
-            pass
+        except UNREADABLE as error:
+            if len(message) > settings.LENIENT_BYTES_MAX:
+                raise MessageRejected(_reason(error)) from None
         # One by one: a mistake in one operation is an answer to that one.
         try:
             parts = self._raw.decode(message)
@@ -143,6 +145,8 @@ def _one(decoder: _Decoder, tagged: _TaggedDecoder, data: bytes) -> Received:
         return decoder.decode(data)
     except UNREADABLE as error:
         reason = _reason(error)
+    if len(data) > settings.LENIENT_BYTES_MAX:
+        raise MessageRejected(reason)
     try:
         return Malformed(tagged.decode(data).tag, reason)
     except UNREADABLE:

@@ -64,12 +64,8 @@ class StreamEndpoint:
             timeout_ms=int(api.limits.timeout_max_s * 1000),
         )
         sessions = self.streams.sessions
-
-        def operations() -> int:
-            return sum(session.operations for session in sessions)
-
-        api.metrics.streams(lambda: len(sessions), operations)
-        api.metrics.inflight(operations)
+        admission = self.streams.admission
+        api.metrics.streams(lambda: len(sessions), lambda: admission.inflight)
 
     async def open(self, call: Call) -> Answer:
         """Open a stream: 101, or a problem."""

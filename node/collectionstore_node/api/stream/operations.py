@@ -8,13 +8,15 @@ that has not met it yet has to look ahead for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, get_args
+from typing import Annotated, Any, Final, TypeAlias, get_args
 
 import msgspec
 
 from collectionstore_node.service import Consistency
+from collectionstore_node.service.operations import REVISIONS_MAX
 
-Revisions: TypeAlias = int | list[int]
+Revisions: TypeAlias = int | Annotated[list[int], msgspec.Meta(max_length=REVISIONS_MAX)]
+"""Bounded here, so that a decoder refuses a long list before it is built."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op", gc=False):

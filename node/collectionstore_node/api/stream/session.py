@@ -22,6 +22,7 @@ from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import RequestIds
 from collectionstore_node.api.stream import settings
+from collectionstore_node.api.stream.admission import Admission
 from collectionstore_node.api.stream.codec import Codec, MessageRejected, Received, TooManyOperations
 from collectionstore_node.api.stream.execution import Executor
 from collectionstore_node.api.stream.flight import Flight
@@ -60,6 +61,7 @@ class Streams:
     """By kind of operation."""
     slow_s: float
     loop: asyncio.AbstractEventLoop
+    admission: Admission = field(default_factory=Admission)
     request_ids: RequestIds = field(default_factory=RequestIds)
     sessions: dict[Session, None] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -98,6 +100,7 @@ class Session:
         # Out
         self._out: list[Item] = []
         self._held_bytes = 0
+        self._pong: bytes | None = None
         self._flush_due = False
         self._writing_paused = False
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -197,7 +200,9 @@ class Session:
 
     def cut(self, reason: str) -> None:
         """Close the connection at once, because its client is too slow."""
-        self._connection.cut(reason)
+        # What the transport holds is charged to the connection, so both may be told.
+        if self._transport is not None and not self._transport.is_closing():
+            self._connection.cut(reason)
 
     # In
 
@@ -310,7 +315,9 @@ class Session:
             case WSMsgType.TEXT | WSMsgType.BINARY:
                 self._decode(message)
             case WSMsgType.PING:
-                self._write(frame(WSMsgType.PONG, bytes(message.data)))
+                # RFC 6455 5.5.3: of several pings that are not answered, the newest answers all.
+                self._pong = bytes(message.data)
+                self._flush_soon()
             case WSMsgType.CLOSE:
                 self._client_closed()
 
@@ -346,7 +353,7 @@ class Session:
         try:
             if streams.trace is not None:
                 flight.trace = streams.trace(KINDS[type(operation)], operation.traceparent)
-            self._api.enter(self.client)
+            streams.admission.enter(self.client)
             flight.entered = True
             if not 0 <= tag <= settings.TAG_MAX:
                 raise Problem("invalid_body", f"a tag is 0 to {settings.TAG_MAX}")
@@ -445,7 +452,7 @@ class Session:
             raise RuntimeError("an operation is answered once")
         self._inflight_bytes -= flight.size_bytes
         if flight.entered:
-            self._api.leave(self.client)
+            streams.admission.leave(self.client)
         seconds, trace = flight.age_s, flight.trace
         kind = KINDS[type(operation)]
         if trace is None:
@@ -467,6 +474,9 @@ class Session:
 
     def _send(self, item: Item) -> None:
         self._out.append(item)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._flush_due and not self._writing_paused:
             self._flush_due = True
             self._loop.call_soon(self._flush)
@@ -477,14 +487,15 @@ class Session:
         if self._writing_paused or self.ended:
             return
         self._api.budgets.sending.release(self)
-        while self._out:
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self._write(frame(WSMsgType.PONG, pong))
+        while self._out and not self._writing_paused:
             if self._held_bytes <= settings.FLUSH_BYTES:
                 items, self._out, self._held_bytes = self._out, [], 0
             else:
                 items = self._first_items()
             self._write(frame(WSMsgType.TEXT if self.codec.text else WSMsgType.BINARY, self.codec.encode(items)))
-            if self._writing_paused:
-                break
         if not self.crowded:
             self._wake_waiters()
 

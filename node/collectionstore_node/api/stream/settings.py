@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 PROTOCOL: Final = 1
-MESSAGE_BYTES_MAX: Final = 4 << 20
-"""One message of a client: any single operation fits, in JSON too."""
+MESSAGE_BYTES_MAX: Final = (2 << 20) + (256 << 10)
+"""One message of a client: any single operation fits, in JSON too. Decoding one holds the event loop for as long as its
+bytes can make it, at most some 10 ms; msgspec's decoder cannot be paused."""
+LENIENT_BYTES_MAX: Final = 512 << 10
+"""In a larger message, one operation that cannot be decoded ends the stream: to look at each costs as much again."""
 OPERATIONS_MAX: Final = 1_024
 """Operations of one stream that are not answered: its credits."""
 OPERATION_BYTES_MAX: Final = 8 << 20
 """Documents, values and transactions of those operations, as they were sent; a single operation is always allowed."""
 TAG_MAX: Final = (1 << 53) - 1
 """Every language keeps such an integer exactly, JavaScript included."""
+
+ALL_OPERATIONS_MAX: Final = 2_048
+"""Operations in flight of all streams. Apart from the requests in flight: an operation holds a fraction of what a
+request does, and a few streams must not take the places of all other clients. Both together are fewer than the commands
+that may wait on a leader."""
+ADDRESS_OPERATIONS_MAX: Final = 1_536
+"""From one address; loopback has no share."""
 
 STREAMS_MAX: Final = 1_024
 ADDRESS_STREAMS_MAX: Final = 512

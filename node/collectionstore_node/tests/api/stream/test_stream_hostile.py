@@ -275,12 +275,26 @@ async def test_empty_fragments_without_end_end_the_stream(open_raw: OpenRaw, mon
     assert await task == (1009, "more framing than message")
 
 
-async def test_thousands_of_pings_in_one_read_are_answered(open_raw: OpenRaw) -> None:
+async def test_of_thousands_of_pings_in_one_read_the_newest_are_answered(open_raw: OpenRaw) -> None:
+    """RFC 6455 5.5.3: one pong may answer several pings."""
     stream = await open_raw()
-    await stream.send(frame(PING) * 5_000)
+    await stream.send(frame(PING) * 5_000 + frame(PING, b"last"))
 
-    for _ in range(5_000):
-        assert await stream.frame() == (PONG, b"")
+    pongs = 0
+    while await stream.frame() != (PONG, b"last"):
+        pongs += 1
+    assert pongs < 500
+
+
+async def test_a_wrong_operation_in_a_large_message_ends_the_stream(
+    stream: StreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look at each of its operations would hold the event loop for as long again."""
+    monkeypatch.setattr(settings, "LENIENT_BYTES_MAX", 50_000)
+    message = packed(PUT | {"tag": 1, "value": bytes(settings.LENIENT_BYTES_MAX)}, {"op": "nonsense", "tag": 2})
+    await stream.send_message(message)
+
+    assert (await stream.closed())[0] == 1007
 
 
 # Slow clients
@@ -356,13 +370,13 @@ async def test_a_client_that_does_not_read_is_not_read_from(
         if session.waiting and metrics.read_unsent():
             break
     assert 0 < metrics.read_unsent() < 3 << 20
-    assert session.operations <= 8
+    assert session.operations <= settings.OPERATIONS_MAX
 
     _budgets(endpoint, 11.0)
 
     assert metrics.cuts["slow_read"] + metrics.cuts["evicted_read"] == 1
-    await until(lambda: not metrics.read_streams())
-    assert (metrics.read_unsent(), metrics.read_stream_operations()) == (0, 0)
+    await until(lambda: not metrics.read_streams() and not metrics.read_stream_operations())
+    assert metrics.read_unsent() == 0
     assert metrics.streams_closed == {"lost": 1}
 
 

@@ -43,7 +43,10 @@ def test_bounds_are_as_written() -> None:
     assert f"one credit of {settings.OPERATIONS_MAX:,}" in REFERENCE
     assert f"of {settings.OPERATION_BYTES_MAX >> 20} MiB; its" in REFERENCE
     assert f"when {settings.AHEAD_BYTES_MAX >> 10} KiB of answers wait" in REFERENCE
-    assert f"A message has at most {settings.MESSAGE_BYTES_MAX >> 20} MiB" in REFERENCE
+    assert f"A message has at most {settings.MESSAGE_BYTES_MAX / (1 << 20):g} MiB" in REFERENCE
+    assert f"above {settings.LENIENT_BYTES_MAX >> 10} KiB ends the stream" in REFERENCE
+    assert f"at most {settings.ALL_OPERATIONS_MAX:,} operations of all streams" in REFERENCE
+    assert f"{settings.ADDRESS_OPERATIONS_MAX:,} of them from one address" in REFERENCE
     assert (
         f"nothing for {settings.PING_S:g} s is pinged, and closed with 1008 after {settings.SILENCE_S:g} s" in REFERENCE
     )
