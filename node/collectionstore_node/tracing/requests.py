@@ -24,6 +24,8 @@ from collectionstore_node.tracing.spans import Span, Tracing
 from collectionstore_telemetry.tracing.active import ActiveSpan, active
 
 STREAM_ROUTE: Final = "/api/v1/stream"
+TRACEPARENT_MAX: Final = 128
+"""Characters: version 00 has 55, and later ones may add to it."""
 
 
 class RequestSpan:
@@ -78,7 +80,9 @@ class OperationSpan:
 
 def serve_operation(tracing: Tracing, kind: str, traceparent: str | None) -> OperationSpan | None:
     """Start the span of an operation of a stream; None if it is not sampled."""
-    span = tracing.serve(f"{kind} {STREAM_ROUTE}", {} if traceparent is None else {"traceparent": traceparent})
+    # A longer one is none of W3C's, and OpenTelemetry would write a log line about it, for every operation.
+    known = traceparent is not None and len(traceparent) <= TRACEPARENT_MAX
+    span = tracing.serve(f"{kind} {STREAM_ROUTE}", {"traceparent": traceparent} if traceparent and known else {})
     if span is None:
         return None
     span.set({HTTP_REQUEST_METHOD: kind, HTTP_ROUTE: STREAM_ROUTE})

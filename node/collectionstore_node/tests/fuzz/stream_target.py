@@ -36,7 +36,7 @@ DOCUMENTS = (
     b"\xff",
     b"7",
 )
-SCALARS = (
+SCALARS: tuple[Any, ...] = (
     None,
     True,
     False,

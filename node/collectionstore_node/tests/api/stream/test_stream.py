@@ -36,7 +36,8 @@ async def test_the_server_begins_with_its_limits(stream: StreamClient) -> None:
     }
     assert StoreLimits().value_bytes_max * 4 // 3 < settings.MESSAGE_BYTES_MAX
     assert HttpLimits().transaction_bytes_max < settings.MESSAGE_BYTES_MAX
-    waiting_max = next(one.default for one in fields(ReplicaSettings) if one.name == "waiting_max")
+    (waiting_max,) = (one.default for one in fields(ReplicaSettings) if one.name == "waiting_max")
+    assert isinstance(waiting_max, int)
     assert settings.ALL_OPERATIONS_MAX + StoreLimits().inflight_requests_max < waiting_max
 
 
