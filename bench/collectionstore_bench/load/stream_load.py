@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import gc
 import json
-import os
 import ssl
 import sys
 import time
@@ -26,6 +25,7 @@ import aiohttp
 import msgspec
 import uvloop
 
+from collectionstore_bench.load.documents import COLLECTION, make_documents
 from collectionstore_bench.load.http_load import (
     CONNECT_TIMEOUT_S,
     RECONNECT_PAUSE_S,
@@ -46,7 +46,6 @@ STREAM_OPERATIONS_MAX: Final = 1_024
 """A node's credits for one stream."""
 MESSAGE_OPERATIONS_MAX: Final = 256
 """Operations in one message: a larger one would leave the node without work while it is put together."""
-COLLECTION: Final = "bench"
 GENERATOR: Final = "generator"
 
 _BINARY, _CLOSE, _PING, _PONG = 2, 8, 9, 10
@@ -72,16 +71,6 @@ def encode_operations(op: str, collection: str, documents: Sequence[tuple[str, b
             fields["document"] = text
         operations.append(msgspec.msgpack.encode(fields))
     return operations
-
-
-def make_documents(count: int, size_bytes: int) -> list[tuple[str, bytes]]:
-    """Return `count` (ID, JSON object of exactly `size_bytes`)."""
-    documents = []
-    for number in range(count):
-        head = b'{"number":%d,"text":"' % number
-        filling = os.urandom(size_bytes // 2 + 1).hex().encode()[: size_bytes - len(head) - 2]
-        documents.append((f"document-{number:08d}", head + filling + b'"}'))
-    return documents
 
 
 class _Round:
