@@ -31,6 +31,7 @@ _COSTS: Final = "statemachine.costs"
 _CONNECTION: Final = "api.connections.connection"
 _PIPELINE: Final = "api.hot.pipeline"
 _TURNS: Final = "service.turns"
+_STREAM: Final = "api.stream.settings"
 _WINDOWS: Final = "api.http.json_windows"
 
 SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
@@ -135,6 +136,60 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("api.budgets.sending:Sending.take",),
                 "the slowest reader is closed, else 503 `overloaded`",
                 ("http_unsent_bytes", "http_cut_connections_total"),
+            ),
+        ),
+    ),
+    (
+        "Streams",
+        "node",
+        (
+            Limit(
+                "streams, and from one address",
+                f"{{{_STREAM}:STREAMS_MAX}}; {{{_STREAM}:ADDRESS_STREAMS_MAX}}",
+                ("api.stream.endpoint:StreamEndpoint.open",),
+                "503 `overloaded`",
+                ("stream_connections", "http_problems_total"),
+            ),
+            Limit(
+                "operations in flight of one stream, and their bytes",
+                f"{{{_STREAM}:OPERATIONS_MAX}}; {{{_STREAM}:OPERATION_BYTES_MAX|bytes}}",
+                ("api.stream.session:Session",),
+                "closed with 4000",
+                ("stream_operations", "stream_closed_total"),
+            ),
+            Limit(
+                "operations in flight of all streams, and from one address",
+                f"{{{_STREAM}:ALL_OPERATIONS_MAX}}; {{{_STREAM}:ADDRESS_OPERATIONS_MAX}}",
+                ("api.stream.admission:Admission.enter",),
+                "503 `overloaded` for the operation",
+                ("stream_operations", "http_problems_total"),
+            ),
+            Limit(
+                "message",
+                f"{{{_STREAM}:MESSAGE_BYTES_MAX|bytes}}, at the rate of an upload",
+                ("api.stream.websocket:reader_of", "api.budgets.uploads:Uploads.grow"),
+                "closed with 1009, 1008, or 1013 when there is no room",
+                ("stream_closed_total", "http_arriving_bytes"),
+            ),
+            Limit(
+                "operations and messages of one stream in a turn of the event loop",
+                f"{{{_STREAM}:TURN_STEPS_MAX}}, {{{_STREAM}:TURN_BYTES_MAX|bytes}}",
+                ("api.stream.session:Session",),
+                "the next turn; nothing is read meanwhile",
+            ),
+            Limit(
+                "answers that wait for the client of a stream",
+                f"{{{_STREAM}:AHEAD_BYTES_MAX|bytes}}, then reads wait; those of writes as for requests",
+                ("api.stream.session:Session", "api.budgets.sending:Sending.take"),
+                "nothing is read from it; the slowest reader is closed",
+                ("http_unsent_bytes", "http_cut_connections_total"),
+            ),
+            Limit(
+                "silent client; close frame that is not answered",
+                f"pinged after {{{_STREAM}:PING_S|s}}, {{{_STREAM}:SILENCE_S|s}}; {{{_STREAM}:CLOSE_S|s}}",
+                ("api.stream.endpoint:StreamEndpoint.sweep",),
+                "closed with 1008; reset",
+                ("stream_closed_total",),
             ),
         ),
     ),

@@ -48,6 +48,7 @@ from collectionstore_node.metrics import (
 from collectionstore_node.observability import (
     export_certificate_expiry,
     open_tracing,
+    operation_tracing,
     request_tracing,
     tracing_observer,
 )
@@ -318,6 +319,7 @@ async def _serve(
         admin_token=tls is None and settings.admin_token_file is not None,
         tls=tls is not None,
         trace=request_tracing(tracing),
+        trace_operation=operation_tracing(tracing),
         diagnostics=diagnostics,
         is_ours=client_hosts(settings),
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from collectionstore_node import __version__
-from collectionstore_node.api.http.instruments import TraceRequest
+from collectionstore_node.api.http.instruments import TraceOperation, TraceRequest
 from collectionstore_node.metrics import TracingSeries
 from collectionstore_node.replica import NULL_OBSERVER, DriverObserver
 from collectionstore_node.security.client_tls import ClientTls
@@ -44,6 +44,15 @@ def request_tracing(tracing: Tracing | None) -> TraceRequest | None:
     from collectionstore_node.tracing.requests import serve
 
     return partial(serve, tracing)
+
+
+def operation_tracing(tracing: Tracing | None) -> TraceOperation | None:
+    """Return what begins the spans of operations of streams; None without `tracing`."""
+    if tracing is None:
+        return None
+    from collectionstore_node.tracing.requests import serve_operation
+
+    return partial(serve_operation, tracing)
 
 
 def export_certificate_expiry(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:

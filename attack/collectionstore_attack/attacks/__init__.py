@@ -12,6 +12,7 @@ from collectionstore_attack.attacks import (
     idempotency,
     listings,
     malformed,
+    streams,
     transactions,
     uploads,
 )
@@ -27,6 +28,7 @@ ATTACKS: Final[dict[str, Attack]] = {
         connections,
         uploads,
         malformed,
+        streams,
         calls,
         disks,
     )

@@ -2,6 +2,7 @@
 
 - `servers.py`    the servers of a node's ports
 - `url_table.py`  the URL table, one line per route
+- `stream/`       many operations in flight on one WebSocket
 - `handlers/`     one module per resource; each handler parses, calls `service.Store` and renders
 - `connections/`  bytes and connections: framing, hosts, slow clients
 - `hot/`          small requests for documents and raw values, without a task each
@@ -15,6 +16,7 @@ Invariants:
 - no clock and no random number reaches a command from here.
 """
 
+from collectionstore_node.api.connections.server import ApiServer
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.servers import make_client_server, make_probe_server, make_waiting_server

@@ -17,11 +17,18 @@ from collectionstore_node.api.connections.server import ApiServer
 from collectionstore_node.api.http.answers import Answer, json_answer
 from collectionstore_node.api.http.call import ApiContext, AuthorizeAdmin
 from collectionstore_node.api.http.dispatcher import Dispatcher
-from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics, TraceRequest
+from collectionstore_node.api.http.instruments import (
+    Diagnostics,
+    HttpMetrics,
+    RenderMetrics,
+    TraceOperation,
+    TraceRequest,
+)
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem, render
 from collectionstore_node.api.http.router import Route
-from collectionstore_node.api.url_table import CLIENT, DEBUG, PAGES, PROBES
+from collectionstore_node.api.stream.endpoint import StreamEndpoint
+from collectionstore_node.api.url_table import CLIENT, DEBUG, PAGES, PROBES, streams
 from collectionstore_node.service import Store
 
 PROBE_UNSENT_BYTES_MAX: Final = 16 << 20
@@ -40,15 +47,16 @@ def make_client_server(
     tls: bool,
     admin_token: bool = False,
     trace: TraceRequest | None = None,
+    trace_operation: TraceOperation | None = None,
     diagnostics: Diagnostics | None = None,
     is_ours: IsOurs | None = None,
     hot: bool = True,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
-    `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` is
-    None when tracing is disabled; `is_ours` is None when requests for every host are served. Without `hot` every
-    request takes the general path, as tests compare the two.
+    `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` and
+    `trace_operation` are None when tracing is disabled; `is_ours` is None when requests for every host are served.
+    Without `hot` every request takes the general path, as tests compare the two.
     """
     clock = asyncio.get_running_loop().time
     api = ApiContext(
@@ -67,7 +75,8 @@ def make_client_server(
         diagnostics=diagnostics or Diagnostics(),
     )
     metrics.long_requests(lambda: store.long_requests)
-    return _server(api, (*CLIENT, *PROBES, *DEBUG), is_ours, trace, hot=hot)
+    endpoint = StreamEndpoint(api, trace_operation)
+    return _server(api, (*CLIENT, *streams(endpoint), *PROBES, *DEBUG), is_ours, trace, hot=hot)
 
 
 def make_probe_server(

@@ -7,6 +7,7 @@ from typing import Final
 from collectionstore_node.api.handlers import catalog, cluster, debug, documents, kv, probes, transactions
 from collectionstore_node.api.http.options import LIST, LIST_KEYS, LOCAL, NONE, READ, SAMPLED, TIMED, WRITE
 from collectionstore_node.api.http.router import Route
+from collectionstore_node.api.stream.endpoint import StreamEndpoint
 
 PROBES: Final = (
     Route("GET", "/livez", probes.livez, NONE, probe=True),
@@ -54,3 +55,8 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE, leader_only=True),
 )
 # fmt: on
+
+
+def streams(endpoint: StreamEndpoint) -> tuple[Route, ...]:
+    """Return the routes of pipelined streams, which share state."""
+    return (Route("GET", "/api/v1/stream", endpoint.open, NONE),)

@@ -84,6 +84,15 @@ class HttpSeries:
         """Add a source of the number of long requests."""
         self._follow("http_long_requests", read)
 
+    def streams(self, connections: Callable[[], int], operations: Callable[[], int]) -> None:
+        """Add a source of the number of open streams, and of their operations in flight."""
+        self._follow("stream_connections", connections)
+        self._follow("stream_operations", operations)
+
+    def stream_closed(self, reason: str) -> None:
+        """Count a stream that has ended."""
+        self._metrics.counter("stream_closed_total", reason).inc()
+
     def _follow(self, name: str, read: Callable[[], int]) -> None:
         readers = self._readers.setdefault(name, [])
         readers.append(read)

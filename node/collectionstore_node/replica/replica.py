@@ -77,18 +77,32 @@ class Replica:
         sampled = active.get()
         parent = None if sampled is None else sampled.carried
         while True:
-            raft = self._consensus.raft
             try:
-                if raft.is_leader:
-                    self._member.admit(command.action)
-                    span = self._observer.start_propose(command, parent)
-                    return await self._consensus.submit(encoded, deadline, span)
-                if leader := raft.leader:
-                    span = self._observer.start_forward(command, parent)
-                    return await self._forwarder.propose(leader, encoded, deadline, span, alone=answers_values(command))
+                return await self._submit(command, encoded, deadline, parent)
             except (NotLeader, LeadershipTransferring):
                 pass  # Certainly not applied (Raft 5.3), so a retry with the next leader cannot apply it twice.
             await self._leader_change(leader_deadline)
+
+    def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
+        """Begin what `propose` does, and return the future of the outcome; for callers with many of them.
+
+        It does not wait for another leader: this raises, or the future does, `NotLeader` or `LeadershipTransferring`
+        when the command was certainly not applied; besides that, what `propose` raises.
+        """
+        return self._submit(command, encode_command(command), self._loop.time() + timeout_s, parent)
+
+    def _submit(
+        self, command: Command, encoded: bytes, deadline: float, parent: bytes | None
+    ) -> asyncio.Future[Outcome]:
+        raft = self._consensus.raft
+        if raft.is_leader:
+            self._member.admit(command.action)
+            span = self._observer.start_propose(command, parent)
+            return self._consensus.submit(encoded, deadline, span)
+        if leader := raft.leader:
+            span = self._observer.start_forward(command, parent)
+            return self._forwarder.propose(leader, encoded, deadline, span, alone=answers_values(command))
+        raise NotLeader
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Return when `view` holds everything that was acknowledged before the call (ReadIndex, thesis 6.4).

@@ -21,8 +21,8 @@ Invariants:
 
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import Consistency
-from collectionstore_node.service.store import Store
+from collectionstore_node.service.store import Store, insertion
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 
-__all__ = ["Consistency", "Store", "StoreLimits", "StoreReplica", "Work"]
+__all__ = ["Consistency", "Store", "StoreLimits", "StoreReplica", "Work", "insertion"]

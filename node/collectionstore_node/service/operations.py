@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    Action,
     CompareField,
     CompareOperator,
     CreateCollection,
@@ -108,6 +109,7 @@ __all__ = [
     "IDEMPOTENCY_KEY",
     "NAME",
     "REVISIONS_MAX",
+    "Action",
     "CompareField",
     "CompareOperator",
     "Consistency",

@@ -132,10 +132,7 @@ class Store:
 
     async def insert(self, collection: str, document: bytes, *, key: str | None, timeout_s: float) -> InsertResult:
         """Store a new document under a generated ID. Raises `OutcomeUnknown`."""
-        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
-        # Absent also for a fresh id: an expired key derives the same ID again, and must not
-        # overwrite the document that its first request made.
-        put = Put(DocumentRef(collection, made), document, _ABSENT)
+        made, put = insertion(collection, document, key)
         return InsertResult(made, await self._propose(put, key, timeout_s))
 
     def transact(self, transaction: Transaction, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
@@ -150,25 +147,56 @@ class Store:
         """Drop a collection with all its documents. Raises `OutcomeUnknown`."""
         return self._propose(DropCollection(name), key, timeout_s)
 
+    def submit(
+        self, action: Action, *, key: str | None, timeout_s: float, parent: bytes | None = None
+    ) -> asyncio.Future[Outcome]:
+        """Begin a write of any kind, without waiting; `parent` is the span it belongs to, if that is sampled.
+
+        Raises what refuses it at once. The future raises as the other writes do, and `NotLeader` or
+        `LeadershipTransferring`: it was certainly not applied, and `execute` waits for a leader that takes it.
+        """
+        self._admit(action)
+        return self._replica.submit(command_for(action, key), timeout_s=timeout_s, parent=parent)
+
+    def execute(self, action: Action, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Make a write of any kind, as the methods above do. Raises `OutcomeUnknown`."""
+        return self._propose(action, key, timeout_s)
+
     # Reads
 
     async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._admit(target)
-        replica, turns = self._replica, self._turns
         if consistency is Consistency.LINEARIZABLE:
-            await replica.read_barrier(timeout_s=timeout_s)
-        if turns.reads_wait:
+            await self._replica.read_barrier(timeout_s=timeout_s)
+        if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
-            await turns.read_turn()
-        # No await from here on: value and revision belong to the same state.
-        if isinstance(target, DocumentRef):
-            stored = get_document(replica.view, target.collection, target.id)
-        else:
-            stored = get_key(replica.view, target.bucket, target.key)
-        if stored is not None:
-            turns.read(len(stored.value))
-        return ReadResult(stored, replica.revision)
+            await self._turns.read_turn()
+        return self._read_now(target)
+
+    def read_at_once(self, target: Read) -> ReadResult:
+        """Read what this node has applied. Raises `InvalidRequest("collection_not_found")`.
+
+        Linearizable after `confirm_reads`. Call it only in a turn of the loop that has room: see `read_turn`.
+        """
+        self._admit(target)
+        return self._read_now(target)
+
+    async def confirm_reads(self, *, timeout_s: float) -> None:
+        """Return when reads that began before the call are linearizable; one confirmation serves any number of them.
+
+        Raises `NotNow`; nothing was read then.
+        """
+        await self._replica.read_barrier(timeout_s=timeout_s)
+
+    @property
+    def reads_wait(self) -> bool:
+        """Whether a single read must wait for its turn: `await read_turn()`."""
+        return self._turns.reads_wait
+
+    async def read_turn(self) -> None:
+        """Return in a turn of the loop that has room for another read."""
+        await self._turns.read_turn()
 
     async def list_documents(
         self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
@@ -310,6 +338,17 @@ class Store:
         """Run long work of a front end between other requests. Raises what it raises, and `Overloaded`."""
         return self._turns.run(kind, steps, timeout_s=timeout_s)
 
+    def _read_now(self, target: Read) -> ReadResult:
+        # No await here: value and revision belong to the same state.
+        replica = self._replica
+        if isinstance(target, DocumentRef):
+            stored = get_document(replica.view, target.collection, target.id)
+        else:
+            stored = get_key(replica.view, target.bucket, target.key)
+        if stored is not None:
+            self._turns.read(len(stored.value))
+        return ReadResult(stored, replica.revision)
+
     async def _list(
         self,
         request: List,
@@ -341,3 +380,11 @@ class Store:
         if consistency is Consistency.LINEARIZABLE:
             await self._replica.read_barrier(timeout_s=timeout_s)
         return self._replica.view
+
+
+def insertion(collection: str, document: bytes, key: str | None) -> tuple[str, Put]:
+    """Return the generated ID of a new document, and the write that stores it; `key` is its idempotency key."""
+    made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
+    # Absent also for a fresh id: an expired key derives the same ID again, and must not overwrite the document that its
+    # first request made.
+    return made, Put(DocumentRef(collection, made), document, _ABSENT)

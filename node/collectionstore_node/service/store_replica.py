@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from collectionstore_node.raft.messages import NodeId
@@ -39,6 +40,12 @@ class StoreReplica(Protocol):
 
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         """Apply `command`, here or on the leader. Raises `NotNow` or `OutcomeUnknown`."""
+
+    def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
+        """Begin what `propose` does, without waiting for another leader. Raises `NotNow`.
+
+        The future raises as `propose` does, and `NotLeader` or `LeadershipTransferring` when it was not applied.
+        """
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Wait until reads of `view` are linearizable. Raises `NotNow`."""

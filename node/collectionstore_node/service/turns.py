@@ -78,6 +78,9 @@ class Turns:
 
     def read(self, size_bytes: int) -> None:
         """Note that a single read returned `size_bytes`."""
+        if not self._read_bytes:
+            # The count is of one turn. Without this, small reads of many turns add up, and then all of them queue.
+            asyncio.get_running_loop().call_soon(self._forget_reads)
         self._read_bytes += size_bytes
 
     async def read_turn(self) -> None:
@@ -86,6 +89,9 @@ class Turns:
         self._readers.append(turn)
         self._schedule()
         await turn
+
+    def _forget_reads(self) -> None:
+        self._read_bytes = 0
 
     @property
     def pending(self) -> int:

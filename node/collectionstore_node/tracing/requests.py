@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextvars import Token
+from typing import Final
 
 from aiohttp import web
 from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS
@@ -21,6 +22,10 @@ from opentelemetry.semconv.attributes.url_attributes import URL_SCHEME
 
 from collectionstore_node.tracing.spans import Span, Tracing
 from collectionstore_telemetry.tracing.active import ActiveSpan, active
+
+STREAM_ROUTE: Final = "/api/v1/stream"
+TRACEPARENT_MAX: Final = 128
+"""Characters: version 00 has 55, and later ones may add to it."""
 
 
 class RequestSpan:
@@ -51,6 +56,37 @@ class RequestSpan:
         # A keep-alive connection serves its next request in the same task, which must not inherit this span.
         active.reset(self._token)
         self._span.end(error)
+
+
+class OperationSpan:
+    """A sampled operation of a stream. Its owner calls `answered` or `abandoned` on every path."""
+
+    __slots__ = ("_span", "carried", "trace_id")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self.carried = span.carried
+        self.trace_id = span.trace_id
+
+    def answered(self, status: int) -> None:
+        """End with an answer."""
+        self._span.set({HTTP_RESPONSE_STATUS_CODE: status})
+        self._span.end(str(status) if status >= 500 else None)
+
+    def abandoned(self) -> None:
+        """End without an answer."""
+        self._span.end("cancelled")
+
+
+def serve_operation(tracing: Tracing, kind: str, traceparent: str | None) -> OperationSpan | None:
+    """Start the span of an operation of a stream; None if it is not sampled."""
+    # A longer one is none of W3C's, and OpenTelemetry would write a log line about it, for every operation.
+    known = traceparent is not None and len(traceparent) <= TRACEPARENT_MAX
+    span = tracing.serve(f"{kind} {STREAM_ROUTE}", {"traceparent": traceparent} if traceparent and known else {})
+    if span is None:
+        return None
+    span.set({HTTP_REQUEST_METHOD: kind, HTTP_ROUTE: STREAM_ROUTE})
+    return OperationSpan(span)
 
 
 def serve(tracing: Tracing, request: web.BaseRequest, method: str, route: str) -> RequestSpan | None:

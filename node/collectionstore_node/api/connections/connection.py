@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -67,6 +67,14 @@ class Exchange(Protocol):
 
     def cut(self, reason: str) -> None:
         """Count a connection that was closed because its client is too slow."""
+
+
+@runtime_checkable
+class Upgraded(Protocol):
+    """What has taken over a connection: in place of aiohttp's WebSocket, it is handed the bytes that arrive."""
+
+    def drain(self) -> None:
+        """Take no more requests, and close the connection when those in progress are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,8 @@ class Connection(PortProtocol):
 
         TLS has no half-closed connections: asyncio closes them.
         """
+        if self._payload_parser is not None:
+            return None  # a WebSocket ends with close frames on both sides, or with its connection
         hot = self._pipeline is not None and self._pipeline.busy
         idle = self._waiter is not None and not self._messages
         if not hot and (idle or not self._last.is_eof()):
@@ -183,8 +193,11 @@ class Connection(PortProtocol):
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
 
     def close(self) -> None:
-        """Close the connection when nothing is being served on it any more."""
-        if self._pipeline is not None and self._pipeline.busy:
+        """Close when nothing is being served any more; an upgraded connection is told, and closes itself."""
+        upgraded = self._payload_parser
+        if isinstance(upgraded, Upgraded):
+            upgraded.drain()
+        elif self._pipeline is not None and self._pipeline.busy:
             self._close = True  # `at_rest` does the rest
         else:
             super().close()

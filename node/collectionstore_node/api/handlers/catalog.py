@@ -89,7 +89,7 @@ async def list_page(call: Call) -> Answer:
     scope = ("collections", options.prefix)
     request = ListCollections(options.prefix, after_cursor(call, scope), options.limit)
     page = await call.api.store.list_collections(
-        request, show=_listed, consistency=options.consistency, timeout_s=call.timeout_s
+        request, show=listed, consistency=options.consistency, timeout_s=call.timeout_s
     )
     return page_answer(scope, page, "collections")
 
@@ -116,5 +116,6 @@ def _existing(name: str, revision: int, headers: bytes) -> Answer:
     return json_answer({"name": name, "revision": revision}, headers=etag + headers)
 
 
-def _listed(item: CollectionInfo) -> bytes:
+def listed(item: CollectionInfo) -> bytes:
+    """Return an item of a list as JSON."""
     return orjson.dumps({"name": item.name, "revision": item.revision})

@@ -79,7 +79,7 @@ async def list_page(call: Call) -> Answer:
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
     page = await call.api.store.list_documents(
-        request, show=_listed, consistency=options.consistency, timeout_s=call.timeout_s
+        request, show=listed, consistency=options.consistency, timeout_s=call.timeout_s
     )
     return page_answer(scope, page, "documents")
 
@@ -102,6 +102,7 @@ def _written(document_id: str, revision: int) -> bytes:
     return b'{"id":%s,"revision":%d}' % (orjson.dumps(document_id), revision)
 
 
-def _listed(item: Listed) -> bytes:
+def listed(item: Listed) -> bytes:
+    """Return an item of a list as JSON."""
     stored = item.stored
     return b'{"id":%s,"revision":%d,"document":%s}' % (orjson.dumps(item.id), stored.revision, stored.value)

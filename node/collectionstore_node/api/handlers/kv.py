@@ -63,7 +63,7 @@ async def list_page(call: Call) -> Answer:
     request = ListKeys(bucket, options.prefix, after_cursor(call, scope), options.limit)
     page = await call.api.store.list_keys(
         request,
-        show=_listed_with_value if options.values else _listed,
+        show=listed_with_value if options.values else listed,
         consistency=options.consistency,
         timeout_s=call.timeout_s,
     )
@@ -89,10 +89,12 @@ def _facts(item: Listed) -> dict[str, object]:
     }
 
 
-def _listed(item: Listed) -> bytes:
+def listed(item: Listed) -> bytes:
+    """Return an item of a list as JSON, without its value."""
     return orjson.dumps(_facts(item))
 
 
-def _listed_with_value(item: Listed) -> bytes:
+def listed_with_value(item: Listed) -> bytes:
+    """Return an item of a list as JSON, with its value in base64."""
     # Joined as text: base64 needs no escapes, and going through a string would copy a large value twice more.
-    return b'%s,"value":"%s"}' % (_listed(item)[:-1], base64.b64encode(item.stored.value))
+    return b'%s,"value":"%s"}' % (listed(item)[:-1], base64.b64encode(item.stored.value))

@@ -10,7 +10,7 @@ import orjson
 from collectionstore_node.api.handlers.transaction_bodies import DOCUMENT_DEPTH, TransactionBody, transaction_of
 from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
 from collectionstore_node.api.http.answers import JSON, Answer
-from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, decode
 from collectionstore_node.api.http.json_windows import Rules
@@ -33,27 +33,40 @@ async def post(call: Call) -> Answer:
         raise Problem("invalid_precondition", "a transaction states its conditions in `compare`")
     key = idempotency_key(headers)
     api = call.api
+    text = await call.json_text(api.limits.transaction_bytes_max, transaction_rules(api))
+    transaction = parse_transaction(text, api)
+    if len(text) > AT_ONCE_BYTES_MAX:
+        # What follows, encoding and proposing it, takes as long as what came before.
+        await asyncio.sleep(0)
+    outcome = await api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
+    api.metrics.transaction(result_label(outcome))
+    if outcome.code is not Code.OK:
+        raise transaction_refusal(outcome)
+    return Answer(
+        200,
+        b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)),
+        transaction_results(transaction, outcome),
+    )
+
+
+def transaction_rules(api: ApiContext) -> Rules:
+    """Return what the JSON of a transaction may look like."""
     # The number of entries is bounded BEFORE they are decoded: two mebibytes can hold 150,000 of them.
     entries_max = 3 * api.store.limits.transaction_items_max
-    rules = Rules(api.limits.depth_max, names_depth=DOCUMENT_DEPTH, entries_max=entries_max)
-    text = await call.json_text(api.limits.transaction_bytes_max, rules)
+    return Rules(api.limits.depth_max, names_depth=DOCUMENT_DEPTH, entries_max=entries_max)
+
+
+def parse_transaction(text: bytes, api: ApiContext) -> Transaction:
+    """Return the transaction in checked JSON. Raises `Problem` or `InvalidRequest`."""
     body = decode(text, TransactionBody)
     # BEFORE the conversion, whose cost is per entry; the store checks it again with everything else.
     check_transaction_items(
         api.store.limits, compare=len(body.compare), then=len(body.then), otherwise=len(body.otherwise)
     )
-    transaction = transaction_of(body, api.limits.key_bytes_max)
-    if len(text) > AT_ONCE_BYTES_MAX:
-        # What follows, encoding and proposing it, takes as long as what came before.
-        await asyncio.sleep(0)
-    outcome = await api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
-    api.metrics.transaction(_result_label(outcome))
-    if outcome.code is not Code.OK:
-        raise _refusal(outcome)
-    return _answer(transaction, outcome)
+    return transaction_of(body, api.limits.key_bytes_max)
 
 
-def _result_label(outcome: Outcome) -> str:
+def result_label(outcome: Outcome) -> str:
     """Return the label under which a transaction is counted."""
     match outcome.code:
         case Code.OK:
@@ -64,7 +77,8 @@ def _result_label(outcome: Outcome) -> str:
             return "refused"
 
 
-def _refusal(outcome: Outcome) -> Problem:
+def transaction_refusal(outcome: Outcome) -> Problem:
+    """Return the problem of a transaction that was applied and changed nothing."""
     branch = "then" if outcome.succeeded else "else"
     if outcome.code is Code.COMPARES_TOO_LARGE:
         branch = "compare"
@@ -85,14 +99,14 @@ def _refusal(outcome: Outcome) -> Problem:
     return problem
 
 
-def _answer(transaction: Transaction, outcome: Outcome) -> Answer:
+def transaction_results(transaction: Transaction, outcome: Outcome) -> bytes:
+    """Return the body of the answer: which branch ran, and the result of each of its operations."""
     branch = transaction.then if outcome.succeeded else transaction.otherwise
-    body = b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
+    return b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
         b"true" if outcome.succeeded else b"false",
         outcome.revision,
         b",".join(_result(step, item) for step, item in zip(branch, outcome.items, strict=True)),
     )
-    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)), body)
 
 
 def _result(step: TransactionStep, item: Item) -> bytes:

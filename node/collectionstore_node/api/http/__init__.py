@@ -5,9 +5,9 @@
 - `bodies.py` `json_bodies.py` `json_windows.py`  how a body arrives; strict JSON, in steps if large
 - `names.py` `options.py` `cursors.py`  the path and the query
 - `preconditions.py` `idempotency.py` `request_ids.py`  headers
-- `answers.py` `problems.py`  responses, and every refusal: code, status, whether to retry, the outcome
+- `answers.py` `problems.py` `refusals.py`  responses, and every refusal: code, status, whether to retry, the outcome
 - `limits.py`       bounds on a request as a message
 - `instruments.py`  interfaces for metrics, traces and diagnostics
 
-Seventeen modules, more than elsewhere: each is one part of an HTTP message, and a room below would hold one or two.
+Eighteen modules, more than elsewhere: each is one part of an HTTP message, and a room below would hold one or two.
 """

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Final, cast
 
-import structlog
 from aiohttp import web
 
 from collectionstore_node.api.budgets.clients import Client
@@ -20,13 +19,12 @@ from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.http.instruments import TraceRequest
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import default_options, parse_options
-from collectionstore_node.api.http.problems import Problem, problem_of, render
+from collectionstore_node.api.http.problems import Problem, render
+from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
 from collectionstore_node.api.http.router import Entry, Route, Router
-from collectionstore_node.errors import Fatal, NodeError, NotLeader, Overloaded
+from collectionstore_node.errors import NotLeader, Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
-
-log = structlog.get_logger()
 
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 9.2.1: repeating these cannot do anything twice."""
@@ -102,7 +100,7 @@ class Dispatcher:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
             answer = self.refuse(request, error)
-            _release_frames(error)
+            release_frames(error)
         except BaseException:
             # Cancelled: the client disconnected, or the node stops; no answer can be sent.
             if traced is not None:
@@ -127,18 +125,14 @@ class Dispatcher:
     def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
         """Return the problem details of `error`; the node's own faults are logged."""
         request_id = self._request_ids.of(request)
-        safe = request.method in _SAFE_METHODS
-        if isinstance(error, Problem):
-            problem = error
-        elif isinstance(error, NodeError):
-            problem = problem_of(error, safe_to_repeat=safe or IDEMPOTENCY_KEY in request.headers)
-        else:
-            problem = Problem("internal_error", "see the node's log")
-        if isinstance(error, NotLeader):
-            problem.members["leader"] = self._leader()
-        if isinstance(error, Fatal) or problem.code == "internal_error":
-            log.error("request.failed", request_id=request_id, method=request.method, exc_info=error)
-            problem.outcome = "not_applied" if safe else "unknown"
+        problem = refusal_of(
+            error,
+            self._store,
+            method=request.method,
+            request_id=request_id,
+            safe=request.method in _SAFE_METHODS,
+            keyed=IDEMPOTENCY_KEY in request.headers,
+        )
         self._metrics.problem(problem.code)
         # A command that was applied and failed has its own revision, which this node may not have applied yet.
         revision = problem.members.get("revision")
@@ -171,12 +165,6 @@ class Dispatcher:
         # 307 and not 302: the method and body must stay as they are (RFC 9110 15.4.8). no-store: the leader changes.
         return Answer(307, b"Location: %s\r\nCache-Control: no-store\r\n" % location)
 
-    def _leader(self) -> dict[str, str] | None:
-        leader = self._store.leader()
-        if leader is None:
-            return None
-        return {"node_id": leader.node_id, "name": leader.name, "http_address": leader.http_address}
-
     def _log_slow(self, request: web.BaseRequest, entry: Entry, call: Call | None, code: int, seconds: float) -> None:
         body_s = 0.0 if call is None else call.body_s
         self._api.diagnostics.slow.http(
@@ -187,17 +175,6 @@ class Dispatcher:
             code=code,
             request_id=self._request_ids.of(request),
         )
-
-
-def _release_frames(error: BaseException | None) -> None:
-    """Release the frames that an answered error passed through.
-
-    An error that came out of a future is part of a cycle: its traceback holds the frame that awaited the future. Until
-    the collector comes by, which is seldom here, each refused body would stay in memory: 0.7 GiB after a few seconds.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__context__
 
 
 def target_too_long(limits: HttpLimits) -> Problem:

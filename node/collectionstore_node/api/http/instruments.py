@@ -51,6 +51,12 @@ class HttpMetrics(Protocol):
     def problem(self, code: str) -> None:
         """Count a request that ended in the problem of this code."""
 
+    def streams(self, connections: Callable[[], int], operations: Callable[[], int]) -> None:
+        """Take the functions that return how many streams are open, and how many of their operations are in flight."""
+
+    def stream_closed(self, reason: str) -> None:
+        """Count a stream that has ended, by the name of its close code."""
+
     def transaction(self, result: str) -> None:
         """Count a transaction: then or else for the branch that ran; conflict or refused when none did."""
 
@@ -68,6 +74,17 @@ class RequestTrace(Protocol):
     def abandoned(self) -> None:
         """End the span of a request that was cancelled before its answer."""
 
+
+class OperationTrace(RequestTrace, Protocol):
+    """The span of a sampled operation of a stream."""
+
+    @property
+    def carried(self) -> bytes:
+        """What makes another span its child."""
+
+
+TraceOperation: TypeAlias = Callable[[str, str | None], OperationTrace | None]
+"""Starts the span of an operation of this kind, in the given W3C trace context; returns None unless it is sampled."""
 
 TraceRequest: TypeAlias = Callable[[web.BaseRequest, str, str], RequestTrace | None]
 """Starts the span of a request with this method to this route pattern; returns None unless it is sampled."""

@@ -22,7 +22,7 @@ TAGS_MAX: Final = REVISIONS_MAX
 
 _TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 _REVISION: Final = re.compile(r"[1-9][0-9]{0,18}")
-_PRESENT: Final = Precondition(exists=True)
+PRESENT: Final = Precondition(exists=True)
 
 Tag = tuple[bool, str]
 """Whether the tag is weak, and its text without quotes."""
@@ -45,7 +45,7 @@ def write_precondition(headers: CIMultiDictProxy[str]) -> Precondition:
         return ABSENT
     tags = _tags(headers, hdrs.IF_MATCH)
     if tags == "*":
-        return _PRESENT
+        return PRESENT
     # Strong comparison (RFC 9110 8.8.3.2): a weak tag never matches. If none is left, no revision matches: 412.
     return Precondition(revisions=tuple(int(text) for weak, text in tags if not weak and _REVISION.fullmatch(text)))
 

@@ -57,6 +57,7 @@ KINDS: Final[dict[str, Kind]] = {
     "unsupported_encoding": Kind(415, "The body is encoded in an unsupported way"),
     "expectation_failed": Kind(417, "The expectation cannot be met"),
     "misdirected_request": Kind(421, "The Host does not name this server"),
+    "upgrade_required": Kind(426, "The path is served over another protocol"),
     "header_too_large": Kind(431, "The headers are too large or too many"),
     "client_closed": Kind(499, "The client closed the connection", retryable=True),
     "transfer_coding_unsupported": Kind(501, "The transfer coding is not supported"),

@@ -30,7 +30,10 @@ class RequestIds:
         An id that does not fit is replaced without a word: it must not break a header or a log line, and a request is
         not refused for it.
         """
-        given = request.headers.get(REQUEST_ID)
+        return self.kept(request.headers.get(REQUEST_ID))
+
+    def kept(self, given: str | None) -> str:
+        """Return `given` if it fits, or a new id."""
         if given is not None and _ALLOWED.fullmatch(given):
             return given
         return f"{self._process}-{next(self._numbers):x}"

@@ -78,7 +78,18 @@ _HTTP: Final = (
     gauge("http_long_requests", "Large bodies and pages that take turns on the event loop, or wait for theirs"),
 )
 
+_STREAMS: Final = (
+    gauge("stream_connections", "Open streams"),
+    gauge("stream_operations", "Operations of streams in flight"),
+    counter(
+        "stream_closed_total",
+        "Streams that have ended",
+        Label("reason", bound="close codes of docs/reference/stream.md, and lost without one"),
+    ),
+)
+
 TRAFFIC: Final[Chapters] = (
     ("Peers", _PEERS),
     ("HTTP", _HTTP),
+    ("Streams", _STREAMS),
 )

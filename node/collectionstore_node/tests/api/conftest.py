@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from collectionstore_node.api import HttpLimits, make_client_server
-from collectionstore_node.api.http.instruments import TraceRequest
+from collectionstore_node.api import ApiServer, HttpLimits, make_client_server
+from collectionstore_node.api.http.instruments import TraceOperation, TraceRequest
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client, RawClient
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
@@ -55,14 +55,21 @@ def hot(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-async def port(
+def trace_operation() -> TraceOperation | None:
+    """The same for operations of streams."""
+    return None
+
+
+@pytest.fixture
+async def server(
     replica: MemoryReplica,
     metrics: RecordedMetrics,
     admins: Admins,
     trace: TraceRequest | None,
     hot: bool,  # noqa: FBT001 - a fixture
-) -> AsyncIterator[int]:
-    server = make_client_server(
+    trace_operation: TraceOperation | None,
+) -> ApiServer:
+    return make_client_server(
         Store(replica, STORE_LIMITS),
         LIMITS,
         metrics,
@@ -71,7 +78,12 @@ async def port(
         tls=False,
         trace=trace,
         hot=hot,
+        trace_operation=trace_operation,
     )
+
+
+@pytest.fixture
+async def port(server: ApiServer) -> AsyncIterator[int]:
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -45,6 +45,11 @@ class MemoryReplica:
         self.hold: asyncio.Event | None = None
         self.entered = asyncio.Event()
         self.proposed: list[Command] = []
+        self.parents: list[bytes | None] = []
+        self.submit_errors: list[Exception] = []
+        """What the next calls of `submit` raise, one each."""
+        self.submitted: list[asyncio.Future[Outcome]] = []
+        """What the next calls of `submit` return."""
         self.timeouts_s: list[float] = []
         self.barriers = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
@@ -78,6 +83,15 @@ class MemoryReplica:
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
         return outcome
+
+    def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
+        self.parents.append(parent)
+        if self.submit_errors:
+            raise self.submit_errors.pop(0)
+        if self.submitted:
+            self.proposed.append(command)
+            return self.submitted.pop(0)
+        return asyncio.ensure_future(self.propose(command, timeout_s=timeout_s))
 
     async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
         self.reclaimed.append((lo, hi))
@@ -187,6 +201,9 @@ class RecordedMetrics:
         self.read_long_requests: Callable[[], int] = lambda: -1
         self.problems: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
+        self.read_streams: Callable[[], int] = lambda: -1
+        self.read_stream_operations: Callable[[], int] = lambda: -1
+        self.streams_closed: Counter[str] = Counter()
 
     def route(self, route: str, method: str) -> RecordedRoute:
         return RecordedRoute(self, route, method)
@@ -214,6 +231,12 @@ class RecordedMetrics:
 
     def problem(self, code: str) -> None:
         self.problems[code] += 1
+
+    def streams(self, connections: Callable[[], int], operations: Callable[[], int]) -> None:
+        self.read_streams, self.read_stream_operations = connections, operations
+
+    def stream_closed(self, reason: str) -> None:
+        self.streams_closed[reason] += 1
 
     def transaction(self, result: str) -> None:
         self.transactions[result] += 1

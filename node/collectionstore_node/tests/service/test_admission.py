@@ -50,14 +50,25 @@ async def _cluster(store: Store) -> object:
     return store.cluster()
 
 
+async def _read_at_once(store: Store) -> object:
+    return store.read_at_once(KEY)
+
+
+async def _submit(store: Store) -> object:
+    return await store.submit(TRANSACTION, key="k1", timeout_s=1)
+
+
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
     ("write", PUT, lambda store: store.write(PUT, key=None, timeout_s=1)),
     ("write", DELETE, lambda store: store.write(DELETE, key="k1", timeout_s=1)),
     ("insert", None, lambda store: store.insert("people", b"{}", key=None, timeout_s=1)),  # its id is random
     ("transact", TRANSACTION, lambda store: store.transact(TRANSACTION, key=None, timeout_s=1)),
+    ("submit", TRANSACTION, _submit),
+    ("execute", DELETE, lambda store: store.execute(DELETE, key=None, timeout_s=1)),
     ("create_collection", CreateCollection("c"), lambda store: store.create_collection("c", key=None, timeout_s=1)),
     ("drop_collection", DropCollection("c"), lambda store: store.drop_collection("c", key=None, timeout_s=1)),
     ("read", DOCUMENT, lambda store: store.read(DOCUMENT, consistency=NEW, timeout_s=1)),
+    ("read_at_once", KEY, _read_at_once),
     ("read", KEY, lambda store: store.read(KEY, consistency=Consistency.STALE, timeout_s=1)),
     ("read_collection", ReadCollection("c"), lambda store: store.read_collection("c", consistency=NEW, timeout_s=1)),
     (
@@ -82,6 +93,8 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests"}
 """`in_steps` runs work of the front end, before there is an operation."""
+TURNS = {"confirm_reads", "reads_wait", "read_turn"}
+"""What comes between admission and reading, and reads nothing."""
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
 """What probes read of a node, whatever the load."""
 
@@ -113,7 +126,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {name for name in dir(Store) if not name.startswith("_")}
 
-    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | FACTS
+    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | FACTS
 
 
 @pytest.mark.parametrize(

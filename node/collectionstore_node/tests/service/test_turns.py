@@ -211,3 +211,18 @@ async def test_many_large_reads_are_spread_over_turns(store: Store, loop: Loop) 
 
     assert sum(loop.bytes.values()) == 200 << 20
     assert max(loop.bytes.values()) <= READ_BYTES_MAX + (READS_RESUMED_MAX << 20)
+
+
+async def test_small_reads_of_many_turns_do_not_add_up() -> None:
+    """What is bounded is one turn: the next one has room again, however much was read before."""
+    turns = Turns()
+    turns.read(READ_BYTES_MAX)
+    assert turns.reads_wait
+
+    await asyncio.sleep(0)
+
+    assert not turns.reads_wait
+    for _ in range(3):
+        turns.read(READ_BYTES_MAX // 2)
+        assert not turns.reads_wait
+        await asyncio.sleep(0)

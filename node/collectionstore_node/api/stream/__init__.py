@@ -1,0 +1,20 @@
+"""The pipelined stream: many operations in flight on one WebSocket (RFC 6455). docs/reference/stream.md describes it.
+
+- `endpoint.py`    the handler of `/api/v1/stream`: who may open one, how many there are, pings and silence
+- `session.py`     one connection: messages in, credits, answers out, how it ends
+- `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
+- `admission.py`   operations in flight, of all streams and of one address. Pure
+- `flight.py`      an operation while it is in flight
+- `rendering.py`   outcomes and problems as answers
+- `conversion.py`  the fields of operations as targets, preconditions and documents. Pure
+- `operations.py`  what is sent: operations, answers, events. Pure
+- `codec.py`       messages in msgpack and in JSON. Pure
+- `websocket.py`   frames and the handshake. Pure, but for the sink that aiohttp's reader fills
+- `settings.py`    the bounds
+
+Invariants:
+- an operation that was taken gets exactly one answer, unless the connection ends before; then its outcome is unknown
+  to the client, and an operation that changes something runs to its end;
+- nothing is taken from a client that does not take its answers, and nothing beyond its credits;
+- no turn of the loop takes more operations than `settings` says, however they arrive.
+"""

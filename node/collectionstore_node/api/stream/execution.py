@@ -1,0 +1,413 @@
+"""From an operation to its answer. A write is submitted, and answered in the callback of its outcome; reads that arrive
+together share one confirmation; what is seldom or long - large documents, lists, a change of leader - gets a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from collectionstore_node.api.handlers import catalog, documents, kv
+from collectionstore_node.api.handlers.read_answers import page_answer
+from collectionstore_node.api.handlers.transactions import parse_transaction, result_label, transaction_rules
+from collectionstore_node.api.http.call import ApiContext
+from collectionstore_node.api.http.cursors import decode_cursor
+from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, at_once, compact_json, compact_json_steps
+from collectionstore_node.api.http.json_windows import Rules
+from collectionstore_node.api.http.names import bucket_name, collection_name
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.api.stream import operations
+from collectionstore_node.api.stream.codec import Codec
+from collectionstore_node.api.stream.conversion import (
+    check_read_conditions,
+    check_size,
+    content_type,
+    document_ref,
+    idempotency_key,
+    key_ref,
+    prefix,
+    rules,
+    timeout_s,
+    write_precondition,
+)
+from collectionstore_node.api.stream.flight import Flight
+from collectionstore_node.api.stream.operations import Answer, Page
+from collectionstore_node.api.stream.rendering import (
+    created_answer,
+    delete_answer,
+    put_answer,
+    read_answer,
+    removed_answer,
+    transaction_answer,
+)
+from collectionstore_node.api.stream.settings import TURN_READS_MAX
+from collectionstore_node.errors import LeadershipTransferring, NodeError, NotLeader, OutcomeUnknown
+from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
+from collectionstore_node.service import Consistency, Work, insertion
+from collectionstore_node.service.operations import (
+    Action,
+    CreateCollection,
+    Delete,
+    DropCollection,
+    ListCollections,
+    ListDocuments,
+    ListKeys,
+    Put,
+    Transaction,
+)
+from collectionstore_node.service.results import ListResult, Outcome
+
+_NOT_APPLIED: Final = (NotLeader, LeadershipTransferring)
+
+
+class Stream(Protocol):
+    """The connection as an operation needs it."""
+
+    codec: Codec
+    ended: bool
+    """Whether no answer can be sent any more."""
+
+    def answer(self, flight: Flight, answer: Answer) -> None:
+        """Send the answer of an operation."""
+
+    def fail(self, flight: Flight, error: Exception) -> None:
+        """Send the problem of an operation."""
+
+    def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
+        """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many answers wait that reads must wait, too."""
+
+    async def room(self) -> None:
+        """Return when that may have changed."""
+
+
+class Executor:
+    """Executes the operations of all streams of a port."""
+
+    def __init__(self, api: ApiContext) -> None:
+        self._api = api
+        self._reads = 0
+        """Reads in this turn of the loop."""
+        self._store = api.store
+        self._limits = api.limits
+        self._document_rules = rules(api.limits.depth_max)
+        self._transaction_rules = transaction_rules(api)
+        self._document_bytes_max = api.store.limits.document_bytes_max
+        self._begin: dict[type, Callable[[Stream, Flight, Any], None]] = {
+            operations.PutDocument: self._put_document,
+            operations.JsonPutDocument: self._put_document,
+            operations.InsertDocument: self._insert_document,
+            operations.JsonInsertDocument: self._insert_document,
+            operations.GetDocument: self._get_document,
+            operations.DeleteDocument: self._delete_document,
+            operations.ListDocuments: self._in_task(self._list_documents),
+            operations.PutValue: self._put_value,
+            operations.GetValue: self._get_value,
+            operations.DeleteValue: self._delete_value,
+            operations.ListKeys: self._in_task(self._list_keys),
+            operations.CreateCollection: self._create_collection,
+            operations.GetCollection: self._in_task(self._get_collection),
+            operations.DropCollection: self._drop_collection,
+            operations.ListCollections: self._in_task(self._list_collections),
+            operations.Transaction: self._transaction,
+            operations.JsonTransaction: self._transaction,
+            operations.Malformed: self._malformed,
+        }
+
+    def begin(self, stream: Stream, flight: Flight) -> None:
+        """Begin an operation. Raises `Problem` or `NodeError` when it is refused; otherwise `stream` gets its answer.
+
+        A single read is only prepared: `flight.target` is set, and `read` executes it together with others.
+        """
+        operation = flight.operation
+        if operation.timeout_ms is not None:
+            flight.timeout_s = timeout_s(operation.timeout_ms, self._limits)
+        self._begin[type(operation)](stream, flight, operation)
+
+    def read(self, stream: Stream, flights: Sequence[Flight]) -> None:
+        """Execute prepared reads: one confirmation for all linearizable ones with the same budget."""
+        groups: dict[tuple[bool, float], list[Flight]] = {}
+        for flight in flights:
+            operation = flight.operation
+            stale = isinstance(operation, operations.Read) and operation.consistency is Consistency.STALE
+            groups.setdefault((stale, flight.timeout_s), []).append(flight)
+        for (stale, _), group in groups.items():
+            stream.spawn(group, self._read_group(stream, group, stale=stale))
+
+    # Documents
+
+    def _put_document(self, stream: Stream, flight: Flight, operation: operations.PutDocument) -> None:
+        ref = document_ref(operation.collection, operation.id, self._limits)
+        precondition, key = write_precondition(operation), idempotency_key(operation)
+        text = bytes(operation.document)
+        check_size(len(text), self._document_bytes_max)
+        if at_once(text):
+            self._submit(stream, flight, Put(ref, compact_json(text, self._document_rules), precondition), key)
+        else:
+            make = partial(Put, ref, precondition=precondition)
+            stream.spawn((flight,), self._submit_large(stream, flight, text, self._document_rules, key, make))
+
+    def _insert_document(self, stream: Stream, flight: Flight, operation: operations.InsertDocument) -> None:
+        collection, key = collection_name(operation.collection), idempotency_key(operation)
+        text = bytes(operation.document)
+        check_size(len(text), self._document_bytes_max)
+
+        def make(document: bytes) -> Put:
+            flight.made, put = insertion(collection, document, key)
+            return put
+
+        if at_once(text):
+            self._submit(stream, flight, make(compact_json(text, self._document_rules)), key)
+        else:
+            stream.spawn((flight,), self._submit_large(stream, flight, text, self._document_rules, key, make))
+
+    def _get_document(self, stream: Stream, flight: Flight, operation: operations.GetDocument) -> None:
+        check_read_conditions(operation)
+        flight.target = document_ref(operation.collection, operation.id, self._limits)
+
+    def _delete_document(self, stream: Stream, flight: Flight, operation: operations.DeleteDocument) -> None:
+        ref = document_ref(operation.collection, operation.id, self._limits)
+        self._submit(stream, flight, Delete(ref, write_precondition(operation)), idempotency_key(operation))
+
+    async def _list_documents(self, stream: Stream, flight: Flight, operation: operations.ListDocuments) -> None:
+        collection = collection_name(operation.collection)
+        first = prefix(operation.prefix, self._limits)
+        scope = ("documents", collection, first)
+        request = ListDocuments(collection, first, _after(operation, scope), self._limit(operation))
+        page = await self._store.list_documents(
+            request, show=documents.listed, consistency=operation.consistency, timeout_s=flight.left_s
+        )
+        _answer_page(stream, flight, operation, page, scope, "documents")
+
+    # Raw values
+
+    def _put_value(self, stream: Stream, flight: Flight, operation: operations.PutValue) -> None:
+        ref = key_ref(operation.bucket, operation.key, self._limits)
+        precondition, key = write_precondition(operation), idempotency_key(operation)
+        put = Put(ref, operation.value, precondition, content_type(operation.content_type))
+        self._submit(stream, flight, put, key)
+
+    def _get_value(self, stream: Stream, flight: Flight, operation: operations.GetValue) -> None:
+        check_read_conditions(operation)
+        flight.target = key_ref(operation.bucket, operation.key, self._limits)
+
+    def _delete_value(self, stream: Stream, flight: Flight, operation: operations.DeleteValue) -> None:
+        ref = key_ref(operation.bucket, operation.key, self._limits)
+        self._submit(stream, flight, Delete(ref, write_precondition(operation)), idempotency_key(operation))
+
+    async def _list_keys(self, stream: Stream, flight: Flight, operation: operations.ListKeys) -> None:
+        bucket = bucket_name(operation.bucket)
+        first = prefix(operation.prefix, self._limits)
+        scope = ("keys", bucket, first)
+        request = ListKeys(bucket, first, _after(operation, scope), self._limit(operation))
+        show = kv.listed_with_value if operation.values else kv.listed
+        page = await self._store.list_keys(
+            request, show=show, consistency=operation.consistency, timeout_s=flight.left_s
+        )
+        _answer_page(stream, flight, operation, page, scope, "keys")
+
+    # Collections and transactions
+
+    def _create_collection(self, stream: Stream, flight: Flight, operation: operations.CreateCollection) -> None:
+        name = collection_name(operation.collection)
+        if operation.if_exists:
+            raise Problem("invalid_precondition", "the only precondition of a collection is that it does not exist")
+        self._submit(stream, flight, CreateCollection(name), idempotency_key(operation))
+
+    async def _get_collection(self, stream: Stream, flight: Flight, operation: operations.GetCollection) -> None:
+        await self._answer_collection(stream, flight, operation.collection, operation.consistency, replayed=False)
+
+    def _drop_collection(self, stream: Stream, flight: Flight, operation: operations.DropCollection) -> None:
+        self._submit(stream, flight, DropCollection(collection_name(operation.collection)), idempotency_key(operation))
+
+    async def _list_collections(self, stream: Stream, flight: Flight, operation: operations.ListCollections) -> None:
+        first = prefix(operation.prefix, self._limits)
+        scope = ("collections", first)
+        request = ListCollections(first, _after(operation, scope), self._limit(operation))
+        page = await self._store.list_collections(
+            request, show=catalog.listed, consistency=operation.consistency, timeout_s=flight.left_s
+        )
+        _answer_page(stream, flight, operation, page, scope, "collections")
+
+    def _transaction(self, stream: Stream, flight: Flight, operation: operations.Transaction) -> None:
+        key = idempotency_key(operation)
+        text = bytes(operation.transaction)
+        check_size(len(text), self._limits.transaction_bytes_max)
+        if at_once(text):
+            transaction = parse_transaction(compact_json(text, self._transaction_rules), self._api)
+            self._submit(stream, flight, transaction, key)
+        else:
+            make = partial(parse_transaction, api=self._api)
+            stream.spawn((flight,), self._submit_large(stream, flight, text, self._transaction_rules, key, make))
+
+    def _malformed(self, stream: Stream, flight: Flight, operation: operations.Malformed) -> None:
+        raise Problem("invalid_body", operation.detail)
+
+    # Writes
+
+    def _submit(self, stream: Stream, flight: Flight, action: Action, key: str | None) -> None:
+        """Propose a write; its outcome is answered in a callback. Raises what refuses it at once."""
+        flight.action, flight.key = action, key
+        try:
+            outcome = self._store.submit(action, key=key, timeout_s=flight.timeout_s, parent=flight.parent)
+        except _NOT_APPLIED:
+            stream.spawn((flight,), self._wait_for_leader(stream, flight))
+            return
+        outcome.add_done_callback(partial(self._decided, stream, flight))
+
+    async def _submit_large(
+        self,
+        stream: Stream,
+        flight: Flight,
+        text: bytes,
+        checks: Rules,
+        key: str | None,
+        make: Callable[[bytes], Action],
+    ) -> None:
+        """Check JSON between other work, then propose what `make` makes of it."""
+        compact = await self._store.in_steps(Work.BODY, compact_json_steps(text, checks), timeout_s=flight.left_s)
+        action = make(compact)
+        if len(compact) > AT_ONCE_BYTES_MAX:
+            # What follows, encoding and proposing it, takes as long as what came before.
+            await asyncio.sleep(0)
+        # A timeout that is nearly over stays one: the time that the check took is part of it.
+        flight.timeout_s, flight.action, flight.key = flight.left_s, action, key
+        await self._wait_for_leader(stream, flight)
+
+    async def _wait_for_leader(self, stream: Stream, flight: Flight) -> None:
+        """Execute a write that no leader has taken yet."""
+        if flight.action is None:
+            raise RuntimeError("only a write waits for a leader")
+        outcome = await self._store.execute(flight.action, key=flight.key, timeout_s=flight.left_s)
+        self._answer_write(stream, flight, outcome)
+
+    def _decided(self, stream: Stream, flight: Flight, decided: asyncio.Future[Outcome]) -> None:
+        """Answer a write. A callback: nothing must leave it."""
+        try:
+            self._answer_write(stream, flight, decided.result())
+        except _NOT_APPLIED:
+            # Certainly not applied (Raft 5.3), so another leader cannot apply it twice.
+            stream.spawn((flight,), self._wait_for_leader(stream, flight))
+        except asyncio.CancelledError:
+            stream.fail(flight, OutcomeUnknown("the node is stopping"))
+        except NO_MEMORY as error:
+            end_without_memory("operation", error)
+        except Exception as error:  # the boundary: everything becomes an answer
+            stream.fail(flight, error)
+
+    def _answer_write(self, stream: Stream, flight: Flight, outcome: Outcome) -> None:
+        """Answer with the outcome of a write. Raises `Problem`."""
+        tag, action = flight.operation.tag, flight.action
+        match action:
+            case Put():
+                stream.answer(flight, put_answer(tag, action, outcome, flight.made))
+            case Delete():
+                stream.answer(flight, delete_answer(tag, action, outcome))
+            case CreateCollection():
+                self._answer_created(stream, flight, action.name, outcome)
+            case DropCollection():
+                stream.answer(flight, removed_answer(tag, outcome, absent="collection_not_found"))
+            case Transaction():
+                self._api.metrics.transaction(result_label(outcome))
+                stream.answer(flight, transaction_answer(tag, action, outcome, stream.codec))
+
+    def _answer_created(self, stream: Stream, flight: Flight, name: str, outcome: Outcome) -> None:
+        operation = flight.operation
+        if_exists = operation.if_exists if isinstance(operation, operations.CreateCollection) else None
+        answer = created_answer(operation.tag, outcome, if_exists=if_exists)
+        if answer is not None:
+            stream.answer(flight, answer)
+            return
+        # Linearizable: this node may not have applied its creation yet.
+        found = self._answer_collection(stream, flight, name, Consistency.LINEARIZABLE, replayed=outcome.replayed)
+        stream.spawn((flight,), found)
+
+    # Reads
+
+    async def _read_group(self, stream: Stream, flights: Sequence[Flight], *, stale: bool) -> None:
+        store = self._store
+        if not stale:
+            try:
+                await store.confirm_reads(timeout_s=flights[0].left_s)
+            except NodeError as error:
+                for flight in flights:
+                    stream.fail(flight, error)
+                return
+        for flight in flights:
+            while self._reads >= TURN_READS_MAX:  # noqa: ASYNC110 - a turn of the loop is what it waits for
+                await asyncio.sleep(0)
+            if store.reads_wait:
+                await store.read_turn()
+            while stream.crowded:
+                await stream.room()
+            self._count_read()
+            try:
+                self._read_one(stream, flight)
+            except NO_MEMORY:
+                raise
+            except Exception as error:  # the boundary: everything becomes an answer
+                stream.fail(flight, error)
+
+    def _count_read(self) -> None:
+        """Count a read in this turn of the loop: one confirmation serves all streams at once."""
+        if not self._reads:
+            asyncio.get_running_loop().call_soon(self._forget_reads)
+        self._reads += 1
+
+    def _forget_reads(self) -> None:
+        self._reads = 0
+
+    def _read_one(self, stream: Stream, flight: Flight) -> None:
+        operation, target = flight.operation, flight.target
+        if stream.ended:
+            raise Problem("client_closed", "the client closed the stream")
+        if target is None or not isinstance(operation, operations.ConditionalRead):
+            raise RuntimeError("only a read is read")
+        stream.answer(flight, read_answer(operation, self._store.read_at_once(target), stream.codec))
+
+    async def _answer_collection(
+        self, stream: Stream, flight: Flight, name: str, consistency: Consistency, *, replayed: bool
+    ) -> None:
+        checked = collection_name(name)
+        found = await self._store.read_collection(checked, consistency=consistency, timeout_s=flight.left_s)
+        collection = found.collection
+        if collection is None:
+            raise Problem("collection_not_found", f"there is no collection {checked!r}")
+        tag = flight.operation.tag
+        stream.answer(
+            flight,
+            Answer(tag=tag, status=200, revision=found.revision, etag=collection.revision, replayed=replayed),
+        )
+
+    def _limit(self, operation: Page) -> int:
+        return self._limits.list_items_default if operation.limit is None else operation.limit
+
+    def _in_task(
+        self, run: Callable[[Stream, Flight, Any], Coroutine[Any, Any, None]]
+    ) -> Callable[[Stream, Flight, Any], None]:
+        """Return what begins an operation that is a coroutine, once answers do not crowd."""
+
+        async def work(stream: Stream, flight: Flight, operation: Any) -> None:
+            while stream.crowded:
+                await stream.room()
+            if stream.ended:
+                raise Problem("client_closed", "the client closed the stream")
+            await run(stream, flight, operation)
+
+        return lambda stream, flight, operation: stream.spawn((flight,), work(stream, flight, operation))
+
+
+def _after(operation: Page, scope: tuple[str, ...]) -> str | None:
+    return None if operation.cursor is None else decode_cursor(scope, operation.cursor)
+
+
+def _answer_page(
+    stream: Stream, flight: Flight, operation: Page, page: ListResult[bytes], scope: tuple[str, ...], field: str
+) -> None:
+    body = stream.codec.json(page_answer(scope, page, field).content)
+    stream.answer(flight, Answer(tag=operation.tag, status=200, revision=page.revision, body=body))

@@ -1,0 +1,61 @@
+"""`Flight`: one operation from when it is taken to its answer."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from collectionstore_node.api.http.instruments import OperationTrace
+from collectionstore_node.api.http.options import TIMEOUT_MIN_S
+from collectionstore_node.api.stream.codec import Received
+
+if TYPE_CHECKING:
+    from collectionstore_node.service.operations import Action, Read
+
+
+class Flight:
+    """An operation, and what is known of it; `size_bytes` is what it takes of the stream's credit."""
+
+    __slots__ = (
+        "action",
+        "entered",
+        "key",
+        "made",
+        "operation",
+        "size_bytes",
+        "started",
+        "target",
+        "timeout_s",
+        "trace",
+    )
+
+    def __init__(self, operation: Received, size_bytes: int, timeout_s: float) -> None:
+        self.operation = operation
+        self.size_bytes = size_bytes
+        self.timeout_s = timeout_s
+        self.started = perf_counter()
+        self.entered = False
+        """Whether it has a place among the requests in flight."""
+        self.action: Action | None = None
+        """The write that it became, and `key` its idempotency key."""
+        self.key: str | None = None
+        self.target: Read | None = None
+        """What it reads, if it is a single read."""
+        self.made: str | None = None
+        """The ID of the document that it inserts."""
+        self.trace: OperationTrace | None = None
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was taken."""
+        return perf_counter() - self.started
+
+    @property
+    def left_s(self) -> float:
+        """What is left of its budget, never 0."""
+        return max(TIMEOUT_MIN_S, self.timeout_s - self.age_s)
+
+    @property
+    def parent(self) -> bytes | None:
+        """The operation's span, if it is sampled."""
+        return None if self.trace is None else self.trace.carried

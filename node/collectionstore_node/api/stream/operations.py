@@ -1,0 +1,310 @@
+"""What a stream carries: operations of the client; answers and events of the server.
+
+An operation has the fields of the REST request that does the same, under the names of the transaction's body
+(`if_revision`, `if_exists`). A field that its operation does not know is an error. `op` should come first: a decoder
+that has not met it yet has to look ahead for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeAlias, get_args
+
+import msgspec
+
+from collectionstore_node.service import Consistency
+from collectionstore_node.service.operations import REVISIONS_MAX
+
+Revisions: TypeAlias = int | Annotated[list[int], msgspec.Meta(max_length=REVISIONS_MAX)]
+"""Bounded here, so that a decoder refuses a long list before it is built."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op", gc=False):
+    """What all operations have."""
+
+    tag: int
+    """The client's number of the operation, unique among those that are not answered."""
+    timeout_ms: int | None = None
+    """Budget of the operation; its default is that of REST."""
+    traceparent: str | None = None
+    """W3C trace context: the operation's span becomes its child."""
+    request_id: str | None = None
+    """Appears in problems and log lines."""
+
+
+class Write(Operation, frozen=True, kw_only=True):
+    """An operation that changes something."""
+
+    idempotency_key: str | None = None
+
+
+class ConditionalWrite(Write, frozen=True, kw_only=True):
+    """A write with a precondition: the target's current revision is one of `if_revision`, or that it exists or not."""
+
+    if_revision: Revisions | None = None
+    if_exists: bool | None = None
+
+
+class Read(Operation, frozen=True, kw_only=True):
+    """An operation that changes nothing."""
+
+    consistency: Consistency = Consistency.LINEARIZABLE
+
+
+class ConditionalRead(Read, frozen=True, kw_only=True):
+    """A read with a condition: 412 unless the revision is one of `if_revision`, 304 if it is `unless_revision`."""
+
+    if_revision: Revisions | None = None
+    unless_revision: Revisions | None = None
+
+
+class Page(Read, frozen=True, kw_only=True):
+    """A page of a list."""
+
+    prefix: str = ""
+    limit: int | None = None
+    cursor: str | None = None
+
+
+# Documents
+
+
+class PutDocument(ConditionalWrite, frozen=True, kw_only=True, tag="put_document"):
+    """PUT /api/v1/collections/{collection}/documents/{id}."""
+
+    collection: str
+    id: str
+    document: bytes
+    """JSON text."""
+
+
+class JsonPutDocument(ConditionalWrite, frozen=True, kw_only=True, tag="put_document"):
+    """The same in JSON, where the document is a value of the operation."""
+
+    collection: str
+    id: str
+    document: msgspec.Raw
+
+
+class InsertDocument(Write, frozen=True, kw_only=True, tag="insert_document"):
+    """POST /api/v1/collections/{collection}/documents."""
+
+    collection: str
+    document: bytes
+
+
+class JsonInsertDocument(Write, frozen=True, kw_only=True, tag="insert_document"):
+    """The same in JSON."""
+
+    collection: str
+    document: msgspec.Raw
+
+
+class GetDocument(ConditionalRead, frozen=True, kw_only=True, tag="get_document"):
+    """GET /api/v1/collections/{collection}/documents/{id}."""
+
+    collection: str
+    id: str
+
+
+class DeleteDocument(ConditionalWrite, frozen=True, kw_only=True, tag="delete_document"):
+    """DELETE /api/v1/collections/{collection}/documents/{id}."""
+
+    collection: str
+    id: str
+
+
+class ListDocuments(Page, frozen=True, kw_only=True, tag="list_documents"):
+    """GET /api/v1/collections/{collection}/documents."""
+
+    collection: str
+
+
+# Raw values
+
+
+class PutValue(ConditionalWrite, frozen=True, kw_only=True, tag="put_value"):
+    """PUT /api/v1/kv/{bucket}/{key}; in JSON, `value` is base64."""
+
+    bucket: str
+    key: str
+    value: bytes
+    content_type: str | None = None
+
+
+class GetValue(ConditionalRead, frozen=True, kw_only=True, tag="get_value"):
+    """GET /api/v1/kv/{bucket}/{key}."""
+
+    bucket: str
+    key: str
+
+
+class DeleteValue(ConditionalWrite, frozen=True, kw_only=True, tag="delete_value"):
+    """DELETE /api/v1/kv/{bucket}/{key}."""
+
+    bucket: str
+    key: str
+
+
+class ListKeys(Page, frozen=True, kw_only=True, tag="list_keys"):
+    """GET /api/v1/kv/{bucket}."""
+
+    bucket: str
+    values: bool = False
+
+
+# Collections and transactions
+
+
+class CreateCollection(Write, frozen=True, kw_only=True, tag="create_collection"):
+    """PUT /api/v1/collections/{collection}; `if_exists` may be false: If-None-Match: *."""
+
+    collection: str
+    if_exists: bool | None = None
+
+
+class GetCollection(Read, frozen=True, kw_only=True, tag="get_collection"):
+    """GET /api/v1/collections/{collection}."""
+
+    collection: str
+
+
+class DropCollection(Write, frozen=True, kw_only=True, tag="drop_collection"):
+    """DELETE /api/v1/collections/{collection}."""
+
+    collection: str
+
+
+class ListCollections(Page, frozen=True, kw_only=True, tag="list_collections"):
+    """GET /api/v1/collections."""
+
+
+class Transaction(Write, frozen=True, kw_only=True, tag="transaction"):
+    """POST /api/v1/transactions."""
+
+    transaction: bytes
+    """The body of that request: JSON text."""
+
+
+class JsonTransaction(Write, frozen=True, kw_only=True, tag="transaction"):
+    """The same in JSON, where the body is a value of the operation."""
+
+    transaction: msgspec.Raw
+
+
+_COMMON: TypeAlias = (
+    GetDocument
+    | DeleteDocument
+    | ListDocuments
+    | PutValue
+    | GetValue
+    | DeleteValue
+    | ListKeys
+    | CreateCollection
+    | GetCollection
+    | DropCollection
+    | ListCollections
+)
+BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | _COMMON
+JsonOperation: TypeAlias = JsonPutDocument | JsonInsertDocument | JsonTransaction | _COMMON
+AnyOperation: TypeAlias = BinaryOperation | JsonOperation
+
+
+class Tagged(msgspec.Struct, frozen=True):
+    """As much of an operation as it takes to answer it."""
+
+    tag: int
+
+
+class Malformed(msgspec.Struct, frozen=True, gc=False):
+    """An operation that has a tag, and is otherwise not what it should be."""
+
+    tag: int
+    detail: str
+    request_id: str | None = None
+    traceparent: str | None = None
+    timeout_ms: int | None = None
+
+
+UNKNOWN: Final = "unknown"
+"""The kind of an operation that could not be decoded, in metrics."""
+
+KINDS: Final[dict[type, str]] = {
+    **{kind: str(kind.__struct_config__.tag) for kind in get_args(BinaryOperation | JsonOperation)},
+    Malformed: UNKNOWN,
+}
+"""The value of `op` by type."""
+
+
+def payload_bytes(operation: AnyOperation | Malformed) -> int:
+    """Return how many bytes an operation takes of its stream's credit: those of its document, value or transaction."""
+    size = _SIZES.get(type(operation))
+    return 0 if size is None else size(operation)
+
+
+_SIZES: Final[dict[type, Callable[[Any], int]]] = {
+    PutDocument: lambda one: len(one.document),
+    JsonPutDocument: lambda one: len(one.document),
+    InsertDocument: lambda one: len(one.document),
+    JsonInsertDocument: lambda one: len(one.document),
+    PutValue: lambda one: len(one.value),
+    Transaction: lambda one: len(one.transaction),
+    JsonTransaction: lambda one: len(one.transaction),
+}
+
+
+# What the server sends
+
+
+class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """The answer to the operation with this tag: what the REST response would say."""
+
+    tag: int
+    status: int
+    revision: int = 0
+    """X-Revision."""
+    etag: int = 0
+    """ETag: the revision of the target's last write; left out of answers to writes, where it is `revision`."""
+    replayed: bool = False
+    """Idempotency-Replayed."""
+    id: str | None = None
+    """Of an inserted document."""
+    body: bytes | msgspec.Raw | None = None
+    """JSON: the document, the page, the results of a transaction, the problem. As text in msgpack."""
+    value: bytes | None = None
+    """A raw value; base64 in JSON."""
+    content_type: str | None = None
+    """Of the raw value."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a client may send; bytes are those of `settings` and of the store."""
+
+    message_bytes: int
+    operations: int
+    operation_bytes: int
+    document_bytes: int
+    value_bytes: int
+    transaction_bytes: int
+    timeout_ms: int
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="event", tag="hello"):
+    """The first item that a server sends."""
+
+    protocol: int
+    cluster_id: str
+    node_id: str
+    node: str
+    version: str
+    limits: Limits
+    ping_s: float
+
+
+class Draining(msgspec.Struct, frozen=True, tag_field="event", tag="draining"):
+    """The node stops. The first `accepted` operations of this stream are answered; all others were not executed."""
+
+    accepted: int
+
+
+Item: TypeAlias = Answer | Hello | Draining

@@ -1,0 +1,111 @@
+"""How a stream ends: by the client, in the middle, and when the node stops."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from collectionstore_node.api import ApiServer
+from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
+from collectionstore_node.tests.api.stream.conftest import OpenRaw
+from collectionstore_node.tests.api.stream.frames import BINARY, CLOSE, frame, until
+from collectionstore_node.tests.api.stream.stream_clients import StreamClient
+
+PUT = {"op": "put_document", "collection": "people"}
+
+
+async def test_a_client_closes(stream: StreamClient, metrics: RecordedMetrics) -> None:
+    await stream.close()
+
+    assert stream.socket.close_code == 1000
+    assert metrics.streams_closed == {"normal": 1}
+
+
+async def test_writes_of_a_client_that_has_gone_run_to_their_end(
+    people: Client, open_raw: OpenRaw, replica: MemoryReplica, metrics: RecordedMetrics
+) -> None:
+    """It cannot know their outcome; they are applied, or not, and give back their places."""
+    replica.hold = asyncio.Event()
+    stream = await open_raw()
+    operation = b"\x91" + _packed(PUT | {"tag": 1, "id": "ada", "document": b'{"n":1}'})
+    await stream.send(frame(BINARY, operation))
+    await until(lambda: metrics.read_stream_operations())
+    await stream.abort()
+    await until(lambda: not metrics.read_streams())
+
+    replica.hold.set()
+
+    assert metrics.streams_closed == {"lost": 1}
+    assert (await _document(people, "ada")) == {"n": 1}
+    assert metrics.read_inflight() == 0
+    assert ("/api/v1/stream", "put_document", 201) in metrics.finished
+
+
+async def test_a_stopping_node_answers_what_it_has_taken(
+    people_stream: StreamClient, replica: MemoryReplica, server: ApiServer, metrics: RecordedMetrics
+) -> None:
+    """And says how much that was: what a client sent behind it was not executed, and is safe to repeat."""
+    replica.hold = asyncio.Event()
+    replica.entered.clear()
+    await people_stream.send(*(PUT | {"tag": tag, "id": f"p{tag}", "document": {}} for tag in range(2)))
+    await replica.entered.wait()
+
+    server.pre_shutdown()
+    stopping = asyncio.ensure_future(server.shutdown(5.0))
+    assert await people_stream.item() == {"event": "draining", "accepted": 2}
+    await people_stream.send(PUT | {"tag": 9, "id": "late", "document": {}})
+    replica.hold.set()
+
+    assert set(await people_stream.answers(2)) == {0, 1}
+    assert await people_stream.closed() == (1001, "the node is stopping")
+    await stopping
+    assert metrics.streams_closed == {"going_away": 1}
+    assert {one.action.ref.id for one in replica.proposed[1:]} == {"p0", "p1"}  # type: ignore[union-attr]
+
+
+async def test_a_stopping_node_closes_idle_streams_at_once(people_stream: StreamClient, server: ApiServer) -> None:
+    server.pre_shutdown()
+    stopping = asyncio.ensure_future(server.shutdown(60.0))
+
+    assert await people_stream.item() == {"event": "draining", "accepted": 0}
+    assert (await people_stream.closed())[0] == 1001
+    await people_stream.close()
+    await asyncio.wait_for(stopping, 10)
+
+
+async def test_a_stopping_node_does_not_wait_for_ever(
+    open_raw: OpenRaw, replica: MemoryReplica, server: ApiServer, metrics: RecordedMetrics
+) -> None:
+    """For an operation that is not decided, of a client that does not close."""
+    replica.hold = asyncio.Event()
+    stream = await open_raw()
+    await stream.send(frame(BINARY, b"\x91" + _packed({"op": "create_collection", "tag": 1, "collection": "c"})))
+    await until(lambda: metrics.read_stream_operations())
+
+    server.pre_shutdown()
+    await asyncio.wait_for(server.shutdown(0.05), 10)
+
+    await stream.ended()
+    assert metrics.read_streams() == 0
+    replica.hold.set()
+
+
+async def test_the_code_of_the_client_is_answered(open_raw: OpenRaw) -> None:
+    stream = await open_raw()
+    await stream.send(frame(CLOSE, b"\x03\xe8bye"))
+
+    assert await stream.closed() == (1000, "")
+    await stream.ended()
+
+
+async def _document(client: Client, name: str) -> object:
+    while True:
+        reply = await client.get(f"/api/v1/collections/people/documents/{name}")
+        if reply.status != 404:
+            return reply.json
+
+
+def _packed(operation: dict[str, object]) -> bytes:
+    return msgspec.msgpack.encode(operation)
