@@ -42,6 +42,7 @@ from collectionstore_node.metrics import (
     PortSeries,
     ReplicaMetrics,
     TransportSeries,
+    WriteSeries,
     member_metrics,
     stored_series,
 )
@@ -309,6 +310,7 @@ async def _serve(
     )
     store, limits = Store(replica, store_limits), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
+    WriteSeries(metrics, store.writes)
     clients = make_client_server(
         store,
         limits,

@@ -80,7 +80,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.transfer_leadership(TransferLeadership(NodeId(2)), timeout_s=1),
     ),
 ]
-ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests"}
+ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
 """What probes read of a node, whatever the load."""
