@@ -140,7 +140,9 @@ class WriteAdmission:
     def leave(self, entered: float) -> None:
         """Count out a write that entered at `entered` and has an outcome, whichever."""
         now = self._clock()
-        self._count_out(now)
+        self.inflight -= 1
+        if not self.inflight:
+            self._idle_since = now
         last = self._last_outcome
         self._last_outcome = now
         if now - last > GAP_S:
@@ -152,12 +154,9 @@ class WriteAdmission:
 
     def abandon(self) -> None:
         """Count out a write without an outcome: it failed, its time ran out, or its client has gone."""
-        self._count_out(self._clock())
-
-    def _count_out(self, now: float) -> None:
         self.inflight -= 1
         if not self.inflight:
-            self._idle_since = now
+            self._idle_since = self._clock()
 
     def _begin_batch(self, now: float, last: float) -> None:
         """Judge the batches before this one, whose last outcome was at `last`."""

@@ -170,6 +170,9 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
 
     `safe_to_repeat` says that a retry of the request cannot take effect twice.
     """
+    if type(error) is Overloaded:
+        # First: under overload most requests end here, and refusing must cost far less than serving.
+        return Problem("overloaded", str(error), retry_after_s=error.retry_after_s)
     if isinstance(error, TooLarge):
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
     if isinstance(error, InvalidRequest):
@@ -180,8 +183,6 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem(code, f"{error}; {advice}", retryable=safe_to_repeat)
     if KINDS[code].status == 500:
         return Problem(code, "see the node's log")
-    if isinstance(error, Overloaded):
-        return Problem(code, str(error), retry_after_s=error.retry_after_s)
     return Problem(code, str(error))
 
 
