@@ -302,7 +302,7 @@ async def run(options: Options) -> bool:
     say(f"starting {options.nodes} nodes on 127.0.0.1:{options.base_port}")
     spec = {"unsafe": {"allowSingleReplica": True}} if options.nodes == 1 else None
     async with (
-        local_cluster(replicas=options.nodes, base_port=options.base_port, spec=spec) as cluster,
+        local_cluster(replicas=options.nodes, base_port=options.base_port, spec=spec, keep=options.keep) as cluster,
         aiohttp.ClientSession() as session,
     ):
         nodes, urls = Nodes(session), cluster.urls(options.nodes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 
@@ -65,22 +66,23 @@ def _join(parts: Sequence[Told]) -> Told:
 
 
 async def _run(plan: Plan) -> Report:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "collectionstore_bench.overload.generator",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(plan.warm_up_s + plan.seconds + GRACE_S):
-            output, _ = await process.communicate(msgspec.json.encode(plan))
-    except TimeoutError:
-        raise ClusterFailed("a generator did not come to an end") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise ClusterFailed(f"a generator ended with code {process.returncode}")
-    return msgspec.json.decode(output, type=Report)
+    # Files and not pipes: uvloop's pipes do not block, which the megabytes of a report would not survive.
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as found:
+        told.write(msgspec.json.encode(plan))
+        told.seek(0)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "collectionstore_bench.overload.generator", stdin=told, stdout=found
+        )
+        try:
+            async with asyncio.timeout(plan.warm_up_s + plan.seconds + GRACE_S):
+                await process.wait()
+        except TimeoutError:
+            raise ClusterFailed("a generator did not come to an end") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise ClusterFailed(f"a generator ended with code {process.returncode}")
+        found.seek(0)
+        return msgspec.json.decode(found.read(), type=Report)

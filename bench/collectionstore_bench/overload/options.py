@@ -32,6 +32,7 @@ class Options:
     nodes: int
     base_port: int
     output: str
+    keep: bool
 
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
@@ -55,6 +56,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add("--nodes", type=int, choices=(1, 3, 5, 7), default=3, help="size of the cluster (default: 3)")
     add("--base-port", type=int, default=21_800, metavar="PORT", help="of the first member (default: 21800)")
     add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
+    add("--keep", action="store_true", help="stop the cluster at the end but keep its files, logs among them")
     given = parser.parse_args(arguments)
     return Options(
         seconds=given.seconds,
@@ -69,6 +71,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         nodes=given.nodes,
         base_port=given.base_port,
         output=given.output,
+        keep=given.keep,
     )
 
 

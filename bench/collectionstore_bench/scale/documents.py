@@ -36,13 +36,15 @@ PAGES = 50
 PAGE_ITEMS = 1_000
 JOIN_TIMEOUT_S = 600.0
 PART = "documents"
+SPEC = SINGLE | {"snapshot": {"logBytes": 1 << 20}}
+"""The least size of the log, so that it does not hold the documents when members join."""
 
 
 async def measure(options: Options, report: Report) -> None:
     """Measure each number of documents on a cluster of its own. Raises ClusterFailed."""
     for count in options.documents:
         async with (
-            local_cluster(replicas=1, base_port=options.base_port, spec=SINGLE) as cluster,
+            local_cluster(replicas=1, base_port=options.base_port, spec=SPEC) as cluster,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
         ):
             await _Many(options, report, cluster, Nodes(session), count).measure()

@@ -27,6 +27,7 @@ from collectionstore_node.api.connections.checks import (
     check_message,
     too_large_head,
 )
+from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.http.dispatcher import target_too_long
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem
@@ -77,6 +78,7 @@ class Surroundings:
     """Connections on which a request has begun whose headers are not complete, and since when."""
     is_ours: IsOurs | None
     loop: asyncio.AbstractEventLoop
+    intake: Intake
 
 
 class Connection(PortProtocol):
@@ -124,6 +126,7 @@ class Connection(PortProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give back what the connection holds."""
+        self._around.intake.take_back(self)
         self._around.heads.pop(self, None)
         self._around.budgets.sending.release(self)
         # It stays set: requests that have arrived are still served, and counted for their address.
@@ -145,6 +148,8 @@ class Connection(PortProtocol):
 
         TLS has no half-closed connections: asyncio closes them.
         """
+        if held := self._around.intake.take_back(self):
+            self.take_in(held)
         idle = self._waiter is not None and not self._messages
         if idle or not self._last.is_eof():
             return None  # nothing more can be answered: this side closes, too
@@ -161,6 +166,12 @@ class Connection(PortProtocol):
     # Requests
 
     def data_received(self, data: bytes) -> None:
+        """Take in bytes, in this turn of the loop or in one of the next."""
+        # Nothing comes from aiohttp itself, which parses on after a pause.
+        if not data or (data := self._around.intake.offer(self, data)):
+            self.take_in(data)
+
+    def take_in(self, data: bytes) -> None:
         """Hand bytes to the parser, then check what came of them."""
         before, idle = self._request_count, self._last.is_eof()
         try:

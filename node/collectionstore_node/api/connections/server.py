@@ -7,6 +7,7 @@ application with aiohttp's router and `Response` costs 121 us, the same through 
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp import web
 from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.connections.checks import IsOurs
 from collectionstore_node.api.connections.connection import Connection, Exchange, Surroundings
+from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.http.limits import HttpLimits
 
 SWEEP_S: Final = 1.0
@@ -31,7 +33,10 @@ class ApiServer(web.Server):
         self._event_loop = asyncio.get_running_loop()
         self._budgets = budgets
         self._heads: dict[Connection, float] = {}
-        self._around = Surroundings(self, exchange, limits, budgets, self._heads, is_ours, self._event_loop)
+        self._intake = Intake(self._event_loop, perf_counter)
+        self._around = Surroundings(
+            self, exchange, limits, budgets, self._heads, is_ours, self._event_loop, self._intake
+        )
         self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)
 
     def __call__(self) -> Connection:
