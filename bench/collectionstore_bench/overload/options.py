@@ -48,7 +48,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add("--overload-seconds", type=_seconds, default=60.0, help="length of each overload (default: 60)")
     add("--factors", type=_factors, default=(2.0,), metavar="N[,N]", help="offered, in multiples of the peak (2)")
     add("--rate", type=_rate, default=5_000.0, help="the fixed rate, in writes per second; 0 leaves it out (5000)")
-    add("--connections", type=_count, default=2_000, help="connections of the open loop (default: 2000)")
+    add("--connections", type=_count, default=3_000, help="connections of the open loop (default: 3000)")
     add("--processes", type=_count, default=1, help="generator processes (default: 1)")
     add("--payload", type=_payload, default=255, metavar="BYTES", help="size of the JSON documents (default: 255)")
     add("--keys", type=_count, default=10_000, help="how many documents are written (default: 10000)")
