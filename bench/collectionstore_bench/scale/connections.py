@@ -13,11 +13,11 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from collectionstore_bench.lifecycle.trials import stopped, until
+from collectionstore_bench.load.http_load import Target
 from collectionstore_bench.scale.options import Options
 from collectionstore_bench.scale.parts import SINGLE, Figure, Report, figures, resident_mb, rounds
 from collectionstore_testkit.clusters.errors import ClusterFailed
@@ -75,11 +75,11 @@ async def measure(options: Options, report: Report) -> None:
 
 
 async def _connect(url: str, count: int) -> list[_Idle]:
-    parts, loop = urlsplit(url), asyncio.get_running_loop()
+    target, loop = Target.parse(url), asyncio.get_running_loop()
     made: list[_Idle] = []
     for at in range(0, count, AT_ONCE):
         some = await asyncio.gather(
-            *(loop.create_connection(_Idle, parts.hostname, parts.port) for _ in range(min(AT_ONCE, count - at)))
+            *(loop.create_connection(_Idle, target.host, target.port) for _ in range(min(AT_ONCE, count - at)))
         )
         made += [protocol for _, protocol in some]
     return made

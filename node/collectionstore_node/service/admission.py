@@ -94,7 +94,8 @@ class WriteAdmission:
         self._wait_each_s = 0.0
         self._last_outcome = self._idle_since = self._flowing_since = now
         self._slow_before = self._queued_before = False
-        self._peak_before = 0
+        self._peak = self._peak_before = 0
+        """Most writes in flight during the window, and during the one before."""
         self._open(now)
 
     @property
