@@ -308,7 +308,7 @@ async def _serve(
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), http_limits(budget(settings))
+    store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     clients = make_client_server(

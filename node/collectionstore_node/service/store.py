@@ -87,12 +87,13 @@ class Store:
 
     __slots__ = ("_inflight", "_replica", "_turns", "limits", "writes")
 
-    def __init__(self, replica: StoreReplica, limits: StoreLimits) -> None:
+    def __init__(self, replica: StoreReplica, limits: StoreLimits, clock: Callable[[], float] = perf_counter) -> None:
+        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves."""
         self.limits = limits
         self._replica = replica
         self._inflight = 0
         self._turns = Turns()
-        self.writes = WriteAdmission(perf_counter, writes_max=limits.inflight_writes_max)
+        self.writes = WriteAdmission(clock, writes_max=limits.inflight_writes_max)
         """The writes in flight, and how many there may be."""
 
     # Admission

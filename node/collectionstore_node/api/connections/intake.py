@@ -10,13 +10,11 @@ ones, in order. Nothing is lost by that: as long as clients send less than the n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, Protocol
 
-TURN_S: Final = 0.005
-"""Taking in ends for this turn after so long."""
 TURN_READS_MAX: Final = 128
-"""Or after so many reads of sockets: what a request costs beyond its parsing comes later in the turn."""
+"""Reads of sockets that a turn takes in: some five to ten milliseconds of small requests. A number and not a time, as
+what a request costs beyond its parsing comes later in the turn, and the same input is then taken in alike."""
 HELD_BYTES_MAX: Final = 4 << 10
 """Of one connection. A larger read is part of a large body, which is counted elsewhere, and taken in at once."""
 
@@ -31,16 +29,13 @@ class Source(Protocol):
 class Intake:
     """What is held of the connections of one port. Belongs to one event loop."""
 
-    __slots__ = ("_clock", "_held", "_loop", "_reads", "_turn_ends")
+    __slots__ = ("_held", "_loop", "_reads")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
-        """`clock` is in seconds, and goes on within a turn of the loop."""
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._clock = clock
         self._held: dict[Source, bytes] = {}
         self._reads = 0
         """Reads taken in during this turn; 0 when it has not begun."""
-        self._turn_ends = 0.0
 
     @property
     def held(self) -> int:
@@ -51,13 +46,10 @@ class Intake:
         """Return what is to be taken in of `source` now: `data` with what was held before it, or nothing."""
         held = self._held
         if not held:
-            reads = self._reads
-            if not reads:
-                self._turn_ends = self._clock() + TURN_S
+            if not self._reads:
                 self._loop.call_soon(self._next_turn)
-            self._reads = reads + 1
-            # A look at the clock costs more than the count, and a few reads take less than a turn.
-            if reads < TURN_READS_MAX and (reads & 7 or self._clock() < self._turn_ends):
+            self._reads += 1
+            if self._reads <= TURN_READS_MAX:
                 return data
         elif source in held:
             data = held[source] + data
@@ -72,13 +64,12 @@ class Intake:
         return self._held.pop(source, b"")
 
     def _next_turn(self) -> None:
-        held, clock = self._held, self._clock
+        held = self._held
         self._reads = 0
         if not held:
             return
         self._loop.call_soon(self._next_turn)
-        ends = clock() + TURN_S
-        while held and self._reads < TURN_READS_MAX and clock() < ends:
+        while held and self._reads < TURN_READS_MAX:
             self._reads += 1
             source = next(iter(held))
             source.take_in(held.pop(source))

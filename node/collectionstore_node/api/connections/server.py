@@ -7,7 +7,6 @@ application with aiohttp's router and `Response` costs 121 us, the same through 
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
 from typing import Final
 
 from aiohttp import web
@@ -33,7 +32,7 @@ class ApiServer(web.Server):
         self._event_loop = asyncio.get_running_loop()
         self._budgets = budgets
         self._heads: dict[Connection, float] = {}
-        self._intake = Intake(self._event_loop, perf_counter)
+        self._intake = Intake(self._event_loop)
         self._around = Surroundings(
             self, exchange, limits, budgets, self._heads, is_ours, self._event_loop, self._intake
         )

@@ -1,29 +1,20 @@
-"""What is taken in during one turn of the event loop, by a clock of the test."""
+"""What is taken in during one turn of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 
-from collectionstore_node.api.connections.intake import HELD_BYTES_MAX, TURN_READS_MAX, TURN_S, Intake
+from collectionstore_node.api.connections.intake import HELD_BYTES_MAX, TURN_READS_MAX, Intake
 from collectionstore_node.tests.api.http_clients import RawClient
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Connection:
-    """Takes in bytes; each read costs `seconds`."""
+    """Takes in bytes, and keeps them with its number."""
 
-    def __init__(self, clock: Clock, taken: list[tuple[int, bytes]], number: int, seconds: float = 0.0) -> None:
-        self.clock, self.taken, self.number, self.seconds = clock, taken, number, seconds
+    def __init__(self, taken: list[tuple[int, bytes]], number: int) -> None:
+        self.taken, self.number = taken, number
 
     def take_in(self, data: bytes) -> None:
-        self.clock.now += self.seconds
         self.taken.append((self.number, data))
 
 
@@ -38,9 +29,9 @@ def offer(intake: Intake, connections: list[Connection], data: bytes = b"x") -> 
 
 
 async def test_a_turn_takes_in_so_many_reads_and_the_next_ones_the_rest_in_order() -> None:
-    clock, taken = Clock(), list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop(), clock)
-    connections = [Connection(clock, taken, number) for number in range(3 * TURN_READS_MAX)]
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    connections = [Connection(taken, number) for number in range(3 * TURN_READS_MAX)]
 
     offer(intake, connections)
     assert len(taken) == TURN_READS_MAX
@@ -53,25 +44,12 @@ async def test_a_turn_takes_in_so_many_reads_and_the_next_ones_the_rest_in_order
     assert intake.held == 0
 
 
-async def test_a_turn_ends_when_its_time_is_used_up() -> None:
-    clock, taken = Clock(), list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop(), clock)
-    connections = [Connection(clock, taken, number, seconds=0.3 * TURN_S) for number in range(40)]
-
-    offer(intake, connections)
-    first = len(taken)
-    await turn()
-
-    assert first == 8  # the clock is looked at once for eight
-    assert len(taken) == first + 4
-
-
 async def test_what_comes_while_something_is_held_waits_behind_it() -> None:
-    clock, taken = Clock(), list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop(), clock)
-    connections = [Connection(clock, taken, number) for number in range(TURN_READS_MAX + 1)]
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
     offer(intake, connections)
-    late = Connection(clock, taken, 1000)
+    late = Connection(taken, 1000)
 
     offer(intake, [late], b"late")
     offer(intake, [connections[-1]], b"y")
@@ -81,9 +59,9 @@ async def test_what_comes_while_something_is_held_waits_behind_it() -> None:
 
 
 async def test_the_next_turn_begins_anew() -> None:
-    clock, taken = Clock(), list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop(), clock)
-    connections = [Connection(clock, taken, number) for number in range(TURN_READS_MAX)]
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    connections = [Connection(taken, number) for number in range(TURN_READS_MAX)]
     for _ in range(3):
         offer(intake, connections)
         assert intake.held == 0
@@ -93,9 +71,9 @@ async def test_the_next_turn_begins_anew() -> None:
 
 
 async def test_large_reads_are_not_held_and_keep_their_order() -> None:
-    clock, taken = Clock(), list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop(), clock)
-    connections = [Connection(clock, taken, number) for number in range(TURN_READS_MAX + 1)]
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
     offer(intake, connections)
 
     offer(intake, [connections[-1]], b"y" * HELD_BYTES_MAX)
@@ -105,9 +83,9 @@ async def test_large_reads_are_not_held_and_keep_their_order() -> None:
 
 
 async def test_what_a_lost_connection_sent_is_dropped() -> None:
-    clock, taken = Clock(), list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop(), clock)
-    connections = [Connection(clock, taken, number) for number in range(TURN_READS_MAX + 1)]
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
     offer(intake, connections)
 
     assert intake.take_back(connections[-1]) == b"x"
