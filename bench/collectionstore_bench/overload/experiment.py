@@ -8,20 +8,19 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 import msgspec
 import uvloop
 
-from collectionstore_bench.load.bench import COLLECTION, make_documents, make_requests
-from collectionstore_bench.load.http_load import Target, send_each_once
+from collectionstore_bench.load.documents import fill
 from collectionstore_bench.machine import Machine, cpu_seconds, describe
 from collectionstore_bench.overload.arrivals import quantile
 from collectionstore_bench.overload.generators import run_plan
 from collectionstore_bench.overload.options import Options, parse_options
 from collectionstore_bench.overload.plan import Plan, Report
+from collectionstore_bench.processes import resident_bytes
 from collectionstore_bench.tables import milliseconds, table
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT, local_cluster
@@ -111,16 +110,6 @@ class Watch:
         return max(0, len(self.leaders) - 1)
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process; 0 when there is none."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    lines = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(lines[0].split()[1]) << 10 if lines else 0
-
-
 class Experiment:
     """The rounds on one cluster."""
 
@@ -130,12 +119,9 @@ class Experiment:
     async def prepare(self) -> None:
         """Create the collection and every document. Raises ClusterFailed."""
         url, _ = await self._nodes.leader(self._urls)
-        async with self._nodes.session.put(f"{url}/api/v1/collections/{COLLECTION}") as response:
-            if response.status not in (200, 201):
-                raise ClusterFailed(f"creating a collection was answered with {response.status}")
-        target = Target.parse(url)
-        requests = make_requests([target], make_documents(self._options.keys, self._options.payload_bytes))
-        await send_each_once([target], requests["write"], connections=32, timeout_s=120.0)
+        await fill(
+            self._nodes.session, url, size=self._options.payload_bytes, count=self._options.keys, prefix="document-"
+        )
 
     async def run(self) -> list[Row]:
         """Measure the peak, then the fixed rate, then each multiple of the peak."""

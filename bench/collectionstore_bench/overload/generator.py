@@ -19,7 +19,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
-from collectionstore_bench.load.bench import make_documents, make_requests
+from collectionstore_bench.load.documents import make_documents, make_requests
 from collectionstore_bench.load.http_load import Target, content_length, describe_answer, run_round
 from collectionstore_bench.overload.arrivals import poisson
 from collectionstore_bench.overload.plan import Plan, Report, Told

@@ -18,8 +18,9 @@ import aiohttp
 
 from collectionstore_bench.lifecycle.trials import stopped, until
 from collectionstore_bench.load.http_load import Target
+from collectionstore_bench.processes import resident_bytes
 from collectionstore_bench.scale.options import Options
-from collectionstore_bench.scale.parts import SINGLE, Figure, Report, figures, resident_mb, rounds
+from collectionstore_bench.scale.parts import SINGLE, Figure, Report, figures, rounds
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, local_cluster, send_signal
 from collectionstore_testkit.clusters.node_status import Nodes, Status
@@ -58,10 +59,10 @@ async def measure(options: Options, report: Report) -> None:
         nodes = Nodes(session)
         async with _raised(cluster, nodes, url, count + SPARE) as status:
             before = await rounds(options, [url], nodes, size_bytes=SIZE_BYTES, keys=1_000, workloads=("write", "read"))
-            resident = resident_mb(status.pid)
+            resident = resident_bytes(status.pid) / 1e6
             idle = await _connect(url, count)
             await asyncio.sleep(1.0)
-            grown = resident_mb(status.pid) - resident
+            grown = resident_bytes(status.pid) / 1e6 - resident
             for one in figures("connections", "no idle ones", before):
                 report(one)
             case = f"{count:,} idle"

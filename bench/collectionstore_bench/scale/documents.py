@@ -20,8 +20,9 @@ from collectionstore_bench.lifecycle.data_trials import process_life, ready_agai
 from collectionstore_bench.lifecycle.node_logs import log_events
 from collectionstore_bench.lifecycle.trials import until
 from collectionstore_bench.load.http_load import Target, encode_request, run_round
+from collectionstore_bench.processes import resident_bytes
 from collectionstore_bench.scale.options import Options
-from collectionstore_bench.scale.parts import SINGLE, Figure, Report, resident_mb
+from collectionstore_bench.scale.parts import SINGLE, Figure, Report
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, local_cluster, send_signal
 from collectionstore_testkit.clusters.node_status import Nodes
@@ -96,7 +97,7 @@ class _Many:
         status = await self._nodes.status(self._url)
         if status is None:
             raise ClusterFailed("the member does not answer")
-        self._tell("memory after the load", resident_mb(status.pid), "MB")
+        self._tell("memory after the load", resident_bytes(status.pid) / 1e6, "MB")
         self._tell("disk", status.data_bytes / 1e6, "MB", f"{status.data_bytes / self._count:.0f} B a document")
 
     async def _reads(self) -> None:
@@ -143,7 +144,7 @@ class _Many:
         pid, ready_at = await ready_again(self._nodes, self._url, status)
         started_at, processor_s = process_life(pid)
         self._tell("restart to ready", ready_at - started_at, "s", f"{processor_s:.1f} s of processor time")
-        self._tell("memory after the restart", resident_mb(pid), "MB")
+        self._tell("memory after the restart", resident_bytes(pid) / 1e6, "MB")
 
     async def _snapshot(self) -> None:
         """Add two members, which get the state as a snapshot if the log was compacted."""

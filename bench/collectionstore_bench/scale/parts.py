@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from collectionstore_bench.load.bench import Bench, Row
 from collectionstore_bench.load.options import parse_options as load_options
@@ -63,9 +62,3 @@ def figures(part: str, case: str, rows: dict[str, Row], size_bytes: int = 0) -> 
         if row.cpu_follower_us is not None:
             found.append(Figure(part, case, f"{workload}, each follower", row.cpu_follower_us, "us"))
     return found
-
-
-def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process in MB. Raises OSError when there is none."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) * 1024 / 1e6
