@@ -206,6 +206,22 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "writes in flight",
+                "seven eighths of them, and no more than are done within {service.admission:TARGET_S|s} beyond the "
+                "time of service, at the rate of the last windows; {service.admission:WRITES_MIN} always",
+                ("service.admission:WriteAdmission.check", "service.admission:WriteAdmission.enter"),
+                "503 `overloaded` before the body is read, with `Retry-After` by the load",
+                ("writes_inflight", "writes_inflight_max", "writes_refused_total"),
+            ),
+            Limit(
+                "requests taken in per turn of the event loop",
+                "{api.connections.intake:TURN_READS_MAX} reads; "
+                "{api.connections.intake:HELD_BYTES_MAX|bytes} held of a connection",
+                ("api.connections.intake:Intake.offer",),
+                "the rest waits for the next turns, in order",
+                ("event_loop_lag_seconds",),
+            ),
+            Limit(
                 "time of a request",
                 "`timeout`, at most {api.http.limits:HttpLimits.timeout_max_s|s}",
                 ("api.http.options:parse_options",),

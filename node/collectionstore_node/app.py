@@ -42,6 +42,7 @@ from collectionstore_node.metrics import (
     PortSeries,
     ReplicaMetrics,
     TransportSeries,
+    WriteSeries,
     member_metrics,
     stored_series,
 )
@@ -308,8 +309,9 @@ async def _serve(
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
-    store, limits = Store(replica, store_limits), http_limits(budget(settings))
+    store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
+    WriteSeries(metrics, store.writes)
     clients = make_client_server(
         store,
         limits,

@@ -60,7 +60,11 @@ class NotLeader(NotNow):
 
 
 class Overloaded(NotNow):
-    """A bounded queue is full; retry with backoff."""
+    """A bounded queue is full; retry with backoff, at the earliest after `retry_after_s`."""
+
+    def __init__(self, detail: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class InsufficientStorage(NotNow):

@@ -19,7 +19,7 @@ from collectionstore_bench.lifecycle.trials import DOCUMENT_BYTES, Finding, Lab,
 from collectionstore_bench.load.http_load import Target, encode_request, send_each_once
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import send_signal
-from collectionstore_testkit.clusters.node_status import Status
+from collectionstore_testkit.clusters.node_status import Nodes, Status
 
 READY_S_MAX = 2.0
 EXPORTED_S_MAX = 1.0
@@ -134,8 +134,8 @@ async def _restart(lab: Lab, what: str) -> list[Finding]:
     lab.say(f"SIGKILL to {follower.name}")
     killed_at = time.monotonic()
     send_signal(follower.pid, signal.SIGKILL)
-    pid, ready_at = await _ready_again(lab, url, follower)
-    started_at, processor_s = _life(pid)
+    pid, ready_at = await ready_again(lab.nodes, url, follower)
+    started_at, processor_s = process_life(pid)
     took = ready_at - started_at
     await lab.whole()
     note = f"{follower.revision} commands applied; {processor_s:.1f} s of processor time"
@@ -145,25 +145,25 @@ async def _restart(lab: Lab, what: str) -> list[Finding]:
     ]
 
 
-async def _ready_again(lab: Lab, url: str, before: Status) -> tuple[int, float]:
+async def ready_again(nodes: Nodes, url: str, before: Status) -> tuple[int, float]:
     """Wait until another process answers at `url` that it is ready; return its pid and when, by time.monotonic()."""
     deadline = time.monotonic() + RESTART_TIMEOUT_S
     probe = f"http://{before.metrics_address}/readyz"
     while time.monotonic() < deadline:
         try:
-            async with asyncio.timeout(5.0), lab.nodes.session.get(probe) as response:
+            async with asyncio.timeout(5.0), nodes.session.get(probe) as response:
                 ready, ready_at = response.status == 200, time.monotonic()
         except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
             ready, ready_at = False, 0.0
         if ready:
-            status = await lab.nodes.status(url)
+            status = await nodes.status(url)
             if status is not None and status.pid != before.pid:
                 return status.pid, ready_at
         await asyncio.sleep(READY_POLL_S)
     raise ClusterFailed(f"{before.name} was not ready within {RESTART_TIMEOUT_S:g} s")
 
 
-def _life(pid: int) -> tuple[float, float]:
+def process_life(pid: int) -> tuple[float, float]:
     """Return when a process started, by time.monotonic(), and its seconds of processor time; both to 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     user, system, since_boot = (int(fields[place]) / os.sysconf("SC_CLK_TCK") for place in (11, 12, 19))

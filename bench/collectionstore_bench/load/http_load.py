@@ -150,7 +150,7 @@ class _Connection(asyncio.Protocol):
         if head_end < 0:
             self._buffer = data
             return
-        length = _content_length(data, head_end)
+        length = content_length(data, head_end)
         if length is None:
             self._drop("answer without Content-Length")
             return
@@ -164,7 +164,7 @@ class _Connection(asyncio.Protocol):
                 self._round.latencies.append(time.perf_counter() - self._sent_at)
             self._send()
         else:
-            self._round.count_error(_describe(data, head_end))
+            self._round.count_error(describe_answer(data, head_end))
             asyncio.get_running_loop().call_later(REFUSED_PAUSE_S, self._send)
 
     def waited_s(self, now: float) -> float:
@@ -268,10 +268,10 @@ async def send_each_once(
             for place in places:
                 writer.write(requests[target][place])
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = _content_length(head, len(head) - 4)
+                length = content_length(head, len(head) - 4)
                 body = await reader.readexactly(length or 0)
                 if not head.startswith(b"HTTP/1.1 2"):
-                    raise RuntimeError(f"{target.authority} answered {_describe(head + body, len(head) - 4)}")
+                    raise RuntimeError(f"{target.authority} answered {describe_answer(head + body, len(head) - 4)}")
         finally:
             writer.close()
 
@@ -295,7 +295,7 @@ async def _sweep(clients: Sequence[_Connection]) -> None:
                 client.time_out()
 
 
-def _content_length(data: bytes, head_end: int) -> int | None:
+def content_length(data: bytes, head_end: int) -> int | None:
     at = data.find(b"Content-Length: ", 0, head_end)
     if at < 0:
         # Header names have no case; ours are written as above, so only a foreign server gets here.
@@ -305,7 +305,7 @@ def _content_length(data: bytes, head_end: int) -> int | None:
     return int(data[at + 16 : data.find(b"\r", at)])
 
 
-def _describe(data: bytes, head_end: int) -> str:
+def describe_answer(data: bytes, head_end: int) -> str:
     """Return the status and, of a problem document, its code: `503 overloaded`."""
     status = data[9:12].decode("ascii", "replace")
     try:

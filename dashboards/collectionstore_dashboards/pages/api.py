@@ -184,6 +184,19 @@ LOAD: Final = Row(
             Query(f"min({now('collectionstore_http_inflight_requests_max')})", "bound"),
         ),
         graph(
+            "Writes being served",
+            "Against the bound that each member finds from the time that writes take; more are rejected with 503.",
+            "short",
+            Query(now("collectionstore_writes_inflight"), "{{instance}}"),
+            Query(now("collectionstore_writes_inflight_max"), "{{instance}} bound"),
+        ),
+        graph(
+            "Writes refused",
+            "Before they were proposed: too many in flight, or no time left for what is in front of them.",
+            "reqps",
+            Query(rate("collectionstore_writes_refused_total", "reason"), "{{reason}}"),
+        ),
+        graph(
             "Connections",
             "Open connections by port, against the limit of the client port, at which idle ones are closed.",
             "short",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from collectionstore_node.metrics.table.raft import BRANCHES
 from collectionstore_telemetry.metrics.recorders import Counter
@@ -97,3 +98,31 @@ class HttpSeries:
         readers = self._readers.setdefault(name, [])
         readers.append(read)
         self._metrics.gauge(name).set_function(lambda: sum(one() for one in readers))
+
+
+class Writes(Protocol):
+    """The writes in flight of a member, as `service.WriteAdmission` counts them."""
+
+    inflight: int
+    limit: int
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many were refused, by reason."""
+
+
+class WriteSeries:
+    """The admission of writes. Read at scrape time: the hot path counts nothing here."""
+
+    def __init__(self, metrics: Metrics, writes: Writes) -> None:
+        self._writes = writes
+        self._refused = {reason: metrics.counter("writes_refused_total", reason) for reason in writes.refused}
+        self._told = dict.fromkeys(writes.refused, 0)
+        metrics.gauge("writes_inflight").set_function(lambda: writes.inflight)
+        metrics.gauge("writes_inflight_max").set_function(lambda: writes.limit)
+        metrics.before_scrape(self._refresh)
+
+    def _refresh(self) -> None:
+        for reason, count in self._writes.refused.items():
+            self._refused[reason].inc(count - self._told[reason])
+            self._told[reason] = count

@@ -5,6 +5,7 @@
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status
 - `limits.py`         bounds on an operation and on all of them together
+- `admission.py`      the bound of writes in flight, by the time that they take
 - `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys
 - `turns.py`          long work in steps: nothing holds the event loop
 - `store_replica.py`  the interface to the replica that the store needs

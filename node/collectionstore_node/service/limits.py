@@ -47,6 +47,11 @@ class StoreLimits(CommandLimits, frozen=True, kw_only=True):
     inflight_requests_max: int = 1_024
     """Requests being served; probes are not counted."""
 
+    @property
+    def inflight_writes_max(self) -> int:
+        """How many of them may be writes: some places are left for reads, which writes that wait must not shut out."""
+        return self.inflight_requests_max - self.inflight_requests_max // 8
+
 
 def check_operation(operation: Operation, limits: StoreLimits) -> None:
     """Reject an operation that exceeds a limit or contradicts itself. Raises `InvalidRequest` or `TooLarge`."""

@@ -3,6 +3,9 @@
 Admission has two steps, because they must happen at different times:
 1. `enter` counts a request in BEFORE its body is read: an overloaded node must not buffer bodies only to reject them;
 2. `_admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
+
+Writes are counted on their own as well, from their admission to their outcome: `WriteAdmission` bounds them by the time
+that they take.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import uuid_utils
 
 from collectionstore_node.errors import ManyDeleted, Overloaded
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.idempotency import command_for, document_id_for
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.membership import (
@@ -81,13 +85,16 @@ class Store:
     operation raises `InvalidRequest` if it exceeds a limit, and `NotNow` if this node cannot serve it now.
     """
 
-    __slots__ = ("_inflight", "_replica", "_turns", "limits")
+    __slots__ = ("_inflight", "_replica", "_turns", "limits", "writes")
 
-    def __init__(self, replica: StoreReplica, limits: StoreLimits) -> None:
+    def __init__(self, replica: StoreReplica, limits: StoreLimits, clock: Callable[[], float] = perf_counter) -> None:
+        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves."""
         self.limits = limits
         self._replica = replica
         self._inflight = 0
         self._turns = Turns()
+        self.writes = WriteAdmission(clock, writes_max=limits.inflight_writes_max)
+        """The writes in flight, and how many there may be."""
 
     # Admission
 
@@ -101,11 +108,16 @@ class Store:
         """Number of large bodies and pages that take turns on the event loop, or wait for theirs."""
         return self._turns.pending
 
-    def enter(self) -> None:
-        """Count a new request. Call `leave` when it ends, unless this raises `Overloaded`."""
+    def enter(self, *, write: bool = False) -> None:
+        """Count a new request. Call `leave` when it ends, unless this raises `Overloaded`.
+
+        With `write`, a write that its bound has no place for is refused here already, before it is read and parsed.
+        """
         # A plain number suffices: everything here runs on one event loop, and there is no await in between.
         if self._inflight >= self.limits.inflight_requests_max:
             raise Overloaded(f"{self.limits.inflight_requests_max} requests are being served already")
+        if write:
+            self.writes.check()
         self._inflight += 1
 
     def leave(self) -> None:
@@ -327,7 +339,14 @@ class Store:
 
     async def _propose(self, action: Action, key: str | None, timeout_s: float) -> Outcome:
         self._admit(action)
-        outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
+        writes = self.writes
+        entered = writes.enter(timeout_s)
+        try:
+            outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
+        except BaseException:
+            writes.abandon()
+            raise
+        writes.leave(entered)
         # When the outcome was known: the rest of the request's span is the response, which this node does not control.
         sampled = active.get()
         if sampled is not None:

@@ -28,6 +28,7 @@ from collectionstore_node.api.connections.checks import (
     check_message,
     too_large_head,
 )
+from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.hot.pipeline import HotSurroundings, Pipeline
 from collectionstore_node.api.http.dispatcher import target_too_long
 from collectionstore_node.api.http.limits import HttpLimits
@@ -89,6 +90,7 @@ class Surroundings:
     """Connections on which a request has begun whose headers are not complete, and since when."""
     is_ours: IsOurs | None
     loop: asyncio.AbstractEventLoop
+    intake: Intake
     hot: HotSurroundings | None = None
     """None where every request takes the general path."""
 
@@ -157,6 +159,7 @@ class Connection(PortProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give back what the connection holds."""
+        self._around.intake.take_back(self)
         self._around.heads.pop(self, None)
         self._around.budgets.sending.release(self)
         if self._pipeline is not None:
@@ -180,6 +183,8 @@ class Connection(PortProtocol):
 
         TLS has no half-closed connections: asyncio closes them.
         """
+        if held := self._around.intake.take_back(self):
+            self.take_in(held)
         if self._payload_parser is not None:
             return None  # a WebSocket ends with close frames on both sides, or with its connection
         hot = self._pipeline is not None and self._pipeline.busy
@@ -226,6 +231,12 @@ class Connection(PortProtocol):
     # Requests
 
     def data_received(self, data: bytes) -> None:
+        """Take in bytes, in this turn of the loop or in one of the next."""
+        # Nothing comes from aiohttp itself, which parses on after a pause.
+        if not data or (data := self._around.intake.offer(self, data)):
+            self.take_in(data)
+
+    def take_in(self, data: bytes) -> None:
         """Offer bytes to the hot path; the general path gets what is left, and all while it serves a request."""
         pipeline = self._pipeline
         if pipeline is not None and data and (pipeline.busy or self._is_between(len(data))):

@@ -21,6 +21,7 @@ from collectionstore_node.api.connections.connection import (
     Exchange,
     Surroundings,
 )
+from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.hot.heads import HeadBounds, Heads
 from collectionstore_node.api.hot.pipeline import HotExchange, HotSurroundings
 from collectionstore_node.api.http.limits import HttpLimits
@@ -52,7 +53,15 @@ class ApiServer(web.Server):
             heads = Heads(bounds, partial(check_message, is_ours=is_ours))
             surroundings = HotSurroundings(hot, heads, budgets.sending, self._event_loop)
         self._around = Surroundings(
-            self, exchange, limits, budgets, self._heads, is_ours, self._event_loop, surroundings
+            self,
+            exchange,
+            limits,
+            budgets,
+            self._heads,
+            is_ours,
+            self._event_loop,
+            Intake(self._event_loop),
+            surroundings,
         )
         self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)
 

@@ -44,9 +44,9 @@ class ApiContext:
     admin_token: bool = False
     """Whether a token, and not a certificate, shows who may change the cluster."""
 
-    def enter(self, client: Client) -> None:
+    def enter(self, client: Client, *, write: bool = False) -> None:
         """Count a request in flight, of all and of its address. Raises `Overloaded`; call `leave` otherwise."""
-        self.store.enter()
+        self.store.enter(write=write)
         try:
             self.budgets.clients.enter(client)
         except BaseException:

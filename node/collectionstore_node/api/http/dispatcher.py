@@ -82,7 +82,7 @@ class Dispatcher:
                     traced = self._trace(request, request.method, entry.pattern)
                 # BEFORE the body is read: see `Store.enter`.
                 connected: Client = request.protocol.client  # type: ignore[attr-defined]
-                self._api.enter(connected)
+                self._api.enter(connected, write=entry.write)
                 client = connected
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)

@@ -6,6 +6,7 @@ of its outcome. `CODES` maps the node's exceptions to it. Texts never quote a do
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, NamedTuple
 
 import orjson
@@ -30,7 +31,8 @@ from collectionstore_node.errors import (
 Effect = Literal["not_applied", "applied", "unknown"]
 
 TYPE_PREFIX: Final = "urn:collectionstore:problem:"
-RETRY_AFTER_S: Final = 1
+RETRY_AFTER_S: Final = 1.0
+"""When to retry at the earliest, where nothing better is known."""
 
 _CONTENT_TYPE: Final = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
 
@@ -150,6 +152,7 @@ class Problem(Exception):
         revision: int | None = None,
         retryable: bool | None = None,
         outcome: Effect | None = None,
+        retry_after_s: float = RETRY_AFTER_S,
         **members: object,
     ) -> None:
         super().__init__(detail)
@@ -159,6 +162,7 @@ class Problem(Exception):
         self.revision = revision
         self.retryable = retryable
         self.outcome = outcome
+        self.retry_after_s = retry_after_s
         self.members = members
 
 
@@ -167,6 +171,9 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
 
     `safe_to_repeat` says that a retry of the request cannot take effect twice.
     """
+    if type(error) is Overloaded:
+        # First: under overload most requests end here, and refusing must cost far less than serving.
+        return Problem("overloaded", str(error), retry_after_s=error.retry_after_s)
     if isinstance(error, TooLarge):
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
     if isinstance(error, InvalidRequest):
@@ -205,8 +212,9 @@ def render(problem: Problem, *, request_id: str, revision: int) -> Answer:
         problem.headers,
     )
     if kind.status in (429, 503) or (kind.status == 504 and retryable):
-        body["retry_after_ms"] = RETRY_AFTER_S * 1000
-        headers += b"Retry-After: %d\r\n" % RETRY_AFTER_S
+        body["retry_after_ms"] = round(problem.retry_after_s * 1000)
+        # Whole seconds (RFC 9110 10.2.3), and never 0, which says: at once.
+        headers += b"Retry-After: %d\r\n" % max(1, math.ceil(problem.retry_after_s))
     if problem.revision is not None:
         body["revision"] = problem.revision
     return Answer(kind.status, headers, orjson.dumps(body | problem.members))

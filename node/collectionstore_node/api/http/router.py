@@ -43,6 +43,8 @@ class Entry(NamedTuple):
     metrics: RouteMetrics
     probe: bool
     leader_only: bool
+    write: bool
+    """Whether it proposes a command of a client."""
 
 
 class _Node:
@@ -68,7 +70,13 @@ class Router:
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
                 counters = metrics.route(route.pattern, method)
                 node.methods[method] = Entry(
-                    route.pattern, route.handler, route.parameters, counters, route.probe, route.leader_only
+                    route.pattern,
+                    route.handler,
+                    route.parameters,
+                    counters,
+                    route.probe,
+                    route.leader_only,
+                    write=not (route.probe or route.leader_only) and method not in ("GET", "HEAD"),
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:

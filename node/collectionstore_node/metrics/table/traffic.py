@@ -58,6 +58,13 @@ _HTTP: Final = (
     ),
     gauge("http_inflight_requests", "Requests in flight"),
     gauge("http_inflight_requests_max", "Bound of requests in flight; probes are not counted"),
+    gauge("writes_inflight", "Writes of this member's clients in flight"),
+    gauge("writes_inflight_max", "How many writes may be in flight, by the time that they take"),
+    counter(
+        "writes_refused_total",
+        "Writes refused before they were proposed: too many in flight, or no time for what is in front of it",
+        Label("reason", ("queue", "deadline")),
+    ),
     gauge("http_connections", "Open connections of clients and probes"),
     gauge("http_arriving_bytes", "Bytes that have arrived of request bodies being received"),
     gauge("http_uploads", "Request bodies being received"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -19,7 +20,7 @@ from collectionstore_node.errors import (
     StorageFailed,
 )
 from collectionstore_node.tests.api.conftest import STORE_LIMITS
-from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
 from collectionstore_node.tests.api.memory_replica import OTHER, MemoryReplica, RecordedMetrics
 
 ADA = "/api/v1/collections/people/documents/ada"
@@ -179,23 +180,46 @@ async def test_generated_request_ids_differ(client: Client) -> None:
 async def test_too_many_requests_at_once_are_503_and_probes_still_answer(
     people: Client, replica: MemoryReplica, metrics: RecordedMetrics
 ) -> None:
-    """The limit counts requests being served; one more is refused at once, the others finish."""
+    """The limit counts writes being served; one more is refused at once, the others finish, reads keep their places."""
     replica.hold = asyncio.Event()
     replica.entered.clear()
-    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(STORE_LIMITS.inflight_requests_max)]
-    while metrics.read_inflight() < STORE_LIMITS.inflight_requests_max:
+    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(STORE_LIMITS.inflight_writes_max)]
+    while metrics.read_inflight() < STORE_LIMITS.inflight_writes_max:
         await replica.entered.wait()
         replica.entered.clear()
 
-    refused = await people.get(f"{ADA}?consistency=stale")
+    refused = await people.put(ADA, {})
+    read = await people.get(f"{ADA}?consistency=stale")
     alive = await people.get("/livez")
     replica.hold.set()
 
-    assert refused.problem(503, "overloaded")["retryable"] is True
-    assert refused.headers["Retry-After"] == "1"
+    problem = refused.problem(503, "overloaded")
+    assert problem["retryable"] is True
+    assert int(refused.headers["Retry-After"]) == math.ceil(problem["retry_after_ms"] / 1000) > 0
+    read.problem(404, "document_not_found")
     assert alive.status == 200
     assert {(await one).status for one in waiting} == {201}
     assert metrics.read_inflight() == 0
+
+
+async def test_a_write_without_a_place_is_refused_before_its_body(
+    people: Client, replica: MemoryReplica, metrics: RecordedMetrics, raw: RawClient
+) -> None:
+    replica.hold = asyncio.Event()
+    replica.entered.clear()
+    waiting = [asyncio.create_task(people.put(f"{ADA}{n}", {})) for n in range(STORE_LIMITS.inflight_writes_max)]
+    while metrics.read_inflight() < STORE_LIMITS.inflight_writes_max:
+        await replica.entered.wait()
+        replica.entered.clear()
+    reader, writer = await raw.connect()
+
+    writer.write(b"PUT /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+
+    # Nothing of the body was sent, and the answer is here.
+    assert (await read_head(reader)).startswith(b"HTTP/1.1 503 ")
+    replica.hold.set()
+    assert {(await one).status for one in waiting} == {201}
+    writer.transport.abort()
 
 
 async def test_requests_are_counted_by_pattern_method_and_status(people: Client, metrics: RecordedMetrics) -> None:

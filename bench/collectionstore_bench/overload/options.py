@@ -1,0 +1,105 @@
+"""The command line of the overload experiment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXAMPLES = """examples:
+  python -m collectionstore_bench.overload                       peak, 5,000 writes/s, twice the peak for 60 s
+  python -m collectionstore_bench.overload --overload-seconds 600    the full form: ten minutes of overload
+  python -m collectionstore_bench.overload --factors 1.5,2,4 --seconds 10
+  python -m collectionstore_bench.overload --payload 65536 --spread all -o json
+
+The exit code is 0 when every bound is met, 3 when one is missed, 1 when the cluster failed. What is measured and how,
+and what the figures of a machine are worth that the generator shares with the nodes: bench/README.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is to be measured."""
+
+    seconds: float
+    overload_seconds: float
+    factors: tuple[float, ...]
+    rate: float
+    connections: int
+    processes: int
+    payload_bytes: int
+    keys: int
+    spread: str
+    nodes: int
+    base_port: int
+    output: str
+    keep: bool
+
+
+def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
+    """Parse the command line; exits with 2 and a message when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m collectionstore_bench.overload",
+        description=description,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--seconds", type=_seconds, default=10.0, help="length of the peak and of the fixed rate (default: 10)")
+    add("--overload-seconds", type=_seconds, default=60.0, help="length of each overload (default: 60)")
+    add("--factors", type=_factors, default=(2.0,), metavar="N[,N]", help="offered, in multiples of the peak (2)")
+    add("--rate", type=_rate, default=5_000.0, help="the fixed rate, in writes per second; 0 leaves it out (5000)")
+    add("--connections", type=_count, default=3_000, help="connections of the open loop (default: 3000)")
+    add("--processes", type=_count, default=1, help="generator processes (default: 1)")
+    add("--payload", type=_payload, default=255, metavar="BYTES", help="size of the JSON documents (default: 255)")
+    add("--keys", type=_count, default=10_000, help="how many documents are written (default: 10000)")
+    add("--spread", choices=("leader", "all"), default="leader", help="where requests go (default: leader)")
+    add("--nodes", type=int, choices=(1, 3, 5, 7), default=3, help="size of the cluster (default: 3)")
+    add("--base-port", type=int, default=21_800, metavar="PORT", help="of the first member (default: 21800)")
+    add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
+    add("--keep", action="store_true", help="stop the cluster at the end but keep its files, logs among them")
+    given = parser.parse_args(arguments)
+    return Options(
+        seconds=given.seconds,
+        overload_seconds=given.overload_seconds,
+        factors=given.factors,
+        rate=given.rate,
+        connections=given.connections,
+        processes=given.processes,
+        payload_bytes=given.payload,
+        keys=given.keys,
+        spread=given.spread,
+        nodes=given.nodes,
+        base_port=given.base_port,
+        output=given.output,
+        keep=given.keep,
+    )
+
+
+def _number(text: str, lo: float, hi: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = lo - 1
+    if not lo <= value <= hi:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number from {lo:g} to {hi:g}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.5, 3600)
+
+
+def _rate(text: str) -> float:
+    return _number(text, 0, 1_000_000)
+
+
+def _factors(text: str) -> tuple[float, ...]:
+    return tuple(_number(part, 0.1, 100) for part in text.split(","))
+
+
+def _count(text: str) -> int:
+    return int(_number(text, 1, 100_000))
+
+
+def _payload(text: str) -> int:
+    return int(_number(text, 64, 1_000_000))

@@ -1,0 +1,75 @@
+"""`Intake`: how much of what clients send is taken in during one turn of the event loop.
+
+A turn reads every socket that has something, and only then runs what is ready: the driver, the peers, the answers. With
+two thousand clients that each send a request, to serve or to refuse them all takes a tenth of a second, and a commit,
+which needs some ten turns, takes one: the node works at full speed and gets nothing done, and its heartbeats come late
+(receive livelock, Mogul and Ramakrishnan 1997). So a turn takes in a bounded part; the rest waits here for the next
+ones, in order. Nothing is lost by that: as long as clients send less than the node can take, nothing is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+TURN_READS_MAX: Final = 128
+"""Reads of sockets that a turn takes in: some five to ten milliseconds of small requests. A number and not a time, as
+what a request costs beyond its parsing comes later in the turn, and the same input is then taken in alike."""
+HELD_BYTES_MAX: Final = 4 << 10
+"""Of one connection. A larger read is part of a large body, which is counted elsewhere, and taken in at once."""
+
+
+class Source(Protocol):
+    """A connection."""
+
+    def take_in(self, data: bytes) -> None:
+        """Serve bytes that arrived."""
+
+
+class Intake:
+    """What is held of the connections of one port. Belongs to one event loop."""
+
+    __slots__ = ("_held", "_loop", "_reads")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._held: dict[Source, bytes] = {}
+        self._reads = 0
+        """Reads taken in during this turn; 0 when it has not begun."""
+
+    @property
+    def held(self) -> int:
+        """Number of connections whose bytes wait for a later turn."""
+        return len(self._held)
+
+    def offer(self, source: Source, data: bytes) -> bytes:
+        """Return what is to be taken in of `source` now: `data` with what was held before it, or nothing."""
+        held = self._held
+        if not held:
+            if not self._reads:
+                self._loop.call_soon(self._next_turn)
+            self._reads += 1
+            if self._reads <= TURN_READS_MAX:
+                return data
+        elif source in held:
+            data = held[source] + data
+        if len(data) > HELD_BYTES_MAX:
+            held.pop(source, None)
+            return data
+        held[source] = data
+        return b""
+
+    def take_back(self, source: Source) -> bytes:
+        """Return what is held of a connection, and hold it no longer."""
+        return self._held.pop(source, b"")
+
+    def _next_turn(self) -> None:
+        held = self._held
+        self._reads = 0
+        if not held:
+            return
+        self._loop.call_soon(self._next_turn)
+        while held and self._reads < TURN_READS_MAX:
+            self._reads += 1
+            source = next(iter(held))
+            source.take_in(held.pop(source))
