@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from collectionstore_node.api.budgets.sending import WINDOW_S
-from collectionstore_node.api.connections.connection import KEEPALIVE_S, PIPELINE_BYTES_MAX
+from collectionstore_node.api.connections.connection import KEEPALIVE_S, PIPELINE_BYTES_MAX, Connection
 from collectionstore_node.api.hot.heads import REMEMBERED_MAX
 from collectionstore_node.api.hot.pipeline import HELD_BYTES_MAX, PARALLEL_MAX
 from collectionstore_node.errors import OutcomeUnknown
@@ -348,14 +348,18 @@ async def test_a_connection_is_busy_while_a_request_is_pending_and_idle_behind_i
 async def test_remembered_headers_are_bounded() -> None:
     port = await opened()
     transport = await port.connect()
+    connection = transport.protocol
+    assert isinstance(connection, Connection)
     for number in range(2 * REMEMBERED_MAX):
-        transport.protocol.data_received(get(DOCUMENT + b"a?consistency=stale", b"X-A: %d\r\n" % number))
-    transport.protocol.data_received(get(DOCUMENT + b"a?consistency=stale"))
-    heads = transport.protocol._pipeline._around.heads  # type: ignore[attr-defined]
+        connection.take_in(get(DOCUMENT + b"a?consistency=stale", b"X-A: %d\r\n" % number))
+    connection.take_in(get(DOCUMENT + b"a?consistency=stale"))
+    pipeline = connection._pipeline
+    assert pipeline is not None
+    heads = pipeline._around.heads
     assert len(heads._remembered) == REMEMBERED_MAX
     assert transport.written.count(b"HTTP/1.1 200 ") == 2 * REMEMBERED_MAX + 1
     before = list(heads._remembered)
-    transport.protocol.data_received(get(DOCUMENT + b"a?consistency=stale", b"X-Request-Id: other\r\n"))
+    connection.take_in(get(DOCUMENT + b"a?consistency=stale", b"X-Request-Id: other\r\n"))
     assert list(heads._remembered) == before
     transport.lose()
     await port.close()
