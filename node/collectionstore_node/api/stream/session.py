@@ -178,7 +178,7 @@ class Session:
             self._write(frame(WSMsgType.PING, b""))
 
     def close(self, code: Close, reason: str) -> None:
-        """Send what is left and a close frame; the client has `CLOSE_S` to answer it."""
+        """Send what the client takes now and a close frame; it has `CLOSE_S` to answer that."""
         if self.ended or self._closing_at is not None:
             return
         self._closing_at = self._loop.time()
@@ -186,8 +186,11 @@ class Session:
         self._end_upload()
         self._pending.clear()
         self._sink.messages.clear()
-        if not self._writing_paused:
-            self._flush()
+        self._flush()
+        # What is still left would come behind the close frame, where no data may be (RFC 6455 5.5.1).
+        self._out.clear()
+        self._held_bytes, self._pong = 0, None
+        self._api.budgets.sending.release(self)
         self._write(close_frame(code, reason))
         self._wake_waiters()
         self._balance()
@@ -531,6 +534,7 @@ class Session:
         self._writing_paused = False
         self._flush()
         self._advance()
+        self._close_if_drained()
 
     def _balance(self) -> None:
         """Read from the client exactly when what has arrived is taken, and answers can leave."""
@@ -555,7 +559,10 @@ class Session:
 
     def _close_if_drained(self) -> None:
         if self._draining and not self._inflight and not self._pending:
-            self.close(Close.GOING_AWAY, "the node is stopping")
+            self._flush()
+            # A client that is slow to take its answers gets them before the close frame, or is cut.
+            if not self._out and not self._writing_paused:
+                self.close(Close.GOING_AWAY, "the node is stopping")
 
     def _hang_up(self) -> None:
         """Close the connection behind what was written."""

@@ -7,10 +7,14 @@ import asyncio
 import msgspec
 
 from collectionstore_node.api import ApiServer
+from collectionstore_node.api.stream.websocket import Close
+from collectionstore_node.service import StoreLimits
+from collectionstore_node.statemachine.commands import Command, KeyRef, Put
 from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.in_memory_connection import TURNS, MemoryPort, turns
 from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
 from collectionstore_node.tests.api.stream.conftest import OpenRaw
-from collectionstore_node.tests.api.stream.frames import BINARY, CLOSE, frame, until
+from collectionstore_node.tests.api.stream.frames import BINARY, CLOSE, frame, handshake, until
 from collectionstore_node.tests.api.stream.stream_clients import StreamClient
 
 PUT = {"op": "put_document", "collection": "people"}
@@ -75,6 +79,54 @@ async def test_a_stopping_node_closes_idle_streams_at_once(people_stream: Stream
     await asyncio.wait_for(stopping, 10)
 
 
+async def test_a_slow_client_of_a_stopping_node_gets_its_answers_before_the_close_frame() -> None:
+    """`draining` promises them, and what comes behind a close frame is not read."""
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    await port.seed()
+    await port.replica.propose(Command(Put(KeyRef("b", "large"), bytes(40 << 10))), timeout_s=1)
+    port.replica.hold = asyncio.Event()
+    transport = await port.connect(room=1 << 10)
+    write = PUT | {"tag": 1, "id": "ada", "document": b"{}"}
+    read = {"op": "get_value", "tag": 2, "bucket": "b", "key": "large"}
+    await port.send(transport, [handshake(), frame(BINARY, b"\x91" + _packed(write)), frame(BINARY, _packed(read))])
+    assert transport.paused
+
+    stopping = asyncio.ensure_future(port.close())
+    port.replica.hold.set()
+    await turns(TURNS)
+    transport.read(1 << 20)
+    await turns(TURNS)
+    transport.lose()
+    await stopping
+
+    assert _frames(transport.written) == ["hello", [2], "draining", [1], 1001]
+    assert port.metrics.streams_closed == {"going_away": 1}
+
+
+async def test_nothing_follows_a_close_frame() -> None:
+    """RFC 6455 5.5.1: what its client has not taken by then is unknown to it."""
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    await port.replica.propose(Command(Put(KeyRef("b", "large"), bytes(40 << 10))), timeout_s=1)
+    port.replica.hold = asyncio.Event()
+    transport = await port.connect(room=1 << 10)
+    write = {"op": "put_value", "tag": 1, "bucket": "b", "key": "k", "value": b"v"}
+    read = {"op": "get_value", "tag": 2, "bucket": "b", "key": "large"}
+    await port.send(transport, [handshake(), frame(BINARY, _packed(write)), frame(BINARY, _packed(read))])
+    port.replica.hold.set()
+    await turns(TURNS)
+    session = transport.protocol._payload_parser  # type: ignore[attr-defined]
+    assert session.waiting
+
+    session.close(Close.POLICY, "a test")
+    transport.read(1 << 20)
+    await turns(TURNS)
+    transport.lose()
+    await port.close()
+
+    assert _frames(transport.written) == ["hello", [2], 1008]
+    assert port.metrics.read_unsent() == 0
+
+
 async def test_a_stopping_node_does_not_wait_for_ever(
     open_raw: OpenRaw, replica: MemoryReplica, server: ApiServer, metrics: RecordedMetrics
 ) -> None:
@@ -105,6 +157,26 @@ async def _document(client: Client, name: str) -> object:
         reply = await client.get(f"/api/v1/collections/people/documents/{name}")
         if reply.status != 404:
             return reply.json
+
+
+def _frames(written: bytes) -> list[str | list[int] | int]:
+    """Return what a server sent on a stream: names of events, tags of each message of answers, the code of its end."""
+    _, _, data = written.partition(b"\r\n\r\n")
+    found: list[str | list[int] | int] = []
+    while data:
+        size, head = data[1], 2
+        if size >= 126:
+            head = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:head])
+        payload, data, opcode = data[head : head + size], data[head + size :], data[0] & 15
+        if opcode == CLOSE:
+            found.append(int.from_bytes(payload[:2]))
+            continue
+        items = msgspec.msgpack.decode(payload)
+        found += [one["event"] for one in items if "event" in one]
+        if tags := [one["tag"] for one in items if "tag" in one]:
+            found.append(tags)
+    return found
 
 
 def _packed(operation: dict[str, object]) -> bytes:
