@@ -199,6 +199,8 @@ class Connection(PortProtocol):
 
     def close(self) -> None:
         """Close when nothing is being served any more; an upgraded connection is told, and closes itself."""
+        if held := self._around.intake.take_back(self):
+            self.take_in(held)  # a request that has arrived is served
         upgraded = self._payload_parser
         if isinstance(upgraded, Upgraded):
             upgraded.drain()
@@ -216,10 +218,14 @@ class Connection(PortProtocol):
 
     def idle_since(self) -> float | None:
         """Return since when the connection waits for a request, in loop time; None while it is busy."""
-        return None if self._pipeline is not None and self._pipeline.busy else super().idle_since()
+        return None if self._pending() else super().idle_since()
+
+    def _pending(self) -> bool:
+        """Return whether something has arrived of which aiohttp does not know, or not yet."""
+        return (self._pipeline is not None and self._pipeline.busy) or self._around.intake.holds(self)
 
     def _process_keepalive(self) -> None:
-        if self._pipeline is not None and self._pipeline.busy:
+        if self._pending():
             self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
         super()._process_keepalive()
 

@@ -59,6 +59,10 @@ class Intake:
         held[source] = data
         return b""
 
+    def holds(self, source: Source) -> bool:
+        """Return whether something is held of a connection."""
+        return source in self._held
+
     def take_back(self, source: Source) -> bytes:
         """Return what is held of a connection, and hold it no longer."""
         return self._held.pop(source, b"")

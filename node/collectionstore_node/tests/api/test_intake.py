@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from collectionstore_node.api.connections.connection import Connection as ApiConnection
 from collectionstore_node.api.connections.intake import HELD_BYTES_MAX, TURN_READS_MAX, Intake
+from collectionstore_node.service import StoreLimits
 from collectionstore_node.tests.api.http_clients import RawClient
+from collectionstore_node.tests.api.in_memory_connection import MemoryPort, MemoryTransport, turns
 
 
 class Connection:
@@ -93,6 +96,46 @@ async def test_what_a_lost_connection_sent_is_dropped() -> None:
 
     assert len(taken) == TURN_READS_MAX
     assert intake.take_back(connections[-1]) == b""
+
+
+async def test_a_connection_whose_request_waits_is_not_idle() -> None:
+    """So it is neither evicted for another one, nor closed because nothing came."""
+    port, transport = await _held()
+    connection = transport.protocol
+    assert isinstance(connection, ApiConnection)
+
+    assert connection.idle_since() is None
+    connection._next_keepalive_close_time = 0.0
+    connection._process_keepalive()
+    assert not transport.closing
+    await turns(5)
+
+    assert transport.written.startswith(b"HTTP/1.1 404 ")
+    assert connection.idle_since() is not None
+    transport.lose()
+    await port.close()
+
+
+async def test_a_stopping_node_serves_a_request_that_waits() -> None:
+    port, transport = await _held()
+
+    await port.close()
+
+    assert transport.written.startswith(b"HTTP/1.1 404 ")
+    assert transport.closing
+
+
+async def _held() -> tuple[MemoryPort, MemoryTransport]:
+    """Return a connection that has sent a request, in a turn that takes in no more."""
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    transport = await port.connect()
+    connection = transport.protocol
+    assert isinstance(connection, ApiConnection)
+    intake = connection._around.intake
+    offer(intake, [Connection([], number) for number in range(TURN_READS_MAX)])
+    connection.data_received(b"GET /api/v1/kv/b/missing HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert intake.held == 1
+    return port, transport
 
 
 async def test_more_requests_than_a_turn_takes_in_are_all_answered(raw: RawClient) -> None:
