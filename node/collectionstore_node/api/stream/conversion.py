@@ -29,12 +29,12 @@ def timeout_s(timeout_ms: int | None, limits: HttpLimits) -> float:
     """Return the budget of an operation."""
     if timeout_ms is None:
         return limits.timeout_default_s
-    seconds = timeout_ms / 1000
-    if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
+    # In milliseconds: an integer of JSON may be too large for a division.
+    if not TIMEOUT_MIN_S * 1000 <= timeout_ms <= limits.timeout_max_s * 1000:
         raise Problem(
             "invalid_parameter", f"timeout_ms is {timeout_ms}; allowed are 1 to {limits.timeout_max_s * 1000:g}"
         )
-    return seconds
+    return timeout_ms / 1000
 
 
 def idempotency_key(operation: Write) -> str | None:

@@ -275,8 +275,7 @@ class Executor:
         if len(compact) > AT_ONCE_BYTES_MAX:
             # What follows, encoding and proposing it, takes as long as what came before.
             await asyncio.sleep(0)
-        # A timeout that is nearly over stays one: the time that the check took is part of it.
-        flight.timeout_s, flight.action, flight.key = flight.left_s, action, key
+        flight.action, flight.key = action, key
         await self._wait_for_leader(stream, flight)
 
     async def _wait_for_leader(self, stream: Stream, flight: Flight) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
 from collectionstore_node.api import HttpLimits
 from collectionstore_node.api.budgets.clients import Clients
-from collectionstore_node.api.stream import settings
+from collectionstore_node.api.stream import flight, settings
 from collectionstore_node.api.stream.admission import Admission
 from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown, Overloaded, ReadTimedOut
 from collectionstore_node.ports import LOOPBACK
 from collectionstore_node.replica.settings import ReplicaSettings
-from collectionstore_node.service import StoreLimits
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
 from collectionstore_node.tests.api.stream.conftest import Open
@@ -259,6 +260,27 @@ async def test_a_large_document_is_checked_in_steps(people_stream: StreamClient,
 
     assert [(await people_stream.item())["tag"] for _ in range(2)] == [2, 1]
     assert (await people.get("/api/v1/collections/people/documents/large")).json == large
+
+
+async def test_the_check_of_a_large_document_is_counted_once(
+    people_stream: StreamClient, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    in_steps = Store.in_steps
+
+    async def slow(self: Store, *given: Any, **named: Any) -> Any:
+        nonlocal now_s
+        result = await in_steps(self, *given, **named)
+        now_s += 2.0
+        return result
+
+    monkeypatch.setattr(flight, "perf_counter", lambda: now_s)
+    monkeypatch.setattr(Store, "in_steps", slow)
+    large = {"list": list(range(9_000))}
+
+    answer = await people_stream.ask("put_document", collection="people", id="large", document=large, timeout_ms=5_000)
+
+    assert (answer["status"], replica.timeouts_s[-1]) == (201, 3.0)
 
 
 async def test_more_operations_than_one_turn_takes(

@@ -125,6 +125,17 @@ async def test_a_wrong_operation_is_answered_and_the_others_run(
     assert (problem["outcome"], problem["retryable"]) == ("not_applied", False)
 
 
+@pytest.mark.parametrize("timeout_ms", [b"0", b"-1", b"60001", b"9" * 400])
+async def test_a_timeout_out_of_range_is_answered(open_stream: Open, timeout_ms: bytes) -> None:
+    """Integers of JSON have no bound of their own."""
+    stream = await open_stream(JSON)
+    await stream.send_message(b'{"op":"get_value","tag":1,"bucket":"b","key":"k","timeout_ms":%s}' % timeout_ms)
+
+    answer = await stream.item()
+
+    assert (answer["status"], answer["body"]["code"]) == (400, "invalid_parameter")
+
+
 @pytest.mark.parametrize("tag", [-1, (1 << 53), (1 << 62)])
 async def test_a_tag_out_of_range_is_answered(stream: StreamClient, tag: int) -> None:
     await stream.send(GET | {"tag": tag})
