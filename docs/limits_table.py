@@ -158,6 +158,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("stream_operations", "stream_closed_total"),
             ),
             Limit(
+                "`traceparent` and `request_id` of an operation, each",
+                f"{{{_STREAM}:LABEL_MAX}} characters",
+                ("api.stream.operations:Operation",),
+                "400 `invalid_body` for the operation",
+                ("http_problems_total",),
+            ),
+            Limit(
                 "operations in flight of all streams, and from one address",
                 f"{{{_STREAM}:ALL_OPERATIONS_MAX}}; {{{_STREAM}:ADDRESS_OPERATIONS_MAX}}",
                 ("api.stream.admission:Admission.enter",),

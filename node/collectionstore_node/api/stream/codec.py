@@ -19,6 +19,7 @@ from collectionstore_node.api.stream.operations import (
     JsonOperation,
     Malformed,
     Tagged,
+    detached,
 )
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -124,7 +125,13 @@ class JsonCodec:
             raise TooManyOperations
         if not lines:
             raise MessageRejected("an empty message")
-        return [_one(self._one, self._tagged, line) for line in lines]
+        return [self._line(line) for line in lines]
+
+    def _line(self, line: bytes) -> Received:
+        received = _one(self._one, self._tagged, line)
+        if len(line) <= settings.BESIDE_BYTES_MAX or isinstance(received, Malformed):
+            return received
+        return detached(received, len(line))
 
     def encode(self, items: Sequence[Item]) -> bytes:
         """Return a message of items, without a line end behind the last."""

@@ -12,11 +12,15 @@ from typing import Annotated, Any, Final, TypeAlias, get_args
 
 import msgspec
 
+from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX
 from collectionstore_node.service import Consistency
 from collectionstore_node.service.operations import REVISIONS_MAX
 
 Revisions: TypeAlias = int | Annotated[list[int], msgspec.Meta(max_length=REVISIONS_MAX)]
 """Bounded here, so that a decoder refuses a long list before it is built."""
+
+Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=LABEL_MAX)]
+"""What comes back with the answer, or in a trace."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op", gc=False):
@@ -26,9 +30,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The client's number of the operation, unique among those that are not answered."""
     timeout_ms: int | None = None
     """Budget of the operation; its default is that of REST."""
-    traceparent: str | None = None
+    traceparent: Label | None = None
     """W3C trace context: the operation's span becomes its child."""
-    request_id: str | None = None
+    request_id: Label | None = None
     """Appears in problems and log lines."""
 
 
@@ -240,6 +244,20 @@ def payload_bytes(operation: AnyOperation | Malformed) -> int:
     """Return how many bytes an operation takes of its stream's credit: those of its document, value or transaction."""
     size = _SIZES.get(type(operation))
     return 0 if size is None else size(operation)
+
+
+def detached(operation: AnyOperation, line_bytes: int) -> AnyOperation:
+    """Return an operation that does not keep the line of JSON, of `line_bytes`, that it was decoded from.
+
+    A `Raw` shows its part of the line, and so keeps all of it, white space included, while only the part is counted.
+    """
+    if line_bytes - payload_bytes(operation) <= BESIDE_BYTES_MAX:
+        return operation
+    if isinstance(operation, JsonPutDocument | JsonInsertDocument):
+        return msgspec.structs.replace(operation, document=operation.document.copy())
+    if isinstance(operation, JsonTransaction):
+        return msgspec.structs.replace(operation, transaction=operation.transaction.copy())
+    return operation
 
 
 _SIZES: Final[dict[type, Callable[[Any], int]]] = {

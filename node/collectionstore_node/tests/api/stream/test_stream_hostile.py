@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
 from collectionstore_node.api.stream import settings
+from collectionstore_node.api.stream.codec import CODECS
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
+from collectionstore_node.api.stream.operations import (
+    JsonInsertDocument,
+    JsonPutDocument,
+    JsonTransaction,
+    payload_bytes,
+)
 from collectionstore_node.tests.api.memory_replica import MemoryReplica, RecordedMetrics
 from collectionstore_node.tests.api.stream.conftest import Open, OpenRaw
 from collectionstore_node.tests.api.stream.frames import (
@@ -103,6 +111,8 @@ async def test_text_without_tags_ends_the_stream(open_stream: Open, message: byt
         (GET | {"consistency": "eventual"}, "consistency"),
         (GET | {"timeout_ms": "5s"}, "timeout_ms"),
         (PUT | {"value": "text"}, "value"),
+        (GET | {"request_id": "x" * (settings.LABEL_MAX + 1)}, "request_id"),
+        (GET | {"traceparent": "x" * (settings.LABEL_MAX + 1)}, "traceparent"),
         (PUT | {"value": b"", "if_revision": 0}, "if_revision"),
         (PUT | {"value": b"", "if_revision": []}, "if_revision"),
         (PUT | {"value": b"", "if_revision": list(range(1, 99))}, "if_revision"),
@@ -182,6 +192,26 @@ async def test_a_hundred_thousand_operations_are_not_decoded(open_stream: Open, 
     await stream.send_message(b"\xdd\x00\x01\x86\xa0" + b"\x80" * 100_000 if protocol == MSGPACK else b"{}\n" * 100_000)
 
     assert (await stream.closed())[0] == 4000
+
+
+@pytest.mark.parametrize(
+    ("op", "field"),
+    [
+        (b'"put_document","collection":"c","id":"i"', b"document"),
+        (b'"insert_document","collection":"c"', b"document"),
+        (b'"transaction"', b"transaction"),
+    ],
+)
+def test_an_operation_in_flight_keeps_no_more_than_is_counted(op: bytes, field: bytes) -> None:
+    """White space around a document takes no credit: a thousand operations could hold two gibibytes of it."""
+    line = b'{"op":%s,"tag":1,%s"%s":{"a":1}}' % (op, b" " * (1 << 20), field)
+    before = sys.getrefcount(line)
+
+    (operation,) = CODECS[JSON].decode(line, 1)
+
+    assert isinstance(operation, JsonPutDocument | JsonInsertDocument | JsonTransaction)
+    assert payload_bytes(operation) == len(b'{"a":1}')
+    assert sys.getrefcount(line) == before
 
 
 async def test_more_bytes_than_credits_end_the_stream(

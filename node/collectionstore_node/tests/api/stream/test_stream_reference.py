@@ -40,6 +40,7 @@ def test_every_close_code_is_in_the_table() -> None:
 
 def test_bounds_are_as_written() -> None:
     assert f"at most {settings.STREAMS_MAX:,} streams, {settings.ADDRESS_STREAMS_MAX} of them" in REFERENCE
+    assert f"of at most {settings.LABEL_MAX:,} characters each" in REFERENCE
     assert f"one credit of {settings.OPERATIONS_MAX:,}" in REFERENCE
     assert f"of {settings.OPERATION_BYTES_MAX >> 20} MiB; its" in REFERENCE
     assert f"when {settings.AHEAD_BYTES_MAX >> 10} KiB of answers wait" in REFERENCE
