@@ -5,7 +5,7 @@ Admission has two steps, because they must happen at different times:
 2. `_admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
 
 Writes are counted on their own as well, from their admission to their outcome: `WriteAdmission` bounds them by the time
-that they take.
+that they take. Those of pipelined streams (`submit`, `execute`) are not: their front end bounds their number.
 """
 
 from __future__ import annotations
@@ -171,8 +171,12 @@ class Store:
         return self._replica.submit(command_for(action, key), timeout_s=timeout_s, parent=parent)
 
     def execute(self, action: Action, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Make a write of any kind, as the methods above do. Raises `OutcomeUnknown`."""
-        return self._propose(action, key, timeout_s)
+        """Make a write that `submit` could not make, and wait for a leader. Raises `OutcomeUnknown`.
+
+        As with `submit`, the caller bounds how many there are: `writes` counts those of the other methods.
+        """
+        self._admit(action)
+        return self._decide(action, key, timeout_s)
 
     # Reads
 
@@ -342,11 +346,15 @@ class Store:
         writes = self.writes
         entered = writes.enter(timeout_s)
         try:
-            outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
+            outcome = await self._decide(action, key, timeout_s)
         except BaseException:
             writes.abandon()
             raise
         writes.leave(entered)
+        return outcome
+
+    async def _decide(self, action: Action, key: str | None, timeout_s: float) -> Outcome:
+        outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
         # When the outcome was known: the rest of the request's span is the response, which this node does not control.
         sampled = active.get()
         if sampled is not None:

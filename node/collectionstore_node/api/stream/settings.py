@@ -15,7 +15,7 @@ OPERATIONS_MAX: Final = 1_024
 OPERATION_BYTES_MAX: Final = 8 << 20
 """Documents, values and transactions of those operations, as they were sent; a single operation is always allowed."""
 LABEL_MAX: Final = 1_024
-"""Characters of an operation's `traceparent`, and of its `request_id`: kept as long as it is in flight, beside credit."""
+"""Characters of an operation's `traceparent`, and of its `request_id`: kept while it is in flight, beside credit."""
 BESIDE_BYTES_MAX: Final = 8 << 10
 """A line of JSON with more than this beside its document or transaction is not kept with it."""
 TAG_MAX: Final = (1 << 53) - 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collectionstore_node.api import HttpLimits
+from collectionstore_node.api import ApiServer, HttpLimits
 from collectionstore_node.api.budgets.clients import Clients
 from collectionstore_node.api.stream import flight, settings
 from collectionstore_node.api.stream.admission import Admission
@@ -260,6 +260,20 @@ async def test_a_large_document_is_checked_in_steps(people_stream: StreamClient,
 
     assert [(await people_stream.item())["tag"] for _ in range(2)] == [2, 1]
     assert (await people.get("/api/v1/collections/people/documents/large")).json == large
+
+
+async def test_a_write_that_waits_for_a_leader_is_not_refused_for_the_writes_of_requests(
+    people_stream: StreamClient, replica: MemoryReplica, server: ApiServer
+) -> None:
+    """The stream has counted it already, as all of its operations."""
+    writes = server._around.exchange._store.writes  # type: ignore[attr-defined]
+    writes.limit = 0
+    replica.submit_errors = [NotLeader()]
+
+    answer = await people_stream.ask("put_document", collection="people", id="ada", document={})
+
+    assert answer["status"] == 201
+    assert writes.inflight == 0
 
 
 async def test_the_check_of_a_large_document_is_counted_once(
