@@ -8,6 +8,7 @@ bytes are offered to the hot path first (`api.hot`): what it does not take goes 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -369,6 +370,23 @@ class Connection(PortProtocol):
             while len(messages) > 1:
                 messages.pop()
             self._close = True
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send a response; aiohttp parses what came behind a handshake that is declined here, and not in `receive`."""
+        finishing = super().finish_response(request, resp, start_time)
+        return self._finish_declined(finishing) if self._message_tail else finishing
+
+    async def _finish_declined(
+        self, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
+    ) -> tuple[web.StreamResponse, bool]:
+        before, size = self._request_count, len(self._message_tail)
+        finished = await finishing
+        # BEFORE any of them is served: they are checked as all others.
+        if arrived := self._request_count - before:
+            self._check(arrived, size)
+        return finished
 
     def _incomplete(self, size: int, *, idle: bool) -> None:
         """Judge bytes that ended no head; `idle` says that no body was arriving before them."""

@@ -13,6 +13,7 @@ from collectionstore_node.api import make_client_server
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client, RawClient, read_head
+from collectionstore_node.tests.api.in_memory_connection import MemoryPort
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 from collectionstore_node.tests.transport.doubles import eventually
 
@@ -238,6 +239,30 @@ async def test_an_upgrade_is_ignored(raw: RawClient) -> None:
 
     assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
     writer.close()
+
+
+@pytest.mark.parametrize("hot", [True, False])
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [
+        (GET + b"\r\n", 200),
+        (b"GET /livez HTTP/1.1\r\nHost: another\r\n\r\n", 421),
+        (KEY + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (GET + b"A: %s\r\n" % (b"a" * 8_000) * 5 + b"\r\n", 431),
+    ],
+)
+async def test_what_comes_behind_an_upgrade_that_is_ignored_is_checked(
+    behind: bytes, status: int, *, hot: bool
+) -> None:
+    """aiohttp keeps it aside until the request before it is answered."""
+    port = MemoryPort(hot=hot, store_limits=STORE_LIMITS, is_ours=lambda host: host == "x")
+    transport = await port.connect()
+
+    await port.send(transport, [GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + behind])
+
+    assert [int(part[:3]) for part in transport.written.split(b"HTTP/1.1 ")[1:]] == [200, status]
+    transport.lose()
+    await port.close()
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 50", b"Transfer-Encoding: chunked"])
