@@ -75,6 +75,9 @@ class Exchange(Protocol):
 class Upgraded(Protocol):
     """What has taken over a connection: in place of aiohttp's WebSocket, it is handed the bytes that arrive."""
 
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take bytes of the client."""
+
     def drain(self) -> None:
         """Take no more requests, and close the connection when those in progress are answered."""
 
@@ -212,7 +215,7 @@ class Connection(PortProtocol):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Let requests finish, for as long as `timeout`, and close."""
-        if self._pipeline is not None:
+        if self._pipeline is not None and not isinstance(self._payload_parser, Upgraded):
             self._close = True
             await self._pipeline.drain(timeout)
         await super().shutdown(timeout)
@@ -277,6 +280,10 @@ class Connection(PortProtocol):
     def receive(self, data: bytes) -> None:
         """Hand bytes to the parser, then check what came of them."""
         before, idle = self._request_count, self._last.is_eof()
+        if self._force_close and data and isinstance(upgraded := self._payload_parser, Upgraded):
+            # The server stops. aiohttp drops what comes now, the answer to a close frame too.
+            upgraded.feed_data(data)
+            return
         try:
             super().data_received(data)
         except Exception as error:  # the parser hands on what its callbacks raise, for example for a target

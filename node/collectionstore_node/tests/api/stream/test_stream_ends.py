@@ -79,6 +79,22 @@ async def test_a_stopping_node_closes_idle_streams_at_once(people_stream: Stream
     await asyncio.wait_for(stopping, 10)
 
 
+async def test_a_stopping_node_hears_the_answer_to_its_close_frame() -> None:
+    """And closes the connection, as a server does first (RFC 6455 7.1.1), without waiting for `CLOSE_S`."""
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    transport = await port.connect()
+    await port.send(transport, [handshake()])
+
+    stopping = asyncio.ensure_future(port.close())
+    await turns(TURNS)
+    assert _frames(transport.written) == ["hello", "draining", 1001]
+    assert not transport.closing
+    await port.send(transport, [frame(CLOSE, b"\x03\xe9")])
+
+    assert transport.closing
+    await stopping
+
+
 async def test_a_slow_client_of_a_stopping_node_gets_its_answers_before_the_close_frame() -> None:
     """`draining` promises them, and what comes behind a close frame is not read."""
     port = MemoryPort(hot=True, store_limits=StoreLimits())
