@@ -14,8 +14,8 @@ OPERATIONS_MAX: Final = 1_024
 """Operations of one stream that are not answered: its credits."""
 OPERATION_BYTES_MAX: Final = 8 << 20
 """Documents, values and transactions of those operations, as they were sent; a single operation is always allowed."""
-LABEL_MAX: Final = 1_024
-"""Characters of an operation's `traceparent`, and of its `request_id`: kept while it is in flight, beside credit."""
+LABEL_MAX: Final = 8 << 10
+"""Characters of an operation's `traceparent`, and of its `request_id`, as of a header; they take no credit."""
 BESIDE_BYTES_MAX: Final = 8 << 10
 """A line of JSON with more than this beside its document or transaction is not kept with it."""
 TAG_MAX: Final = (1 << 53) - 1
