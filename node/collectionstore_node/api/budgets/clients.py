@@ -22,7 +22,7 @@ class Client:
 
 
 class Clients:
-    """The clients of one port, as long as they have a connection."""
+    """The clients of one port, as long as they have a connection, or a request of one that has ended."""
 
     __slots__ = ("_by_network", "_inflight_max")
 
@@ -43,8 +43,7 @@ class Clients:
     def disconnected(self, client: Client) -> None:
         """Count the end of a connection."""
         client.connections -= 1
-        if not client.connections:
-            del self._by_network[client.network]
+        self._forget(client)
 
     def enter(self, client: Client) -> None:
         """Count a request. Raises `Overloaded` when the address has its share in flight; call `leave` otherwise."""
@@ -55,3 +54,12 @@ class Clients:
     def leave(self, client: Client) -> None:
         """Count the end of a request."""
         client.inflight -= 1
+        self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        # BEHIND its last request: closing a connection and opening another one must not give a new share.
+        if client.connections or client.inflight:
+            return
+        # A request that had arrived may begin after that; by then the address may have another client.
+        if self._by_network.get(client.network) is client:
+            del self._by_network[client.network]

@@ -157,4 +157,10 @@ def test_an_address_has_a_share_of_the_requests_and_loopback_has_all() -> None:
         clients.enter(near)
     clients.disconnected(far)
     clients.disconnected(far)
+    assert clients.connected("192.0.2.1") is far
+    clients.disconnected(far)
+    clients.leave(far)
     assert clients.connected("192.0.2.1") is not far
+    clients.enter(far)
+    clients.leave(far)
+    assert clients.connected("192.0.2.1").connections == 2

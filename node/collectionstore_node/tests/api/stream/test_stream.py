@@ -168,6 +168,9 @@ def test_one_address_has_a_share_of_the_operations(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Overloaded, match="2 operations of your address"):
         admission.enter(one)
 
+    with pytest.raises(Overloaded, match="2 operations of your address"):
+        admission.enter(Clients(8).connected("192.0.2.1"))
+
     assert admission.inflight == 6
     admission.leave(one)
     admission.enter(one)
