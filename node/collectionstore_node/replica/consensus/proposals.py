@@ -169,6 +169,7 @@ class Proposals:
         if deferred:
             # First, and in order: they have waited for an entry already. Behind a full queue too, as they came before.
             self._waiting[:0] = deferred
+            self._waiting_bytes += sum(len(one.command) for one in deferred)
             self._commands_max = max(1, done)
             self._series.deferred.inc(len(deferred))
         elif done >= self._commands_max:

@@ -15,9 +15,9 @@ from collectionstore_node.statemachine.commands import Code, Outcome
 COMMAND = b"one encoded command"
 
 
-def proposals(waiting_max: int = 10_000) -> Proposals:
+def proposals(waiting_max: int = 10_000, bytes_max: int = 1 << 30) -> Proposals:
     return Proposals(
-        bytes_max=1 << 30,
+        bytes_max=bytes_max,
         waiting_max=waiting_max,
         loop=asyncio.get_running_loop(),
         series=ProposalSeries(member_metrics()),
@@ -157,6 +157,24 @@ async def test_deferred_commands_go_first_into_the_next_entry_and_nobody_hears_o
     queue.proposed(Index(2), Term(1), again, 10)
     queue.applied(Index(2), Term(1), [outcome(3), outcome(4)])
     assert [waiting.command for waiting in queue.take()] == [b"4", b"5", b"later"]
+
+
+async def test_deferred_commands_count_as_waiting_bytes_again() -> None:
+    """Taken off twice and added once, the count would sink with every deferral, and let ever more bytes wait."""
+    queue = proposals(bytes_max=2 * len(COMMAND))
+    for _ in range(2):
+        queue.submit(COMMAND, 100.0)
+    queue.proposed(Index(1), Term(1), queue.take(), 10)
+    queue.applied(Index(1), Term(1), [outcome(1), Outcome(Code.DEFERRED, 1)])
+    queue.submit(COMMAND, 100.0)
+    with pytest.raises(Overloaded):
+        queue.submit(COMMAND, 100.0)
+    while queue.waiting:
+        queue.take()
+    for _ in range(2):
+        queue.submit(COMMAND, 100.0)
+    with pytest.raises(Overloaded):
+        queue.submit(COMMAND, 100.0)
 
 
 async def test_deferred_command_of_a_leader_that_steps_down_was_not_applied() -> None:
