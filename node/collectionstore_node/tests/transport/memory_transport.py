@@ -20,6 +20,7 @@ class RecordedTransport(asyncio.Transport):
         self.reading = True
         self.closed = False
         self.aborted = False
+        self._let_go = False
         self.protocol: asyncio.BaseProtocol | None = None
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
@@ -32,9 +33,13 @@ class RecordedTransport(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
+        # As asyncio's transport for TLS: closed a second time, it lets go of the connection, and `abort` does nothing.
+        self._let_go = self.closed
         self.closed = True
 
     def abort(self) -> None:
+        if self._let_go:
+            return
         self.aborted = True
         self.lose(None)
 

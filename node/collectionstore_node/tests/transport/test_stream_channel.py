@@ -210,11 +210,13 @@ async def test_peer_that_does_not_answer_a_close_is_cut_off() -> None:
     assert side.transport.aborted
 
 
-async def test_peer_that_closes_and_stays_is_cut_off() -> None:
-    """TLS may wait for the other side's end of stream: not for longer than a close may take."""
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_peer_that_closes_and_stays_is_cut_off(times: int) -> None:
+    """TLS may wait for the other side's end of stream: not for longer than a close may take, however often it says."""
     side = Side(dialed=True)
     await side.begin()
-    side.transport.feed(encode_close(CloseCode.DONE, ""))
+    side.transport.feed(encode_close(CloseCode.DONE, "") * times)
+    await eventually(lambda: side.transport.aborted)
     assert (await side.ended).code == CloseCode.DONE
     assert side.transport.aborted
 

@@ -170,7 +170,10 @@ class StreamChannel(asyncio.BufferedProtocol):
             code, detail = decode_close(frame.payload)
             self._ended(CloseReason(code, detail, by_peer=True))
             self._abort_later()
-            self._transport.close()
+            # Once, however often the peer says so: closed again, asyncio's transport lets go of TLS, and neither
+            # `abort` nor a resumed write would work any more.
+            if not self._transport.is_closing():
+                self._transport.close()
         elif frame.kind is FrameKind.STREAM:
             raise Refused(CloseCode.PROTOCOL, "stream again")
         elif self._reason is None and self._closing is None:
