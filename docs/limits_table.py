@@ -357,7 +357,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "batches of log and state that are not synced",
-                "{replica.persistence.log_writer:BATCHES_MAX} since the running sync began",
+                "{replica.persistence.log_writer:BATCHES_MAX}, or entries of "
+                "{replica.persistence.log_writer:BYTES_MAX|bytes}, since the running sync began",
                 ("replica.persistence.log_writer:LogWriter.behind",),
                 "the driver waits for the disk; a leader is silent, and steps down after an election timeout",
                 ("storage_wal_fsync_age_seconds",),

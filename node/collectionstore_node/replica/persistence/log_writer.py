@@ -21,6 +21,9 @@ BATCHES_UNSYNCED_MAX: Final = 64
 BATCHES_MAX: Final = 96
 """With more the driver waits for the disk. Twice as many, of two syncs, are below `storage.rocks.UNSYNCED_BATCHES_MAX`,
 where a write on the event loop would wait for the disk."""
+BYTES_MAX: Final = 16 << 20
+"""The same for the bytes of entries: twice as many fit the memtables that RocksDB fills before it delays a write, on
+the event loop, because the disk does not take them. Others commit entries meanwhile: nothing else bounds them."""
 
 
 class Durable(NamedTuple):
@@ -67,7 +70,7 @@ class LogWriter:
         self._last_index = Index(0)
         self._new_vote = False
         """Whether a term or vote was written that no sync has covered."""
-        self._batches = 0
+        self._batches = self._bytes = 0
         self._sync_due = False
         self._durable: Durable | None = None
         self._times = (0.0, 0.0)
@@ -83,19 +86,20 @@ class LogWriter:
     @property
     def behind(self) -> bool:
         """Whether so much was written since the running sync began that the disk must catch up first."""
-        return self._batches >= BATCHES_MAX
+        return self._batches >= BATCHES_MAX or self._bytes >= BYTES_MAX
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None, write: int) -> None:
         """Write without waiting for the disk, and see to the sync; `write` is the core's number of this write."""
         started = time.perf_counter()
         self._log.append(entries, hard_state)
         self._series.log_seconds.observe(time.perf_counter() - started)
-        self._series.log_bytes.observe(sum(len(entry.data) for entry in entries))
+        self._series.log_bytes.observe(size_bytes := sum(len(entry.data) for entry in entries))
         if entries:
             self._last_index = entries[-1].index
         self._new_vote = self._has_new_vote(hard_state) or self._new_vote
         self._write = write
         self.sync()
+        self._bytes += size_bytes
         self.wrote()
 
     def wrote(self) -> None:
@@ -144,7 +148,7 @@ class LogWriter:
         # In a thread: while fsync runs, the loop goes on with everything else.
         self.syncing_since = self._loop.time()
         new_vote, self._new_vote = self._new_vote, False
-        self._sync_due, self._batches = False, 0
+        self._sync_due, self._batches, self._bytes = False, 0, 0
         done = self._loop.run_in_executor(self._syncer, self._timed_sync, new_vote)
         done.add_done_callback(partial(self._synced, self._write, self._last_index))
 

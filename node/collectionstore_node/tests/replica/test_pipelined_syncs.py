@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from collectionstore_node.errors import StorageFailed
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica.observation.observer import NULL_OBSERVER
-from collectionstore_node.replica.persistence.log_writer import LogWriter
+from collectionstore_node.replica.persistence.log_writer import BYTES_MAX, LogWriter
 from collectionstore_node.replica.storage_port import Log
 from collectionstore_node.statemachine.view import Writes
 from collectionstore_node.storage.rocksdb.rocks import UNSYNCED_BATCHES_MAX
@@ -106,6 +107,22 @@ async def test_vote_that_is_written_during_a_sync_is_marked_by_the_next() -> Non
     bench.writer.append(ENTRIES[2:3], HardState(Term(2), NodeId(7), ENTRIES[1].index), 4)
     await bench.end_sync()
     assert bench.log.marked == [True, True, False]
+    bench.writer.close()
+
+
+async def test_few_large_entries_are_as_far_behind_as_many_small_ones() -> None:
+    """RocksDB's writer would wait for the disk with a few full memtables, on the event loop."""
+    bench = Bench()
+    large = [msgspec.structs.replace(entry, data=bytes(1 << 20)) for entry in make_entries([1] * 20)]
+    bench.writer.append(large[:1], None, 1)
+    for number, entry in enumerate(large[1:], 2):
+        if bench.writer.behind:
+            break
+        bench.writer.append((entry,), None, number)
+    assert number == 1 + BYTES_MAX // (1 << 20)
+    await bench.end_sync()
+    assert not bench.writer.behind, "the next sync covers them"
+    await bench.end_sync()
     bench.writer.close()
 
 
