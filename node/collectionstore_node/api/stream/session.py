@@ -119,7 +119,7 @@ class Session:
         return False, b""
 
     def feed_eof(self) -> None:
-        """The connection has ended. Operations in flight run to their end; nobody hears of it."""
+        """The connection has ended. Operations in flight run to their end, unanswered."""
         self.ended = True
         self._streams.sessions.pop(self, None)
         if self._closing_at is None:
