@@ -89,8 +89,8 @@ def encode_request(
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-class _Round:
-    """The state that all connections of one round share. While `open` is false nothing is counted."""
+class Round:
+    """The state that all clients of one round share. While `open` is false nothing is counted."""
 
     def __init__(self) -> None:
         self.open = False
@@ -98,23 +98,19 @@ class _Round:
         self.latencies = array("d")
         self.errors: Counter[str] = Counter()
 
-    def count_error(self, cause: str) -> None:
+    def count_error(self, cause: str, count: int = 1) -> None:
         if self.open:
-            self.errors[cause] += 1
+            self.errors[cause] += count
 
 
-class _Connection(asyncio.Protocol):
-    """One keep-alive connection with one request in flight, which replaces itself when it is lost."""
+class Client(asyncio.Protocol):
+    """One connection of a closed loop, which replaces itself when it is lost; subclasses say what is sent on it."""
 
-    def __init__(self, state: _Round, target: Target, requests: Sequence[bytes], position: int) -> None:
+    def __init__(self, state: Round, target: Target) -> None:
         self._round = state
         self._target = target
-        self._requests = requests
-        self._position = position
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._waiting = False
-        self._sent_at = 0.0
 
     async def connect(self) -> None:
         """Connect, again and again until it works or the round has ended."""
@@ -132,16 +128,49 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are none by inheritance
         self._buffer = b""
-        self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if not self._round.ended:
+            asyncio.get_running_loop().call_later(RECONNECT_PAUSE_S, self._reconnect)
+
+    def waits_longer(self, seconds: float, now: float) -> int:
+        """Return how many requests have waited for longer."""
+        raise NotImplementedError
+
+    def time_out(self, late: int) -> None:
+        """Drop the connection, on which `late` requests have waited for too long."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the connection; unless the round has ended, another one follows."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _reconnect(self) -> None:
+        # Kept by the loop for as long as it is needed: it ends with the round at the latest.
+        self._task = asyncio.get_running_loop().create_task(self.connect())
+
+
+class _Connection(Client):
+    """One keep-alive connection with one request in flight, which replaces itself when it is lost."""
+
+    def __init__(self, state: Round, target: Target, requests: Sequence[bytes], position: int) -> None:
+        super().__init__(state, target)
+        self._requests = requests
+        self._position = position
+        self._waiting = False
+        self._sent_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._waiting:
             self._waiting = False
             self._round.count_error("connection lost")
-        if not self._round.ended:
-            loop = asyncio.get_running_loop()
-            loop.call_later(RECONNECT_PAUSE_S, self._reconnect)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
@@ -167,19 +196,18 @@ class _Connection(asyncio.Protocol):
             self._round.count_error(describe_answer(data, head_end))
             asyncio.get_running_loop().call_later(REFUSED_PAUSE_S, self._send)
 
-    def waited_s(self, now: float) -> float:
-        """Return how long the request in flight has been waiting, 0 without one."""
-        return now - self._sent_at if self._waiting else 0.0
+    def waits_longer(self, seconds: float, now: float) -> int:
+        """Return 1 if the request in flight has waited for longer, else 0."""
+        return int(self._waiting and now - self._sent_at > seconds)
 
-    def time_out(self) -> None:
+    def time_out(self, late: int) -> None:
         """Abort the request in flight."""
         self._drop("timeout")
 
     def close(self) -> None:
         """Close without counting what is in flight."""
         self._waiting = False
-        if self._transport is not None:
-            self._transport.abort()
+        super().close()
 
     def _send(self) -> None:
         transport = self._transport
@@ -197,10 +225,6 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _reconnect(self) -> None:
-        # Kept by the loop for as long as it is needed: it ends with the round at the latest.
-        self._task = asyncio.get_running_loop().create_task(self.connect())
-
 
 async def run_round(
     targets: Sequence[Target],
@@ -215,12 +239,19 @@ async def run_round(
 
     Connection i talks to target i modulo their number; each walks `requests[target]` from a place of its own.
     """
-    state = _Round()
+    state = Round()
     clients = []
     for number in range(connections):
         target = targets[number % len(targets)]
         start = number * len(requests[target]) // connections
         clients.append(_Connection(state, target, requests[target], start))
+    return await measure(state, clients, seconds=seconds, warm_up_s=warm_up_s, probe=probe)
+
+
+async def measure(
+    state: Round, clients: Sequence[Client], *, seconds: float, warm_up_s: float, probe: Probe
+) -> Measured:
+    """Let `clients` work for `warm_up_s` + `seconds` and return what happened in the last `seconds`."""
     sweeper = asyncio.create_task(_sweep(clients))
     connecting = [asyncio.create_task(client.connect()) for client in clients]
     try:
@@ -230,9 +261,9 @@ async def run_round(
         state.open = True
         await asyncio.sleep(seconds)
         closed_at = time.perf_counter()
-        for client in clients:
-            if client.waited_s(closed_at) > SILENCE_S:
-                state.count_error(f"no answer yet after {SILENCE_S:g} s")
+        late = sum(client.waits_longer(SILENCE_S, closed_at) for client in clients)
+        if late:
+            state.count_error(f"no answer yet after {SILENCE_S:g} s", late)
         state.open = False
         after = probe()
     finally:
@@ -286,13 +317,13 @@ async def send_each_once(
         raise first from None
 
 
-async def _sweep(clients: Sequence[_Connection]) -> None:
+async def _sweep(clients: Sequence[Client]) -> None:
     while True:
         await asyncio.sleep(1.0)
         now = time.perf_counter()
         for client in clients:
-            if client.waited_s(now) > REQUEST_TIMEOUT_S:
-                client.time_out()
+            if late := client.waits_longer(REQUEST_TIMEOUT_S, now):
+                client.time_out(late)
 
 
 def content_length(data: bytes, head_end: int) -> int | None:

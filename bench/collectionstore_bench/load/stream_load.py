@@ -13,11 +13,8 @@ import argparse
 import asyncio
 import gc
 import json
-import ssl
 import sys
 import time
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
@@ -27,14 +24,13 @@ import uvloop
 
 from collectionstore_bench.load.documents import COLLECTION, make_documents
 from collectionstore_bench.load.http_load import (
-    CONNECT_TIMEOUT_S,
-    RECONNECT_PAUSE_S,
     REFUSED_PAUSE_S,
-    REQUEST_TIMEOUT_S,
-    SILENCE_S,
+    Client,
     Measured,
     Probe,
+    Round,
     Target,
+    measure,
 )
 from collectionstore_bench.machine import cpu_seconds
 from collectionstore_bench.tables import milliseconds, table
@@ -73,64 +69,31 @@ def encode_operations(op: str, collection: str, documents: Sequence[tuple[str, b
     return operations
 
 
-class _Round:
-    """The state that all streams of one round share. While `open` is false nothing is counted."""
-
-    def __init__(self) -> None:
-        self.open = False
-        self.ended = False
-        self.latencies = array("d")
-        self.errors: Counter[str] = Counter()
-        self.messages = 0
-
-    def count_error(self, cause: str, count: int = 1) -> None:
-        if self.open:
-            self.errors[cause] += count
-
-
-class _Stream(asyncio.Protocol):
+class _Stream(Client):
     """One stream with `inflight` operations in flight, which replaces itself when it is lost."""
 
-    def __init__(self, state: _Round, target: Target, operations: Sequence[bytes], start: int, inflight: int) -> None:
-        self._round = state
-        self._target = target
+    def __init__(self, state: Round, target: Target, operations: Sequence[bytes], start: int, inflight: int) -> None:
+        super().__init__(state, target)
         self._operations = operations
         self._position = start
         self._inflight = inflight
-        self._transport: asyncio.Transport | None = None
-        self._buffer = b""
         self._ready = False
         self._sent_at: dict[int, float] = {}
 
-    async def connect(self) -> None:
-        """Connect, again and again until it works or the round has ended."""
-        loop = asyncio.get_running_loop()
-        context = ssl.create_default_context() if self._target.tls else None
-        while not self._round.ended:
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda: self, self._target.host, self._target.port, ssl=context)
-                return
-            except (OSError, TimeoutError) as error:
-                self._round.count_error(f"connect: {type(error).__name__}")
-                await asyncio.sleep(RECONNECT_PAUSE_S)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are none by inheritance
-        self._buffer, self._ready = b"", False
-        self._transport.write(
+        super().connection_made(transport)
+        self._ready = False
+        cast(asyncio.Transport, transport).write(
             f"GET {PATH} HTTP/1.1\r\nHost: {self._target.authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n".encode()
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
         if self._sent_at:
             self._round.count_error("connection lost", len(self._sent_at))
             self._sent_at.clear()
-        if not self._round.ended:
-            asyncio.get_running_loop().call_later(RECONNECT_PAUSE_S, self._reconnect)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
@@ -166,15 +129,14 @@ class _Stream(asyncio.Protocol):
         """Return how many operations have waited for longer."""
         return sum(now - sent > seconds for sent in self._sent_at.values())
 
-    def close(self) -> None:
-        """End the stream; unless the round has ended, another one follows."""
-        if self._transport is not None:
-            self._transport.abort()
+    def time_out(self, late: int) -> None:
+        """Count what is late and end the stream."""
+        self._round.count_error("timeout", late)
+        self.close()
 
     def _answered(self, message: bytes) -> int:
         """Count the answers of a message; return how many operations may follow at once."""
         state, sent_at, now = self._round, self._sent_at, time.perf_counter()
-        state.messages += state.open
         good = bad = 0
         for one in _decode(message):
             sent = sent_at.pop(one.tag, None)
@@ -217,11 +179,6 @@ class _Stream(asyncio.Protocol):
             head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big")
         self._transport.write(head + _ZERO_MASK + payload)
 
-    def _reconnect(self) -> None:
-        if not self._round.ended:
-            task = asyncio.ensure_future(self.connect())
-            task.add_done_callback(lambda done: None if done.cancelled() else done.result())
-
 
 async def run_stream_round(
     targets: Sequence[Target],
@@ -243,34 +200,12 @@ async def run_stream_round(
         raise ValueError(f"each of {connections} streams takes 1 to {STREAM_OPERATIONS_MAX} operations in flight")
     if len(operations) < max(shares):
         raise ValueError(f"{len(operations)} operations are fewer than are in flight on one stream")
-    state = _Round()
+    state = Round()
     streams = [
         _Stream(state, targets[number % len(targets)], operations, number * len(operations) // connections, share)
         for number, share in enumerate(shares)
     ]
-    sweeping = asyncio.create_task(_sweep(state, streams))
-    connecting = [asyncio.create_task(one.connect()) for one in streams]
-    try:
-        await asyncio.sleep(warm_up_s)
-        before = probe()
-        opened_at = time.perf_counter()
-        state.open = True
-        await asyncio.sleep(seconds)
-        closed_at = time.perf_counter()
-        late = sum(one.waits_longer(SILENCE_S, closed_at) for one in streams)
-        if late:
-            state.count_error(f"no answer yet after {SILENCE_S:g} s", late)
-        state.open = False
-        after = probe()
-    finally:
-        state.ended = True
-        sweeping.cancel()
-        for task in connecting:
-            task.cancel()
-        for one in streams:
-            one.close()
-    spent = {name: after[name] - value for name, value in before.items() if name in after}
-    return Measured(closed_at - opened_at, sorted(state.latencies), dict(state.errors), spent)
+    return await measure(state, streams, seconds=seconds, warm_up_s=warm_up_s, probe=probe)
 
 
 async def send_all_once(target: Target, operations: Sequence[bytes], *, timeout_s: float = 120.0) -> None:
@@ -311,17 +246,6 @@ def _frame(data: bytes, at: int) -> tuple[int, int, int] | None:
             return None
         size = int.from_bytes(data[at + 2 : begin], "big")
     return (data[at] & 0x0F, begin, begin + size) if len(data) >= begin + size else None
-
-
-async def _sweep(state: _Round, streams: Sequence[_Stream]) -> None:
-    while True:
-        await asyncio.sleep(1.0)
-        now = time.perf_counter()
-        for one in streams:
-            late = one.waits_longer(REQUEST_TIMEOUT_S, now)
-            if late:
-                state.count_error("timeout", late)
-                one.close()
 
 
 def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -14,6 +13,7 @@ import aiohttp
 import msgspec
 import uvloop
 
+from collectionstore_bench.load.bench import say
 from collectionstore_bench.load.documents import fill
 from collectionstore_bench.machine import Machine, cpu_seconds, describe
 from collectionstore_bench.overload.arrivals import quantile
@@ -325,11 +325,6 @@ def print_result(
     print("\n".join([*machine.lines(), settings, "", render(rows), "", render_checks(found)]))
     if any(row.late_s > LATE_S_MAX for row in rows):
         print("The generator was late: it shares the processors with the nodes, and part of the latencies is its own.")
-
-
-def say(text: str) -> None:
-    """Tell what is going on, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:

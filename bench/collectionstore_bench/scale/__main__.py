@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import uvloop
 
+from collectionstore_bench.load.bench import say
 from collectionstore_bench.machine import Machine, describe
 from collectionstore_bench.scale import connections, documents, members, values
 from collectionstore_bench.scale.options import Options, parse_options
@@ -59,11 +60,6 @@ def print_result(options: Options, machine: Machine, found: Sequence[Figure]) ->
     settings = f"settings  {form} form, {options.connections} connections to the leader, {options.seconds:g} s a round"
     print("\n".join([*machine.lines(), settings, ""]))
     print(table(("part", "case", "what", "value", "", "note"), lines, right=(3,)))
-
-
-def say(text: str) -> None:
-    """Tell what is going on, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
