@@ -47,6 +47,7 @@ from collectionstore_node.metrics import (
     stored_series,
 )
 from collectionstore_node.observability import (
+    certificate_report,
     export_certificate_expiry,
     open_tracing,
     operation_tracing,
@@ -104,7 +105,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TLS_RELOAD_S = 10.0
+TLS_RELOAD_S = 2.0
 ROUTES_RELOAD_S = 0.1
 GC_THRESHOLD = 50_000
 SHUTDOWN_TRANSFER_S = 1.0
@@ -219,7 +220,9 @@ async def start(
     transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
-    replica = Replica(local, driver, transport, process_facts(settings, environment.pid))
+    tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
+    facts = process_facts(settings, environment.pid, partial(certificate_report, security, tls))
+    replica = Replica(local, driver, transport, facts)
     stack.push_async_callback(replica.close)
     MemberGauges(local, driver, transport, metrics)
     # BEFORE the driver runs: a member that cannot be reached must not campaign.
@@ -227,8 +230,7 @@ async def start(
     await open_port(transport.start(), settings.peer_address, "peers")
     driving = asyncio.create_task(driver.run(), name="driver")
     stack.push_async_callback(cancel_and_wait, driving)
-    tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
-    export_certificate_expiry(metrics, transport, tls)
+    export_certificate_expiry(metrics, security, tls)
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
@@ -347,14 +349,17 @@ def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     in_loop(loop, context)
 
 
-def _is_operator(cluster_id: str, request: web.BaseRequest) -> bool:
-    return is_operator(cluster_id, request.get_extra_info("peercert"))
+def _is_operator(cluster_id: str, tls: ClientTls, request: web.BaseRequest) -> bool:
+    if not is_operator(cluster_id, request.get_extra_info("peercert")):
+        return False
+    session = request.get_extra_info("ssl_object")
+    return session is not None and tls.still_trusts(session.getpeercert(binary_form=True))
 
 
 def _authorize_admin(settings: Settings, tls: ClientTls | None) -> Callable[[web.BaseRequest], bool]:
     """Return what decides whether a client may change the cluster: by its certificate, or on loopback by the token."""
     if tls is not None:
-        return partial(_is_operator, settings.cluster_id)
+        return partial(_is_operator, settings.cluster_id, tls)
     if settings.admin_token_file is not None:
         return partial(_has_token, AdminToken(settings.admin_token_file))
     log.warning("admin.open", address=str(settings.client_address))
@@ -381,7 +386,8 @@ async def _reload_certificates(transport: Transport, clients: ClientTls | None) 
         await asyncio.sleep(TLS_RELOAD_S)
         await transport.reload_tls()
         if clients is not None:
-            clients.reload()
+            # In a thread: the files are read, and keys are parsed.
+            await asyncio.to_thread(clients.reload)
 
 
 async def _reload_routes(transport: Transport) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from collectionstore_node import __version__
 from collectionstore_node.api.http.instruments import TraceOperation, TraceRequest
 from collectionstore_node.metrics import TracingSeries
-from collectionstore_node.replica import NULL_OBSERVER, DriverObserver
+from collectionstore_node.replica import NULL_OBSERVER, CertificateStatus, DriverObserver, TlsStatus
 from collectionstore_node.security.client_tls import ClientTls
 from collectionstore_node.settings import Settings
-from collectionstore_node.transport import Transport
+from collectionstore_node.transport import CertificateFacts, PeerSecurity
 from collectionstore_telemetry.metrics import Metrics
 from collectionstore_telemetry.tracing.lifecycle import exporting
 
@@ -55,12 +55,25 @@ def operation_tracing(tracing: Tracing | None) -> TraceOperation | None:
     return partial(serve_operation, tracing)
 
 
-def export_certificate_expiry(metrics: Metrics, transport: Transport, clients: ClientTls | None) -> None:
+def certificate_report(peers: PeerSecurity, clients: ClientTls | None) -> TlsStatus:
+    """Return the certificates in use, for `/status`."""
+    # The client port reloads after the peer port: what only one of them trusts is not trusted yet, or not any more.
+    trusted = [one for one in peers.trusted if clients is None or one in clients.trusted]
+    shown = None if clients is None else _certificate_status(clients.certificate)
+    return TlsStatus(peers=_certificate_status(peers.certificate), clients=shown, trusted=trusted)
+
+
+def _certificate_status(facts: CertificateFacts) -> CertificateStatus:
+    begin, end = int(facts.not_before.timestamp()), int(facts.not_after.timestamp())
+    return CertificateStatus(begin, end, facts.serial, facts.authority)
+
+
+def export_certificate_expiry(metrics: Metrics, peers: PeerSecurity, clients: ClientTls | None) -> None:
     """Export when the certificates of the peer port and of the client port expire."""
     name = "tls_certificate_expiry_timestamp_seconds"
-    metrics.gauge(name, "peers").set_function(lambda: transport.certificate_not_after.timestamp())
+    metrics.gauge(name, "peers").set_function(lambda: peers.certificate.not_after.timestamp())
     if clients is not None:
-        metrics.gauge(name, "clients").set_function(lambda: clients.not_after.timestamp())
+        metrics.gauge(name, "clients").set_function(lambda: clients.certificate.not_after.timestamp())
 
 
 def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:

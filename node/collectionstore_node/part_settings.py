@@ -16,7 +16,7 @@ from collectionstore_node.logs.slow import OFF
 from collectionstore_node.memory import LIMIT_BYTES_ASSUMED, MIB, MemoryBudget, container_limit, memory_budget
 from collectionstore_node.ports import Descriptors, PortLimits, PortMetrics, divide
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica import ProcessFacts, ReplicaSettings
+from collectionstore_node.replica import ProcessFacts, ReplicaSettings, TlsStatus
 from collectionstore_node.settings import InvalidSetting, Settings
 from collectionstore_node.space import SpaceLimits, space_limits
 from collectionstore_node.statemachine.admissible import CommandLimits
@@ -145,7 +145,7 @@ def peer_security(settings: Settings) -> PeerSecurity:
     return TlsContexts(files, PeerName(settings.cluster_id, settings.name))
 
 
-def process_facts(settings: Settings, pid: int) -> ProcessFacts:
+def process_facts(settings: Settings, pid: int, tls: Callable[[], TlsStatus | None]) -> ProcessFacts:
     """Return what `/status` reports of the process."""
     return ProcessFacts(
         version=__version__,
@@ -155,6 +155,7 @@ def process_facts(settings: Settings, pid: int) -> ProcessFacts:
         client_address=str(settings.client_address),
         peer_address=str(settings.peer_address),
         metrics_address=str(settings.metrics_address),
+        tls=tls,
     )
 
 

@@ -29,11 +29,12 @@ from collectionstore_node.replica.replica import Replica
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts
-from collectionstore_node.replica.reporting.status import NodeStatus
+from collectionstore_node.replica.reporting.status import CertificateStatus, NodeStatus, TlsStatus
 from collectionstore_node.replica.settings import ReplicaSettings
 
 __all__ = [
     "NULL_OBSERVER",
+    "CertificateStatus",
     "Clocks",
     "Driver",
     "DriverObserver",
@@ -48,4 +49,5 @@ __all__ = [
     "RecordingObserver",
     "Replica",
     "ReplicaSettings",
+    "TlsStatus",
 ]

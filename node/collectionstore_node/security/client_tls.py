@@ -1,21 +1,23 @@
 """TLS of the client port: a certificate that is reloaded while the node runs, and which client is the operator.
 
 Clients need no certificate. Requests that change the cluster need one that the cluster's authority signed for its
-operator.
+operator. It is verified in the handshake, and again for each request: a connection may outlive the certificate that
+opened it, and the trust in its authority.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 from cryptography import x509
 
-from collectionstore_node.transport import PeerName, Refused, peer_name
+from collectionstore_node.security.key_pair import signed_by
+from collectionstore_node.transport import CertificateFacts, PeerName, Refused, key_identifier, peer_name, read_facts
 
 OPERATOR_NAME = "operator"
 """Name in the operator's certificate: `collectionstore://<cluster>/operator`."""
@@ -31,8 +33,8 @@ class ClientTls:
         self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
         self._loaded = self._content()
         self._current = self._load()
-        self.not_after = self._expiry()
-        """When the certificate that new handshakes get expires, UTC."""
+        self.certificate, self._authorities = self._facts()
+        """The certificate that new handshakes get."""
         self.listening = self._load()
         # The context of a listening socket cannot be replaced, but its SNI callback can give each handshake another.
         self.listening.sni_callback = self._use_current
@@ -45,11 +47,26 @@ class ClientTls:
                 return
             # BEFORE they are tried: a pair that is only half written is tried again when its other half changes.
             self._loaded = content
-            self._current, self.not_after = self._load(), self._expiry()
+            self._current, (self.certificate, self._authorities) = self._load(), self._facts()
         except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
             return
         log.info("certificate.reloaded", purpose="clients")
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Key identifiers of the authorities whose client certificates are accepted."""
+        return tuple(key_identifier(one) for one in self._authorities)
+
+    def still_trusts(self, certificate: bytes | None, now: datetime | None = None) -> bool:
+        """Return whether a client's certificate, in DER, is valid now and signed by an authority trusted now."""
+        if not certificate:
+            return False
+        found = x509.load_der_x509_certificate(certificate)
+        moment = now or datetime.now(UTC)
+        if not found.not_valid_before_utc <= moment < found.not_valid_after_utc:
+            return False
+        return any(signed_by(found, authority) for authority in self._authorities)
 
     def _use_current(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
         handshake.context = self._current
@@ -57,8 +74,8 @@ class ClientTls:
     def _content(self) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in self._files)
 
-    def _expiry(self) -> datetime:
-        return x509.load_pem_x509_certificate(self._loaded[1]).not_valid_after_utc
+    def _facts(self) -> tuple[CertificateFacts, list[x509.Certificate]]:
+        return read_facts(self._loaded[1]), x509.load_pem_x509_certificates(self._loaded[0])
 
     def _load(self) -> ssl.SSLContext:
         authority, certificate, key = self._files

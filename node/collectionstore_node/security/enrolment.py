@@ -30,7 +30,7 @@ POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 10.0
 RETRY_REFUSED_S: Final = 30.0
 """Pause after a refusal: the signer may not have observed this pod yet."""
-RECHECK_S: Final = 60.0
+RECHECK_S: Final = 10.0
 """How often the running node checks its pair and the trusted authorities."""
 
 log = structlog.get_logger()
@@ -94,12 +94,19 @@ class Enrolment:
             await self._sleep(RECHECK_S)
             try:
                 validity = await self.ensure()
-                if self._now() >= validity.renew_at:
-                    log.info("certificate.wanted", reason="two thirds of its lifetime have passed")
+                reason = self._why_renew(validity)
+                if reason:
+                    log.info("certificate.wanted", reason=reason)
                     await self._enrol()
             except (OSError, CredentialsUnusable) as error:
                 # A full or lost volume stops the node when its log cannot be written; a certificate is no reason to.
                 log.error("certificate.not_stored", reason=str(error))
+
+    def _why_renew(self, validity: Validity) -> str:
+        if self._now() >= validity.renew_at:
+            return "two thirds of its lifetime have passed"
+        # The operator puts the authority that signs first, once every member trusts it.
+        return "" if validity.by_first else "another authority signs now"
 
     async def _enrol(self) -> Validity:
         requests = SigningRequests(self._server)
@@ -136,6 +143,8 @@ class Enrolment:
                 self._wait_for(str(error))
             await self._sleep(pause_s)
             pause_s = min(2 * pause_s, POLL_MAX_S)
+            # While it waits, however long, it trusts whom the other members trust.
+            self._files.trust_if_in_use(self._trust_file.read_bytes())
 
     def _wait_for(self, obstacle: str) -> None:
         log.warning("certificate.waiting", reason=obstacle)

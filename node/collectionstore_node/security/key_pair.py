@@ -28,6 +28,9 @@ class Validity:
 
     not_after: float
     renew_at: float
+    by_first: bool = True
+    """The first authority that is trusted has signed it. During a rotation of the authority's key the first is the one
+    that signs, and the others are trusted until nothing signed by them is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ class KeyPairFiles:
         if not path.exists() or path.read_bytes() != trust_pem:
             write_file(path, trust_pem)
 
+    def trust_if_in_use(self, trust_pem: bytes) -> None:
+        """As `trust`, for a node that runs with a pair; before there is one, nothing reads the authorities."""
+        if (self._folder / "ca.crt").exists():
+            self.trust(trust_pem)
+
     def _check(self, certificate_pem: bytes, key_pem: bytes, trust_pem: bytes, now: float) -> Validity:
         try:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -87,7 +95,8 @@ class KeyPairFiles:
             raise Unusable(f"a file is not the PEM it should be: {error}") from error
         if key.public_key() != certificate.public_key():
             raise Unusable("the certificate belongs to another key")
-        if not any(_signed(certificate, authority) for authority in authorities):
+        signers = [position for position, one in enumerate(authorities) if signed_by(certificate, one)]
+        if not signers:
             raise Unusable("no trusted authority has signed the certificate")
         found = _identities(certificate)
         if found != [self._identity]:
@@ -97,7 +106,8 @@ class KeyPairFiles:
             raise Unusable("the certificate has expired")
         if now < begin:
             raise Unusable("the certificate is not valid yet; is this machine's clock behind?")
-        return Validity(not_after=end, renew_at=begin + (end - begin) * RENEWED_AFTER)
+        renew_at = begin + (end - begin) * RENEWED_AFTER
+        return Validity(not_after=end, renew_at=renew_at, by_first=signers[0] == 0)
 
 
 def make_key(name: str) -> NewKey:
@@ -116,7 +126,8 @@ def make_key(name: str) -> NewKey:
     )
 
 
-def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Return whether the key of `authority` has signed a certificate that names it as its issuer."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (InvalidSignature, ValueError, TypeError):

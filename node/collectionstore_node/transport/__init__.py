@@ -26,6 +26,13 @@ from collectionstore_node.transport.failures import PeerUnavailable, RequestLost
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.metrics_port import PeerMetrics, TransportMetrics
 from collectionstore_node.transport.options import TransportEnvironment, TransportIdentity, TransportOptions
+from collectionstore_node.transport.security.certificate import (
+    CertificateFacts,
+    issuer_identifier,
+    key_identifier,
+    key_identifiers,
+    read_facts,
+)
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.security.tls import (
     TlsContexts,
@@ -40,6 +47,7 @@ from collectionstore_node.transport.wire.close_codes import Refused
 from collectionstore_node.transport.wire.handshake import PeerName
 
 __all__ = [
+    "CertificateFacts",
     "OverridesRefused",
     "PeerAddress",
     "PeerMetrics",
@@ -62,6 +70,10 @@ __all__ = [
     "TransportOptions",
     "TransportSettings",
     "identity_uri",
+    "issuer_identifier",
+    "key_identifier",
+    "key_identifiers",
     "peer_name",
+    "read_facts",
     "tcp_connector",
 ]

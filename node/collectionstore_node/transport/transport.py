@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -73,11 +72,6 @@ class Transport:
         self._beating: asyncio.Task[None] | None = None
         self.port = identity.listen[1]
         """The port bound, from `start` on."""
-
-    @property
-    def certificate_not_after(self) -> datetime:
-        """When this node's certificate expires, UTC."""
-        return self._security.not_after
 
     async def start(self) -> None:
         """Listen, and dial the members set so far. Raises `OSError` when the address cannot be bound."""
@@ -152,7 +146,7 @@ class Transport:
             return False
         self._tls_problem = None
         if changed:
-            log.info("certificates.reloaded", not_after=self._security.not_after.isoformat())
+            log.info("certificates.reloaded", not_after=self._security.certificate.not_after.isoformat())
             for peer in self._peers.all():
                 peer.rotate(self._settings.rotation_s)
             self._listener.renew()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from collectionstore_node.raft.ready import RaftStatus, Role
@@ -29,6 +30,8 @@ class ProcessFacts:
     client_address: str
     peer_address: str
     metrics_address: str
+    tls: Callable[[], status.TlsStatus | None] = lambda: None
+    """Returns the certificates in use."""
 
 
 class Reporter:
@@ -92,6 +95,7 @@ class Reporter:
             failure="" if member.wakeup.failure is None else str(member.wakeup.failure),
             space=member.space.report,
             writes_refused=self._writes_refused(raft),
+            tls=facts.tls(),
         )
 
     def _writes_refused(self, raft: RaftStatus) -> str:

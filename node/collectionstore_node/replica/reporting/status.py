@@ -69,6 +69,27 @@ class PeerConnection(msgspec.Struct, frozen=True):
     """Why it is not connected; as reported by the other side if it refused the connection."""
 
 
+class CertificateStatus(msgspec.Struct, frozen=True):
+    """A certificate in use; times in Unix seconds."""
+
+    not_before: int
+    not_after: int
+    serial: str
+    """Serial number, hexadecimal."""
+    authority: str
+    """Key identifier of the authority that signed it, hexadecimal."""
+
+
+class TlsStatus(msgspec.Struct, frozen=True):
+    """The certificates that new connections get, and the authorities that they trust."""
+
+    peers: CertificateStatus
+    clients: CertificateStatus | None
+    """Null where the client port has no TLS."""
+    trusted: list[str]
+    """Key identifiers of the authorities that every port with TLS trusts, hexadecimal."""
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """Everything that operators need to know about a node."""
 
@@ -113,6 +134,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """The disk of this member."""
     writes_refused: str = ""
     """Why this member, as the leader, refuses writes that add data; empty if it takes them, and on other members."""
+    tls: TlsStatus | None = None
+    """The certificates in use."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ async def test_new_handshakes_get_the_renewed_certificate(tmp_path: Path) -> Non
     tls.reload()
     renewed, _ = await handshake(tls, client)
     assert renewed != first
-    assert tls.not_after == x509.load_der_x509_certificate(renewed).not_valid_after_utc
+    assert tls.certificate.not_after == x509.load_der_x509_certificate(renewed).not_valid_after_utc
 
 
 async def test_files_that_do_not_match_leave_the_old_in_use(tmp_path: Path) -> None:
@@ -84,6 +85,69 @@ async def test_only_the_operators_certificate_is_authorized(
     if operator:
         assert is_operator(_cluster(certificate), certificate)
         assert not is_operator("another", certificate)
+
+
+async def test_certificate_of_a_dropped_authority_is_worth_nothing_on_a_connection_it_opened(tmp_path: Path) -> None:
+    """Dropping an authority ends what its certificates may do at once, also for who is connected already."""
+    old, new = Authority(), Authority("next CA")
+    files = old.issue(tmp_path / "node", "demo-0")
+    tls = ClientTls(tmp_path / "node")
+    own = old.issue(tmp_path / "client", "operator", member=False)
+    shown = ssl.PEM_cert_to_DER_cert(own.certificate.read_text())
+    assert tls.still_trusts(shown)
+    new.issue(tmp_path / "node", "demo-0")
+    files.ca.write_bytes(new.pem + old.pem)
+    tls.reload()
+    assert tls.still_trusts(shown)
+    assert len(tls.trusted) == 2
+    files.ca.write_bytes(new.pem)
+    tls.reload()
+    assert not tls.still_trusts(shown)
+    assert not tls.still_trusts(None)
+
+
+@pytest.mark.parametrize(("days", "valid"), [(-1, False), (0, True), (1, False)])
+def test_expired_certificate_is_worth_nothing_on_a_connection_it_opened(
+    tmp_path: Path, days: int, *, valid: bool
+) -> None:
+    authority = Authority()
+    authority.issue(tmp_path / "node", "demo-0")
+    tls = ClientTls(tmp_path / "node")
+    shown = ssl.PEM_cert_to_DER_cert(authority.issue(tmp_path / "client", "operator").certificate.read_text())
+    moment = datetime.now(UTC) + timedelta(days=days)
+    assert tls.still_trusts(shown, moment) is valid
+
+
+async def test_open_connection_outlives_a_change_of_the_authority(tmp_path: Path) -> None:
+    """New trust, new certificate: what is connected goes on, and the next handshake gets the new."""
+    old, new = Authority(), Authority("next CA")
+    files = old.issue(tmp_path / "node", "demo-0")
+    tls = ClientTls(tmp_path / "node")
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0, ssl=tls.listening) as listening:
+        host, port = listening.sockets[0].getsockname()[:2]
+        before = client_of(old, tmp_path / "before", "operator")
+        reader, writer = await asyncio.open_connection(host, port, ssl=before)
+        writer.write(b"one\n")
+        assert await reader.readline() == b"one\n"
+        new.issue(tmp_path / "node", "demo-0")
+        files.ca.write_bytes(new.pem)
+        tls.reload()
+        writer.write(b"two\n")
+        assert await reader.readline() == b"two\n"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection(host, port, ssl=before)
+        after = client_of(new, tmp_path / "after", "operator")
+        later, closing = await asyncio.open_connection(host, port, ssl=after)
+        closing.write(b"three\n")
+        assert await later.readline() == b"three\n"
+        for one in (writer, closing):
+            one.close()
 
 
 def _cluster(certificate: dict[str, Any] | None) -> str:

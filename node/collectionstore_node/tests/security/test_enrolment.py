@@ -14,6 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 
 from collectionstore_node.security import ApiServer, Enrolment, KeyPairFiles
+from collectionstore_node.security.enrolment import RECHECK_S
 from collectionstore_node.security.key_pair import Unusable, make_key
 from collectionstore_node.tests.security.signer import BEGIN, DAY_S, Authority, FakeApiServer
 
@@ -303,7 +304,7 @@ async def test_pair_is_renewed_after_two_thirds_of_its_lifetime(server: FakeApiS
     keeping = asyncio.create_task(pod.enrolment.keep())
     await asyncio.wait_for(renewed.wait(), 10)
     keeping.cancel()
-    assert pod.clock.slept[0] == 60.0
+    assert pod.clock.slept[0] == RECHECK_S
     assert len(server.objects) == 1
     assert pod.files.check(authority.pem, pod.clock.now).not_after == (BEGIN + timedelta(days=150)).timestamp()
 
@@ -320,6 +321,86 @@ async def test_new_authorities_reach_the_transport_without_a_new_certificate(ser
     assert not server.objects
 
 
+async def test_pair_is_renewed_when_another_authority_signs(server: FakeApiServer, pod: Pod) -> None:
+    """The first authority signs: its key was rotated, and the leaf of the one before is replaced long before it ends.
+
+    Until then the pair in use stays as it is: both authorities are trusted.
+    """
+    old, new = Authority("old"), Authority("new")
+    key = make_key("demo-0")
+    pod.files.store(key, old.sign(key.request_pem, IDENTITY), old.pem, NOW)
+    pod.trust.write_bytes(old.pem + new.pem)
+    assert (await pod.enrolment.ensure()).by_first
+    pod.trust.write_bytes(new.pem + old.pem)
+    waited = 0
+    renewed = asyncio.Event()
+
+    def wake() -> None:
+        nonlocal waited
+        waited += len(server.objects)
+        if waited == 3:
+            assert (pod.folder / "tls.key").read_bytes() == key.key_pem
+            assert (pod.folder / "ca.crt").read_bytes() == new.pem + old.pem
+            sign_all(server, new)()
+        if waited > 3 and (pod.folder / "tls.key").read_bytes() != key.key_pem:
+            renewed.set()
+
+    pod.clock.wake = wake
+    keeping = asyncio.create_task(pod.enrolment.keep())
+    await asyncio.wait_for(renewed.wait(), 10)
+    keeping.cancel()
+    assert len(server.objects) == 1
+    assert pod.files.check(new.pem, pod.clock.now).by_first
+    with pytest.raises(Unusable, match="no trusted authority"):
+        pod.files.check(old.pem, pod.clock.now)
+
+
+async def test_node_that_waits_for_its_renewal_follows_the_authorities(server: FakeApiServer, pod: Pod) -> None:
+    """No operator signs, for days; the other members' new authority is trusted all the same."""
+    old, new = Authority("old"), Authority("new")
+    pod.trust.write_bytes(old.pem)
+    key = make_key("demo-0")
+    pod.files.store(key, old.sign(key.request_pem, IDENTITY), old.pem, NOW)
+    pod.clock.now = (BEGIN + timedelta(days=61)).timestamp()
+    followed = asyncio.Event()
+
+    def wake() -> None:
+        if server.objects:
+            pod.trust.write_bytes(old.pem + new.pem)
+        if (pod.folder / "ca.crt").read_bytes() == old.pem + new.pem:
+            followed.set()
+
+    pod.clock.wake = wake
+    keeping = asyncio.create_task(pod.enrolment.keep())
+    await asyncio.wait_for(followed.wait(), 10)
+    keeping.cancel()
+    assert (pod.folder / "tls.key").read_bytes() == key.key_pem
+
+
+async def test_expired_pair_is_replaced_while_the_node_runs(server: FakeApiServer, pod: Pod) -> None:
+    """The operator was down for longer than a leaf's life: the pod's token proves the node, not its old certificate."""
+    authority = Authority()
+    pod.trust.write_bytes(authority.pem)
+    key = make_key("demo-0")
+    pod.files.store(key, authority.sign(key.request_pem, IDENTITY), authority.pem, NOW)
+    pod.clock.now = (BEGIN + timedelta(days=200)).timestamp()
+    renewed = asyncio.Event()
+
+    def wake() -> None:
+        for name, found in server.objects.items():
+            if "status" not in found:
+                begin = BEGIN + timedelta(days=200)
+                server.issue(name, authority.sign(server.request_pem(name), IDENTITY, begin=begin))
+        if (pod.folder / "tls.key").read_bytes() != key.key_pem:
+            renewed.set()
+
+    pod.clock.wake = wake
+    keeping = asyncio.create_task(pod.enrolment.keep())
+    await asyncio.wait_for(renewed.wait(), 10)
+    keeping.cancel()
+    assert pod.files.check(authority.pem, pod.clock.now).not_after == (BEGIN + timedelta(days=290)).timestamp()
+
+
 async def test_volume_that_cannot_be_written_does_not_stop_a_running_node(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
@@ -330,7 +411,7 @@ async def test_volume_that_cannot_be_written_does_not_stop_a_running_node(server
 
     def wake() -> None:
         sign()
-        if pod.clock.slept.count(60.0) == 3:
+        if pod.clock.slept.count(RECHECK_S) == 3:
             tried.set()
 
     pod.clock.wake = wake

@@ -18,11 +18,14 @@ from collectionstore_node.settings import PREFIX, Address, Settings
 from collectionstore_node.tests.simulation.connector import MemoryConnector
 from collectionstore_node.tests.simulation.loop import SimulatedLoop
 from collectionstore_node.tests.simulation.memory_storage import MemoryDatabase, MemoryDisk
+from collectionstore_node.transport import CertificateFacts
 
 CLUSTER: Final = "demo"
 CLIENT_PORT: Final = 7400
 PEER_PORT: Final = 7401
 METRICS_PORT: Final = 7402
+_BEGIN: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_END: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class LinkSecurity:
@@ -31,7 +34,8 @@ class LinkSecurity:
     def __init__(self) -> None:
         self.listening = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.not_after = datetime(2100, 1, 1, tzinfo=UTC)
+        self.certificate = CertificateFacts(_BEGIN, _END, serial="1", authority="")
+        self.trusted: tuple[str, ...] = ()
 
     def reload(self) -> bool:
         """Return False: nothing changes."""

@@ -9,6 +9,7 @@ import pytest
 
 from collectionstore_node.tests.transport.doubles import Authority
 from collectionstore_node.transport import Refused, TlsFilesRefused, peer_name
+from collectionstore_node.transport.security.certificate import key_identifiers, read_facts
 from collectionstore_node.transport.security.tls import TlsContexts
 from collectionstore_node.transport.wire.handshake import PeerName
 
@@ -95,6 +96,21 @@ def test_reload_takes_changed_files_once(authority: Authority, tmp_path: Path) -
     assert contexts.reload()
     assert contexts.client is not before
     assert not contexts.reload()
+
+
+def test_facts_follow_the_files(authority: Authority, tmp_path: Path) -> None:
+    """What a member reports of its certificates is what new handshakes use, authorities in their order."""
+    files = authority.issue(tmp_path, "n1")
+    contexts = TlsContexts(files, OWN)
+    before, trusted = contexts.certificate, contexts.trusted
+    successor = Authority("next CA")
+    successor.issue(tmp_path, "n1")
+    assert (contexts.certificate, contexts.trusted) == (before, trusted)
+    files.ca.write_bytes(successor.pem + authority.pem)
+    assert contexts.reload()
+    assert contexts.certificate.serial != before.serial
+    assert contexts.trusted == (*key_identifiers(successor.pem), *trusted)
+    assert contexts.certificate == read_facts(files.certificate.read_bytes())
 
 
 def test_reload_of_bad_files_keeps_the_old_ones(authority: Authority, tmp_path: Path) -> None:

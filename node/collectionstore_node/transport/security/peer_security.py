@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from datetime import datetime
 from typing import Protocol
+
+from collectionstore_node.transport.security.certificate import CertificateFacts
 
 
 class PeerSecurity(Protocol):
@@ -19,8 +20,12 @@ class PeerSecurity(Protocol):
         """The context for the next dial."""
 
     @property
-    def not_after(self) -> datetime:
-        """When this node's certificate ends, UTC."""
+    def certificate(self) -> CertificateFacts:
+        """This node's certificate, as new handshakes show it."""
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Key identifiers of the authorities that new handshakes trust."""
 
     def reload(self) -> bool:
         """Use what has changed for new connections and return whether anything did; blocks.

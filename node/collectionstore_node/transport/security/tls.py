@@ -17,7 +17,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from collectionstore_node.errors import NodeError
+from collectionstore_node.transport.security.certificate import CertificateFacts, key_identifiers, read_facts
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.handshake import PeerName
 
@@ -51,7 +51,8 @@ class _Loaded:
     fingerprint: bytes
     server: ssl.SSLContext
     client: ssl.SSLContext
-    not_after: datetime
+    certificate: CertificateFacts
+    trusted: tuple[str, ...]
 
 
 class TlsContexts:
@@ -71,9 +72,14 @@ class TlsContexts:
         return self._loaded.client
 
     @property
-    def not_after(self) -> datetime:
-        """When this node's certificate ends, UTC."""
-        return self._loaded.not_after
+    def certificate(self) -> CertificateFacts:
+        """This node's certificate, as new handshakes show it."""
+        return self._loaded.certificate
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Key identifiers of the authorities that new handshakes trust."""
+        return self._loaded.trusted
 
     def reload(self) -> bool:
         """Load the files if their content changed and return whether it did.
@@ -136,6 +142,7 @@ def _load(files: TlsFiles, own: PeerName) -> _Loaded:
             _context(ssl.PROTOCOL_TLS_SERVER, files),
             _context(ssl.PROTOCOL_TLS_CLIENT, files),
             _check_own(files.certificate, own),
+            key_identifiers(files.ca.read_bytes()),
         )
     except (OSError, ValueError, Refused) as error:
         raise TlsFilesRefused(f"{files.certificate.parent}: {error}") from error
@@ -156,9 +163,10 @@ def _fingerprint(files: TlsFiles) -> bytes:
     return digest.digest()
 
 
-def _check_own(path: Path, own: PeerName) -> datetime:
-    """Return the end of this node's certificate, which must carry its own name: others refuse any other."""
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+def _check_own(path: Path, own: PeerName) -> CertificateFacts:
+    """Return this node's certificate, which must carry its own name: others refuse any other."""
+    pem = path.read_bytes()
+    certificate = x509.load_pem_x509_certificate(pem)
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
@@ -167,7 +175,7 @@ def _check_own(path: Path, own: PeerName) -> datetime:
     found = _only_identity(uris)
     if found != own:
         raise ValueError(f"the certificate is for {identity_uri(found)}, this node is {identity_uri(own)}")
-    return certificate.not_valid_after_utc
+    return read_facts(pem)
 
 
 def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
