@@ -45,6 +45,7 @@ Examples:
   csctl local partition demo-1               isolate a node from its peers
   csctl local pause demo-1 --for 5s          pause a node, like a stalled machine
   csctl local heal                           end all faults
+  csctl local rotate-authority               replace the key of the certificate authority
   csctl local logs demo-1 -f                 follow a node's log
   csctl local down                           stop the cluster, keep the data
   csctl local clean                          delete the cluster and its data
@@ -141,6 +142,22 @@ def restart(state: StateDirectory, directory: ClusterDirectory, timeout_s: float
     console_output.print_change(directory, change)
     if wait:
         console_output.watch_until_ready(directory, change.desired.generation, timeout_s)
+
+
+@local.command(name="rotate-authority")
+@cluster_options
+@wait_option
+@timeout_option(180)
+def rotate_authority(state: StateDirectory, directory: ClusterDirectory, timeout_s: float, *, wait: bool) -> None:
+    """Replace the key of the certificate authority while the cluster serves.
+
+    Members trust both keys, get new certificates, and drop the old one; none restarts. Clients need the new ca.crt.
+    """
+    before = read_status(directory)
+    change = lifecycle.rotate_authority(directory)
+    console_output.print_change(directory, change)
+    if wait and before is not None:
+        console_output.watch_until_rotated(directory, before.authority, timeout_s)
 
 
 @local.command()

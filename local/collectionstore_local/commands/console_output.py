@@ -27,7 +27,7 @@ from collectionstore_local.state.event_journal import recent_events
 from collectionstore_local.state.published_status import read_observed, read_status
 from collectionstore_local.state.run_state import RunState, read_run_state
 from collectionstore_operator.model.observed import Observed
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.report import AuthorityStatus, Status
 
 REFRESH_S = 1.5
 """How long a command waits for a new observation before it shows an older one, with its age."""
@@ -68,6 +68,13 @@ def watch_until_ready(directory: ClusterDirectory, generation: int, timeout_s: f
     line = status_tables.headline(directory.name, current)
     line.append(f"  ({elapsed_s:.1f} s)", style="dim")
     console().print(line)
+
+
+def watch_until_rotated(directory: ClusterDirectory, before: AuthorityStatus, timeout_s: float) -> None:
+    """Show the steps of the reconcile loop until another key signs, then where clients find the certificate."""
+    with Progress() as progress:
+        lifecycle.wait_rotated(directory, before, progress, timeout_s=timeout_s)
+    click.echo(f"Clients verify members by {directory.authority / 'ca.crt'}")
 
 
 def print_endpoints(directory: ClusterDirectory) -> None:

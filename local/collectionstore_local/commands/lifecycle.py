@@ -23,7 +23,7 @@ from collectionstore_local.state import applied_resource, manifest
 from collectionstore_local.state.applied_resource import ResourceChange
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 from collectionstore_local.state.run_state import RunState, read_run_state, write_run_state
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.report import AuthorityStatus, Status
 
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.05
@@ -90,6 +90,26 @@ def restart(directory: ClusterDirectory) -> ResourceChange:
         change = applied_resource.prepare_restart(directory)
         applied_resource.write(directory, change)
     return change
+
+
+def rotate_authority(directory: ClusterDirectory) -> ResourceChange:
+    """Request a new key of the certificate authority."""
+    require_running(directory)
+    with directory.edit_lock():
+        change = applied_resource.prepare_rotation(directory)
+        applied_resource.write(directory, change)
+    return change
+
+
+def wait_rotated(directory: ClusterDirectory, before: AuthorityStatus, progress: Progress, *, timeout_s: float) -> None:
+    """Wait until another key signs and is the only one that is trusted. Raises WaitTimedOut."""
+    watcher = ReadinessWatcher(directory, progress)
+    watcher.wake_or_start()
+    watcher.wait_until(
+        lambda status: status.authority.phase == "Steady" and status.authority.key not in ("", before.key),
+        timeout_s=timeout_s,
+        goal=f"the authority of {directory.name} to have a new key",
+    )
 
 
 def wait_ready(directory: ClusterDirectory, generation: int, progress: Progress, *, timeout_s: float) -> Status:

@@ -24,7 +24,8 @@ from collectionstore.report.items import ITEM_BYTES_MAX, LOG_BYTES_MAX, Item, It
 from collectionstore.report.pages import MEMBER_PAGES
 from collectionstore_local.processes.port_allocation import HOST, node_ports
 from collectionstore_local.state.applied_resource import read_desired
-from collectionstore_local.state.credentials import AUTHORITY_CERTIFICATE, AUTHORITY_KEY, CERTIFICATE, KEY
+from collectionstore_local.state.authority_files import AUTHORITY_CERTIFICATE, KEYS
+from collectionstore_local.state.credentials import CERTIFICATE, KEY
 from collectionstore_local.state.directory import ClusterDirectory, NodeDirectory, StateDirectory, ordinal_key
 
 PAGE_TIMEOUT_S: Final = 10.0
@@ -181,6 +182,7 @@ def _certificate(path: Path) -> dict[str, str]:
 def _known_secrets(directory: ClusterDirectory) -> Iterator[str]:
     """Yield the lines of every private key of the cluster: none of them may appear in the report."""
     tls = (directory.node(name).tls / KEY for name in directory.node_names())
-    for path in (directory.authority / AUTHORITY_KEY, directory.credentials / KEY, *tls):
+    authority = (directory.authority / name for name in KEYS)
+    for path in (*authority, directory.credentials / KEY, *tls):
         if path.exists():
             yield from (line for line in path.read_text().splitlines() if not line.startswith("-----"))

@@ -34,16 +34,13 @@ class PodView:
     def __init__(self) -> None:
         self._unready_since: dict[str, float] = {}
 
-    def look(
-        self, node: Node, *, ready: bool, certificate_at: float, peer_address: str, http_address: str
-    ) -> Pod | Absent:
+    def look(self, node: Node, *, ready: bool, peer_address: str, http_address: str) -> Pod | Absent:
         """Return the node's process as a pod; ABSENT for a node that neither runs nor should run."""
         if not node.running and not node.record.should_run:
             self._unready_since.pop(node.name, None)
             return ABSENT
         unready_s = self._unready_s(node.name, ready=ready)
         failure = Failure.NONE if ready else failure_kind(node)
-        renewed = node.running and certificate_at > node.record.started_at
         return Pod(
             uid=self.uid(node),
             running=node.running,
@@ -54,7 +51,6 @@ class PodView:
             failure=failure,
             detail="" if ready else failure_detail(node),
             replace_requested=node.directory.replace_request.exists(),
-            restart_reason="its certificate was renewed after it started" if renewed else "",
             peer_address=peer_address,
             http_address=http_address,
         )

@@ -63,7 +63,7 @@ def prepare_apply(directory: ClusterDirectory, manifest: Manifest) -> ResourceCh
     content = _content(manifest)
     if old is None:
         return replace(_validated("created", (), _new_resource(content)), manifest=content)
-    change = _prepare_change(old, content.get("spec", {}), _with_restart(_user_metadata(content), old))
+    change = _prepare_change(old, content.get("spec", {}), _with_requests(_user_metadata(content), old))
     return replace(change, manifest=content)
 
 
@@ -91,10 +91,12 @@ def prepare_scale(
 
 def prepare_restart(directory: ClusterDirectory) -> ResourceChange:
     """Return the change to a new restart annotation, which restarts all members one by one."""
-    old = read_json(directory.resource)
-    metadata = _user_metadata(old)
-    annotations = {**metadata.get("annotations", {}), labels.RESTART: _now()}
-    return _prepare_change(old, old.get("spec", {}), {**metadata, "annotations": annotations})
+    return _prepare_request(directory, labels.RESTART)
+
+
+def prepare_rotation(directory: ClusterDirectory) -> ResourceChange:
+    """Return the change to a new annotation that requests a new key of the authority; no member restarts."""
+    return _prepare_request(directory, labels.ROTATE_AUTHORITY)
 
 
 def write(directory: ClusterDirectory, change: ResourceChange) -> None:
@@ -108,6 +110,13 @@ def write(directory: ClusterDirectory, change: ResourceChange) -> None:
 def read_desired(directory: ClusterDirectory) -> Desired:
     """Return the applied resource. Raises AppliedResourceInvalid."""
     return _parse_applied(read_json(directory.resource))
+
+
+def _prepare_request(directory: ClusterDirectory, annotation: str) -> ResourceChange:
+    old = read_json(directory.resource)
+    metadata = _user_metadata(old)
+    annotations = {**metadata.get("annotations", {}), annotation: _now()}
+    return _prepare_change(old, old.get("spec", {}), {**metadata, "annotations": annotations})
 
 
 def _parse_applied(resource: object) -> Desired:
@@ -169,12 +178,14 @@ def _user_metadata(resource: Mapping[str, Any]) -> dict[str, Any]:
     return {key: metadata[key] for key in ("name", "namespace", "labels", "annotations") if metadata.get(key)}
 
 
-def _with_restart(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the annotation of an earlier `restart`: its removal would restart every member once more."""
-    kept = old["metadata"].get("annotations", {}).get(labels.RESTART)
-    if kept is None:
-        return metadata
-    return {**metadata, "annotations": {labels.RESTART: kept, **metadata.get("annotations", {})}}
+def _with_requests(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the annotations of an earlier `restart` and `rotate-authority`.
+
+    The removal of the first would restart every member once more, that of the other would take back what is not begun.
+    """
+    before = old["metadata"].get("annotations", {})
+    kept = {key: before[key] for key in (labels.RESTART, labels.ROTATE_AUTHORITY) if key in before}
+    return {**metadata, "annotations": {**kept, **metadata.get("annotations", {})}} if kept else metadata
 
 
 def _differences(path: str, old: object, new: object) -> Iterator[Difference]:

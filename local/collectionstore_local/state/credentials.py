@@ -1,11 +1,11 @@
 """Keys and certificates of a local cluster as files: reads, issues and renews them.
 
-    ca/{ca.crt,ca.key}                  the certificate authority; its key never leaves this directory
+    ca/{ca.crt,ca.key}                  the certificate authorities, see `authority_files`
     operator/{ca.crt,tls.crt,tls.key}   of the operator
     nodes/<name>/tls/{...}              of each member, with the same file names
 
-A pair exists only if certificate, key and trusted authority match, so that one left incomplete by a crash between two
-writes is issued again. Keys have mode 0600 from their first byte.
+A pair exists only if certificate and key match, so that one left incomplete by a crash between two writes is issued
+again. Keys have mode 0600 from their first byte.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from collectionstore_local.state.authority_files import AUTHORITY_CERTIFICATE, AuthorityFiles
 from collectionstore_local.state.directory import DIRECTORY_MODE, ClusterDirectory, write_atomically
 from collectionstore_operator.errors import ActionRefused
-from collectionstore_operator.model.actions import IssueCertificate
-from collectionstore_operator.model.observed import Certificate, CertificateKind
-from collectionstore_operator.reconcile import pki
+from collectionstore_operator.model.actions import (
+    IssueCertificate,
+    PrepareAuthority,
+    PromoteAuthority,
+    RetireAuthority,
+)
+from collectionstore_operator.model.observed import Authority, Certificate, CertificateKind
+from collectionstore_operator.reconcile import pki, stored_authority
 from collectionstore_operator.resource import labels
 
-AUTHORITY_CERTIFICATE, AUTHORITY_KEY = "ca.crt", "ca.key"
 CERTIFICATE, KEY = "tls.crt", "tls.key"
 
 
@@ -39,20 +44,62 @@ class _Cached:
 class Credentials:
     """The certificate files of one cluster."""
 
-    def __init__(self, directory: ClusterDirectory) -> None:
+    def __init__(self, directory: ClusterDirectory, authority: AuthorityFiles | None = None) -> None:
         self._directory = directory
+        self._files = authority or AuthorityFiles(directory.authority)
         self._cache: dict[Path, _Cached] = {}
 
     def look(self) -> tuple[Certificate, ...]:
-        """Return every certificate that is complete and matches its key and authority."""
+        """Return every certificate that is complete and matches its key."""
         directory = self._directory
-        found = [
-            self._look_at(directory.authority, CertificateKind.AUTHORITY, directory.name),
-            self._look_at(directory.credentials, CertificateKind.OPERATOR, labels.ADMINISTRATOR),
-        ]
+        found = [self._look_at(directory.credentials, CertificateKind.OPERATOR, labels.ADMINISTRATOR)]
         for name in directory.node_names():
             found.append(self._look_at(directory.node(name).tls, CertificateKind.MEMBER, name))
-        return tuple(certificate for certificate in found if certificate is not None)
+        leaves = tuple(certificate for certificate in found if certificate is not None)
+        if self.authority() is None:
+            return leaves
+        pem = (directory.authority / AUTHORITY_CERTIFICATE).read_bytes()
+        return (pki.read_certificate(pem, CertificateKind.AUTHORITY, directory.name), *leaves)
+
+    def authority(self) -> Authority | None:
+        """Return the stored authority and the phase of its rotation; None if there is none that can sign."""
+        return self._files.look()
+
+    def published(self) -> bool:
+        """Return whether every member, and the operator, has the trusted authorities beside its certificate."""
+        stored = self._files.read()
+        return stored is None or all(_content(path) == stored.bundle_pem for path in self._copies())
+
+    def publish(self) -> None:
+        """Write the trusted authorities beside every certificate. Raises ActionRefused without any."""
+        stored = self._stored()
+        for path in self._copies():
+            if _content(path) != stored.bundle_pem:
+                write_atomically(path, stored.bundle_pem)
+
+    def rotate(
+        self, action: PrepareAuthority | PromoteAuthority | RetireAuthority, *, cluster_id: str, now: float
+    ) -> None:
+        """Take one step of a rotation of the authority's key. Raises ActionRefused."""
+        stored = self._stored()
+        match action:
+            case PrepareAuthority():
+                made = stored_authority.prepared(
+                    stored,
+                    action.name,
+                    cluster_id,
+                    key=action.key,
+                    lifetime_s=action.lifetime_s,
+                    request=action.request,
+                    now=now,
+                )
+                self._files.prepare(made)
+            case PromoteAuthority():
+                if not self.published():
+                    raise ActionRefused(f"the authority {action.key[:16]} is not published, so no member trusts it")
+                self._files.promote(stored_authority.promoted(stored, key=action.key, request=action.request))
+            case RetireAuthority():
+                self._files.write(stored_authority.retired(stored, key=action.key))
 
     def issue(self, action: IssueCertificate, *, cluster_id: str, now: float) -> None:
         """Issue or renew a certificate. Raises ActionRefused if the authority is missing."""
@@ -60,13 +107,6 @@ class Credentials:
             self._issue_authority(action, cluster_id, now)
         else:
             self._issue_leaf(action, now)
-
-    def issued_at(self, name: str) -> float:
-        """Return when a member's certificate was written, in Unix seconds; 0 if there is none."""
-        try:
-            return (self._directory.node(name).tls / CERTIFICATE).stat().st_mtime
-        except FileNotFoundError:
-            return 0.0
 
     def client_written(self) -> tuple[int, ...]:
         """Return a fingerprint of the files of `client_context`; empty until the operator's certificate exists."""
@@ -83,31 +123,22 @@ class Credentials:
         return self._directory.authority / AUTHORITY_CERTIFICATE
 
     def _issue_authority(self, action: IssueCertificate, cluster_id: str, now: float) -> None:
-        folder = self._directory.authority
-        folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        key_file = folder / AUTHORITY_KEY
-        old_key = key_file.read_bytes() if key_file.exists() else None
-        pair = pki.make_authority(action.name, cluster_id, lifetime_s=action.lifetime_s, now=now, key_pem=old_key)
-        # The key first: a certificate whose key was lost in a crash could never be renewed with the same key.
-        write_atomically(key_file, pair.key_pem)
-        write_atomically(folder / AUTHORITY_CERTIFICATE, pair.certificate_pem)
-        # The key is the same, so existing certificates stay valid: only the copies of ca.crt are replaced.
-        members = (self._directory.node(name).tls for name in self._directory.node_names())
-        for leaf_folder in (self._directory.credentials, *members):
-            trusted = leaf_folder / AUTHORITY_CERTIFICATE
-            if trusted.exists():
-                write_atomically(trusted, pair.certificate_pem)
+        made = stored_authority.renewed(
+            self._files.read(), action.name, cluster_id, lifetime_s=action.lifetime_s, now=now
+        )
+        self._files.write(made)
 
     def _issue_leaf(self, action: IssueCertificate, now: float) -> None:
-        authority = self._authority()
+        stored = self._stored()
+        signing = pki.KeyPair(stored_authority.split(stored.bundle_pem)[0], stored.key_pem)
         pair = pki.make_leaf(
-            authority, kind=action.kind, name=action.name, names=action.names, lifetime_s=action.lifetime_s, now=now
+            signing, kind=action.kind, name=action.name, names=action.names, lifetime_s=action.lifetime_s, now=now
         )
         folder = self._folder(action)
         folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         # The certificate last: until it matches the key, the pair does not exist and is issued again after a crash.
         write_atomically(folder / KEY, pair.key_pem)
-        write_atomically(folder / AUTHORITY_CERTIFICATE, authority.certificate_pem)
+        write_atomically(folder / AUTHORITY_CERTIFICATE, stored.bundle_pem)
         write_atomically(folder / CERTIFICATE, pair.certificate_pem)
 
     def _folder(self, action: IssueCertificate) -> Path:
@@ -115,18 +146,21 @@ class Credentials:
             return self._directory.credentials
         return self._directory.node(action.name).tls
 
-    def _authority(self) -> pki.KeyPair:
-        folder = self._directory.authority
-        try:
-            return pki.KeyPair((folder / AUTHORITY_CERTIFICATE).read_bytes(), (folder / AUTHORITY_KEY).read_bytes())
-        except FileNotFoundError as error:
-            raise ActionRefused(f"the certificate authority is incomplete: {error.filename} is missing") from error
+    def _stored(self) -> stored_authority.StoredAuthority:
+        stored = self._files.read()
+        if stored is None or stored_authority.signing_pair(stored) is None:
+            folder = self._directory.authority
+            raise ActionRefused(f"the certificate authority in {folder} is missing or damaged")
+        return stored
+
+    def _copies(self) -> list[Path]:
+        """Return where the trusted authorities are read: beside every certificate that there is."""
+        members = (self._directory.node(name).tls for name in self._directory.node_names())
+        folders = (self._directory.credentials, *members)
+        return [folder / AUTHORITY_CERTIFICATE for folder in folders if (folder / CERTIFICATE).exists()]
 
     def _look_at(self, folder: Path, kind: CertificateKind, name: str) -> Certificate | None:
-        authority = kind is CertificateKind.AUTHORITY
-        certificate = folder / (AUTHORITY_CERTIFICATE if authority else CERTIFICATE)
-        key = folder / (AUTHORITY_KEY if authority else KEY)
-        files = (certificate, key, folder / AUTHORITY_CERTIFICATE, self._authority_file())
+        files = (folder / CERTIFICATE, folder / KEY)
         fingerprint = _fingerprint(files)
         if fingerprint is None:
             return None
@@ -135,6 +169,13 @@ class Credentials:
             cached = _Cached(fingerprint, _read_pair(files, kind, name))
             self._cache[folder] = cached
         return cached.certificate
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _fingerprint(files: tuple[Path, ...]) -> tuple[int, ...] | None:
@@ -146,9 +187,9 @@ def _fingerprint(files: tuple[Path, ...]) -> tuple[int, ...] | None:
 
 
 def _read_pair(files: tuple[Path, ...], kind: CertificateKind, name: str) -> Certificate | None:
-    certificate, key, trusted, authority = (file.read_bytes() for file in files)
+    certificate, key = (file.read_bytes() for file in files)
     try:
-        fits = trusted == authority and _public_key(certificate) == _public_half(key)
+        fits = _public_key(certificate) == _public_half(key)
         return pki.read_certificate(certificate, kind, name) if fits else None
     except ValueError:
         return None  # corrupt: counts as missing, so that it is issued again

@@ -40,10 +40,14 @@ from collectionstore_operator.model.actions import (
     EstablishIdentity,
     IssueCertificate,
     MarkVolume,
+    PrepareAuthority,
+    PromoteAuthority,
+    PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
     RemoveLearners,
     RestartPod,
+    RetireAuthority,
     RetireVolume,
     StartPod,
     TransferLeadership,
@@ -144,6 +148,8 @@ class LocalRuntime:
             idle=tuple(ordinal for ordinal in included if not self._node(ordinal).record.should_run),
             slots=slots,
             certificates=self._credentials.look(),
+            authority=self._credentials.authority(),
+            authority_published=self._credentials.published(),
         )
 
     def _above(self, facts: OperatorState, answers: Iterable[NodeStatus | Unknown]) -> OperatorState:
@@ -170,6 +176,10 @@ class LocalRuntime:
                 self._state.change(epoch=max(self._state.current.epoch, action.epoch))
             case IssueCertificate():
                 self._credentials.issue(action, cluster_id=observed.cluster_id, now=time.time())
+            case PrepareAuthority() | PromoteAuthority() | RetireAuthority():
+                self._credentials.rotate(action, cluster_id=observed.cluster_id, now=time.time())
+            case PublishAuthority():
+                self._credentials.publish()
             case EnsureWorkload():
                 await self._ensure_workload(action, desired)
             case StartPod():
@@ -236,8 +246,6 @@ class LocalRuntime:
         pod = self._pods.look(
             node,
             ready=isinstance(answer, NodeStatus) and self._probes.is_ready(self._pods.uid(node)),
-            # Nodes reload what they use among themselves, but not the certificate of their client port.
-            certificate_at=self._credentials.issued_at(node.name) if desired.spec.tls.client == "Required" else 0.0,
             peer_address=f"{HOST}:{ports.peer}",
             http_address=f"{_scheme(desired)}://{HOST}:{ports.client}",
         )

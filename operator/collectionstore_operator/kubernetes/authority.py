@@ -9,25 +9,40 @@ from __future__ import annotations
 import base64
 import ssl
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.kubernetes import trust as trusts
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.certificate_requests import read_request, unproved
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.trust import Stored
-from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
+from collectionstore_operator.model import observed as model
+from collectionstore_operator.model.actions import (
+    DenyRequest,
+    IssueCertificate,
+    PrepareAuthority,
+    PromoteAuthority,
+    RetireAuthority,
+    SignRequest,
+)
 from collectionstore_operator.model.observed import Certificate, CertificateKind, ForeignObject
-from collectionstore_operator.reconcile import pki
+from collectionstore_operator.reconcile import pki, stored_authority
 from collectionstore_operator.reconcile.pki import KeyPair
+from collectionstore_operator.reconcile.stored_authority import StoredAuthority
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 CERTIFICATE: Final = "tls.crt"
+"""In the Secret of the authority: every trusted certificate, the one that signs first."""
 KEY: Final = "tls.key"
+NEXT_KEY: Final = "next.key"
+"""The key that is to sign next, while a rotation is prepared."""
+REQUEST: Final = "rotation-request"
+REQUESTED: Final = "rotation-requested"
 
 
 class Keys(NamedTuple):
@@ -37,7 +52,9 @@ class Keys(NamedTuple):
     context: ssl.SSLContext | None
     """For calls to members; None while one of the pairs is missing."""
     authority_pem: str
-    """The authority's certificate, as pods are to trust it; empty while there is none."""
+    """The authorities' certificates, as pods are to trust them; empty while there is none."""
+    authority: model.Authority | None = None
+    """The authority as the planner sees it; None while there is none that may be used."""
     conflict: str = ""
     """Why the authority must be neither used nor replaced."""
     foreign: tuple[ForeignObject, ...] = ()
@@ -63,54 +80,83 @@ class Authority:
         if others:
             # One of the two is not ours: nothing shows that the other still is the members'.
             return Keys((), None, "", foreign=tuple(others))
-        authority, own = (_pair(body) for body in bodies)
-        stored = Stored(authority=authority, own=own, anchor_pem=anchor_pem)
+        authority, own = bodies
+        stored = Stored(authority=_stored(authority), own=_pair(own), anchor_pem=anchor_pem)
         trust = trusts.judge(stored, secret=labels.authority_secret(desired.name), has_data=has_data)
         found = []
-        for pair, kind, name in (
-            (trust.authority, CertificateKind.AUTHORITY, desired.name),
-            (trust.own, CertificateKind.OPERATOR, labels.ADMINISTRATOR),
+        for pem, kind, name in (
+            (trust.authority.bundle_pem if trust.authority else b"", CertificateKind.AUTHORITY, desired.name),
+            (trust.own.certificate_pem if trust.own else b"", CertificateKind.OPERATOR, labels.ADMINISTRATOR),
         ):
-            if pair is not None:
-                found.append(pki.read_certificate(pair.certificate_pem, kind, name))
+            if pem:
+                found.append(pki.read_certificate(pem, kind, name))
         if trust.anchor_pem and trust.own is not None:
             loaded = (trust.anchor_pem.encode(), trust.own.certificate_pem)
             if loaded != self._loaded:
                 self._context = _client_context(trust.anchor_pem, trust.own)
                 self._loaded = loaded
-        pem = trust.authority.certificate_pem.decode() if trust.authority is not None else ""
-        return Keys(tuple(found), self._context, pem, trust.conflict)
+        if trust.authority is None:
+            return Keys(tuple(found), self._context, "", conflict=trust.conflict)
+        described = stored_authority.describe(trust.authority)
+        return Keys(tuple(found), self._context, trust.authority.bundle_pem.decode(), described, trust.conflict)
 
     async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
         """Create or renew the authority or the operator's pair; the authority keeps its key."""
         if action.kind is CertificateKind.AUTHORITY:
-            old = _pair(await self._find_ours(desired, labels.authority_secret(desired.name)))
-            pair = pki.make_authority(
-                action.name,
-                cluster_id,
-                lifetime_s=action.lifetime_s,
-                now=now,
-                key_pem=old.key_pem if old is not None and pki.identifier_of_key(old.key_pem) else None,
+            found = await self._find_ours(desired, labels.authority_secret(desired.name))
+            made = stored_authority.renewed(
+                _stored(found), action.name, cluster_id, lifetime_s=action.lifetime_s, now=now
             )
-            await self._store(desired, labels.authority_secret(desired.name), pair)
+            await self._store_authority(desired, made, found)
             return
         pair = pki.make_leaf(
-            await self._authority(desired),
+            await self._signing(desired),
             kind=action.kind,
             name=action.name,
             names=action.names,
             lifetime_s=action.lifetime_s,
             now=now,
         )
-        await self._store(desired, labels.operator_secret(desired.name), pair)
+        name = labels.operator_secret(desired.name)
+        content = {CERTIFICATE: pair.certificate_pem, KEY: pair.key_pem}
+        await self._store(desired, name, content, await self._find_ours(desired, name))
+
+    async def rotate(
+        self,
+        action: PrepareAuthority | PromoteAuthority | RetireAuthority,
+        desired: Desired,
+        *,
+        cluster_id: str,
+        now: float,
+    ) -> None:
+        """Take one step of a rotation of the key, in one write of the Secret. Raises ActionRefused."""
+        found = await self._find_ours(desired, labels.authority_secret(desired.name))
+        stored = self._require(desired, found)
+        match action:
+            case PrepareAuthority():
+                made = stored_authority.prepared(
+                    stored,
+                    action.name,
+                    cluster_id,
+                    key=action.key,
+                    lifetime_s=action.lifetime_s,
+                    request=action.request,
+                    now=now,
+                )
+            case PromoteAuthority():
+                facts, _ = await self._record.read(desired)
+                if action.key not in stored_authority.identifiers(facts.authorities.encode()):
+                    raise ActionRefused(f"the authority {action.key[:16]} is not published, so no member trusts it")
+                made = stored_authority.promoted(stored, key=action.key, request=action.request)
+            case RetireAuthority():
+                made = stored_authority.retired(stored, key=action.key)
+        if made != stored:
+            await self._store_authority(desired, made, found)
 
     async def publish(self, desired: Desired) -> None:
-        """Copy the authority's certificate into the record, from where pods mount it. Raises ActionRefused without one.
-
-        A renewal keeps the key, so certificates signed before remain valid: one trust anchor is enough.
-        """
-        pair = await self._authority(desired)
-        await self._record.change(desired, authorities=pair.certificate_pem.decode())
+        """Copy the trusted authorities into the record, from where pods mount them. Raises ActionRefused."""
+        found = await self._find_ours(desired, labels.authority_secret(desired.name))
+        await self._record.change(desired, authorities=self._require(desired, found).bundle_pem.decode())
 
     async def sign(self, action: SignRequest, desired: Desired, *, now: float) -> None:
         """Approve and sign a request, after reading again who made it. Raises ActionRefused."""
@@ -124,7 +170,7 @@ class Authority:
         if doubt:
             raise ActionRefused(f"the request {action.request} is not signed: {doubt}")
         certificate = pki.sign_request(
-            await self._authority(desired),
+            await self._signing(desired),
             base64.b64decode(request["spec"]["request"]),
             name=action.name,
             names=action.names,
@@ -175,12 +221,18 @@ class Authority:
             )
         return body
 
-    async def _authority(self, desired: Desired) -> KeyPair:
-        secret = labels.authority_secret(desired.name)
-        pair = _pair(await self._find_ours(desired, secret))
-        if pair is None or not pki.is_pair(pair):
-            raise ActionRefused(f"the Secret {secret} is missing or damaged")
+    async def _signing(self, desired: Desired) -> KeyPair:
+        found = await self._find_ours(desired, labels.authority_secret(desired.name))
+        pair = stored_authority.signing_pair(self._require(desired, found))
+        if pair is None:
+            raise InvariantViolated("an authority that can sign has a certificate and its key")
         return pair
+
+    def _require(self, desired: Desired, found: Body | None) -> StoredAuthority:
+        stored = _stored(found)
+        if stored is None or stored_authority.signing_pair(stored) is None:
+            raise ActionRefused(f"the Secret {labels.authority_secret(desired.name)} is missing or damaged")
+        return stored
 
     async def _find(self, desired: Desired, name: str) -> Body | None:
         return await self._kube.find(Kind.SECRET, name, desired.namespace)
@@ -191,9 +243,18 @@ class Authority:
             require_ours("Secret", found, desired)
         return found
 
-    async def _store(self, desired: Desired, name: str, pair: KeyPair) -> None:
-        found = await self._find_ours(desired, name)
-        data = {CERTIFICATE: pair.certificate_pem, KEY: pair.key_pem}
+    async def _store_authority(self, desired: Desired, stored: StoredAuthority, found: Body | None) -> None:
+        content = {
+            CERTIFICATE: stored.bundle_pem,
+            KEY: stored.key_pem,
+            NEXT_KEY: stored.next_key_pem,
+            REQUEST: stored.request.encode(),
+            REQUESTED: b"true" if stored.requested else b"",
+        }
+        await self._store(desired, labels.authority_secret(desired.name), content, found)
+
+    async def _store(self, desired: Desired, name: str, content: Mapping[str, bytes], found: Body | None) -> None:
+        """Write a Secret; the version in `found` is a precondition, so that what was decided from it still holds."""
         body: Body = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -203,7 +264,7 @@ class Authority:
                 "labels": labels.object_labels(desired.name),
             },
             "type": "kubernetes.io/tls",
-            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+            "data": {key: base64.b64encode(value).decode() for key, value in content.items() if value},
         }
         if found is None:
             await self._kube.create(body)
@@ -214,6 +275,20 @@ class Authority:
 
 def _names(desired: Desired) -> tuple[str, str]:
     return labels.authority_secret(desired.name), labels.operator_secret(desired.name)
+
+
+def _stored(found: Body | None) -> StoredAuthority | None:
+    """Return the authority that a Secret holds, readable or not; None when there is none."""
+    pair, data = _pair(found), (found or {}).get("data") or {}
+    if pair is None:
+        return None
+    return StoredAuthority(
+        bundle_pem=pair.certificate_pem,
+        key_pem=pair.key_pem,
+        next_key_pem=base64.b64decode(data.get(NEXT_KEY) or ""),
+        request=base64.b64decode(data.get(REQUEST) or "").decode(errors="replace"),
+        requested=bool(data.get(REQUESTED)),
+    )
 
 
 def _pair(found: Body | None) -> KeyPair | None:

@@ -30,6 +30,8 @@ from collectionstore_operator.model.actions import (
     GrowVolume,
     IssueCertificate,
     MarkVolume,
+    PrepareAuthority,
+    PromoteAuthority,
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
@@ -40,6 +42,7 @@ from collectionstore_operator.model.actions import (
     RestartPod,
     RestoreIdentity,
     RestoreLabels,
+    RetireAuthority,
     RetireVolume,
     SetReclaimPolicy,
     SignRequest,
@@ -55,7 +58,8 @@ from collectionstore_operator.resource.desired import Desired
 RecordAction: TypeAlias = (
     EstablishIdentity | RestoreIdentity | RecordInitialized | RecordProtectedDeletion | DeleteIdentity
 )
-CertificateAction: TypeAlias = IssueCertificate | PublishAuthority | SignRequest | DenyRequest
+RotationAction: TypeAlias = PrepareAuthority | PromoteAuthority | RetireAuthority
+CertificateAction: TypeAlias = IssueCertificate | RotationAction | PublishAuthority | SignRequest | DenyRequest
 
 
 class Executor:
@@ -99,6 +103,8 @@ class Executor:
                 | DeleteIdentity()
             ):
                 await self._change_record(action, desired)
+            case PrepareAuthority() | PromoteAuthority() | RetireAuthority():
+                await self._certify(action, desired, cluster_id=observed.cluster_id)
             case IssueCertificate() | PublishAuthority() | SignRequest() | DenyRequest():
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
             case GrantEnrolment():
@@ -150,16 +156,12 @@ class Executor:
                 await self._access.authority.delete(desired)
                 await self._access.record.delete(desired)
 
-    async def _certify(
-        self,
-        action: IssueCertificate | PublishAuthority | SignRequest | DenyRequest,
-        desired: Desired,
-        *,
-        cluster_id: str,
-    ) -> None:
+    async def _certify(self, action: CertificateAction, desired: Desired, *, cluster_id: str) -> None:
         match action:
             case IssueCertificate():
                 await self._access.authority.issue(action, desired, cluster_id=cluster_id, now=time.time())
+            case PrepareAuthority() | PromoteAuthority() | RetireAuthority():
+                await self._access.authority.rotate(action, desired, cluster_id=cluster_id, now=time.time())
             case PublishAuthority():
                 await self._access.authority.publish(desired)
             case SignRequest():

@@ -97,6 +97,7 @@ class Observer:
             foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign, *named.foreign),
             namespace_terminating=terminating,
             certificates=(*keys.certificates, *member_certificates(slots, proven.cluster_id)),
+            authority=keys.authority,
             authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
             enrolment_granted=granted,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
@@ -211,18 +212,23 @@ class Observer:
 
 
 def member_certificates(slots: Iterable[Slot], cluster_id: str) -> tuple[Certificate, ...]:
-    """Return the certificates that members presented when they were asked: what they really use."""
+    """Return the certificates that members really use."""
     nodes = (node for slot in slots if (node := responding_node(slot, cluster_id)) is not None)
-    return tuple(
-        Certificate(
-            kind=CertificateKind.MEMBER,
-            name=node.name,
-            not_before=node.certificate_not_before,
-            not_after=node.certificate_not_after,
-        )
-        for node in nodes
-        if node.certificate_not_after
-    )
+    return tuple(one for node in nodes for one in _certificates_of(node))
+
+
+def _certificates_of(node: NodeStatus) -> list[Certificate]:
+    """Return what a node reports of its certificates; of an older version, what it presented when it was asked."""
+    kind, name = CertificateKind.MEMBER, node.name
+    if node.tls is not None:
+        # The one that ends first: a port that did not follow the other is what there is to see.
+        first = min(node.tls.certificates(), key=lambda one: one.not_after)
+        begin, end = first.not_before, first.not_after
+        return [Certificate(kind=kind, name=name, not_before=begin, not_after=end, authority=first.authority)]
+    if not node.certificate_not_after:
+        return []
+    begin, end = node.certificate_not_before, node.certificate_not_after
+    return [Certificate(kind=kind, name=name, not_before=begin, not_after=end)]
 
 
 def _foreign_by_ordinal(desired: Desired, named: by_name.Named) -> tuple[dict[int, Unknown], dict[int, Unknown]]:

@@ -11,21 +11,22 @@ from typing import NamedTuple
 
 from collectionstore_operator.reconcile import pki
 from collectionstore_operator.reconcile.pki import KeyPair
+from collectionstore_operator.reconcile.stored_authority import StoredAuthority, identifiers, signing_pair
 
 
 class Stored(NamedTuple):
     """What is stored, as read; None for what is missing, and PEM that may be damaged."""
 
-    authority: KeyPair | None
+    authority: StoredAuthority | None
     own: KeyPair | None
     anchor_pem: str
-    """The trust anchor in the record; empty before the authority was published."""
+    """The trust anchors in the record; empty before the authority was published."""
 
 
 class Trust(NamedTuple):
     """The judgement. Certificates in it can be parsed."""
 
-    authority: KeyPair | None
+    authority: StoredAuthority | None
     """To sign with; None if there is none that may be used."""
     own: KeyPair | None
     """For calls to members; None if it is missing or damaged."""
@@ -39,35 +40,38 @@ class Trust(NamedTuple):
 def judge(stored: Stored, *, secret: str, has_data: bool) -> Trust:
     """Return which of the stored certificates to use. `has_data`: members exist that trust an authority already."""
     own = stored.own if stored.own is not None and pki.is_pair(stored.own) else None
-    anchor = pki.key_identifier(stored.anchor_pem.encode())
+    anchors = identifiers(stored.anchor_pem.encode())
     issuer = pki.issuer_identifier(own.certificate_pem) if own is not None else ""
-    trusted = stored.anchor_pem if anchor else ""
+    trusted = stored.anchor_pem if anchors else ""
     if stored.authority is None:
         lost = has_data and bool(stored.anchor_pem or own)
         why = f"the Secret {secret} is missing, and members trust its authority: restore it from a backup"
         return Trust(None, own, trusted, why if lost else "")
     key = pki.identifier_of_key(stored.authority.key_pem)
-    conflict = _conflict(key, anchor, issuer, secret, has_data=has_data)
+    intact = signing_pair(stored.authority) is not None
+    # During a rotation two authorities are trusted, and members and operator change from one to the other in turn.
+    known = identifiers(stored.authority.bundle_pem) if intact else (key,)
+    conflict = _conflict(key, anchors, secret, issued=issuer in known if issuer else None, has_data=has_data)
     if conflict:
         return Trust(None, own, trusted, conflict)
-    if not pki.is_pair(stored.authority):
+    if not intact:
         return Trust(None, own, trusted, "")  # made again with its own key: what it signed stays valid
-    return Trust(stored.authority, own, stored.authority.certificate_pem.decode(), "")
+    return Trust(stored.authority, own, stored.authority.bundle_pem.decode(), "")
 
 
-def _conflict(key: str, anchor: str, issuer: str, secret: str, *, has_data: bool) -> str:
-    """Return why a key is not that of the members' authority, or cannot be shown to be; empty if it is."""
+def _conflict(key: str, anchors: tuple[str, ...], secret: str, *, issued: bool | None, has_data: bool) -> str:
+    """Return why a key is not that of the members' authority, or cannot be shown to be; empty if it is.
+
+    `issued`: whether the authority has issued the operator's certificate; None if there is none that can be read.
+    """
     if not has_data:
         return ""
     if not key:
         return f"the key in the Secret {secret} cannot be read: restore it from a backup"
-    if issuer:
-        # Members accept the operator's certificate: its issuer decides where the record differs.
-        same = issuer == key
-    else:
-        same = anchor == key
+    # Members accept the operator's certificate: its issuer decides where the record differs.
+    same = key in anchors if issued is None else issued
     if same:
         return ""
-    if not issuer and not anchor:
+    if issued is None and not anchors:
         return f"nothing proves that the key in the Secret {secret} is the one that members trust"
     return f"the Secret {secret} holds another authority than the one that members trust: restore it from a backup"

@@ -143,8 +143,38 @@ class IssueCertificate(_Action, frozen=True):
     """Subject alternative names as `URI:...`, `DNS:...`, `IP:...`, sorted."""
 
 
+class PrepareAuthority(_Action, frozen=True):
+    """Generate the key that is to sign next, and store it beside the one that signs: the phase Trusting.
+
+    One durable write. Refused unless the key that signs is `key`; done already if another one is prepared.
+    """
+
+    name: str
+    key: str
+    lifetime_s: int
+    request: str = ""
+    """Digest of the user's request that this carries out; empty if it is due by age."""
+
+
+class PromoteAuthority(_Action, frozen=True):
+    """Sign with the key that was prepared from now on, and forget the one before: the phase Reissuing.
+
+    AFTER every member trusts both. One durable write. Refused unless `key` is prepared and published.
+    """
+
+    key: str
+    request: str = ""
+    """Digest of a user's request that came while it was under way."""
+
+
+class RetireAuthority(_Action, frozen=True):
+    """Trust the authority with `key`, which signs no more, no longer. AFTER nothing that it signed is in use."""
+
+    key: str
+
+
 class PublishAuthority(_Action, frozen=True):
-    """Copy the authority's certificate from its Secret into the record, from where pods mount it as their trust anchor.
+    """Copy the trusted authorities from the Secret into the record, from where pods mount them as their trust anchors.
 
     AFTER the Secret is stored, BEFORE pods start. A copy, not a decision: the Secret is read again when it is done.
     """
@@ -323,6 +353,9 @@ Action: TypeAlias = (
     | RecordInitialized
     | StampVolume
     | IssueCertificate
+    | PrepareAuthority
+    | PromoteAuthority
+    | RetireAuthority
     | PublishAuthority
     | SignRequest
     | DenyRequest

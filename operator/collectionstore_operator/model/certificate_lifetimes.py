@@ -13,18 +13,19 @@ def renew_at(certificate: Certificate) -> float:
 
 
 def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
-    """Return the members' certificates whose renewal is overdue: five sixths of their lifetime have passed."""
-    return tuple(one for one in certificates if one.kind is CertificateKind.MEMBER and _overdue_at(one) <= now)
+    """Return the certificates whose renewal is overdue: five sixths of their lifetime have passed."""
+    return tuple(one for one in certificates if overdue_at(one) <= now)
 
 
 def in_time(certificates: Sequence[Certificate], now: float) -> frozenset[str]:
     """Return the names whose certificate is signed by the newest CA and not overdue: they can wait for a renewal."""
     authorities = [one for one in certificates if one.kind is CertificateKind.AUTHORITY]
     key = max(authorities, key=lambda one: one.not_after).authority if authorities else ""
-    return frozenset(one.name for one in certificates if one.authority == key and now < _overdue_at(one))
+    return frozenset(one.name for one in certificates if one.authority == key and now < overdue_at(one))
 
 
-def _overdue_at(certificate: Certificate) -> float:
+def overdue_at(certificate: Certificate) -> float:
+    """Return when the renewal of a certificate is overdue: after five sixths of its lifetime."""
     return certificate.not_before + (certificate.not_after - certificate.not_before) * 5 / 6
 
 

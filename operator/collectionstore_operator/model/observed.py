@@ -80,6 +80,30 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     shortage: str = ""
 
 
+class ShownCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that a node uses, as it reports it; times in Unix seconds."""
+
+    not_before: float
+    not_after: float
+    serial: str = ""
+    authority: str = ""
+    """Key identifier of the authority that signed it."""
+
+
+class NodeTls(msgspec.Struct, frozen=True, kw_only=True):
+    """The certificates that new connections of a node get, and the authorities that they trust."""
+
+    peers: ShownCertificate
+    clients: ShownCertificate | None = None
+    """None where the client port has no TLS."""
+    trusted: tuple[str, ...] = ()
+    """Key identifiers of the authorities that every port trusts."""
+
+    def certificates(self) -> tuple[ShownCertificate, ...]:
+        """Return the certificate of each port."""
+        return (self.peers,) if self.clients is None else (self.peers, self.clients)
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The response of `GET /status` of a node. Unknown fields are ignored: nodes may be newer than the operator."""
 
@@ -111,7 +135,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What it reports of its disk; None from a version that does not."""
     certificate_not_before: float = 0.0
     certificate_not_after: float = 0.0
-    """Expiry of the certificate that it presented, in Unix seconds; 0 without TLS."""
+    """Expiry of the certificate that it presented, in Unix seconds; 0 without TLS. On a kept connection that was when
+    it was opened: `tls` says what is in use now."""
+    tls: NodeTls | None = None
+    """None from a version that does not report it."""
 
     @property
     def has_history(self) -> bool:
@@ -282,6 +309,47 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the CA that signed it; of itself for a CA."""
 
 
+class AuthorityCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """The certificate of an authority; times in Unix seconds."""
+
+    key: str
+    """Key identifier, hexadecimal. A renewal keeps the key, a rotation changes it."""
+    not_before: float
+    """Since when there is its key: a renewal under the same key keeps it."""
+    not_after: float
+
+
+class RotationPhase(enum.Enum):
+    """What is stored of a rotation of the authority's key."""
+
+    STEADY = "Steady"
+    """One authority."""
+    TRUSTING = "Trusting"
+    """The old one signs, and both are to be trusted."""
+    REISSUING = "Reissuing"
+    """The new one signs, and both are trusted until nothing that the old one signed is in use."""
+
+
+class Authority(msgspec.Struct, frozen=True, kw_only=True):
+    """The authority of a cluster, as stored. The phase of a rotation is nothing else than what is stored."""
+
+    trusted: tuple[AuthorityCertificate, ...]
+    """One, or two during a rotation of the key. The first signs."""
+    next_held: bool = False
+    """The key of the second is stored as well: it is to sign next."""
+    request: str = ""
+    """Digest of the request of a user for a rotation that was carried out last, see `labels.ROTATE_AUTHORITY`."""
+    requested: bool = False
+    """A user has asked for the rotation that is under way."""
+
+    @property
+    def phase(self) -> RotationPhase:
+        """Return the phase of the rotation."""
+        if len(self.trusted) < 2:
+            return RotationPhase.STEADY
+        return RotationPhase.TRUSTING if self.next_held else RotationPhase.REISSUING
+
+
 class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A pending CertificateSigningRequest of a node. The API server vouches for the identity of the requester."""
 
@@ -342,8 +410,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None
     """None where the runtime does not issue them itself."""
+    authority: Authority | None = None
+    """The stored authority and the phase of its rotation; None if there is none that may be used."""
     authority_published: bool | None = None
-    """Whether pods can mount the current authority as their trust anchor; None where they read it elsewhere (local)."""
+    """Whether members can read the stored authorities as their trust anchors; None where others publish them."""
     enrolment_granted: bool | None = None
     """Whether the members may request certificates; None where the operator does not manage that permission."""
     requests: tuple[SigningRequest, ...] | None = None

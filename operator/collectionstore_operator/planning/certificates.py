@@ -1,8 +1,9 @@
 """The certificates of a cluster, and which of them to issue or renew now. Pure: `reconcile.pki` generates keys.
 
-A cluster has a CA certificate of 10 years, whose key stays with the operator; a leaf of 90 days per member, for server
-and client authentication between members; and a leaf for the operator. Each is renewed after two thirds of its
-lifetime. The CA is renewed with the same key, so that existing leaves and trust bundles stay valid during the rollout.
+A cluster has a CA, whose key stays with the operator; a leaf per member, for server and client authentication between
+members; and a leaf for the operator. Leaves are renewed after two thirds of their lifetime. So is the CA, with a new
+key (`authority_rotation`). Where that has not happened after five sixths of it, since a member does not respond, its
+certificate is renewed with the same key: existing leaves and trust bundles stay valid.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ from collectionstore_operator.model.actions import (
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment
-from collectionstore_operator.model.certificate_lifetimes import renew_at
+from collectionstore_operator.model.certificate_lifetimes import overdue_at, renew_at
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, Workload
-from collectionstore_operator.planning import workload
+from collectionstore_operator.planning import authority_rotation, workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 DAY_S: Final = 86_400
-AUTHORITY_LIFETIME_S: Final = 3_650 * DAY_S
-LEAF_LIFETIME_S: Final = 90 * DAY_S
+_OTHER_AUTHORITY: Final = "it was signed by another CA"
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +39,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: CertificateKind
     name: str
+    lifetime_s: int
     names: tuple[str, ...] = ()
-
-    @property
-    def lifetime_s(self) -> int:
-        """Return its lifetime in seconds."""
-        return AUTHORITY_LIFETIME_S if self.kind is CertificateKind.AUTHORITY else LEAF_LIFETIME_S
 
 
 def identity(cluster_id: str, name: str) -> str:
@@ -54,13 +50,16 @@ def identity(cluster_id: str, name: str) -> str:
 
 def authority(desired: Desired) -> Subject:
     """Return the subject of the CA of a cluster."""
-    return Subject(kind=CertificateKind.AUTHORITY, name=desired.name)
+    lifetime_s = desired.spec.tls.authority_lifetime_seconds
+    return Subject(kind=CertificateKind.AUTHORITY, name=desired.name, lifetime_s=lifetime_s)
 
 
-def operator(cluster_id: str) -> Subject:
+def operator(desired: Desired, cluster_id: str) -> Subject:
     """Return the subject of the operator's client certificate."""
     uri = f"URI:{identity(cluster_id, labels.ADMINISTRATOR)}"
-    return Subject(kind=CertificateKind.OPERATOR, name=labels.ADMINISTRATOR, names=(uri,))
+    lifetime_s = desired.spec.tls.certificate_lifetime_seconds
+    kind = CertificateKind.OPERATOR
+    return Subject(kind=kind, name=labels.ADMINISTRATOR, lifetime_s=lifetime_s, names=(uri,))
 
 
 def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
@@ -70,13 +69,15 @@ def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
     clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
     dns = ("localhost", name, peers, f"{peers}.cluster.local", clients, f"{clients}.cluster.local")
     names = [f"URI:{identity(cluster_id, name)}", "IP:127.0.0.1", *(f"DNS:{one}" for one in dns)]
-    return Subject(kind=CertificateKind.MEMBER, name=name, names=tuple(sorted(names)))
+    lifetime_s = desired.spec.tls.certificate_lifetime_seconds
+    kind = CertificateKind.MEMBER
+    return Subject(kind=kind, name=name, lifetime_s=lifetime_s, names=tuple(sorted(names)))
 
 
 def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
     """Return every certificate that the operator issues with its key, the CA first, because it signs the others."""
     members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
-    return (authority(desired), operator(cluster_id), *members)
+    return (authority(desired), operator(desired, cluster_id), *members)
 
 
 def issue(assessment: Assessment) -> Iterator[Proposal]:
@@ -92,22 +93,26 @@ def issue(assessment: Assessment) -> Iterator[Proposal]:
     renewed = [action for action in due if action.kind is CertificateKind.AUTHORITY]
     for action in renewed:
         yield propose(action, subject=action.name)
-    yield from publish_authority(assessment, renewed=bool(renewed))
+    rotation = () if renewed else tuple(authority_rotation.rotate(assessment))
+    yield from rotation
+    changed = bool(renewed) or any(one.actions for one in rotation)
+    yield from publish_authority(assessment, changed=changed)
     for action in due:
-        if action not in renewed:
+        waits = action.kind is CertificateKind.OPERATOR and action.reason == _OTHER_AUTHORITY
+        if action not in renewed and not (waits and authority_rotation.awaits_members(assessment)):
             yield propose(action, subject=action.name)
 
 
-def publish_authority(assessment: Assessment, *, renewed: bool = False) -> Iterator[Proposal]:
-    """Propose to publish the authority that exists, or that is made in this round, if pods cannot mount it yet.
+def publish_authority(assessment: Assessment, *, changed: bool = False) -> Iterator[Proposal]:
+    """Propose to publish the stored authorities, or those that change in this round, if members cannot read them yet.
 
     Decided from what is observed and not as a part of making it: an operator may end between the two.
     """
     observed = assessment.observed
     if observed.authority_published is None:
         return
-    if renewed or (not observed.authority_published and _authority_key(observed.certificates or ())):
-        reason = "pods mount it as their trust anchor"
+    if changed or (not observed.authority_published and _authority_key(observed.certificates or ())):
+        reason = "members read it as their trust anchor"
         yield propose(PublishAuthority(reason=reason), subject=assessment.desired.name)
 
 
@@ -193,12 +198,12 @@ def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float
         return "it does not exist yet"
     if found.not_after <= now:
         return "it has expired"
+    if subject.kind is CertificateKind.AUTHORITY:
+        return "five sixths of its lifetime have passed, and its key is not rotated" if overdue_at(found) <= now else ""
     if renew_at(found) <= now:
         return f"two thirds of its lifetime have passed, {max(0, int((found.not_after - now) // DAY_S))} days remain"
-    if subject.kind is CertificateKind.AUTHORITY:
-        return ""
     if found.authority != key:
-        return "it was signed by another CA"
+        return _OTHER_AUTHORITY
     return "" if found.names == subject.names else "its subject alternative names have changed"
 
 

@@ -44,6 +44,8 @@ REPLACE: Final = f"{GROUP}/replace"
 """Annotation on pods, set by users: replace this member now, without waiting for the grace period."""
 RESTART: Final = f"{GROUP}/restart"
 """Annotation on the resource, set by users: any new value restarts all members, one at a time."""
+ROTATE_AUTHORITY: Final = f"{GROUP}/rotate-authority"
+"""Annotation on the resource, set by users: any new value replaces the key of the cluster's authority, in phases."""
 
 ADMINISTRATOR: Final = "operator"
 """Name in the operator's certificate. No member can have it, because member names end with an ordinal."""

@@ -91,6 +91,10 @@ _TIED = Violation(
 _PLAIN_TEXT = Violation(
     "client traffic would cross the network in plain text", "Required; Disabled only with csctl local"
 )
+_SHORT_AUTHORITY = Violation(
+    "with %d seconds the authority could end before the certificates that it signs",
+    "at least %d, six times certificateLifetimeSeconds",
+)
 _RESERVED_LABEL = Violation(
     "it would override a label or annotation set by the operator",
     f"any key except {', '.join(RESERVED_LABELS)} and keys with the prefix {_RESERVED_PREFIX}",
@@ -135,6 +139,9 @@ def _timing(field: str, position: int) -> str:
     return f"(has(self.{field}) ? self.{field} : {by_profile})"
 
 
+LEAVES_PER_AUTHORITY: Final = 6
+"""An authority is renewed at the latest when a sixth of its lifetime is left, and no leaf outlives it."""
+_LEAST_AUTHORITY: Final = f"{LEAVES_PER_AUTHORITY} * self.certificateLifetimeSeconds"
 _HEARTBEAT: Final = _timing("heartbeatMilliseconds", 0)
 _LOWEST: Final = _timing("electionTimeoutMinMilliseconds", 1)
 _HIGHEST: Final = _timing("electionTimeoutMaxMilliseconds", 2)
@@ -142,6 +149,12 @@ _HIGHEST: Final = _timing("electionTimeoutMaxMilliseconds", 2)
 
 def _plain_text(tls: Tls) -> Violation | None:
     return _PLAIN_TEXT if tls.client == "Disabled" else None
+
+
+def _short_authority(tls: Tls) -> Violation | None:
+    least = LEAVES_PER_AUTHORITY * tls.certificate_lifetime_seconds
+    given = tls.authority_lifetime_seconds
+    return None if given >= least else _SHORT_AUTHORITY.of(given, least)
 
 
 def _reserved(keys: Mapping[str, str]) -> Violation | None:
@@ -203,6 +216,14 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),
         Rule("quota", capacities.QUOTA_SMALL_CEL, capacities.QUOTA_SMALL, capacities.quota_small),
         Rule("quota", capacities.QUOTA_LARGE_CEL, capacities.QUOTA_LARGE, capacities.quota_large),
+    ),
+    Tls: (
+        Rule(
+            "authorityLifetimeSeconds",
+            f"self.authorityLifetimeSeconds >= {_LEAST_AUTHORITY}",
+            f"{quoted(str(_SHORT_AUTHORITY))}.format([self.authorityLifetimeSeconds, {_LEAST_AUTHORITY}])",
+            _short_authority,
+        ),
     ),
     Resources: (
         Rule(

@@ -240,6 +240,26 @@ class Tls(Part, frozen=True):
             "members listen on loopback. Defaults to Required."
         ),
     ] = "Required"
+    certificate_lifetime_seconds: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=31_536_000,
+            description="certificateLifetimeSeconds is the lifetime of the certificates of members and of the "
+            "operator. Each is renewed after two thirds of it. A change applies to new certificates. Defaults to "
+            "7776000 (90 days).",
+        ),
+    ] = 7_776_000
+    authority_lifetime_seconds: Annotated[
+        int,
+        Meta(
+            ge=360,
+            le=630_720_000,
+            description="authorityLifetimeSeconds is the lifetime of the cluster's certificate authority, at least six "
+            "times certificateLifetimeSeconds. Its key is rotated after two thirds of it. Defaults to 315360000 (ten "
+            "years).",
+        ),
+    ] = 315_360_000
 
 
 class FailedMember(Part, frozen=True):

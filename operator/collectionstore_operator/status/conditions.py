@@ -17,7 +17,10 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     IssueCertificate,
     Plan,
+    PrepareAuthority,
+    PromoteAuthority,
     PublishAuthority,
+    RetireAuthority,
     SignRequest,
     Step,
 )
@@ -31,7 +34,10 @@ from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.history import History, electing
 from collectionstore_operator.status.storage_condition import storage_available
 
-_ROUTINE: Final = frozenset(one.__name__ for one in (IssueCertificate, PublishAuthority, SignRequest, DenyRequest))
+_ROTATION: Final = tuple(one.__name__ for one in (PrepareAuthority, PromoteAuthority, RetireAuthority))
+_ROUTINE: Final = frozenset(
+    (*_ROTATION, *(one.__name__ for one in (IssueCertificate, PublishAuthority, SignRequest, DenyRequest)))
+)
 """Steps that change nothing of a cluster that has its certificates: a renewal, and what anybody may request."""
 
 
@@ -153,11 +159,17 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     late = certificate_lifetimes.overdue(observed.certificates, observed.now)
     if late:
         overdue = ", ".join(f"{one.name} (expires on {rfc3339(one.not_after)})" for one in late)
-        return ConditionState("False", "RenewalOverdue", f"members have not renewed their certificates: {overdue}")
+        return ConditionState("False", "RenewalOverdue", f"certificates have not been renewed: {overdue}")
     first = certificate_lifetimes.first_expiry(observed.certificates)
     if first is None:
         return ConditionState("False", "IssuePending", "no certificate exists yet")
-    return ConditionState("True", "AllValid", f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})")
+    earliest = f"the earliest expiry is {rfc3339(first.not_after)} ({first.name})"
+    waiting = [step for step in plan.steps if step.name in _ROTATION and step.blocked_by]
+    if waiting:
+        # Nothing is wrong with what is in use: it is renewed with the key that there is, however long this waits.
+        message = f"the rotation of the authority's key waits: {waiting[0].blocked_by}; {earliest}"
+        return ConditionState("True", "KeyRotationWaits", message)
+    return ConditionState("True", "AllValid", earliest)
 
 
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:

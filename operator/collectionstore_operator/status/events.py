@@ -24,6 +24,8 @@ from collectionstore_operator.model.actions import (
     IssueCertificate,
     MarkVolume,
     MemberRef,
+    PrepareAuthority,
+    PromoteAuthority,
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
@@ -34,6 +36,7 @@ from collectionstore_operator.model.actions import (
     RestartPod,
     RestoreIdentity,
     RestoreLabels,
+    RetireAuthority,
     RetireVolume,
     SetReclaimPolicy,
     SignRequest,
@@ -62,6 +65,8 @@ def subject_of(action: Action, desired: Desired) -> str:
     """Return the human-readable object of an action: `demo-3, demo-4`."""
     match action:
         case AddFinalizer() | RemoveFinalizer() | EstablishIdentity() | DeleteIdentity() | RecordInitialized():
+            return desired.name
+        case PrepareAuthority() | PromoteAuthority() | RetireAuthority():
             return desired.name
         case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
             return desired.name

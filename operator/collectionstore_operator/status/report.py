@@ -7,7 +7,7 @@ change only together with their subject, and a lag is reported only above a thre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
@@ -23,7 +23,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.certificate_lifetimes import first_expiry
-from collectionstore_operator.model.observed import Absent, NodeId, Observed, Pod, Slot, Unknown, Volume
+from collectionstore_operator.model.observed import Absent, Authority, NodeId, Observed, Pod, Slot, Unknown, Volume
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
@@ -107,6 +107,16 @@ class MemberStatus(_Part, frozen=True):
             description="certificateExpires is the expiry of the certificate that the member presents; empty if none."
         ),
     ] = ""
+    certificate_serial: Annotated[
+        Word,
+        Meta(
+            description="certificateSerial is the serial number of that certificate, in hexadecimal digits; empty if "
+            "the member does not report it."
+        ),
+    ] = ""
+    certificate_authority: Annotated[
+        Word, Meta(description="certificateAuthority is the key identifier of the authority that signed it.")
+    ] = ""
     address: Annotated[Text, Meta(description="address is the base URL of the member for clients.")] = ""
     unhealthy_since: Annotated[
         Timestamp,
@@ -114,6 +124,30 @@ class MemberStatus(_Part, frozen=True):
     ] = ""
     message: Annotated[
         Text, Meta(description="message explains why the member is unhealthy; empty if it is healthy.")
+    ] = ""
+
+
+class AuthorityStatus(_Part, frozen=True):
+    """The certificate authority, and the rotation of its key."""
+
+    phase: Annotated[
+        Literal["", "Steady", "Trusting", "Reissuing"],
+        Meta(
+            description="phase is that of the rotation of the key. Steady: there is one key. Trusting: members are to "
+            "trust the next key, too. Reissuing: the new key signs, and certificates of the old one are replaced. "
+            "Empty if there is no authority."
+        ),
+    ] = ""
+    key: Annotated[
+        Word, Meta(description="key is the key identifier of the authority that signs, in hexadecimal digits.")
+    ] = ""
+    expires: Annotated[Timestamp, Meta(description="expires is the expiry of the certificate of that authority.")] = ""
+    other_key: Annotated[
+        Word,
+        Meta(description="otherKey is the key identifier of the other authority that is trusted during a rotation."),
+    ] = ""
+    other_expires: Annotated[
+        Timestamp, Meta(description="otherExpires is the expiry of the certificate of that authority.")
     ] = ""
 
 
@@ -231,6 +265,9 @@ class Status(_Part, frozen=True):
     certificates_expire: Annotated[
         Timestamp, Meta(description="certificatesExpire is the earliest expiry of a certificate.")
     ] = ""
+    authority: Annotated[
+        AuthorityStatus, Meta(description="authority is the certificate authority of the cluster.")
+    ] = AuthorityStatus()
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition by its type."""
@@ -278,6 +315,7 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
         largest_volume=max((_size(slot.volume) for slot in observed.slots), default=0),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
+        authority=_authority(observed.authority),
     )
 
 
@@ -356,6 +394,20 @@ def _configuration(assessment: Assessment) -> ConfigurationStatus:
     )
 
 
+def _authority(found: Authority | None) -> AuthorityStatus:
+    if found is None or not found.trusted:
+        return AuthorityStatus()
+    signs, *others = found.trusted
+    other = others[0] if others else None
+    return AuthorityStatus(
+        phase=found.phase.value,
+        key=signs.key,
+        expires=rfc3339(signs.not_after),
+        other_key=other.key if other else "",
+        other_expires=rfc3339(other.not_after) if other else "",
+    )
+
+
 def _size(volume: Volume | Absent | Unknown) -> int:
     """Return the size of a volume in bytes: the requested one, too, which the storage provider may still reach."""
     return max(volume.size_bytes or 0, volume.capacity_bytes) if isinstance(volume, Volume) else 0
@@ -385,6 +437,8 @@ def _member(assessment: Assessment, slot: Slot, unhealthy_since: str) -> MemberS
     node = responding_node(slot, assessment.observed.cluster_id)
     members = assessment.view.members_at(slot.ordinal)
     member = assessment.view.member(node.node_id) if node else next(iter(members), None)
+    shown = min(node.tls.certificates(), key=lambda one: one.not_after) if node and node.tls else None
+    expiry = shown.not_after if shown else node.certificate_not_after if node else 0.0
     return MemberStatus(
         name=name,
         ordinal=slot.ordinal,
@@ -398,7 +452,9 @@ def _member(assessment: Assessment, slot: Slot, unhealthy_since: str) -> MemberS
         restarts=pod.restarts if pod else 0,
         volume=slot.volume.name if isinstance(slot.volume, Volume) else "",
         capacity=slot.volume.capacity_bytes if isinstance(slot.volume, Volume) else 0,
-        certificate_expires=rfc3339(node.certificate_not_after) if node and node.certificate_not_after else "",
+        certificate_expires=rfc3339(expiry) if expiry else "",
+        certificate_serial=shown.serial if shown else "",
+        certificate_authority=shown.authority if shown else "",
         address=pod.http_address if pod else "",
         unhealthy_since=unhealthy_since,
         message=_shortened(_message(assessment, slot, name)),

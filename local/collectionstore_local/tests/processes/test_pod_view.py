@@ -31,13 +31,11 @@ class Harness:
     def run(self, program: str) -> None:
         self.node.ensure_running(Launch(command=(sys.executable, "-c", program), settings={}, revision="one"))
 
-    def look(self, *, ready: bool = False, certificate_at: float = 0.0) -> Pod | Absent:
-        return self.view.look(
-            self.node, ready=ready, certificate_at=certificate_at, peer_address="h:1", http_address="http://h:2"
-        )
+    def look(self, *, ready: bool = False) -> Pod | Absent:
+        return self.view.look(self.node, ready=ready, peer_address="h:1", http_address="http://h:2")
 
-    def pod(self, *, ready: bool = False, certificate_at: float = 0.0) -> Pod:
-        pod = self.look(ready=ready, certificate_at=certificate_at)
+    def pod(self, *, ready: bool = False) -> Pod:
+        pod = self.look(ready=ready)
         assert isinstance(pod, Pod)
         return pod
 
@@ -105,14 +103,6 @@ async def test_program_that_cannot_be_started_is_an_image_failure(harness: Harne
     """A new disk would not help."""
     harness.node.ensure_running(Launch(command=("/does/not/exist",), settings={}, revision="one"))
     assert harness.pod().failure is Failure.IMAGE
-
-
-async def test_renewed_certificate_asks_for_a_restart(harness: Harness) -> None:
-    """Only of a process that was started before."""
-    harness.run("import time; time.sleep(60)")
-    started_at = harness.node.record.started_at
-    assert harness.pod(ready=True, certificate_at=started_at - 1).restart_reason == ""
-    assert "renewed" in harness.pod(ready=True, certificate_at=started_at + 1).restart_reason
 
 
 async def test_silence_of_a_node_just_started_is_explained(harness: Harness) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
+from collectionstore_local.state.authority_files import AuthorityFiles
 from collectionstore_local.state.credentials import Credentials
-from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
+from collectionstore_local.state.directory import ClusterDirectory, StateDirectory, write_atomically
 from collectionstore_operator.errors import ActionRefused
-from collectionstore_operator.model.actions import IssueCertificate
-from collectionstore_operator.model.observed import CertificateKind, Observed
+from collectionstore_operator.model.actions import IssueCertificate, PrepareAuthority, PromoteAuthority, RetireAuthority
+from collectionstore_operator.model.observed import Authority, CertificateKind, Observed, RotationPhase
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -35,6 +38,7 @@ def issue_actions(credentials: Credentials) -> tuple[IssueCertificate, ...]:
 def issue_all(credentials: Credentials) -> None:
     for action in issue_actions(credentials):
         credentials.issue(action, cluster_id="c0ffee", now=time.time())
+    credentials.publish()
 
 
 def test_everything_is_issued_and_then_nothing_remains(directory: ClusterDirectory) -> None:
@@ -49,7 +53,7 @@ def test_everything_is_issued_and_then_nothing_remains(directory: ClusterDirecto
     assert not (directory.node("demo-0").tls / "ca.key").exists()
 
 
-@pytest.mark.parametrize("file", ["tls.crt", "tls.key", "ca.crt"])
+@pytest.mark.parametrize("file", ["tls.crt", "tls.key"])
 @pytest.mark.parametrize("damage", [None, b"", b"-----BEGIN CERTIFICATE-----\n"])
 def test_incomplete_or_damaged_pair_is_made_again(directory: ClusterDirectory, file: str, damage: bytes | None) -> None:
     """A pair that a crash between two writes left incomplete."""
@@ -72,6 +76,9 @@ def test_renewed_authority_keeps_its_key_and_spreads(directory: ClusterDirectory
     key = (directory.authority / "ca.key").read_bytes()
     renewal = IssueCertificate(kind=CertificateKind.AUTHORITY, name="demo", lifetime_s=1_000_000, reason="")
     credentials.issue(renewal, cluster_id="c0ffee", now=time.time())
+    assert not credentials.published()
+    credentials.publish()
+    assert credentials.published()
     assert (directory.authority / "ca.key").read_bytes() == key
     assert (directory.node("demo-0").tls / "tls.crt").read_bytes() == leaf
     authority = (directory.authority / "ca.crt").read_bytes()
@@ -83,7 +90,7 @@ def test_leaf_needs_an_authority(directory: ClusterDirectory) -> None:
     """Nothing is written when there is none."""
     credentials = Credentials(directory)
     leaf = IssueCertificate(kind=CertificateKind.MEMBER, name="demo-0", lifetime_s=1_000, reason="")
-    with pytest.raises(ActionRefused, match=r"ca\.crt is missing"):
+    with pytest.raises(ActionRefused, match=r"is missing or damaged"):
         credentials.issue(leaf, cluster_id="c0ffee", now=time.time())
     assert not directory.node("demo-0").tls.exists()
 
@@ -99,3 +106,111 @@ def test_client_context_changes_with_its_files(directory: ClusterDirectory) -> N
     renewal = IssueCertificate(kind=CertificateKind.OPERATOR, name="operator", lifetime_s=1_000, reason="")
     credentials.issue(renewal, cluster_id="c0ffee", now=time.time())
     assert credentials.client_written() != before
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"-----BEGIN CERTIFICATE-----\n"])
+def test_missing_or_damaged_trust_is_published_again(directory: ClusterDirectory, damage: bytes | None) -> None:
+    credentials = Credentials(directory)
+    issue_all(credentials)
+    copy = directory.node("demo-0").tls / "ca.crt"
+    copy.unlink()
+    if damage is not None:
+        copy.write_bytes(damage)
+    assert not credentials.published()
+    credentials.publish()
+    assert copy.read_bytes() == (directory.authority / "ca.crt").read_bytes()
+
+
+class Crash(Exception):
+    """The supervisor ended between two writes."""
+
+
+class Rotation:
+    """A rotation, of which each write may be the last one of its supervisor."""
+
+    def __init__(self, directory: ClusterDirectory) -> None:
+        self.directory = directory
+        self.writes_left = 10**6
+        self.first = self.authority().trusted[0].key
+
+    def write(self, path: Path, content: bytes) -> None:
+        if self.writes_left == 0:
+            raise Crash
+        self.writes_left -= 1
+        write_atomically(path, content)
+
+    def credentials(self) -> Credentials:
+        """Return those of a new supervisor."""
+        return Credentials(self.directory, AuthorityFiles(self.directory.authority, write=self.write))
+
+    def authority(self) -> Authority:
+        found = self.credentials().authority()
+        assert found is not None
+        return found
+
+    def step(self) -> RotationPhase:
+        """Take the step that the stored phase asks for, and publish; return the phase before it."""
+        credentials, found, now = self.credentials(), self.authority(), time.time()
+        credentials.publish()
+        match found.phase:
+            case RotationPhase.STEADY:
+                key = found.trusted[0].key
+                action: PrepareAuthority | PromoteAuthority | RetireAuthority = PrepareAuthority(
+                    name="demo", key=key, lifetime_s=10**6, request="r", reason=""
+                )
+            case RotationPhase.TRUSTING:
+                action = PromoteAuthority(key=found.trusted[1].key, request="r", reason="")
+            case RotationPhase.REISSUING:
+                action = RetireAuthority(key=found.trusted[1].key, reason="")
+        credentials.rotate(action, cluster_id="c0ffee", now=now)
+        credentials.publish()
+        return found.phase
+
+
+@pytest.mark.parametrize("steps_before", [0, 1, 2])
+@pytest.mark.parametrize("writes", range(5))
+def test_rotation_survives_a_crash_between_any_two_writes(
+    directory: ClusterDirectory, steps_before: int, writes: int
+) -> None:
+    """What was stored before the crash or the step itself counts, never a mixture; the next supervisor goes on."""
+    issue_all(Credentials(directory))
+    rotation = Rotation(directory)
+    for _ in range(steps_before):
+        rotation.step()
+    before = rotation.authority()
+    rotation.writes_left = writes
+    with contextlib.suppress(Crash):
+        rotation.step()
+    rotation.writes_left = 10**6
+    after = rotation.authority()
+    assert after.phase in (before.phase, list(RotationPhase)[(steps_before + 1) % 3])
+    # Whoever signs now can sign, and who is trusted was trusted before or was never used.
+    assert {one.key for one in after.trusted} & {one.key for one in before.trusted}
+    leaf = IssueCertificate(kind=CertificateKind.MEMBER, name="demo-0", lifetime_s=1_000, reason="")
+    rotation.credentials().issue(leaf, cluster_id="c0ffee", now=time.time())
+    signed = x509.load_pem_x509_certificate((directory.node("demo-0").tls / "tls.crt").read_bytes())
+    signer = x509.load_pem_x509_certificates((directory.authority / "ca.crt").read_bytes())[0]
+    signed.verify_directly_issued_by(signer)
+    while rotation.authority().phase is not RotationPhase.STEADY or after.trusted == before.trusted:
+        rotation.step()
+        after = rotation.authority()
+    final = rotation.authority()
+    assert final.trusted[0].key != rotation.first
+    assert final.request == "r"
+    assert {file.name for file in directory.authority.iterdir()} == {"ca.crt", "ca.key", "rotation.json"}
+
+
+def test_keys_of_a_prepared_authority_are_for_their_owner_alone(directory: ClusterDirectory) -> None:
+    issue_all(Credentials(directory))
+    Rotation(directory).step()
+    assert (directory.authority / "next.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_unpublished_authority_does_not_sign(directory: ClusterDirectory) -> None:
+    issue_all(Credentials(directory))
+    rotation = Rotation(directory)
+    rotation.step()
+    (directory.node("demo-0").tls / "ca.crt").write_bytes(b"")
+    action = PromoteAuthority(key=rotation.authority().trusted[1].key, reason="")
+    with pytest.raises(ActionRefused, match="is not published"):
+        rotation.credentials().rotate(action, cluster_id="c0ffee", now=time.time())

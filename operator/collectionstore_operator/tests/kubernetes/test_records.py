@@ -14,7 +14,8 @@ from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.trust import Stored, judge
 from collectionstore_operator.model.actions import RetireVolume, SetReclaimPolicy
 from collectionstore_operator.model.observed import CertificateKind, Configuration, Pod, Unknown, Volume
-from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf
+from collectionstore_operator.reconcile.pki import KeyPair, key_identifier, make_authority, make_leaf
+from collectionstore_operator.reconcile.stored_authority import StoredAuthority, identifiers, prepared, promoted
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer
@@ -132,36 +133,50 @@ def leaf(signer: KeyPair) -> KeyPair:
     return make_leaf(signer, kind=CertificateKind.OPERATOR, name="operator", names=(), lifetime_s=100, now=NOW)
 
 
-OURS, THEIRS = authority(), authority("c2")
+def stored(pair: KeyPair) -> StoredAuthority:
+    return StoredAuthority(pair.certificate_pem, pair.key_pem)
+
+
+OUR_PAIR, THEIR_PAIR = authority(), authority("c2")
+OURS, THEIRS = stored(OUR_PAIR), stored(THEIR_PAIR)
 GARBAGE = b"-----BEGIN CERTIFICATE-----\n"
-DAMAGED_CERTIFICATE = KeyPair(GARBAGE, OURS.key_pem)
-DAMAGED_KEY = KeyPair(OURS.certificate_pem, GARBAGE)
-ANCHOR = OURS.certificate_pem.decode()
+DAMAGED_CERTIFICATE = StoredAuthority(GARBAGE, OURS.key_pem)
+DAMAGED_KEY = StoredAuthority(OURS.bundle_pem, GARBAGE)
+ANCHOR = OURS.bundle_pem.decode()
+FOLLOWING = prepared(OURS, "demo", "c1", key=key_identifier(OURS.bundle_pem), lifetime_s=1_000, request="", now=NOW)
+PROMOTED = promoted(FOLLOWING, key=identifiers(FOLLOWING.bundle_pem)[1], request="")
+SWITCHED = leaf(KeyPair(PROMOTED.bundle_pem, PROMOTED.key_pem))
 
 
 @pytest.mark.parametrize(
     ("stored", "has_data", "used", "conflict"),
     [
-        (Stored(OURS, leaf(OURS), ANCHOR), True, OURS, ""),
-        (Stored(OURS, leaf(OURS), "garbage"), True, OURS, ""),
-        (Stored(OURS, leaf(OURS), THEIRS.certificate_pem.decode()), True, OURS, ""),
+        (Stored(OURS, leaf(OUR_PAIR), ANCHOR), True, OURS, ""),
+        (Stored(OURS, leaf(OUR_PAIR), "garbage"), True, OURS, ""),
+        (Stored(OURS, leaf(OUR_PAIR), THEIRS.bundle_pem.decode()), True, OURS, ""),
         (Stored(OURS, None, ANCHOR), True, OURS, ""),
         (Stored(None, None, ""), False, None, ""),
         (Stored(OURS, None, ""), False, OURS, ""),
-        (Stored(DAMAGED_CERTIFICATE, leaf(OURS), "garbage"), True, None, ""),
+        (Stored(DAMAGED_CERTIFICATE, leaf(OUR_PAIR), "garbage"), True, None, ""),
         (Stored(DAMAGED_CERTIFICATE, None, ANCHOR), True, None, ""),
-        (Stored(None, leaf(OURS), ANCHOR), True, None, "is missing"),
+        (Stored(FOLLOWING, leaf(OUR_PAIR), ANCHOR), True, FOLLOWING, ""),
+        (Stored(PROMOTED, leaf(OUR_PAIR), FOLLOWING.bundle_pem.decode()), True, PROMOTED, ""),
+        (Stored(PROMOTED, SWITCHED, FOLLOWING.bundle_pem.decode()), True, PROMOTED, ""),
+        (Stored(PROMOTED, None, FOLLOWING.bundle_pem.decode()), True, PROMOTED, ""),
+        (Stored(PROMOTED, None, ANCHOR), True, None, "another authority"),
+        (Stored(OURS, SWITCHED, ANCHOR), True, None, "another authority"),
+        (Stored(None, leaf(OUR_PAIR), ANCHOR), True, None, "is missing"),
         (Stored(None, None, ANCHOR), True, None, "is missing"),
-        (Stored(None, leaf(OURS), ""), True, None, "is missing"),
-        (Stored(DAMAGED_KEY, leaf(OURS), ANCHOR), True, None, "cannot be read"),
-        (Stored(THEIRS, leaf(OURS), ANCHOR), True, None, "another authority"),
-        (Stored(THEIRS, leaf(OURS), "garbage"), True, None, "another authority"),
+        (Stored(None, leaf(OUR_PAIR), ""), True, None, "is missing"),
+        (Stored(DAMAGED_KEY, leaf(OUR_PAIR), ANCHOR), True, None, "cannot be read"),
+        (Stored(THEIRS, leaf(OUR_PAIR), ANCHOR), True, None, "another authority"),
+        (Stored(THEIRS, leaf(OUR_PAIR), "garbage"), True, None, "another authority"),
         (Stored(THEIRS, None, ANCHOR), True, None, "another authority"),
         (Stored(DAMAGED_CERTIFICATE, None, "garbage"), True, None, "nothing proves"),
     ],
 )
 def test_authority_is_used_only_if_members_trust_it(
-    stored: Stored, used: KeyPair | None, conflict: str, *, has_data: bool
+    stored: Stored, used: StoredAuthority | None, conflict: str, *, has_data: bool
 ) -> None:
     trust = judge(stored, secret="demo-authority", has_data=has_data)
     assert trust.authority is used

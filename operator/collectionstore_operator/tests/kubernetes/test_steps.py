@@ -34,7 +34,7 @@ from collectionstore_operator.model.actions import (
     SignRequest,
     StampVolume,
 )
-from collectionstore_operator.model.observed import ABSENT, CertificateKind, Unknown, Workload
+from collectionstore_operator.model.observed import ABSENT, CertificateKind, RotationPhase, Unknown, Workload
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.reconcile.pki import KeyPair, make_authority, sign_request
 from collectionstore_operator.resource import labels
@@ -217,14 +217,16 @@ async def authority(kube: Kube) -> Authority:
     found = Authority(kube, Record(kube))
     day_s = 86_400
     for kind, name in ((CertificateKind.AUTHORITY, "demo"), (CertificateKind.OPERATOR, labels.ADMINISTRATOR)):
-        names = certificates.operator("c1").names if kind is CertificateKind.OPERATOR else ()
+        names = certificates.operator(DESIRED, "c1").names if kind is CertificateKind.OPERATOR else ()
         action = IssueCertificate(kind=kind, name=name, names=names, lifetime_s=900 * day_s, reason="x")
         await found.issue(action, DESIRED, cluster_id="c1", now=NOW)
     return found
 
 
 async def test_keys_are_kept_and_the_authority_is_published(server: FakeApiServer, authority: Authority) -> None:
-    looked, context, pem, conflict, foreign = await authority.read(DESIRED)
+    looked, context, pem, found, conflict, foreign = await authority.read(DESIRED)
+    assert found is not None
+    assert found.phase is RotationPhase.STEADY
     assert not conflict
     assert foreign == ()
     assert [one.kind for one in looked] == [CertificateKind.AUTHORITY, CertificateKind.OPERATOR]

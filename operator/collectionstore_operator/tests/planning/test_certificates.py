@@ -13,9 +13,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from collectionstore_operator.errors import InvariantViolated
 from collectionstore_operator.model.actions import IssueCertificate, SignRequest
+from collectionstore_operator.model.certificate_lifetimes import renew_at
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, SigningRequest
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf, read_certificate
+from collectionstore_operator.resource.spec import Tls
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired
 
 pytestmark = pytest.mark.xdist_group("certificates")
@@ -74,12 +76,33 @@ def test_leaves_are_renewed_at_two_thirds_of_their_life() -> None:
     assert renewals[0][1] == "two thirds of its lifetime have passed, 30 days remain"
 
 
-def test_authority_is_renewed_years_ahead() -> None:
-    """Ten years, renewed when a third of them remains."""
-    young = all_issued(NOW + 2_400 * DAY_S)
+def test_authority_whose_key_is_not_rotated_is_renewed_with_it_years_ahead() -> None:
+    """Ten years; the key is rotated after two thirds of them, and renewed after five sixths if it could not be."""
     old = tuple(one for one in all_issued() if one.kind is CertificateKind.AUTHORITY)
-    found = tuple(one for one in young if one.kind is not CertificateKind.AUTHORITY) + old
-    assert [name for name, _ in due(found, NOW + 2_434 * DAY_S)] == ["demo"]
+
+    def with_young_leaves(day: int) -> tuple[Certificate, ...]:
+        young = all_issued(NOW + day * DAY_S)
+        return tuple(one for one in young if one.kind is not CertificateKind.AUTHORITY) + old
+
+    assert due(with_young_leaves(3_041), NOW + 3_041 * DAY_S) == []
+    reason = "five sixths of its lifetime have passed, and its key is not rotated"
+    assert due(with_young_leaves(3_042), NOW + 3_042 * DAY_S) == [("demo", reason)]
+
+
+def test_lifetimes_are_those_of_the_resource() -> None:
+    """Minutes, for instance, where a test is to see a renewal."""
+    tls = Tls(certificate_lifetime_seconds=120, authority_lifetime_seconds=720)
+    observed = Observed(now=NOW, cluster_id=CLUSTER_ID, certificates=())
+    found = certificates.to_issue(make_desired(1, tls=tls), observed, range(1))
+    assert [one.lifetime_s for one in found] == [720, 120, 120]
+
+
+@pytest.mark.parametrize("lifetime_s", [60, 300, 3_600, 90 * DAY_S])
+def test_short_life_is_not_due_at_its_start(authority: KeyPair, lifetime_s: int) -> None:
+    """Validity begins a little early: never so much that two thirds of it are over when it is issued."""
+    found = read_certificate(leaf(authority, lifetime_s=lifetime_s).certificate_pem, CertificateKind.MEMBER, "demo-0")
+    assert found.not_after == NOW + lifetime_s
+    assert renew_at(found) - NOW > lifetime_s / 2
 
 
 def test_expired_certificate_is_issued_again() -> None:
@@ -128,13 +151,13 @@ def test_member_is_named_by_its_identity_and_its_addresses() -> None:
         "IP:127.0.0.1",
         "URI:collectionstore://c0ffee/demo-1",
     )
-    assert certificates.operator(CLUSTER_ID).names == ("URI:collectionstore://c0ffee/operator",)
+    assert certificates.operator(DESIRED, CLUSTER_ID).names == ("URI:collectionstore://c0ffee/operator",)
 
 
 @pytest.fixture(scope="module")
 def authority() -> KeyPair:
     """An authority, made once: keys take time."""
-    return make_authority("demo", CLUSTER_ID, lifetime_s=certificates.AUTHORITY_LIFETIME_S, now=NOW)
+    return make_authority("demo", CLUSTER_ID, lifetime_s=DESIRED.spec.tls.authority_lifetime_seconds, now=NOW)
 
 
 def leaf(authority: KeyPair, ordinal: int = 0, *, now: float = NOW, lifetime_s: int = 90 * DAY_S) -> KeyPair:
@@ -147,7 +170,7 @@ def leaf(authority: KeyPair, ordinal: int = 0, *, now: float = NOW, lifetime_s: 
 
 def test_issued_certificates_satisfy_the_planner(authority: KeyPair) -> None:
     """What is read back from the files needs no further action: names, lifetime and issuer are as required."""
-    admin = certificates.operator(CLUSTER_ID)
+    admin = certificates.operator(DESIRED, CLUSTER_ID)
     operator = make_leaf(
         authority, kind=admin.kind, name=admin.name, names=admin.names, lifetime_s=admin.lifetime_s, now=NOW
     )
@@ -182,7 +205,7 @@ def test_renewed_authority_keeps_its_key(authority: KeyPair) -> None:
     """Leaves of the old certificate are trusted under the new one, and the other way round."""
     later = NOW + 2_500 * DAY_S
     renewed = make_authority(
-        "demo", CLUSTER_ID, lifetime_s=certificates.AUTHORITY_LIFETIME_S, now=later, key_pem=authority.key_pem
+        "demo", CLUSTER_ID, lifetime_s=DESIRED.spec.tls.authority_lifetime_seconds, now=later, key_pem=authority.key_pem
     )
     member = leaf(authority)
     x509.load_pem_x509_certificate(member.certificate_pem).verify_directly_issued_by(

@@ -60,7 +60,11 @@ def test_defaults_are_explicit() -> None:
             "electionTimeoutMaxMilliseconds": None,
         },
         "snapshot": {"commands": 10_000, "logBytes": 67_108_864},
-        "tls": {"client": "Required"},
+        "tls": {
+            "client": "Required",
+            "certificateLifetimeSeconds": 7_776_000,
+            "authorityLifetimeSeconds": 315_360_000,
+        },
         "failedMember": {"replacement": "Automatic", "graceSeconds": 300},
         "spread": {"zones": "Preferred", "nodes": "Preferred"},
         "pod": {

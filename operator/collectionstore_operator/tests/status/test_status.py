@@ -14,12 +14,17 @@ from collectionstore_operator.model.actions import IssueCertificate
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
+    Authority,
+    AuthorityCertificate,
     Certificate,
     CertificateKind,
     Configuration,
     NodeStatus,
+    NodeTls,
     Observed,
+    ShownCertificate,
     Space,
+    Unknown,
 )
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
@@ -443,7 +448,75 @@ def test_member_shows_when_its_certificate_expires_and_whether_it_was_renewed_in
         later = msgspec.structs.replace(observed, now=NOW + days * day_s)
         status = report(assess(desired, later), planned(desired, later), None)
         assert states_of(status)["CertificatesReady"] == expected
-    assert "members have not renewed their certificates: demo-1 (expires on" in message(status, "CertificatesReady")
+    assert "certificates have not been renewed: demo-1 (expires on" in message(status, "CertificatesReady")
+
+
+def with_authority(*keys: str, held: bool = False, now: float = NOW, days: int = 900) -> Observed:
+    """Return a healthy cluster whose members use certificates of the first key, and trust all these keys."""
+    desired, until = make_desired(3), NOW + days * 86_400
+    shown = ShownCertificate(not_before=NOW, not_after=NOW + 90 * 86_400, serial="2a", authority=keys[0])
+    report_of = NodeTls(peers=shown, clients=msgspec.structs.replace(shown, not_after=until), trusted=keys)
+    observed = draw(HEALTHY, desired)
+    slots = tuple(
+        msgspec.structs.replace(slot, node=msgspec.structs.replace(slot.node, tls=report_of)) for slot in observed.slots
+    )
+    trusted = tuple(AuthorityCertificate(key=key, not_before=NOW, not_after=until) for key in keys)
+    names = certificates.operator(desired, CLUSTER_ID).names
+    issued = (
+        Certificate(kind=CertificateKind.AUTHORITY, name="demo", not_before=NOW, not_after=until, authority=keys[0]),
+        Certificate(
+            kind=CertificateKind.OPERATOR,
+            name="operator",
+            not_before=NOW,
+            not_after=until,
+            names=names,
+            authority=keys[0],
+        ),
+    )
+    return msgspec.structs.replace(
+        observed,
+        now=now,
+        slots=slots,
+        certificates=issued,
+        requests=(),
+        authority=Authority(trusted=trusted, next_held=held),
+        authority_published=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "held", "phase"),
+    [(("a",), False, "Steady"), (("a", "b"), True, "Trusting"), (("b", "a"), False, "Reissuing")],
+)
+def test_authority_and_the_phase_of_its_rotation_are_shown(keys: tuple[str, ...], phase: str, *, held: bool) -> None:
+    desired, observed = make_desired(3), with_authority(*keys, held=held)
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert (status.authority.phase, status.authority.key) == (phase, keys[0])
+    assert status.authority.other_key == (keys[1] if len(keys) > 1 else "")
+    assert status.authority.expires == rfc3339(NOW + 900 * 86_400)
+    one = status.members[0]
+    expected = (rfc3339(NOW + 90 * 86_400), "2a", keys[0])
+    assert (one.certificate_expires, one.certificate_serial, one.certificate_authority) == expected
+
+
+def test_rotation_that_waits_is_named_while_all_is_valid() -> None:
+    """What is in use is renewed with the old key, however long the rotation waits."""
+    desired = make_desired(3)
+    observed = with_authority("a", now=NOW + 2_500 * 86_400, days=3_650)
+    silent = msgspec.structs.replace(observed.slots[1], node=Unknown("no answer"))
+    observed = msgspec.structs.replace(observed, slots=(observed.slots[0], silent, observed.slots[2]))
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert states_of(status)["CertificatesReady"] == "True KeyRotationWaits"
+    assert "demo-1 does not respond" in message(status, "CertificatesReady")
+
+
+@pytest.mark.parametrize(("days", "expected"), [(749, "True AllValid"), (751, "False IssuePending")])
+def test_paused_cluster_says_long_before_its_authority_ends(days: int, expected: str) -> None:
+    """Five sixths of 900 days: 150 remain to end the pause, and nothing is broken yet."""
+    desired = make_desired(3, paused=True)
+    observed = with_authority("a", now=NOW + days * 86_400)
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert states_of(status)["CertificatesReady"] == expected
 
 
 def test_status_is_json_with_kubernetes_names() -> None:
