@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,10 @@ import aiohttp
 import pytest
 
 from collectionstore_local.state.authority_files import AuthorityFiles
-from collectionstore_operator.reconcile import stored_authority
+from collectionstore_operator.model.observed import CertificateKind
+from collectionstore_operator.planning import certificates
+from collectionstore_operator.reconcile import pki, stored_authority
+from collectionstore_operator.resource.desired import Desired
 from collectionstore_testkit.clusters.local import LocalCluster, local_cluster
 from collectionstore_testkit.clusters.ports import free_base_port
 
@@ -23,6 +29,8 @@ pytestmark = pytest.mark.xdist_group("certificates")
 
 DEADLINE_S = 90.0
 LOOK_S = 0.2
+ENOUGH = 100
+"""Pairs of requests that a load must have done to show anything."""
 
 
 @dataclass
@@ -80,7 +88,7 @@ async def load(cluster: LocalCluster) -> AsyncIterator[Load]:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
-    assert running.done > 100
+    assert running.done > ENOUGH
     assert running.failures == []
 
 
@@ -104,9 +112,10 @@ def node_pids(cluster: LocalCluster) -> dict[str, int]:
     return {path.parent.name: json.loads(path.read_bytes())["process"]["pid"] for path in nodes}
 
 
-async def eventually(what: str, holds: Any) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return when it holds; looks again every LOOK_S, for DEADLINE_S: other processes announce nothing."""
     async with asyncio.timeout(DEADLINE_S):
-        while not holds():  # noqa: ASYNC110 - other processes announce nothing to wait for
+        while not await holds():
             await asyncio.sleep(LOOK_S)
 
 
@@ -130,3 +139,104 @@ async def test_authority_is_rotated_under_load_without_a_failed_request_or_a_res
         authority = AuthorityFiles(cluster.state / cluster.name / "ca").read()
         assert authority is not None
         assert stored_authority.identifiers(authority.bundle_pem) == (key,)
+
+
+async def renewed(cluster: LocalCluster, before: set[str]) -> bool:
+    """Return whether every member uses another certificate than before."""
+    now = serials(cluster)
+    return len(now) == 3 and not now & before
+
+
+async def test_certificates_of_one_minute_are_renewed_under_load_without_a_restart() -> None:
+    async with secure_cluster(certificateLifetimeSeconds=60, authorityLifetimeSeconds=3_600) as cluster:
+        before, pids = serials(cluster), node_pids(cluster)
+        assert len(before) == 3
+        async with load(cluster):
+            await eventually(lambda: renewed(cluster, before))
+        assert node_pids(cluster) == pids
+        conditions = {one["type"]: one["status"] for one in status(cluster)["conditions"]}
+        assert conditions["CertificatesReady"] == "True"
+
+
+def end_all_certificates(cluster: LocalCluster) -> str:
+    """Replace the authority and every leaf by ones of the same keys and names that have ended; return its key."""
+    folder = cluster.state / cluster.name
+    cluster_id, year_s = status(cluster)["clusterID"], 365 * 86_400
+    then = time.time() - 2 * year_s
+    key_pem = (folder / "ca" / "ca.key").read_bytes()
+    authority = pki.make_authority(cluster.name, cluster_id, lifetime_s=year_s, now=then, key_pem=key_pem)
+    (folder / "ca" / "ca.crt").write_bytes(authority.certificate_pem)
+    desired = Desired(name=cluster.name)
+    subjects = [certificates.operator(desired, cluster_id)]
+    subjects += [certificates.member(desired, cluster_id, ordinal) for ordinal in range(3)]
+    for subject in subjects:
+        own = (
+            folder / "operator" if subject.kind is CertificateKind.OPERATOR else folder / "nodes" / subject.name / "tls"
+        )
+        leaf = pki.make_leaf(
+            authority, kind=subject.kind, name=subject.name, names=subject.names, lifetime_s=year_s, now=then
+        )
+        (own / "tls.key").write_bytes(leaf.key_pem)
+        (own / "ca.crt").write_bytes(authority.certificate_pem)
+        (own / "tls.crt").write_bytes(leaf.certificate_pem)
+    return stored_authority.identifiers(authority.certificate_pem)[0]
+
+
+async def connects(running: Load) -> list[bool]:
+    """Return for each member whether a new client can verify it."""
+    tls, found = ssl.create_default_context(cafile=str(running.authorities())), []
+    for port in running.ports():
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{port}/api/v1/cluster", ssl=tls) as answer:
+                found.append(answer.status == 200)
+        except (aiohttp.ClientError, OSError):
+            found.append(False)
+    return found
+
+
+async def expire(cluster: LocalCluster) -> str:
+    """Have no operator, and everything expired and in use; return the key of the authority."""
+    os.kill(cluster.supervisor_pid(), signal.SIGKILL)
+    key = end_all_certificates(cluster)
+
+    async def none_connects() -> bool:
+        return not any(await connects(Load(cluster)))
+
+    await eventually(none_connects)
+    return key
+
+
+async def recovered(cluster: LocalCluster) -> None:
+    """Start the operator, and demand that all clients work again."""
+    await cluster.resume()
+
+    async def all_connect() -> bool:
+        return all(await connects(Load(cluster)))
+
+    await eventually(all_connect)
+    async with load(cluster) as running:
+
+        async def enough() -> bool:
+            return running.done > ENOUGH
+
+        await eventually(enough)
+    conditions = {one["type"]: one["status"] for one in status(cluster)["conditions"]}
+    assert conditions["CertificatesReady"] == "True"
+
+
+async def test_members_that_start_with_expired_certificates_recover_by_themselves() -> None:
+    """No operator ran for longer than anything lived, and every machine was restarted."""
+    async with secure_cluster() as cluster:
+        key = await expire(cluster)
+        for pid in node_pids(cluster).values():
+            os.kill(pid, signal.SIGKILL)
+        await recovered(cluster)
+        assert status(cluster)["authority"]["key"] == key, "clients that have its certificate need no other one"
+
+
+async def test_certificates_that_expired_under_running_members_are_replaced_without_a_restart() -> None:
+    async with secure_cluster() as cluster:
+        pids = node_pids(cluster)
+        await expire(cluster)
+        await recovered(cluster)
+        assert node_pids(cluster) == pids

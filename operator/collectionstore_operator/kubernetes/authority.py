@@ -255,6 +255,8 @@ class Authority:
 
     async def _store(self, desired: Desired, name: str, content: Mapping[str, bytes], found: Body | None) -> None:
         """Write a Secret; the version in `found` is a precondition, so that what was decided from it still holds."""
+        # A key to be forgotten is overwritten: an apply that leaves it out keeps it if somebody else owns it, too.
+        before = (found or {}).get("data") or {}
         body: Body = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -264,7 +266,7 @@ class Authority:
                 "labels": labels.object_labels(desired.name),
             },
             "type": "kubernetes.io/tls",
-            "data": {key: base64.b64encode(value).decode() for key, value in content.items() if value},
+            "data": {key: base64.b64encode(value).decode() for key, value in content.items() if value or key in before},
         }
         if found is None:
             await self._kube.create(body)
