@@ -10,6 +10,17 @@ _CLUSTER: Final = "{{ $labels.namespace }}/{{ $labels.cluster }}"
 _MEMBER: Final = "{{ $labels.instance }} of {{ $labels.namespace }}/{{ $labels.cluster }}"
 _UP: Final = 'up{job="collectionstore-node"}'
 
+
+def _expiring(*, days: int, share: int) -> str:
+    """Return the expression for certificates that end soon: in `days`, and within the last `share`-th of their life.
+
+    Lifetimes are chosen by users: one of a week is not late a week before its end. Members of older versions do not
+    export the lifetime; for them the days alone decide.
+    """
+    left = "collectionstore_tls_certificate_expiry_timestamp_seconds - time()"
+    return f"({left} < {days} * 86400) unless ({left} > collectionstore_tls_certificate_lifetime_seconds / {share})"
+
+
 SERVICE: Final = Group(
     "collectionstore-service",
     (
@@ -143,16 +154,16 @@ MEMBERS: Final = Group(
         ),
         Alert(
             "CertificateExpiring",
-            "collectionstore_tls_certificate_expiry_timestamp_seconds - time() < 21 * 86400",
+            _expiring(days=21, share=4),
             "1h",
             "warning",
             f"The certificate of {_MEMBER} for {{{{ $labels.purpose }}}} was not renewed.",
-            "It expires in {{ $value | humanizeDuration }}. The operator renews it 30 days before.",
+            "It expires in {{ $value | humanizeDuration }}. A third of its lifetime before, it should be renewed.",
             "operator",
         ),
         Alert(
             "CertificateExpiring",
-            "collectionstore_tls_certificate_expiry_timestamp_seconds - time() < 3 * 86400",
+            _expiring(days=3, share=10),
             "5m",
             "critical",
             f"The certificate of {_MEMBER} for {{{{ $labels.purpose }}}} expires soon.",

@@ -46,6 +46,14 @@ def _gauge(series: str, firing: str, quiet: str, *labels: str) -> tuple[Series, 
     return {selector: f"{firing}x1000"}, {selector: f"{quiet}x1000"}
 
 
+def _expires(at: str) -> Series:
+    return {f'collectionstore_tls_certificate_expiry_timestamp_seconds{{{MEMBER}, purpose="peers"}}': f"{at}x1000"}
+
+
+def _lives(seconds: str) -> Series:
+    return {f'collectionstore_tls_certificate_lifetime_seconds{{{MEMBER}, purpose="peers"}}': f"{seconds}x1000"}
+
+
 def _rising(series: str, firing: str, quiet: str, *labels: str) -> tuple[Series, Series]:
     selector = f"{series}{{{', '.join(labels or (MEMBER,))}}}"
     return {selector: f"0+{firing}x1000"}, {selector: f"0+{quiet}x1000"}
@@ -215,6 +223,15 @@ CASES: Final = (
         ),
         {**_DEMO_0, "purpose": "peers"},
     ),
+    Case(
+        # Two days before the end of a life of ten: late. Five before it: it was renewed, or will be.
+        "CertificateExpiring",
+        "warning",
+        {**_expires("172800"), **_lives("864000")},
+        {**_expires("432000"), **_lives("864000")},
+        {**_DEMO_0, "purpose": "peers"},
+        at="2h",
+    ),
     Case("StateMismatch", "critical", *_gauge("collectionstore_digest_mismatch", "1", "0"), _DEMO),
     Case("StateNotCompared", "warning", *_gauge("collectionstore_digest_inconclusive", "1", "0"), _DEMO, at="40m"),
     Case("ImpossibleMessages", "warning", *_rising("collectionstore_raft_rejected_messages_total", "1", "0")),
@@ -335,6 +352,14 @@ CASES: Final = (
         {f"collectionstore_cluster_blocked_since_timestamp_seconds{{{_TOLD}}}": "0x20 1200x100"},
         _DEMO,
         at="45m",
+    ),
+    Case(
+        "CertificatesNotReady",
+        "warning",
+        {f'collectionstore_cluster_condition{{{_TOLD}, condition="CertificatesReady", status="False"}}': "1x100"},
+        {f'collectionstore_cluster_condition{{{_TOLD}, condition="CertificatesReady", status="False"}}': "0x100"},
+        _DEMO,
+        at="40m",
     ),
     Case(
         "RecordsInvalid",

@@ -74,6 +74,15 @@ OPERATOR: Final = Group(
             "operator",
         ),
         Alert(
+            "CertificatesNotReady",
+            _false("CertificatesReady"),
+            "30m",
+            "warning",
+            f"Certificates of {_CLUSTER} are missing, or were not renewed in time.",
+            "Members serve until they expire. status.conditions, CertificatesReady, names the certificates and dates.",
+            "operator",
+        ),
+        Alert(
             "VolumesUnsafe",
             _false("VolumesSafe"),
             "5m",

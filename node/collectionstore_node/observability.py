@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,11 +70,22 @@ def _certificate_status(facts: CertificateFacts) -> CertificateStatus:
 
 
 def export_certificate_expiry(metrics: Metrics, peers: PeerSecurity, clients: ClientTls | None) -> None:
-    """Export when the certificates of the peer port and of the client port expire."""
-    name = "tls_certificate_expiry_timestamp_seconds"
-    metrics.gauge(name, "peers").set_function(lambda: peers.certificate.not_after.timestamp())
+    """Export when the certificates in use expire: of the peer port, of the client port, and of the authority."""
+    _export_validity(metrics, "peers", lambda: peers.certificate)
+    _export_validity(metrics, "authority", lambda: peers.authority)
     if clients is not None:
-        metrics.gauge(name, "clients").set_function(lambda: clients.certificate.not_after.timestamp())
+        _export_validity(metrics, "clients", lambda: clients.certificate)
+
+
+def _export_validity(metrics: Metrics, purpose: str, facts: Callable[[], CertificateFacts]) -> None:
+    def lifetime_s() -> float:
+        found = facts()
+        return (found.not_after - found.not_before).total_seconds()
+
+    metrics.gauge("tls_certificate_expiry_timestamp_seconds", purpose).set_function(
+        lambda: facts().not_after.timestamp()
+    )
+    metrics.gauge("tls_certificate_lifetime_seconds", purpose).set_function(lifetime_s)
 
 
 def _open_exporting(settings: Settings, series: TracingSeries) -> Exporting:

@@ -9,7 +9,7 @@ from collectionstore_telemetry.metrics.series import Label, counter, gauge, hist
 
 STALLS: Final = ("event_loop", "fsync", "apply")
 SPANS: Final = ("exported", "failed", "dropped")
-PURPOSES: Final = ("peers", "clients")
+PURPOSES: Final = ("peers", "clients", "authority")
 _ONE = "one value for each process"
 
 PROCESS: Final = (
@@ -43,6 +43,11 @@ PROCESS: Final = (
             gauge(
                 "tls_certificate_expiry_timestamp_seconds",
                 "Expiry of the certificate in use; absent for clients without TLS",
+                Label("purpose", PURPOSES),
+            ),
+            gauge(
+                "tls_certificate_lifetime_seconds",
+                "From the beginning to the end of the validity of that certificate",
                 Label("purpose", PURPOSES),
             ),
         ),

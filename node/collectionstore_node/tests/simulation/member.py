@@ -34,7 +34,7 @@ class LinkSecurity:
     def __init__(self) -> None:
         self.listening = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.certificate = CertificateFacts(_BEGIN, _END, serial="1", authority="")
+        self.certificate = self.authority = CertificateFacts(_BEGIN, _END, serial="1", authority="")
         self.trusted: tuple[str, ...] = ()
 
     def reload(self) -> bool:

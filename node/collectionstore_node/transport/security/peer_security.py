@@ -24,6 +24,10 @@ class PeerSecurity(Protocol):
         """This node's certificate, as new handshakes show it."""
 
     @property
+    def authority(self) -> CertificateFacts:
+        """The certificate of the authority that signs: the first of those trusted."""
+
+    @property
     def trusted(self) -> tuple[str, ...]:
         """Key identifiers of the authorities that new handshakes trust."""
 

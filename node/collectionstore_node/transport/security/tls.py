@@ -52,6 +52,7 @@ class _Loaded:
     server: ssl.SSLContext
     client: ssl.SSLContext
     certificate: CertificateFacts
+    authority: CertificateFacts
     trusted: tuple[str, ...]
 
 
@@ -75,6 +76,11 @@ class TlsContexts:
     def certificate(self) -> CertificateFacts:
         """This node's certificate, as new handshakes show it."""
         return self._loaded.certificate
+
+    @property
+    def authority(self) -> CertificateFacts:
+        """The certificate of the authority that signs: the first of those trusted."""
+        return self._loaded.authority
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -142,6 +148,7 @@ def _load(files: TlsFiles, own: PeerName) -> _Loaded:
             _context(ssl.PROTOCOL_TLS_SERVER, files),
             _context(ssl.PROTOCOL_TLS_CLIENT, files),
             _check_own(files.certificate, own),
+            read_facts(files.ca.read_bytes()),
             key_identifiers(files.ca.read_bytes()),
         )
     except (OSError, ValueError, Refused) as error:
