@@ -25,13 +25,16 @@ from collectionstore_node.security.signing_requests import (
     SigningRequests,
 )
 
-LIFETIME_S: Final = 90 * 86_400
+LIFETIME_S: Final = 365 * 86_400
+"""What is asked for: the longest that a resource may choose. The operator decides, and signs for 90 days by default."""
 POLL_MIN_S: Final = 0.25
 POLL_MAX_S: Final = 10.0
 RETRY_REFUSED_S: Final = 30.0
 """Pause after a refusal: the signer may not have observed this pod yet."""
 RECHECK_S: Final = 10.0
 """How often the running node checks its pair and the trusted authorities."""
+RETRY_STORE_S: Final = 60.0
+"""Pause after a failed write: each attempt would leave another request at the API server."""
 
 log = structlog.get_logger()
 
@@ -101,6 +104,7 @@ class Enrolment:
             except (OSError, CredentialsUnusable) as error:
                 # A full or lost volume stops the node when its log cannot be written; a certificate is no reason to.
                 log.error("certificate.not_stored", reason=str(error))
+                await self._sleep(RETRY_STORE_S)
 
     def _why_renew(self, validity: Validity) -> str:
         if self._now() >= validity.renew_at:
@@ -143,8 +147,15 @@ class Enrolment:
                 self._wait_for(str(error))
             await self._sleep(pause_s)
             pause_s = min(2 * pause_s, POLL_MAX_S)
-            # While it waits, however long, it trusts whom the other members trust.
-            self._files.trust_if_in_use(self._trust_file.read_bytes())
+            self._follow()
+
+    def _follow(self) -> None:
+        """While the node waits, however long, it trusts whom the other members trust."""
+        try:
+            trust = self._trust_file.read_bytes()
+        except FileNotFoundError:
+            return  # the operator publishes it again; what was trusted stays so until then
+        self._files.trust_if_in_use(trust)
 
     def _wait_for(self, obstacle: str) -> None:
         log.warning("certificate.waiting", reason=obstacle)

@@ -87,7 +87,7 @@ async def test_first_certificate_is_requested_and_stored(server: FakeApiServer, 
     assert name.startswith("collectionstore-default-demo-0-")
     assert request["spec"]["signerName"] == "collectionstore.io/node"
     assert request["spec"]["usages"] == ["digital signature", "server auth", "client auth"]
-    assert request["spec"]["expirationSeconds"] == 90 * 86_400
+    assert request["spec"]["expirationSeconds"] == 365 * 86_400
     assert (pod.folder / "ca.crt").read_bytes() == authority.pem
     assert stat.S_IMODE((pod.folder / "tls.key").stat().st_mode) == 0o600
 
