@@ -12,6 +12,14 @@ def renew_at(certificate: Certificate) -> float:
     return certificate.not_before + (certificate.not_after - certificate.not_before) * 2 / 3
 
 
+def renew_authority_at(certificate: Certificate) -> float:
+    """Return when an authority whose key is not rotated yet is renewed with it: after three quarters of its lifetime.
+
+    Between the time at which its rotation is due and the time at which it counts as overdue.
+    """
+    return certificate.not_before + (certificate.not_after - certificate.not_before) * 3 / 4
+
+
 def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
     """Return the certificates whose renewal is overdue: five sixths of their lifetime have passed."""
     return tuple(one for one in certificates if overdue_at(one) <= now)

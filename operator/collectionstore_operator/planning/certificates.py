@@ -2,7 +2,7 @@
 
 A cluster has a CA, whose key stays with the operator; a leaf per member, for server and client authentication between
 members; and a leaf for the operator. Leaves are renewed after two thirds of their lifetime. So is the CA, with a new
-key (`authority_rotation`). Where that has not happened after five sixths of it, since a member does not respond, its
+key (`authority_rotation`). Where that has not happened after three quarters of it, since a member does not respond, its
 certificate is renewed with the same key: existing leaves and trust bundles stay valid.
 """
 
@@ -24,7 +24,7 @@ from collectionstore_operator.model.actions import (
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment
-from collectionstore_operator.model.certificate_lifetimes import overdue_at, renew_at
+from collectionstore_operator.model.certificate_lifetimes import renew_at, renew_authority_at
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, Workload
 from collectionstore_operator.planning import authority_rotation, workload
 from collectionstore_operator.resource import labels
@@ -199,7 +199,8 @@ def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float
     if found.not_after <= now:
         return "it has expired"
     if subject.kind is CertificateKind.AUTHORITY:
-        return "five sixths of its lifetime have passed, and its key is not rotated" if overdue_at(found) <= now else ""
+        due = renew_authority_at(found) <= now
+        return "three quarters of its lifetime have passed, and its key is not rotated" if due else ""
     if renew_at(found) <= now:
         return f"two thirds of its lifetime have passed, {max(0, int((found.not_after - now) // DAY_S))} days remain"
     if found.authority != key:

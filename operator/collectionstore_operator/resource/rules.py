@@ -140,7 +140,7 @@ def _timing(field: str, position: int) -> str:
 
 
 LEAVES_PER_AUTHORITY: Final = 6
-"""An authority is renewed at the latest when a sixth of its lifetime is left, and no leaf outlives it."""
+"""An authority counts as overdue when a sixth of its lifetime is left, and no leaf outlives it."""
 _LEAST_AUTHORITY: Final = f"{LEAVES_PER_AUTHORITY} * self.certificateLifetimeSeconds"
 _HEARTBEAT: Final = _timing("heartbeatMilliseconds", 0)
 _LOWEST: Final = _timing("electionTimeoutMinMilliseconds", 1)

@@ -77,16 +77,16 @@ def test_leaves_are_renewed_at_two_thirds_of_their_life() -> None:
 
 
 def test_authority_whose_key_is_not_rotated_is_renewed_with_it_years_ahead() -> None:
-    """Ten years; the key is rotated after two thirds of them, and renewed after five sixths if it could not be."""
+    """Ten years; the key is rotated after two thirds of them, and renewed after three quarters if it could not be."""
     old = tuple(one for one in all_issued() if one.kind is CertificateKind.AUTHORITY)
 
     def with_young_leaves(day: int) -> tuple[Certificate, ...]:
         young = all_issued(NOW + day * DAY_S)
         return tuple(one for one in young if one.kind is not CertificateKind.AUTHORITY) + old
 
-    assert due(with_young_leaves(3_041), NOW + 3_041 * DAY_S) == []
-    reason = "five sixths of its lifetime have passed, and its key is not rotated"
-    assert due(with_young_leaves(3_042), NOW + 3_042 * DAY_S) == [("demo", reason)]
+    assert due(with_young_leaves(2_737), NOW + 2_737 * DAY_S) == []
+    reason = "three quarters of its lifetime have passed, and its key is not rotated"
+    assert due(with_young_leaves(2_738), NOW + 2_738 * DAY_S) == [("demo", reason)]
 
 
 def test_lifetimes_are_those_of_the_resource() -> None:

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from collectionstore_operator import manifests
 from collectionstore_operator.model.actions import Action, ApplyObject
 from collectionstore_operator.model.assessment import assess
-from collectionstore_operator.model.certificate_lifetimes import renew_at
-from collectionstore_operator.model.observed import AppliedObject, Certificate, Observed
+from collectionstore_operator.model.certificate_lifetimes import renew_at, renew_authority_at
+from collectionstore_operator.model.observed import AppliedObject, Certificate, CertificateKind, Observed
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.history import ELECTION_S
@@ -64,7 +64,8 @@ class Day(Life):
 
     def _due_later(self, certificate: Certificate, hours: int) -> Certificate:
         """Return a certificate that is older, so that its renewal is due after so many hours."""
-        by = EPOCH_S + self.cluster.time + hours * HOUR_S - renew_at(certificate)
+        due_at = renew_authority_at if certificate.kind is CertificateKind.AUTHORITY else renew_at
+        by = EPOCH_S + self.cluster.time + hours * HOUR_S - due_at(certificate)
         return replace(certificate, not_before=certificate.not_before + by, not_after=certificate.not_after + by)
 
     def look(self) -> Status:
