@@ -16,8 +16,15 @@ from typing import Any
 import structlog
 from cryptography import x509
 
-from collectionstore_node.security.key_pair import signed_by
-from collectionstore_node.transport import CertificateFacts, PeerName, Refused, key_identifier, peer_name, read_facts
+from collectionstore_node.transport import (
+    CertificateFacts,
+    PeerName,
+    Refused,
+    key_identifier,
+    peer_name,
+    read_facts,
+    signed_by,
+)
 
 OPERATOR_NAME = "operator"
 """Name in the operator's certificate: `collectionstore://<cluster>/operator`."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from collectionstore_node.storage.durable_file import write_file
+from collectionstore_node.transport import signed_by
 
 RENEWED_AFTER: Final = 2 / 3
 """Share of its lifetime after which a certificate is renewed."""
@@ -124,15 +124,6 @@ def make_key(name: str) -> NewKey:
         request_pem=request.public_bytes(pem),
         fingerprint=digest.finalize().hex(),
     )
-
-
-def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Return whether the key of `authority` has signed a certificate that names it as its issuer."""
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (InvalidSignature, ValueError, TypeError):
-        return False  # signed by another authority: the caller tries them all
-    return True
 
 
 def _identities(certificate: x509.Certificate) -> list[str]:

@@ -28,10 +28,9 @@ from collectionstore_node.transport.metrics_port import PeerMetrics, TransportMe
 from collectionstore_node.transport.options import TransportEnvironment, TransportIdentity, TransportOptions
 from collectionstore_node.transport.security.certificate import (
     CertificateFacts,
-    issuer_identifier,
     key_identifier,
-    key_identifiers,
     read_facts,
+    signed_by,
 )
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.security.tls import (
@@ -70,10 +69,9 @@ __all__ = [
     "TransportOptions",
     "TransportSettings",
     "identity_uri",
-    "issuer_identifier",
     "key_identifier",
-    "key_identifiers",
     "peer_name",
     "read_facts",
+    "signed_by",
     "tcp_connector",
 ]
