@@ -118,6 +118,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         _misuse(running)
         running.csctl("local", "kill", "0")
         running.csctl("local", "restart")
+        running.csctl("local", "rotate-authority")
         running.until_written(0, f"/api/v1/kv/b/{MARK}-after", {MARK: MARK})
         yield running
     finally:

@@ -99,7 +99,10 @@ class AuthorityFiles:
 
     def _rotation(self) -> _Rotation:
         content = self._content(_ROTATION)
-        return msgspec.json.decode(content, type=_Rotation) if content else _Rotation()
+        try:
+            return msgspec.json.decode(content, type=_Rotation) if content else _Rotation()
+        except msgspec.DecodeError:
+            return _Rotation()  # as if the request was not carried out: a second rotation harms nothing
 
     def _content(self, name: str) -> bytes:
         """Return the content of a file; empty if there is none."""

@@ -206,6 +206,24 @@ def test_keys_of_a_prepared_authority_are_for_their_owner_alone(directory: Clust
     assert (directory.authority / "next.key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("name", ["next.key", "rotation.json"])
+def test_damaged_file_of_a_rotation_costs_at_most_the_rotation(directory: ClusterDirectory, name: str) -> None:
+    """The key that signs, and what is trusted, do not depend on it."""
+    issue_all(Credentials(directory))
+    rotation = Rotation(directory)
+    rotation.step()
+    before = rotation.authority()
+    (directory.authority / name).write_bytes(b"{garbage")
+    after = rotation.authority()
+    assert after.trusted == before.trusted
+    leaf = IssueCertificate(kind=CertificateKind.MEMBER, name="demo-0", lifetime_s=1_000, reason="")
+    rotation.credentials().issue(leaf, cluster_id="c0ffee", now=time.time())
+    if name == "next.key":
+        assert after.phase is RotationPhase.REISSUING, "the second can sign no more: it is retired, and nothing uses it"
+        rotation.step()
+        assert rotation.authority().trusted == before.trusted[:1]
+
+
 def test_unpublished_authority_does_not_sign(directory: ClusterDirectory) -> None:
     issue_all(Credentials(directory))
     rotation = Rotation(directory)
