@@ -87,10 +87,11 @@ Line: TypeAlias = Started | Unreached | Done | Totals | Broken | Ended
 class Clients:
     """All clients of one cluster, one watch of them after the other."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None, *, seed: int, clients: int, rate: float) -> None:
+    def __init__(self, url: str, trust: str | None, *, seed: int, clients: int, rate: float) -> None:
         """`rate` is in operations a second, by all clients together, when answers take no time."""
         self._url = url
-        self._tls = tls
+        self._trust = trust
+        self._tls = ssl.create_default_context(cafile=trust) if trust else None
         self._random = random.Random(f"clients {seed}")
         self._settings = WorkloadSettings(
             clients=clients,
@@ -177,6 +178,9 @@ class Clients:
         while True:
             await asyncio.sleep(PRINT_S)
             self._print_new()
+            if self._tls is not None and self._trust is not None:
+                # The authority's key may be rotated: what is published now is trusted from now on, too.
+                self._tls.load_verify_locations(self._trust)
 
     def _print_new(self) -> None:
         for number, watch in enumerate(self._watches):
@@ -211,8 +215,7 @@ def _print(line: Line) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    tls = ssl.create_default_context(cafile=options.trust) if options.trust else None
-    clients = Clients(options.url, tls, seed=options.seed, clients=options.clients, rate=options.rate)
+    clients = Clients(options.url, options.trust, seed=options.seed, clients=options.clients, rate=options.rate)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, clients.over.set)
     await clients.run()
