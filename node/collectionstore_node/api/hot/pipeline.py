@@ -361,7 +361,12 @@ class Pipeline:
                 sending.release(request)
             if size > PIECE_BYTES:
                 # Its room is that of the connection now, which knows what is left of it.
-                sending.take(wire, size)
+                try:
+                    sending.take(wire, size)
+                except Overloaded:
+                    # Its room went to other answers, and with it the connection.
+                    wire.abort()
+                    raise ConnectionResetError("no room for an answer that is not read") from None
                 self._send(answer.send(request.method, wire, keep_open=not last), last=last)
                 return
             pieces.append(answer.encode(request.method, keep_open=not last))
