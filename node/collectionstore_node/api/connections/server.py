@@ -50,7 +50,7 @@ class ApiServer(web.Server):
         surroundings = None
         if hot is not None:
             bounds = HeadBounds(HEAD_BYTES_MAX, limits.target_bytes_max, FIELD_BYTES_MAX, HEADERS_MAX)
-            heads = Heads(bounds, partial(check_message, is_ours=is_ours))
+            heads = Heads(bounds, partial(check_message, is_ours=is_ours), hot.place)
             surroundings = HotSurroundings(hot, heads, budgets.sending, self._event_loop)
         self._around = Surroundings(
             self,

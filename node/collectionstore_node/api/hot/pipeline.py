@@ -18,9 +18,10 @@ from aiohttp import web
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader, Sending
 from collectionstore_node.api.hot.driving import Drive
-from collectionstore_node.api.hot.heads import Head, Heads
-from collectionstore_node.api.hot.request import NO_BODY, Body, HotRequest, Line
+from collectionstore_node.api.hot.heads import DirectHead, Head, Heads
+from collectionstore_node.api.hot.request import NO_BODY, Body, DirectRequest, Halves, HotRequest, Line
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, Outlet
+from collectionstore_node.api.http.direct import Place
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 
@@ -40,7 +41,7 @@ HELD_BYTES_MAX: Final = 64 << 10
 _SAFE: Final = frozenset(("GET", "HEAD"))
 
 
-class HotExchange(Protocol):
+class HotExchange(Halves, Protocol):
     """What answers the requests."""
 
     @property
@@ -49,6 +50,9 @@ class HotExchange(Protocol):
 
     def has_room(self, client: Client | None) -> bool:
         """Return whether one more request of this client would be admitted now."""
+
+    def place(self, method: str, before: str) -> Place | None:
+        """Return where requests in halves go whose paths differ behind `before` and a slash; None for nowhere."""
 
     def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
         """Answer a request; raises nothing but cancellation."""
@@ -155,25 +159,40 @@ class Pipeline:
             self._held = b""
         at = started = 0
         size = len(data)
-        read, queue = self._around.heads.read, self._queue
+        heads, traced, queue = self._around.heads, self._around.exchange.traced, self._queue
+        read, read_direct = heads.read, heads.read_direct
         self._taking = True
         try:
             while at < size:
-                head = read(data, at)
-                if head is None:
-                    break
-                body_bytes = head.headers.body_bytes
-                end = head.end + body_bytes
-                if end > size or (body_bytes and (head.method != "PUT" or body_bytes > BODY_BYTES_MAX)):
-                    break  # not complete, or not for the hot path
-                alone = "?" in head.target or head.method not in _SAFE
+                direct = None if traced else read_direct(data, at)
+                if direct is not None:
+                    head: DirectHead | Head = direct
+                    body_bytes = direct.headers.body_bytes
+                    end = direct.end + body_bytes
+                    if end > size:
+                        break  # not complete
+                    alone = body_bytes > 0
+                else:
+                    general = read(data, at)
+                    if general is None:
+                        break
+                    head = general
+                    body_bytes = general.headers.body_bytes
+                    end = general.end + body_bytes
+                    if end > size or (body_bytes and (general.method != "PUT" or body_bytes > BODY_BYTES_MAX)):
+                        break  # not complete, or not for the hot path
+                    alone = "?" in general.target or general.method not in _SAFE
                 if (queue or self._later or self._sending is not None) and not self._may_join(alone=alone):
                     break
                 if started == STARTED_MAX or self._ready_bytes > PIECE_BYTES:
                     self._go_on_later()
                     break
                 started += 1
-                self._start(head, data[head.end : end] if body_bytes else b"", alone=alone)
+                body = data[head.end : end] if body_bytes else b""
+                if direct is not None:
+                    self._begin(direct, body)
+                else:
+                    self._start(head, body, alone=alone)  # type: ignore[arg-type]  # it is not the other one
                 if queue and queue[0].answer is not None:
                     self._collect()
                 at = end
@@ -207,6 +226,12 @@ class Pipeline:
             and self._around.exchange.has_room(self._wire.client)
         )
 
+    def _begin(self, head: DirectHead, body: bytes) -> None:
+        exchange = self._around.exchange
+        request = DirectRequest(self._wire, head.place, head.last, head.headers.fields, body, self, exchange)
+        self._queue.append(request)
+        exchange.begin(request)
+
     def _start(self, head: Head, body: bytes, *, alone: bool) -> None:
         around = self._around
         content = Body(body) if body else NO_BODY
@@ -216,7 +241,7 @@ class Pipeline:
         context = copy_context() if around.exchange.traced else None
         # What the dispatcher and the handlers of these routes use of a request is what this one has.
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
-        request.drive = drive = Drive(handling, self._ended, request, around.loop, context)
+        request.drive = drive = Drive(handling, self.ended, request, around.loop, context)
         drive.start()
 
     def _limit_held(self) -> None:
@@ -250,7 +275,7 @@ class Pipeline:
 
     # Answers
 
-    def _ended(self, request: HotRequest, result: Answer | BaseException) -> None:
+    def ended(self, request: HotRequest, result: Answer | BaseException) -> None:
         """Take the answer of a request; the callback in which its handler has ended."""
         try:
             request.drive = None
@@ -434,7 +459,6 @@ class Pipeline:
         self._drained = self._around.loop.create_future()
         await asyncio.wait((self._drained,), timeout=timeout_s)
         for request in tuple(self._queue):
-            if request.drive is not None:
-                request.drive.cancel()
+            request.cancel()
         if self._sending is not None:
             self._sending.cancel()

@@ -31,14 +31,14 @@ S = TypeVar("S", bound=msgspec.Struct)
 AT_ONCE_BYTES_MAX: Final = 64 << 10
 AT_ONCE_VALUES_MAX: Final = 2_048
 """A larger body, or one that may hold more values, is checked in steps: at once it could take over a millisecond."""
-_FEW_VALUES_BYTES: Final = 4 << 10
+FEW_VALUES_BYTES: Final = 4 << 10
 """Up to this size nothing is counted: the hot path."""
 
 
 def at_once(body: bytes) -> bool:
     """Whether `body` is cheap enough to be checked without a pause."""
     size = len(body)
-    if size <= _FEW_VALUES_BYTES:
+    if size <= FEW_VALUES_BYTES:
         return True
     return size <= AT_ONCE_BYTES_MAX and sum(map(body.count, (b",", b"{", b"["))) <= AT_ONCE_VALUES_MAX
 

@@ -44,7 +44,7 @@ class RecordingObserver(DriverObserver):
         """Start a span."""
         return self._traces.start_forward(command, parent)
 
-    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome]) -> None:
+    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome] | None) -> None:
         """Trace, and time the entry from the first command that waits for it."""
         if span is not None:
             self._traces.command_queued(span, outcome)
