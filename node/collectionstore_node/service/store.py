@@ -121,8 +121,8 @@ class Store:
         # A plain number suffices: everything here runs on one event loop, and there is no await in between.
         if self._inflight >= self.limits.inflight_requests_max:
             raise Overloaded(f"{self.limits.inflight_requests_max} requests are being served already")
-        if write:
-            self.writes.check()
+        if write and (writes := self.writes).inflight >= writes.limit:
+            writes.check()
         self._inflight += 1
 
     def leave(self) -> None:

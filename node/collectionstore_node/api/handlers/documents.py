@@ -156,7 +156,7 @@ def _get_answer(given: CIMultiDictProxy[str], found: ReadResult) -> Answer:
 
 
 def _written(document_id: str, revision: int) -> bytes:
-    return b'{"id":%s,"revision":%d}' % (orjson.dumps(document_id), revision)
+    return orjson.dumps({"id": document_id, "revision": revision})
 
 
 def listed(item: Listed) -> bytes:

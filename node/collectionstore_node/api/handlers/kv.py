@@ -135,7 +135,7 @@ def _get_answer(given: CIMultiDictProxy[str], found: ReadResult) -> Answer:
 
 
 def _written(key: str, revision: int) -> bytes:
-    return b'{"key":%s,"revision":%d}' % (orjson.dumps(key), revision)
+    return orjson.dumps({"key": key, "revision": revision})
 
 
 def _facts(item: Listed) -> dict[str, object]:

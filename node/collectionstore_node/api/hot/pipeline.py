@@ -18,7 +18,7 @@ from aiohttp import web
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader, Sending
 from collectionstore_node.api.hot.driving import Drive
-from collectionstore_node.api.hot.heads import DirectHead, Head, Heads
+from collectionstore_node.api.hot.heads import Head, Headers, Heads
 from collectionstore_node.api.hot.request import NO_BODY, Body, DirectRequest, Halves, HotRequest, Line
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, Outlet
 from collectionstore_node.api.http.direct import Place
@@ -39,6 +39,8 @@ HELD_BYTES_MAX: Final = 64 << 10
 """While this much is held, nothing more is read."""
 
 _SAFE: Final = frozenset(("GET", "HEAD"))
+_SMALL: Final = PARALLEL_BYTES // PARALLEL_MAX
+"""Of smaller answers any number may be made at once."""
 
 
 class HotExchange(Halves, Protocol):
@@ -92,6 +94,13 @@ class Wire(Line, Outlet, Reader, Protocol):
 
     def at_rest(self) -> None:
         """Note that nothing is pending here any more."""
+
+    @property
+    def staying(self) -> bool:
+        """Whether the connection goes on behind the answer that is made now."""
+
+    def reply(self, data: bytes) -> None:
+        """Write an answer while it does."""
 
     @property
     def gone(self) -> bool:
@@ -166,33 +175,30 @@ class Pipeline:
             while at < size:
                 direct = None if traced else read_direct(data, at)
                 if direct is not None:
-                    head: DirectHead | Head = direct
-                    body_bytes = direct.headers.body_bytes
-                    end = direct.end + body_bytes
-                    if end > size:
-                        break  # not complete
-                    alone = body_bytes > 0
+                    place, last, headers, begin = direct
+                    alone = place.bytes_max > 0
                 else:
-                    general = read(data, at)
-                    if general is None:
+                    head = read(data, at)
+                    if head is None:
                         break
-                    head = general
-                    body_bytes = general.headers.body_bytes
-                    end = general.end + body_bytes
-                    if end > size or (body_bytes and (general.method != "PUT" or body_bytes > BODY_BYTES_MAX)):
-                        break  # not complete, or not for the hot path
-                    alone = "?" in general.target or general.method not in _SAFE
+                    headers, begin = head.headers, head.end
+                    if headers.body_bytes and (head.method != "PUT" or headers.body_bytes > BODY_BYTES_MAX):
+                        break
+                    alone = "?" in head.target or head.method not in _SAFE
+                end = begin + headers.body_bytes
+                if end > size:
+                    break  # not complete
                 if (queue or self._later or self._sending is not None) and not self._may_join(alone=alone):
                     break
                 if started == STARTED_MAX or self._ready_bytes > PIECE_BYTES:
                     self._go_on_later()
                     break
                 started += 1
-                body = data[head.end : end] if body_bytes else b""
+                body = data[begin:end]
                 if direct is not None:
-                    self._begin(direct, body)
+                    self._begin(place, last, headers, body)
                 else:
-                    self._start(head, body, alone=alone)  # type: ignore[arg-type]  # it is not the other one
+                    self._start(head, body, alone=alone)  # type: ignore[arg-type]  # it was read
                 if queue and queue[0].answer is not None:
                     self._collect()
                 at = end
@@ -226,9 +232,9 @@ class Pipeline:
             and self._around.exchange.has_room(self._wire.client)
         )
 
-    def _begin(self, head: DirectHead, body: bytes) -> None:
+    def _begin(self, place: Place, last: str, headers: Headers, body: bytes) -> None:
         exchange = self._around.exchange
-        request = DirectRequest(self._wire, head.place, head.last, head.headers.fields, body, self, exchange)
+        request = DirectRequest(self._wire, place, last, headers.fields, body, self, exchange)
         self._queue.append(request)
         exchange.begin(request)
 
@@ -287,7 +293,8 @@ class Pipeline:
                 self._wire.abort()
             else:
                 size = len(result.content)
-                self._parallel = min(PARALLEL_MAX, 2 * self._parallel, PARALLEL_BYTES // (size + 1)) or 1
+                if size >= _SMALL or self._parallel < PARALLEL_MAX:
+                    self._parallel = min(PARALLEL_MAX, 2 * self._parallel, PARALLEL_BYTES // (size + 1)) or 1
                 queue = self._queue
                 waits = self._taking or self._ready or self._held or self._sending is not None
                 if len(queue) == 1 and size <= PIECE_BYTES and not waits:
@@ -307,6 +314,12 @@ class Pipeline:
     def _answer_alone(self, request: HotRequest, answer: Answer) -> None:
         """Write a small answer with nothing before it and nothing behind it, as most are."""
         self._queue.clear()
+        wire = self._wire
+        if wire.staying:
+            wire.reply(answer.encode(request.method, keep_open=True))
+            if wire.writing_paused:
+                self._send(wire.drain(0))
+            return
         last = self._ends_here()
         try:
             self._put(answer.encode(request.method, keep_open=not last), last=last)

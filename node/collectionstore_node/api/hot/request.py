@@ -11,7 +11,7 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.hot.driving import Drive
 from collectionstore_node.api.http.answers import Answer
-from collectionstore_node.api.http.direct import DirectCall, Place
+from collectionstore_node.api.http.direct import Asker, DirectCall, Place
 from collectionstore_node.service.operations import Ref, Write
 
 
@@ -59,17 +59,10 @@ class Halves(Protocol):
     """What serves requests in halves."""
 
     def begin(self, call: DirectCall) -> None:
-        """Begin a request; `call.answered` is told the answer, perhaps before this returns. Raises nothing."""
+        """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
 
     def settled(self, call: DirectCall) -> None:
         """Go on with a request whose operation has a result, in one of the next turns of the loop."""
-
-
-class Asker(Protocol):
-    """Who waits for the answers of requests."""
-
-    def ended(self, request: HotRequest, result: Answer | BaseException, /) -> None:
-        """Take the answer of a request, or why there is none."""
 
 
 class HotRequest:
@@ -137,11 +130,11 @@ class DirectRequest(HotRequest):
     """A request that is served in halves. Implements `DirectCall`: its operation tells it the result, and no future."""
 
     __slots__ = (
-        "_asker",
         "_done",
         "_halves",
         "admitted",
         "again",
+        "asker",
         "began",
         "body",
         "entered",
@@ -179,7 +172,7 @@ class DirectRequest(HotRequest):
         self.place = place
         self.last = last
         self.body = body
-        self._asker = asker
+        self.asker = asker
         self._halves = halves
 
     def done(self) -> bool:
@@ -210,7 +203,3 @@ class DirectRequest(HotRequest):
             self.task.cancel()
         elif not self._done:
             self.set_exception(asyncio.CancelledError())
-
-    def answered(self, answer: Answer | BaseException) -> None:
-        """Hand the answer to the connection."""
-        self._asker.ended(self, answer)

@@ -6,7 +6,7 @@ For requests of which nothing is left to read, with no parameters, and with no h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from multidict import CIMultiDictProxy
 
@@ -18,6 +18,13 @@ from collectionstore_node.service import Pending, Store, StoreLimits
 
 if TYPE_CHECKING:
     from collectionstore_node.api.http.router import Entry
+
+
+class Asker(Protocol):
+    """Who waits for the answers of calls."""
+
+    def ended(self, call: Any, result: Answer | BaseException, /) -> None:
+        """Take the answer of a call of its own; none is possible if it is an exception."""
 
 
 class DirectCall(Pending, Reader, Protocol):
@@ -36,8 +43,9 @@ class DirectCall(Pending, Reader, Protocol):
     def client(self) -> Client | None:
         """All connections from the client's address."""
 
-    def answered(self, answer: Answer | BaseException) -> None:
-        """Take the answer; cancelled or failed if it is an exception."""
+    @property
+    def asker(self) -> Asker:
+        """Who is told the answer."""
 
 
 class DirectHandler(Protocol):

@@ -147,7 +147,7 @@ class Dispatcher:
         return Place(method, entry, handler, name, bytes_max, handler.json)
 
     def begin(self, call: DirectCall) -> None:
-        """Begin a request; `call.answered` is told the answer, perhaps before this returns. Raises nothing."""
+        """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
         call.began = perf_counter()
         self._inflight += 1
         api, place = self._api, call.place
@@ -187,24 +187,22 @@ class Dispatcher:
             answer = self.refuse(call, error)
             release_frames(error)
         except BaseException as error:  # cancelled: the node stops
-            self._leave(call)
-            call.answered(error)
+            self._inflight -= 1
+            api.leave(call.client)  # type: ignore[arg-type]  # it was entered
+            call.asker.ended(call, error)
             return
         self._finish(call, answer)
 
     def _finish(self, call: DirectCall, answer: Answer) -> None:
-        self._leave(call)
+        self._inflight -= 1
+        if call.admitted:
+            self._api.leave(call.client)  # type: ignore[arg-type]  # it was entered
         seconds = perf_counter() - call.began
         entry = call.place.entry
         entry.metrics.finished(answer.code, seconds)
         if seconds >= self._slow_s:
             self._log_slow(call, entry, None, answer.code, seconds)
-        call.answered(answer)
-
-    def _leave(self, call: DirectCall) -> None:
-        self._inflight -= 1
-        if call.admitted:
-            self._api.leave(call.client)  # type: ignore[arg-type]  # it was entered
+        call.asker.ended(call, answer)
 
     # Problems
 

@@ -51,9 +51,14 @@ def compact_json(body: bytes, rules: Rules) -> bytes:
         refuse_malformed(body, error, len(error.doc[: error.pos].encode()), rules.depth_max)
     if type(value) is not dict:
         refuse_other_type()
-    # An upper bound first: few bodies have so many brackets that their real depth must be computed. BEFORE the text is
-    # written, which has a limit of its own.
-    scanned = body.count(b"{") + body.count(b"[") > rules.depth_max
+    # An upper bound first: few bodies have so many brackets that their real depth must be computed, and most have none
+    # but the outermost. BEFORE the text is written, which has a limit of its own.
+    nested = False
+    for child in value.values():
+        if type(child) is dict or type(child) is list:
+            nested = True
+            break
+    scanned = nested and body.count(b"{") + body.count(b"[") > rules.depth_max
     if scanned:
         Scanner(rules).scan(body, mask(body))
     canonical = orjson.dumps(value)

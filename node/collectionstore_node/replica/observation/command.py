@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
 
 from collectionstore_node.statemachine.commands import Outcome
 
@@ -32,8 +33,7 @@ class Waiter(Protocol[T_contra]):
         """Take the error that came in its place."""
 
 
-@dataclass(slots=True)
-class QueuedCommand:
+class QueuedCommand(msgspec.Struct):
     """An encoded command and its caller. In seconds: `deadline` in loop time, `since` its arrival by `perf_counter`.
 
     The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the

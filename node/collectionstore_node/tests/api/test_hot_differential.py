@@ -9,9 +9,10 @@ from random import Random
 
 import pytest
 
-from collectionstore_node.api.connections.connection import Connection
-from collectionstore_node.api.hot.heads import DirectHead, Head
+from collectionstore_node.api.connections.connection import EMPTY_LINE, Connection
+from collectionstore_node.api.hot.heads import Head, Headers
 from collectionstore_node.api.hot.pipeline import Pipeline
+from collectionstore_node.api.http.direct import Place
 from collectionstore_node.tests.api.conftest import STORE_LIMITS
 from collectionstore_node.tests.api.in_memory_connection import MemoryPort
 from collectionstore_node.tests.fuzz.http_grammar import any_conversation, mutated
@@ -98,10 +99,10 @@ class Recorder:
             self._note(head.end + len(body))
             start(pipeline, head, body, alone=alone)
 
-        def beginning(pipeline: Pipeline, head: DirectHead, body: bytes) -> None:
-            self._note(head.end + len(body))
+        def beginning(pipeline: Pipeline, place: Place, last: str, headers: Headers, body: bytes) -> None:
+            self._note(self._data.index(EMPTY_LINE, self._at) + len(EMPTY_LINE) + len(body))
             self.direct += 1
-            begin(pipeline, head, body)
+            begin(pipeline, place, last, headers, body)
 
         def receiving(connection: Connection, data: bytes) -> None:
             if data:
