@@ -39,7 +39,9 @@ PLACES_MAX: Final = 256
 DIRECT_LINE_BYTES_MAX: Final = 512
 """A request with a longer line is not served in halves."""
 
-_REQUEST_LINE: Final = re.compile(rb"(GET|PUT|DELETE|HEAD) (/api/v1/(?:kv|collections)/[!$-;=?-Z_a-z~]+) HTTP/1\.1\r\n")
+_REQUEST_LINE: Final = re.compile(
+    rb"(GET|PUT|POST|DELETE|HEAD) (/api/v1/(?:(?:kv|collections)/|transactions(?= |\?))[!$-;=?-Z_a-z~]*) HTTP/1\.1\r\n"
+)
 """Without `#`, which ends a target, and bytes that readers decode differently."""
 _CHANGING: Final = re.compile(
     rb"(?:\A|(?<=\r\n))(traceparent|x-request-id|idempotency-key|if-match|if-none-match)"

@@ -39,6 +39,7 @@ HELD_BYTES_MAX: Final = 64 << 10
 """While this much is held, nothing more is read."""
 
 _SAFE: Final = frozenset(("GET", "HEAD"))
+_WITH_BODY: Final = frozenset(("PUT", "POST"))
 _SMALL: Final = PARALLEL_BYTES // PARALLEL_MAX
 """Of smaller answers any number may be made at once."""
 
@@ -182,7 +183,7 @@ class Pipeline:
                     if head is None:
                         break
                     headers, begin = head.headers, head.end
-                    if headers.body_bytes and (head.method != "PUT" or headers.body_bytes > BODY_BYTES_MAX):
+                    if headers.body_bytes and (head.method not in _WITH_BODY or headers.body_bytes > BODY_BYTES_MAX):
                         break
                     alone = "?" in head.target or head.method not in _SAFE
                 end = begin + headers.body_bytes

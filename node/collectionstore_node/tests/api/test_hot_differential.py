@@ -26,6 +26,16 @@ def put(path: bytes, body: bytes, lines: bytes = b"") -> bytes:
     return b"PUT %s%s%sContent-Length: %d\r\n%s\r\n%s" % (path, HOST, JSON, len(body), lines, body)
 
 
+def post(path: bytes, body: bytes, lines: bytes = b"") -> bytes:
+    return b"POST" + put(path, body, lines).removeprefix(b"PUT")
+
+
+TRANSACTION = (
+    b'{"compare":[{"collection":"people","id":"a","field":"exists","operand":true}],'
+    b'"then":[{"op":"put","collection":"people","id":"a","document":{"n":9}},{"op":"get","bucket":"b","key":"k"}]}'
+)
+
+
 def get(path: bytes, lines: bytes = b"", method: bytes = b"GET") -> bytes:
     return b"%s %s%s%s\r\n" % (method, path, HOST, lines)
 
@@ -46,6 +56,16 @@ CORPUS = {
     + put(DOCUMENT + b"i", b"{}", b"Idempotency-Key: a b\r\nX-Request-Id: \r\n")
     + get(DOCUMENT + b"a", b'If-None-Match: "1",\r\nIf-None-Match: W/"2"\r\n')
     + get(DOCUMENT + b"a", b'X: y\nIf-Match: "1"\r\n'),
+    "posted": post(b"/api/v1/collections/people/documents", b'{"n":3}', b"Idempotency-Key: p\r\n") * 2
+    + post(b"/api/v1/collections/people/documents", b'{"_n":3}')
+    + post(b"/api/v1/collections/people/documents", b"", b'If-Match: "1"\r\n')
+    + post(b"/api/v1/collections", b'{"name":"new"}'),
+    "transactions": post(b"/api/v1/transactions", TRANSACTION) * 2
+    + post(b"/api/v1/transactions?timeout=2s", TRANSACTION, b"Idempotency-Key: t\r\n")
+    + post(b"/api/v1/transactions?x=1", TRANSACTION)
+    + post(b"/api/v1/transactions", b'{"then":1}')
+    + post(b"/api/v1/transactionsx", TRANSACTION)
+    + get(b"/api/v1/transactions"),
     "raw": put(b"/api/v1/kv/b/x/y", b"\x00\r\n\r\nGET / HTTP/1.1\r\n\r\n") + get(b"/api/v1/kv/b/x/y"),
     "raw, in halves": put(b"/api/v1/kv/b/k", b"\x00\r\n\r\n") + get(b"/api/v1/kv/b/k") + get(b"/api/v1/kv/b/none"),
     "options": get(DOCUMENT + b"a?consistency=stale&timeout=10ms") * 3
