@@ -30,7 +30,8 @@ from collectionstore_node.api.connections.checks import (
     too_large_head,
 )
 from collectionstore_node.api.connections.intake import Intake
-from collectionstore_node.api.hot.pipeline import HotSurroundings, Pipeline
+from collectionstore_node.api.hot.pipeline import Pipeline
+from collectionstore_node.api.hot.surroundings import HotSurroundings
 from collectionstore_node.api.http.dispatcher import target_too_long
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem

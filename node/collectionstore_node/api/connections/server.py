@@ -23,7 +23,7 @@ from collectionstore_node.api.connections.connection import (
 )
 from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.hot.heads import HeadBounds, Heads
-from collectionstore_node.api.hot.pipeline import HotExchange, HotSurroundings
+from collectionstore_node.api.hot.surroundings import HotExchange, HotSurroundings
 from collectionstore_node.api.http.limits import HttpLimits
 
 SWEEP_S: Final = 1.0

@@ -14,7 +14,7 @@ from collectionstore_node.api.handlers.write_answers import delete_target, refus
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type, kept_content_type
 from collectionstore_node.api.http.call import Call
-from collectionstore_node.api.http.direct import DirectCall
+from collectionstore_node.api.http.direct import BODY_BYTES_MAX, DirectCall
 from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, key_name
@@ -47,7 +47,7 @@ class _DirectPut:
     json = False
 
     def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
-        return store_limits.value_bytes_max
+        return min(BODY_BYTES_MAX, store_limits.value_bytes_max)
 
     def name(self, argument: str) -> str:
         return bucket_name(argument)

@@ -4,6 +4,7 @@
 - `request.py`   a request whose body is at hand, and its answer until it is sent; one of them waits by itself, without
   a coroutine (`api.http.direct`)
 - `driving.py`   runs a handler in the callbacks of the futures that it waits for
+- `surroundings.py`  what a pipeline needs of its connection and of its server
 - `pipeline.py`  the requests of one connection: started, answered in order, joined into few writes
 
 Only how bytes become a request and an answer becomes bytes is different here. Between the two are the same dispatcher

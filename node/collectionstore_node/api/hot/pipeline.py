@@ -9,26 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
-from aiohttp import web
 
-from collectionstore_node.api.budgets.clients import Client
-from collectionstore_node.api.budgets.sending import Reader, Sending
 from collectionstore_node.api.hot.driving import Drive
-from collectionstore_node.api.hot.heads import Head, Headers, Heads
-from collectionstore_node.api.hot.request import NO_BODY, Body, DirectRequest, Halves, HotRequest, Line
-from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, Outlet
-from collectionstore_node.api.http.direct import Place
+from collectionstore_node.api.hot.heads import Head, Headers
+from collectionstore_node.api.hot.request import NO_BODY, Body, DirectRequest, HotRequest
+from collectionstore_node.api.hot.surroundings import HotSurroundings, Wire
+from collectionstore_node.api.http.answers import PIECE_BYTES, Answer
+from collectionstore_node.api.http.direct import BODY_BYTES_MAX, Place
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 
 log = structlog.get_logger()
 
-BODY_BYTES_MAX: Final = 64 << 10
-"""A larger body is left to the general path, which counts it while it arrives."""
 PARALLEL_MAX: Final = 16
 """Reads of one connection that run beside one another: one at first, and twice as many behind each small answer."""
 PARALLEL_BYTES: Final = 64 << 10
@@ -42,73 +37,6 @@ _SAFE: Final = frozenset(("GET", "HEAD"))
 _WITH_BODY: Final = frozenset(("PUT", "POST"))
 _SMALL: Final = PARALLEL_BYTES // PARALLEL_MAX
 """Of smaller answers any number may be made at once."""
-
-
-class HotExchange(Halves, Protocol):
-    """What answers the requests."""
-
-    @property
-    def traced(self) -> bool:
-        """Whether spans are made, each in the context of its request."""
-
-    def has_room(self, client: Client | None) -> bool:
-        """Return whether one more request of this client would be admitted now."""
-
-    def place(self, method: str, before: str) -> Place | None:
-        """Return where requests in halves go whose paths differ behind `before` and a slash; None for nowhere."""
-
-    def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
-        """Answer a request; raises nothing but cancellation."""
-
-
-@dataclass(frozen=True, slots=True)
-class HotSurroundings:
-    """What the pipelines of all connections of a server share."""
-
-    exchange: HotExchange
-    heads: Heads
-    sending: Sending
-    loop: asyncio.AbstractEventLoop
-
-
-class Wire(Line, Outlet, Reader, Protocol):
-    """The connection as its pipeline needs it."""
-
-    @property
-    def half_closed(self) -> bool:
-        """Whether the client sends nothing more."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""
-
-    def receive(self, data: bytes) -> None:
-        """Take bytes that the general path serves."""
-
-    def hold_reading(self) -> None:
-        """Read nothing until `release_reading`."""
-
-    def release_reading(self) -> None:
-        """Read on."""
-
-    def answered(self, *, last: bool) -> None:
-        """Note that answers were written; the connection ends after the `last` one."""
-
-    def at_rest(self) -> None:
-        """Note that nothing is pending here any more."""
-
-    @property
-    def staying(self) -> bool:
-        """Whether the connection goes on behind the answer that is made now."""
-
-    def reply(self, data: bytes) -> None:
-        """Write an answer while it does."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether the connection is closed, or is closing."""
-
-    def abort(self) -> None:
-        """Close the connection at once."""
 
 
 class Pipeline:

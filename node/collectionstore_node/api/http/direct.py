@@ -6,7 +6,7 @@ For requests of which nothing is left to read, with no parameters, and with no h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from multidict import CIMultiDictProxy
 
@@ -18,6 +18,10 @@ from collectionstore_node.service import Pending, Store, StoreLimits
 
 if TYPE_CHECKING:
     from collectionstore_node.api.http.router import Entry
+
+
+BODY_BYTES_MAX: Final = 64 << 10
+"""A larger body is left to the general path, which counts it while it arrives."""
 
 
 class Asker(Protocol):

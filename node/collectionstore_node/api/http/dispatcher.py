@@ -171,7 +171,12 @@ class Dispatcher:
     def _settle(self) -> None:
         settled, self._settled = self._settled, []
         for call in settled:
-            self._end(call)
+            try:
+                self._end(call)
+            except NO_MEMORY as error:
+                end_without_memory("request", error)
+            except Exception as error:  # the boundary: those behind it have results, too
+                call.asker.ended(call, error)
 
     def _end(self, call: DirectCall) -> None:
         api = self._api
