@@ -19,6 +19,8 @@ class Pending(Waiter[Any], Protocol):
 
     target: Put | Delete | Ref
     """What is written, or read."""
+    key: str | None
+    """The client's idempotency key, of a write."""
     began: float
     """When, by `time.perf_counter`."""
     entered: float

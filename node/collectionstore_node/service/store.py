@@ -61,7 +61,7 @@ from collectionstore_node.service.results import (
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Turns, Work
 from collectionstore_node.statemachine.catalog import find_collection
-from collectionstore_node.statemachine.commands import Action, Command
+from collectionstore_node.statemachine.commands import Action
 from collectionstore_node.statemachine.reads import (
     Page,
     get_document,
@@ -291,12 +291,12 @@ class Store:
     # In halves, see `Pending`
 
     def begin_write(self, pending: Pending, write: Write, timeout_s: float) -> None:
-        """Begin `write`, without an idempotency key. Raises what refuses it at once; call `end_write` otherwise."""
+        """Begin `write` under `pending.key`. Raises what refuses it at once; call `end_write` otherwise."""
         self._admit(write)
         pending.target = write
         pending.entered = self.writes.enter(timeout_s)
         try:
-            self._replica.begin(Command(write), pending, timeout_s=timeout_s)
+            self._replica.begin(command_for(write, pending.key), pending, timeout_s=timeout_s)
         except _NO_LEADER as error:
             pending.set_exception(error)
         except BaseException:
@@ -312,7 +312,8 @@ class Store:
             return outcome
         if isinstance(error, _NO_LEADER) and not pending.again:
             rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
-            wait_for(pending, self._replica.propose(Command(pending.target), timeout_s=rest_s))  # type: ignore[arg-type]  # it is what was written
+            command = command_for(pending.target, pending.key)  # type: ignore[arg-type]  # it is what was written
+            wait_for(pending, self._replica.propose(command, timeout_s=rest_s))
             return None
         self.writes.abandon()
         raise error

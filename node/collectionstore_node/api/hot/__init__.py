@@ -9,8 +9,8 @@
 
 Only how bytes become a request and an answer becomes bytes is different here. Between the two are the same dispatcher
 and the same handlers, so limits, problems, metrics, traces and the slow log are those of all other requests. Plain
-reads and writes of one target, most of all requests, are served in halves: `Dispatcher.begin` before the one thing that
-they wait for, `Dispatcher._end` behind it. Those that are traced are not.
+reads and writes of one target, with an idempotency key or without, are served in halves: `Dispatcher.begin` before the
+one thing that they wait for, `Dispatcher._end` behind it. With tracing none are, as a span needs the context of a task.
 
 Invariants:
 - headers are read by the parser of the general path. What is remembered is the result for exactly the same bytes;

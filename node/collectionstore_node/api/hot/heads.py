@@ -50,6 +50,9 @@ _CHANGING: Final = re.compile(
 )
 """Header lines that differ from request to request, in the one form in which no two parsers read them differently:
 a name, a colon, a space, and printable ASCII without spaces."""
+_KEY_LINE: Final = re.compile(rb"(?:\A|(?<=\r\n))[Ii]dempotency-[Kk]ey: ([!-~]{1,255})\r\n(?![ \t])")
+"""The one of them that requests in halves may have: the key that `_CHANGING` finds, if it is a valid one. Another one
+elsewhere would be among the lines that are remembered, which are not plain then."""
 _BLOCK_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b" HTTP/1.1\r\n"
 _DIRECT: Final = re.compile(rb"(?:GET|PUT) /api/v1/(?:kv/[a-z0-9_-]+|collections/[a-z0-9_-]+/documents)")
@@ -78,9 +81,9 @@ class Head(NamedTuple):
     end: int
 
 
-DirectHead: TypeAlias = tuple[Place, str, Headers, int]
-"""The head of a request in halves: where it goes, the last part of its path, its header lines, and where its body
-begins. A plain tuple, as making a named one costs more than half of the rest."""
+DirectHead: TypeAlias = tuple[Place, str, Headers, str | None, int]
+"""The head of a request in halves: where it goes, the last part of its path, its header lines but for the idempotency
+key, that key, and where its body begins. A plain tuple, as making a named one costs more than half of the rest."""
 
 _NONE: Final = (b"\0", Headers(CIMultiDictProxy(CIMultiDict[str]()), sys.maxsize))
 """A block of header lines that is none: its body is larger than any."""
@@ -128,6 +131,7 @@ class Heads:
         if not (last.replace(b"-", b"").isalnum() and len(last) <= PLAIN_BYTES_MAX) and _LAST.fullmatch(last) is None:
             return None
         begin = space + len(_LINE_END)
+        key = None
         block, headers = self._newest
         if data.startswith(block, begin):
             end = begin + len(block)
@@ -138,14 +142,18 @@ class Heads:
             end = empty_line + len(_BLOCK_END)
             block = data[begin:end]
             known = self._remembered.get(block[:-2])
+            if known is None and place.keyed and (found := _KEY_LINE.search(block)) is not None:
+                key = found[1].decode()
+                known = self._remembered.get(block[: found.start()] + block[found.end() : -2])
             if known is None or not known.plain:
                 return None
             headers = known
-            self._newest = block, headers
+            if key is None:
+                self._newest = block, headers
         most, size = place.bytes_max, headers.body_bytes
         if size > most or (most and not size) or (place.json and not headers.json):
             return None
-        return place, last.decode(), headers, end
+        return place, last.decode(), headers, key, end
 
     def read(self, data: bytes, at: int) -> Head | None:
         """Return the head that begins at `at`; None if it is not complete, or not one for the hot path."""

@@ -104,7 +104,7 @@ class Pipeline:
             while at < size:
                 direct = None if traced else read_direct(data, at)
                 if direct is not None:
-                    place, last, headers, begin = direct
+                    place, last, headers, key, begin = direct
                     alone = place.bytes_max > 0
                 else:
                     head = read(data, at)
@@ -125,7 +125,7 @@ class Pipeline:
                 started += 1
                 body = data[begin:end]
                 if direct is not None:
-                    self._begin(place, last, headers, body)
+                    self._begin(place, last, headers, key, body)
                 else:
                     self._start(head, body, alone=alone)  # type: ignore[arg-type]  # it was read
                 if queue and queue[0].answer is not None:
@@ -161,9 +161,9 @@ class Pipeline:
             and self._around.exchange.has_room(self._wire.client)
         )
 
-    def _begin(self, place: Place, last: str, headers: Headers, body: bytes) -> None:
+    def _begin(self, place: Place, last: str, headers: Headers, key: str | None, body: bytes) -> None:
         exchange = self._around.exchange
-        request = DirectRequest(self._wire, place, last, headers.fields, body, self, exchange)
+        request = DirectRequest(self._wire, place, last, headers.fields, key, body, self, exchange)
         self._queue.append(request)
         exchange.begin(request)
 

@@ -139,6 +139,7 @@ class DirectRequest(HotRequest):
         "body",
         "entered",
         "error",
+        "key",
         "last",
         "place",
         "result",
@@ -156,6 +157,7 @@ class DirectRequest(HotRequest):
         place: Place,
         last: str,
         headers: CIMultiDictProxy[str],
+        key: str | None,
         body: bytes,
         asker: Asker,
         halves: Halves,
@@ -171,6 +173,7 @@ class DirectRequest(HotRequest):
         self.charged = self.admitted = self.again = self._done = False
         self.place = place
         self.last = last
+        self.key = key
         self.body = body
         self.asker = asker
         self._halves = halves

@@ -40,6 +40,8 @@ class DirectCall(Pending, Reader, Protocol):
     last: str
     """The last part of its path, which needs no decoding and breaks no rule of names."""
     body: bytes
+    key: str | None
+    """The client's idempotency key."""
     admitted: bool
     """Whether it has a place among the requests in flight."""
 
@@ -82,3 +84,5 @@ class Place(NamedTuple):
     """See `DirectHandler.bytes_max`."""
     json: bool
     """See `DirectHandler.json`."""
+    keyed: bool
+    """Whether requests may have an idempotency key."""

@@ -144,7 +144,7 @@ class Dispatcher:
         except Problem:
             return None  # the answer is that of the general path
         bytes_max = handler.bytes_max(self._api.limits, self._store.limits)
-        return Place(method, entry, handler, name, bytes_max, handler.json)
+        return Place(method, entry, handler, name, bytes_max, handler.json, keyed=entry.write)
 
     def begin(self, call: DirectCall) -> None:
         """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
@@ -159,7 +159,7 @@ class Dispatcher:
         except NO_MEMORY as error:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
-            self._finish(call, self.refuse(call, error))
+            self._finish(call, self._refuse(call, error, keyed=call.key is not None))
             release_frames(error)
 
     def settled(self, call: DirectCall) -> None:
@@ -189,7 +189,7 @@ class Dispatcher:
         except NO_MEMORY as error:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
-            answer = self.refuse(call, error)
+            answer = self._refuse(call, error, keyed=call.key is not None)
             release_frames(error)
         except BaseException as error:  # cancelled: the node stops
             self._inflight -= 1
@@ -211,8 +211,11 @@ class Dispatcher:
 
     # Problems
 
-    def refuse(self, request: Request, error: Exception) -> Answer:
+    def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
         """Return the problem details of `error`; the node's own faults are logged."""
+        return self._refuse(request, error, keyed=IDEMPOTENCY_KEY in request.headers)
+
+    def _refuse(self, request: Request, error: Exception, *, keyed: bool) -> Answer:
         request_id = self._request_ids.of(request)
         problem = refusal_of(
             error,
@@ -220,7 +223,7 @@ class Dispatcher:
             method=request.method,
             request_id=request_id,
             safe=request.method in _SAFE_METHODS,
-            keyed=IDEMPOTENCY_KEY in request.headers,
+            keyed=keyed,
         )
         self._metrics.problem(problem.code)
         # A command that was applied and failed has its own revision, which this node may not have applied yet.

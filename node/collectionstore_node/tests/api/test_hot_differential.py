@@ -48,6 +48,16 @@ CORPUS = {
     + get(DOCUMENT + b"a", b'If-Match: "1"\r\n'),
     "keys": put(DOCUMENT + b"i", b"{}", b"Idempotency-Key: k\r\n") * 2
     + put(DOCUMENT + b"i", b'{"a":1}', b"Idempotency-Key: k\r\nX-Request-Id: mine\r\n"),
+    "keys of every form": put(DOCUMENT + b"k", b"{}", b"Idempotency-Key: a\r\n")
+    + put(DOCUMENT + b"k", b"{}", b"idempotency-key: a\r\n")
+    + put(DOCUMENT + b"k", b"{}", b"IDEMPOTENCY-KEY: a\r\n")
+    + put(DOCUMENT + b"k", b"{}", b"Idempotency-Key: a\r\nidempotency-key: b\r\n")
+    + put(DOCUMENT + b"k", b"{}", b"Idempotency-Key: a\r\n b\r\n")
+    + put(DOCUMENT + b"k", b"{}", b"Idempotency-Key: %s\r\n" % (b"k" * 255))
+    + put(DOCUMENT + b"k", b"{}", b"Idempotency-Key: %s\r\n" % (b"k" * 256))
+    + put(DOCUMENT + b"k", b"{}", b"X-Y: Idempotency-Key: a\r\n")
+    + put(DOCUMENT + b"k", b'{"a":1}', b"Idempotency-Key: a\r\n")
+    + get(DOCUMENT + b"k", b"Idempotency-Key: a\r\n"),
     "changing headers": put(DOCUMENT + b"i", b"{}", b"Idempotency-Key: a\r\n\tb\r\n")
     + put(DOCUMENT + b"i", b"{}", b"idempotency-key: a\r\nIDEMPOTENCY-KEY: b\r\n")
     + put(DOCUMENT + b"i", b"{}", b"Idempotency-Key:a\r\nX-Request-Id:  b\r\n")
@@ -119,10 +129,12 @@ class Recorder:
             self._note(head.end + len(body))
             start(pipeline, head, body, alone=alone)
 
-        def beginning(pipeline: Pipeline, place: Place, last: str, headers: Headers, body: bytes) -> None:
+        def beginning(
+            pipeline: Pipeline, place: Place, last: str, headers: Headers, key: str | None, body: bytes
+        ) -> None:
             self._note(self._data.index(EMPTY_LINE, self._at) + len(EMPTY_LINE) + len(body))
             self.direct += 1
-            begin(pipeline, place, last, headers, body)
+            begin(pipeline, place, last, headers, key, body)
 
         def receiving(connection: Connection, data: bytes) -> None:
             if data:
@@ -202,7 +214,7 @@ async def test_the_same_answers_to_any_conversation() -> None:
     assert hot > 200
 
 
-@pytest.mark.parametrize("name", ["document", "raw, in halves", "absent", "bodies", "probe"])
+@pytest.mark.parametrize("name", ["document", "raw, in halves", "absent", "bodies", "probe", "keys"])
 async def test_what_is_known_is_served_in_halves_with_the_same_answers(name: str) -> None:
     """Behind one more of the same conversation, cut wherever there is a request behind the cut."""
     message = CORPUS[name] * 2

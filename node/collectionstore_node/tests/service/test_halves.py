@@ -69,6 +69,16 @@ async def test_a_write_waits_for_the_next_leader(error: Exception, *, at_once: b
     assert 0 < replica.timeouts_s[0] <= 1.0
 
 
+async def test_the_key_of_a_write_goes_with_it_to_the_next_leader() -> None:
+    replica = Changing([NotLeader()], at_once=False)
+    store = opened(replica)
+
+    first = await write(store, WaitingCall("k"))
+    again = await write(store, WaitingCall("k"))
+
+    assert (first.revision, first.replayed, again.revision, again.replayed) == (1, False, 1, True)
+
+
 async def test_a_write_without_a_leader_is_refused_once_that_is_certain() -> None:
     replica = Changing([NotLeader()], at_once=False)
     replica.known_leader = None

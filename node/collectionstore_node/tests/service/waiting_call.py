@@ -14,7 +14,8 @@ class WaitingCall:
 
     target: Ref | Write
 
-    def __init__(self) -> None:
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
         self.began = perf_counter()
         self.entered = 0.0
         self.result: Any = None
