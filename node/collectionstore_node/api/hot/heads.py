@@ -145,6 +145,8 @@ class Heads:
             if known is None and place.keyed and (found := _KEY_LINE.search(block)) is not None:
                 key = found[1].decode()
                 known = self._remembered.get(block[: found.start()] + block[found.end() : -2])
+                if known is not None and len(known.fields) >= self._bounds.fields:
+                    return None  # one too many
             if known is None or not known.plain:
                 return None
             headers = known

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from collectionstore_node.api.connections.connection import EMPTY_LINE, Connection
+from collectionstore_node.api.connections.connection import EMPTY_LINE, HEADERS_MAX, Connection
 from collectionstore_node.api.hot.heads import Head, Headers
 from collectionstore_node.api.hot.pipeline import Pipeline
 from collectionstore_node.api.http.direct import Place
@@ -228,3 +228,10 @@ async def test_what_is_known_is_served_in_halves_with_the_same_answers(name: str
     assert given == await results(recorder.conversations, hot=False)
     for at in range(1, len(message), 41):
         await both([message[:at], message[at:]], times=2)
+
+
+async def test_a_key_counts_among_the_header_lines() -> None:
+    lines = b"".join(b"X-%d: y\r\n" % number for number in range(HEADERS_MAX - 3))
+    key = b"Idempotency-Key: k\r\n"
+    for some in (lines, lines.removesuffix(b"X-%d: y\r\n" % (HEADERS_MAX - 4))):
+        await both([put(DOCUMENT + b"a", b"{}", some) + put(DOCUMENT + b"a", b"{}", some + key)], times=2)
