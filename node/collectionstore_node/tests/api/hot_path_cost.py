@@ -1,9 +1,10 @@
 """Processor time of the client port per request: `python -m collectionstore_node.tests.api.hot_path_cost [--turns N]`.
 
 Bytes go into a connection and come out of it in this process, without sockets, and the replica is one in memory whose
-writes and reads wait for a future each, as those of a leader do. So it is the cost of HTTP that is measured: parsing,
-dispatch, handler, service and answer, for one request on a connection at a time and for 64 connections in one turn of
-the loop. The rows with the hot path and without it are measured in turns; each figure is the least of all turns.
+writes and reads are answered together in a later turn of the loop, as those of a leader are. So it is the cost of HTTP
+that is measured: parsing, dispatch, handler, service and answer, for one request on a connection at a time and for 64
+connections in one turn of the loop. The rows with the hot path and without it are measured in turns; each figure is the
+least of all turns.
 """
 
 from __future__ import annotations
