@@ -17,8 +17,8 @@ from collectionstore_node.statemachine.commands import Action, Command, CreateCo
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
 PATIENCE_S = 20.0
-TURNS = 12
-"""Turns of the loop after each piece: enough for the general path to answer a request."""
+TURNS = 60
+"""Turns of the loop after each piece: enough to answer a dozen requests, one after the other, on both paths."""
 SEED: tuple[Action, ...] = (
     CreateCollection("people"),
     Put(DocumentRef("people", "a"), b'{"n":1}'),
