@@ -15,8 +15,11 @@ from typing import Final, Protocol
 TURN_READS_MAX: Final = 128
 """Reads of sockets that a turn takes in: some five to ten milliseconds of small requests. A number and not a time, as
 what a request costs beyond its parsing comes later in the turn, and the same input is then taken in alike."""
-HELD_BYTES_MAX: Final = 4 << 10
-"""Of one connection. A larger read is part of a large body, which is counted elsewhere, and taken in at once."""
+HELD_BYTES_MAX: Final = 256 << 10
+"""Of one connection: one read of a socket. More of it in a turn is bulk, whose cost is that of reading it, which has
+been paid already."""
+HELD_TOTAL_BYTES_MAX: Final = 8 << 20
+"""Of all connections together. What does not fit is taken in at once."""
 
 
 class Source(Protocol):
@@ -29,13 +32,17 @@ class Source(Protocol):
 class Intake:
     """What is held of the connections of one port. Belongs to one event loop."""
 
-    __slots__ = ("_held", "_loop", "_reads")
+    __slots__ = ("_beyond", "_bytes", "_held", "_loop", "_reads")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._held: dict[Source, bytes] = {}
+        self._bytes = 0
+        """Of all that is held."""
         self._reads = 0
         """Reads taken in during this turn; 0 when it has not begun."""
+        self._beyond = 0
+        """Reads taken in since then because there was no room to hold them."""
 
     @property
     def held(self) -> int:
@@ -51,12 +58,13 @@ class Intake:
             self._reads += 1
             if self._reads <= TURN_READS_MAX:
                 return data
-        elif source in held:
-            data = held[source] + data
-        if len(data) > HELD_BYTES_MAX:
-            held.pop(source, None)
-            return data
-        held[source] = data
+        before = held.get(source, b"")
+        if len(before) + len(data) > HELD_BYTES_MAX or self._bytes + len(data) > HELD_TOTAL_BYTES_MAX:
+            # In order, behind what was held of it; and fewer of those that wait are taken in next.
+            self._beyond += 1
+            return self.take_back(source) + data
+        self._bytes += len(data)
+        held[source] = before + data
         return b""
 
     def holds(self, source: Source) -> bool:
@@ -65,15 +73,20 @@ class Intake:
 
     def take_back(self, source: Source) -> bytes:
         """Return what is held of a connection, and hold it no longer."""
-        return self._held.pop(source, b"")
+        data = self._held.pop(source, b"")
+        self._bytes -= len(data)
+        return data
 
     def _next_turn(self) -> None:
         held = self._held
-        self._reads = 0
+        # One at least, whatever did not fit meanwhile.
+        self._reads = min(self._beyond, TURN_READS_MAX - 1)
+        self._beyond = 0
         if not held:
+            self._reads = 0
             return
         self._loop.call_soon(self._next_turn)
         while held and self._reads < TURN_READS_MAX:
             self._reads += 1
             source = next(iter(held))
-            source.take_in(held.pop(source))
+            source.take_in(self.take_back(source))

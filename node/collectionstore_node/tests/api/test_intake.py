@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from collectionstore_node.api.connections.connection import Connection as ApiConnection
-from collectionstore_node.api.connections.intake import HELD_BYTES_MAX, TURN_READS_MAX, Intake
+from collectionstore_node.api.connections.intake import HELD_BYTES_MAX, HELD_TOTAL_BYTES_MAX, TURN_READS_MAX, Intake
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.tests.api.http_clients import RawClient
 from collectionstore_node.tests.api.in_memory_connection import MemoryPort, MemoryTransport, turns
@@ -73,7 +73,19 @@ async def test_the_next_turn_begins_anew() -> None:
     assert len(taken) == 3 * TURN_READS_MAX
 
 
-async def test_large_reads_are_not_held_and_keep_their_order() -> None:
+async def test_large_reads_wait_for_their_turn_too() -> None:
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    connections = [Connection(taken, number) for number in range(2 * TURN_READS_MAX)]
+
+    offer(intake, connections, b"x" * 10_000)
+
+    assert len(taken) == TURN_READS_MAX
+    await turn()
+    assert [number for number, _ in taken] == list(range(2 * TURN_READS_MAX))
+
+
+async def test_a_connection_that_sends_more_than_is_held_of_one_keeps_its_order() -> None:
     taken = list[tuple[int, bytes]]()
     intake = Intake(asyncio.get_running_loop())
     connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
@@ -83,6 +95,24 @@ async def test_large_reads_are_not_held_and_keep_their_order() -> None:
 
     assert taken[-1] == (TURN_READS_MAX, b"x" + b"y" * HELD_BYTES_MAX)
     assert intake.held == 0
+
+
+async def test_what_is_held_is_bounded_in_total_and_what_goes_beyond_it_costs_the_next_turn() -> None:
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop())
+    offer(intake, [Connection(taken, number) for number in range(TURN_READS_MAX)])
+    fits = HELD_TOTAL_BYTES_MAX // HELD_BYTES_MAX
+    offer(intake, [Connection(taken, 1_000 + number) for number in range(fits)], b"y" * HELD_BYTES_MAX)
+    assert (len(taken), intake.held) == (TURN_READS_MAX, fits)
+
+    offer(intake, [Connection(taken, 2_000 + number) for number in range(TURN_READS_MAX - 5)])
+
+    assert [number for number, _ in taken[TURN_READS_MAX:]] == [2_000 + number for number in range(TURN_READS_MAX - 5)]
+    taken.clear()
+    await turn()
+    assert [number for number, _ in taken] == [1_000 + number for number in range(5)]
+    await turn()
+    assert (len(taken), intake.held) == (fits, 0)
 
 
 async def test_what_a_lost_connection_sent_is_dropped() -> None:
