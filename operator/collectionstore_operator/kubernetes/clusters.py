@@ -17,6 +17,8 @@ import structlog
 
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.caches.caches import Caches
+from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.runtime import ClusterRuntime
 from collectionstore_operator.observability.debugging import LoopReport
@@ -66,6 +68,8 @@ class LeaderContext:
     metrics: OperatorMetrics
     enrolment: Enrolment
     trace: TraceRounds = untraced
+    caches: Caches | None = None
+    """Without them every round reads the newest state."""
 
 
 class Cluster:
@@ -124,6 +128,7 @@ class Cluster:
                 holder=context.holder,
                 may_act=context.may_act,
                 enrolment=context.enrolment,
+                reads=Reads(context.kube, context.caches),
             )
             self._rounds.started()
             self._reconciler = Reconciler(
@@ -132,6 +137,7 @@ class Cluster:
                 finished=self._finished,
                 series=context.metrics.loop(self._namespace, self._name),
                 trace=context.trace(self._namespace, self._name),
+                source=runtime.reads,
             )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):
