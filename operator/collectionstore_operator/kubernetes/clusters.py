@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -29,6 +29,9 @@ from collectionstore_operator.reconcile.node_client import NodeClient
 
 PACE: Final = Pace(busy_s=1.0, idle_s=15.0, backoff_max_s=30.0)
 """Watch events cut these short; a member that stops responding without any is noticed after `idle_s`."""
+TURNS: Final = 8
+"""Loops that observe and plan at the same time; the others wait. With more a status request, which has a deadline of
+one second, would spend it on waiting for the processor, and members that are well would seem not to respond."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +71,7 @@ class LeaderContext:
     metrics: OperatorMetrics
     enrolment: Enrolment
     trace: TraceRounds = untraced
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TURNS))
     caches: Caches | None = None
     """Without them every round reads the newest state."""
 
@@ -138,6 +142,7 @@ class Cluster:
                 series=context.metrics.loop(self._namespace, self._name),
                 trace=context.trace(self._namespace, self._name),
                 source=runtime.reads,
+                turns=context.turns,
             )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):

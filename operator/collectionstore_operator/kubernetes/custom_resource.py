@@ -14,8 +14,8 @@ from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Conflict, Kind, Kube, NotFound
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.caches.reads import Reads
-from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.model.observed import PublishedIdentity
+from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, parse, to_take_down
 from collectionstore_operator.status.events import Event

@@ -22,9 +22,11 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -172,12 +174,17 @@ class Reconciler:
         series: LoopSeries | None = None,
         trace: RoundTrace | None = None,
         source: Source | None = None,
+        turns: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
-        """`source` is what `runtime` reads from, if it has caches. `finished` is called with the outcome of every round, failed ones too: a loop that stays silent is stuck."""
+        """`source` is what `runtime` reads from, if it has caches; `turns` lets few loops at a time observe and plan.
+
+        `finished` is called with the outcome of every round, failed ones too: a loop that stays silent is stuck.
+        """
         self._finished = finished
         self._series = series or OperatorMetrics(CollectorRegistry()).loop("", "")
         self._trace = trace or NoTrace()
         self._source = source or NewestOnly()
+        self._turns = turns or contextlib.nullcontext()
         self._runtime = runtime
         self._pace = pace or Pace()
         self._now = now
@@ -215,9 +222,11 @@ class Reconciler:
         """Run one round: observe, assess, plan, report, act."""
         reading = Reading.NEWEST if time.monotonic() >= self._newest_due else self._next_reading
         self._next_reading = Reading.NEWEST  # until this round has ended without an action
-        decision = await self._decide(reading)
+        async with self._turns:
+            decision = await self._decide(reading)
         if self._source.from_cache and isinstance(decision, _Decision) and decision.plan.actions:
-            decision = await self._decide(Reading.NEWEST)
+            async with self._turns:
+                decision = await self._decide(Reading.NEWEST)
         if isinstance(decision, Round):
             return decision
         desired, observed, assessment, planned = decision
@@ -403,7 +412,8 @@ class Reconciler:
             await asyncio.sleep(self._backoff_s(self._failures - 1))
             return
         busy = outcome.result in ("Waiting", "Failed") and self._unchanged < self._pace.patience
-        delay_s = self._pace.busy_s if busy else self._pace.idle_s
+        # Spread, or the rounds of all clusters would come together for ever: their loops start together.
+        delay_s = self._pace.busy_s if busy else self._pace.idle_s * random.uniform(0.8, 1.0)
         try:
             async with asyncio.timeout(delay_s):
                 await self._woken.wait()

@@ -311,7 +311,7 @@ class Kube:
         body: Body | None,
         query: Mapping[str, str],
         content_type: str,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - of the request, enforced by aiohttp
+        timeout: aiohttp.ClientTimeout,
     ) -> Any:
         host = self._client.configuration.host
         headers = {"Accept": "application/json", "Content-Type": content_type}

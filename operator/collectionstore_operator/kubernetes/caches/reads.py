@@ -29,9 +29,9 @@ REMEMBERED_S: Final[Mapping[Kind, float]] = {
     Kind.SERVICE: 60.0,
     Kind.SERVICE_ACCOUNT: 60.0,
 }
-"""For how long an answer of the API server is good enough to say that nothing is to be done. For the watched kinds among
-them that is the answer that there is no such object, as of one that the resource does not require. Not pods, claims,
-the StatefulSet and the resource itself: whether one of those is missing is asked every time."""
+"""For how long an answer of the API server is good enough to say that nothing is to be done. For watched kinds that is
+the answer that there is no such object, as of one that the resource does not require. Not pods, claims, the StatefulSet
+and the resource itself: whether one of those is missing is asked every time."""
 
 
 class _Remembered(NamedTuple):

@@ -1,7 +1,7 @@
 """Which kinds are watched, by which labels, what is kept of them, and whose loops they wake. Pure.
 
 Not Secrets: the operator may read those that it names, and must not be able to list all. Not what only explains a
-failure (Events), and not what a cluster has once for all (its record, its volumes): `reads` remembers those for a while.
+failure (Events), and not what hardly changes (the record, PersistentVolumes): `reads` remembers those for a while.
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ def _waken(body: Body) -> Iterable[Key]:
     return ((namespace, name) for name in sorted(clusters_of(body["metadata"])))
 
 
+def _itself(body: Body) -> Iterable[Key]:
+    return ((body["metadata"].get("namespace") or "", body["metadata"]["name"]),)
+
+
 def _requester(body: Body) -> str:
     name = (body.get("spec") or {}).get("username") or ""
     return str(name)
@@ -113,8 +117,8 @@ def _child(kind: Kind, trim: Callable[[Body], Body] = _whole) -> Watched:
 
 
 WATCHED: Final = (
-    # Its changes wake the loop through kopf (`handlers`), which has to know of them anyway.
-    Watched(Kind.CLUSTER, _bare, lambda body: str(body["metadata"]["name"]), lambda _: ()),
+    # It wakes the loop as kopf does (`handlers`), whose event may arrive before the cache has what changed.
+    Watched(Kind.CLUSTER, _bare, lambda body: str(body["metadata"]["name"]), _itself),
     _child(Kind.POD, _pod),
     _child(Kind.PERSISTENT_VOLUME_CLAIM, _bare),
     _child(Kind.STATEFUL_SET),
