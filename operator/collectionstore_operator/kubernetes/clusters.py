@@ -29,9 +29,10 @@ from collectionstore_operator.reconcile.node_client import NodeClient
 
 PACE: Final = Pace(busy_s=1.0, idle_s=15.0, backoff_max_s=30.0)
 """Watch events cut these short; a member that stops responding without any is noticed after `idle_s`."""
-TURNS: Final = 8
-"""Loops that observe and plan at the same time; the others wait. With more a status request, which has a deadline of
-one second, would spend it on waiting for the processor, and members that are well would seem not to respond."""
+TURNS: Final = 10
+"""Loops that have a round at the same time; the others wait, BEFORE they take or renew their Lease and observe. With
+all at once a status request would spend its deadline of one second on waiting for the processor, so that members that
+are well seemed not to respond, and a round would outlive its Lease before it acts."""
 
 log = structlog.get_logger(__name__)
 

@@ -176,7 +176,7 @@ class Reconciler:
         source: Source | None = None,
         turns: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
-        """`source` is what `runtime` reads from, if it has caches; `turns` lets few loops at a time observe and plan.
+        """`source` is what `runtime` reads from, if it has caches; `turns` bounds how many loops have a round at once.
 
         `finished` is called with the outcome of every round, failed ones too: a loop that stays silent is stuck.
         """
@@ -219,14 +219,16 @@ class Reconciler:
             await self._wait(outcome)
 
     async def once(self) -> Round:
-        """Run one round: observe, assess, plan, report, act."""
+        """Run one round, in its turn: observe, assess, plan, report, act."""
+        async with self._turns:
+            return await self._round()
+
+    async def _round(self) -> Round:
         reading = Reading.NEWEST if time.monotonic() >= self._newest_due else self._next_reading
         self._next_reading = Reading.NEWEST  # until this round has ended without an action
-        async with self._turns:
-            decision = await self._decide(reading)
+        decision = await self._decide(reading)
         if self._source.from_cache and isinstance(decision, _Decision) and decision.plan.actions:
-            async with self._turns:
-                decision = await self._decide(Reading.NEWEST)
+            decision = await self._decide(Reading.NEWEST)
         if isinstance(decision, Round):
             return decision
         desired, observed, assessment, planned = decision
