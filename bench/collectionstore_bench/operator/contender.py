@@ -26,6 +26,7 @@ from collectionstore_testkit.commands import with_parent
 
 POLL_S: Final = 0.5
 START_S: Final = 300.0
+RESTARTS_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,17 @@ class Running:
     session: aiohttp.ClientSession
     url: str
     started: float
+    restarts: int = 0
+    """How often it has ended by itself, such as without its Lease, and was started again, as the kubelet does."""
 
     async def page(self) -> list[dict[str, Any]]:
         """Return the loops as the debug page shows them; empty while it does not answer."""
         if self.process.returncode is not None:
-            raise ClusterFailed(f"the operator has ended with {self.process.returncode}: {self._log_end()}")
+            if self.restarts == RESTARTS_MAX:
+                raise ClusterFailed(f"the operator has ended with {self.process.returncode}: {self._log_end()}")
+            say(f"{self.contender.name}: ended with {self.process.returncode}, is started again")
+            self.restarts += 1
+            self.process = await _start(self.contender, self.plane, self.url)
         try:
             async with self.session.get(f"{self.url}/debug/clusters") as answer:
                 found: list[dict[str, Any]] = await answer.json()
@@ -113,25 +120,31 @@ class Running:
 @asynccontextmanager
 async def running(contender: Contender, plane: ControlPlane, port: int) -> AsyncIterator[Running]:
     """Run the operator of a checkout."""
+    url = f"http://{HOST}:{port}"
+    started = time.monotonic()
+    process = await _start(contender, plane, url)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        one = Running(contender, plane, process, session, url, started)
+        try:
+            yield one
+        finally:
+            await end(one.process)
+
+
+async def _start(contender: Contender, plane: ControlPlane, url: str) -> asyncio.subprocess.Process:
     packages = os.pathsep.join(str(contender.checkout / name) for name in ("operator", "telemetry"))
     environment = {
         **os.environ,
         "PYTHONPATH": packages,
         "KUBECONFIG": str(plane.kubeconfig),
-        "COLLECTIONSTORE_HEALTH_ADDRESS": f"{HOST}:{port}",
+        "COLLECTIONSTORE_HEALTH_ADDRESS": url.removeprefix("http://"),
         "COLLECTIONSTORE_LOG_LEVEL": "info",
         "COLLECTIONSTORE_POD_NAME": contender.name,
     }
     with (plane.folder / f"{contender.name}.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *with_parent([sys.executable, "-m", "collectionstore_operator"]), env=environment, stdout=log, stderr=log
         )
-        started = time.monotonic()
-    try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-            yield Running(contender, plane, process, session, f"http://{HOST}:{port}", started)
-    finally:
-        await end(process)
 
 
 async def measure(one: Running, fleet: Fleet, *, settle_s: float, window_s: float, reactions: int) -> Figures:
@@ -151,6 +164,7 @@ async def measure(one: Running, fleet: Fleet, *, settle_s: float, window_s: floa
         window_s=window_s,
         startup_s=startup_s,
         startup_cpu_s=startup_cpu_s,
+        restarts=one.restarts,
         rounds=rounds.total,
         round_p50_ms=1000 * percentile(rounds.seconds, 0.5),
         round_p99_ms=1000 * percentile(rounds.seconds, 0.99),

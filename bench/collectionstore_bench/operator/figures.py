@@ -19,6 +19,9 @@ class Figures:
     startup_s: float
     """From the start of the process until every cluster was reconciled once."""
     startup_cpu_s: float
+    """Of the process that has done it; of those that have ended before nothing is counted."""
+    restarts: int
+    """How often the process ended by itself and was started again."""
     rounds: int
     round_p50_ms: float
     round_p99_ms: float
@@ -52,6 +55,7 @@ def summary(found: Sequence[Figures]) -> str:
     rows: list[tuple[str, ...]] = [
         ("start-up, all clusters reconciled, s", *(f"{one.startup_s:.1f}" for one in found)),
         ("start-up, processor time, s", *(f"{one.startup_cpu_s:.1f}" for one in found)),
+        ("restarts", *(str(one.restarts) for one in found)),
         ("requests per minute and cluster", *(f"{one.requests_per_cluster:.1f}" for one in found)),
         ("rounds per minute and cluster", *(f"{one.per_minute(one.rounds):.1f}" for one in found)),
         ("round p50, ms", *(f"{one.round_p50_ms:.0f}" for one in found)),
