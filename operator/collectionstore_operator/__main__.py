@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from collectionstore_operator import settings
+from collectionstore_operator import faults, settings
 from collectionstore_operator.kubernetes import handlers
 from collectionstore_operator.kubernetes.api import ApiError, Kube
 from collectionstore_operator.kubernetes.api.client import ConfigException, connect
@@ -86,7 +86,11 @@ def main() -> None:
         click.echo(f"collectionstore-operator: {error}", err=True)
         sys.exit(EXIT_CONFIGURATION)
     levels = logs.configure(level=chosen.log_level, format_="auto")
-    sys.exit(asyncio.run(run(chosen, levels)))
+    if chosen.fault is not None:
+        log.warning("fault.armed", point=chosen.fault.point, effect=chosen.fault.effect)
+    with faults.armed(faults.signalling(chosen.fault)):
+        code = asyncio.run(run(chosen, levels))
+    sys.exit(code)
 
 
 async def run(chosen: OperatorSettings, levels: LogLevels) -> int:

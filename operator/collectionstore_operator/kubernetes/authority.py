@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes import trust as trusts
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
@@ -144,6 +145,7 @@ class Authority:
             {**version, "status": {"conditions": [approval]}},
             subresource="approval",
         )
+        faults.reach("SignRequest.approved")
         signed: Body = {
             "metadata": {"resourceVersion": approved["metadata"]["resourceVersion"]},
             "status": {"certificate": base64.b64encode(certificate).decode()},

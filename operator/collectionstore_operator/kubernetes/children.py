@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from collectionstore_operator import manifests
+from collectionstore_operator import faults, manifests
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes import by_name
 from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
@@ -177,6 +177,7 @@ class Children:
             # BEFORE the apply, which removes only what an apply has set: a field that is gone from the spec would stay.
             marks = {**preconditions(found), "managedFields": applied}
             found = await self._kube.patch(KINDS[manifest.kind], manifest.name, desired.namespace, {"metadata": marks})
+            faults.reach("ApplyObject.adopted")
         body = {**manifest.body, "metadata": {**manifest.body["metadata"], **preconditions(found)}}
         if manifest.kind == WORKLOAD:
             kept = {key: found["spec"][key] for key in statefulset.IMMUTABLE if key in found["spec"]}
@@ -187,6 +188,7 @@ class Children:
         if cleaned is not None:
             # An apply leaves alone what other managers own: their additions are removed by an update BEFORE it.
             await self._kube.replace(cleaned)
+            faults.reach("ApplyObject.cleaned")
             # The uid alone from here on: a controller writes the status meanwhile, and an apply refused for that would
             # leave the drift corrected without an Event.
             del body["metadata"]["resourceVersion"]

@@ -34,6 +34,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
+from collectionstore_operator import faults
 from collectionstore_operator.errors import (
     ActionRefused,
     ActionUnfinished,
@@ -232,6 +233,7 @@ class Reconciler:
         if isinstance(decision, Round):
             return decision
         desired, observed, assessment, planned = decision
+        faults.reach("Round.observed")
         self._trace.planned(desired.generation, planned)
         with self._trace.step("publish status"):
             # BEFORE the actions: an action can take minutes, and `status.plan` says which one is running and why.
@@ -240,6 +242,7 @@ class Reconciler:
             await self._publish(report(assessment, told, await self._previous()), desired)
         # AFTER the status: csctl takes a fresh observation as the sign that the status beside it is as fresh.
         await self._runtime.publish_observation(observed)
+        faults.reach("Round.published")
         outcome = await self._act(desired, observed, planned)
         if outcome.result in ("Waiting", "Settled"):
             self._next_reading = Reading.CACHED
