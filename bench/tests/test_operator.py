@@ -93,7 +93,7 @@ def test_wrong_options_are_refused(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-def test_this_checkout_is_measured_last() -> None:
+def test_this_checkout_is_measured_first() -> None:
     assert [one.name for one in contenders(parse_options("", []))] == ["this"]
 
 

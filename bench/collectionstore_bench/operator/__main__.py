@@ -45,7 +45,7 @@ async def run(options: Options, folder: Path, found: list[Figures]) -> None:
         fleet, port = Fleet(api, options.clusters), options.base_port + 3
         await fleet.define()
         measured = contenders(options)
-        async with running(measured[-1], plane, port):
+        async with running(measured[0], plane, port):
             taken_s = await fleet.create(CREATE_S)
             say(f"{options.clusters} clusters were ready {taken_s:.0f} s after the first was created")
         for contender in measured:

@@ -71,5 +71,5 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
 
 
 def contenders(options: Options) -> tuple[Contender, ...]:
-    """Return what is measured, in order: other checkouts, then this one."""
-    return (*options.beside, Contender("this", REPOSITORY))
+    """Return what is measured, in order: this checkout, then others."""
+    return (Contender("this", REPOSITORY), *options.beside)

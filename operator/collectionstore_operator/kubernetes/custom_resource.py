@@ -36,7 +36,12 @@ class CustomResource:
     async def read(self) -> Desired | None:
         """Read the desired state; None once the resource is gone or released. Raises InvalidResource."""
         found = await self._reads.find(Kind.CLUSTER, self._name, self._namespace)
-        if found is not None and self._reads.from_cache and _is_special(found):
+        if found is not None and self._reads.from_cache:
+            desired = _ordinary(found)
+            if desired is not None:
+                self._body = found
+                return desired
+            # A round about any other state ends something, or is the last: it is decided from the newest one.
             self._reads.begin(Reading.NEWEST)
             found = await self._reads.find(Kind.CLUSTER, self._name, self._namespace)
         if found is None:
@@ -121,15 +126,14 @@ class CustomResource:
         self._reads.saw(Kind.CLUSTER, written)
 
 
-def _is_special(found: Body) -> bool:
-    """Return whether a round about this state ends or is the last: then it is decided from the newest one."""
+def _ordinary(found: Body) -> Desired | None:
+    """Return the desired state of a valid resource that is not being deleted; None for any other."""
     if "deletionTimestamp" in found["metadata"]:
-        return True
+        return None
     try:
-        parse(found)
+        return parse(found)
     except InvalidResource:
-        return True
-    return False
+        return None
 
 
 def _without_ours(finalizers: list[str]) -> list[str]:
