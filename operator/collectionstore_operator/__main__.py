@@ -24,6 +24,7 @@ from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.lease import Lease
 from collectionstore_operator.kubernetes.api.permissions import missing_once_reachable
 from collectionstore_operator.kubernetes.caches.caches import Caches
+from collectionstore_operator.kubernetes.caches.watched import watches
 from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.listing import Lister
@@ -105,7 +106,8 @@ async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
     try:
         traces = traced(chosen.traces, identity=chosen.identity, count=metrics.spans_ended)
         served = _served(health, registry, pages, chosen)
-        async with served, connect(chosen.kubeconfig, metrics) as kube, traces as trace:
+        connected = connect(chosen.kubeconfig, metrics, watches=watches(len(chosen.namespaces)))
+        async with served, connected as kube, traces as trace:
             places = chosen.namespaces or (None,)
             lacking = await missing_once_reachable(
                 kube,

@@ -41,6 +41,8 @@ from collectionstore_operator.resource import labels
 
 TRY_TIMEOUT_S: Final = 10.0
 PAGE: Final = 500
+CONNECTIONS: Final = 100
+"""For requests; watches hold one each besides."""
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 
@@ -348,9 +350,15 @@ def _decoded(content: bytes, status: int) -> Body:
 
 
 @contextlib.asynccontextmanager
-async def connect(kubeconfig: str | None = None, metrics: OperatorMetrics | None = None) -> AsyncIterator[Kube]:
-    """Connect to the API server, with the pod's ServiceAccount or a kubeconfig. Raises ConfigException."""
+async def connect(
+    kubeconfig: str | None = None, metrics: OperatorMetrics | None = None, *, watches: int = 0
+) -> AsyncIterator[Kube]:
+    """Connect to the API server, with the pod's ServiceAccount or a kubeconfig. Raises ConfigException.
+
+    `watches` run at the same time: they must not take the connections of requests.
+    """
     configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS + watches
     if kubeconfig is not None:
         await load_kube_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, client_configuration=configuration

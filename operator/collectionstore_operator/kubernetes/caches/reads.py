@@ -61,6 +61,11 @@ class Reads:
         """Whether every read returns the newest state now."""
         return self._newest
 
+    @property
+    def remembered(self) -> int:
+        """Return how many answers are remembered."""
+        return len(self._remembered)
+
     def begin(self, reading: Reading) -> None:
         """Read in this way from now on."""
         self._newest = reading is Reading.NEWEST or self._caches is None
@@ -69,6 +74,8 @@ class Reads:
             # This round sees the newest state: what it reads is what the next ones are measured against.
             self._floors.clear()
             self._gone.clear()
+            now = self._clock()
+            self._remembered = {key: one for key, one in self._remembered.items() if now < one.until}
 
     def saw(self, kind: Kind, body: Body) -> None:
         """Remember that the loop has read or written this state of an object: no cache that is behind it is used."""

@@ -112,6 +112,11 @@ def _machine(body: Body) -> Body:
     return {"metadata": metadata, "spec": {"taints": taints}, "status": {"conditions": ready}}
 
 
+def watches(namespaces: int) -> int:
+    """Return how many watches run for so many namespaces, 0 for all of them."""
+    return sum(max(1, namespaces) if one.kind.value.namespaced else 1 for one in WATCHED)
+
+
 def _child(kind: Kind, trim: Callable[[Body], Body] = _whole) -> Watched:
     return Watched(kind, trim, _instance, _waken, OURS)
 

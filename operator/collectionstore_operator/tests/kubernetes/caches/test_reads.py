@@ -191,3 +191,10 @@ async def test_requests_of_a_cluster_are_those_of_its_account(world: World) -> N
     world.asked()
     assert [one["metadata"]["name"] for one in await world.reads.requests_of("ours", SIGNER)] == ["a"]
     assert world.asked() == 0
+
+
+async def test_what_was_remembered_is_dropped_in_time(world: World) -> None:
+    await world.reads.find(Kind.SECRET, "a", "shop")
+    world.clock.now += REMEMBERED_S[Kind.SECRET] + 1
+    world.reads.begin(Reading.NEWEST)
+    assert world.reads.remembered == 0

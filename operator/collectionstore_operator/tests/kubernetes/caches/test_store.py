@@ -10,7 +10,7 @@ from collectionstore_operator.kubernetes.api import Kind
 from collectionstore_operator.kubernetes.api.api_errors import Expired, Unavailable
 from collectionstore_operator.kubernetes.caches.events import LINE_BYTES_MAX, Lines
 from collectionstore_operator.kubernetes.caches.store import NotComparable, Store
-from collectionstore_operator.kubernetes.caches.watched import WATCHED, group_asked_for
+from collectionstore_operator.kubernetes.caches.watched import WATCHED, group_asked_for, watches
 from collectionstore_operator.resource import labels
 
 Body = dict[str, Any]
@@ -177,3 +177,9 @@ def test_selector_of_the_watch_is_common_to_all_clusters() -> None:
     """What the selector of any cluster finds, the watch has: no pod that a list shows is missing in the cache."""
     for one in WATCHED:
         assert one.selector.items() <= labels.selector("any").items()
+
+
+def test_watches_of_namespaces_are_counted_for_their_connections() -> None:
+    """Cluster-scoped kinds are watched once, however many namespaces there are."""
+    assert watches(0) == watches(1) == len(WATCHED)
+    assert watches(20) == 20 * (len(WATCHED) - 2) + 2
