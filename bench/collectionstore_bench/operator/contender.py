@@ -103,11 +103,16 @@ class Running:
     async def window(self, seconds: float) -> tuple[Rounds, float, bytes]:
         """Observe for a while; return rounds, processor time and the audit log of it."""
         rounds, size = Rounds(), self.plane.audit.stat().st_size
-        before, ends = usage(self.process.pid).cpu_s, time.monotonic() + seconds
+        await self.page()
+        process, before, ends = self.process, usage(self.process.pid).cpu_s, time.monotonic() + seconds
         while time.monotonic() < ends:
             rounds.take(await self.page())
             await asyncio.sleep(POLL_S)
-        spent = usage(self.process.pid).cpu_s - before
+        spent = usage(self.process.pid).cpu_s - (before if self.process is process else 0.0)
+        if self.restarts:
+            say(
+                f"{self.contender.name}: was started again {self.restarts} times: processor time is of the last process"
+            )
         with self.plane.audit.open("rb") as log:
             log.seek(size)
             # The last line may be incomplete yet.
