@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare account measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare bench-operator account measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images release guards
 
 help: ## List the commands
@@ -73,6 +73,9 @@ attack: $(SYNCED) ## Attack a local cluster as hostile clients would: make attac
 
 bench: $(SYNCED) ## Measure beside etcd in interleaved rounds: make bench [BENCH_OPTIONS="--quick"]
 	@.venv/bin/python -m collectionstore_bench.contest $(BENCH_OPTIONS)
+
+bench-operator: $(SYNCED) ## Measure the operator with 200 simulated clusters: make bench-operator [OPERATOR_OPTIONS="--help"]
+	@.venv/bin/python -m collectionstore_bench.operator $(OPERATOR_OPTIONS)
 
 bench-compare: $(SYNCED) ## Measure this checkout beside an older commit: make bench-compare REV=COMMIT [BENCH_OPTIONS="--quick"]
 	@.venv/bin/python -m collectionstore_bench.contest $(BENCH_OPTIONS) \

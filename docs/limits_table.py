@@ -514,6 +514,32 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "`/livez` fails, and the operator is restarted",
             ),
             Limit(
+                "clusters with a round at the same time",
+                "{kubernetes.clusters:TURNS}",
+                ("reconcile.loop:Reconciler.once",),
+                "the others wait, before they renew their Lease and observe",
+                ("operator_reconcile_duration_seconds",),
+            ),
+            Limit(
+                "watch that is silent; that is broken",
+                "{kubernetes.caches.reflector:SILENCE_S|s}; {kubernetes.caches.reflector:BROKEN_S|s}",
+                ("kubernetes.caches.reflector:Reflector",),
+                "its cache is not used: reads go to the API server",
+                ("operator_api_requests_total",),
+            ),
+            Limit(
+                "event of a watch",
+                "{kubernetes.caches.events:LINE_BYTES_MAX|bytes}",
+                ("kubernetes.caches.events:Lines.feed",),
+                "the watch is broken off and begun again",
+            ),
+            Limit(
+                "time without a round that reads the newest state",
+                "10 minutes",
+                ("reconcile.loop:Reconciler",),
+                "the next round does",
+            ),
+            Limit(
                 "unhealthy member without a known failure; start of a new one",
                 "{status.ailments:RECOVERY_S|s}; {status.ailments:STARTING_S|s}",
                 ("status.ailments:ailments",),

@@ -8,6 +8,7 @@ from pathlib import Path
 from collectionstore_e2e.kube import places
 from collectionstore_e2e.kube.images import python_layers, rootfs
 from collectionstore_e2e.kube.machines import cgroups
+from collectionstore_testkit.tools import kubernetes_programs
 
 HYBRID = """\
 24 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -36,10 +37,10 @@ def test_mirror_is_the_one_apt_uses_for_the_release() -> None:
 
 def test_pinned_version_of_kubernetes_is_the_one_it_calls_itself() -> None:
     """The version in go.mod and the one linked into the components are one."""
-    go_mod = (places.GO_MODULES / "kubernetes" / "go.mod").read_text()
+    go_mod = (kubernetes_programs.GO_MODULES / "kubernetes" / "go.mod").read_text()
     pinned = re.search(r"^(?:require)?\s*k8s.io/kubernetes (v\S+)", go_mod, re.MULTILINE)
     assert pinned is not None
-    assert pinned[1] == places.KUBERNETES_VERSION
+    assert pinned[1] == kubernetes_programs.KUBERNETES_VERSION
 
 
 def test_a_wheels_commands_become_scripts(tmp_path: Path) -> None:

@@ -16,13 +16,15 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from collectionstore_operator import settings
+from collectionstore_operator import faults, settings
 from collectionstore_operator.kubernetes import handlers
 from collectionstore_operator.kubernetes.api import ApiError, Kube
 from collectionstore_operator.kubernetes.api.client import ConfigException, connect
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.lease import Lease
 from collectionstore_operator.kubernetes.api.permissions import missing_once_reachable
+from collectionstore_operator.kubernetes.caches.caches import Caches
+from collectionstore_operator.kubernetes.caches.watched import watches
 from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.listing import Lister
@@ -85,7 +87,11 @@ def main() -> None:
         click.echo(f"collectionstore-operator: {error}", err=True)
         sys.exit(EXIT_CONFIGURATION)
     levels = logs.configure(level=chosen.log_level, format_="auto")
-    sys.exit(asyncio.run(run(chosen, levels)))
+    if chosen.fault is not None:
+        log.warning("fault.armed", point=chosen.fault.point, effect=chosen.fault.effect)
+    with faults.armed(faults.signalling(chosen.fault)):
+        code = asyncio.run(run(chosen, levels))
+    sys.exit(code)
 
 
 async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
@@ -100,7 +106,8 @@ async def run(chosen: OperatorSettings, levels: LogLevels) -> int:
     try:
         traces = traced(chosen.traces, identity=chosen.identity, count=metrics.spans_ended)
         served = _served(health, registry, pages, chosen)
-        async with served, connect(chosen.kubeconfig, metrics) as kube, traces as trace:
+        connected = connect(chosen.kubeconfig, metrics, watches=watches(len(chosen.namespaces)))
+        async with served, connected as kube, traces as trace:
             places = chosen.namespaces or (None,)
             lacking = await missing_once_reachable(
                 kube,
@@ -142,6 +149,7 @@ async def _lead(
     epoch = acquiring.result()
     metrics.leads(epoch, lambda: lease.age_s)
     recorder = Recorder(kube, chosen.identity)
+    caches = Caches(kube, namespaces=chosen.namespaces)
     context = LeaderContext(
         kube=kube,
         recorder=recorder,
@@ -151,12 +159,14 @@ async def _lead(
         metrics=metrics,
         enrolment=Enrolment(kube, chosen.enrolment_binding),
         trace=trace,
+        caches=caches,
     )
     clusters = Clusters(context)
+    caches.wake = clusters.wake
     health.slowest_loop_s = clusters.slowest_s
     pages.loops = clusters.reports
     keeping = asyncio.create_task(lease.keep())
-    watching = asyncio.create_task(_watch(clusters, chosen, health, stop))
+    watching = asyncio.create_task(_watch(clusters, caches, chosen, health, stop))
     lister = Lister(kube, clusters, namespaces=chosen.namespaces)
     health.listing_s, health.watch_behind_s = lister.silent_s, lister.behind_s
     listing = asyncio.create_task(lister.run())
@@ -180,21 +190,26 @@ async def _lead(
         await clusters.close()
 
 
-async def _watch(clusters: Clusters, chosen: OperatorSettings, health: Health, stop: asyncio.Event) -> None:
+async def _watch(
+    clusters: Clusters, caches: Caches, chosen: OperatorSettings, health: Health, stop: asyncio.Event
+) -> None:
     ready = asyncio.Event()
     health.ready = ready.is_set
     # Without an identity kopf looks up the user name, and in the image user 10001 has none. Any: kopf exports no type.
     identity: Any = chosen.identity
-    await kopf.operator(
-        identity=identity,
-        registry=handlers.registry(clusters, in_cluster=chosen.kubeconfig is None),
-        settings=handlers.settings(),
-        standalone=True,
-        clusterwide=not chosen.namespaces,
-        namespaces=chosen.namespaces,
-        stop_flag=stop,
-        ready_flag=ready,
-    )
+    async with caches:
+        # BEFORE kopf starts the loops: the first rounds of all clusters then need few reads.
+        await caches.complete(stop)
+        await kopf.operator(
+            identity=identity,
+            registry=handlers.registry(clusters, in_cluster=chosen.kubeconfig is None),
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=not chosen.namespaces,
+            namespaces=chosen.namespaces,
+            stop_flag=stop,
+            ready_flag=ready,
+        )
 
 
 @contextlib.asynccontextmanager

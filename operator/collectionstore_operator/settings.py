@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from collectionstore_operator.faults import Fault, parse
 from collectionstore_telemetry.tracing.settings import TraceSettings, read_trace_settings
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -25,6 +26,7 @@ LEASE_NAME = "COLLECTIONSTORE_LEASE"
 ENROLMENT_BINDING = "COLLECTIONSTORE_ENROLMENT_BINDING"
 HEALTH_ADDRESS = "COLLECTIONSTORE_HEALTH_ADDRESS"
 PROFILING = "COLLECTIONSTORE_PROFILING"
+FAULT_POINT = "COLLECTIONSTORE_FAULT_POINT"
 KUBECONFIG = "KUBECONFIG"
 NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
@@ -73,6 +75,8 @@ class OperatorSettings:
     """As for a local supervisor."""
     profiling: bool
     """Whether profiling is enabled."""
+    fault: Fault | None = None
+    """Where a test lets the process die or stop; None but in tests."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> OperatorSettings:
@@ -92,6 +96,7 @@ class OperatorSettings:
             log_level=_log_level(environment),
             traces=read_trace_settings(environment),
             profiling=_enabled(PROFILING, environment),
+            fault=_fault(environment),
         )
 
 
@@ -99,6 +104,14 @@ def _namespace(variable: str, text: str) -> str:
     if re.fullmatch(NAMESPACE_PATTERN, text.strip()) is None:
         raise InvalidSetting(f"{variable} has {text!r}; allowed: at most 63 of a-z, 0-9 and '-', not at the ends")
     return text.strip()
+
+
+def _fault(environment: Mapping[str, str]) -> Fault | None:
+    text = environment.get(FAULT_POINT, "")
+    try:
+        return parse(text) if text else None
+    except ValueError as error:
+        raise InvalidSetting(f"{FAULT_POINT} is {text!r}: {error}") from error
 
 
 def _log_level(environment: Mapping[str, str]) -> Level:

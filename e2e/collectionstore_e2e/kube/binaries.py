@@ -12,25 +12,14 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from collectionstore_e2e.kube.places import GO_MODULES, KUBERNETES_VERSION
 from collectionstore_testkit.progress import Progress
 from collectionstore_testkit.tools import go_programs
 from collectionstore_testkit.tools.go_programs import HELM, PROGRAMS, Module
-
-_MAJOR, _MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-# Without these the components report version v0.0.0, and version checks between them fail.
-KUBERNETES_FLAGS: Final = (
-    " ".join(
-        f"-X k8s.io/component-base/version.{name}={value}"
-        for name, value in (("gitVersion", KUBERNETES_VERSION), ("gitMajor", _MAJOR), ("gitMinor", _MINOR))
-    )
-    + f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}"
-)
-
+from collectionstore_testkit.tools.kubernetes_programs import ETCD, GO_MODULES, KUBERNETES
 
 MODULES: Final = (
-    Module("etcd", "half a minute", renamed=(("server", "etcd"),), parent=GO_MODULES),
-    Module("kubernetes", "five minutes", linker_flags=KUBERNETES_FLAGS, parent=GO_MODULES),
+    ETCD,
+    KUBERNETES,
     Module("coredns", "two minutes", parent=GO_MODULES),
     Module("local-path", "a minute", parent=GO_MODULES),
     HELM,

@@ -8,17 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from collectionstore_testkit.places import KUBE_CACHE, REPOSITORY
-
-GO_MODULES: Final = REPOSITORY / "e2e" / "go"
+from collectionstore_testkit.places import KUBE_CACHE
 
 CACHE: Final = KUBE_CACHE
 STATE: Final = Path("/var/lib/collectionstore-kube")
 KUBECONFIG: Final = STATE / "kubeconfig"
 """The administrator's kubeconfig; the default of the scenarios if KUBECONFIG is not set."""
 
-KUBERNETES_VERSION: Final = "v1.34.4"
-"""As in go/kubernetes/go.mod. Not 1.35, whose kubelet refuses cgroup v1."""
 DEBIAN_RELEASE: Final = "bookworm"
 
 MARK: Final = "COLLECTIONSTORE_KUBE_MACHINE"

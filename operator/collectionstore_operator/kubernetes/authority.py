@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.kubernetes import trust as trusts
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.certificate_requests import read_request, unproved
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.kubernetes.record import Record
@@ -64,8 +66,10 @@ class Keys(NamedTuple):
 class Authority:
     """The Secrets of one cluster. Caches the TLS context, so that an unchanged pair is not parsed again."""
 
-    def __init__(self, kube: Kube, record: Record) -> None:
+    def __init__(self, kube: Kube, record: Record, reads: Reader | None = None) -> None:
+        """`reads` is for observations; writes begin with the newest state."""
         self._kube = kube
+        self._reads = reads or kube
         self._record = record
         self._loaded: tuple[bytes, bytes] | None = None
         self._context: ssl.SSLContext | None = None
@@ -75,7 +79,7 @@ class Authority:
 
         `anchor_pem` is what pods mount as their trust anchor, `has_data` whether there are members that trust it.
         """
-        bodies = [await self._find(desired, name) for name in _names(desired)]
+        bodies = [await self._reads.find(Kind.SECRET, name, desired.namespace) for name in _names(desired)]
         others = [one for body in bodies if body is not None and (one := foreign("Secret", body, desired))]
         if others:
             # One of the two is not ours: nothing shows that the other still is the members'.
@@ -187,6 +191,7 @@ class Authority:
             {**version, "status": {"conditions": [approval]}},
             subresource="approval",
         )
+        faults.reach("SignRequest.approved")
         signed: Body = {
             "metadata": {"resourceVersion": approved["metadata"]["resourceVersion"]},
             "status": {"certificate": base64.b64encode(certificate).decode()},

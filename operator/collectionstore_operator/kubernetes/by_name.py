@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.api import Body, Kind
+from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.resource import labels
@@ -29,7 +30,7 @@ class Named(NamedTuple):
 
 
 async def with_unlabelled(
-    kube: Kube, kind: Kind, namespace: str, found: list[Body], names: Iterable[str]
+    kube: Reader, kind: Kind, namespace: str, found: list[Body], names: Iterable[str]
 ) -> list[Body]:
     """Return also the objects of these names that a selector has missed. One request for each name that is missing."""
     missing = sorted(set(names) - {one["metadata"]["name"] for one in found})

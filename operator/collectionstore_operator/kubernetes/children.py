@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from collectionstore_operator import manifests
+from collectionstore_operator import faults, manifests
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes import by_name
 from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
+from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.claims import requested_bytes
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.manifests import drift, managed_fields, statefulset
@@ -55,15 +56,19 @@ class Found(NamedTuple):
 class Children:
     """The objects of one cluster. Remembers what admission makes of our applies, or they would be repeated for ever."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, reads: Reader | None = None) -> None:
+        """`reads` is for observations; writes begin with the newest state."""
         self._kube = kube
+        self._reads = reads or kube
         self._templates: dict[str, Body] = {}
         self._admitted: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}
 
     async def read(self, desired: Desired) -> Found:
         """Return the objects under the names of the cluster; by name, since labels can be changed."""
         names = ((WORKLOAD, desired.name), *manifests.names(desired))
-        bodies = await asyncio.gather(*(self._find(kind, name, desired) for kind, name in names))
+        # None also for a kind whose CustomResourceDefinition is not installed, so that no object of it can exist.
+        reads, namespace = self._reads, desired.namespace
+        bodies = await asyncio.gather(*(reads.find(KINDS[kind], name, namespace) for kind, name in names))
         required, ours, others = manifests.required(desired), [], []
         for (kind, name), body in zip(names, bodies, strict=True):
             owner = None if body is None else foreign(kind, body, desired)
@@ -84,7 +89,7 @@ class Children:
         sought = {one for one in hashes.values() if one and one != present}
         self._templates = {name: one for name, one in self._templates.items() if name in sought}
         for name in sorted(sought - self._templates.keys()):
-            found = await self._kube.find(Kind.CONTROLLER_REVISION, name, desired.namespace)
+            found = await self._reads.find(Kind.CONTROLLER_REVISION, name, desired.namespace)
             if found is not None:
                 self._templates[name] = found.get("data", {}).get("spec", {}).get("template") or {}
         current = manifest_revision(desired)
@@ -148,7 +153,6 @@ class Children:
         await self._kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
 
     async def _find(self, kind: str, name: str, desired: Desired) -> Body | None:
-        # Also None for a kind whose CustomResourceDefinition is not installed, so that no object of it can exist.
         return await self._kube.find(KINDS[kind], name, desired.namespace)
 
     async def _apply(self, manifest: Manifest, desired: Desired) -> None:
@@ -173,6 +177,7 @@ class Children:
             # BEFORE the apply, which removes only what an apply has set: a field that is gone from the spec would stay.
             marks = {**preconditions(found), "managedFields": applied}
             found = await self._kube.patch(KINDS[manifest.kind], manifest.name, desired.namespace, {"metadata": marks})
+            faults.reach("ApplyObject.adopted")
         body = {**manifest.body, "metadata": {**manifest.body["metadata"], **preconditions(found)}}
         if manifest.kind == WORKLOAD:
             kept = {key: found["spec"][key] for key in statefulset.IMMUTABLE if key in found["spec"]}
@@ -183,6 +188,7 @@ class Children:
         if cleaned is not None:
             # An apply leaves alone what other managers own: their additions are removed by an update BEFORE it.
             await self._kube.replace(cleaned)
+            faults.reach("ApplyObject.cleaned")
             # The uid alone from here on: a controller writes the status meanwhile, and an apply refused for that would
             # leave the drift corrected without an Event.
             del body["metadata"]["resourceVersion"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.tenure import Tenure
 from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
@@ -19,6 +20,9 @@ class ClusterAccess:
     """The API server, the nodes, and the objects of the cluster that keep state between rounds."""
 
     kube: Kube
+    """For writes, and for the reads that they begin with."""
+    reads: Reads
+    """For observations."""
     tenure: Tenure
     nodes: NodeClient
     resource: CustomResource

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.caches.caches import Caches
+from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.runtime import ClusterRuntime
 from collectionstore_operator.observability.debugging import LoopReport
@@ -27,6 +29,10 @@ from collectionstore_operator.reconcile.node_client import NodeClient
 
 PACE: Final = Pace(busy_s=1.0, idle_s=15.0, backoff_max_s=30.0)
 """Watch events cut these short; a member that stops responding without any is noticed after `idle_s`."""
+TURNS: Final = 10
+"""Loops that have a round at the same time; the others wait, BEFORE they take or renew their Lease and observe. With
+all at once a status request would spend its deadline of one second on waiting for the processor, so that members that
+are well seemed not to respond, and a round would outlive its Lease before it acts."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +72,9 @@ class LeaderContext:
     metrics: OperatorMetrics
     enrolment: Enrolment
     trace: TraceRounds = untraced
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TURNS))
+    caches: Caches | None = None
+    """Without them every round reads the newest state."""
 
 
 class Cluster:
@@ -124,6 +133,7 @@ class Cluster:
                 holder=context.holder,
                 may_act=context.may_act,
                 enrolment=context.enrolment,
+                reads=Reads(context.kube, context.caches),
             )
             self._rounds.started()
             self._reconciler = Reconciler(
@@ -132,6 +142,8 @@ class Cluster:
                 finished=self._finished,
                 series=context.metrics.loop(self._namespace, self._name),
                 trace=context.trace(self._namespace, self._name),
+                source=runtime.reads,
+                turns=context.turns,
             )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):

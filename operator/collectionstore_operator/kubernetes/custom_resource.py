@@ -13,7 +13,9 @@ from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Conflict, Kind, Kube, NotFound
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
+from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.model.observed import PublishedIdentity
+from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, parse, to_take_down
 from collectionstore_operator.status.events import Event
@@ -23,8 +25,9 @@ from collectionstore_operator.status.report import Status
 class CustomResource:
     """One CollectionStoreCluster resource. Belongs to one loop."""
 
-    def __init__(self, kube: Kube, recorder: Recorder, *, namespace: str, name: str) -> None:
+    def __init__(self, kube: Kube, recorder: Recorder, reads: Reads, *, namespace: str, name: str) -> None:
         self._kube = kube
+        self._reads = reads
         self._recorder = recorder
         self._namespace = namespace
         self._name = name
@@ -32,7 +35,15 @@ class CustomResource:
 
     async def read(self) -> Desired | None:
         """Read the desired state; None once the resource is gone or released. Raises InvalidResource."""
-        found = await self._kube.find(Kind.CLUSTER, self._name, self._namespace)
+        found = await self._reads.find(Kind.CLUSTER, self._name, self._namespace)
+        if found is not None and self._reads.from_cache:
+            desired = _ordinary(found)
+            if desired is not None:
+                self._body = found
+                return desired
+            # A round about any other state ends something, or is the last: it is decided from the newest one.
+            self._reads.begin(Reading.NEWEST)
+            found = await self._reads.find(Kind.CLUSTER, self._name, self._namespace)
         if found is None:
             return None
         self._body = found
@@ -74,7 +85,7 @@ class CustomResource:
         # The uid is a precondition: a resource of the same name may have been created since the last read.
         body = {"metadata": {"uid": self._body["metadata"]["uid"]}, "status": msgspec.to_builtins(status)}
         try:
-            self._body = await self._kube.patch(Kind.CLUSTER, self._name, self._namespace, body, subresource="status")
+            self._keep(await self._kube.patch(Kind.CLUSTER, self._name, self._namespace, body, subresource="status"))
         except NotFound:
             return
 
@@ -103,12 +114,26 @@ class CustomResource:
             # A merge patch replaces the whole list: without the resourceVersion it would drop what kopf just added.
             body: Body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
             try:
-                self._body = await self._kube.patch(Kind.CLUSTER, self._name, self._namespace, body)
+                self._keep(await self._kube.patch(Kind.CLUSTER, self._name, self._namespace, body))
                 return
             except Conflict:
                 self._body = await self._kube.get(Kind.CLUSTER, self._name, self._namespace)
                 if self._body["metadata"]["uid"] != uid:
                     raise  # a new resource of the same name: the action was planned for the earlier one
+
+    def _keep(self, written: Body) -> None:
+        self._body = written
+        self._reads.saw(Kind.CLUSTER, written)
+
+
+def _ordinary(found: Body) -> Desired | None:
+    """Return the desired state of a valid resource that is not being deleted; None for any other."""
+    if "deletionTimestamp" in found["metadata"]:
+        return None
+    try:
+        return parse(found)
+    except InvalidResource:
+        return None
 
 
 def _without_ours(finalizers: list[str]) -> list[str]:

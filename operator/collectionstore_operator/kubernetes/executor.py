@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TypeAlias
 
+from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.kubernetes import volumes
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Unavailable
@@ -78,7 +79,9 @@ class Executor:
         try:
             if disruptive(action):
                 await tenure.confirm(desired)
+            faults.reach(f"{type(action).__name__}.before")
             await self._perform(action, desired, observed)
+            faults.reach(f"{type(action).__name__}.after")
         except Unavailable as error:
             # The request may have arrived and only its answer been lost: "unfinished", never "failed".
             raise ActionUnfinished(str(error)) from error
@@ -92,6 +95,7 @@ class Executor:
             case RemoveFinalizer():
                 # BEFORE the finalizer: afterwards nothing is left that would repeat it.
                 await self._access.enrolment.revoke(desired)
+                faults.reach("RemoveFinalizer.revoked")
                 await self._access.resource.remove_finalizer()
             case RaiseEpoch():
                 await self._access.tenure.advance(action.epoch, desired)
@@ -122,6 +126,7 @@ class Executor:
             case Bootstrap():
                 # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
                 await self._access.record.change(desired, bootstrap_node=action.node_id)
+                faults.reach("Bootstrap.recorded")
                 await perform_on_nodes(action, observed, self._access.nodes)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._access.nodes)
@@ -154,6 +159,7 @@ class Executor:
             case DeleteIdentity():
                 # The record is deleted LAST: as long as it exists, an interrupted deletion is detected and repeated.
                 await self._access.authority.delete(desired)
+                faults.reach("DeleteIdentity.keys-deleted")
                 await self._access.record.delete(desired)
 
     async def _certify(self, action: CertificateAction, desired: Desired, *, cluster_id: str) -> None:

@@ -1,4 +1,5 @@
-"""kopf's handlers: one daemon per resource, and watches that only wake it. Nothing is decided here.
+"""kopf's handlers: one daemon per resource, and the watch of the resources, which only wakes it. Nothing is decided
+here. The other objects of clusters are watched by `kubernetes.caches`, which wakes the same loops.
 
 Traps of kopf, and how they are avoided:
 - kopf starts no daemon for a resource that was already being deleted when the operator started, and removes its own
@@ -15,7 +16,6 @@ from typing import Any, Final
 
 import kopf
 
-from collectionstore_operator.kubernetes.api.kinds import Kind
 from collectionstore_operator.kubernetes.clusters import Clusters
 from collectionstore_operator.resource import labels
 
@@ -23,18 +23,6 @@ FINALIZER: Final = f"{labels.GROUP}/daemon"
 """kopf's own, present while its daemon runs; the operator's is `labels.FINALIZER`."""
 EXIT_S: Final = 5.0
 BACKOFF_S: Final = 5.0
-
-_CHILDREN: Final = (
-    Kind.POD,
-    Kind.PERSISTENT_VOLUME_CLAIM,
-    Kind.STATEFUL_SET,
-    Kind.SERVICE,
-    Kind.SERVICE_ACCOUNT,
-    Kind.POD_DISRUPTION_BUDGET,
-    Kind.NETWORK_POLICY,
-)
-"""Not Secrets and ConfigMaps: a watch would bring the contents of all of them. They are read in every round."""
-WATCHED: Final = (Kind.CLUSTER, Kind.SIGNING_REQUEST, *_CHILDREN)
 
 
 def settings() -> kopf.OperatorSettings:
@@ -59,9 +47,6 @@ def registry(clusters: Clusters, *, in_cluster: bool) -> kopf.OperatorRegistry:
     made = kopf.OperatorRegistry()
     _register_login(made, in_cluster=in_cluster)
     _register_clusters(made, clusters)
-    for kind in _CHILDREN:
-        _register_child(made, clusters, kind)
-    _register_requests(made, clusters)
     return made
 
 
@@ -118,45 +103,6 @@ def handle_event(clusters: Clusters, kind: str | None, body: Mapping[str, Any]) 
         clusters.finish(namespace, name)
     else:
         clusters.wake(namespace, name)
-
-
-def _register_child(made: kopf.OperatorRegistry, clusters: Clusters, kind: Kind) -> None:
-    group, version = kind.group, kind.api_version.rpartition("/")[2]
-
-    @kopf.on.event(group, version, kind.plural, when=_is_of_a_cluster, registry=made, id=f"child-{kind.plural}")
-    async def child_changed(namespace: str | None, meta: Mapping[str, Any], **_: Any) -> None:
-        for cluster in clusters_of(meta):
-            clusters.wake(str(namespace), cluster)
-
-
-def _is_of_a_cluster(meta: Mapping[str, Any], **_: Any) -> bool:
-    return bool(clusters_of(meta))
-
-
-def clusters_of(meta: Mapping[str, Any]) -> set[str]:
-    """Return the clusters that an object can belong to: by its owners, and by its labels, which can be changed."""
-    found = {one["name"] for one in meta.get("ownerReferences") or () if one.get("kind") == labels.KIND}
-    marks = meta.get("labels") or {}
-    if marks.get(labels.MANAGED_BY) == labels.FIELD_MANAGER and marks.get(labels.CLUSTER):
-        found.add(marks[labels.CLUSTER])
-    return found
-
-
-def _register_requests(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
-    group, version = Kind.SIGNING_REQUEST.group, Kind.SIGNING_REQUEST.api_version.rpartition("/")[2]
-
-    @kopf.on.event(group, version, Kind.SIGNING_REQUEST.plural, registry=made)
-    async def request_made(spec: Mapping[str, Any], **_: Any) -> None:
-        namespace, cluster = requesting_cluster(spec.get("username", ""))
-        clusters.wake(namespace, cluster)
-
-
-def requesting_cluster(username: str) -> tuple[str, str]:
-    """Return namespace and name of the cluster whose ServiceAccount a user name is; empty for other users."""
-    kind, _, rest = username.rpartition("system:serviceaccount:")
-    namespace, _, account = rest.partition(":")
-    cluster = account.removesuffix(labels.service_account(""))
-    return (namespace, cluster) if not kind and cluster != account else ("", "")
 
 
 async def _stopped(stopped: kopf.DaemonStopped) -> None:

@@ -1,6 +1,7 @@
 """What there is of a cluster in Kubernetes: every read of a round, as one `Observed`. Nothing is written.
 
-Every observation reads the newest state from the API server and asks every member itself, over mutual TLS.
+An observation reads the newest state from the API server, or caches that are not behind it (`caches.reads`), and asks
+every member itself, over mutual TLS.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 
 from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
-from collectionstore_operator.kubernetes.certificate_requests import SIGNER, read_request
+from collectionstore_operator.kubernetes.certificate_requests import SIGNER, account, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts
@@ -47,7 +48,7 @@ class Observer:
 
     async def observe(self, desired: Desired) -> Observed:
         """Return everything there is of the cluster. Raises ApiError when a list cannot be read."""
-        kube, namespace, selector = self._access.kube, desired.namespace, labels.selector(desired.name)
+        kube, namespace, selector = self._access.reads, desired.namespace, labels.selector(desired.name)
         if desired.deleting and await pod_diagnostics.is_terminating(kube, namespace):
             return self._released_with_namespace(desired)
         pods, found_claims, children = await asyncio.gather(
@@ -58,7 +59,7 @@ class Observer:
         workload = children.workload
         names = self._names(desired, workload)
         requests, (facts, foreign_record), granted, pods, found_claims = await asyncio.gather(
-            kube.find_all(Kind.SIGNING_REQUEST, fields={"spec.signerName": SIGNER}),
+            kube.requests_of(account(desired), SIGNER),
             self._access.record.read(desired),
             self._access.enrolment.granted(desired),
             by_name.with_unlabelled(kube, Kind.POD, namespace, pods, names),
@@ -132,14 +133,14 @@ class Observer:
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
         lost, classes, volumes, refusals = await asyncio.gather(
-            pod_diagnostics.find_lost_machines(self._access.kube, pods),
+            pod_diagnostics.find_lost_machines(self._access.reads, pods),
             pod_diagnostics.storage_classes(
-                self._access.kube,
+                self._access.reads,
                 (claims.storage_class_of(one) for one in found_claims if claims.needs_storage_class(one, size)),
             ),
-            pod_diagnostics.persistent_volumes(self._access.kube, found_claims),
+            pod_diagnostics.persistent_volumes(self._access.reads, found_claims),
             pod_diagnostics.creation_failures(
-                self._access.kube, desired, (one for one in included if one not in by_ordinal)
+                self._access.reads, desired, (one for one in included if one not in by_ordinal)
             ),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.api import Body, Kind
+from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.pods import lost_machines
 from collectionstore_operator.resource.desired import Desired
 
@@ -21,7 +22,7 @@ Classes: TypeAlias = Mapping[str, Mapping[str, Any] | None]
 """StorageClasses by name; None for one that does not exist, as for no name."""
 
 
-async def find_lost_machines(kube: Kube, pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+async def find_lost_machines(kube: Reader, pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """Return the lost machines under pods; machines are read only while some pod is not ready."""
     used = frozenset(name for pod in pods if (name := pod["spec"].get("nodeName")))
     if all(_ready(pod) for pod in pods):
@@ -30,27 +31,27 @@ async def find_lost_machines(kube: Kube, pods: Sequence[Mapping[str, Any]]) -> f
     return lost_machines({node["metadata"]["name"]: node for node in nodes}, used)
 
 
-async def storage_classes(kube: Kube, names: Iterable[str]) -> Classes:
+async def storage_classes(kube: Reader, names: Iterable[str]) -> Classes:
     """Return the StorageClasses of these names."""
     sought = sorted(set(names))
     found = await asyncio.gather(*(kube.find(Kind.STORAGE_CLASS, name) for name in sought if name))
     return {"": None, **dict(zip((name for name in sought if name), found, strict=True))} if sought else {}
 
 
-async def persistent_volumes(kube: Kube, found_claims: Iterable[Mapping[str, Any]]) -> dict[str, Body]:
+async def persistent_volumes(kube: Reader, found_claims: Iterable[Mapping[str, Any]]) -> dict[str, Body]:
     """Return the PersistentVolumes of bound claims, by name: whether their data outlive the claims."""
     names = sorted({claim["spec"]["volumeName"] for claim in found_claims if claim["spec"].get("volumeName")})
     found = await asyncio.gather(*(kube.find(Kind.PERSISTENT_VOLUME, name) for name in names))
     return {name: body for name, body in zip(names, found, strict=True) if body is not None}
 
 
-async def is_terminating(kube: Kube, namespace: str) -> bool:
+async def is_terminating(kube: Reader, namespace: str) -> bool:
     """Return whether a namespace is terminating: the API server then refuses to create anything in it."""
     found = await kube.find(Kind.NAMESPACE, namespace)
     return found is not None and "deletionTimestamp" in found["metadata"]
 
 
-async def creation_failures(kube: Kube, desired: Desired, ordinals: Iterable[int]) -> dict[int, str]:
+async def creation_failures(kube: Reader, desired: Desired, ordinals: Iterable[int]) -> dict[int, str]:
     """Return why the StatefulSet controller could not create the pods of these ordinals: its newest Event about each.
 
     A quota, an admission policy, a missing ServiceAccount: the controller reports them only in Events. A pod that it

@@ -11,6 +11,7 @@ import msgspec
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.model.actions import EstablishIdentity, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
@@ -36,12 +37,14 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
 class Record:
     """The record of one cluster."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, reads: Reader | None = None) -> None:
+        """`reads` is for observations; writes begin with the newest state."""
         self._kube = kube
+        self._reads = reads or kube
 
     async def read(self, desired: Desired) -> tuple[Facts, ForeignObject | None]:
         """Return the recorded facts, all empty before the cluster has its identity; or whose ConfigMap it is."""
-        found = await self._find(desired)
+        found = await self._reads.find(Kind.CONFIG_MAP, labels.record(desired.name), desired.namespace)
         other = None if found is None else foreign("ConfigMap", found, desired)
         return (Facts(), other) if other is not None else (_facts(found), None)
 

@@ -9,6 +9,7 @@ from collectionstore_operator.kubernetes.api import ApiError, Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.tenure import Tenure
 from collectionstore_operator.kubernetes.authority import Authority
+from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
@@ -38,23 +39,27 @@ class ClusterRuntime:
         holder: str,
         may_act: Callable[[], bool] = lambda: True,
         enrolment: Enrolment | None = None,
+        reads: Reads | None = None,
     ) -> None:
         """`holder` names this installation of the operator: namespace and name of its Lease.
 
         `may_act` says whether that Lease is still ours, as far as this process can tell without a request.
         """
-        record = Record(kube)
+        self.reads = reads or Reads(kube)
+        """What observations are read through; without caches always the newest state."""
+        record = Record(kube, self.reads)
         self._kube = kube
         self._tenure = Tenure(kube, holder=holder, leads=may_act)
-        self._resource = CustomResource(kube, recorder, namespace=namespace, name=name)
+        self._resource = CustomResource(kube, recorder, self.reads, namespace=namespace, name=name)
         access = ClusterAccess(
             kube=kube,
+            reads=self.reads,
             tenure=self._tenure,
             nodes=client,
             resource=self._resource,
             record=record,
-            authority=Authority(kube, record),
-            children=Children(kube),
+            authority=Authority(kube, record, self.reads),
+            children=Children(kube, self.reads),
             enrolment=enrolment or Enrolment(kube, ""),
         )
         self._observer = Observer(access)
@@ -68,6 +73,8 @@ class ClusterRuntime:
     async def hold(self, desired: Desired) -> str:
         """Take or renew the Lease of the cluster; return from whom it was taken. Raises HeldElsewhere or ApiError."""
         try:
+            if not self.reads.newest and await self._tenure.keep(desired):
+                return ""
             former = await self._tenure.hold(desired)
         except ApiError:
             # In a namespace that is being deleted nothing can be created, and our Role may be gone: all that is left

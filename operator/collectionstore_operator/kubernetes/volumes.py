@@ -5,6 +5,7 @@ Each is idempotent, and each checks that the claim still holds what the action w
 
 from __future__ import annotations
 
+from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.model.actions import GrowVolume, MarkVolume, RetireVolume, SetReclaimPolicy, StampVolume
@@ -56,6 +57,7 @@ async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
         _check(found, action.node_id)
         if action.keep:
             await _keep_volume(kube, found, desired, action)
+            faults.reach("RetireVolume.kept")
     # A claim that is being deleted already, by an earlier attempt or by somebody else: only its pod remains.
     if found is not None and "deletionTimestamp" not in found["metadata"]:
         metadata = found["metadata"]
@@ -66,6 +68,7 @@ async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
             uid=metadata["uid"],
             resource_version=metadata["resourceVersion"],
         )
+    faults.reach("RetireVolume.claim-deleted")
     if action.uid:
         await kube.delete(Kind.POD, desired.member(action.ordinal), desired.namespace, uid=action.uid)
 

@@ -1,13 +1,17 @@
 """The reconcile loop: observe, assess, plan, report, act. The only one, for Kubernetes and for one machine.
 
-A round begins with a fresh observation and ends after at most one disturbing action; then the loop observes again. A
+A round begins with an observation and ends after at most one disturbing action; then the loop observes again. A
 change of the resource, a pod or a process only wakes it: nothing is decided from the event itself (level-triggered).
+
+An observation may come from caches, which may be late. So what a round does is never planned from them: a plan with
+actions is made again from the newest state, and only that one is performed.
 
 Invariants:
 - nothing is done, and no status written, unless this operator has the right to act on the cluster (`hold`);
 - the spec is never written; an invalid resource is reported and nothing else is done about it;
 - only `execute` changes the cluster, only by an action of the plan, and every action is an Event;
-- the assessment is made ONCE per round: plan, status and actions rest on the same view of the cluster;
+- plan, status and actions of a round rest on one assessment, the last that was made;
+- no action rests on a cache, and none follows a round that acted or failed before the newest state was observed;
 - the status is published BEFORE the actions it announces, so that a long action can be watched;
 - an action is not repeated within a round, and none follows one whose outcome is unknown, or that was refused and that
   later ones may depend on: the order of a plan is a guarantee;
@@ -18,15 +22,19 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
+from collectionstore_operator import faults
 from collectionstore_operator.errors import (
     ActionRefused,
     ActionUnfinished,
@@ -50,11 +58,12 @@ from collectionstore_operator.model.actions import (
     drifted_kind,
     with_failures,
 )
-from collectionstore_operator.model.assessment import assess
+from collectionstore_operator.model.assessment import Assessment, assess
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.observability.metrics import LoopSeries, OperatorMetrics
 from collectionstore_operator.observability.tracing.rounds import NoTrace, RoundTrace
 from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.reconcile.reading import NewestOnly, Reading, Source
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.events import Event, subject_of
@@ -129,6 +138,9 @@ class Pace:
     """Consecutive rounds with a blocked plan and an unchanged status after which `idle_s` applies."""
     stale_s: float = STALE_S
     """Rounds that fail for longer than this set the conditions to Unknown."""
+    newest_s: float = 600.0
+    """After at most this time a round reads the newest state whatever the caches say: so much can an event that was
+    lost cost."""
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +151,15 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
     """Class of the error that ended it; empty if none did."""
     seconds: float = 0.0
+
+
+class _Decision(NamedTuple):
+    """What a round has found and decided."""
+
+    desired: Desired
+    observed: Observed
+    assessment: Assessment
+    plan: Plan
 
 
 class Reconciler:
@@ -153,11 +174,18 @@ class Reconciler:
         finished: Callable[[Round], None] | None = None,
         series: LoopSeries | None = None,
         trace: RoundTrace | None = None,
+        source: Source | None = None,
+        turns: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
-        """`finished` is called with the outcome of every round, failed ones too: a loop that stays silent is stuck."""
+        """`source` is what `runtime` reads from, if it has caches; `turns` bounds how many loops have a round at once.
+
+        `finished` is called with the outcome of every round, failed ones too: a loop that stays silent is stuck.
+        """
         self._finished = finished
         self._series = series or OperatorMetrics(CollectorRegistry()).loop("", "")
         self._trace = trace or NoTrace()
+        self._source = source or NewestOnly()
+        self._turns = turns or contextlib.nullcontext()
         self._runtime = runtime
         self._pace = pace or Pace()
         self._now = now
@@ -170,6 +198,9 @@ class Reconciler:
         self._status: Status | None = None
         self._last_warning = ""
         self._standing_by = False
+        self._next_reading = Reading.CACHED
+        self._newest_due = time.monotonic() + self._pace.newest_s * random.uniform(0.5, 1.0)
+        """Spread: all loops start together."""
 
     def wake(self) -> None:
         """Start the next round as soon as the running one is over."""
@@ -189,7 +220,39 @@ class Reconciler:
             await self._wait(outcome)
 
     async def once(self) -> Round:
-        """Run one round: observe, assess, plan, report, act."""
+        """Run one round, in its turn: observe, assess, plan, report, act."""
+        async with self._turns:
+            return await self._round()
+
+    async def _round(self) -> Round:
+        reading = Reading.NEWEST if time.monotonic() >= self._newest_due else self._next_reading
+        self._next_reading = Reading.NEWEST  # until this round has ended without an action
+        decision = await self._decide(reading)
+        if self._source.from_cache and isinstance(decision, _Decision) and decision.plan.actions:
+            decision = await self._decide(Reading.NEWEST)
+        if isinstance(decision, Round):
+            return decision
+        desired, observed, assessment, planned = decision
+        faults.reach("Round.observed")
+        self._trace.planned(desired.generation, planned)
+        with self._trace.step("publish status"):
+            # BEFORE the actions: an action can take minutes, and `status.plan` says which one is running and why.
+            self._last_failure = {one: self._last_failure[one] for one in planned.actions if one in self._last_failure}
+            told = with_failures(planned, self._last_failure, independent=INDEPENDENT)
+            await self._publish(report(assessment, told, await self._previous()), desired)
+        # AFTER the status: csctl takes a fresh observation as the sign that the status beside it is as fresh.
+        await self._runtime.publish_observation(observed)
+        faults.reach("Round.published")
+        outcome = await self._act(desired, observed, planned)
+        if outcome.result in ("Waiting", "Settled"):
+            self._next_reading = Reading.CACHED
+        return outcome
+
+    async def _decide(self, reading: Reading) -> _Decision | Round:
+        """Observe and plan; return the outcome of the round where there is nothing to plan."""
+        if reading is Reading.NEWEST:
+            self._newest_due = time.monotonic() + self._pace.newest_s * random.uniform(0.5, 1.0)
+        self._source.begin(reading)
         runtime, step = self._runtime, self._trace.step
         try:
             with step("read resource"):
@@ -217,15 +280,7 @@ class Reconciler:
         with step("plan"):
             assessment = assess(desired, observed)
             planned = plan(assessment)
-        self._trace.planned(desired.generation, planned)
-        with step("publish status"):
-            # BEFORE the actions: an action can take minutes, and `status.plan` says which one is running and why.
-            self._last_failure = {one: self._last_failure[one] for one in planned.actions if one in self._last_failure}
-            told = with_failures(planned, self._last_failure, independent=INDEPENDENT)
-            await self._publish(report(assessment, told, await self._previous()), desired)
-        # AFTER the status: csctl takes a fresh observation as the sign that the status beside it is as fresh.
-        await runtime.publish_observation(observed)
-        return await self._act(desired, observed, planned)
+        return _Decision(desired, observed, assessment, planned)
 
     async def _act(self, desired: Desired, observed: Observed, planned: Plan) -> Round:
         started = time.monotonic()
@@ -362,7 +417,8 @@ class Reconciler:
             await asyncio.sleep(self._backoff_s(self._failures - 1))
             return
         busy = outcome.result in ("Waiting", "Failed") and self._unchanged < self._pace.patience
-        delay_s = self._pace.busy_s if busy else self._pace.idle_s
+        # Spread, or the rounds of all clusters would come together for ever: their loops start together.
+        delay_s = self._pace.busy_s if busy else self._pace.idle_s * random.uniform(0.8, 1.0)
         try:
             async with asyncio.timeout(delay_s):
                 await self._woken.wait()

@@ -28,6 +28,9 @@ from collectionstore_telemetry.tracing.active import active
 STATUS_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 10.0
 ANSWER_BYTES_MAX = 4 << 20
+KEEP_S = 5.0
+"""Idle connections are closed after this time, which is less than the interval of rounds at rest: only a new handshake
+shows the certificate that a member uses by now."""
 
 
 class MemberChange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,7 +109,9 @@ class NodeClient:
         self._token = ""
 
     async def __aenter__(self) -> NodeClient:
-        connector = aiohttp.TCPConnector(limit_per_host=4, resolver=_Resolver(self), use_dns_cache=False)
+        connector = aiohttp.TCPConnector(
+            limit_per_host=4, resolver=_Resolver(self), use_dns_cache=False, keepalive_timeout=KEEP_S
+        )
         self._session = aiohttp.ClientSession(connector=connector, response_class=_Response, trust_env=False)
         return self
 

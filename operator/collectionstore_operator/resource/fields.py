@@ -5,6 +5,7 @@ Every pattern has the same meaning in RE2 (the API server) and in Python: no loo
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -68,13 +69,19 @@ def atomic() -> dict[str, object]:
     return {"x-kubernetes-list-type": "atomic"}
 
 
+@functools.cache
+def fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields of a struct: to gather them takes longer than to check a resource."""
+    return msgspec.structs.fields(kind)
+
+
 def rendered(value: object) -> Any:
     """Return a part as JSON without absent or empty values; nested parts are kept even if they are empty.
 
     An empty label selector selects everything, an absent one nothing.
     """
     if isinstance(value, Part):
-        found = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        found = ((field.encode_name, getattr(value, field.name)) for field in fields_of(type(value)))
         return {name: rendered(one) for name, one in found if one not in (None, (), {})}
     if isinstance(value, tuple):
         return [rendered(one) for one in value]

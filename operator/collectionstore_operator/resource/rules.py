@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from collectionstore_operator.errors import FieldError
 from collectionstore_operator.resource import capacities, labels
-from collectionstore_operator.resource.fields import Part
+from collectionstore_operator.resource.fields import Part, fields_of
 from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, EnvironmentVariable, PodTemplate
 from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
 from collectionstore_operator.resource.schema import child
@@ -52,7 +50,7 @@ def violations(
             violation = rule.violation(value)
             if violation is not None:
                 yield FieldError(child(path, rule.field), *violation)
-        for field in msgspec.structs.fields(value):
+        for field in fields_of(type(value)):
             yield from violations(getattr(value, field.name), child(path, field.encode_name), rules)
     elif isinstance(value, tuple):
         for position, one in enumerate(value):

@@ -24,10 +24,16 @@ _ListType: TypeAlias = inspect.ListType | inspect.VarTupleType
 
 def convert(value: object, struct: type[Struct], path: str) -> tuple[Struct | None, list[FieldError]]:
     """Return the struct with its defaults filled in, or None and every error found below `path`."""
-    errors = check(value, inspect.type_info(struct), path)
+    errors = check(value, _type_of(struct), path)
     if errors:
         return None, errors
     return msgspec.convert(without_nulls(value), struct), []
+
+
+@functools.cache
+def _type_of(struct: type[msgspec.Struct]) -> inspect.Type:
+    """Return the type information of a struct: to gather it takes longer than to check a resource."""
+    return inspect.type_info(struct)
 
 
 def without_nulls(value: object) -> object:

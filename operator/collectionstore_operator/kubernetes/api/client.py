@@ -2,8 +2,8 @@
 
 Uses the connections and the credentials of the official asynchronous client, not its models: they would drop fields of
 a newer API server, and a manifest is JSON already.
-Reads return the newest state, never a cached one. Writes use server-side apply under one field manager, or carry the
-uid or resourceVersion they were planned from.
+Reads return the newest state, never a cached one: the caches are in `kubernetes.caches`. Writes use server-side apply
+under one field manager, or carry the uid or resourceVersion they were planned from.
 """
 
 from __future__ import annotations
@@ -41,10 +41,19 @@ from collectionstore_operator.resource import labels
 
 TRY_TIMEOUT_S: Final = 10.0
 PAGE: Final = 500
+CONNECTIONS: Final = 100
+"""For requests; watches hold one each besides."""
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 
 log = structlog.get_logger(__name__)
+
+
+class Listing(NamedTuple):
+    """A consistent list, and the resourceVersion from which a watch continues it."""
+
+    items: list[Body]
+    version: str
 
 
 class _Answer(NamedTuple):
@@ -93,13 +102,59 @@ class Kube:
         fields: Mapping[str, str] | None = None,
     ) -> list[Body]:
         """Return all objects with these labels and fields, from one consistent list; of all namespaces without one."""
-        query = {"labelSelector": _terms(selector or {}), "fieldSelector": _terms(fields or {})}
-        query = {key: value for key, value in query.items() if value}
+        return (await self.list_all(kind, namespace, selector, fields=fields)).items
+
+    async def list_all(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        selector: Mapping[str, str] | None = None,
+        *,
+        fields: Mapping[str, str] | None = None,
+    ) -> Listing:
+        """Return the same with the version of the list."""
+        query = _selection(selector, fields)
         while True:
             try:
                 return await self._list(kind, namespace, query)
             except Expired:
                 continue  # paging took longer than the server keeps the list's resourceVersion: list again
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        selector: Mapping[str, str] | None = None,
+        *,
+        fields: Mapping[str, str] | None = None,
+        version: str,
+        server_timeout_s: int,
+        silence_s: float,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Watch from a resourceVersion on; yield the chunks of the response as they arrive. No retries.
+
+        The server ends the response after `server_timeout_s`; a silence of `silence_s` raises Unavailable, as any
+        other break does. Raises Expired when the server does not keep the version any more.
+        """
+        query = {
+            **_selection(selector, fields),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(server_timeout_s),
+        }
+        path, started = kind.path(namespace), self._clock()
+        timeout = aiohttp.ClientTimeout(total=None, connect=TRY_TIMEOUT_S, sock_read=silence_s)
+        try:
+            response = await self._send("GET", path, None, query, "application/json", timeout)
+            async with response.response as answer:
+                self._metrics.called("GET", kind.plural, answer.status, self._clock() - started)
+                if answer.status >= 300:
+                    raise error_of(answer.status, _decoded(await answer.read(), answer.status), f"WATCH {path}")
+                yield answer.content.iter_any()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable(f"WATCH {path}: {type(error).__name__}: {error}".rstrip(": ")) from error
 
     async def apply(self, body: Body, *, force: bool = True, dry_run: bool = False) -> Body:
         """Create or update an object by server-side apply; the operator's field manager then owns these fields.
@@ -195,7 +250,7 @@ class Kube:
         answer = await self._call("POST", kind, kind.path(None), body)
         return bool(answer.get("status", {}).get("allowed"))
 
-    async def _list(self, kind: Kind, namespace: str | None, selectors: Mapping[str, str]) -> list[Body]:
+    async def _list(self, kind: Kind, namespace: str | None, selectors: Mapping[str, str]) -> Listing:
         items: list[Body] = []
         query = {"limit": str(PAGE), **selectors}
         while True:
@@ -203,7 +258,7 @@ class Kube:
             items += page.get("items") or ()
             token = page["metadata"].get("continue")
             if not token:
-                return items
+                return Listing(items, page["metadata"].get("resourceVersion", ""))
             query["continue"] = token
 
     async def _call(
@@ -245,6 +300,21 @@ class Kube:
     async def _try(
         self, method: str, path: str, body: Body | None, query: Mapping[str, str], content_type: str
     ) -> _Answer:
+        timeout = aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
+        response = await self._send(method, path, body, query, content_type, timeout)
+        async with response.response:
+            content = await response.read()
+        return _Answer(response.status, _decoded(content, response.status), retry_after_s(response.headers))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Body | None,
+        query: Mapping[str, str],
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> Any:
         host = self._client.configuration.host
         headers = {"Accept": "application/json", "Content-Type": content_type}
         _, url, headers, sent, _ = await self._client.param_serialize(
@@ -252,13 +322,14 @@ class Kube:
         )
         if query:
             url = f"{url}?{urlencode(query)}"
-        timeout = aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
-        response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+        return await self._client.rest_client.request(  # type: ignore[no-untyped-call]
             method, url, headers, sent, _request_timeout=timeout
         )
-        async with response.response:
-            content = await response.read()
-        return _Answer(response.status, _decoded(content, response.status), retry_after_s(response.headers))
+
+
+def _selection(selector: Mapping[str, str] | None, fields: Mapping[str, str] | None) -> dict[str, str]:
+    query = {"labelSelector": _terms(selector or {}), "fieldSelector": _terms(fields or {})}
+    return {key: value for key, value in query.items() if value}
 
 
 def _terms(required: Mapping[str, str]) -> str:
@@ -279,9 +350,15 @@ def _decoded(content: bytes, status: int) -> Body:
 
 
 @contextlib.asynccontextmanager
-async def connect(kubeconfig: str | None = None, metrics: OperatorMetrics | None = None) -> AsyncIterator[Kube]:
-    """Connect to the API server, with the pod's ServiceAccount or a kubeconfig. Raises ConfigException."""
+async def connect(
+    kubeconfig: str | None = None, metrics: OperatorMetrics | None = None, *, watches: int = 0
+) -> AsyncIterator[Kube]:
+    """Connect to the API server, with the pod's ServiceAccount or a kubeconfig. Raises ConfigException.
+
+    `watches` run at the same time: they must not take the connections of requests.
+    """
     configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS + watches
     if kubeconfig is not None:
         await load_kube_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, client_configuration=configuration

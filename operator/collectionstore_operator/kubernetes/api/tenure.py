@@ -21,7 +21,7 @@ import structlog
 
 from collectionstore_operator.errors import ActionRefused, HeldElsewhere
 from collectionstore_operator.kubernetes.api import lease_object
-from collectionstore_operator.kubernetes.api.api_errors import AlreadyExists, Conflict
+from collectionstore_operator.kubernetes.api.api_errors import AlreadyExists, Conflict, NotFound
 from collectionstore_operator.kubernetes.api.client import Kube
 from collectionstore_operator.kubernetes.api.kinds import Body, Kind
 from collectionstore_operator.kubernetes.api.lease_object import EPOCH, Watched, epoch_of, holder_of, transitions_of
@@ -58,6 +58,8 @@ class Tenure:
         self._wall = wall
         self._watched = Watched(clock)
         self._renewed = 0.0
+        self._written: tuple[str, Body] | None = None
+        """For the resource of which uid the Lease was written last, and the answer: a renewal needs no read before."""
         self.epoch = 0
         """The fencing epoch of the cluster while it is held; 0 before."""
 
@@ -86,6 +88,26 @@ class Tenure:
         await self._take(found, desired, started)
         return former if former != self._holder else ""
 
+    async def keep(self, desired: Desired) -> bool:
+        """Renew the Lease if that is due, without reading it before; return whether it is held.
+
+        False where only a read can tell: `hold` then. While it is held no other installation can have taken it; one
+        that it was taken from by hand is refused at the renewal, and every disruptive action confirms it first.
+        """
+        started = self._clock()
+        uid, written = self._written or ("", None)
+        if not self.holds or written is None or uid != desired.uid:
+            return False
+        if started - self._renewed < RENEW_S:
+            return True
+        try:
+            answer = await self._kube.replace(self._changed(written, desired, self.epoch))
+        except (Conflict, NotFound):
+            self._written = None
+            return False
+        self._renewed, self._written = started, (desired.uid, answer)
+        return True
+
     async def confirm(self, desired: Desired) -> None:
         """Read the Lease again before something that cannot be undone. Raises ActionRefused unless it is still ours."""
         found = await self._kube.find(Kind.LEASE, labels.lease(desired.name), desired.namespace)
@@ -102,37 +124,40 @@ class Tenure:
         if epoch <= self.epoch:
             return
         try:
-            await self._kube.replace(self._changed(found, desired, epoch))
+            answer = await self._kube.replace(self._changed(found, desired, epoch))
         except Conflict as error:
             raise ActionRefused(f"the Lease of the cluster has changed: {error}") from error
+        self._written = (desired.uid, answer)
         self.epoch, self._renewed = epoch, started
 
     async def _take(self, found: Body | None, desired: Desired, started: float) -> None:
         epoch = max(self.epoch, epoch_of(found) if found is not None else 0) + 1
-        self.epoch = 0
+        self.epoch, self._written = 0, None
         try:
             if found is None:
-                await self._kube.create(self._new(desired, epoch))
+                answer = await self._kube.create(self._new(desired, epoch))
             else:
                 changed = self._changed(found, desired, epoch)
                 changed["spec"]["leaseTransitions"] = transitions_of(found) + 1
                 changed["spec"]["acquireTime"] = changed["spec"]["renewTime"]
-                await self._kube.replace(changed)
+                answer = await self._kube.replace(changed)
         except (AlreadyExists, Conflict) as error:
             raise HeldElsewhere("the Lease of this cluster was taken by another operator just now") from error
+        self._written = (desired.uid, answer)
         self.epoch, self._renewed = epoch, started  # from BEFORE the request: it may have been stored that early
         log.info("tenure.taken", name=labels.lease(desired.name), holder=self._holder, epoch=epoch)
 
     async def _renew(self, found: Body, desired: Desired, started: float) -> None:
         try:
-            await self._kube.replace(self._changed(found, desired, self.epoch))
+            answer = await self._kube.replace(self._changed(found, desired, self.epoch))
         except Conflict as error:
             # An earlier attempt of ours may have been stored and its answer lost: who holds it now decides.
             now = await self._kube.find(Kind.LEASE, labels.lease(desired.name), desired.namespace)
             if now is None or not self._is_ours(now):
                 self.epoch = 0
                 raise HeldElsewhere("the Lease of this cluster was taken by another operator just now") from error
-        self._renewed = started
+            answer = now
+        self._renewed, self._written = started, (desired.uid, answer)
 
     def _is_ours(self, found: Body) -> bool:
         return self.epoch > 0 and holder_of(found) == self._holder and epoch_of(found) == self.epoch

@@ -11,7 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from kopf._core.intents.handlers import DaemonHandler
 
 from collectionstore_operator.kubernetes import handlers
+from collectionstore_operator.kubernetes.api.kinds import Kind
 from collectionstore_operator.kubernetes.api.permissions import PERMISSIONS
+from collectionstore_operator.kubernetes.caches.watched import WATCHED
 from collectionstore_operator.kubernetes.clusters import Rounds
 from collectionstore_operator.observability.health import STUCK_S, Health, application
 from collectionstore_operator.reconcile.loop import Round
@@ -162,7 +164,7 @@ def test_kopf_writes_nothing_of_its_own() -> None:
 
 def test_every_watch_has_its_permission() -> None:
     """A watch without its permission would be retried endlessly."""
-    watched = {kind.plural for kind in handlers.WATCHED}
+    watched = {Kind.CLUSTER.plural, *(one.kind.plural for one in WATCHED)}
     allowed = {one.resource for one in PERMISSIONS if {"list", "watch"} <= set(one.verbs)}
     assert watched <= allowed
 

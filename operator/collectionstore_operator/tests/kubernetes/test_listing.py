@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from collectionstore_operator.kubernetes.api import Kube
-from collectionstore_operator.kubernetes.handlers import clusters_of
+from collectionstore_operator.kubernetes.caches.watched import clusters_of
 from collectionstore_operator.kubernetes.listing import Lister
 from collectionstore_operator.observability.health import STUCK_S, Health, application
 from collectionstore_operator.resource import labels

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from collectionstore_operator.kubernetes.caches.watched import requesting_cluster
 from collectionstore_operator.kubernetes.certificate_requests import account, read_request
 from collectionstore_operator.kubernetes.claims import claim_name, ordinal_of, read_claim
-from collectionstore_operator.kubernetes.handlers import requesting_cluster
 from collectionstore_operator.kubernetes.pods import lost_machines, read_pod
 from collectionstore_operator.model.observed import ABSENT, Failure, Pod, SigningRequest, Unknown, Volume
 from collectionstore_operator.resource import labels

@@ -1,0 +1,202 @@
+"""The operator dies at every fault point of every procedure; the next process ends with the same result.
+
+The procedures: create, grow, upgrade, replace a member whose disk is lost, shrink, grow again (which retires volumes),
+delete. The cluster is simulated behind an API server in this process, and judges every action as in `test_faults`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Collection
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from collectionstore_operator import faults
+from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+from collectionstore_operator.tests.kubernetes.test_faults import CLUSTER, Life, living
+
+SEED: Final = 31
+NEVER: Final = frozenset(
+    {
+        # What these are about does not happen in the procedures; each has tests of its own.
+        *(
+            f"{name}.{edge}"
+            for name in (
+                "DeleteIdentity",
+                "DeleteObject",
+                "DenyRequest",
+                "GrantEnrolment",
+                "GrowVolume",
+                "RaiseEpoch",
+                "RecordProtectedDeletion",
+                "RemoveLearners",
+                "ReplaceWorkload",
+                "RestoreIdentity",
+                "RestoreLabels",
+                "SetReclaimPolicy",
+                "SignRequest",
+                "StartPod",
+            )
+            for edge in ("before", "after")
+        ),
+        "ApplyObject.adopted",
+        "ApplyObject.cleaned",
+        "DeleteIdentity.keys-deleted",
+        "SignRequest.approved",
+    }
+)
+"""Points that the simulation does not reach; the list is checked."""
+
+
+class Killed(asyncio.CancelledError):
+    """The process ends here: nothing of it may catch this, as a cancellation that no code of ours may swallow."""
+
+
+class Result(NamedTuple):
+    """What a procedure must have come to, however often the operator died."""
+
+    voters: tuple[str, ...]
+    members: int
+    revisions: int
+    bootstraps: int
+    retired: int
+
+
+class Story:
+    """All procedures, one after the other; in each the operator dies once at each of the points `kill_at`."""
+
+    def __init__(self, life: Life, kill_at: Collection[str]) -> None:
+        self.life = life
+        self.kill_at = kill_at
+        self.reached: set[str] = set()
+        self.deaths: set[str] = set()
+        self._left: set[str] = set()
+
+    def arrive(self, point: str) -> None:
+        """Be told of a point."""
+        self.reached.add(point)
+        if point in self._left:
+            self._left.remove(point)
+            self.deaths.add(point)
+            self.life.world.trouble.dead = True  # `Life.round` lets the next process follow
+            raise Killed
+
+    async def run(self) -> list[Result]:
+        """Run the procedures; return the result of each."""
+        found = []
+        with faults.armed(self.arrive):
+            for procedure in (self._create, self._grow, self._upgrade, self._replace, self._shrink, self._grow):
+                self._left = set(self.kill_at)
+                procedure()
+                await self.life.settle()
+                found.append(self._result())
+            self._left = set(self.kill_at)
+            await self._delete()
+        return found
+
+    def _create(self) -> None:
+        self.life.want(replicas=3)
+
+    def _grow(self) -> None:
+        self.life.want(replicas=5)
+
+    def _upgrade(self) -> None:
+        self.life.want(version="0.2.0")
+
+    def _replace(self) -> None:
+        self.life.world.cluster.lose_disk(1)
+        self.life.world.show()
+
+    def _shrink(self) -> None:
+        self.life.want(replicas=3)
+
+    async def _delete(self) -> None:
+        objects = self.life.world.server.objects
+        objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+        self.life.world.cluster.deleting = True
+        for _ in range(80):
+            if await self.life.round() == "Gone":
+                break
+        assert objects[CLUSTER]["metadata"]["finalizers"] == []
+        assert not self.life.world.cluster.pods
+
+    def _result(self) -> Result:
+        cluster = self.life.world.cluster
+        return Result(
+            voters=tuple(cluster.voters_by_name()),
+            members=len(cluster.configuration.members()),
+            revisions=len({pod.revision for pod in cluster.pods.values()}),
+            bootstraps=cluster.bootstraps,
+            retired=len(cluster.retired),
+        )
+
+
+async def told(kill_at: Collection[str] = ()) -> tuple[Story, list[Result]]:
+    """Run all procedures; return what was reached, and the results."""
+    async with living(SEED) as life:
+        story = Story(life, kill_at)
+        return story, await story.run()
+
+
+@functools.cache
+def undisturbed() -> tuple[frozenset[str], tuple[Result, ...]]:
+    """Return the points and the results of procedures in which nothing dies."""
+    story, results = asyncio.run(told())
+    return frozenset(story.reached), tuple(results)
+
+
+def test_procedures_reach_every_point_that_is_not_excepted() -> None:
+    reached, results = undisturbed()
+    assert reached | NEVER == set(faults.POINTS)
+    assert not reached & NEVER
+    assert [len(one.voters) for one in results] == [3, 5, 5, 5, 3, 5]
+    assert {one.bootstraps for one in results} == {1}
+
+
+@pytest.mark.parametrize("point", sorted(one for one in set(faults.POINTS) - NEVER if not one.endswith(".before")))
+def test_operator_that_dies_at_a_point_is_followed_by_one_that_finishes(point: str) -> None:
+    """In each procedure that reaches it: done, and not remembered. The next process has nothing of the former one."""
+    story, results = asyncio.run(told([point]))
+    assert story.deaths == {point}
+    assert results == list(undisturbed()[1])
+
+
+def test_operator_that_dies_at_every_point_once_finishes_every_procedure() -> None:
+    points = set(faults.POINTS) - NEVER
+    story, results = asyncio.run(told(points))
+    assert story.deaths == points
+    assert results == list(undisturbed()[1])
+
+
+def test_points_cost_nothing_and_do_nothing_unless_armed() -> None:
+    faults.reach("RestartPod.before")
+    with faults.armed(None):
+        faults.reach("RestartPod.before")
+    assert faults.signalling(None) is None
+
+
+def test_only_the_point_that_was_named_has_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: sent.append((pid, number)))
+    reached: Callable[[str], None] | None = faults.signalling(faults.parse("RestartPod.after:stop"))
+    with faults.armed(reached):
+        faults.reach("RestartPod.before")
+        assert sent == []
+        faults.reach("RestartPod.after")
+    assert [number for _, number in sent] == [19]
+    faults.reach("RestartPod.after")
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("text", ["RestartPod", "RestartPod.after:explode", "Nowhere.before:kill", ":kill"])
+def test_wrong_fault_points_are_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="allowed:"):
+        OperatorSettings.from_environment({"COLLECTIONSTORE_FAULT_POINT": text})
+
+
+def test_fault_point_is_read_from_the_environment() -> None:
+    made: dict[str, Any] = {"COLLECTIONSTORE_FAULT_POINT": "Bootstrap.recorded:kill"}
+    assert OperatorSettings.from_environment(made).fault == ("Bootstrap.recorded", "kill")
+    assert OperatorSettings.from_environment({}).fault is None
