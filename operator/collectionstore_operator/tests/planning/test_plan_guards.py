@@ -8,6 +8,7 @@ import pytest
 from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
 from collectionstore_operator.model.assessment import assess, change_blocked_by
 from collectionstore_operator.model.observed import NodeStatus, Observed
+from collectionstore_operator.planning.membership import joint_change
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned
 
 DESIRED = make_desired(3)
@@ -26,6 +27,20 @@ def test_no_change_starts_during_a_leadership_transfer() -> None:
     observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
     assert change_blocked_by(assess(DESIRED, observed)) == "a leadership transfer is in progress"
     assert not planned(DESIRED, observed).actions
+
+
+def test_joint_change_without_a_quorum_on_the_way_is_blocked() -> None:
+    """Of the two voters that would be left one is in sync: nothing could be committed, nor the change undone."""
+    assessment = assess(DESIRED, draw("0: leader\n1: voter\n2: voter down=60", DESIRED))
+    leaving = assessment.view.members_at(1)[0]
+
+    blocked = joint_change(assessment, add=(), remove=[leaving.ref()], reason="for the test")
+    assert not blocked.actions
+    assert blocked.step.blocked_by == "the joint configuration would have no quorum of in-sync voters"
+
+    down = assessment.view.members_at(2)[0]
+    proposed = joint_change(assessment, add=(), remove=[down.ref()], reason="for the test")
+    assert [type(one) for one in proposed.actions] == [ChangeVoters]
 
 
 def test_terminating_pod_is_not_deleted_again() -> None:
