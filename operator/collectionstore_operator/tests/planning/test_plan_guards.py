@@ -5,9 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
+from collectionstore_operator.model.actions import (
+    ChangeVoters,
+    EnsureWorkload,
+    MarkVolume,
+    RemoveLearners,
+    RestartPod,
+)
 from collectionstore_operator.model.assessment import assess, change_blocked_by
-from collectionstore_operator.model.observed import NodeStatus, Observed
+from collectionstore_operator.model.observed import NodeStatus, Observed, Unknown
 from collectionstore_operator.planning.membership import joint_change
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned
 
@@ -41,6 +47,23 @@ def test_joint_change_without_a_quorum_on_the_way_is_blocked() -> None:
     down = assessment.view.members_at(2)[0]
     proposed = joint_change(assessment, add=(), remove=[down.ref()], reason="for the test")
     assert [type(one) for one in proposed.actions] == [ChangeVoters]
+
+
+def test_pods_stay_while_a_volume_that_must_be_marked_is_unknown() -> None:
+    """Unmarked, it would let a removed member start on its old log when the cluster grows again."""
+    desired = make_desired(1)
+    observed = draw("0: leader\n1: stale\n2: stale", desired)
+    made = planned(desired, observed)
+    assert [type(one) for one in made.actions] == [MarkVolume, MarkVolume, EnsureWorkload]
+
+    *others, last = observed.slots
+    unseen = msgspec.structs.replace(last, volume=Unknown("no answer within 1 s"))
+    made = planned(desired, msgspec.structs.replace(observed, slots=(*others, unseen)))
+
+    assert not made.actions
+    assert "EnsureWorkload demo-1, demo-2: the volume of demo-2 cannot be observed: no answer within 1 s" in (
+        blocked_steps(made)
+    )
 
 
 def test_terminating_pod_is_not_deleted_again() -> None:
