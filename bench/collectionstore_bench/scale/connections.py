@@ -92,7 +92,7 @@ async def measure(options: Options, report: Report) -> None:
                 report(one)
             resident, alone_s = resident_bytes(status.pid), await _watched(status.pid)
             began = time.perf_counter()
-            idle = await _connect(url, count)
+            idle = await connect(url, count)
             case, opened_s = f"{count:,} idle", time.perf_counter() - began
             report(Figure(PART, case, "opened", count / opened_s, "/s", "with a read on each"))
             spent_s = await _watched(status.pid)
@@ -117,7 +117,7 @@ async def _watched(pid: int) -> float:
     return (usage(pid).cpu_s - before) / (time.perf_counter() - began)
 
 
-async def _connect(url: str, count: int) -> list[_Idle]:
+async def connect(url: str, count: int) -> list[_Idle]:
     """Open connections, each with one answered read. Raises ClusterFailed."""
     target, loop = Target.parse(url), asyncio.get_running_loop()
     request = make_requests([target], make_documents(1, SIZE_BYTES))["read"][target][0]
