@@ -13,7 +13,7 @@ from collectionstore_operator.model.actions import (
     RestartPod,
 )
 from collectionstore_operator.model.assessment import assess, change_blocked_by
-from collectionstore_operator.model.observed import NodeStatus, Observed, Unknown
+from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown
 from collectionstore_operator.planning.membership import joint_change
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned
 
@@ -64,6 +64,26 @@ def test_pods_stay_while_a_volume_that_must_be_marked_is_unknown() -> None:
     assert "EnsureWorkload demo-1, demo-2: the volume of demo-2 cannot be observed: no answer within 1 s" in (
         blocked_steps(made)
     )
+
+
+def test_pods_of_removed_members_stay_during_a_leadership_transfer() -> None:
+    """The next leader may know another configuration, in which they are needed."""
+    observed = draw("0: leader\n1: voter\n2: voter\n3: stale marked\n4: stale marked", DESIRED)
+    assert [type(one) for one in planned(DESIRED, observed).actions] == [EnsureWorkload]
+
+    made = planned(DESIRED, with_leader(observed, transferring_to="old-1"))
+
+    assert not made.actions
+    assert "EnsureWorkload demo-3, demo-4: a leadership transfer is in progress" in blocked_steps(made)
+
+
+def test_workload_is_recreated_over_all_pods_before_the_first_member() -> None:
+    """Over fewer it would terminate those above: nothing says yet which of them will be members."""
+    observed = draw("\n".join(f"{ordinal}: fresh" for ordinal in range(5)), DESIRED, workload=Absent())
+
+    made = planned(DESIRED, observed)
+
+    assert [one.replicas for one in made.actions if isinstance(one, EnsureWorkload)] == [5]
 
 
 def test_terminating_pod_is_not_deleted_again() -> None:
