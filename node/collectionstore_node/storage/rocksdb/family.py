@@ -57,15 +57,19 @@ class Family:
         What is read once would take the place of what clients read again and again.
         """
         options = ReadOptions()
-        options.fill_cache(False)  # noqa: FBT003 - positional in the binding
+        # Positional in the binding, and missing in its types.
+        options.fill_cache(False)  # type: ignore[call-arg]  # noqa: FBT003
         options.set_readahead_size(READAHEAD_BYTES)
-        return self.scan(b"", options)
+        return self._scan(b"", options)
 
-    def scan(self, lo: bytes, options: ReadOptions | None = None) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs from `lo` on, in key order, as of the call.
 
         An iterator that is not exhausted keeps its view, and RocksDB, open until it is garbage-collected.
         """
+        return self._scan(lo, None)
+
+    def _scan(self, lo: bytes, options: ReadOptions | None) -> Iterator[tuple[bytes, bytes]]:
         self._failstop.check()
         try:
             cursor = self._data.iter(options)
