@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
+import aiohttp
 import msgspec
 
 from collectionstore_bench.machine import Machine, describe
@@ -69,7 +70,7 @@ def main() -> int:
         on_uvloop(run(options, found))
         return 0
 
-    code = exit_code(work)
+    code = exit_code(work, aiohttp.ClientError)
     print_result(options, machine, found)
     return code
 

@@ -105,9 +105,12 @@ class _Many:
                             raise ClusterFailed(f"loading was answered with {response.status}: {await response.text()}")
                         await asyncio.sleep(float(response.headers["Retry-After"]))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(LOADERS):
-                group.create_task(loader())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(LOADERS):
+                    group.create_task(loader())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         took, spent = time.perf_counter() - began, usage(pid).cpu_s - before
         self._tell("loaded", self._count / took, "/s", f"{took:.1f} s, transactions of {BATCH}")
         self._tell("load, processor time", 1e6 * spent / self._count, "us", "of the member, for each document")
