@@ -41,6 +41,11 @@ def resident_bytes(pid: int) -> int:
     return int(_field(pid, "status", "VmRSS").split()[0]) * KIB
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """Return the most memory that a process has had in use since its start. Raises OSError."""
+    return int(_field(pid, "status", "VmHWM").split()[0]) * KIB
+
+
 def thread_times(pid: int) -> dict[int, ThreadTime]:
     """Return the processor time of every thread of a process, by thread ID. Raises OSError."""
     times = {}

@@ -19,9 +19,8 @@ import msgspec
 
 from collectionstore_bench.account.measure import Measured, Options, measure
 from collectionstore_bench.account.table import block, insert, render
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.machine import Machine, describe
-from collectionstore_testkit.clusters.errors import ClusterFailed
+from collectionstore_bench.program import exit_code, say
 from collectionstore_testkit.clusters.local import CSCTL, STATE_PARENT
 from collectionstore_testkit.errors import ToolError
 from collectionstore_testkit.places import REPOSITORY
@@ -47,8 +46,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Run; 0 measured, 1 a cluster, the profiler or a generator failed, 130 interrupted."""
     given = parse_options()
-    machine = describe(STATE_PARENT)
-    try:
+
+    def work() -> int:
+        machine = describe(STATE_PARENT)
         csctl = CSCTL
         if given.commit:
             older = older_version.check_out(given.commit)
@@ -56,15 +56,10 @@ def main() -> int:
             older.install()
             csctl, machine = older.csctl, replace(machine, commit=older.revision[:12])
         options = Options(given.connections, given.seconds, given.profile_seconds, given.base_port)
-        measured = asyncio.run(measure(options, csctl))
-    except KeyboardInterrupt:
-        say("interrupted; the cluster is stopped")
-        return 130
-    except (ClusterFailed, ToolError, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
-    _publish(given, machine, measured)
-    return 0
+        _publish(given, machine, asyncio.run(measure(options, csctl)))
+        return 0
+
+    return exit_code(work, ToolError)
 
 
 def _publish(given: argparse.Namespace, machine: Machine, measured: Sequence[Measured]) -> None:

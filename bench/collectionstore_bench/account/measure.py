@@ -15,9 +15,9 @@ import aiohttp
 from collectionstore_bench.account.samples import Account, Sample, make_account, parse_samples
 from collectionstore_bench.generators import programs, running
 from collectionstore_bench.generators.load import Load, Result, Work
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.load.documents import fill
 from collectionstore_bench.processes import ThreadTime, thread_times
+from collectionstore_bench.program import say
 from collectionstore_testkit.clusters.local import local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
 from collectionstore_testkit.errors import CommandFailed

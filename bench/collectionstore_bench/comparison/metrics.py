@@ -15,11 +15,11 @@ from statistics import median, quantiles
 
 import aiohttp
 import msgspec
-import uvloop
 
 from collectionstore_bench.comparison.turns import Side, in_turns, side_by_side, side_options
-from collectionstore_bench.load.bench import Row, say
+from collectionstore_bench.load.bench import Row
 from collectionstore_bench.machine import describe
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_bench.tables import milliseconds, table
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT
@@ -134,15 +134,14 @@ def main() -> int:
     """Run; 0 measured, 1 a cluster failed."""
     choice = parse_choice()
     machine = describe(STATE_PARENT)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rows, asked = runner.run(measure(choice))
-    except (ClusterFailed, OSError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
     what = f"{choice.rounds} pairs of {choice.seconds:g} s, {choice.workload}s over {choice.connections} connections"
-    print("\n".join([*machine.lines(), what, "", render(rows, asked)]))
-    return 0
+
+    def work() -> int:
+        rows, asked = on_uvloop(measure(choice))
+        print("\n".join([*machine.lines(), what, "", render(rows, asked)]))
+        return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 import aiohttp
-import uvloop
 
 from collectionstore_bench.comparison.turns import in_turns, side_by_side, side_options
-from collectionstore_bench.load.bench import Row, say
+from collectionstore_bench.load.bench import Row
 from collectionstore_bench.machine import describe
+from collectionstore_bench.program import exit_code, on_uvloop
 from collectionstore_bench.tables import milliseconds, table
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT
@@ -154,16 +154,12 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> int:
     """Run; return the exit code: 0 measured, 1 a cluster failed, 130 interrupted."""
     options = parse_options()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(options))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; the clusters are stopped")
-        return 130
-    except (ClusterFailed, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
-    return 0
+
+    def work() -> int:
+        on_uvloop(run(options))
+        return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

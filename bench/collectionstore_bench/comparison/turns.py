@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from collectionstore_bench.load.bench import Bench, Row, say
+from collectionstore_bench.load.bench import Bench, Row
 from collectionstore_bench.load.options import Options
+from collectionstore_bench.program import say
 from collectionstore_testkit.clusters.local import local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
 

@@ -28,9 +28,8 @@ from collectionstore_bench.contest.stores import Store
 from collectionstore_bench.contest.summary import Results
 from collectionstore_bench.contest.turns import TURN_OVERHEAD_S, Memory, Turn, memory_of, take_all
 from collectionstore_bench.generators import programs, running
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.machine import Machine, describe
-from collectionstore_testkit.clusters.errors import ClusterFailed
+from collectionstore_bench.program import exit_code, say
 from collectionstore_testkit.clusters.local import STATE_PARENT
 from collectionstore_testkit.errors import ToolError
 from collectionstore_testkit.tools import older_version, wrk
@@ -194,20 +193,17 @@ def main() -> int:
     """Run; 0 measured, 1 a store or a generator failed, 130 interrupted."""
     options = parse_options(__doc__ or "")
     machine = describe(STATE_PARENT)
-    try:
+
+    def work() -> int:
         older = None
         if options.commit:
             older = older_version.check_out(options.commit)
             say(f"installing {older.revision[:12]}")
             older.install()
         publish(options, machine, asyncio.run(run(options, older)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; the clusters are stopped")
-        return 130
-    except (ClusterFailed, ToolError, programs.UnreadableOutput, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
-    return 0
+        return 0
+
+    return exit_code(work, ToolError, programs.UnreadableOutput)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 
 import aiohttp
 import msgspec
-import uvloop
 
 from collectionstore_bench.lifecycle.acknowledged import COLLECTION, Writers
 from collectionstore_bench.lifecycle.data_trials import measure_compaction, measure_restart, measure_snapshot
@@ -30,6 +29,7 @@ from collectionstore_bench.lifecycle.trials import (
     measure_scale_down,
 )
 from collectionstore_bench.machine import Machine, describe
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_bench.tables import table
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT, local_cluster
@@ -245,11 +245,6 @@ def _shown(value: float, unit: str) -> str:
     return f"{value:.{3 if unit == 's' else 2}f} {unit}" if unit else f"{value:g}"
 
 
-def say(text: str) -> None:
-    """Tell what is going on, apart from the results."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number from 1 to 1000000")
@@ -259,15 +254,7 @@ def _positive(text: str) -> int:
 def main() -> int:
     """Run; return the exit code: 0 every bound met, 3 one missed, 1 the cluster failed, 130 interrupted."""
     options = parse_options()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return 0 if runner.run(run(options)) else 3
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; the cluster is stopped")
-        return 130
-    except (ClusterFailed, aiohttp.ClientError, OSError, RuntimeError) as error:
-        say(f"error: {error}")
-        return 1
+    return exit_code(lambda: 0 if on_uvloop(run(options)) else 3, aiohttp.ClientError)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 
 import aiohttp
 import msgspec
-import uvloop
 
 from collectionstore_bench.load.documents import (
     LOAD_CONNECTIONS,
@@ -26,8 +24,8 @@ from collectionstore_bench.load.documents import (
 from collectionstore_bench.load.http_load import Measured, Target, run_round, send_each_once
 from collectionstore_bench.load.options import Options, parse_options
 from collectionstore_bench.machine import cpu_seconds, describe
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_bench.tables import milliseconds, table
-from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT, local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes, Status
 
@@ -204,21 +202,12 @@ async def run(options: Options) -> None:
     print("\n".join([*machine.lines(), settings_line(options, urls, leader.version), "", render(rows)]))
 
 
-def say(text: str) -> None:
-    """Tell what is going on, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Run; return the exit code: 0 measured, 1 the cluster failed, 130 interrupted."""
     options = parse_options(__doc__ or "")
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(options))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; the cluster is stopped")
-        return 130
-    except (ClusterFailed, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
-    return 0
+
+    def work() -> int:
+        on_uvloop(run(options))
+        return 0
+
+    return exit_code(work)

@@ -11,9 +11,7 @@ from typing import Final
 
 import aiohttp
 import msgspec
-import uvloop
 
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.load.documents import fill
 from collectionstore_bench.machine import Machine, cpu_seconds, describe
 from collectionstore_bench.overload.arrivals import quantile
@@ -21,8 +19,8 @@ from collectionstore_bench.overload.generators import run_plan
 from collectionstore_bench.overload.options import Options, parse_options
 from collectionstore_bench.overload.plan import Plan, Report
 from collectionstore_bench.processes import resident_bytes
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_bench.tables import milliseconds, table
-from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT, local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes, Status
 
@@ -330,12 +328,4 @@ def print_result(
 def main() -> int:
     """Run; return the exit code: 0 every bound met, 3 one missed, 1 the cluster failed, 130 interrupted."""
     options = parse_options(__doc__ or "")
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return 0 if runner.run(run(options)) else 3
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; the cluster is stopped")
-        return 130
-    except (ClusterFailed, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
+    return exit_code(lambda: 0 if on_uvloop(run(options)) else 3)

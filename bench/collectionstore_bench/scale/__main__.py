@@ -10,16 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
+import aiohttp
 import msgspec
-import uvloop
 
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.machine import Machine, describe
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_bench.scale import connections, documents, members, values
 from collectionstore_bench.scale.options import Options, parse_options
 from collectionstore_bench.scale.parts import Figure, Report
 from collectionstore_bench.tables import table
-from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import STATE_PARENT
 
 MEASURE: Final[Mapping[str, Callable[[Options, Report], Awaitable[None]]]] = {
@@ -66,16 +65,12 @@ def main() -> int:
     """Run and print what was found; return the exit code: 0 measured, 1 the cluster failed, 130 interrupted."""
     options = parse_options(__doc__ or "")
     machine, found = describe(STATE_PARENT), list[Figure]()
-    code = 0
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(options, found))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; the cluster is stopped")
-        code = 130
-    except (ClusterFailed, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        code = 1
+
+    def work() -> int:
+        on_uvloop(run(options, found))
+        return 0
+
+    code = exit_code(work, aiohttp.ClientError)
     print_result(options, machine, found)
     return code
 

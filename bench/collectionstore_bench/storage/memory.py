@@ -8,19 +8,17 @@ runs the cluster of another installation.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
-import uvloop
 
-from collectionstore_bench.load.bench import Bench, say
+from collectionstore_bench.load.bench import Bench
 from collectionstore_bench.load.options import Options
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_bench.tables import table
-from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import CSCTL, local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
 
@@ -117,14 +115,12 @@ def main() -> int:
         output="table",
         keep=False,
     )
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(measure(options, environment, arguments.csctl))
-    except (ClusterFailed, OSError, RuntimeError, TimeoutError) as error:
-        say(f"error: {error}")
-        return 1
-    sys.stdout.write(render(found) + "\n")
-    return 0
+
+    def work() -> int:
+        sys.stdout.write(render(on_uvloop(measure(options, environment, arguments.csctl))) + "\n")
+        return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -99,11 +99,6 @@ class Ready(msgspec.Struct, frozen=True):
     failed_reads: tuple[int, ...] = ()
     """Request IDs of reads that failed because leadership, or the leader, was lost; nothing was read."""
 
-    @property
-    def must_sync(self) -> bool:
-        """Whether there is something to make durable."""
-        return self.write != 0
-
 
 @dataclass(frozen=True, slots=True)
 class ProgressStatus:

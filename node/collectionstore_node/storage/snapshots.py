@@ -68,7 +68,7 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
     """
     # One iterator is one consistent view, and the applied position is the first record in it, so the two always match.
     # A rocksdict `Snapshot` would not do: its iterators show later writes.
-    records = database.state.family.scan(b"")
+    records = database.state.family.scan_all()
     key, value = next(records, (None, b""))
     if key != APPLIED_KEY:
         raise InvariantViolated("nothing is applied yet; there is no state to export")

@@ -14,8 +14,9 @@ from msgspec import inspect
 
 from collectionstore_operator.crd.transitions import TRANSITIONS
 from collectionstore_operator.resource.fields import Part, rendered
+from collectionstore_operator.resource.network import NetworkAccess
 from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES, quoted
-from collectionstore_operator.resource.spec import Local, NetworkAccess
+from collectionstore_operator.resource.spec import Local
 from collectionstore_operator.resource.violation import Violation
 
 Schema: TypeAlias = dict[str, Any]

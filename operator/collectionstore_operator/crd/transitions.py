@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from collectionstore_operator.resource.spec import Storage
+from collectionstore_operator.resource.storage import Storage
 
 
 class Transition(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.compute import DEFAULT_RESOURCES
 from collectionstore_operator.resource.desired import Desired, Diagnostics, PodTemplate, Resources, Spread
-from collectionstore_operator.resource.spec import DEFAULT_RESOURCES
 
 PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10

@@ -138,7 +138,7 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
     if not remove:
         return tuple(waiting)
     reason = "new incarnations replace members whose volumes were lost"
-    return (_change(assessment, add=add, remove=remove, reason=reason), *waiting)
+    return (joint_change(assessment, add=add, remove=remove, reason=reason), *waiting)
 
 
 def _awaits_successor(assessment: Assessment, ordinal: int) -> bool:
@@ -238,7 +238,7 @@ def _promote(assessment: Assessment) -> tuple[Proposal, ...]:
         if member is None or blocker:
             return (postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=names),)
         fit.append(member.ref())
-    return (_change(assessment, add=fit, remove=(), reason=reason),)
+    return (joint_change(assessment, add=fit, remove=(), reason=reason),)
 
 
 def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
@@ -270,7 +270,7 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
             subject=names,
         )
         return (transfer_leadership(assessment, staying, reason="the leader is about to be removed"), then)
-    return (_change(assessment, add=(), remove=[member.ref() for member in leaving], reason=reason),)
+    return (joint_change(assessment, add=(), remove=[member.ref() for member in leaving], reason=reason),)
 
 
 def _unsafe_to_shrink(staying: Sequence[MemberView], replicas: int) -> str:
@@ -289,8 +289,14 @@ def _unsafe_to_shrink(staying: Sequence[MemberView], replicas: int) -> str:
     return f"{text}: {down} must recover first" if down else f"{text}: others must join first"
 
 
-def _change(assessment: Assessment, *, add: Sequence[MemberRef], remove: Sequence[MemberRef], reason: str) -> Proposal:
-    """Propose one joint change; blocked if the joint configuration would have no quorum."""
+def joint_change(
+    assessment: Assessment, *, add: Sequence[MemberRef], remove: Sequence[MemberRef], reason: str
+) -> Proposal:
+    """Propose one joint change; blocked if the joint configuration would have no quorum.
+
+    Those that call it ask for more than that. It is checked here again, where every change of voters passes: no later
+    caller can enter a joint configuration that cannot be left.
+    """
     view = assessment.view
     # A learner that is promoted counts: it votes in the incoming half as soon as the joint configuration is appended.
     added = {member.node_id for member in add}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from collectionstore_operator.resource.compute import ComputeResource, Resources
 from collectionstore_operator.resource.fields import exact
-from collectionstore_operator.resource.spec import ComputeResource, Resources, Storage
+from collectionstore_operator.resource.storage import Storage
 from collectionstore_operator.resource.violation import Violation
 
 SIZE_MIN: Final = "64Mi"

@@ -19,32 +19,25 @@ from msgspec import Meta, field
 
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.resource import labels, rules, schema
+from collectionstore_operator.resource.compute import Resources
+from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring, SlowOperations
 from collectionstore_operator.resource.fields import quantity_bytes
+from collectionstore_operator.resource.network import NetworkAccess, NetworkPeers, Tls
 from collectionstore_operator.resource.pod_template import EnvironmentVariable, PodTemplate
+from collectionstore_operator.resource.raft import PROFILES, Raft, Snapshot, Timings
 from collectionstore_operator.resource.scheduling import Spread, Toleration
 from collectionstore_operator.resource.spec import (
     DEFAULT_VERSION,
     IMAGE_REPOSITORY,
     PORT_MAX,
     PORTS_PER_NODE,
-    PROFILES,
     REPLICAS_MAX,
-    Diagnostics,
     FailedMember,
     Local,
-    Monitoring,
-    NetworkAccess,
-    NetworkPeers,
-    Raft,
-    Resources,
-    SlowOperations,
-    Snapshot,
     Spec,
-    Storage,
-    Timings,
-    Tls,
     Unsafe,
 )
+from collectionstore_operator.resource.storage import Storage
 
 __all__ = [
     "CLIENT_PORT",

@@ -13,11 +13,15 @@ from typing import Any, Final, NamedTuple
 
 from collectionstore_operator.errors import FieldError
 from collectionstore_operator.resource import capacities, labels
+from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.fields import Part, fields_of
+from collectionstore_operator.resource.network import Tls
 from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, EnvironmentVariable, PodTemplate
+from collectionstore_operator.resource.raft import PROFILES, Raft
 from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
 from collectionstore_operator.resource.schema import child
-from collectionstore_operator.resource.spec import PROFILES, Raft, Resources, Spec, Storage, Tls
+from collectionstore_operator.resource.spec import Spec
+from collectionstore_operator.resource.storage import Storage
 from collectionstore_operator.resource.violation import Violation
 
 RESERVED_LABELS: Final = tuple(sorted({*labels.object_labels(""), labels.VERSION_LABEL}))

@@ -49,6 +49,7 @@ class Node:
     def _work(self, process: Process) -> None:
         seconds, then = process.jobs.popleft()
         self.busy_s += seconds
+        process.busy_s += seconds
 
         def done() -> None:
             then()
@@ -80,13 +81,15 @@ class Node:
 class Process:
     """One member of one group."""
 
-    __slots__ = ("jobs", "node", "running")
+    __slots__ = ("busy_s", "jobs", "node", "running")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.jobs: deque[Job] = deque()
         self.running = False
         """Whether it has a core, or waits for one."""
+        self.busy_s = 0.0
+        """Processor time used so far."""
 
     def work(self, seconds: float, then: Callable[[], None]) -> None:
         """Do a job of so many seconds, after those before."""

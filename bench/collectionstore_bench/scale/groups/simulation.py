@@ -65,6 +65,8 @@ class Result:
     busy: list[float]
     """Processor seconds per second of each node."""
     disk_busy: list[float]
+    leader_busy: list[float]
+    """Of the process of each leader: it has one core at most."""
 
     @property
     def per_second(self) -> float:
@@ -210,6 +212,8 @@ class Run:
         self._latencies.clear()
         inflight_s = self._inflight_s
         busy, disk_busy = [one.busy_s for one in self._nodes], [one.disk_busy_s for one in self._nodes]
+        leaders = [group.leader for _, group in self._groups]
+        leader_busy = [one.busy_s for one in leaders]
         self._engine.run(warm_up_s + seconds)
         self._count(0)
         return Result(
@@ -220,6 +224,7 @@ class Run:
             disk_busy=[
                 (one.disk_busy_s - before) / seconds for one, before in zip(self._nodes, disk_busy, strict=True)
             ],
+            leader_busy=[(one.busy_s - before) / seconds for one, before in zip(leaders, leader_busy, strict=True)],
         )
 
 

@@ -12,6 +12,8 @@ from collectionstore_bench.scale.groups.simulation import Cluster, Costs, Run
 CLIENTS_PER_GROUP: Final = 256
 LOAD: Final = 0.8
 """Offered part of the peak at which latencies are told."""
+BUSY: Final = 0.95
+"""From here on something counts as what ends it."""
 SEED: Final = 13
 
 
@@ -30,13 +32,17 @@ class Point:
     """Of the cores of the busiest node at the peak, as a part of all its cores."""
     disk_busy: float
     """Of the busiest disk at the peak."""
+    leader_busy: float
+    """Of the busiest leader's one core at the peak."""
 
     @property
     def limit(self) -> str:
         """What ends it."""
-        if self.busy > 0.95:
+        if self.busy > BUSY:
             return "cores"
-        return "disk" if self.disk_busy > 0.95 else "leaders, one core each"
+        if self.disk_busy > BUSY:
+            return "disk"
+        return "leaders, one core each" if self.leader_busy > BUSY else "waiting for followers"
 
 
 def study(
@@ -61,4 +67,5 @@ def point(cluster: Cluster, seconds: float, seed: int) -> Point:
         p99=quantile(below.latencies, 0.99) or 0.0,
         busy=max(most.busy) / cluster.cores,
         disk_busy=max(most.disk_busy),
+        leader_busy=max(most.leader_busy),
     )

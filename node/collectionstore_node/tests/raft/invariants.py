@@ -90,7 +90,7 @@ class Observer:
         term_or_vote = ready.hard_state is not None and (ready.hard_state.term, ready.hard_state.vote) != (
             self._promised.get(node.node_id)
         )
-        assert ready.must_sync or not (ready.entries or term_or_vote), "entries, a term or a vote without a sync"
+        assert ready.write or not (ready.entries or term_or_vote), "entries, a term or a vote without a sync"
         if ready.hard_state is not None:
             self._promised[node.node_id] = (ready.hard_state.term, ready.hard_state.vote)
 

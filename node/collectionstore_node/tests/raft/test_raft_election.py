@@ -150,7 +150,7 @@ def test_own_vote_counts_only_when_it_is_durable() -> None:
     solo = Solo(term=1, configuration=voters(1, 2), settings=NO_PRE_VOTE)
     solo.node.campaign()
     ready = solo.node.ready()
-    assert ready.must_sync
+    assert ready.write
     assert ready.messages == ()
     solo.node.step(vote(2, 2))
     solo.node.advance(ready)
@@ -266,7 +266,7 @@ def test_vote_leaves_only_after_it_is_durable() -> None:
     solo.node.step(vote_request(term=2))
     ready = solo.node.ready()
     assert ready.messages == ()
-    assert ready.must_sync
+    assert ready.write
     assert ready.hard_state is not None
     assert (ready.hard_state.term, ready.hard_state.vote) == (2, 2)
     solo.node.advance(ready)

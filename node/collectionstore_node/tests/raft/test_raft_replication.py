@@ -144,7 +144,7 @@ def test_follower_acknowledges_only_after_its_own_sync() -> None:
     solo = Solo(term=1)
     solo.node.step(solo.append(make_entries([1])))
     ready = solo.node.ready()
-    assert ready.must_sync
+    assert ready.write
     assert ready.messages == ()
     solo.log.append(ready.entries)
     solo.node.advance(ready)
@@ -165,7 +165,7 @@ def test_acknowledgement_that_needs_no_write_waits_for_the_one_under_way() -> No
     assert [type(message) for message in solo.node.durable(first.write)] == [AppendReply, AppendReply]
     solo.node.step(append)
     ready = solo.node.ready()
-    assert not ready.must_sync
+    assert not ready.write
     assert [type(message) for message in ready.messages] == [AppendReply]
 
 
@@ -233,7 +233,7 @@ def test_proposal_is_appended_and_sent_before_the_own_sync() -> None:
         (2, ready.entries),
         (3, ready.entries),
     ]
-    assert ready.must_sync
+    assert ready.write
 
 
 def test_leader_counts_itself_only_after_its_own_sync() -> None:
@@ -550,7 +550,7 @@ def test_commit_alone_is_not_written_and_goes_with_the_next_write() -> None:
     solo.step(solo.heartbeat())
     solo.node.step(solo.heartbeat(commit=2))
     ready = solo.node.ready()
-    assert (ready.hard_state, ready.must_sync) == (None, False)
+    assert (ready.hard_state, ready.write) == (None, 0)
     assert [entry.index for entry in ready.committed] == [1, 2]
     solo.node.advance(ready)
     solo.node.step(solo.append(log[2:], prev=log[1]))

@@ -214,6 +214,10 @@ class MemoryFamily(Family):
         pairs = self._rocks.view[self.name].scan(lo)
         return pairs
 
+    def scan_all(self) -> Iterator[tuple[bytes, bytes]]:
+        """Return all pairs, as `scan`: there is no cache."""
+        return self.scan(b"")
+
     def scan_bounded(self, lo: bytes, hi: bytes, skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs in `[lo, hi)`: what is deleted costs nothing in memory."""
         del skipped_max

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def test_export_of_an_empty_state_is_refused(database: Database) -> None:
     """There is no position to give it."""
     with pytest.raises(InvariantViolated, match="nothing"):
         database.export_snapshot(database.spool)
+
+
+def test_export_leaves_the_block_cache_to_clients(database: Database, tmp_path: Path) -> None:
+    """Records that are read once, by the export, do not take the place of those that clients read."""
+    extend(database, 1)
+    apply(database, 1, {b"key %05d" % number: random.Random(number).randbytes(200) for number in range(20_000)})
+    database.state.family.flush()
+    before = database.state.family.int_property("rocksdb.block-cache-usage")
+
+    written = database.export_snapshot(tmp_path)
+
+    after = database.state.family.int_property("rocksdb.block-cache-usage")
+    assert after - before < written.size_bytes // 20  # the index and the filter of the table
+    assert len(list(database.state.scan(b"", b"\xff"))) == 20_000
+    assert database.state.family.int_property("rocksdb.block-cache-usage") - after > written.size_bytes // 2
 
 
 def test_export_is_consistent_while_writes_go_on(database: Database, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ STAGES: Final = (
         "planning/test_plan.py",
         "planning/test_plan_guards.py",
         "planning/test_plan_stuck_pods.py",
+        "planning/test_unexplained_members.py",
         "model/test_assessment.py",
         "planning/test_volume_expansion.py",
         "planning/test_certificates.py",

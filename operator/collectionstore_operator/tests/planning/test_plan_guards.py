@@ -5,9 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import ChangeVoters, RemoveLearners, RestartPod
+from collectionstore_operator.model.actions import (
+    ChangeVoters,
+    EnsureWorkload,
+    MarkVolume,
+    RemoveLearners,
+    RestartPod,
+)
 from collectionstore_operator.model.assessment import assess, change_blocked_by
-from collectionstore_operator.model.observed import NodeStatus, Observed
+from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown
+from collectionstore_operator.planning.membership import joint_change
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned
 
 DESIRED = make_desired(3)
@@ -26,6 +33,57 @@ def test_no_change_starts_during_a_leadership_transfer() -> None:
     observed = with_leader(draw("0: leader\n1: voter\n2: voter old", DESIRED), transferring_to="old-1")
     assert change_blocked_by(assess(DESIRED, observed)) == "a leadership transfer is in progress"
     assert not planned(DESIRED, observed).actions
+
+
+def test_joint_change_without_a_quorum_on_the_way_is_blocked() -> None:
+    """Of the two voters that would be left one is in sync: nothing could be committed, nor the change undone."""
+    assessment = assess(DESIRED, draw("0: leader\n1: voter\n2: voter down=60", DESIRED))
+    leaving = assessment.view.members_at(1)[0]
+
+    blocked = joint_change(assessment, add=(), remove=[leaving.ref()], reason="for the test")
+    assert not blocked.actions
+    assert blocked.step.blocked_by == "the joint configuration would have no quorum of in-sync voters"
+
+    down = assessment.view.members_at(2)[0]
+    proposed = joint_change(assessment, add=(), remove=[down.ref()], reason="for the test")
+    assert [type(one) for one in proposed.actions] == [ChangeVoters]
+
+
+def test_pods_stay_while_a_volume_that_must_be_marked_is_unknown() -> None:
+    """Unmarked, it would let a removed member start on its old log when the cluster grows again."""
+    desired = make_desired(1)
+    observed = draw("0: leader\n1: stale\n2: stale", desired)
+    made = planned(desired, observed)
+    assert [type(one) for one in made.actions] == [MarkVolume, MarkVolume, EnsureWorkload]
+
+    *others, last = observed.slots
+    unseen = msgspec.structs.replace(last, volume=Unknown("no answer within 1 s"))
+    made = planned(desired, msgspec.structs.replace(observed, slots=(*others, unseen)))
+
+    assert not made.actions
+    assert "EnsureWorkload demo-1, demo-2: the volume of demo-2 cannot be observed: no answer within 1 s" in (
+        blocked_steps(made)
+    )
+
+
+def test_pods_of_removed_members_stay_during_a_leadership_transfer() -> None:
+    """The next leader may know another configuration, in which they are needed."""
+    observed = draw("0: leader\n1: voter\n2: voter\n3: stale marked\n4: stale marked", DESIRED)
+    assert [type(one) for one in planned(DESIRED, observed).actions] == [EnsureWorkload]
+
+    made = planned(DESIRED, with_leader(observed, transferring_to="old-1"))
+
+    assert not made.actions
+    assert "EnsureWorkload demo-3, demo-4: a leadership transfer is in progress" in blocked_steps(made)
+
+
+def test_workload_is_recreated_over_all_pods_before_the_first_member() -> None:
+    """Over fewer it would terminate those above: nothing says yet which of them will be members."""
+    observed = draw("\n".join(f"{ordinal}: fresh" for ordinal in range(5)), DESIRED, workload=Absent())
+
+    made = planned(DESIRED, observed)
+
+    assert [one.replicas for one in made.actions if isinstance(one, EnsureWorkload)] == [5]
 
 
 def test_terminating_pod_is_not_deleted_again() -> None:

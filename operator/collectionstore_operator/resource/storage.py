@@ -1,0 +1,70 @@
+"""The field storage of a spec: the volume of each member."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from collectionstore_operator.resource.fields import SIZE_PATTERN, Part, quantity_bytes
+
+
+class Storage(Part, frozen=True):
+    """Storage configures the persistent volume of each member."""
+
+    size: Annotated[
+        str,
+        Meta(
+            pattern=SIZE_PATTERN,
+            max_length=32,
+            title="a whole size such as 10Gi",
+            description="size is the requested capacity of each member's volume, such as 10Gi. It can be increased if "
+            "the StorageClass allows volume expansion, and cannot be decreased. Members are not restarted. Defaults "
+            "to 10Gi.",
+        ),
+    ] = "10Gi"
+    class_: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=253,
+                description="class is the name of the StorageClass. If absent, the default StorageClass is used. "
+                "Immutable.",
+            ),
+        ]
+        | None
+    ) = field(name="class", default=None)
+    quota: (
+        Annotated[
+            str,
+            Meta(
+                pattern=SIZE_PATTERN,
+                max_length=32,
+                title="a whole size such as 8Gi",
+                description="quota is the size of a member's database at which the cluster takes no more data: writes "
+                "that add data are refused, reads and deletes work, until the database is a tenth smaller. At least "
+                "256Mi, and less than size. If absent, the free space of the volume is the only bound. A change "
+                "restarts the members, one at a time.",
+            ),
+        ]
+        | None
+    ) = None
+    retention: Annotated[
+        Literal["Retain", "Delete"],
+        Meta(
+            description="retention determines what happens to the volume of a member that was removed or replaced, and "
+            "to all volumes when the cluster is deleted. Retain keeps the PersistentVolumeClaims; Delete deletes them "
+            "and their data. Defaults to Retain."
+        ),
+    ] = "Retain"
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size in bytes."""
+        return quantity_bytes(self.size)
+
+    @property
+    def quota_bytes(self) -> int:
+        """Return the quota in bytes; 0 without one."""
+        return quantity_bytes(self.quota) if self.quota is not None else 0
