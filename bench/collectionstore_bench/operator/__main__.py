@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import uvloop
 
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.machine import Machine, describe
 from collectionstore_bench.operator.api import Access, Refused, connect
 from collectionstore_bench.operator.contender import measure, running
@@ -25,7 +23,7 @@ from collectionstore_bench.operator.control_plane import control_plane, end
 from collectionstore_bench.operator.figures import Figures, summary
 from collectionstore_bench.operator.fleet import Fleet
 from collectionstore_bench.operator.options import Options, contenders, parse_options
-from collectionstore_testkit.clusters.errors import ClusterFailed
+from collectionstore_bench.program import exit_code, on_uvloop, say
 from collectionstore_testkit.clusters.local import STATE_PARENT
 from collectionstore_testkit.commands import with_parent
 
@@ -92,17 +90,14 @@ def main() -> int:
     """Run and print what was found; return the exit code: 0 measured, 1 something failed, 130 interrupted."""
     options = parse_options(__doc__ or "")
     machine, found = describe(STATE_PARENT), list[Figures]()
-    code = 0
     folder = Path(tempfile.mkdtemp(prefix="collectionstore-operator-", dir=STATE_PARENT))
+
+    def work() -> int:
+        on_uvloop(run(options, folder, found))
+        return 0
+
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(options, folder, found))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; everything is stopped")
-        code = 130
-    except (ClusterFailed, OSError, Refused, TimeoutError) as error:
-        say(f"error: {error}")
-        code = 1
+        code = exit_code(work, Refused, TimeoutError)
     finally:
         if options.keep:
             say(f"logs are in {folder}")

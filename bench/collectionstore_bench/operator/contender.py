@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import aiohttp
 
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.operator import audit
 from collectionstore_bench.operator.control_plane import HOST, OPERATOR, ControlPlane, end
 from collectionstore_bench.operator.figures import Figures, percentile
 from collectionstore_bench.operator.fleet import Fleet, sample
 from collectionstore_bench.processes import resident_bytes, usage
+from collectionstore_bench.program import say
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.commands import with_parent
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from collectionstore_bench.load.bench import say
 from collectionstore_bench.operator.api import GROUP, Api, Refused
+from collectionstore_bench.program import say
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.places import REPOSITORY
 

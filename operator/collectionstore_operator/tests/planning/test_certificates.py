@@ -17,7 +17,7 @@ from collectionstore_operator.model.certificate_lifetimes import renew_at
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, SigningRequest
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf, read_certificate
-from collectionstore_operator.resource.spec import Tls
+from collectionstore_operator.resource.network import Tls
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired
 
 pytestmark = pytest.mark.xdist_group("certificates")
