@@ -79,6 +79,7 @@ from collectionstore_node.replica import (
     RecordingObserver,
     Replica,
 )
+from collectionstore_node.replica.persistence.worker import Worker, WorkerThread
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
@@ -126,6 +127,8 @@ class HostEnvironment:
     levels: LogLevels = field(default_factory=LogLevels)
     serve: ServeHttp = serve_http
     """Opens a port for HTTP; a simulation has no sockets."""
+    worker: Callable[[str], Worker] = WorkerThread
+    """Makes a thread that syncs; a simulation has none."""
 
 
 class RunningMember(NamedTuple):
@@ -214,7 +217,7 @@ async def start(
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
     memory = budget(settings)
     configured = replica_settings(settings, memory, storage.space_limits)
-    local = LocalMember(storage, configured, series, clocks, observer)
+    local = LocalMember(storage, configured, series, clocks, observer, environment.worker)
     stack.callback(local.close)
     transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
