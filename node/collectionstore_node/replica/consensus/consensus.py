@@ -176,10 +176,12 @@ class Consensus:
 
         While entries are under way and the own disk is `syncing`, commands wait, to share the next entry and its sync,
         and then until they are enough for one. When a majority of others was faster than the disk nothing is under way,
-        and they need not wait for it.
+        and they need not wait for it. Where no leader is they are refused.
         """
         proposals = self.proposals
-        if proposals.waiting and (not proposals.pending or (proposals.enough and not syncing)):
+        if proposals.waiting and (
+            not proposals.pending or (proposals.enough and not syncing) or not self.raft.is_leader
+        ):
             self._propose_waiting()
         if self.reads.waiting:
             self.raft.read_index(self.reads.start())

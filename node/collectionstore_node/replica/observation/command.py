@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from collectionstore_node.statemachine.commands import Outcome
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
 
 
-@dataclass(slots=True)
-class QueuedCommand:
+class QueuedCommand(msgspec.Struct, eq=False):
     """An encoded command and its caller. In seconds: `deadline` in loop time, `since` its arrival by `perf_counter`.
 
     The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the
