@@ -10,7 +10,6 @@ import structlog
 import uvloop
 
 from collectionstore_node import __version__
-from collectionstore_node.allocator import limit_fragmentation
 from collectionstore_node.app import run
 from collectionstore_node.errors import DataDirectoryRefused, DescriptorsExhausted, NodeError, StorageFailed
 from collectionstore_node.lifecycle import NO_MEMORY, AddressInUse, end_without_memory
@@ -53,8 +52,6 @@ def main() -> None:
         sys.stderr.write(f"collectionstore-node: {error}\n(collectionstore-node --help lists all settings)\n")
         sys.exit(EXIT_USAGE)
     levels = logs.configure(format_=settings.log_format, level=settings.log_level, member=settings.name)
-    # BEFORE any thread starts, and its arena with it.
-    limit_fragmentation()
     sys.exit(_run(settings, levels))
 
 

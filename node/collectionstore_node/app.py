@@ -23,6 +23,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
+from collectionstore_node.allocator import GIVE_BACK_S, give_back
 from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError, StorageFailed
@@ -161,6 +162,9 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         if not await keep_certificate(stack, settings, stop, partial(_serve_waiting, settings)):
             return
         member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
+        giving_back = asyncio.create_task(_give_memory_back(), name="memory")
+        giving_back.add_done_callback(partial(_ended, member.local))
+        stack.push_async_callback(cancel_and_wait, giving_back)
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
             routing.add_done_callback(partial(_ended, member.local))
@@ -385,6 +389,13 @@ async def _reload_certificates(transport: Transport, clients: ClientTls | None) 
         await transport.reload_tls()
         if clients is not None:
             clients.reload()
+
+
+async def _give_memory_back() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(GIVE_BACK_S)
+        await loop.run_in_executor(None, give_back)
 
 
 async def _reload_routes(transport: Transport) -> None:
