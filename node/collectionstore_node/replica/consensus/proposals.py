@@ -91,6 +91,10 @@ class Proposals:
         An entry costs every member as much as a dozen commands, whatever is in it. So while many commands are under
         way as many others gather, and share one; at the latest until the entries before theirs are applied, ahead of
         which no entry can be. With few clients the processor has the time, and latency counts: none waits.
+
+        Measured with 64 clients on a disk that takes no time: with round trips of 1 ms an entry has 20 commands and not
+        16, and the median latency is the same; with 5 ms 27 and not 10, for three quarters of the leader's processor
+        time and 2 ms more. On a disk that takes some ms, entries are that large anyway.
         """
         under_way = self._under_way
         return (
