@@ -23,6 +23,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
+from collectionstore_node.allocator import GIVE_BACK_S, give_back
 from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
 from collectionstore_node.api.http.instruments import Diagnostics
 from collectionstore_node.errors import NodeError, StorageFailed
@@ -80,6 +81,7 @@ from collectionstore_node.replica import (
     RecordingObserver,
     Replica,
 )
+from collectionstore_node.replica.persistence.worker import Worker, WorkerThread
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
@@ -127,6 +129,8 @@ class HostEnvironment:
     levels: LogLevels = field(default_factory=LogLevels)
     serve: ServeHttp = serve_http
     """Opens a port for HTTP; a simulation has no sockets."""
+    worker: Callable[[str], Worker] = WorkerThread
+    """Makes a thread that syncs; a simulation has none."""
 
 
 class RunningMember(NamedTuple):
@@ -159,6 +163,9 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         if not await keep_certificate(stack, settings, stop, partial(_serve_waiting, settings)):
             return
         member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
+        giving_back = asyncio.create_task(_give_memory_back(), name="memory")
+        giving_back.add_done_callback(partial(_ended, member.local))
+        stack.push_async_callback(cancel_and_wait, giving_back)
         if settings.peer_routes is not None:
             routing = asyncio.create_task(_reload_routes(member.transport), name="routes")
             routing.add_done_callback(partial(_ended, member.local))
@@ -215,7 +222,7 @@ async def start(
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
     memory = budget(settings)
     configured = replica_settings(settings, memory, storage.space_limits)
-    local = LocalMember(storage, configured, series, clocks, observer)
+    local = LocalMember(storage, configured, series, clocks, observer, environment.worker)
     stack.callback(local.close)
     transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
@@ -388,6 +395,13 @@ async def _reload_certificates(transport: Transport, clients: ClientTls | None) 
         if clients is not None:
             # In a thread: the files are read, and keys are parsed.
             await asyncio.to_thread(clients.reload)
+
+
+async def _give_memory_back() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(GIVE_BACK_S)
+        await loop.run_in_executor(None, give_back)
 
 
 async def _reload_routes(transport: Transport) -> None:

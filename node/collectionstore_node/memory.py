@@ -73,7 +73,7 @@ class MemoryBudget:
 _WEIGHTS: Final[Mapping[str, tuple[float, int]]] = {
     "block_cache_bytes": (0.20, 4096 * MIB),
     "write_buffers_bytes": (0.20, 192 * MIB),
-    "log_cache_bytes": (0.05, 16 * MIB),
+    "log_cache_bytes": (0.05, 8 * MIB),
     "uncommitted_bytes": (0.08, 64 * MIB),
     "waiting_bytes": (0.08, 64 * MIB),
     "receiving_bytes": (0.10, 64 * MIB),

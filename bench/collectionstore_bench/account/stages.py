@@ -133,6 +133,7 @@ RULES: Final = (
     _rule("replica.driver", Stage.COMMIT),
     _rule("replica.persistence.log_writer", Stage.SYNC, "sync"),
     _rule("replica.persistence.log_writer", Stage.APPEND),
+    _rule("replica.persistence.worker", Stage.SYNC),
     _rule("replica.persistence", Stage.APPLY),
     _rule("replica.observation", Stage.OBSERVE),
     _rule("replica.health", Stage.OBSERVE),

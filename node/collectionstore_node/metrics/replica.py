@@ -61,13 +61,15 @@ class ReplicaMetrics:
         """Count the outcomes of the commands of a batch of applied entries."""
         self._apply_seconds.observe(seconds)
         good = replayed = 0
+        succeeded = Code.OK
         for outcome in chain.from_iterable(outcomes):
-            if outcome.code is Code.OK:
+            if outcome.code is succeeded:
                 good += 1
             else:
                 self._results[outcome.code].inc()
-            replayed += outcome.replayed
-        self._results[Code.OK].inc(good)
+            if outcome.replayed:
+                replayed += 1
+        self._results[succeeded].inc(good)
         self._replayed.inc(replayed)
 
     def transferred(self, result: str) -> None:

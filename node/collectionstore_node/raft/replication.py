@@ -74,7 +74,7 @@ def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty
         AppendEntries(state.node_id, node_id, state.term, prev_log_index, prev_log_term, entries, log.commit)
     )
     progress.sent(len(entries), sum([len(entry.data) for entry in entries]), log.commit)
-    return True
+    return progress.next_index <= log.last_index
 
 
 def _send_snapshot(state: RaftState, node_id: NodeId, progress: Progress) -> None:

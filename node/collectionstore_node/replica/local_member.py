@@ -31,6 +31,7 @@ from collectionstore_node.replica.observation.observer import NULL_OBSERVER, Dri
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.replica.persistence.log_writer import LogWriter
+from collectionstore_node.replica.persistence.worker import Worker, WorkerThread
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
 from collectionstore_node.replica.storage_port import Storage
@@ -61,8 +62,9 @@ class LocalMember:
         metrics: ReplicaMetrics,
         clocks: Clocks,
         observer: DriverObserver = NULL_OBSERVER,
+        worker: Callable[[str], Worker] = WorkerThread,
     ) -> None:
-        """Read log and state."""
+        """Read log and state; `worker` makes the threads that sync the log."""
         self.storage = storage
         self._loop = asyncio.get_running_loop()
         self.identity = storage.identity
@@ -71,7 +73,7 @@ class LocalMember:
         self.observer = observer
         self.wakeup = Wakeup()
         self.log_writer = LogWriter(
-            storage.log, metrics.disk, observer, synced=self.wakeup.wake, failed=self.wakeup.fail
+            storage.log, metrics.disk, observer, synced=self.wakeup.wake, failed=self.wakeup.fail, worker=worker
         )
         self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
         stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)

@@ -16,7 +16,8 @@ RECORD_FORMAT: Final = 1
 """First byte of every record; a new layout needs a new number."""
 
 _HEAD = struct.Struct(">BQQI")  # format, revision, created_revision, bytes of the content type
-_HEAD_AFTER_FORMAT = struct.Struct(">QQI")
+_unpack_head = _HEAD.unpack_from
+_pack_head = _HEAD.pack
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -35,9 +36,9 @@ def encode_stored(revision: int, created_revision: int, value: bytes, content_ty
     """Return the record to store."""
     if not content_type:
         # The usual case, and one copy of the value less.
-        return _HEAD.pack(RECORD_FORMAT, revision, created_revision, 0) + value
+        return _pack_head(RECORD_FORMAT, revision, created_revision, 0) + value
     kind = content_type.encode()
-    return _HEAD.pack(RECORD_FORMAT, revision, created_revision, len(kind)) + kind + value
+    return _pack_head(RECORD_FORMAT, revision, created_revision, len(kind)) + kind + value
 
 
 def decode_stored(record: bytes) -> Stored:
@@ -54,13 +55,26 @@ def value_start(record: bytes) -> int:
 
 
 def revisions_of(record: bytes) -> tuple[int, int]:
-    """Return (revision, created_revision) of a record."""
-    revision, created_revision, _ = _head(record)
+    """Return (revision, created_revision) of a record. Raises `InvariantViolated` if it is none."""
+    # Not by `_head`: this runs for every write.
+    try:
+        record_format, revision, created_revision, _ = _unpack_head(record)
+    except struct.error:
+        raise _unknown(record) from None
+    if record_format != RECORD_FORMAT:
+        raise _unknown(record)
     return revision, created_revision
 
 
 def _head(record: bytes) -> tuple[int, int, int]:
-    if len(record) < _HEAD.size or record[0] != RECORD_FORMAT:
-        raise InvariantViolated(f"stored record of unknown format {record[:1].hex() or 'empty'}")
-    found: tuple[int, int, int] = _HEAD_AFTER_FORMAT.unpack_from(record, 1)
-    return found
+    try:
+        record_format, revision, created_revision, kind_bytes = _unpack_head(record)
+    except struct.error:
+        raise _unknown(record) from None
+    if record_format != RECORD_FORMAT:
+        raise _unknown(record)
+    return revision, created_revision, kind_bytes
+
+
+def _unknown(record: bytes) -> InvariantViolated:
+    return InvariantViolated(f"stored record of unknown format {record[:1].hex() or 'empty'}")

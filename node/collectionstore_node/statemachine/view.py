@@ -96,7 +96,12 @@ class Overlay(View):
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set `key` to `value`."""
-        self._set(key, value)
+        # As `_set`, without the call: this runs for every write.
+        self.journal += (key, value)
+        values = self.writes.values
+        if self._order is not None and key not in values:
+            insort(self._order, key)
+        values[key] = value
 
     def delete(self, key: bytes) -> None:
         """Delete `key`; no error if it is absent."""

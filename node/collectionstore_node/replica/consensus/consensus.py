@@ -186,10 +186,14 @@ class Consensus:
     def feed(self, *, syncing: bool) -> bool:
         """Hand waiting commands and reads to the core; return whether it has a `Ready`.
 
-        While entries are under way and the own disk is `syncing`, commands wait, to share the next entry and its sync.
-        When a majority of others was faster than the disk nothing is under way, and they need not wait for it.
+        While entries are under way and the own disk is `syncing`, commands wait, to share the next entry and its sync,
+        and then until they are enough for one. When a majority of others was faster than the disk nothing is under way,
+        and they need not wait for it. Where no leader is they are refused.
         """
-        if self.proposals.waiting and not (syncing and self.proposals.pending):
+        proposals = self.proposals
+        if proposals.waiting and (
+            not proposals.pending or (proposals.enough and not syncing) or not self.raft.is_leader
+        ):
             self._propose_waiting()
         if self.reads.waiting:
             self.raft.read_index(self.reads.start())

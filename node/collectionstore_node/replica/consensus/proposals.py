@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 ENTRY_COMMANDS_MAX = 1_024
 ENTRY_BYTES_MAX = 1 << 20
+FEW_COMMANDS: Final = 16
+"""With fewer commands under way, those that wait are proposed, however few they are."""
+MANY_COMMANDS: Final = 64
+"""So many commands, or so many bytes of them, are worth an entry of their own, however many are under way."""
+ENOUGH_BYTES: Final = 64 << 10
 NO_ANSWERS: Final[Mapping[int, Outcome]] = {}
 
 
@@ -61,6 +66,8 @@ class Proposals:
         self._waiting_bytes = 0
         self._waiting: list[QueuedCommand] = []
         self._proposed: dict[Index, _Proposed] = {}
+        self._under_way = 0
+        """Commands of proposed entries that are not applied."""
         self._loop = loop
         self._series = series
         self._closed = False
@@ -76,6 +83,25 @@ class Proposals:
     def pending(self) -> int:
         """Number of proposed entries that are not applied."""
         return len(self._proposed)
+
+    @property
+    def enough(self) -> bool:
+        """Whether what waits is worth an entry of its own, although others are under way.
+
+        An entry costs every member as much as a dozen commands, whatever is in it. So while many commands are under
+        way as many others gather, and share one; at the latest until the entries before theirs are applied, ahead of
+        which no entry can be. With few clients the processor has the time, and latency counts: none waits.
+
+        Measured with 64 clients on a disk that takes no time: with round trips of 1 ms an entry has 20 commands and not
+        16, and the median latency is the same; with 5 ms 27 and not 10, for three quarters of the leader's processor
+        time and 2 ms more. On a disk that takes some ms, entries are that large anyway.
+        """
+        under_way = self._under_way
+        return (
+            under_way < FEW_COMMANDS
+            or len(self._waiting) >= min(under_way, MANY_COMMANDS)
+            or self._waiting_bytes >= ENOUGH_BYTES
+        )
 
     def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
         """Queue an encoded command, and return the future of its outcome. Raises as `enqueue`."""
@@ -123,12 +149,19 @@ class Proposals:
         self._series.proposed.inc(len(batch))
         self._series.entry_commands.observe(len(batch))
         self._series.entry_bytes.observe(size_bytes)
-        displaced = self._proposed.pop(index, None)
+        displaced = self._pop(index)
         if displaced is not None:
             # This node led before, lost that entry, and now proposes another at the same index. The old entry may
             # survive on other members only if this one does not commit, so its outcome is unknown.
             self._fail(displaced.batch, "unknown", OutcomeUnknown("the entry was displaced by a newer one"))
         self._proposed[index] = _Proposed(term, batch, perf_counter())
+        self._under_way += len(batch)
+
+    def _pop(self, index: Index) -> _Proposed | None:
+        proposed = self._proposed.pop(index, None)
+        if proposed is not None:
+            self._under_way -= len(proposed.batch)
+        return proposed
 
     def waits(self, index: Index, term: Term) -> bool:
         """Whether commands wait for the entry at (`index`, `term`)."""
@@ -142,7 +175,7 @@ class Proposals:
 
         `answers` are outcomes with values, by position, in place of those in `outcomes`.
         """
-        waited = self._proposed.pop(index, None)
+        waited = self._pop(index)
         if waited is None:
             return
         if waited.term != term:
@@ -185,7 +218,8 @@ class Proposals:
     def skipped_to(self, index: Index) -> None:
         """A snapshot replaced the log up to `index`: the outcomes of entries below it are unknown here."""
         for at in [at for at in self._proposed if at <= index]:
-            self._fail(self._proposed.pop(at).batch, "unknown", OutcomeUnknown("a snapshot passed over the entry"))
+            if (passed := self._pop(at)) is not None:
+                self._fail(passed.batch, "unknown", OutcomeUnknown("a snapshot passed over the entry"))
 
     def refuse_waiting(self, error: Callable[[], NotNow]) -> None:
         """Fail all commands that have not reached the core: they are certainly not applied."""
@@ -213,7 +247,7 @@ class Proposals:
             late = [one for one in proposed.batch if one.deadline <= now]
             self._fail(late, "unknown", OutcomeUnknown("not committed within the deadline"))
             if all(one.future.done() for one in proposed.batch):
-                del self._proposed[index]
+                self._pop(index)
 
     def close(self) -> None:
         """Fail everything: queued commands are not applied, the outcome of proposed ones is unknown."""
@@ -222,6 +256,7 @@ class Proposals:
         for proposed in self._proposed.values():
             self._fail(proposed.batch, "unknown", OutcomeUnknown("the node is stopping"))
         self._proposed.clear()
+        self._under_way = 0
 
     def _fail(self, batch: Sequence[QueuedCommand], reason: str, error: NodeError) -> None:
         failed = self._series.failed[reason]

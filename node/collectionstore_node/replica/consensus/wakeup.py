@@ -12,7 +12,9 @@ class Wakeup:
     """Wakes the one driver that waits. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._awake = False
+        """Whether the driver was woken since it began to wait last."""
+        self._waiter: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
 
     @property
@@ -21,16 +23,22 @@ class Wakeup:
         return self._failure
 
     def wake(self) -> None:
-        """Make the driver process the core's next `Ready`."""
-        self._event.set()
+        """Make the driver process the core's next `Ready`. Costs little when it is awake: each command calls it."""
+        if self._awake:
+            return
+        self._awake = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """End the driver with `error`; the first one counts, later ones are its consequences."""
         if self._failure is None:
             self._failure = error
-        self._event.set()
+        self.wake()
 
     async def wait(self) -> None:
         """Return at the next call of `wake` or `fail`, or immediately if there was one since the last return."""
-        await self._event.wait()
-        self._event.clear()
+        if not self._awake:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._awake = False

@@ -33,7 +33,7 @@ class Waiter(Protocol[T_contra]):
         """Take the error that came in its place."""
 
 
-class QueuedCommand(msgspec.Struct):
+class QueuedCommand(msgspec.Struct, eq=False):
     """An encoded command and its caller. In seconds: `deadline` in loop time, `since` its arrival by `perf_counter`.
 
     The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the

@@ -40,8 +40,9 @@ class Tuning:
     open_files_max: int = 256
     """Table files that RocksDB keeps open."""
 
-    log_cache_bytes: int = 16 * _MIB
-    """The newest log entries kept in memory, so that replication does not read the disk."""
+    log_cache_bytes: int = 8 * _MIB
+    """The newest log entries kept in memory, so that replication does not read the disk. As many as the core keeps
+    (`raft.log.TAIL_BYTES_MAX`), which are the same objects."""
 
     snapshot_chunk_bytes: int = 256 * _KIB
     """Payload of a chunk of a snapshot file; one larger record makes one larger chunk."""

@@ -9,7 +9,14 @@ import pytest
 from collectionstore_node.errors import NotLeader, NotNow, OutcomeUnknown, Overloaded
 from collectionstore_node.metrics import ProposalSeries, member_metrics
 from collectionstore_node.raft.messages import Index, Term
-from collectionstore_node.replica.consensus.proposals import ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Proposals
+from collectionstore_node.replica.consensus.proposals import (
+    ENOUGH_BYTES,
+    ENTRY_BYTES_MAX,
+    ENTRY_COMMANDS_MAX,
+    FEW_COMMANDS,
+    MANY_COMMANDS,
+    Proposals,
+)
 from collectionstore_node.statemachine.commands import Code, Outcome
 
 COMMAND = b"one encoded command"
@@ -50,6 +57,70 @@ async def test_batch_is_bounded(size: int, count: int, expected: int) -> None:
         queue.submit(bytes(size), 100.0)
     assert len(queue.take()) == expected
     assert queue.waiting == count - expected
+
+
+def under_way(queue: Proposals, *entries: int) -> None:
+    """Propose an entry of so many commands each, from index 1 on."""
+    for index, commands in enumerate(entries, 1):
+        for _ in range(commands):
+            queue.submit(COMMAND, 100.0)
+        queue.proposed(Index(index), Term(3), queue.take(), 100)
+
+
+@pytest.mark.parametrize(
+    ("entries", "waiting", "enough"),
+    [
+        pytest.param((1,), 1, True, id="few-clients-do-not-wait"),
+        pytest.param((FEW_COMMANDS - 1,), 1, True, id="nearly-many"),
+        pytest.param((FEW_COMMANDS,), FEW_COMMANDS - 1, False, id="gathers"),
+        pytest.param((FEW_COMMANDS,), FEW_COMMANDS, True, id="as-many-as-are-under-way"),
+        pytest.param((20, 10), 29, False, id="under-way-in-several-entries"),
+        pytest.param((20, 10), 30, True, id="as-many-as-in-all-of-them"),
+        pytest.param((500,), MANY_COMMANDS - 1, False, id="not-many"),
+        pytest.param((500,), MANY_COMMANDS, True, id="many-whatever-is-under-way"),
+    ],
+)
+async def test_commands_gather_while_many_are_under_way(entries: tuple[int, ...], waiting: int, enough: bool) -> None:  # noqa: FBT001
+    queue = proposals()
+    under_way(queue, *entries)
+    for _ in range(waiting):
+        queue.submit(COMMAND, 100.0)
+    assert queue.enough is enough
+
+
+async def test_large_commands_do_not_gather() -> None:
+    queue = proposals()
+    under_way(queue, 100)
+    queue.submit(bytes(ENOUGH_BYTES - 1), 100.0)
+    assert not queue.enough
+    queue.submit(b"1", 100.0)
+    assert queue.enough
+
+
+@pytest.mark.parametrize("end", ["applied", "another term", "snapshot", "deadline", "displaced", "closed"])
+async def test_entry_is_under_way_until_its_end(end: str) -> None:
+    """Whatever ends it: commands that gathered for an entry that has ended would wait for nothing."""
+    queue = proposals()
+    futures = [queue.submit(COMMAND, 5.0) for _ in range(FEW_COMMANDS)]
+    queue.proposed(Index(1), Term(3), queue.take(), 100)
+    queue.submit(COMMAND, 100.0)
+    assert not queue.enough
+    match end:
+        case "applied":
+            queue.applied(Index(1), Term(3), [outcome(number) for number in range(FEW_COMMANDS)])
+        case "another term":
+            queue.applied(Index(1), Term(4), [])
+        case "snapshot":
+            queue.skipped_to(Index(1))
+        case "deadline":
+            queue.expire(5.0)
+        case "displaced":
+            queue.proposed(Index(1), Term(5), queue.take(), 100)
+        case _:
+            queue.close()
+    assert queue.enough
+    # The failures are other tests' subject; an exception that is never looked at would be reported here.
+    await asyncio.gather(*futures, return_exceptions=True)
 
 
 async def test_full_queue_refuses_and_keeps_what_it_has() -> None:

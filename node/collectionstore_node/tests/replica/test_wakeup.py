@@ -34,3 +34,18 @@ async def test_first_failure_counts_and_wakes() -> None:
     wakeup.fail(ValueError("consequence"))
     await asyncio.wait_for(wakeup.wait(), 1)
     assert wakeup.failure is first
+
+
+async def test_wake_is_not_lost_when_the_wait_is_cancelled() -> None:
+    """Whether it comes before or after: a driver that waits again must look at what has changed."""
+    for wakes_first in (True, False):
+        wakeup = Wakeup()
+        waiting = asyncio.ensure_future(wakeup.wait())
+        await asyncio.sleep(0)
+        if wakes_first:
+            wakeup.wake()
+        waiting.cancel()
+        assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError)
+        if not wakes_first:
+            wakeup.wake()
+        await asyncio.wait_for(wakeup.wait(), 1)

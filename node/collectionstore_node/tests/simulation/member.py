@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
@@ -108,6 +109,20 @@ async def _serve(
     stack.push_async_callback(stop)
 
 
+class _Worker:
+    """A worker of the simulated loop, where an executor has no thread."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def start(self, work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        ended = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        ended.add_done_callback(lambda _: done(ended.exception()))
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
+
 async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
     run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
     stack.callback(run.database.close)
@@ -118,6 +133,7 @@ async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
         connector=MemoryConnector,
         pid=1,
         serve=_serve,
+        worker=_Worker,
     )
     run.member = await app.start(stack, run.settings, run.database, _SECURITY, environment)
     stopping = asyncio.create_task(run.stop.wait(), name="signal")
