@@ -88,6 +88,8 @@ class Consensus:
                 apply_bytes_max=APPLY_BYTES_MAX,
                 inflight_bytes_max=min(INFLIGHT_BYTES_MAX, settings.inflight_bytes_max),
                 uncommitted_bytes_max=settings.uncommitted_bytes_max,
+                # `driver.commit_notice` tells it when no entry does.
+                defer_commit=True,
                 pre_vote=settings.pre_vote,
                 check_quorum=settings.check_quorum,
             ),
