@@ -72,12 +72,14 @@ from collectionstore_node.part_settings import (
 from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
 from collectionstore_node.replica import (
     Clocks,
+    DiskThread,
     Driver,
     LocalMember,
     MemberGauges,
     PeerHandler,
     RecordingObserver,
     Replica,
+    WorkerFactory,
 )
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
@@ -126,6 +128,8 @@ class HostEnvironment:
     levels: LogLevels = field(default_factory=LogLevels)
     serve: ServeHttp = serve_http
     """Opens a port for HTTP; a simulation has no sockets."""
+    worker: WorkerFactory = DiskThread
+    """Makes the threads that sync; a simulation has none."""
 
 
 class RunningMember(NamedTuple):
@@ -214,7 +218,7 @@ async def start(
     clocks = Clocks(environment.random, environment.wall_ms, environment.clock)
     memory = budget(settings)
     configured = replica_settings(settings, memory, storage.space_limits)
-    local = LocalMember(storage, configured, series, clocks, observer)
+    local = LocalMember(storage, configured, series, clocks, observer, environment.worker)
     stack.callback(local.close)
     transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)

@@ -25,6 +25,7 @@ from collectionstore_node.replica.membership.changes import MemberChange, Member
 from collectionstore_node.replica.observation.observer import NULL_OBSERVER, DriverObserver
 from collectionstore_node.replica.observation.recording_observer import RecordingObserver
 from collectionstore_node.replica.peers.handler import PeerHandler
+from collectionstore_node.replica.persistence.disk_thread import DiskThread, WorkerFactory
 from collectionstore_node.replica.replica import Replica
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.reporting.inspection import RaftReport
@@ -35,6 +36,7 @@ from collectionstore_node.replica.settings import ReplicaSettings
 __all__ = [
     "NULL_OBSERVER",
     "Clocks",
+    "DiskThread",
     "Driver",
     "DriverObserver",
     "LocalMember",
@@ -48,4 +50,5 @@ __all__ = [
     "RecordingObserver",
     "Replica",
     "ReplicaSettings",
+    "WorkerFactory",
 ]

@@ -30,6 +30,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.observer import NULL_OBSERVER, DriverObserver
 from collectionstore_node.replica.persistence.applier import Applier
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
+from collectionstore_node.replica.persistence.disk_thread import DiskThread, WorkerFactory
 from collectionstore_node.replica.persistence.log_writer import LogWriter
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
@@ -61,6 +62,7 @@ class LocalMember:
         metrics: ReplicaMetrics,
         clocks: Clocks,
         observer: DriverObserver = NULL_OBSERVER,
+        worker: WorkerFactory = DiskThread,
     ) -> None:
         """Read log and state."""
         self.storage = storage
@@ -71,7 +73,7 @@ class LocalMember:
         self.observer = observer
         self.wakeup = Wakeup()
         self.log_writer = LogWriter(
-            storage.log, metrics.disk, observer, synced=self.wakeup.wake, failed=self.wakeup.fail
+            storage.log, metrics.disk, observer, synced=self.wakeup.wake, failed=self.wakeup.fail, worker=worker
         )
         self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
         stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple
 
 from collectionstore_node.metrics import DiskSeries
 from collectionstore_node.raft.messages import Entry, HardState, Index, NodeId, Term
 from collectionstore_node.replica.observation.observer import DriverObserver
+from collectionstore_node.replica.persistence.disk_thread import DiskThread, WorkerFactory
 from collectionstore_node.replica.storage_port import Log
 
 MARKER_LAG_S: Final = 0.02
@@ -53,6 +53,7 @@ class LogWriter:
         *,
         synced: Callable[[], None],
         failed: Callable[[BaseException], None],
+        worker: WorkerFactory = DiskThread,
     ) -> None:
         self._log = log
         self._series = series
@@ -61,8 +62,8 @@ class LogWriter:
         self._failed = failed
         self._error: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        self._syncer = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._marker_syncer = ThreadPoolExecutor(1, thread_name_prefix="tail-marker")
+        self._syncer = worker("sync")
+        self._marker_syncer = worker("tail-marker")
         self._marker_sync_due = False
         self._synced_vote: tuple[Term, NodeId] | None = None
         self._closed = False
@@ -132,10 +133,10 @@ class LogWriter:
             raise self._error
 
     def close(self) -> None:
-        """Shut down the executors; a sync that runs is finished first."""
+        """End the threads; a sync that runs is finished first."""
         self._closed = True
-        self._syncer.shutdown()
-        self._marker_syncer.shutdown()
+        self._syncer.close()
+        self._marker_syncer.close()
 
     def _has_new_vote(self, hard_state: HardState | None) -> bool:
         """Whether a new term or vote is about to be sent: the tail marker must hold it BEFORE (thesis 3.8)."""
@@ -149,26 +150,27 @@ class LogWriter:
         self.syncing_since = self._loop.time()
         new_vote, self._new_vote = self._new_vote, False
         self._sync_due, self._batches, self._bytes = False, 0, 0
-        done = self._loop.run_in_executor(self._syncer, self._timed_sync, new_vote)
-        done.add_done_callback(partial(self._synced, self._write, self._last_index))
+        call = self._timed_sync_with_marker if new_vote else self._timed_sync
+        self._syncer.run(call, partial(self._synced, self._write, self._last_index))
 
-    def _timed_sync(self, new_vote: bool) -> None:  # noqa: FBT001 - called by position through an executor
+    def _timed_sync(self) -> None:
         started = time.perf_counter()
-        if new_vote:
-            self._log.sync()
-        else:
-            self._log.sync_entries()
-        ended = time.perf_counter()
-        self._times = (started, ended)
-        self._series.fsync_seconds.observe(ended - started)
+        self._log.sync_entries()
+        self._times = (started, time.perf_counter())
 
-    def _synced(self, write: int, last_index: Index, done: asyncio.Future[None]) -> None:
+    def _timed_sync_with_marker(self) -> None:
+        started = time.perf_counter()
+        self._log.sync()
+        self._times = (started, time.perf_counter())
+
+    def _synced(self, write: int, last_index: Index, error: BaseException | None) -> None:
         since, self.syncing_since = self.syncing_since, None
-        error = None if done.cancelled() else done.exception()
         if error is not None:
             self._error = error
             self._failed(error)
-        elif not done.cancelled():
+        else:
+            started, ended = self._times
+            self._series.fsync_seconds.observe(ended - started)
             self._durable = Durable(write, last_index, *self._times)
             self._sync_marker_soon()
             self._announce()
@@ -191,15 +193,13 @@ class LogWriter:
     def _sync_marker(self) -> None:
         self._marker_sync_due = False
         if not self._closed:
-            done = self._loop.run_in_executor(self._marker_syncer, self._timed_marker_sync)
-            done.add_done_callback(self._marker_synced)
+            self._marker_syncer.run(self._timed_marker_sync, self._marker_synced)
 
     def _timed_marker_sync(self) -> None:
         started = time.perf_counter()
         self._log.sync_marker()
         self._series.witness_seconds.observe(time.perf_counter() - started)
 
-    def _marker_synced(self, done: asyncio.Future[None]) -> None:
-        error = None if done.cancelled() else done.exception()
+    def _marker_synced(self, error: BaseException | None) -> None:
         if error is not None:
             self._failed(error)

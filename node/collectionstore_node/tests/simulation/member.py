@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
@@ -39,6 +40,22 @@ class LinkSecurity:
 
 
 _SECURITY: Final = LinkSecurity()
+
+
+class SimulatedWorker:
+    """A worker whose calls take effect after a while, in no thread."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Never used, but known to the loop: one lane of calls, one after the other.
+        self._lane = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def run(self, call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Do `call` after a while, and then `done`."""
+        self._loop.run_in_executor(self._lane, call).add_done_callback(lambda future: done(future.exception()))
+
+    def close(self) -> None:
+        """Return at once, as the simulated loop's executors do: what is under way ends later, or with the process."""
 
 
 def identity_of(name: str) -> str:
@@ -114,6 +131,7 @@ async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
         connector=MemoryConnector,
         pid=1,
         serve=_serve,
+        worker=SimulatedWorker,
     )
     run.member = await app.start(stack, run.settings, run.database, _SECURITY, environment)
     stopping = asyncio.create_task(run.stop.wait(), name="signal")
