@@ -185,6 +185,10 @@ class Consensus:
             self.raft.read_index(self.reads.start())
         return self.raft.has_ready()
 
+    def has_work(self) -> bool:
+        """Whether the core may have a `Ready` now, or with the commands and reads that wait."""
+        return bool(self.proposals.waiting or self.reads.waiting or self.raft.has_ready())
+
     def _propose_waiting(self) -> None:
         if not self.raft.is_leader:
             leader = self.raft.leader

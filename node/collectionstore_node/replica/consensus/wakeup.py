@@ -12,7 +12,9 @@ class Wakeup:
     """Wakes the one driver that waits. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._due = False
+        self._waiting: asyncio.Future[None] | None = None
         self._failure: BaseException | None = None
 
     @property
@@ -20,17 +22,29 @@ class Wakeup:
         """The first fatal error; the driver raises it instead of executing another `Ready`."""
         return self._failure
 
+    @property
+    def due(self) -> bool:
+        """Whether `wait` would return immediately."""
+        return self._due
+
     def wake(self) -> None:
         """Make the driver process the core's next `Ready`."""
-        self._event.set()
+        self._due = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """End the driver with `error`; the first one counts, later ones are its consequences."""
         if self._failure is None:
             self._failure = error
-        self._event.set()
+        self.wake()
 
     async def wait(self) -> None:
         """Return at the next call of `wake` or `fail`, or immediately if there was one since the last return."""
-        await self._event.wait()
-        self._event.clear()
+        if not self._due:
+            self._waiting = self._loop.create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        self._due = False

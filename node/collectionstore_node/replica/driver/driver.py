@@ -82,6 +82,8 @@ class Driver:
                 await wakeup.wait()
                 while self._has_ready():
                     await self._executor.execute(self._consensus.raft.ready())
+                    if not (wakeup.due or self._consensus.has_work()):
+                        break
                     # Clients and peers have their turn, even when there is always another `Ready`.
                     await asyncio.sleep(0)
                 if wakeup.failure is not None:
