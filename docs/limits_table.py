@@ -402,10 +402,17 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "bytes that a peer does not take, besides its queue",
-                "{transport.connection.stream_channel:WRITE_BYTES_HIGH|bytes} and one write",
+                "{transport.connection.stream_channel:WRITE_BYTES_HIGH|bytes} and one write; a long rest unencrypted",
                 ("transport.connection.stream_channel:StreamChannel",),
                 "the queue keeps the rest; of a peer that dialed nothing more is read",
                 ("peer_dropped_messages_total",),
+            ),
+            Limit(
+                "encrypted for a peer in a turn of the event loop",
+                "{transport.connection.stream_channel:TURN_BYTES_MAX|bytes}, and one write",
+                ("transport.connection.stream_channel:StreamChannel",),
+                "the next turn",
+                ("event_loop_lag_seconds",),
             ),
             Limit(
                 "messages; requests; replies in a frame",

@@ -39,7 +39,8 @@ def on_append_entries(state: RaftState, message: AppendEntries) -> None:
     if prev_log_index < log.commit:
         # A delayed message. Committed entries match the leader's by Leader Completeness, so they need no comparison,
         # and their terms may be compacted: looking one up and reading 0 passed the check in etcd (76f1249).
-        _acknowledge(state, message.sender, log.commit)
+        if not message.silent:
+            _acknowledge(state, message.sender, log.commit)
         return
     if not log.match_term(prev_log_index, message.prev_log_term):
         _reject(state, message)
@@ -54,7 +55,8 @@ def on_append_entries(state: RaftState, message: AppendEntries) -> None:
     last_new = Index(prev_log_index + len(entries))
     # Not beyond `last_new`: whatever follows in this log is not known to match the leader's.
     log.commit_to(min(message.leader_commit, last_new))
-    _acknowledge(state, message.sender, last_new)
+    if not message.silent:
+        _acknowledge(state, message.sender, last_new)
 
 
 def _acknowledge(state: RaftState, leader: NodeId, index: Index) -> None:

@@ -157,8 +157,13 @@ def confirm_reads(state: RaftState) -> None:
         for origin, request_id in batch.requests:
             if origin == NO_NODE:
                 state.read_states.append(ReadState(request_id, batch.commit))
-            else:
-                state.send(ReadIndexReply(state.node_id, origin, state.term, request_id, batch.commit))
+                continue
+            state.send(ReadIndexReply(state.node_id, origin, state.term, request_id, batch.commit))
+            progress = leadership.progress.get(origin)
+            if progress is not None and progress.sent_commit < batch.commit:
+                # The read waits until the follower has applied that, and may not wait until the next entry tells it.
+                progress.append_pending = True
+                leadership.replication_pending = True
 
 
 # Time

@@ -166,7 +166,11 @@ class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Replicate `entries`, which directly follow (`prev_log_index`, `prev_log_term`)."""
+    """Replicate `entries`, which directly follow (`prev_log_index`, `prev_log_term`).
+
+    `silent`: without entries, to a follower all of whose acknowledgements have arrived. It tells the commit index, and
+    accepted it is not answered. Members of older versions do not know the field, and answer.
+    """
 
     sender: NodeId
     to: NodeId
@@ -175,6 +179,7 @@ class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=3):
     prev_log_term: Term
     entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=MESSAGE_ENTRIES_MAX)]
     leader_commit: Index
+    silent: bool = False
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=4):

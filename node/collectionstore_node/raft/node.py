@@ -38,7 +38,7 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.raft.ready import ProgressState, RaftStatus, Ready, Role, SoftState
 from collectionstore_node.raft.settings import RaftSettings
-from collectionstore_node.raft.state import RaftState
+from collectionstore_node.raft.state import NO_INDEX, RaftState
 from collectionstore_node.raft.status import read_status
 from collectionstore_node.raft.tracker.read_index import ForwardedReads, ReadRequest
 from collectionstore_node.raft.validation import validate
@@ -218,6 +218,21 @@ class RaftNode:
         replaces one that still waits for its target's log.
         """
         proposals.transfer_leadership(self._state, to)
+
+    @property
+    def untold_commit(self) -> Index:
+        """The commit index that followers are not told until the next entry or `tell_commit`; 0 if there is none."""
+        leadership = self._state.leadership
+        return leadership.untold_commit if leadership is not None else NO_INDEX
+
+    def tell_commit(self) -> None:
+        """Tell the followers `untold_commit` with the next Ready; no-op when there is none.
+
+        For a driver to which no further entry was proposed for a moment. Without it heartbeats tell them.
+        """
+        leadership = self._state.leadership
+        if leadership is not None and leadership.untold_commit:
+            leadership.commit_due = leadership.replication_pending = True
 
     def step_down(self) -> None:
         """Step down within the term; no-op unless this node is the leader.

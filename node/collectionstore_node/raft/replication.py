@@ -18,31 +18,37 @@ from collectionstore_node.raft.messages import (
     InstallSnapshot,
     NodeId,
 )
-from collectionstore_node.raft.state import Leadership, RaftState
+from collectionstore_node.raft.ready import ProgressState
+from collectionstore_node.raft.state import NO_INDEX, Leadership, RaftState
 from collectionstore_node.raft.tracker.progress import Progress
 
 
 def send_appends(state: RaftState, leadership: Leadership) -> None:
-    """Send each follower the appends that its progress allows."""
+    """Send each follower the appends that its progress allows.
+
+    A new commit index is told with entries: with a message of its own, and its reply, half of all messages would be
+    these. While entries are under way the next append carries it, at the latest the last one's commit or a heartbeat.
+    When there are none it is told now, or kept for `RaftNode.tell_commit`.
+    """
     leadership.replication_pending = False
     last_index, commit = state.log.last_index, state.log.commit
-    commit_alone = _tells_commit_alone(state, leadership)
+    idle = commit == last_index
+    alone = idle and (leadership.commit_due or not state.settings.defer_commit)
+    # At once, whatever is under way: the next step of a change of members or of a transfer waits for what the followers
+    # know. This is the last change that may have committed, or the first entry of the term, on which the first change
+    # of the term waits.
+    at_once = state.configuration.joint or leadership.transferee != NO_NODE
+    change = leadership.pending_change
+    leadership.commit_due = untold = False
     for node_id, progress in leadership.progress.items():
-        if commit_alone and progress.can_bump_commit(commit):
-            progress.append_pending = True
+        if progress.can_bump_commit(commit):
+            if alone or at_once or progress.sent_commit < change <= commit:
+                progress.append_pending = True
+            else:
+                untold = idle
         if progress.append_pending or progress.next_index <= last_index:
             _send_to(state, node_id, progress)
-
-
-def _tells_commit_alone(state: RaftState, leadership: Leadership) -> bool:
-    """Whether a new commit index is worth a message without entries.
-
-    While entries are under way the next append carries it, at the latest the last one's commit or a heartbeat: under
-    load a message per commit would be half of all messages. Not during a change of members or a transfer, whose next
-    step waits for what the followers know.
-    """
-    log = state.log
-    return log.commit == log.last_index or state.configuration.joint or leadership.transferee != NO_NODE
+    leadership.untold_commit = commit if untold else NO_INDEX
 
 
 def _send_to(state: RaftState, node_id: NodeId, progress: Progress) -> None:
@@ -70,8 +76,10 @@ def _send_append(state: RaftState, node_id: NodeId, progress: Progress, *, empty
     # Empty appends are worth a message only if asked for: they carry the commit index, or detect a lost window.
     if not entries and not empty_too:
         return False
+    # All that was sent is acknowledged: a reply could say nothing new. A probe, or a window that may be lost, needs it.
+    silent = not entries and progress.state is ProgressState.REPLICATE and progress.match_index == prev_log_index
     state.messages.append(
-        AppendEntries(state.node_id, node_id, state.term, prev_log_index, prev_log_term, entries, log.commit)
+        AppendEntries(state.node_id, node_id, state.term, prev_log_index, prev_log_term, entries, log.commit, silent)
     )
     progress.sent(len(entries), sum([len(entry.data) for entry in entries]), log.commit)
     return progress.next_index <= log.last_index

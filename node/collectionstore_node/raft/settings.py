@@ -25,6 +25,9 @@ class RaftSettings:
     """Proposals beyond this are refused with `Overloaded`, unless nothing else is uncommitted."""
     apply_bytes_max: int = 4 * MIB
     """Entry data in one `Ready.committed`."""
+    defer_commit: bool = False
+    """A commit index that no entry carries is kept for `RaftNode.tell_commit`, not told at once: the driver gives the
+    next entry a moment to carry it."""
     pre_vote: bool = True
     """Run a pre-vote round before an election, so that a rejoining node does not disrupt the leader (thesis 9.6)."""
     check_quorum: bool = True

@@ -59,6 +59,10 @@ class Leadership:
     """Progress of every member of the configuration except this node."""
     replication_pending: bool = True
     """Some follower may be sent more entries; evaluated once per Ready, not once per cause."""
+    untold_commit: Index = NO_INDEX
+    """The commit index, if it is kept for `RaftNode.tell_commit`; 0 if it is told, or on its way with entries."""
+    commit_due: bool = False
+    """A kept commit index is to be told with the next Ready."""
     uncommitted: UncommittedBytes = field(default_factory=UncommittedBytes)
     reads: ReadQueue = field(default_factory=ReadQueue)
     transferee: NodeId = NO_NODE

@@ -87,6 +87,8 @@ def _check_append_entries(state: RaftState, message: AppendEntries) -> None:
     _check_position(message.prev_log_index, message.prev_log_term)
     if message.leader_commit < 0:
         raise MessageRejected("negative commit index")
+    if message.silent and message.entries:
+        raise MessageRejected("entries that are not to be acknowledged")
     index, term = message.prev_log_index, message.prev_log_term
     for entry in message.entries:
         if entry.index != index + 1:

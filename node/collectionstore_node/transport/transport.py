@@ -20,6 +20,7 @@ from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.listener import Listener
 from collectionstore_node.transport.metrics_port import TransportMetrics
 from collectionstore_node.transport.options import TransportEnvironment, TransportIdentity, TransportOptions
+from collectionstore_node.transport.peers.peer import Peer
 from collectionstore_node.transport.peers.peer_table import PeerTable
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.security.tls import TlsFilesRefused
@@ -105,13 +106,19 @@ class Transport:
         self._listener.recheck()
 
     def send(self, messages: Iterable[Message]) -> None:
-        """Queue each message for its receiver, or drop and count it; never blocks."""
+        """Send each message to its receiver, those of one in one frame, or drop and count it; never blocks."""
+        # At once, and not in the next turn of the loop: a leader's entries leave BEFORE it writes them to its own log.
+        receivers: list[Peer] = []
         for message in messages:
             peer = self._peers.find(message.to)
             if peer is None:
                 self._traffic.of(_UNKNOWN).dropped(1)
-            else:
-                peer.send(message)
+                continue
+            peer.send(message)
+            if peer not in receivers:
+                receivers.append(peer)
+        for peer in receivers:
+            peer.flush()
 
     async def request(self, to: NodeId, payload: bytes, timeout_s: float) -> bytes:
         """Send a request to `to` and return its reply.

@@ -89,6 +89,8 @@ class Consensus:
                 apply_bytes_max=APPLY_BYTES_MAX,
                 inflight_bytes_max=min(INFLIGHT_BYTES_MAX, settings.inflight_bytes_max),
                 uncommitted_bytes_max=settings.uncommitted_bytes_max,
+                # `driver.commit_notice` tells it when no entry does.
+                defer_commit=True,
                 pre_vote=settings.pre_vote,
                 check_quorum=settings.check_quorum,
             ),
@@ -198,6 +200,10 @@ class Consensus:
         if self.reads.waiting:
             self.raft.read_index(self.reads.start())
         return self.raft.has_ready()
+
+    def has_work(self) -> bool:
+        """Whether the core may have a `Ready` now, or with the commands and reads that wait."""
+        return bool(self.proposals.waiting or self.reads.waiting or self.raft.has_ready())
 
     def _propose_waiting(self) -> None:
         if not self.raft.is_leader:

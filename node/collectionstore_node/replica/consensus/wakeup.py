@@ -22,6 +22,11 @@ class Wakeup:
         """The first fatal error; the driver raises it instead of executing another `Ready`."""
         return self._failure
 
+    @property
+    def due(self) -> bool:
+        """Whether `wait` would return immediately."""
+        return self._awake
+
     def wake(self) -> None:
         """Make the driver process the core's next `Ready`. Costs little when it is awake: each command calls it."""
         if self._awake:

@@ -15,6 +15,7 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.comparison.comparer import StateComparer
 from collectionstore_node.replica.comparison.state_check import StateCheck
 from collectionstore_node.replica.driver.announcements import Announcements
+from collectionstore_node.replica.driver.commit_notice import CommitNotice
 from collectionstore_node.replica.driver.ready_executor import ReadyExecutor
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.persistence.compaction_policy import CompactionPolicy
@@ -59,6 +60,7 @@ class Driver:
         )
         announcements = Announcements(own, transport)
         announcements.set_peers(member.record)
+        self._notice = CommitNotice(lambda: member.consensus.raft, member.wakeup.wake)
         self._executor = ReadyExecutor(member, transport, self._snapshots, compactor, announcements)
 
     @property
@@ -80,10 +82,13 @@ class Driver:
                 await wakeup.wait()
                 while self._has_ready():
                     await self._executor.execute(self._consensus.raft.ready())
+                    if not (wakeup.due or self._consensus.has_work()):
+                        break
                     # Clients and peers have their turn, even when there is always another `Ready`.
                     await asyncio.sleep(0)
                 if wakeup.failure is not None:
                     raise wakeup.failure
+                self._notice.arm()
         except Exception as error:
             # For the status: it is served until the process ends.
             wakeup.fail(error)
@@ -109,6 +114,7 @@ class Driver:
     def _stop(self) -> None:
         """Fail pending requests: without a driver none of them would ever be answered."""
         self._stopping = True
+        self._notice.close()
         self._consensus.close()
 
     def _tick(self) -> None:

@@ -54,7 +54,13 @@ class PeerHandler:
             after = vitals(raft)
             if after != before:
                 attribute(sender, message, before, after, member.metrics.term_jumps)
-        member.wakeup.wake()
+        try:
+            # Many messages leave nothing to do: the last reply to an entry that a majority has, for one.
+            if raft.has_ready():
+                member.wakeup.wake()
+        except NodeError as error:
+            # What is to be sent next could not be read.
+            member.wakeup.fail(error)
 
     async def on_request(self, sender: NodeId, payload: bytes) -> bytes:
         """Return the reply to a request of another member. Raises `NotNow` for a node that is none, as known here."""

@@ -40,7 +40,7 @@ class WorkerThread:
         """Name the thread; the loop is the running one."""
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        # A daemon: what ends the process without `close` must not wait for a thread that nobody ends.
+        # A daemon: what ends the process without `close` must not wait for a thread that is never ended.
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
     def start(self, work: Callable[[], None], done: Done) -> None:
@@ -62,6 +62,9 @@ class WorkerThread:
                 job.work()
             except BaseException as failure:
                 error = failure  # the loop decides what it means
-            self._loop.call_soon_threadsafe(job.done, error)
+            try:
+                self._loop.call_soon_threadsafe(job.done, error)
+            except RuntimeError:
+                return  # the loop is closed: there is none left to tell
             # Or the thread would hold on to it until the next one comes.
             del job, error

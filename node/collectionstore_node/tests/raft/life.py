@@ -106,6 +106,11 @@ def propose(world: World) -> bool:
     return True
 
 
+def tell_commit(world: World) -> bool:
+    """Let time pass at the leaders that keep a commit index for the next entry."""
+    return any([server.tell_commit() for server in world.leaders()])
+
+
 def read(world: World) -> bool:
     """Ask for a read anywhere, but rather where it could go wrong: at a leader that was replaced and does not know."""
     leaders = world.leaders()
@@ -135,6 +140,7 @@ ACTIONS: Final = (
     Action("work", 50, work),
     Action("tick", 25, tick),
     Action("propose", 6, propose),
+    Action("tell commit", 3, tell_commit),
     Action("read", 4, read),
     Action("restart", 4, restart),
 )

@@ -117,6 +117,13 @@ class Server:
         self._send(self.core.take_messages())
         self.observe()
 
+    def tell_commit(self) -> bool:
+        """Tell followers the commit index that no entry carries, as the driver does after a while."""
+        told = self.core.untold_commit > 0
+        self.core.tell_commit()
+        self.observe()
+        return told
+
     def propose(self, data: bytes) -> tuple[Index, Term]:
         """Propose as a client does, who remembers what was promised. Raises as `RaftNode.propose`."""
         index, term = self.core.propose(data)

@@ -89,6 +89,7 @@ class World:
             inflight_bytes_max=draw.choice((20, 1 << 20)),
             uncommitted_bytes_max=draw.choice((100, 1 << 20)),
             apply_bytes_max=draw.choice((1, 30, 1 << 20)),
+            defer_commit=draw.random() < 0.7,
             pre_vote=draw.random() < 0.7,
             check_quorum=draw.random() < 0.7,
         )

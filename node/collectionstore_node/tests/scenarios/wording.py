@@ -90,6 +90,7 @@ _SAID: Final[dict[type, Callable[[Any], str]]] = {
     VoteReply: lambda it: f": {'granted' if it.granted else 'rejected'}",
     AppendEntries: lambda it: (
         f": after {it.prev_log_index}@{it.prev_log_term} {entries(it.entries)}, commit {it.leader_commit}"
+        f"{', silent' if it.silent else ''}"
     ),
     AppendReply: _append_reply,
     Heartbeat: lambda it: f": commit {it.leader_commit}{_round(it)}",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from typing import Final, cast
 
+import msgspec
 import pytest
 
 from collectionstore_node.raft.messages import NodeId
@@ -13,7 +16,11 @@ from collectionstore_node.tests.transport.memory_transport import RecordedTransp
 from collectionstore_node.transport.connection.close_reason import CloseReason
 from collectionstore_node.transport.connection.connection import Connection, ConnectionContext, Remote
 from collectionstore_node.transport.connection.local_node import LocalNode
-from collectionstore_node.transport.connection.stream_channel import JOIN_BYTES_MAX, StreamChannel
+from collectionstore_node.transport.connection.stream_channel import (
+    JOIN_BYTES_MAX,
+    TURN_BYTES_MAX,
+    StreamChannel,
+)
 from collectionstore_node.transport.traffic import Traffic
 from collectionstore_node.transport.wire.close_codes import CloseCode, encode_close
 from collectionstore_node.transport.wire.frames import HEADER_BYTES, Frame, FrameKind, encode_frame
@@ -34,7 +41,8 @@ class Side:
         self.queue = SendQueue(FrameKind.MESSAGES, 1000, 1 << 30)
         self.traffic = Traffic(RecordedPeer())
         local = LocalNode(PeerName(CLUSTER, "n1"), NodeId(1), "127.0.0.1:1")
-        context = ConnectionContext(local, QUICK, lambda _: self.traffic, time.monotonic, {})
+        self.clock = time.monotonic
+        context = ConnectionContext(local, QUICK, lambda _: self.traffic, lambda: self.clock(), {})
         channel = StreamChannel(dialed=dialed, close_timeout_s=close_timeout_s)
         channel.attach(self.transport)
         assert not self.transport.reading, "what comes before `run` must wait"
@@ -60,9 +68,12 @@ class Side:
         return 0
 
 
-async def turns() -> None:
+encode_item: Final = msgspec.msgpack.Encoder().encode
+
+
+async def turns(count: int = 4) -> None:
     """Let the loop do what is due."""
-    for _ in range(4):
+    for _ in range(count):
         await asyncio.sleep(0)
 
 
@@ -117,21 +128,72 @@ async def test_what_is_queued_in_a_turn_leaves_in_one_write() -> None:
     await side.lose()
 
 
-async def test_large_frames_leave_one_per_turn_and_are_not_joined() -> None:
-    """Others have their turn between two frames of a megabyte, and the bytes of an item are passed on as they are."""
+async def test_long_frame_is_encrypted_piece_by_piece() -> None:
+    """Others have their turn between two pieces; the frame is whole at the other side, and the next one follows it."""
     side = Side(dialed=True)
     await side.begin()
-    parts: list[int] = []
-    side.transport.writelines = lambda data: parts.extend(map(len, data))  # type: ignore[method-assign,assignment]
-    for _ in range(3):
-        side.queue.put(bytes(1 << 20))
+    item = random.Random(1).randbytes(3 << 20)
+    side.queue.put(encode_item(item))
+    side.queue.put(b"\xc0")
+    side.connection.wake()
+    written, in_turns = 0, []
+    while written < len(item):
+        await asyncio.sleep(0)
+        in_turns.append(sum(map(len, side.transport.written)) - written)
+        written += in_turns[-1]
+    assert max(in_turns) <= TURN_BYTES_MAX + JOIN_BYTES_MAX
+    assert min(in_turns) > 0
+    await turns()
+    first, second = side.transport.frames()
+    assert msgspec.msgpack.decode(first.payload) == [item]
+    assert bytes(second.payload) == b"\x91\xc0"
+    await side.lose()
+
+
+async def test_rest_of_a_long_frame_waits_until_the_other_side_takes_more() -> None:
+    """And a side that goes on taking is not silent, although it says nothing."""
+    side = Side(dialed=False)
+    await side.begin()
+    channel = cast(StreamChannel, side.connection.channel)
+    side.queue.put(encode_item(bytes(3 << 20)))
     side.connection.wake()
     await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert parts[-1] == 1 << 20
-    assert all(size <= JOIN_BYTES_MAX or size == 1 << 20 for size in parts)
+    channel.pause_writing()
     await turns()
-    assert sum(parts) > 3 << 20
+    before = sum(map(len, side.transport.written))
+    assert before <= 2 * (TURN_BYTES_MAX + JOIN_BYTES_MAX)
+    now = time.monotonic()
+    side.clock = lambda: now + 10 * QUICK.silence_max_s
+    channel.resume_writing()
+    side.connection.beat(now + 10 * QUICK.silence_max_s, late=False)
+    await turns(20)
+    assert [frame.kind for frame in side.transport.frames()] == [FrameKind.MESSAGES], "whole, and no close frame"
+    side.connection.beat(now + 20 * QUICK.silence_max_s, late=False)
+    assert (await side.ended).code == CloseCode.SILENT, "it takes nothing any more, and says nothing"
+
+
+async def test_close_frame_follows_the_rest_of_a_long_frame() -> None:
+    """In the middle of it, it would be taken for a part."""
+    side = Side(dialed=True)
+    await side.begin()
+    side.queue.put(encode_item(bytes(1 << 20)))
+    side.connection.wake()
+    await asyncio.sleep(0)
+    side.connection.end(CloseCode.ROTATED, "another route")
+    await turns(20)
+    assert [frame.kind for frame in side.transport.frames()] == [FrameKind.MESSAGES, FrameKind.CLOSE]
+    await side.lose()
+
+
+async def test_flush_writes_at_once_and_the_turn_after_it_nothing() -> None:
+    side = Side(dialed=True)
+    await side.begin()
+    side.queue.put(b"\xc0")
+    side.connection.wake()
+    side.connection.flush()
+    assert [frame.kind for frame in side.transport.frames()] == [FrameKind.MESSAGES]
+    await turns()
+    assert side.transport.written == []
     await side.lose()
 
 

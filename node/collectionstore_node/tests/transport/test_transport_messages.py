@@ -41,11 +41,10 @@ async def test_messages_arrive_in_order_from_the_authenticated_sender(pair: tupl
     assert {sender for sender, _ in two.replica.messages} == {one.id}
 
 
-async def test_messages_of_one_turn_share_a_frame(pair: tuple[Node, Node]) -> None:
-    """All that is queued in one turn of the loop reaches the replica as one batch, and is counted."""
+async def test_messages_sent_together_share_a_frame(pair: tuple[Node, Node]) -> None:
+    """All that is sent with one call reaches the replica as one batch, and is counted."""
     one, two = pair
-    for sequence in range(100):
-        one.transport.send([heartbeat(one.id, two.id, sequence)])
+    one.transport.send([heartbeat(one.id, two.id, sequence) for sequence in range(100)])
     await eventually(lambda: len(two.replica.messages) == 100)
     assert two.replica.batches == 1
     await eventually(lambda: two.metrics.peer("n1").counts["received_messages"] == 100)

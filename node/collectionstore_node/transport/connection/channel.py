@@ -23,6 +23,9 @@ class Receiver(Protocol):
     def heard(self) -> None:
         """Note that something came, frames or a part of one."""
 
+    def taken(self) -> None:
+        """Note that the other side has taken some of what it was slow to take."""
+
     def on_frame(self, frame: Frame) -> None:
         """Take a frame; its payload is valid during the call. Never raises: it ends the connection."""
 

@@ -1,7 +1,8 @@
 """One authenticated connection between two nodes, dialed or accepted: what is sent when, pings, silence, closing.
 
-What is queued in one turn of the event loop leaves in the next, by one plain callback: no task, no future, one frame
-per source, and all frames with one write where the channel can. The channel carries them (`channel`).
+What is queued in one turn of the event loop leaves in the next, by one plain callback, or at once where its sender says
+that this was all (`flush`): no task, no future, one frame per source, all frames with one write where the channel can.
+The channel carries them (`channel`).
 
 Invariants:
 - frames are handed on in the order received, by a plain call: backpressure is the socket's, not a queue's;
@@ -103,7 +104,7 @@ class Connection:
         self._handler: FrameHandler = _refuse_all
         self._settings = context.settings
         self._running = context.running
-        self._heard_at = self.opened_at
+        self._heard_at = self._taken_at = self.opened_at
         self._pings = pings
         self._ping_due = pings
         self._pong_due: bytes | None = None
@@ -111,7 +112,7 @@ class Connection:
         self._waking = False
         """Whether the next pong answers a ping that is not measured."""
         self._flushing = False
-        """Whether `_flush` is called in the next turn."""
+        """Whether `_flush_woken` is called in the next turn."""
         self._idle = asyncio.Event()
         self._drained: asyncio.Future[None] | None = None
         self._open = False
@@ -176,16 +177,22 @@ class Connection:
         if not self._flushing:
             self._flushing = True
             self._idle.clear()
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush_woken)
+
+    def flush(self) -> None:
+        """Write now what `wake` would write in the next turn."""
+        self._flush()
 
     def beat(self, now: float, *, late: bool) -> None:
         """Ping, if this side does, and close when the peer has been silent; called every `ping_interval_s`.
 
-        `late` means that this loop was stalled: what the peer sent meanwhile is unread in the socket.
+        `late` means that this loop was stalled: what the peer sent meanwhile is unread in the socket. A peer that takes
+        a long frame piece by piece is not silent: neither side can say anything behind it, and the accepted side reads
+        nothing meanwhile.
         """
         if late:
             self._heard_at = now
-        if now - self._heard_at > self._settings.silence_max_s:
+        if now - max(self._heard_at, self._taken_at) > self._settings.silence_max_s:
             self.end(CloseCode.SILENT, f"nothing heard for {self._settings.silence_max_s:g} s")
             return
         if self._pings:
@@ -212,6 +219,10 @@ class Connection:
     def heard(self) -> None:
         """Note that the other side is alive."""
         self._heard_at = self.traffic.heard_at = self._clock()
+
+    def taken(self) -> None:
+        """Note that the other side takes what is being sent."""
+        self._taken_at = self._clock()
 
     def on_writable(self) -> None:
         """Go on with what waited for the channel."""
@@ -244,9 +255,12 @@ class Connection:
 
     # Sending
 
+    def _flush_woken(self) -> None:
+        self._flushing = False
+        self._flush()
+
     def _flush(self) -> None:
         """Write one frame of each source; the rest follows in the next turn, so that others have theirs."""
-        self._flushing = False
         if not self._open or self._reason is not None or not self.channel.writable:
             return
         try:

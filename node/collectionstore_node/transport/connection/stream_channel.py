@@ -9,13 +9,15 @@ Invariants:
   before the event loop serves others;
 - the accepted side writes nothing before the dialer's STREAM (`wire.handshake`), and reads nothing while the other side
   does not take its answers, so that a peer that only sends is held back by TCP;
+- no more than TURN_BYTES_MAX, and one joined piece, are encrypted in one turn;
 - whatever happens, `run` returns at most `close_timeout_s` after the channel began to close.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from collectionstore_node.transport.connection.channel import Receiver, prefer_latency
@@ -30,6 +32,8 @@ WRITE_BYTES_LOW: Final = 64 << 10
 when WRITE_BYTES_LOW are left."""
 JOIN_BYTES_MAX: Final = 64 << 10
 """Shorter parts are joined: copying them costs less than a TLS record of its own for each."""
+TURN_BYTES_MAX: Final = 256 << 10
+"""Encrypted in one turn of the event loop: a frame may have 32 MiB, and others have their turn in between."""
 
 
 class StreamChannel(asyncio.BufferedProtocol):
@@ -50,6 +54,10 @@ class StreamChannel(asyncio.BufferedProtocol):
         self._reason: CloseReason | None = None
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._abort: asyncio.TimerHandle | None = None
+        self._backlog: deque[bytes | memoryview] = deque()
+        """Pieces of long frames that were not given to the transport yet."""
+        self._going_on = False
+        """Whether the next of them are written in the next turn."""
         self._void: bytearray | None = None
         """Where bytes go that are not looked at any more."""
 
@@ -69,17 +77,40 @@ class StreamChannel(asyncio.BufferedProtocol):
     @property
     def writable(self) -> bool:
         """Whether the other side takes more."""
-        return self._agreed and not self._paused
+        return self._agreed and not self._paused and not self._backlog
 
     def write(self, frames: Sequence[Parts]) -> None:
-        """Send frames with one write, or a few when they are large."""
+        """Send frames with one write; large ones piece by piece, in this turn of the loop and the next ones."""
         if self._closing is not None or self._transport.is_closing():
             return
         parts = [part for frame in frames for part in frame]
-        if sum(map(len, parts)) <= JOIN_BYTES_MAX:
+        if not self._backlog and not self._paused and sum(map(len, parts)) <= JOIN_BYTES_MAX:
             self._transport.write(b"".join(parts))
-        else:
-            self._transport.writelines(_pieces(parts))
+            return
+        self._backlog.extend(_pieces(parts))
+        if not self._going_on:
+            self._write_backlog()
+
+    def _write_backlog(self) -> None:
+        """Encrypt and send TURN_BYTES_MAX; more follows in the next turn, or when the other side takes it."""
+        backlog, transport = self._backlog, self._transport
+        self._going_on = False
+        if transport.is_closing():
+            backlog.clear()
+            return
+        written = 0
+        while backlog and not self._paused and written < TURN_BYTES_MAX:
+            piece = backlog.popleft()
+            written += len(piece)
+            transport.write(piece)
+        if self._paused or self._receiver is None:
+            return
+        self._receiver.taken()
+        if backlog:
+            self._going_on = True
+            self._loop.call_soon(self._write_backlog)
+        elif self._agreed and self._closing is None:
+            self._receiver.on_writable()
 
     def close(self, code: CloseCode, detail: str) -> None:
         """Begin to close with a CLOSE frame, behind what was written."""
@@ -90,7 +121,15 @@ class StreamChannel(asyncio.BufferedProtocol):
         # The answer to the close frame must be read, also by a side that was held back.
         self._transport.resume_reading()
         if self._agreed:
-            self._transport.write(encode_close(code, detail))
+            self._write_close(code, detail)
+
+    def _write_close(self, code: CloseCode, detail: str) -> None:
+        frame = encode_close(code, detail)
+        if self._backlog:
+            # Behind the rest of a frame, or it would be taken for a part of that.
+            self._backlog.append(frame)
+        else:
+            self._transport.write(frame)
 
     async def run(self, receiver: Receiver) -> CloseReason:
         """Deliver frames until the transport is closed."""
@@ -139,6 +178,7 @@ class StreamChannel(asyncio.BufferedProtocol):
         """End `run`."""
         if self._abort is not None:
             self._abort.cancel()
+        self._backlog.clear()
         if exc is not None:
             self._ended(CloseReason(None, f"connection lost ({exc})", by_peer=True))
         if not self._lost.done():
@@ -156,7 +196,13 @@ class StreamChannel(asyncio.BufferedProtocol):
         self._paused = False
         if not self._dialed:
             self._transport.resume_reading()
-        if self._receiver is not None and self._agreed:
+        if self._receiver is None or not self._agreed:
+            return
+        self._receiver.taken()
+        if self._backlog:
+            if not self._going_on:
+                self._write_backlog()
+        else:
             self._receiver.on_writable()
 
     # Frames
@@ -182,7 +228,7 @@ class StreamChannel(asyncio.BufferedProtocol):
     def _agree(self) -> None:
         self._agreed = True
         if self._closing is not None:
-            self._transport.write(encode_close(*self._closing))
+            self._write_close(*self._closing)
         elif self._receiver is not None:
             self._receiver.on_writable()
 
@@ -204,12 +250,21 @@ class StreamChannel(asyncio.BufferedProtocol):
             self._abort = self._loop.call_later(self._close_timeout_s, self._transport.abort)
 
 
+def _cut(parts: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    for part in parts:
+        if len(part) <= TURN_BYTES_MAX:
+            yield part
+        else:
+            view = memoryview(part)
+            yield from (view[begin : begin + TURN_BYTES_MAX] for begin in range(0, len(view), TURN_BYTES_MAX))
+
+
 def _pieces(parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
-    """Return `parts` with neighbours joined up to JOIN_BYTES_MAX; longer ones stay as they are."""
+    """Return `parts` with neighbours joined up to JOIN_BYTES_MAX, and longer ones cut to TURN_BYTES_MAX, not copied."""
     pieces: list[bytes | memoryview] = []
     run: list[bytes | memoryview] = []
     size = 0
-    for part in parts:
+    for part in _cut(parts):
         if run and size + len(part) > JOIN_BYTES_MAX:
             pieces.append(b"".join(run) if len(run) > 1 else run[0])
             run, size = [], 0

@@ -72,11 +72,14 @@ class Peer:
         self._task = self._loop.create_task(self._keep_connected(), name=f"peer-{address.name}")
 
     def send(self, message: Message) -> None:
-        """Queue a message, or drop and count it; never blocks."""
+        """Queue a message until `flush`, or drop and count it; never blocks."""
         if not self._accepting or not self._queue.put(_encode(message)):
             self._dropped(1)
-        elif self._link is not None:
-            self._link.connection.wake()
+
+    def flush(self) -> None:
+        """Send what is queued, in one frame, as far as the peer takes it; the rest leaves when it takes more."""
+        if self._link is not None:
+            self._link.connection.flush()
 
     async def request(self, payload: bytes, timeout_s: float) -> bytes:
         """Send a request and return the reply. Raises `PeerUnavailable` or `RequestLost`."""
