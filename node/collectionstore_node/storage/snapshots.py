@@ -17,7 +17,6 @@ from collectionstore_node.errors import InsufficientStorage, InvariantViolated
 from collectionstore_node.raft.messages import HardState, SnapshotMetadata, decode_metadata, encode
 from collectionstore_node.statemachine.header import Header, header_in
 from collectionstore_node.statemachine.levels import FIRST
-from collectionstore_node.statemachine.view import View
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.storage.reserve import FULL, Reserve
@@ -26,7 +25,6 @@ from collectionstore_node.storage.rocksdb.rocks import NODE_FAMILY, Rocks
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import (
     SnapshotFile,
-    SnapshotStream,
     encode_snapshot,
     read_chunks,
     verify_snapshot,
@@ -184,11 +182,11 @@ def install_steps(database: DataDirectory, path: Path, hard_state: HardState | N
 
 
 def restore_snapshot(
-    database: DataDirectory, stream: SnapshotStream, adopt: Callable[[View, SnapshotMetadata], Adoption]
+    database: DataDirectory, stream: Chunks, adopt: Callable[[StateStore], Adoption]
 ) -> SnapshotMetadata:
     """Make the state of `stream` that of a new data directory, changed as `adopt` says; return its position.
 
-    `adopt` is called when the whole stream is loaded and verified; it checks the state and may raise, which leaves the
+    `adopt` is called when the whole stream is loaded and verified. It may change the state, and raise, which leaves the
     directory empty. Blocks. Raises `InvariantViolated` with nothing changed if the stream is corrupt.
     """
     if database.state.applied.index or database.log.last_index():
@@ -196,16 +194,27 @@ def restore_snapshot(
     rocks = database.rocks
     fresh = rocks.create_state()
     _load(rocks, fresh, stream.chunks(), encode(stream.metadata))
-    adopted = adopt(StateStore(rocks, fresh), stream.metadata)
+    adopted = adopt(StateStore(rocks, fresh))
     batch = rocks.batch(fresh)
     for key, value in adopted.records.items():
         batch[key] = value
     batch[APPLIED_KEY] = encode(adopted.metadata)
     rocks.write_unlogged(batch)
     fresh.flush()
-    old = _switch(database, fresh, adopted.metadata, stream.level, HardState(adopted.metadata.term))
+    old = _switch(database, fresh, adopted.metadata, adopted.level, HardState(adopted.metadata.term))
     rocks.drop(old)
     return adopted.metadata
+
+
+class Chunks(Protocol):
+    """A snapshot that is verified as it is read."""
+
+    @property
+    def metadata(self) -> SnapshotMetadata:
+        """Its position."""
+
+    def chunks(self) -> Iterator[list[bytes]]:
+        """Yield its chunks once; ends only when all of it is verified."""
 
 
 class Adoption(NamedTuple):
@@ -213,6 +222,8 @@ class Adoption(NamedTuple):
 
     metadata: SnapshotMetadata
     records: Mapping[bytes, bytes]
+    level: int
+    """Feature level of the state."""
 
 
 def drop_inactive_states(rocks: Rocks, active: Family) -> None:
