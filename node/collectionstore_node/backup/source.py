@@ -23,8 +23,10 @@ from collectionstore_node.backup.errors import (
 )
 from collectionstore_node.backup.selection import Cluster, Member
 
-SILENCE_S: Final = 30.0
+SILENCE_S: Final = 15.0
 """A member that sends nothing for so long counts as not answering."""
+STATUS_S: Final = 5.0
+"""The same for its status, which it has in memory."""
 JSON_BYTES_MAX: Final = 16 << 20
 
 T = TypeVar("T")
@@ -159,7 +161,7 @@ class Source:
         """Return committed entries behind `after`; wait `timeout_s` for one. Raises `NotFound` if they are dropped."""
         where = f"{member.name or member.node_id} at {member.http_address}"
         url = f"{self._url(member.http_address)}/api/v1/backup/log?after={after}&timeout={timeout_s:.3f}s"
-        response = self._open(url, where)
+        response = self._open(url, where, timeout_s + STATUS_S)
         try:
             data = response.read()
         except (http.client.HTTPException, OSError) as error:
@@ -171,16 +173,16 @@ class Source:
         return address.rstrip("/") if "://" in address else f"{self._scheme}://{address}"
 
     def _json(self, url: str, kind: type[T]) -> T:
-        response = self._open(url, url)
+        response = self._open(url, url, STATUS_S)
         try:
             return msgspec.json.decode(response.read(JSON_BYTES_MAX), type=kind)
         except (msgspec.DecodeError, http.client.HTTPException, OSError) as error:
             raise Unreachable(f"{url}: the answer cannot be read: {_reason(error)}") from error
 
-    def _open(self, url: str, where: str) -> http.client.HTTPResponse:
+    def _open(self, url: str, where: str, timeout_s: float = SILENCE_S) -> http.client.HTTPResponse:
         request = urllib.request.Request(url, headers=self._headers)
         try:
-            response: Any = self._opener.open(request, timeout=SILENCE_S)
+            response: Any = self._opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             raise _refused(error.code, error.read(64 << 10), where) from None
         except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
@@ -207,7 +209,7 @@ def _refused(status: int, body: bytes, where: str) -> BackupError:
 def _reason(error: BaseException) -> str:
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, (TimeoutError, socket.timeout)):
-        return f"it sent nothing for {SILENCE_S:g} s"
+        return "it does not answer"
     if isinstance(reason, http.client.IncompleteRead):
         return "the connection was cut"
     return str(reason) or type(reason).__name__
