@@ -106,7 +106,7 @@ async def test_a_backup_under_load_restores_to_exactly_its_revision(tmp_path: Pa
 
     Check: what was acknowledged before a backup began is in it; the restored documents are those of the old cluster up
     to the revision of the backup, byte for byte and with their revisions, and no others; the members agree; revisions
-    go on behind it.
+    go on behind it. The archived log takes the first backup, through the election, to the last write.
     """
     async with (
         aiohttp.ClientSession(timeout=TIMEOUT) as session,
@@ -159,6 +159,15 @@ async def test_a_backup_under_load_restores_to_exactly_its_revision(tmp_path: Pa
             await csctl(cluster, "restore", *source, "--base-port", str(port), code=7)
         finally:
             await csctl(cluster, "local", "clean", "--yes", "--cluster", "copy")
+
+        lag = json.loads(await csctl(cluster, "backup", "archive", *repository, "--once"))
+        assert lag["lag_entries"] == 0
+        source = ("--from", str(tmp_path / "repository"), "--name", "point", "--to", "end")
+        await csctl(cluster, "restore", first["id"], *source, "--base-port", str(port))
+        try:
+            assert await documents(session, copy[2]) == old
+        finally:
+            await csctl(cluster, "local", "clean", "--yes", "--cluster", "point")
 
 
 async def test_a_cluster_without_a_quorum_is_not_backed_up_unless_stale(tmp_path: Path) -> None:

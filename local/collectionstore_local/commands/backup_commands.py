@@ -22,6 +22,7 @@ All options of `collectionstore-backup` are taken: csctl backup create --help
 \b
 Examples:
   csctl backup create --repository ./backups     back up a follower, verify the copy
+  csctl backup archive --repository ./backups    follow the log, for restores to a point in time
   csctl backup list --repository ./backups       list the backups
   csctl backup inspect latest --repository ...   show what a backup is of
   csctl backup verify latest --repository ...    read all of it and verify every byte
@@ -35,6 +36,10 @@ _FORWARDED: Final[dict[str, Any]] = {
     "help_option_names": [],
 }
 """Whatever the program takes; it answers --help, too."""
+_READING: Final = {
+    "create": "Back up a follower of a running cluster, and verify the copy.",
+    "archive": "Archive the log of a running cluster, for restores to a point in time.",
+}
 _SHORT: Final = {
     "list": "List the backups of a repository.",
     "inspect": "Show the manifest of a backup.",
@@ -49,21 +54,21 @@ def backup() -> None:
     """Run the group; the commands do the work."""
 
 
-@backup.command(
-    "create",
-    short_help="Back up a follower of a running cluster, and verify the copy.",
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@cluster_options
-@click.pass_context
-def create(
-    context: click.Context, state: StateDirectory, directory: ClusterDirectory, arguments: tuple[str, ...]
-) -> None:
-    """Add how to reach the cluster, and run the program."""
-    require_running(directory)
-    access = restoring.access(directory, applied_resource.read_desired(directory))
-    context.exit(restoring.run_program("create", *access, *arguments))
+def _of_cluster(name: str) -> click.Command:
+    @click.command(
+        name, short_help=_READING[name], context_settings={"ignore_unknown_options": True, "help_option_names": []}
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    @cluster_options
+    @click.pass_context
+    def command(
+        context: click.Context, state: StateDirectory, directory: ClusterDirectory, arguments: tuple[str, ...]
+    ) -> None:
+        require_running(directory)
+        access = restoring.access(directory, applied_resource.read_desired(directory))
+        context.exit(restoring.run_program(name, *access, *arguments))
+
+    return command
 
 
 def _forward(name: str) -> click.Command:
@@ -76,6 +81,8 @@ def _forward(name: str) -> click.Command:
     return command
 
 
+for one in _READING:
+    backup.add_command(_of_cluster(one))
 for one in _SHORT:
     backup.add_command(_forward(one))
 
@@ -96,6 +103,7 @@ for one in _SHORT:
 @click.option("--base-port", type=click.IntRange(1024, 65_535), help="In place of spec.local.basePort.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="A setting of the object store.")
 @click.option("--key-file", type=click.Path(path_type=Path), help="The key of an encrypted backup.")
+@click.option("--to", "goal", metavar="POINT", help="Through the archived log: `end`, `revision:N`, or a time.")
 @click.option("--bump-revision", type=click.IntRange(min=0), default=0, help="Add this to the revision.")
 @click.option("--deadline", default="6h", show_default=True, metavar="DURATION", help="For reading the backup.")
 @state_dir_option
@@ -110,6 +118,7 @@ def restore(
     base_port: int | None,
     options: tuple[str, ...],
     key_file: Path | None,
+    goal: str | None,
     bump_revision: int,
     deadline: str,
     state_dir: Path,
@@ -123,6 +132,7 @@ def restore(
     \b
     Examples:
       csctl restore --from ./backups --name copy --base-port 7500
+      csctl restore --from ./backups --name copy --to 2026-01-02T03:04:05Z
       csctl restore 20260102T030405Z-0123abcd --from s3://backups/shop --name copy -f copy.yaml
     """
     state = StateDirectory.at(state_dir)
@@ -130,6 +140,8 @@ def restore(
     arguments = [which, "--repository", repository, "--bump-revision", str(bump_revision), "--deadline", deadline]
     for text in options:
         arguments += ["--option", text]
+    if goal is not None:
+        arguments += ["--to", goal]
     if key_file is not None:
         arguments += ["--key-file", str(key_file)]
     try:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.backup import output
+from collectionstore_node.backup.archive import Lag, archive_log
 from collectionstore_node.backup.create import Progress, create_backup
-from collectionstore_node.backup.errors import InvalidUse, NotFound, Refused
+from collectionstore_node.backup.errors import NotFound, Refused
 from collectionstore_node.backup.manifest import Manifest
+from collectionstore_node.backup.options import (
+    Duration,
+    deadline_option,
+    key_option,
+    open_repository,
+    parse_point,
+    read_key,
+    repository_options,
+    source_options,
+)
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import failure, within
+from collectionstore_node.backup.replay import Target, replay_log
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.restore import NewMember, restore_directory
 from collectionstore_node.backup.retention import prune as decide
 from collectionstore_node.backup.retention import would_delete_last
-from collectionstore_node.backup.sealing import parse_key
-from collectionstore_node.backup.selection import LATEST, choose_backup
+from collectionstore_node.backup.selection import LATEST, choose_backup, choose_for_time
 from collectionstore_node.backup.source import Access, Source
 from collectionstore_node.backup.stored import (
     delete_backup,
@@ -58,23 +68,6 @@ Exit codes:
                               10 the cluster or the repository does not answer
 """
 
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Duration(click.ParamType[float]):
-    """A duration such as 30s, 10m, 24h or 7d, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r}; allowed: a number and s, m, h or d, such as 30d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
-
 
 class Group(click.Group):
     """Turns what goes wrong into a message and the exit code of its kind."""
@@ -105,80 +98,6 @@ class _Failure(click.ClickException):
 @click.version_option(__version__, prog_name="collectionstore-backup")
 def main() -> None:
     """Run the group; the commands do the work."""
-
-
-def repository_options(command: F) -> F:
-    """Add the options of every command."""
-    for option in (
-        click.option(
-            "--repository",
-            "url",
-            required=True,
-            metavar="URL",
-            envvar="COLLECTIONSTORE_BACKUP_REPOSITORY",
-            show_envvar=True,
-            help="Where the backups are.",
-        ),
-        click.option(
-            "--option",
-            "options",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="A setting of the object store, such as endpoint=https://minio:9000 or region=eu-west-1; repeatable.",
-        ),
-        click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text", show_default=True),
-        click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
-    ):
-        command = option(command)
-    return command
-
-
-def deadline_option(default: str) -> Callable[[F], F]:
-    """Return the option of a command's deadline."""
-    return click.option(
-        "--deadline",
-        "deadline_s",
-        type=Duration(),
-        default=default,
-        show_default=True,
-        help="The command fails when it takes longer.",
-    )
-
-
-key_option = click.option(
-    "--key-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="COLLECTIONSTORE_BACKUP_KEY_FILE",
-    show_envvar=True,
-    help="File with the key, 64 hexadecimal digits: the backups are encrypted with it.",
-)
-
-
-def _path_option(name: str, text: str) -> Callable[[F], F]:
-    variable = f"COLLECTIONSTORE_BACKUP_{name.strip('-').replace('-', '_').upper()}"
-    return click.option(name, type=click.Path(path_type=Path, dir_okay=False), envvar=variable, help=text)
-
-
-def source_options(command: F) -> F:
-    """Add the options that say which cluster is read, and as whom."""
-    for option in (
-        click.option(
-            "--endpoint",
-            "endpoints",
-            multiple=True,
-            required=True,
-            metavar="URL",
-            envvar="COLLECTIONSTORE_BACKUP_ENDPOINTS",
-            show_envvar=True,
-            help="Client URL of a member; repeatable. The other members are found through it.",
-        ),
-        _path_option("--token-file", "File with the admin token, for a cluster without client TLS."),
-        _path_option("--ca-file", "Certificates of the authority that signed those of the members."),
-        _path_option("--cert-file", "The operator's client certificate."),
-        _path_option("--cert-key-file", "Its private key."),
-    ):
-        command = option(command)
-    return command
 
 
 @main.command()
@@ -212,9 +131,9 @@ def create(
 
     It holds everything that was acknowledged before the command began. The leader is read only if no follower can be.
     """
-    repository = _repository(url, options)
+    repository = open_repository(url, options)
     source = Source(endpoints, Access(token_file, ca_file, cert_file, cert_key_file))
-    key = _key(key_file)
+    key = read_key(key_file)
     meter = Meter(quiet=quiet)
     manifest = within(
         deadline_s,
@@ -245,7 +164,7 @@ def create(
 @deadline_option("5m")
 def list_all(url: str, options: tuple[str, ...], form: str, deadline_s: float, *, quiet: bool) -> None:
     """List the backups, the oldest first, and what interrupted runs left behind."""
-    repository = _repository(url, options)
+    repository = open_repository(url, options)
     found = within(deadline_s, "the list", lambda: list_backups(repository))
     if form == "json":
         output.print_json(
@@ -281,7 +200,7 @@ def list_all(url: str, options: tuple[str, ...], form: str, deadline_s: float, *
 @deadline_option("1m")
 def inspect(backup: str, url: str, options: tuple[str, ...], form: str, deadline_s: float, *, quiet: bool) -> None:
     """Show the manifest of BACKUP, an ID or `latest`; its data is not read."""
-    repository = _repository(url, options)
+    repository = open_repository(url, options)
 
     def read() -> Manifest:
         return read_manifest(repository, _find(repository, backup).id)[1]
@@ -309,7 +228,7 @@ def verify(
     quiet: bool,
 ) -> None:
     """Read all of BACKUP, an ID or `latest`, and verify every byte, every record and the digest of the state."""
-    repository, key, meter = _repository(url, options), _key(key_file), Meter(quiet=quiet)
+    repository, key, meter = open_repository(url, options), read_key(key_file), Meter(quiet=quiet)
 
     def check() -> Manifest:
         found = _find(repository, backup)
@@ -340,7 +259,7 @@ def delete(
     allow_last: bool,
 ) -> None:
     """Delete BACKUP, by its ID."""
-    repository = _repository(url, options)
+    repository = open_repository(url, options)
 
     def remove() -> int:
         started(backup)
@@ -392,7 +311,7 @@ def prune(
     dry_run: bool,
 ) -> None:
     """Delete the backups that neither rule keeps, and what interrupted runs left. The last intact one always stays."""
-    repository = _repository(url, options)
+    repository = open_repository(url, options)
 
     def run() -> dict[str, list[str]]:
         found = [look(repository, one) for one in list_backups(repository)]
@@ -431,6 +350,13 @@ def prune(
 @click.option("--peer-address", required=True, help="host:port at which other members will reach it.")
 @click.option("--client-address", required=True, help="URL at which clients will.")
 @click.option(
+    "--to",
+    "goal",
+    metavar="POINT",
+    help="Go on from the backup through the archived log: to its `end`, to `revision:N`, or to a time such as "
+    "2026-01-02T03:04:05Z. BACKUP `latest` is the newest one before that point then.",
+)
+@click.option(
     "--bump-revision",
     type=click.IntRange(min=0),
     default=0,
@@ -449,6 +375,7 @@ def restore(
     name: str,
     peer_address: str,
     client_address: str,
+    goal: str | None,
     bump_revision: int,
     deadline_s: float,
     *,
@@ -459,16 +386,25 @@ def restore(
 
     A node that starts on it leads the cluster alone; other members join as usual. Nothing is ever restored over data.
     """
-    repository, key, meter = _repository(url, options), _key(key_file), Meter(quiet=quiet)
+    repository, key, meter = open_repository(url, options), read_key(key_file), Meter(quiet=quiet)
     member = NewMember(cluster_id, name, peer_address, client_address)
 
     def run() -> dict[str, Any]:
-        found = _find(repository, backup)
+        target = None if goal is None else parse_point(goal)
+        found = _find(repository, backup if target is None or backup != LATEST else _base(goal or "", target))
         manifest, sealer = open_backup(repository, found.id, key)
+        replay = None if target is None else partial(replay_log, repository, manifest, key, target)
         meter.total = manifest.stream_bytes
         meter.step(f"restoring {manifest.id}, revision {manifest.revision} of {manifest.cluster_id}")
         restored = restore_directory(
-            repository, manifest, sealer, data_dir, member, bump_revision=bump_revision, advance=meter.advance
+            repository,
+            manifest,
+            sealer,
+            data_dir,
+            member,
+            bump_revision=bump_revision,
+            replay=replay,
+            advance=meter.advance,
         )
         return {"backup": manifest.id, "cluster_id": cluster_id, "records": manifest.records} | restored._asdict()
 
@@ -483,30 +419,84 @@ def restore(
     )
 
 
+@main.command()
+@source_options
+@repository_options
+@key_option
+@click.option("--once", is_flag=True, help="End when the archive has caught up.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=Duration(),
+    default="1s",
+    show_default=True,
+    help="Store what there is at least this often: the bound of what a disaster can lose.",
+)
+@deadline_option("36500d")
+def archive(
+    endpoints: tuple[str, ...],
+    token_file: Path | None,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    cert_key_file: Path | None,
+    url: str,
+    options: tuple[str, ...],
+    form: str,
+    key_file: Path | None,
+    interval_s: float,
+    deadline_s: float,
+    *,
+    quiet: bool,
+    once: bool,
+) -> None:
+    """Archive the log behind the newest backup, for restores to a point in time; runs until it is stopped.
+
+    Prints how far it is, and how far the cluster is, whenever it has stored something.
+    """
+    repository = open_repository(url, options)
+    source = Source(endpoints, Access(token_file, ca_file, cert_file, cert_key_file))
+    key = read_key(key_file)
+    shown: list[int] = []
+
+    def report(lag: Lag) -> None:
+        if shown[-1:] == [lag.archived] or once:
+            return
+        shown[:] = [lag.archived]
+        if form == "json":
+            output.print_json(_lag(lag))
+        elif not quiet:
+            click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
+
+    lag = within(
+        deadline_s,
+        "the archive",
+        lambda: archive_log(source, repository, key=key, once=once, interval_s=interval_s, report=report),
+    )
+    if form == "json":
+        output.print_json(_lag(lag))
+    else:
+        click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
+
+
+def _lag(lag: Lag) -> dict[str, int]:
+    return {"archived_index": lag.archived, "applied_index": lag.applied, "lag_entries": lag.applied - lag.archived}
+
+
+def _base(goal: str, target: Target) -> str:
+    """Return which backup a replay to `target` begins at."""
+    if target.revision is not None:
+        return f"revision:{target.revision}"
+    return LATEST if target.time_ms is None else f"before:{goal}"
+
+
 def _find(repository: Repository, wanted: str) -> Manifest:
-    if wanted != LATEST and not wanted.startswith("revision:"):
+    if wanted != LATEST and not wanted.startswith(("revision:", "before:")):
         started(wanted)
         return read_manifest(repository, wanted)[1]
-    return choose_backup([one.manifest for one in list_backups(repository) if one.manifest is not None], wanted)
-
-
-def _repository(url: str, options: tuple[str, ...]) -> Repository:
-    given = {}
-    for one in options:
-        name, separator, value = one.partition("=")
-        if not separator or not name:
-            raise InvalidUse("--option takes NAME=VALUE, such as endpoint=https://minio:9000")
-        given[name] = value
-    return Repository(url, given)
-
-
-def _key(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return parse_key(path.read_bytes(), f"--key-file {path}")
-    except OSError as error:
-        raise InvalidUse(f"--key-file {path}: {error.strerror}") from None
+    known = [one.manifest for one in list_backups(repository) if one.manifest is not None]
+    if wanted.startswith("before:"):
+        return choose_for_time(known, wanted.removeprefix("before:"))
+    return choose_backup(known, wanted)
 
 
 def _result(manifest: Manifest) -> dict[str, Any]:

@@ -79,6 +79,16 @@ def choose_backup(manifests: Iterable[Manifest], wanted: str) -> Manifest:
     raise NotFound(f"there is no backup {wanted!r}; there are {_listed([one.id for one in known])}")
 
 
+def choose_for_time(manifests: Iterable[Manifest], finished: str) -> Manifest:
+    """Return the newest backup that was finished at `finished` or before, in RFC 3339 and UTC. Raises `NotFound`."""
+    known = sorted(manifests, key=lambda one: one.id)
+    fitting = [one for one in known if one.finished_at <= finished]
+    if not fitting:
+        first = f"; the first one was finished at {known[0].finished_at}" if known else ""
+        raise NotFound(f"no backup is of {finished} or earlier{first}")
+    return fitting[-1]
+
+
 def choose_for_revision(manifests: Iterable[Manifest], revision: int) -> Manifest:
     """Return the newest backup that is not behind `revision`. Raises `NotFound`."""
     known = sorted(manifests, key=lambda one: (one.revision, one.id))

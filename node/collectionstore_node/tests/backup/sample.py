@@ -9,12 +9,34 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from collectionstore_node.raft.messages import Configuration, Index, NodeId, SnapshotMetadata, Term
+from collectionstore_node.raft.configuration import next_configuration
+from collectionstore_node.raft.messages import (
+    Change,
+    ChangeKind,
+    ConfigChange,
+    Configuration,
+    Entry,
+    EntryKind,
+    Index,
+    NodeId,
+    SnapshotMetadata,
+    Term,
+    chain_hash,
+    encode,
+)
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, CreateCollection, DocumentRef, Put, encode_batch
+from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header, read_header
 from collectionstore_node.statemachine.levels import HIGHEST
-from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord, write_membership
+from collectionstore_node.statemachine.members import (
+    MemberInfo,
+    MembershipContext,
+    MembershipRecord,
+    apply_membership,
+    encode_context,
+    write_membership,
+)
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage.snapshot_file import encode_snapshot
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -41,6 +63,49 @@ class SampleState:
     def stream(self, chunk_bytes: int = 32 << 10) -> bytes:
         """Return the state as a snapshot."""
         return b"".join(encode_snapshot(self.metadata, self.records, chunk_bytes, self.header.level))
+
+
+PAGE: Final = 7
+"""Entries in one answer."""
+
+
+def extend(state: SampleState, entries: int, *, commands: int = 3) -> tuple[list[Entry], list[SampleState]]:
+    """Return entries that continue the history of `state`, and the state after each; the middle one adds a learner."""
+    view = MemoryView()
+    for key, value in state.records:
+        view._set(key, value)
+    metadata, log, states = state.metadata, [], []
+    for number in range(entries):
+        index, overlay = Index(metadata.index + 1), Overlay(view)
+        configuration = metadata.configuration
+        if number == entries // 2:
+            kind, data = EntryKind.CHANGE, encode(_learner())
+        else:
+            puts = [
+                Command(Put(DocumentRef("books", f"d{(number * 31 + one) % 500:06}"), b'{"after": %d}' % number))
+                for one in range(commands)
+            ]
+            kind, data = EntryKind.COMMANDS, encode_batch(1_700_000_001_000 + number, puts, HIGHEST)
+        chain = chain_hash(metadata.chain, index, metadata.term, kind, data)
+        if kind is EntryKind.COMMANDS:
+            apply_batch(overlay, data, chain)
+        else:
+            configuration = next_configuration(configuration, _learner())
+            apply_membership(overlay, index, _learner().context, configuration)
+            update_digest(overlay, read_header(overlay), chain, configuration)
+        view.commit(overlay.writes)
+        metadata = SnapshotMetadata(index, metadata.term, chain, configuration)
+        log.append(Entry(index, metadata.term, kind, data, chain))
+        after = MemoryView()
+        for key, value in view.scan(b"\x00", b"\xff" * 8):
+            after._set(key, value)
+        states.append(SampleState(after, metadata))
+    return log, states
+
+
+def _learner() -> ConfigChange:
+    context = encode_context(MembershipContext(4, (MemberInfo(0xC3, "old-2", "old-2:7401", "http://old-2"),)))
+    return ConfigChange((Change(ChangeKind.ADD_LEARNER, NodeId(0xC3)),), context)
 
 
 def make_state(documents: int, size: int = 200) -> SampleState:
@@ -77,6 +142,10 @@ class FakeMember:
     change: dict[str, Any] = field(default_factory=dict)
     lag: int = 0
     active: bool = True
+    log: list[Entry] = field(default_factory=list)
+    """Its log behind the state."""
+    dropped_to: int = 0
+    """Entries up to here are compacted away."""
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -158,11 +227,26 @@ def _handler(cluster: FakeCluster, member: FakeMember) -> type[BaseHTTPRequestHa
             elif member.fault is not None:
                 status, code = member.fault
                 self._answer(status, json.dumps({"code": code, "detail": "not now"}).encode())
+            elif self.path.startswith("/api/v1/backup/log"):
+                self._log()
             else:
                 self._stream()
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _log(self) -> None:
+            after = int(self.path.partition("after=")[2].partition("&")[0])
+            applied = member.log[-1].index if member.log else member.state.metadata.index
+            if after < member.dropped_to:
+                self._answer(410, b'{"code": "compacted", "detail": "the log of this member begins later"}')
+                return
+            page = [entry for entry in member.log if entry.index > after][:PAGE]
+            data = b"".join(len(one).to_bytes(4, "big") + one for one in map(encode, page))
+            last = page[-1].index if page else after
+            self._answer(200, data, {"X-Log-Last": str(last), "X-Log-Applied": str(applied)})
+
+        def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
