@@ -119,7 +119,7 @@ def _view(database: DataDirectory) -> tuple[SnapshotMetadata, Header, Iterator[t
     """Return the applied position, the header and all records of one view. Raises `InvariantViolated`."""
     # One iterator is one consistent view, and the applied position is the first record in it, so the two always match.
     # A rocksdict `Snapshot` would not do: its iterators show later writes.
-    records = database.state.family.scan(b"")
+    records = database.state.family.scan(b"", once=True)
     key, value = next(records, (None, b""))
     if key != APPLIED_KEY:
         raise InvariantViolated("nothing is applied yet; there is no state to export")

@@ -48,14 +48,19 @@ class Family:
             raise self._failstop.fail(f"read from {self.name}", error) from error
         return values
 
-    def scan(self, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, lo: bytes, *, once: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs from `lo` on, in key order, as of the call.
 
-        An iterator that is not exhausted keeps its view, and RocksDB, open until it is garbage-collected.
+        With `once`, blocks that are read do not push others out of the cache: for a scan of everything. An iterator
+        that is not exhausted keeps its view, and RocksDB, open until it is garbage-collected.
         """
         self._failstop.check()
+        options = None
+        if once:
+            options = ReadOptions()
+            options.fill_cache(False)  # type: ignore[call-arg]  # noqa: FBT003 - the stub leaves the argument out
         try:
-            cursor = self._data.iter()
+            cursor = self._data.iter(options)
             cursor.seek(lo)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail(f"read from {self.name}", error) from error

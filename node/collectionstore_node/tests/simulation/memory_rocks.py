@@ -208,8 +208,9 @@ class MemoryFamily(Family):
         """Return the values of `keys`, in their order."""
         return [self.get(key) for key in keys]
 
-    def scan(self, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, lo: bytes, *, once: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs from `lo` on, as they are at the time of the call."""
+        del once  # there is no cache
         self._failstop.check()
         pairs = self._rocks.view[self.name].scan(lo)
         return pairs
