@@ -18,7 +18,6 @@ from collectionstore_node.backup.errors import (
     CredentialsRefused,
     InvalidUse,
     NotFound,
-    Refused,
     Unreachable,
 )
 from collectionstore_node.backup.selection import Cluster, Member
@@ -202,7 +201,8 @@ def _refused(status: int, body: bytes, where: str) -> BackupError:
     if status == 410:
         return NotFound(text)
     if status == 404:
-        return Refused(f"{text}. It runs a version without backups")
+        # During an upgrade: a member of the newer version can be read.
+        return Unreachable(f"{text}. It runs a version without backups")
     return Unreachable(text) if status >= 500 else BackupError(text)
 
 

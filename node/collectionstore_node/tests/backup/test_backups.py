@@ -182,10 +182,18 @@ def test_a_cluster_that_does_not_answer_is_named(directory: Repository) -> None:
         )
 
 
+def test_a_member_of_a_version_with_backups_is_read_during_an_upgrade(
+    directory: Repository, state: SampleState
+) -> None:
+    old = FakeMember("n1", state, fault=(404, "unknown_route"))
+    with FakeCluster([FakeMember("n0", state, leader=True), old, FakeMember("n2", state, lag=5)]) as cluster:
+        assert run(cluster, directory).member == "n2"
+
+
 def test_a_version_without_backups_is_named(directory: Repository, state: SampleState) -> None:
     with (
         FakeCluster([FakeMember("n0", state, leader=True, fault=(404, "unknown_route"))]) as cluster,
-        pytest.raises(Refused, match="a version without backups"),
+        pytest.raises(Unreachable, match="a version without backups"),
     ):
         run(cluster, directory)
 
