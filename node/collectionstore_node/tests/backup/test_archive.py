@@ -77,6 +77,38 @@ def test_the_log_is_archived_behind_the_backup_and_goes_on(
     assert made.applied_index == 500
 
 
+class Stop(Exception):
+    """Ends an archiver that would run for ever."""
+
+
+def test_the_archive_follows_the_log_and_reports_its_lag(directory: Repository, make: Make, state: SampleState) -> None:
+    """Step: two more entries appear whenever the archiver has reported. Check: it stores them, and how far it is."""
+    make(directory)
+    log, _ = extend(state, 6)
+    source = member(state, log[:2])
+    seen: list[Lag] = []
+
+    def report(lag: Lag) -> None:
+        seen.append(lag)
+        source.log = log[: lag.archived - 500 + 2]
+        if lag.archived == 506:
+            raise Stop
+
+    with FakeCluster([source]) as cluster, pytest.raises(Stop):
+        archive_log(
+            Source([cluster.members[0].address], Access()),
+            directory,
+            key=None,
+            once=False,
+            interval_s=0.01,
+            report=report,
+        )
+
+    assert seen == sorted(seen)
+    assert all(0 <= lag.applied - lag.archived <= 2 for lag in seen)
+    assert archive_end(directory, "old", None) == (506, log[-1].chain)
+
+
 def test_an_archive_begins_at_a_backup(directory: Repository, state: SampleState) -> None:
     with pytest.raises(NotFound, match="the archive begins at one"):
         archive(directory, [member(state, [])])
