@@ -1,7 +1,8 @@
 """Follows the log of a cluster and stores it in segments, so that a restore can go beyond a backup.
 
-It continues where the last segment ends, or else the newest backup of the cluster. Every entry is checked to continue
-the history before it is stored, and every segment is read back. Its lag is bounded by `interval_s`, and reported.
+It continues where the last segment ends; behind the newest backup without one, or if the members have dropped the rest.
+Every entry is checked to continue the history before it is stored, and every segment is read back. Its lag is bounded
+by `interval_s`, and reported.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from collectionstore_node.backup.errors import BackupError, CredentialsRefused, NotFound, Refused, Unreachable
+from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import SALT_BYTES, Sealer
 from collectionstore_node.backup.segments import (
@@ -60,7 +62,15 @@ def archive_log(
     due = time.monotonic() + interval_s
     member: Member | None = None
     while True:
-        member, data, applied = _next_page(source, member, last, 0.001 if once else min(interval_s, 30.0))
+        try:
+            member, data, applied = _next_page(source, member, last, 0.001 if once else min(interval_s, 30.0))
+        except NotFound:
+            # Not before the members have dropped it: restores through what a jump leaves out would be impossible.
+            newest = _newest(repository, cluster_id)
+            if pending or newest.applied_index <= last:
+                raise
+            last, chain = newest.applied_index, bytes.fromhex(newest.chain)
+            continue
         entries = list(split_entries("the answer of a member", data))
         chain = check_continues("the answer of a member", last, chain, entries)
         last += len(entries)
@@ -79,18 +89,20 @@ def archive_log(
 
 def archive_end(repository: Repository, cluster_id: str, key: bytes | None) -> tuple[int, bytes]:
     """Return the last index of the archive and the hash there; without segments, those of the newest backup."""
+    names = sorted(one.name for one in repository.objects(folder(cluster_id)) if parse_name(one.name))
+    if names:
+        _, entries = decode_segment(names[-1], repository.get(names[-1], SEGMENT_BYTES_MAX), key)
+        return entries[-1].index, entries[-1].chain
+    newest = _newest(repository, cluster_id)
+    return newest.applied_index, bytes.fromhex(newest.chain)
+
+
+def _newest(repository: Repository, cluster_id: str) -> Manifest:
     manifests = [one.manifest for one in list_backups(repository) if one.manifest is not None]
     own = [one for one in manifests if one.cluster_id == cluster_id]
     if not own:
         raise NotFound(f"{repository.url} holds no backup of {cluster_id}: the archive begins at one")
-    newest = max(own, key=lambda one: one.applied_index)
-    names = sorted(one.name for one in repository.objects(folder(cluster_id)) if parse_name(one.name))
-    if names:
-        _, entries = decode_segment(names[-1], repository.get(names[-1], SEGMENT_BYTES_MAX), key)
-        if entries[-1].index >= newest.applied_index:
-            return entries[-1].index, entries[-1].chain
-    # Behind a backup that is ahead of all segments: what lies between is in the backup.
-    return newest.applied_index, bytes.fromhex(newest.chain)
+    return max(own, key=lambda one: one.applied_index)
 
 
 def _next_page(source: Source, member: Member | None, after: int, timeout_s: float) -> tuple[Member, bytes, int]:

@@ -137,6 +137,19 @@ def test_a_newer_backup_closes_a_gap(directory: Repository, make: Make, state: S
     assert archive(directory, [member(state, log, dropped_to=510)]) == Lag(520, 520)
 
 
+def test_a_newer_backup_leaves_no_gap_that_can_be_closed(directory: Repository, make: Make, state: SampleState) -> None:
+    """The archive goes on where it ended, also if a backup is ahead of it."""
+    make(directory)
+    log, states = extend(state, 20)
+    archive(directory, [member(state, log[:3])])
+    make(directory, of=states[9])
+
+    assert archive_end(directory, "old", None) == (503, log[2].chain)
+    archive(directory, [member(state, log)])
+    names = sorted(one.name for one in directory.objects(folder("old")))
+    assert [decode_segment(name, directory.get(name, 1 << 20), None)[0].first for name in names] == [501, 504]
+
+
 def test_entries_of_another_history_are_not_archived(directory: Repository, make: Make, state: SampleState) -> None:
     make(directory)
     other = SampleState(state.view, msgspec.structs.replace(state.metadata, chain=b"\x06" * 32))
