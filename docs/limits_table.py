@@ -141,6 +141,31 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
         ),
     ),
     (
+        "Backups",
+        "node",
+        (
+            Limit(
+                "states that are read at a time",
+                "1",
+                ("replica.snapshots.state_export:StateExports.open",),
+                "503 `overloaded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "rate at which a state is read, beyond the first minute; till its end deleted data keeps its space",
+                "{replica.snapshots.state_export:RATE_MIN|bytes}/s on average",
+                ("replica.snapshots.state_export:StateExport.pieces",),
+                "the connection is closed",
+            ),
+            Limit(
+                "entries of the log in one answer, but at least one",
+                "{service.exports:LOG_BYTES_MAX|bytes}",
+                ("service.store:Store.committed_log",),
+                "the rest is in the next answer",
+            ),
+        ),
+    ),
+    (
         "Streams",
         "node",
         (

@@ -17,7 +17,7 @@ from collectionstore.report.command import report
 GROUP: Final = "collectionstore.csctl"
 
 LOCAL_PACKAGE: Final = "collectionstore-local"
-KNOWN_COMMANDS: Final[Mapping[str, str]] = {"local": LOCAL_PACKAGE, "log-level": LOCAL_PACKAGE}
+KNOWN_COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(("backup", "local", "log-level", "restore"), LOCAL_PACKAGE)
 """Commands of other packages of this project, and the package to install for each."""
 
 HELP = """Run and inspect Collection Store clusters.
@@ -27,6 +27,7 @@ Examples:
   csctl local up -f examples/local.yaml   start a cluster on this machine
   csctl local status                      members, leader, conditions and plan
   csctl local --help                      all commands for local clusters
+  csctl backup --help                     back up a cluster; csctl restore makes a new one
   csctl report                            gather the data for a bug report, redacted
   csctl version                           the installed version
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_node.api.handlers import catalog, cluster, debug, documents, kv, probes, transactions
-from collectionstore_node.api.http.options import LIST, LIST_KEYS, LOCAL, NONE, READ, SAMPLED, TIMED, WRITE
+from collectionstore_node.api.handlers import backup, catalog, cluster, debug, documents, kv, probes, transactions
+from collectionstore_node.api.http.options import (
+    EXPORT,
+    EXPORT_LOG,
+    LIST,
+    LIST_KEYS,
+    LOCAL,
+    NONE,
+    READ,
+    SAMPLED,
+    TIMED,
+    WRITE,
+)
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
 
@@ -53,6 +64,8 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/cluster/bootstrap", cluster.bootstrap, NONE),
     Route("POST",   "/api/v1/cluster/members", cluster.change_members, WRITE, leader_only=True),
     Route("POST",   "/api/v1/cluster/transfer-leadership", cluster.transfer_leadership, WRITE, leader_only=True),
+    Route("GET",    "/api/v1/backup/state", backup.state, EXPORT),
+    Route("GET",    "/api/v1/backup/log", backup.log, EXPORT_LOG),
 )
 # fmt: on
 

@@ -65,6 +65,9 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("snapshot.refused", ("warning",), "An offered snapshot was rejected.", ("peer", "reason")),
     LogEvent("snapshot.failed", ("warning", "error"), "A snapshot could not be sent or received.", ("to", "peer", "reason"), error=True),
     LogEvent("snapshot.not_installed", ("error",), "A received snapshot could not be passed to the member's driver.", ("node_id",), error=True),
+    LogEvent("state.exported", ("info",), "A client read the whole state at this index, for a backup.", ("index", "bytes", "seconds")),
+    LogEvent("export.ended", ("info",), "Reading the whole state was ended before its end.", ("reason",)),
+    LogEvent("export.failed", ("error",), "The whole state could not be read to its end because of a bug or a disk error.", (), error=True),
     # Connections between members
     LogEvent("peer.connected", ("info",), "The outbound connection to a peer is established.", (*_PEER, "address")),
     LogEvent("peer.disconnected", ("info", "warning"), "The outbound connection to a peer ended; a warning unless it was closed in order.", _LINK),

@@ -34,6 +34,7 @@ from collectionstore_node.replica.persistence.log_writer import LogWriter
 from collectionstore_node.replica.persistence.worker import Worker, WorkerThread
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
+from collectionstore_node.replica.snapshots.state_export import StateExports
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Action
 from collectionstore_node.statemachine.members import MembershipRecord
@@ -92,6 +93,9 @@ class LocalMember:
         """Set when another member says that this one's state differs; the state comparer clears it."""
         self.file_executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         """One thread for snapshot files and reclaiming space: neither may delay a sync."""
+        self.export_executor = ThreadPoolExecutor(1, thread_name_prefix="export")
+        """One thread for clients that read the whole state, which may take long: nothing waits behind it."""
+        self.exports = StateExports(storage, self.applier, self.export_executor)
         self.space = SpaceWatch(storage, settings.space, metrics.space, self.file_executor, self.wakeup.fail)
         self.reports = MemberReports()
         """What the other members report of their disks, while this one leads."""
@@ -152,3 +156,4 @@ class LocalMember:
         self.consensus.close()
         self.log_writer.close()
         self.file_executor.shutdown()
+        self.export_executor.shutdown()

@@ -10,8 +10,16 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from collectionstore_node.errors import LeadershipTransferring, NotLeader, NotNow, OutcomeUnknown, ReadTimedOut
-from collectionstore_node.raft.messages import NO_NODE, NodeId
+from collectionstore_node.errors import (
+    InvalidRequest,
+    LeadershipTransferring,
+    NotLeader,
+    NotNow,
+    OutcomeUnknown,
+    ReadTimedOut,
+)
+from collectionstore_node.raft.log_reader import Compacted
+from collectionstore_node.raft.messages import NO_NODE, Entry, Index, NodeId
 from collectionstore_node.replica.driver.driver import Driver
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.membership.changes import MembersRequest
@@ -20,6 +28,7 @@ from collectionstore_node.replica.peers.forwarding import Forwarder
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts, Reporter
 from collectionstore_node.replica.reporting.status import NodeStatus
+from collectionstore_node.replica.snapshots.state_export import StateExport
 from collectionstore_node.replica.transport_port import PeerTransport
 from collectionstore_node.statemachine.commands import Command, Outcome, answers_values, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
@@ -56,6 +65,11 @@ class Replica:
     def revision(self) -> int:
         """Revision of the last applied command."""
         return self._member.applier.revision
+
+    @property
+    def applied_index(self) -> Index:
+        """Index of the last applied entry."""
+        return self._member.storage.state.applied.index
 
     @property
     def is_leader(self) -> bool:
@@ -159,6 +173,29 @@ class Replica:
         if pending:
             raise ReadTimedOut("many keys of this list were deleted, and reclaiming their space takes longer")
         running.result()
+
+    async def open_state(self) -> StateExport:
+        """Return the applied state as a stream; see `StateExports.open`. Raises `NotNow`."""
+        return await self._member.exports.open()
+
+    async def committed_log(self, after: Index, *, bytes_max: int, timeout_s: float) -> tuple[Entry, ...]:
+        """Return entries that follow `after`, applied here and so committed; wait for one if there is none yet.
+
+        At most `bytes_max` of data, but at least one; none when the time is over. Raises `InvalidRequest` if the log
+        of this member begins behind `after`, `NotNow` if it has not got that far.
+        """
+        consensus, state, stored = self._consensus, self._member.storage.state, self._member.storage.log
+        if after > state.applied.index:
+            raise NotNow(f"index {after} is not applied on this member, whose last one is {state.applied.index}")
+        try:
+            await consensus.until(lambda: state.applied.index > after, self._loop.time() + timeout_s)
+        except OutcomeUnknown:
+            return ()
+        try:
+            return stored.entries(Index(after + 1), Index(state.applied.index + 1), bytes_max)
+        except Compacted:
+            first = stored.first_index()
+            raise InvalidRequest("compacted", f"the log of this member begins at index {first}") from None
 
     async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         """Make this empty node the only voter of a new cluster, of this epoch; once in its life.

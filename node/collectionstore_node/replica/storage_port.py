@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata
 from collectionstore_node.space import Room, SpaceLimits
+from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.view import View, Writes
 
 
@@ -42,6 +43,22 @@ class ExportedSnapshot(Protocol):
     @property
     def size_bytes(self) -> int:
         """Size of the file."""
+
+
+class StreamedState(Protocol):
+    """The state at one applied index, as a stream of bytes."""
+
+    @property
+    def metadata(self) -> SnapshotMetadata:
+        """The last entry it covers, and the configuration applied there."""
+
+    @property
+    def header(self) -> Header:
+        """The header of the state there."""
+
+    @property
+    def pieces(self) -> Generator[bytes, None, None]:
+        """The bytes of a snapshot file. Each blocks for a bounded read; for a thread, and so is `close`."""
 
 
 class Log(LogReader, Protocol):
@@ -161,6 +178,12 @@ class Storage(Protocol):
 
     def export_snapshot(self, directory: Path) -> ExportedSnapshot:
         """Write the state as of now to a file in `directory`. Blocks; for a thread."""
+
+    def stream_snapshot(self) -> StreamedState:
+        """Return the state as of now as a stream, which holds its view open until it is closed.
+
+        Blocks; for a thread.
+        """
 
     def install_snapshot(self, path: Path, hard_state: HardState | None) -> None:
         """Replace state and log by a verified file, and term and vote if given, all or nothing.

@@ -4,6 +4,7 @@
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status
+- `exports.py`        reads of everything, for backups
 - `limits.py`         bounds on an operation and on all of them together
 - `admission.py`      the bound of writes in flight, by the time that they take
 - `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.membership import Bootstrap, MembersRequest, ReadCluster, TransferLeadership
 from collectionstore_node.statemachine.admissible import (
     CONTENT_TYPE,
@@ -96,6 +97,8 @@ Operation: TypeAlias = (
     | ReadCollection
     | List
     | ReadCluster
+    | ReadLog
+    | ReadState
     | Bootstrap
     | MembersRequest
     | TransferLeadership

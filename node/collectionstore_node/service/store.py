@@ -20,6 +20,15 @@ import uuid_utils
 from collectionstore_node.errors import LeadershipTransferring, ManyDeleted, NotLeader, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.service.admission import WriteAdmission
+from collectionstore_node.service.exports import (
+    LOG_BYTES_MAX,
+    ExportedLog,
+    ExportedState,
+    ReadLog,
+    ReadState,
+    StateExport,
+    encode_entries,
+)
 from collectionstore_node.service.idempotency import command_for, document_id_for
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.membership import (
@@ -81,6 +90,7 @@ _NO_LEADER: Final = (NotLeader, LeadershipTransferring)
 """Certainly not applied: the next leader may take it."""
 _TURN: Final = object()
 """The result of a read that has waited for its turn."""
+_READ_STATE: Final = ReadState()
 
 
 class Store:
@@ -368,6 +378,43 @@ class Store:
         """Transfer leadership; returns when another node leads. Raises `InvalidRequest` for a stale epoch."""
         self._admit(request)
         return await self._replica.transfer_leadership(request.to, timeout_s=timeout_s, epoch=request.epoch)
+
+    # Everything, for backups
+
+    async def open_state(self, *, consistency: Consistency, timeout_s: float) -> tuple[ExportedState, StateExport]:
+        """Return the whole state as a stream, and what it is of; `close` it. One at a time: raises `Overloaded`.
+
+        Linearizable, it holds everything that was acknowledged before the call.
+        """
+        await self._view(_READ_STATE, consistency, timeout_s)
+        replica = self._replica
+        export = await replica.open_state()
+        status, header, metadata = replica.status(), export.header, export.metadata
+        described = ExportedState(
+            cluster_id=status.cluster_id,
+            node_id=status.node_id,
+            name=status.name,
+            version=status.version,
+            leader=replica.is_leader,
+            index=metadata.index,
+            term=metadata.term,
+            revision=header.revision,
+            feature_level=header.level,
+            time_ms=header.time_ms,
+            state_digest=header.digest.hex(),
+        )
+        return described, export
+
+    async def committed_log(self, request: ReadLog, *, timeout_s: float) -> ExportedLog:
+        """Return entries that are committed for good, in their order; none when there are none for so long.
+
+        Raises `InvalidRequest("compacted")` when this node has dropped the first of them.
+        """
+        self._admit(request)
+        replica = self._replica
+        found = await replica.committed_log(request.after, bytes_max=LOG_BYTES_MAX, timeout_s=timeout_s)
+        last = found[-1].index if found else request.after
+        return ExportedLog(encode_entries(found), len(found), last, replica.applied_index, replica.revision)
 
     # State of this node, from memory, for probes, redirects and error responses. These are not operations and not
     # admitted: probes and scrapes must succeed under any load.

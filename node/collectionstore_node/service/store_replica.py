@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.raft.messages import Entry, Index, NodeId
 from collectionstore_node.replica.membership.changes import MembersRequest
 from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.status import NodeStatus
+from collectionstore_node.service.exports import StateExport
 from collectionstore_node.statemachine.commands import Command, Outcome
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
@@ -62,6 +63,16 @@ class StoreReplica(Protocol):
 
     async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
         """Make the range readable in which a scan raised `ManyDeleted`. Raises `ReadTimedOut`."""
+
+    async def open_state(self) -> StateExport:
+        """Return the applied state as a stream; `close` it. Raises `NotNow`."""
+
+    async def committed_log(self, after: Index, *, bytes_max: int, timeout_s: float) -> tuple[Entry, ...]:
+        """Return applied entries behind `after`, none when the time is over. Raises `InvalidRequest` or `NotNow`."""
+
+    @property
+    def applied_index(self) -> Index:
+        """Index of the last applied entry."""
 
     async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         """Make an empty node the only voter of a new cluster. Raises `InvalidRequest`."""

@@ -72,11 +72,11 @@ def read_header(view: View) -> Header:
     return decode_own(_decoder, data, "the state's header")
 
 
-def level_in(first: tuple[bytes, bytes] | None) -> int:
-    """Return the feature level of a state from its first record, which is the header unless nothing was applied."""
+def header_in(first: tuple[bytes, bytes] | None) -> Header:
+    """Return the header of a state from its first record, which it is unless nothing was applied."""
     if first is None or first[0] != HEADER_KEY:
-        return FIRST
-    return decode_own(_decoder, first[1], "the state's header").level
+        return Header()
+    return decode_own(_decoder, first[1], "the state's header")
 
 
 def write_header(overlay: Overlay, header: Header) -> None:

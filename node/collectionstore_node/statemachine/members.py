@@ -118,5 +118,10 @@ def apply_membership(overlay: Overlay, index: int, context: bytes, configuration
         removed=tuple(sorted({*before.removed, *(set(before.node_ids) - node_ids)})),
         node_ids=tuple(sorted(node_ids)),
     )
-    overlay.put(MEMBERSHIP_KEY, _encoder.encode(after))
+    write_membership(overlay, after)
     return after
+
+
+def write_membership(overlay: Overlay, record: MembershipRecord) -> None:
+    """Store a membership record."""
+    overlay.put(MEMBERSHIP_KEY, _encoder.encode(record))

@@ -32,7 +32,14 @@ from collectionstore_node.storage.reserve import FULL, Reserve
 from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, NODE_FAMILY, OpenMode, Rocks, WalCorrupted
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import SnapshotFile
-from collectionstore_node.storage.snapshots import ACTIVE_STATE, drop_inactive_states, export_snapshot, install_snapshot
+from collectionstore_node.storage.snapshots import (
+    ACTIVE_STATE,
+    StateStream,
+    drop_inactive_states,
+    export_snapshot,
+    install_snapshot,
+    stream_snapshot,
+)
 from collectionstore_node.storage.state_store import StateStore
 from collectionstore_node.storage.tail_marker import TailMarker
 
@@ -200,6 +207,10 @@ class Database:
     def export_snapshot(self, directory: Path) -> SnapshotFile:
         """Export the current state to a file in `directory`; see `snapshots.export_snapshot`."""
         return export_snapshot(self, directory)
+
+    def stream_snapshot(self) -> StateStream:
+        """Return the current state as a stream of bytes; see `snapshots.stream_snapshot`."""
+        return stream_snapshot(self)
 
     def install_snapshot(self, path: Path, hard_state: HardState | None = None) -> None:
         """Replace state machine and log by the snapshot in `path`; see `snapshots.install_snapshot`."""

@@ -14,7 +14,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +28,13 @@ _LENGTH = struct.Struct(">I")
 _HASH_BYTES: Final = 32
 _HEADER_BYTES_MAX: Final = 1 << 20
 _CHUNK_BYTES_MAX: Final = 1 << 30
+
+
+class Source(Protocol):
+    """Where a snapshot is read from: a file, or a connection."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes; fewer only at the end."""
 
 
 class SnapshotFile(NamedTuple):
@@ -69,30 +76,40 @@ _footer_decoder = msgspec.msgpack.Decoder(_Footer)
 _chunk_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 
+def encode_snapshot(
+    metadata: SnapshotMetadata, records: Iterable[tuple[bytes, bytes]], chunk_bytes: int, level: int = FIRST
+) -> Iterator[bytes]:
+    """Yield the bytes of a snapshot of `records`, which must ascend by key, of a feature level: a chunk at a time."""
+    whole = hashlib.sha256()
+    chunks = count = size = 0
+
+    def counted(*parts: bytes) -> bytes:
+        data = b"".join(parts)
+        whole.update(data)
+        return data
+
+    header = _encode(_Header(format_of(level), metadata))
+    head = _MAGIC + _LENGTH.pack(len(header)) + header
+    yield counted(head, hashlib.sha256(head).digest())
+    for chunk in _chunks(records, chunk_bytes):
+        body = _encode(chunk)
+        chunks, count, size = chunks + 1, count + len(chunk) // 2, size + sum(map(len, chunk))
+        yield counted(_LENGTH.pack(len(body)), body, hashlib.sha256(body).digest())
+    footer = _encode(_Footer(chunks, count, size))
+    last = counted(_LENGTH.pack(0), _LENGTH.pack(len(footer)), footer)
+    yield last + whole.digest()
+
+
 def write_snapshot(
     path: Path, metadata: SnapshotMetadata, records: Iterable[tuple[bytes, bytes]], chunk_bytes: int, level: int = FIRST
 ) -> SnapshotFile:
-    """Write a snapshot of `records`, which must ascend by key, of a feature level. Not synced. Raises `OSError`."""
+    """Write a snapshot of `records`, as `encode_snapshot`, to a file. Not synced. Raises `OSError`."""
     whole = hashlib.sha256()
-    chunks = count = size = 0
     with path.open("wb", buffering=0) as file:
-
-        def write(*parts: bytes) -> None:
-            data = b"".join(parts)
+        for data in encode_snapshot(metadata, records, chunk_bytes, level):
             if file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, "could not be written in full; is the disk full?", str(path))
             whole.update(data)
-
-        header = _encode(_Header(format_of(level), metadata))
-        head = _MAGIC + _LENGTH.pack(len(header)) + header
-        write(head, hashlib.sha256(head).digest())
-        for chunk in _chunks(records, chunk_bytes):
-            body = _encode(chunk)
-            write(_LENGTH.pack(len(body)), body, hashlib.sha256(body).digest())
-            chunks, count, size = chunks + 1, count + len(chunk) // 2, size + sum(map(len, chunk))
-        footer = _encode(_Footer(chunks, count, size))
-        write(_LENGTH.pack(0), _LENGTH.pack(len(footer)), footer)
-        write(whole.digest())
         return SnapshotFile(path, metadata, file.tell(), whole.hexdigest())
 
 
@@ -105,18 +122,10 @@ def read_metadata(path: Path) -> SnapshotMetadata:
 def verify_snapshot(path: Path) -> SnapshotContents:
     """Read and verify the whole file. Raises `InvariantViolated` if any part is corrupt."""
     with path.open("rb") as file:
-        reader = _Reader(path, file)
-        header = reader.header()
-        chunks = records = size = 0
-        last = b""
-        for chunk in reader.chunks():
-            keys = chunk[::2]
-            if len(chunk) % 2 or keys[0] <= last or sorted(set(keys)) != keys:
-                raise reader.corrupt(f"the records of chunk {chunks} are out of order")
-            chunks, records, size, last = chunks + 1, records + len(keys), size + sum(map(len, chunk)), keys[-1]
-        if reader.footer() != _Footer(chunks, records, size):
-            raise reader.corrupt("its counts do not match its contents")
-        return SnapshotContents(header.metadata, records, size, level_of(header.format) or FIRST)
+        stream = SnapshotStream(path, file)
+        for _ in stream.chunks():
+            pass
+        return stream.contents
 
 
 def read_chunks(path: Path) -> Iterator[list[bytes]]:
@@ -127,12 +136,52 @@ def read_chunks(path: Path) -> Iterator[list[bytes]]:
         yield from reader.chunks()
 
 
+class SnapshotStream:
+    """A snapshot that is verified as it is read, once, from a file or a connection; `name` is for messages.
+
+    Every method raises `InvariantViolated` if what it read is corrupt, or ends early.
+    """
+
+    def __init__(self, name: object, source: Source) -> None:
+        """Read the header."""
+        self._reader = _Reader(name, source)
+        header = self._reader.header()
+        self.metadata = header.metadata
+        self.level = level_of(header.format) or FIRST
+        self._contents: SnapshotContents | None = None
+
+    def chunks(self) -> Iterator[list[bytes]]:
+        """Yield the chunks, each a list of key, value, key, value, and so on.
+
+        Nothing of them may be used before the last one is followed by the end: it verifies the whole.
+        """
+        reader = self._reader
+        chunks = records = size = 0
+        last = b""
+        for chunk in reader.chunks():
+            keys = chunk[::2]
+            if len(chunk) % 2 or keys[0] <= last or sorted(set(keys)) != keys:
+                raise reader.corrupt(f"the records of chunk {chunks} are out of order")
+            chunks, records, size, last = chunks + 1, records + len(keys), size + sum(map(len, chunk)), keys[-1]
+            yield chunk
+        if reader.footer() != _Footer(chunks, records, size):
+            raise reader.corrupt("its counts do not match its contents")
+        self._contents = SnapshotContents(self.metadata, records, size, self.level)
+
+    @property
+    def contents(self) -> SnapshotContents:
+        """What was read and verified to its end. Raises `InvariantViolated` before that."""
+        if self._contents is None:
+            raise self._reader.corrupt("it was not read to its end")
+        return self._contents
+
+
 class _Reader:
     """Reads the parts of a file in order; everything that it returns has been verified."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self._path = path
-        self._file = file
+    def __init__(self, name: object, source: Source) -> None:
+        self._name = name
+        self._source = source
         self._whole = hashlib.sha256()
 
     def header(self) -> _Header:
@@ -164,15 +213,15 @@ class _Reader:
         body = self._take(self._bounded(self._take(_LENGTH.size), _HEADER_BYTES_MAX))
         # BEFORE the last hash is read, which does not cover itself. No byte may follow it.
         expected = self._whole.digest()
-        if self._take(_HASH_BYTES) != expected or self._file.read(1):
+        if self._take(_HASH_BYTES) != expected or self._source.read(1):
             raise self.corrupt("it does not match its hash")
         return self._decode(_footer_decoder, body)
 
     def corrupt(self, what: str) -> InvariantViolated:
-        return InvariantViolated(f"snapshot file {self._path} is corrupt: {what}")
+        return InvariantViolated(f"snapshot {self._name} is corrupt: {what}")
 
     def _take(self, count: int) -> bytes:
-        data = self._file.read(count)
+        data = self._source.read(count)
         if len(data) != count:
             raise self.corrupt("it ends early")
         self._whole.update(data)

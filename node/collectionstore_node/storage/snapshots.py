@@ -8,14 +8,14 @@ families that are not active are dropped at the next start.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from collectionstore_node.errors import InsufficientStorage, InvariantViolated
-from collectionstore_node.raft.messages import HardState, decode_metadata, encode
-from collectionstore_node.statemachine.header import level_in
+from collectionstore_node.raft.messages import HardState, SnapshotMetadata, decode_metadata, encode
+from collectionstore_node.statemachine.header import Header, header_in
 from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.log_store import LogStore
@@ -23,7 +23,13 @@ from collectionstore_node.storage.reserve import FULL, Reserve
 from collectionstore_node.storage.rocksdb.family import Family
 from collectionstore_node.storage.rocksdb.rocks import NODE_FAMILY, Rocks
 from collectionstore_node.storage.rocksdb.tuning import Tuning
-from collectionstore_node.storage.snapshot_file import SnapshotFile, read_chunks, verify_snapshot, write_snapshot
+from collectionstore_node.storage.snapshot_file import (
+    SnapshotFile,
+    encode_snapshot,
+    read_chunks,
+    verify_snapshot,
+    write_snapshot,
+)
 from collectionstore_node.storage.state_store import APPLIED_KEY, StateStore
 
 ACTIVE_STATE: Final = b"state_family"
@@ -66,22 +72,12 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
 
     Blocks; for an executor. The caller deletes the file. Raises `InvariantViolated` if nothing is applied yet.
     """
-    # One iterator is one consistent view, and the applied position is the first record in it, so the two always match.
-    # A rocksdict `Snapshot` would not do: its iterators show later writes.
-    records = database.state.family.scan_all()
-    key, value = next(records, (None, b""))
-    if key != APPLIED_KEY:
-        raise InvariantViolated("nothing is applied yet; there is no state to export")
-    metadata = decode_metadata(value)
-    # The header is the first record of the state, so that the level is the one of this very view.
-    first = next(records, None)
-    level = level_in(first)
-    records = records if first is None else chain((first,), records)
+    metadata, header, records = _view(database)
     path = directory / f"state-{metadata.index}-{metadata.term}.snapshot"
     temporary = path.with_suffix(".part")
     try:
         guarded = _while_there_is_room(records, database)
-        written = write_snapshot(temporary, metadata, guarded, database.tuning.snapshot_chunk_bytes, level)
+        written = write_snapshot(temporary, metadata, guarded, database.tuning.snapshot_chunk_bytes, header.level)
         temporary.replace(path)
     except InsufficientStorage:
         temporary.unlink(missing_ok=True)
@@ -93,6 +89,43 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
             raise InsufficientStorage("the disk has no room for a snapshot file") from error
         raise database.failstop.fail("export a snapshot", error) from error
     return written._replace(path=path)
+
+
+class StateStream(NamedTuple):
+    """The state at one applied index, as the bytes of a snapshot file that exists nowhere."""
+
+    metadata: SnapshotMetadata
+    header: Header
+    pieces: Generator[bytes, None, None]
+    """Each takes one bounded read. Close it: until then it keeps its view, and RocksDB, open."""
+
+
+def stream_snapshot(database: DataDirectory) -> StateStream:
+    """Return the current state as a stream; concurrent writes are not in it, and nothing is written to the disk.
+
+    Blocks; for an executor, as are `pieces`. Raises `InvariantViolated` if nothing is applied yet.
+    """
+    metadata, header, records = _view(database)
+    return StateStream(metadata, header, _pieces(database, metadata, header, records))
+
+
+def _pieces(
+    database: DataDirectory, metadata: SnapshotMetadata, header: Header, records: Iterator[tuple[bytes, bytes]]
+) -> Generator[bytes, None, None]:
+    yield from encode_snapshot(metadata, records, database.tuning.snapshot_chunk_bytes, header.level)
+
+
+def _view(database: DataDirectory) -> tuple[SnapshotMetadata, Header, Iterator[tuple[bytes, bytes]]]:
+    """Return the applied position, the header and all records of one view. Raises `InvariantViolated`."""
+    # One iterator is one consistent view, and the applied position is the first record in it, so the two always match.
+    # A rocksdict `Snapshot` would not do: its iterators show later writes.
+    records = database.state.family.scan_all()
+    key, value = next(records, (None, b""))
+    if key != APPLIED_KEY:
+        raise InvariantViolated("nothing is applied yet; there is no state to export")
+    # The header is the first record of the state, so that revision and level are those of this very view.
+    first = next(records, None)
+    return decode_metadata(value), header_in(first), records if first is None else chain((first,), records)
 
 
 def _while_there_is_room(
@@ -135,27 +168,62 @@ def install_steps(database: DataDirectory, path: Path, hard_state: HardState | N
 
     fresh = rocks.create_state()
     try:
-        _load(rocks, fresh, path, encode(metadata))
+        _load(rocks, fresh, read_chunks(path), encode(metadata))
     except OSError as error:
         raise database.failstop.fail("read a snapshot", error) from error
     yield InstallStep.LOADED
 
-    # BEFORE the state of another level becomes active: an older program must find the mark, or it would misread it.
-    if contents.level > FIRST:
-        database.raise_level(contents.level)
-    # AFTER the new family is durable: the switch goes through the WAL and could survive a crash that the family does
-    # not. State, log and term switch in ONE batch: a new state with the old log, or the reverse, would have a gap, and
-    # a log of a later term than the stored one is refused.
-    batch = rocks.batch(rocks.family(NODE_FAMILY))
-    batch[ACTIVE_STATE] = fresh.name.encode()
-    database.log.reset_to_snapshot(metadata, batch, hard_state)
-    old = state.family
-    state.switch(fresh)
+    old = _switch(database, fresh, metadata, contents.level, hard_state)
     yield InstallStep.SWITCHED
 
     # AFTER the switch is durable (`reset_to_snapshot` syncs): until then the old state is the one that a crash leaves.
-    rocks.drop(old.name)
+    rocks.drop(old)
     yield InstallStep.FINISHED
+
+
+def restore_snapshot(
+    database: DataDirectory, stream: Chunks, adopt: Callable[[StateStore], Adoption]
+) -> SnapshotMetadata:
+    """Make the state of `stream` that of a new data directory, changed as `adopt` says; return its position.
+
+    `adopt` is called when the whole stream is loaded and verified. It may change the state, and raise, which leaves the
+    directory empty. Blocks. Raises `InvariantViolated` with nothing changed if the stream is corrupt.
+    """
+    if database.state.applied.index or database.log.last_index():
+        raise InvariantViolated("only a new data directory can be restored into")
+    rocks = database.rocks
+    fresh = rocks.create_state()
+    _load(rocks, fresh, stream.chunks(), encode(stream.metadata))
+    adopted = adopt(StateStore(rocks, fresh))
+    batch = rocks.batch(fresh)
+    for key, value in adopted.records.items():
+        batch[key] = value
+    batch[APPLIED_KEY] = encode(adopted.metadata)
+    rocks.write_unlogged(batch)
+    fresh.flush()
+    old = _switch(database, fresh, adopted.metadata, adopted.level, HardState(adopted.metadata.term))
+    rocks.drop(old)
+    return adopted.metadata
+
+
+class Chunks(Protocol):
+    """A snapshot that is verified as it is read."""
+
+    @property
+    def metadata(self) -> SnapshotMetadata:
+        """Its position."""
+
+    def chunks(self) -> Iterator[list[bytes]]:
+        """Yield its chunks once; ends only when all of it is verified."""
+
+
+class Adoption(NamedTuple):
+    """What of a restored state is another cluster's: its position, with the new configuration, and some records."""
+
+    metadata: SnapshotMetadata
+    records: Mapping[bytes, bytes]
+    level: int
+    """Feature level of the state."""
 
 
 def drop_inactive_states(rocks: Rocks, active: Family) -> None:
@@ -165,14 +233,33 @@ def drop_inactive_states(rocks: Rocks, active: Family) -> None:
             rocks.drop(name)
 
 
-def _load(rocks: Rocks, family: Family, path: Path, applied: bytes) -> None:
-    """Fill `family` with the records of a verified file, durably and without the WAL."""
-    # Without the WAL: the data is in the file already, and its size would push everything else out of the WAL. Durable
+def _switch(
+    database: DataDirectory, fresh: Family, metadata: SnapshotMetadata, level: int, hard_state: HardState | None
+) -> str:
+    """Make the loaded state `fresh` the active one, durably, with a log that begins behind it; return the old name."""
+    rocks, state = database.rocks, database.state
+    # BEFORE the state of another level becomes active: an older program must find the mark, or it would misread it.
+    if level > FIRST:
+        database.raise_level(level)
+    # AFTER the new family is durable: the switch goes through the WAL and could survive a crash that the family does
+    # not. State, log and term switch in ONE batch: a new state with the old log, or the reverse, would have a gap, and
+    # a log of a later term than the stored one is refused.
+    batch = rocks.batch(rocks.family(NODE_FAMILY))
+    batch[ACTIVE_STATE] = fresh.name.encode()
+    database.log.reset_to_snapshot(metadata, batch, hard_state)
+    old = state.family
+    state.switch(fresh)
+    return old.name
+
+
+def _load(rocks: Rocks, family: Family, chunks: Iterable[list[bytes]], applied: bytes) -> None:
+    """Fill `family` with records, durably and without the WAL."""
+    # Without the WAL: the data is elsewhere already, and its size would push everything else out of the WAL. Durable
     # through the flush at the end, BEFORE which the family must not become active.
     batch = rocks.batch(family)
     batch[APPLIED_KEY] = applied
     unflushed = 0
-    for chunk in read_chunks(path):
+    for chunk in chunks:
         for key, value in zip(chunk[::2], chunk[1::2], strict=True):
             batch[key] = value
         unflushed += batch.size_in_bytes()

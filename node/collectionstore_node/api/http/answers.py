@@ -130,6 +130,11 @@ class Answer(web.StreamResponse):
         # The length stays that of the GET response (RFC 9110 8.6).
         return b"%sContent-Length: %d\r\n\r\n%s" % (head, size, b"" if method == "HEAD" else body)
 
+    def head(self, more: bytes, *, keep_open: bool) -> bytes:
+        """Return the status line and all header lines, with `more`, of a body whose length is not announced."""
+        connection = b"" if keep_open else b"Connection: close\r\n"
+        return _STATUS_LINES[self.code] + _date_line() + self.header_lines + more + connection + b"\r\n"
+
 
 def json_answer(value: object, *, status: int = 200, headers: bytes = b"") -> Answer:
     """Return `value` as JSON."""

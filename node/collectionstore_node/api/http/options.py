@@ -24,6 +24,8 @@ LIST: Final = READ | {"prefix", "limit", "cursor"}
 LIST_KEYS: Final = LIST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
+EXPORT: Final = TIMED | {"consistency"}
+EXPORT_LOG: Final = TIMED | {"after"}
 SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
@@ -32,6 +34,7 @@ PARAMETERS_MAX: Final = 16
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")
+_INDEX: Final = re.compile(r"[0-9]{1,18}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}")
 _LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
 """Read once, for the hot path: `value` of an enum member is a call in Python."""
@@ -49,6 +52,8 @@ class Options(msgspec.Struct, kw_only=True):
     limit: int = 0
     cursor: str | None = None
     values: bool = False
+    after: int = 0
+    """Index in the log."""
     seconds: int = 10
     """Duration of a profile."""
 
@@ -124,6 +129,12 @@ def _seconds(options: Options, value: str, limits: HttpLimits) -> None:
     options.seconds = int(value)
 
 
+def _after(options: Options, value: str, limits: HttpLimits) -> None:
+    if not _INDEX.fullmatch(value):
+        raise Problem("invalid_parameter", f"after is {quoted(value)}; it must be the index of an entry, 0 for none")
+    options.after = int(value)
+
+
 def _cursor(options: Options, value: str, limits: HttpLimits) -> None:
     options.cursor = value
 
@@ -143,5 +154,6 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "prefix": _prefix,
     "limit": _limit,
     "cursor": _cursor,
+    "after": _after,
     "values": _values,
 }

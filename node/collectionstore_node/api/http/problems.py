@@ -91,6 +91,8 @@ KINDS: Final[dict[str, Kind]] = {
     "precondition_failed": Kind(412, "A precondition does not hold"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
+    # Backups
+    "compacted": Kind(410, "The log begins behind this index"),
     # Membership
     "already_bootstrapped": Kind(409, "The cluster is bootstrapped already"),
     "configuration_changed": Kind(409, "The configuration is no longer the expected one"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
-from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.raft.messages import CHAIN_BYTES, Entry, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
@@ -17,10 +17,12 @@ from collectionstore_node.replica.reporting.inspection import Queues
 from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
+from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.storage.snapshot_file import encode_snapshot
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 ME = MemberInfo(node_id=0xA1, name="shop-0", address="127.0.0.1:7401", http_address="127.0.0.1:7400")
@@ -58,6 +60,11 @@ class MemoryReplica:
         self.members_requests: list[MembersRequest] = []
         self.transfers: list[NodeId | None] = []
         self.bootstrapped = False
+        self.metadata = SnapshotMetadata(Index(9), Term(3), b"\x07" * CHAIN_BYTES)
+        self.entries: list[Entry] = []
+        self.export_error: Exception | None = None
+        self.export: MemoryExport | None = None
+        """The stream opened last."""
         self.epochs: list[int | None] = []
 
     @property
@@ -114,6 +121,22 @@ class MemoryReplica:
             raise self.read_error
         if self.known_leader is None:
             raise NotLeader
+
+    async def open_state(self) -> MemoryExport:
+        if self.export_error is not None:
+            raise self.export_error
+        self.export = MemoryExport(self.view, self.metadata)
+        return self.export
+
+    async def committed_log(self, after: Index, *, bytes_max: int, timeout_s: float) -> tuple[Entry, ...]:
+        self.timeouts_s.append(timeout_s)
+        if self.export_error is not None:
+            raise self.export_error
+        return tuple(entry for entry in self.entries if entry.index > after)
+
+    @property
+    def applied_index(self) -> Index:
+        return self.metadata.index
 
     async def bootstrap(self, *, epoch: int | None = None) -> NodeStatus:
         self.epochs.append(epoch)
@@ -195,6 +218,32 @@ class MemoryReplica:
             peer_address="127.0.0.1:7401",
             metrics_address="127.0.0.1:7402",
         )
+
+
+class MemoryExport:
+    """Implements `service.exports.StateExport` over the state in memory; `fault` is raised behind the first piece."""
+
+    def __init__(self, view: MemoryView, metadata: SnapshotMetadata) -> None:
+        self.metadata = metadata
+        self.header = read_header(view)
+        self.ended = asyncio.Event()
+        self.sent = 0
+        self.fault: Exception | None = None
+        self._records = [pair for pair in view.scan(b"\x00", b"\xff" * 8)]
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        for piece in encode_snapshot(self.metadata, self._records, 4 << 10, self.header.level):
+            yield piece
+            self.sent += 1
+            if self.fault is not None:
+                raise self.fault
+
+    def close(self) -> None:
+        self.ended.set()
+
+    @property
+    def closed(self) -> bool:
+        return self.ended.is_set()
 
 
 class RecordedMetrics:

@@ -8,8 +8,9 @@ from typing import NoReturn, cast
 import pytest
 
 from collectionstore_node.errors import Overloaded
-from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreReplica
+from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.membership import (
     Bootstrap,
     MemberChange,
@@ -94,6 +95,8 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ),
     ("list_keys", KEYS, lambda store: store.list_keys(KEYS, show=as_is, consistency=Consistency.STALE, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
+    ("open_state", ReadState(), lambda store: store.open_state(consistency=NEW, timeout_s=1)),
+    ("committed_log", ReadLog(Index(7)), lambda store: store.committed_log(ReadLog(Index(7)), timeout_s=1)),
     ("bootstrap", Bootstrap(3), lambda store: store.bootstrap(Bootstrap(3))),
     ("change_members", MEMBERS, lambda store: store.change_members(MEMBERS, timeout_s=1)),
     (

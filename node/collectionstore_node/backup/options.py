@@ -1,0 +1,144 @@
+"""The options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from collectionstore_node.backup.create import TIME
+from collectionstore_node.backup.errors import InvalidUse
+from collectionstore_node.backup.replay import Target
+from collectionstore_node.backup.repository import Repository
+from collectionstore_node.backup.sealing import parse_key
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[float]):
+    """A duration such as 30s, 10m, 24h or 7d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r}; allowed: a number and s, m, h or d, such as 30d", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+def repository_options(command: F) -> F:
+    """Add the options of every command."""
+    for option in (
+        click.option(
+            "--repository",
+            "url",
+            required=True,
+            metavar="URL",
+            envvar="COLLECTIONSTORE_BACKUP_REPOSITORY",
+            show_envvar=True,
+            help="Where the backups are.",
+        ),
+        click.option(
+            "--option",
+            "options",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="A setting of the object store, such as endpoint=https://minio:9000 or region=eu-west-1; repeatable.",
+        ),
+        click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
+    ):
+        command = option(command)
+    return command
+
+
+def deadline_option(default: str) -> Callable[[F], F]:
+    """Return the option of a command's deadline."""
+    return click.option(
+        "--deadline",
+        "deadline_s",
+        type=Duration(),
+        default=default,
+        show_default=True,
+        help="The command fails when it takes longer.",
+    )
+
+
+key_option = click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="COLLECTIONSTORE_BACKUP_KEY_FILE",
+    show_envvar=True,
+    help="File with the key, 64 hexadecimal digits: the backups are encrypted with it.",
+)
+
+
+def _path_option(name: str, text: str) -> Callable[[F], F]:
+    variable = f"COLLECTIONSTORE_BACKUP_{name.strip('-').replace('-', '_').upper()}"
+    return click.option(name, type=click.Path(path_type=Path, dir_okay=False), envvar=variable, help=text)
+
+
+def source_options(command: F) -> F:
+    """Add the options that say which cluster is read, and as whom."""
+    for option in (
+        click.option(
+            "--endpoint",
+            "endpoints",
+            multiple=True,
+            required=True,
+            metavar="URL",
+            envvar="COLLECTIONSTORE_BACKUP_ENDPOINTS",
+            show_envvar=True,
+            help="Client URL of a member; repeatable. The other members are found through it.",
+        ),
+        _path_option("--token-file", "File with the admin token, for a cluster without client TLS."),
+        _path_option("--ca-file", "Certificates of the authority that signed those of the members."),
+        _path_option("--cert-file", "The operator's client certificate."),
+        _path_option("--cert-key-file", "Its private key."),
+    ):
+        command = option(command)
+    return command
+
+
+def parse_point(goal: str) -> Target:
+    """Return where a replay ends. Raises `InvalidUse`."""
+    if goal == "end":
+        return Target()
+    if found := re.fullmatch(r"revision:([0-9]{1,18})", goal):
+        return Target(revision=int(found[1]))
+    try:
+        time = datetime.strptime(goal, TIME).replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidUse(
+            f"--to is {goal!r}; allowed: end, revision:N, or a time such as 2026-01-02T03:04:05Z"
+        ) from None
+    return Target(time_ms=int(time.timestamp() * 1000) + 999)  # the whole second
+
+
+def open_repository(url: str, options: tuple[str, ...]) -> Repository:
+    """Return the repository of the options. Raises `InvalidUse`."""
+    given = {}
+    for one in options:
+        name, separator, value = one.partition("=")
+        if not separator or not name:
+            raise InvalidUse("--option takes NAME=VALUE, such as endpoint=https://minio:9000")
+        given[name] = value
+    return Repository(url, given)
+
+
+def read_key(path: Path | None) -> bytes | None:
+    """Return the key in a file, None without one. Raises `InvalidUse`."""
+    if path is None:
+        return None
+    try:
+        return parse_key(path.read_bytes(), f"--key-file {path}")
+    except OSError as error:
+        raise InvalidUse(f"--key-file {path}: {error.strerror}") from None

@@ -1,0 +1,194 @@
+"""The object store that holds backups: S3, Google Cloud Storage, Azure Blob Storage, or a directory. By obstore.
+
+Every object is stored whole or not at all. Every call ends within `REQUEST_S` for each of a few attempts; the program's
+deadline is above all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError, UnknownConfigurationKeyError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from collectionstore_node.backup.errors import (
+    BackupError,
+    CredentialsRefused,
+    InvalidUse,
+    NotFound,
+    Refused,
+    Unreachable,
+)
+
+REQUEST_S: Final = 60
+"""For one attempt: an object has some 16 MiB, so a store below 0.3 MB/s counts as not answering."""
+RETRIES: Final = 4
+RETRY_S: Final = 120
+SCHEMES: Final = ("s3", "gs", "az", "file")
+_NO_ROOM: Final = re.compile(r"os error (28|122)\b|StorageFull|No space left", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_PASSWORD: Final = re.compile(r"//[^/@\s]*@")
+
+
+class RepositoryFull(BackupError):
+    """There is no room for the object; nothing that looks complete was written."""
+
+
+class Stored(NamedTuple):
+    """An object in a listing."""
+
+    name: str
+    size: int
+
+
+class Repository:
+    """Objects by name. Thread-safe. Raises `NotFound`, `CredentialsRefused`, `Unreachable`, `RepositoryFull`."""
+
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+        """Open the store at `url`, with options of obstore such as `endpoint` and `region`; credentials come from the
+        environment, by the names of each provider's own tools. Raises `InvalidUse`; nothing is read or written.
+        """
+        if "://" not in url:
+            if _SCHEME.match(url):
+                raise InvalidUse(f"{url}: a repository is s3://, gs://, az://, file:// or a directory")
+            url = Path(url).absolute().as_uri()
+        self.url = url
+        scheme = url.partition(":")[0]
+        if scheme not in SCHEMES:
+            raise InvalidUse(f"{_PASSWORD.sub('//', url)}: a repository is s3://, gs://, az://, file:// or a directory")
+        given: dict[str, Any] = dict(options or {})
+        try:
+            if scheme == "file":
+                if given:
+                    raise InvalidUse(f"a directory has no options; given: {', '.join(sorted(given))}")
+                self._store: ObjectStore = from_url(url, mkdir=True)
+            else:
+                endpoint = given.get("endpoint", "") or os.environ.get("AWS_ENDPOINT_URL", "")
+                client: Any = {
+                    "timeout": timedelta(seconds=REQUEST_S),
+                    "connect_timeout": timedelta(seconds=5),
+                    # Only what the user names as http: an emulator, or a store inside the cluster's network.
+                    "allow_http": endpoint.startswith("http://"),
+                }
+                settings: Any = given or None
+                retries: Any = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)}
+                self._store = from_url(url, config=settings, client_options=client, retry_config=retries)
+        except (BaseError, ValueError, OSError) as error:
+            known = "unknown option" if isinstance(error, UnknownConfigurationKeyError) else "cannot be opened"
+            raise InvalidUse(f"{url}: {known}: {_first_line(error)}") from None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Store an object whole; one of that name is replaced, so that a request that is repeated does no harm."""
+        try:
+            # Never as a multipart upload: one that is interrupted would leave parts that no listing shows.
+            obstore.put(self._store, name, data, use_multipart=False)
+        except Exception as error:
+            raise self._explained("write", name, error) from error
+
+    def get(self, name: str, bytes_max: int) -> bytes:
+        """Return an object of at most `bytes_max` bytes. Raises `NotFound`; `BackupError` if it is larger."""
+        try:
+            found = obstore.get(self._store, name)
+            if found.meta["size"] > bytes_max:
+                raise BackupError(f"{name} in {self.url} has {found.meta['size']} bytes; at most {bytes_max} are read")
+            return bytes(found.bytes())
+        except BackupError:
+            raise
+        except Exception as error:
+            raise self._explained("read", name, error) from error
+
+    def objects(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects whose names begin with `prefix`, which ends with a slash."""
+        try:
+            for page in obstore.list(self._store, prefix):
+                for meta in page:
+                    yield Stored(meta["path"], meta["size"])
+        except Exception as error:
+            if self._is_unwritten(error):
+                return
+            raise self._explained("list", prefix, error) from error
+
+    def _is_unwritten(self, error: Exception) -> bool:
+        """Return whether a listing failed because nothing was written to the directory yet."""
+        return isinstance(error, FileNotFoundError) and isinstance(self._store, LocalStore)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names directly below `prefix` that have objects below them, sorted."""
+        try:
+            found = obstore.list_with_delimiter(self._store, prefix)
+        except Exception as error:
+            if self._is_unwritten(error):
+                return []
+            raise self._explained("list", prefix, error) from error
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found["common_prefixes"])
+
+    def delete(self, name: str) -> None:
+        """Delete an object; one that is not there is no error."""
+        try:
+            obstore.delete(self._store, name)
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise self._explained("delete", name, error) from error
+
+    def settle(self, prefix: str) -> None:
+        """Make what was stored below `prefix` survive a power failure: a directory needs that, an object store not."""
+        if not isinstance(self._store, LocalStore):
+            return
+        root = Path(str(self._store.prefix))
+        folder = root / prefix
+        try:
+            for path in sorted(folder.rglob("*")):
+                _sync(path)
+            for path in (folder, *folder.parents):
+                _sync(path)
+                if path == root:
+                    break
+        except OSError as error:
+            raise self._explained("sync", prefix, error) from error
+
+    def tidy(self, prefix: str) -> None:
+        """Remove the empty folders that deleted objects leave in a directory; an object store has none."""
+        if not isinstance(self._store, LocalStore):
+            return
+        folder = Path(str(self._store.prefix)) / prefix
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    def _explained(self, action: str, name: str, error: Exception) -> BackupError:
+        text, line = str(error), _first_line(error)
+        what = f"{action} {name} in {self.url}"
+        if "NoSuchBucket" in text or "ContainerNotFound" in text:
+            return Refused(f"{what}: the bucket does not exist; it is not created here")
+        if isinstance(error, FileNotFoundError):
+            return NotFound(f"{what}: it does not exist")
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+            return CredentialsRefused(f"{what}: the repository refuses the credentials ({line})")
+        if _NO_ROOM.search(text):
+            return RepositoryFull(f"{what}: the repository is full")
+        if "Connect" in text or "timed out" in text.lower() or "error sending request" in text or "after" in line:
+            return Unreachable(f"{what}: the repository does not answer ({line})")
+        return BackupError(f"{what}: {line}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what obstore says, without its debug output and without the credentials that a URL may hold."""
+    line = str(error).partition("\n")[0]
+    return _PASSWORD.sub("//", line[:400])

@@ -1,0 +1,63 @@
+"""Which backups may go. Pure: time comes in, and what was listed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Found(NamedTuple):
+    """A backup in a repository, or what is left of one."""
+
+    id: str
+    started: datetime
+    complete: bool
+    """It has a manifest that could be read."""
+    intact: bool
+    """It is complete, and every part is there with its size."""
+
+
+class Pruning(NamedTuple):
+    """What a retention policy decides; lists are sorted from old to new."""
+
+    keep: list[str]
+    delete: list[str]
+    leftovers: list[str]
+    """What interrupted runs left: deleted, too."""
+    damaged: list[str]
+    """Complete, but not intact: not deleted by itself, and not counted as a backup."""
+
+
+def prune(
+    found: Collection[Found], now: datetime, *, keep_last: int, keep_within_s: float, unfinished_after_s: float
+) -> Pruning:
+    """Decide: keep the `keep_last` newest intact backups, and all that are younger than `keep_within_s`.
+
+    The newest intact one is kept whatever the policy says. What has no manifest is left over from a run that ended
+    early, unless it is younger than `unfinished_after_s`: it may be one that is running.
+    """
+    ordered = sorted(found, key=lambda one: one.id)
+    intact = [one for one in ordered if one.intact]
+    newest = {one.id for one in intact[-max(1, keep_last) :]}
+    keep: list[str] = []
+    delete: list[str] = []
+    for one in intact:
+        young = (now - one.started).total_seconds() < keep_within_s
+        (keep if one.id in newest or young else delete).append(one.id)
+    return Pruning(
+        keep,
+        delete,
+        [one.id for one in ordered if not one.complete and _age(one, now) >= unfinished_after_s],
+        [one.id for one in ordered if one.complete and not one.intact],
+    )
+
+
+def would_delete_last(found: Sequence[Found], backup_id: str) -> bool:
+    """Return whether `backup_id` is the only intact backup."""
+    intact = [one.id for one in found if one.intact]
+    return intact == [backup_id]
+
+
+def _age(one: Found, now: datetime) -> float:
+    return (now - one.started).total_seconds()

@@ -1,0 +1,215 @@
+"""The cluster that is backed up, over HTTP: which members there are, and the streams that they serve."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from collectionstore_node.backup.errors import (
+    BackupError,
+    CredentialsRefused,
+    InvalidUse,
+    NotFound,
+    Unreachable,
+)
+from collectionstore_node.backup.selection import Cluster, Member
+
+SILENCE_S: Final = 15.0
+"""A member that sends nothing for so long counts as not answering."""
+STATUS_S: Final = 5.0
+"""The same for its status, which it has in memory."""
+JSON_BYTES_MAX: Final = 16 << 20
+
+T = TypeVar("T")
+
+
+class ExportedState(msgspec.Struct, frozen=True):
+    """What a member says of the state before it sends it; see `service.exports`."""
+
+    cluster_id: str
+    node_id: str
+    name: str
+    version: str
+    leader: bool
+    index: int
+    term: int
+    revision: int
+    feature_level: int
+    time_ms: int
+    state_digest: str
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    code: str = ""
+    detail: str = ""
+
+
+class LogPage(NamedTuple):
+    """Committed entries, each behind its length; none of them if the time was over."""
+
+    data: bytes
+    last: int
+    applied: int
+
+
+class Access(NamedTuple):
+    """How the program shows the cluster who it is."""
+
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of each request. Raises `InvalidUse` if the file cannot be read."""
+        if self.token_file is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {self.token_file.read_text().strip()}"}
+        except OSError as error:
+            raise InvalidUse(f"--token-file {self.token_file}: {error.strerror}") from None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return how members are verified, None without TLS. Raises `InvalidUse`."""
+        if self.ca_file is None:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file))
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidUse(f"the certificates cannot be used: {error}") from None
+        return context
+
+
+class StateResponse:
+    """A state that is being received: a `Source` of `SnapshotStream`."""
+
+    def __init__(self, response: http.client.HTTPResponse, described: ExportedState, where: str) -> None:
+        self.described = described
+        self._response = response
+        self._where = where
+
+    def read(self, count: int, /) -> bytes:
+        """Return `count` bytes, fewer only at the end. Raises `Unreachable` if the member ends it, or falls silent."""
+        try:
+            return self._response.read(count)
+        except (http.client.HTTPException, OSError) as error:
+            raise Unreachable(f"{self._where} ended the stream before its end: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Hang up; the member releases what it held open."""
+        self._response.close()
+
+
+class Source:
+    """The members of a cluster. Every call raises `Unreachable`, `CredentialsRefused` or `BackupError`."""
+
+    def __init__(self, endpoints: Sequence[str], access: Access) -> None:
+        """`endpoints` are the client URLs of some members; the others are found through them."""
+        self._endpoints = [one if "://" in one else f"http://{one}" for one in endpoints]
+        self._scheme = self._endpoints[0].partition("://")[0]
+        self._headers = access.headers()
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        context = access.tls()
+        if context is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        # Without the proxies of the environment: members are inside the cluster's own network.
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def cluster(self) -> Cluster:
+        """Return the cluster as its leader sees it, or as the first member does that answers, if there is none."""
+        failures = []
+        found: Cluster | None = None
+        for endpoint in self._endpoints:
+            try:
+                found = self._json(f"{endpoint}/api/v1/cluster", Cluster)
+                break
+            except Unreachable as error:
+                failures.append(str(error))
+        if found is None:
+            raise Unreachable(f"no member answers: {'; '.join(failures)}")
+        if found.leader is None or not found.leader.http_address:
+            return found
+        try:
+            # Only the leader knows who is how far.
+            return self._json(f"{self._url(found.leader.http_address)}/api/v1/cluster", Cluster)
+        except Unreachable:
+            return found
+
+    def open_state(self, member: Member, *, stale: bool) -> StateResponse:
+        """Begin to receive the state of a member; linearizable unless `stale`."""
+        where = f"{member.name or member.node_id} at {member.http_address}"
+        query = "?consistency=stale" if stale else ""
+        response = self._open(f"{self._url(member.http_address)}/api/v1/backup/state{query}", where)
+        try:
+            described = msgspec.json.decode(response.headers.get("X-Exported-State", ""), type=ExportedState)
+        except msgspec.DecodeError as error:
+            raise BackupError(f"{where} does not say what it sends: {error}") from None
+        return StateResponse(response, described, where)
+
+    def log(self, member: Member, after: int, timeout_s: float) -> LogPage:
+        """Return committed entries behind `after`; wait `timeout_s` for one. Raises `NotFound` if they are dropped."""
+        where = f"{member.name or member.node_id} at {member.http_address}"
+        url = f"{self._url(member.http_address)}/api/v1/backup/log?after={after}&timeout={timeout_s:.3f}s"
+        response = self._open(url, where, timeout_s + STATUS_S)
+        try:
+            data = response.read()
+        except (http.client.HTTPException, OSError) as error:
+            raise Unreachable(f"{where} ended its answer early: {_reason(error)}") from error
+        headers = response.headers
+        return LogPage(data, int(headers["X-Log-Last"]), int(headers["X-Log-Applied"]))
+
+    def _url(self, address: str) -> str:
+        return address.rstrip("/") if "://" in address else f"{self._scheme}://{address}"
+
+    def _json(self, url: str, kind: type[T]) -> T:
+        response = self._open(url, url, STATUS_S)
+        try:
+            return msgspec.json.decode(response.read(JSON_BYTES_MAX), type=kind)
+        except (msgspec.DecodeError, http.client.HTTPException, OSError) as error:
+            raise Unreachable(f"{url}: the answer cannot be read: {_reason(error)}") from error
+
+    def _open(self, url: str, where: str, timeout_s: float = SILENCE_S) -> http.client.HTTPResponse:
+        request = urllib.request.Request(url, headers=self._headers)
+        try:
+            response: Any = self._opener.open(request, timeout=timeout_s)
+        except urllib.error.HTTPError as error:
+            raise _refused(error.code, error.read(64 << 10), where) from None
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+            raise Unreachable(f"{where} cannot be reached: {_reason(error)}") from error
+        found: http.client.HTTPResponse = response
+        return found
+
+
+def _refused(status: int, body: bytes, where: str) -> BackupError:
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except msgspec.DecodeError:
+        problem = _Problem()
+    text = f"{where} answers {status} {problem.code}: {problem.detail}".rstrip(": ")
+    if status in (401, 403):
+        return CredentialsRefused(text)
+    if status == 410:
+        return NotFound(text)
+    if status == 404:
+        # During an upgrade: a member of the newer version can be read.
+        return Unreachable(f"{text}. It runs a version without backups")
+    return Unreachable(text) if status >= 500 else BackupError(text)
+
+
+def _reason(error: BaseException) -> str:
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, (TimeoutError, socket.timeout)):
+        return "it does not answer"
+    if isinstance(reason, http.client.IncompleteRead):
+        return "the connection was cut"
+    return str(reason) or type(reason).__name__
