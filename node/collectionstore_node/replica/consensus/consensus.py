@@ -192,9 +192,11 @@ class Consensus:
         and then until they are enough for one. When a majority of others was faster than the disk nothing is under way,
         and they need not wait for it. Where no leader is they are refused.
         """
-        proposals = self.proposals
+        proposals, raft = self.proposals, self.raft
+        # By the log, and not by the table of proposals: that has those of an earlier leadership as well, which may have
+        # been lost with it.
         if proposals.waiting and (
-            not proposals.pending or (proposals.enough and not syncing) or not self.raft.is_leader
+            raft.applied >= raft.last_index or (proposals.enough and not syncing) or not raft.is_leader
         ):
             self._propose_waiting()
         if self.reads.waiting:
