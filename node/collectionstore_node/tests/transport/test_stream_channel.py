@@ -356,3 +356,21 @@ async def test_half_a_frame_and_then_silence_ends_and_holds_little() -> None:
     side.transport.feed(encode_frame(FrameKind.MESSAGES, bytes(32 << 20))[: HEADER_BYTES + 10])
     side.connection.beat(time.monotonic() + QUICK.silence_max_s + 1, late=False)
     assert (await side.ended).code == CloseCode.SILENT
+
+
+async def test_what_a_flush_left_behind_is_waited_for() -> None:
+    """Or a leader that stops would close with its last messages in the queue."""
+    side = Side(dialed=True)
+    await side.begin()
+    side.connection.channel.pause_writing()  # type: ignore[attr-defined]
+    side.queue.put(b"\x90")
+    side.connection.flush()
+    flushed = asyncio.create_task(side.connection.flushed())
+    await turns()
+    assert not flushed.done()
+
+    side.connection.channel.resume_writing()  # type: ignore[attr-defined]
+
+    await asyncio.wait_for(flushed, 10)
+    assert not len(side.queue)
+    await side.lose()

@@ -181,7 +181,9 @@ class Connection:
 
     def flush(self) -> None:
         """Write now what `wake` would write in the next turn."""
-        self._flush()
+        if self._open:
+            self._idle.clear()
+            self._flush()
 
     def beat(self, now: float, *, late: bool) -> None:
         """Ping, if this side does, and close when the peer has been silent; called every `ping_interval_s`.
