@@ -70,7 +70,8 @@ async def test_silent_peer_is_found_and_left(make_node: MakeNode, make_proxy: Ma
         await eventually(lambda: not one.connected(two))
     (reason,) = [entry["reason"] for entry in logs if entry["event"] == "peer.disconnected"]
     assert reason.startswith("silent: nothing heard for")
-    assert two.id in one.replica.unreachable
+    # Told in the next turn of the loop.
+    await eventually(lambda: two.id in one.replica.unreachable)
     proxy.thaw()
     await eventually(lambda: one.connected(two))
 
