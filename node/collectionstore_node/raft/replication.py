@@ -1,7 +1,7 @@
 """The leader's sending side: appends, snapshots and heartbeats, as fast as each follower's progress allows.
 
-Proposals, acknowledgements and commits only set `replication_pending`; `send_appends` runs once per Ready, so that all
-changes since the last one share a message.
+Proposals, acknowledgements and commits only set `replication_pending`; `send_appends` runs when the driver asks whether
+there is a Ready, so that all changes since the last time share a message.
 """
 
 from __future__ import annotations

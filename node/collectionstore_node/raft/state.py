@@ -58,7 +58,7 @@ class Leadership:
     progress: dict[NodeId, Progress]
     """Progress of every member of the configuration except this node."""
     replication_pending: bool = True
-    """Some follower may be sent more entries; evaluated once per Ready, not once per cause."""
+    """Some follower may be sent more entries; evaluated when a Ready is asked for, not once per cause."""
     untold_commit: Index = NO_INDEX
     """The commit index, if it is kept for `RaftNode.tell_commit`; 0 if it is told, or on its way with entries."""
     commit_due: bool = False

@@ -54,7 +54,10 @@ class ClientTls:
                 return
             # BEFORE they are tried: a pair that is only half written is tried again when its other half changes.
             self._loaded = content
-            self._current, (self.certificate, self._authorities) = self._load(), self._facts()
+            current, facts = self._load(), self._facts()
+            if self._content() != content:
+                raise ValueError("the files changed while they were read")
+            self._current, (self.certificate, self._authorities) = current, facts
         except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
             return

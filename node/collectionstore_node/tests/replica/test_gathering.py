@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from collectionstore_node.replica.consensus.proposals import FEW_COMMANDS
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
 
@@ -38,6 +40,24 @@ async def test_a_write_does_not_wait_for_entries_that_an_earlier_leadership_lost
         for one in lost:
             one.cancel()
         await asyncio.gather(*lost, return_exceptions=True)
+
+
+@pytest.mark.parametrize("clients", [1, 7, FEW_COMMANDS + 1, 3 * FEW_COMMANDS, 200])
+async def test_nothing_waits_for_a_tick(tmp_path: Path, clients: int) -> None:
+    """Ticks would wake a driver that was not woken for what it has to do, and hide that."""
+    async with group(tmp_path, 3) as (_, members):
+        for one in members:
+            one.driver._stopping = True
+        ticks = [one.ticks for one in members]
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*(_live(members[number % 3], f"k{number}") for number in range(clients)))
+        assert all(one.ticks <= before + 1 for one, before in zip(members, ticks, strict=True))
+
+
+async def _live(member: Member, key: str) -> None:
+    for number in range(5):
+        await member.put(key, b"%d" % number)
+        assert await member.get(key) == b"%d" % number
 
 
 async def _leader(members: Sequence[Member]) -> Member:
