@@ -223,10 +223,19 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             Limit(
                 "requests taken in per turn of the event loop",
                 "{api.connections.intake:TURN_READS_MAX} reads; "
-                "{api.connections.intake:HELD_BYTES_MAX|bytes} held of a connection",
+                "{api.connections.intake:HELD_BYTES_MAX|bytes} held of a connection, "
+                "{api.connections.intake:ALL_BYTES_MAX|bytes} of all",
                 ("api.connections.intake:Intake.offer",),
-                "the rest waits for the next turns, in order",
+                "the rest waits for the next turns, in order; addresses take turns",
                 ("event_loop_lag_seconds",),
+            ),
+            Limit(
+                "time that a request waits before it is looked at",
+                "{api.connections.intake:TARGET_S|s} of the turns of the loop while requests queue, "
+                "{api.connections.intake:BURST_S|s} in a burst",
+                ("api.connections.intake:Intake.offer",),
+                "503 `overloaded`, with `Retry-After`",
+                ("writes_refused_total", *_PROBLEMS),
             ),
             Limit(
                 "time of a request",

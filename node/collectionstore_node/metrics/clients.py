@@ -38,6 +38,7 @@ class HttpSeries:
     def __init__(self, metrics: Metrics, *, inflight_max: int) -> None:
         self._metrics = metrics
         self._routes: dict[tuple[str, str], RouteSeries] = {}
+        self._problems: dict[str, Counter] = {}
         self._transactions = {result: metrics.counter("transactions_total", result) for result in BRANCHES}
         self._readers: dict[str, list[Callable[[], int]]] = {}
         metrics.gauge("http_inflight_requests_max").set(inflight_max)
@@ -51,7 +52,10 @@ class HttpSeries:
 
     def problem(self, code: str) -> None:
         """Count a request that was answered with a problem."""
-        self._metrics.counter("http_problems_total", code).inc()
+        counter = self._problems.get(code)
+        if counter is None:
+            counter = self._problems[code] = self._metrics.counter("http_problems_total", code)
+        counter.inc()
 
     def transaction(self, result: str) -> None:
         """Count a transaction by the branch that was executed, or by its failure."""

@@ -46,6 +46,8 @@ SERVICE_S_MAX: Final = 1.0
 """Most of the time of service that is added to what is allowed."""
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 30.0
+RETRY_STEPS: Final = 32
+"""Different times after which writes that are refused together may return."""
 
 _GROWTH: Final = 1.25
 _GOLDEN: Final = 0.6180339887498949
@@ -88,7 +90,7 @@ class WriteAdmission:
         """Writes that entered and have not left."""
         self.limit = writes_max
         """How many may be in flight now."""
-        self._refused = {"queue": 0, "deadline": 0}
+        self._refused = {"queue": 0, "deadline": 0, "overdue": 0}
         self._retry_s = RETRY_S_MIN
         self._service_s = 0.0
         self._wait_each_s = 0.0
@@ -100,7 +102,11 @@ class WriteAdmission:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many were refused, by reason: `queue` (the bound), `deadline` (they would wait past their own)."""
+        """How many were refused, by reason.
+
+        `queue`: the bound. `deadline`: they would wait past their own. `overdue`: they waited too long before they were
+        looked at.
+        """
         return self._refused
 
     @property
@@ -108,10 +114,24 @@ class WriteAdmission:
         """The mean time of a write up to which the bound does not fall."""
         return TARGET_S + self._service_s
 
+    @property
+    def full(self) -> bool:
+        """Whether a write would be refused now."""
+        return self.inflight >= self.limit
+
     def check(self) -> None:
         """Raise `Overloaded` if a write would be refused; counts nothing in. For a write whose body is not read yet."""
-        if self.inflight >= self.limit:
-            raise self._refuse("queue", f"{self.inflight} writes are in flight")
+        if self.full:
+            raise self.refusal()
+
+    def refusal(self) -> Overloaded:
+        """Count a write that its bound has no place for, and return what refuses it."""
+        # The same words for all refusals of a window: they are rendered once, see `api.http.overload_answers`.
+        return self._refuse("queue", f"{self.limit} writes are in flight, and at this rate the member takes no more")
+
+    def overdue(self) -> Overloaded:
+        """Count a write that waited too long before it was looked at, and return what refuses it."""
+        return self._refuse("overdue", "the request waited too long before the member could look at it")
 
     def enter(self, timeout_s: float) -> float:
         """Count a write in and return when it entered, for `leave`. `timeout_s` is what its client will wait.
@@ -120,7 +140,7 @@ class WriteAdmission:
         """
         inflight = self.inflight
         if inflight >= self.limit:
-            raise self._refuse("queue", f"{inflight} writes are in flight")
+            raise self.refusal()
         # Known only under load, and 0 otherwise. It is better to be told now than after the whole timeout.
         wait_s = inflight * self._wait_each_s
         if wait_s > timeout_s:
@@ -201,9 +221,7 @@ class WriteAdmission:
     def _refuse(self, reason: str, detail: str) -> Overloaded:
         self._refused[reason] = count = self._refused[reason] + 1
         self._refused_in_window += 1
-        # Spread evenly over half to one and a half of it, lest the refused ones return together: multiples of the
-        # golden ratio leave no gaps, and are the same in every run.
-        return Overloaded(
-            f"{detail}; at this rate the member takes {self.limit}",
-            retry_after_s=self._retry_s * (0.5 + count * _GOLDEN % 1.0),
-        )
+        # Spread over half to one and a half of it, lest the refused ones return together: multiples of the golden ratio
+        # leave no gaps, and are the same in every run. In steps, so that few different answers are rendered.
+        step = int(count * _GOLDEN % 1.0 * RETRY_STEPS)
+        return Overloaded(detail, retry_after_s=self._retry_s * (0.5 + step / RETRY_STEPS))

@@ -1,10 +1,21 @@
-"""`Intake`: how much of what clients send is taken in during one turn of the event loop.
+"""`Intake`: how much of what clients send is taken in during one turn of the event loop, and what has waited too long.
 
 A turn reads every socket that has something, and only then runs what is ready: the driver, the peers, the answers. With
 two thousand clients that each send a request, to serve or to refuse them all takes a tenth of a second, and a commit,
 which needs some ten turns, takes one: the node works at full speed and gets nothing done, and its heartbeats come late
 (receive livelock, Mogul and Ramakrishnan 1997). So a turn takes in a bounded part; the rest waits here for the next
-ones, in order. Nothing is lost by that: as long as clients send less than the node can take, nothing is held.
+ones. As long as clients send less than the node can take, nothing is held.
+
+When they send more, the queue is here, in front of everything that could refuse, and would grow to the number of
+connections. It is bounded by time, as in CoDel (RFC 8289), which tells a queue that stands from a burst; in the form
+for servers of Maurer, "Fail at Scale" (ACM Queue 13(8), 2015): a request may wait for `BURST_S`, and while the queue
+has not been empty for that long, for `TARGET_S`. What has waited for longer is refused, oldest first, at a fraction of
+the cost of serving it. Each address has a queue of its own, and they take turns (fair queueing, as in RFC 8290): a
+client that floods the node makes its own requests wait, and not those of the others.
+
+Waiting begins when the loop last came round to the sockets before it read the bytes, as they may have waited in the
+kernel since then. It is counted in turns that had something to take in, each for `TURN_S_MAX` at most: a process that
+was not scheduled for a second has no queue because of it.
 """
 
 from __future__ import annotations
@@ -12,68 +23,179 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
+from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.budgets.overdue import Overdue
+
 TURN_READS_MAX: Final = 128
 """Reads of sockets that a turn takes in: some five to ten milliseconds of small requests. A number and not a time, as
 what a request costs beyond its parsing comes later in the turn, and the same input is then taken in alike."""
-HELD_BYTES_MAX: Final = 4 << 10
+TURN_REFUSALS_MAX: Final = 256
+"""Requests that a turn refuses because they waited too long: some four milliseconds."""
+HELD_BYTES_MAX: Final = 64 << 10
 """Of one connection. A larger read is part of a large body, which is counted elsewhere, and taken in at once."""
+ALL_BYTES_MAX: Final = 16 << 20
+"""Of all connections; what comes beyond it is taken in at once."""
+BURST_S: Final = 0.2
+"""A request may wait for so long while the queue of its address was empty less than that ago."""
+TARGET_S: Final = 0.05
+"""And for so long while that queue stands."""
+TURN_S_MAX: Final = 0.05
+MARKED_READS_MAX: Final = TURN_READS_MAX // 2
+"""Of what a turn takes in, this much may be what waited too long and is not refused at once: a turn also serves."""
+MARKED_TURNS: Final = 2
+"""Turns of the loop within which the general path begins a request whose bytes it was given."""
 
 
 class Source(Protocol):
     """A connection."""
 
+    client: Client | None
+
     def take_in(self, data: bytes) -> None:
         """Serve bytes that arrived."""
+
+
+class _Queue:
+    """What is held of the connections of one address, in order; with when it began to wait."""
+
+    __slots__ = ("held", "stands_since")
+
+    def __init__(self, now: float) -> None:
+        self.held: dict[Source, tuple[bytes, float]] = {}
+        self.stands_since = now
 
 
 class Intake:
     """What is held of the connections of one port. Belongs to one event loop."""
 
-    __slots__ = ("_held", "_loop", "_reads")
+    __slots__ = ("_bytes", "_clock", "_held", "_loop", "_marked", "_overdue", "_queues", "_reads", "_turn_began")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, overdue: Overdue) -> None:
         self._loop = loop
-        self._held: dict[Source, bytes] = {}
+        self._overdue = overdue
+        self._queues: dict[Client | None, _Queue] = {}
+        """By address, the next one to take from first; none of them is empty."""
+        self._held = 0
+        self._bytes = 0
         self._reads = 0
         """Reads taken in during this turn; 0 when it has not begun."""
+        self._clock = 0.0
+        """Seconds of turns, up to the beginning of the last one."""
+        self._turn_began = 0.0
+        self._marked: list[list[Source]] = []
+        """Connections that were marked in each of the last turns, and did not refuse anything yet."""
 
     @property
     def held(self) -> int:
         """Number of connections whose bytes wait for a later turn."""
-        return len(self._held)
+        return self._held
 
     def offer(self, source: Source, data: bytes) -> bytes:
         """Return what is to be taken in of `source` now: `data` with what was held before it, or nothing."""
-        held = self._held
-        if not held:
+        if not self._held:
             if not self._reads:
-                self._loop.call_soon(self._next_turn)
+                self._begin()
             self._reads += 1
             if self._reads <= TURN_READS_MAX:
                 return data
-        elif source in held:
-            data = held[source] + data
-        if len(data) > HELD_BYTES_MAX:
-            held.pop(source, None)
+        queue = self._queues.get(source.client)
+        waits = None if queue is None else queue.held.get(source)
+        since = self._clock
+        if waits is not None:
+            before, since = waits
+            data = before + data
+            self._bytes -= len(before)
+        if len(data) > HELD_BYTES_MAX or self._bytes + len(data) > ALL_BYTES_MAX:
+            if queue is not None and waits is not None:
+                self._remove(queue, source)
             return data
-        held[source] = data
+        if queue is None:
+            queue = self._queues[source.client] = _Queue(since)
+        if waits is None:
+            self._held += 1
+        queue.held[source] = data, since
+        self._bytes += len(data)
         return b""
 
     def holds(self, source: Source) -> bool:
         """Return whether something is held of a connection."""
-        return source in self._held
+        queue = self._queues.get(source.client)
+        return queue is not None and source in queue.held
 
     def take_back(self, source: Source) -> bytes:
         """Return what is held of a connection, and hold it no longer."""
-        return self._held.pop(source, b"")
+        self._overdue.forget(source)
+        queue = self._queues.get(source.client)
+        if queue is None or source not in queue.held:
+            return b""
+        return self._take(queue, source)
+
+    def _begin(self) -> None:
+        """Have the next turn counted."""
+        # Idle time is no turn: it is counted from here on.
+        self._turn_began = self._loop.time()
+        self._loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
-        held = self._held
+        now = self._loop.time()
+        self._clock += min(now - self._turn_began, TURN_S_MAX)
+        self._turn_began = now
         self._reads = 0
-        if not held:
+        self._forget_marks()
+        if not self._held and not self._marked:
             return
         self._loop.call_soon(self._next_turn)
-        while held and self._reads < TURN_READS_MAX:
+        self._refuse()
+        queues = self._queues
+        while queues and self._reads < TURN_READS_MAX:
             self._reads += 1
-            source = next(iter(held))
-            source.take_in(held.pop(source))
+            client, queue = next(iter(queues.items()))
+            source = next(iter(queue.held))
+            data = self._take(queue, source)
+            if queue.held:
+                # Behind all others: one read of each address in turn.
+                del queues[client]
+                queues[client] = queue
+            source.take_in(data)
+
+    def _refuse(self) -> None:
+        """Have what has waited for too long refused, without the reads that it may turn out to be."""
+        overdue, clock = self._overdue, self._clock
+        before, marked = overdue.refused, list[Source]()
+        for queue in tuple(self._queues.values()):
+            longest = TARGET_S if clock - queue.stands_since >= BURST_S else BURST_S
+            while queue.held:
+                source, (_, since) = next(iter(queue.held.items()))
+                if clock - since <= longest:
+                    break
+                if overdue.refused - before >= TURN_REFUSALS_MAX or self._reads >= MARKED_READS_MAX:
+                    break
+                refused = overdue.refused
+                overdue.mark(source)
+                source.take_in(self._take(queue, source))
+                if overdue.refused > refused:
+                    overdue.forget(source)
+                else:
+                    # A request of the general path, which begins later, or no complete one.
+                    self._reads += 1
+                    marked.append(source)
+        self._marked.append(marked)
+
+    def _forget_marks(self) -> None:
+        if len(self._marked) >= MARKED_TURNS:
+            for source in self._marked.pop(0):
+                self._overdue.forget(source)
+            if not any(self._marked):
+                self._marked.clear()
+
+    def _take(self, queue: _Queue, source: Source) -> bytes:
+        data, _ = queue.held[source]
+        self._bytes -= len(data)
+        self._remove(queue, source)
+        return data
+
+    def _remove(self, queue: _Queue, source: Source) -> None:
+        del queue.held[source]
+        self._held -= 1
+        if not queue.held:
+            del self._queues[source.client]

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader, Sending
@@ -49,6 +50,9 @@ class HotExchange(Protocol):
 
     def has_room(self, client: Client | None) -> bool:
         """Return whether one more request of this client would be admitted now."""
+
+    def refusal(self, connection: object, method: str, target: str, headers: CIMultiDictProxy[str]) -> Answer | None:
+        """Return the answer of a request that is refused before it is looked at; None if it is not."""
 
     def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
         """Answer a request; raises nothing but cancellation."""
@@ -208,16 +212,30 @@ class Pipeline:
         )
 
     def _start(self, head: Head, body: bytes, *, alone: bool) -> None:
-        around = self._around
+        around, wire = self._around, self._wire
+        refusal = around.exchange.refusal(wire, head.method, head.target, head.headers.fields)
+        if refusal is not None and not (self._queue or self._ready or wire.ending or wire.half_closed):
+            self._refuse(refusal, head.method)
+            return
         content = Body(body) if body else NO_BODY
-        request = HotRequest(self._wire, head.method, head.target, head.headers.fields, content, alone=alone)
+        request = HotRequest(wire, head.method, head.target, head.headers.fields, content, alone=alone)
         self._queue.append(request)
+        if refusal is not None:
+            request.answer = refusal  # `take` sends it, in order
+            return
         # A span is active in the context of its request, as on the general path in that of its task.
         context = copy_context() if around.exchange.traced else None
         # What the dispatcher and the handlers of these routes use of a request is what this one has.
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
         request.drive = drive = Drive(handling, self._ended, request, around.loop, context)
         drive.start()
+
+    def _refuse(self, answer: Answer, method: str) -> None:
+        """Write an answer with nothing before it, and nothing kept of its request: under overload most are so."""
+        try:
+            self._put(answer.encode(method, keep_open=True), last=False)
+        except ConnectionError:
+            pass  # the client has gone; the refusal has been counted
 
     def _limit_held(self) -> None:
         """Read nothing while much is held."""

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Final, cast
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
@@ -19,6 +20,7 @@ from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.http.instruments import TraceRequest
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import default_options, parse_options
+from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem, render
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
@@ -28,6 +30,7 @@ from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 9.2.1: repeating these cannot do anything twice."""
+_OVERDUE: Final = "the request waited too long before the member could look at it"
 
 
 class Dispatcher:
@@ -47,6 +50,8 @@ class Dispatcher:
         self._slow_s = api.diagnostics.slow.thresholds.http_s
         self._inflight = 0
         self._request_ids = RequestIds()
+        self._overdue = api.budgets.overdue
+        self._overload_answers = OverloadAnswers()
         api.metrics.inflight(lambda: self._inflight)
         api.metrics.arriving(lambda: api.budgets.uploads.size_bytes)
         api.metrics.uploads(lambda: api.budgets.uploads.count)
@@ -58,6 +63,36 @@ class Dispatcher:
         return store.inflight < store.limits.inflight_requests_max and (
             client is None or client.inflight < client.inflight_max
         )
+
+    def refusal(self, connection: object, method: str, target: str, headers: CIMultiDictProxy[str]) -> Answer | None:
+        """Return the answer of a request that is refused for overload before it is looked at; None if it is not.
+
+        Under overload most requests end here, so it does for one of them only what differs between them.
+        """
+        overdue = connection in self._overdue
+        if self.traced or (not overdue and (not self._store.writes.full or method in _SAFE_METHODS)):
+            return None  # with a span it is refused in `handle`
+        started = perf_counter()
+        try:
+            entry, _ = self._router.find(method, target.partition("?")[0])
+        except Problem:
+            return None
+        if entry.probe or not (overdue or entry.write):
+            return None
+        if overdue:
+            self._overdue.count()
+        error = self._overload_of(entry, overdue=overdue)
+        request_id = self._request_ids.kept(headers.get(REQUEST_ID))
+        answer = self._overload_answers.answer(error, request_id, self._store.revision)
+        self._metrics.problem("overloaded")
+        entry.metrics.finished(answer.code, perf_counter() - started)
+        return answer
+
+    def _overload_of(self, entry: Entry, *, overdue: bool) -> Overloaded:
+        writes = self._store.writes
+        if not overdue:
+            return writes.refusal()
+        return writes.overdue() if entry.write else Overloaded(_OVERDUE)
 
     def cut(self, reason: str) -> None:
         """Count a connection that was closed because its client is too slow."""
@@ -82,6 +117,10 @@ class Dispatcher:
                     traced = self._trace(request, request.method, entry.pattern)
                 # BEFORE the body is read: see `Store.enter`.
                 connected: Client = request.protocol.client  # type: ignore[attr-defined]
+                if (connection := getattr(request, "line", request.protocol)) in self._overdue:
+                    self._overdue.forget(connection)
+                    self._overdue.count()
+                    raise self._overload_of(entry, overdue=True)
                 self._api.enter(connected, write=entry.write)
                 client = connected
             if len(target) > self._api.limits.target_bytes_max:

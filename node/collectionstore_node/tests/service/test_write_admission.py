@@ -278,7 +278,7 @@ def test_what_leaves_without_an_outcome_makes_room_and_is_not_counted() -> None:
     admission.leave(entered)
     assert admission.inflight == 1
     assert admission.limit == 2
-    assert admission.refused == {"queue": 2, "deadline": 0}
+    assert admission.refused == {"queue": 2, "deadline": 0, "overdue": 0}
 
 
 def test_a_cluster_that_loses_its_leader_for_a_second_keeps_its_bound() -> None:
