@@ -172,6 +172,14 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("stream_operations", "http_problems_total"),
             ),
             Limit(
+                "writes of streams in flight",
+                "as those of requests, see below, and apart from them: what is done within "
+                "{service.admission:TARGET_S|s} beyond the time of service",
+                ("service.admission:WriteAdmission.enter",),
+                "503 `overloaded` for the operation, with `retry_after_ms` by the load",
+                ("stream_writes_inflight", "stream_writes_inflight_max", "stream_writes_refused_total"),
+            ),
+            Limit(
                 "message",
                 f"{{{_STREAM}:MESSAGE_BYTES_MAX|bytes}}, at the rate of an upload",
                 ("api.stream.websocket:reader_of", "api.budgets.uploads:Uploads.grow"),

@@ -118,12 +118,12 @@ class Writes(Protocol):
 class WriteSeries:
     """The admission of writes. Read at scrape time: the hot path counts nothing here."""
 
-    def __init__(self, metrics: Metrics, writes: Writes) -> None:
+    def __init__(self, metrics: Metrics, writes: Writes, *, prefix: str = "") -> None:
         self._writes = writes
-        self._refused = {reason: metrics.counter("writes_refused_total", reason) for reason in writes.refused}
+        self._refused = {reason: metrics.counter(f"{prefix}writes_refused_total", reason) for reason in writes.refused}
         self._told = dict.fromkeys(writes.refused, 0)
-        metrics.gauge("writes_inflight").set_function(lambda: writes.inflight)
-        metrics.gauge("writes_inflight_max").set_function(lambda: writes.limit)
+        metrics.gauge(f"{prefix}writes_inflight").set_function(lambda: writes.inflight)
+        metrics.gauge(f"{prefix}writes_inflight_max").set_function(lambda: writes.limit)
         metrics.before_scrape(self._refresh)
 
     def _refresh(self) -> None:

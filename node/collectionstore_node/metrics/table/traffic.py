@@ -89,6 +89,13 @@ _HTTP: Final = (
 _STREAMS: Final = (
     gauge("stream_connections", "Open streams"),
     gauge("stream_operations", "Operations of streams in flight"),
+    gauge("stream_writes_inflight", "Writes of streams in flight"),
+    gauge("stream_writes_inflight_max", "How many of them may be in flight, by the time that they take"),
+    counter(
+        "stream_writes_refused_total",
+        "Writes of streams refused before they were proposed, as writes_refused_total",
+        Label("reason", ("queue", "deadline", "overdue")),
+    ),
     counter(
         "stream_closed_total",
         "Streams that have ended",

@@ -91,7 +91,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.transfer_leadership(TransferLeadership(NodeId(2)), timeout_s=1),
     ),
 ]
-ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes"}
+ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
 TURNS = {"confirm_reads", "reads_wait", "read_turn"}
 """What comes between admission and reading, and reads nothing."""
