@@ -18,6 +18,7 @@ from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.uploads import TooSlow, Upload
 from collectionstore_node.api.http.call import ApiContext
 from collectionstore_node.api.http.instruments import RouteMetrics, TraceOperation
+from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import RequestIds
@@ -36,7 +37,7 @@ from collectionstore_node.api.stream.operations import (
     Write,
     payload_bytes,
 )
-from collectionstore_node.api.stream.rendering import problem_answer
+from collectionstore_node.api.stream.rendering import overload_answer, problem_answer
 from collectionstore_node.api.stream.websocket import Close, Sink, close_frame, frame, reader_of, wire_bytes
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
@@ -63,6 +64,7 @@ class Streams:
     loop: asyncio.AbstractEventLoop
     admission: Admission = field(default_factory=Admission)
     request_ids: RequestIds = field(default_factory=RequestIds)
+    overload_answers: OverloadAnswers = field(default_factory=OverloadAnswers)
     sessions: dict[Session, None] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """Work that outlives its stream: an operation that changes something runs to its end."""
@@ -360,6 +362,9 @@ class Session:
             flight.entered = True
             if not 0 <= tag <= settings.TAG_MAX:
                 raise Problem("invalid_body", f"a tag is 0 to {settings.TAG_MAX}")
+            if isinstance(operation, Write):
+                # BEFORE its document is checked: refusing must cost far less than serving.
+                self._api.store.stream_writes.check()
             streams.executor.begin(self, flight)
             if flight.target is not None:
                 self._reads.append(flight)
@@ -425,6 +430,17 @@ class Session:
     def _problem(self, flight: Flight, error: Exception) -> Answer:
         operation, streams = flight.operation, self._streams
         request_id = streams.request_ids.kept(operation.request_id)
+        if type(error) is Overloaded:
+            # Under overload most operations end here.
+            self._api.metrics.problem("overloaded")
+            return overload_answer(
+                operation.tag,
+                error,
+                streams.overload_answers,
+                self.codec,
+                request_id=request_id,
+                revision=self._api.store.revision,
+            )
         problem = refusal_of(
             error,
             self._api.store,
