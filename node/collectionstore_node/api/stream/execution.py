@@ -254,11 +254,15 @@ class Executor:
         """Propose a write; its outcome is answered in a callback. Raises what refuses it at once."""
         flight.action, flight.key = action, key
         try:
-            outcome = self._store.submit(action, key=key, timeout_s=flight.timeout_s, parent=flight.parent)
+            self._store.submit(
+                action,
+                partial(self._decided, stream, flight),
+                key=key,
+                timeout_s=flight.timeout_s,
+                parent=flight.parent,
+            )
         except _NOT_APPLIED:
             stream.spawn((flight,), self._wait_for_leader(stream, flight))
-            return
-        outcome.add_done_callback(partial(self._decided, stream, flight))
 
     async def _submit_large(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
 
@@ -31,6 +32,7 @@ from collectionstore_node.service.operations import (
     ReadCollection,
     Transaction,
 )
+from collectionstore_node.service.results import Outcome
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 
@@ -55,7 +57,9 @@ async def _read_at_once(store: Store) -> object:
 
 
 async def _submit(store: Store) -> object:
-    return await store.submit(TRANSACTION, key="k1", timeout_s=1)
+    done: asyncio.Future[asyncio.Future[Outcome]] = asyncio.get_running_loop().create_future()
+    store.submit(TRANSACTION, done.set_result, key="k1", timeout_s=1)
+    return (await done).result()
 
 
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
