@@ -5,6 +5,7 @@
 - `incoming.py`    from the bytes of a client to its operations
 - `outgoing.py`    from answers to messages, as its client takes them
 - `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
+- `reads.py`       single reads, many with one confirmation, and lists
 - `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
 - `rendering.py`   outcomes and problems as answers
