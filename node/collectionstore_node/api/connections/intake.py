@@ -30,7 +30,7 @@ TURN_READS_MAX: Final = 128
 """Reads of sockets that a turn takes in: some five to ten milliseconds of small requests. A number and not a time, as
 what a request costs beyond its parsing comes later in the turn, and the same input is then taken in alike."""
 TURN_REFUSALS_MAX: Final = 256
-"""Requests that a turn refuses because they waited too long: some four milliseconds."""
+"""Requests that a turn refuses because they waited too long: some six milliseconds."""
 HELD_BYTES_MAX: Final = 64 << 10
 """Of one connection. A larger read is part of a large body, which is counted elsewhere, and taken in at once."""
 ALL_BYTES_MAX: Final = 16 << 20
