@@ -82,7 +82,6 @@ class Session:
         self._streams = streams
         self._api = streams.api
         self._loop = streams.loop
-        self._connection = connection
         self._transport = connection.transport
         self._incoming = Incoming(self, connection, codec, client, self._api.budgets.uploads, streams.loop)
         self._outgoing = Outgoing(
