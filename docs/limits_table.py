@@ -105,7 +105,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "header lines that are remembered",
-                "{api.hot.heads:REMEMBERED_MAX} times {api.hot.heads:REMEMBERED_BYTES_MAX|bytes}",
+                "{api.hot.heads:REMEMBERED_MAX} times {api.hot.heads:REMEMBERED_BYTES_MAX|bytes}; "
+                "{api.hot.heads:PLACES_MAX} paths",
                 ("api.hot.heads:Heads",),
                 "the oldest are parsed again",
             ),
@@ -232,7 +233,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "requests taken in per turn of the event loop",
                 "{api.connections.intake:TURN_READS_MAX} reads; "
                 "{api.connections.intake:HELD_BYTES_MAX|bytes} held of a connection, "
-                "{api.connections.intake:ALL_BYTES_MAX|bytes} of all",
+                "{api.connections.intake:HELD_TOTAL_BYTES_MAX|bytes} of all",
                 ("api.connections.intake:Intake.offer",),
                 "the rest waits for the next turns, in order; addresses take turns",
                 ("event_loop_lag_seconds",),

@@ -93,6 +93,7 @@ def _rule(room: str, stage: Stage, *words: str) -> Rule:
 
 RULES: Final = (
     _rule("api.connections", Stage.ROUTE, "start", "handle_request"),
+    _rule("api.connections", Stage.ANSWER, "write", "reply", "answered", "drain"),
     _rule("api.connections", Stage.PARSE),
     _rule("api.hot.heads", Stage.PARSE),
     _rule("api.hot.pipeline", Stage.ANSWER, "write", "put", "answer", "sent", "ended", "proceed"),

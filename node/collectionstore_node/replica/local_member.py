@@ -127,6 +127,8 @@ class LocalMember:
 
     def admit(self, action: Action) -> None:
         """Refuse, as the leader, a write that adds data while a member is short. Raises `InsufficientStorage`."""
+        if not (self.space.report.shortage or self.reports.any_short):
+            return  # nearly always
         short = self.shortage()
         if short is not None and adds_data(action):
             self.metrics.space.refused.inc()

@@ -15,6 +15,7 @@ from collectionstore_node.raft.messages import NO_NODE, NodeId
 from collectionstore_node.replica.driver.driver import Driver
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.membership.changes import MembersRequest
+from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.peers.forwarding import Forwarder
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts, Reporter
@@ -91,6 +92,15 @@ class Replica:
         """
         return self._submit(command, encode_command(command), self._loop.time() + timeout_s, parent)
 
+    def begin(self, command: Command, waiter: Waiter[Outcome], *, timeout_s: float) -> None:
+        """Do as `submit` for a command that is not traced; `waiter` is told what the future would be."""
+        consensus, deadline = self._consensus, self._loop.time() + timeout_s
+        if consensus.raft.is_leader:
+            self._member.admit(command.action)
+            consensus.enqueue(encode_command(command), deadline, waiter)
+        else:
+            tell(waiter, self._submit(command, encode_command(command), deadline, None))
+
     def _submit(
         self, command: Command, encoded: bytes, deadline: float, parent: bytes | None
     ) -> asyncio.Future[Outcome]:
@@ -123,6 +133,17 @@ class Replica:
             parent = None if sampled is None else sampled.carried
             self._observer.read_confirmed(parent, started, leader_s=asked - began, confirm_s=self._loop.time() - asked)
             return
+
+    def begin_read(self, waiter: Waiter[None], *, timeout_s: float) -> None:
+        """Tell `waiter` when reads of `view` are linearizable that began before this call; call `read_confirmed` then.
+
+        It does not wait for another leader: `waiter` is told `NotLeader`, and nothing was read.
+        """
+        self._consensus.await_read(self._loop.time() + timeout_s, waiter)
+
+    def read_confirmed(self, began: float) -> None:
+        """Note that a read was confirmed that is not traced; it began at `began`, by `time.perf_counter`."""
+        self._observer.read_confirmed(None, began, leader_s=0.0, confirm_s=perf_counter() - began)
 
     async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
         """Drop what is left of deleted keys in `[lo, hi)`, which a scan could not pass. Raises `ReadTimedOut`.

@@ -7,6 +7,7 @@
 - `limits.py`         bounds on an operation and on all of them together
 - `admission.py`      the bound of writes in flight, by the time that they take
 - `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys
+- `pending.py`        operations in two halves, for callers that await nothing
 - `turns.py`          long work in steps: nothing holds the event loop
 - `store_replica.py`  the interface to the replica that the store needs
 
@@ -22,8 +23,9 @@ Invariants:
 
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import Consistency
+from collectionstore_node.service.pending import Pending
 from collectionstore_node.service.store import Store, insertion
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 
-__all__ = ["Consistency", "Store", "StoreLimits", "StoreReplica", "Work", "insertion"]
+__all__ = ["Consistency", "Pending", "Store", "StoreLimits", "StoreReplica", "Work", "insertion"]

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 import uuid_utils
 
-from collectionstore_node.errors import ManyDeleted, Overloaded
+from collectionstore_node.errors import LeadershipTransferring, ManyDeleted, NotLeader, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.idempotency import command_for, document_id_for
@@ -50,6 +50,7 @@ from collectionstore_node.service.operations import (
     Transaction,
     Write,
 )
+from collectionstore_node.service.pending import Pending, wait_for
 from collectionstore_node.service.results import (
     CollectionInfo,
     CollectionResult,
@@ -78,6 +79,10 @@ T = TypeVar("T")
 
 _ABSENT: Final = Precondition(exists=False)
 _READ_CLUSTER: Final = ReadCluster()
+_NO_LEADER: Final = (NotLeader, LeadershipTransferring)
+"""Certainly not applied: the next leader may take it."""
+_TURN: Final = object()
+"""The result of a read that has waited for its turn."""
 
 
 class Store:
@@ -120,8 +125,8 @@ class Store:
         # A plain number suffices: everything here runs on one event loop, and there is no await in between.
         if self._inflight >= self.limits.inflight_requests_max:
             raise Overloaded(f"{self.limits.inflight_requests_max} requests are being served already")
-        if write:
-            self.writes.check()
+        if write and (writes := self.writes).inflight >= writes.limit:
+            writes.check()
         self._inflight += 1
 
     def leave(self) -> None:
@@ -297,6 +302,62 @@ class Store:
         found = find_collection(await self._view(ReadCollection(name), consistency, timeout_s), name)
         info = None if found is None else CollectionInfo(name, found.id)
         return CollectionResult(info, self._replica.revision)
+
+    # In halves, see `Pending`
+
+    def begin_write(self, pending: Pending, write: Write, timeout_s: float) -> None:
+        """Begin `write` under `pending.key`. Raises what refuses it at once; call `end_write` otherwise."""
+        self._admit(write)
+        pending.target = write
+        pending.entered = self.writes.enter(timeout_s)
+        try:
+            self._replica.begin(command_for(write, pending.key), pending, timeout_s=timeout_s)
+        except _NO_LEADER as error:
+            pending.set_exception(error)
+        except BaseException:
+            self.writes.abandon()
+            raise
+
+    def end_write(self, pending: Pending, timeout_s: float) -> Outcome | None:
+        """Return the outcome of a write, None if it waits again. Raises as `write`; `timeout_s` is of its begin."""
+        error = pending.error
+        if error is None:
+            self.writes.leave(pending.entered)
+            outcome: Outcome = pending.result
+            return outcome
+        if isinstance(error, _NO_LEADER) and not pending.again:
+            rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
+            command = command_for(pending.target, pending.key)  # type: ignore[arg-type]  # it is what was written
+            wait_for(pending, self._replica.propose(command, timeout_s=rest_s))
+            return None
+        self.writes.abandon()
+        raise error
+
+    def begin_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
+        """Begin a linearizable read. Raises what refuses it at once; call `end_read` otherwise."""
+        self._admit(target)
+        pending.target = target
+        self._replica.begin_read(pending, timeout_s=timeout_s)
+
+    def end_read(self, pending: Pending, timeout_s: float) -> ReadResult | None:
+        """Return what a read found, None if it waits again. Raises as `read`; `timeout_s` is that of its begin."""
+        error = pending.error
+        if error is not None:
+            if isinstance(error, NotLeader) and not pending.again:
+                rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
+                wait_for(pending, self._replica.read_barrier(timeout_s=rest_s))
+                return None
+            raise error
+        if not pending.again:
+            self._replica.read_confirmed(pending.began)
+        if self._turns.reads_wait and pending.result is not _TURN:
+            wait_for(pending, self._turn_of_read())
+            return None
+        return self._read_now(pending.target)  # type: ignore[arg-type]  # it is what is read
+
+    async def _turn_of_read(self) -> object:
+        await self._turns.read_turn()
+        return _TURN
 
     # The cluster
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.membership.changes import MembersRequest
+from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.statemachine.commands import Command, Outcome
@@ -46,6 +47,15 @@ class StoreReplica(Protocol):
 
         The future raises as `propose` does, and `NotLeader` or `LeadershipTransferring` when it was not applied.
         """
+
+    def begin(self, command: Command, waiter: Waiter[Outcome], *, timeout_s: float) -> None:
+        """Do as `submit` for a command that is not traced; `waiter` is told what the future would be."""
+
+    def begin_read(self, waiter: Waiter[None], *, timeout_s: float) -> None:
+        """Tell `waiter` when reads of `view` are linearizable, or `NotLeader`. Raises `NotNow`."""
+
+    def read_confirmed(self, began: float) -> None:
+        """Note that a read of `begin_read` was confirmed that began then, by `time.perf_counter`."""
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Wait until reads of `view` are linearizable. Raises `NotNow`."""

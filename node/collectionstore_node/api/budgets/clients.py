@@ -54,7 +54,8 @@ class Clients:
     def leave(self, client: Client) -> None:
         """Count the end of a request."""
         client.inflight -= 1
-        self._forget(client)
+        if not client.inflight:
+            self._forget(client)
 
     def _forget(self, client: Client) -> None:
         # BEHIND its last request: closing a connection and opening another one must not give a new share.

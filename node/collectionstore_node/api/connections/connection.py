@@ -30,7 +30,8 @@ from collectionstore_node.api.connections.checks import (
     too_large_head,
 )
 from collectionstore_node.api.connections.intake import Intake
-from collectionstore_node.api.hot.pipeline import HotSurroundings, Pipeline
+from collectionstore_node.api.hot.pipeline import Pipeline
+from collectionstore_node.api.hot.surroundings import HotSurroundings
 from collectionstore_node.api.http.dispatcher import target_too_long
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem
@@ -249,7 +250,7 @@ class Connection(PortProtocol):
     def take_in(self, data: bytes) -> None:
         """Offer bytes to the hot path; the general path gets what is left, and all while it serves a request."""
         pipeline = self._pipeline
-        if pipeline is not None and data and (pipeline.busy or self._is_between(len(data))):
+        if pipeline is not None and data and (self._is_between(len(data)) or pipeline.busy):
             if self._close or self._force_close:
                 return
             try:
@@ -447,6 +448,17 @@ class Connection(PortProtocol):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the connection is closed")
         transport.write(data)
+
+    @property
+    def staying(self) -> bool:
+        """Whether the connection goes on behind the answer that is made now: nothing is closed, or about to be."""
+        transport = self.transport
+        return not (self._close or self._half_closed or transport is None or transport.is_closing())
+
+    def reply(self, data: bytes) -> None:
+        """Write an answer while the connection is `staying`."""
+        self.transport.write(data)  # type: ignore[union-attr]  # it is there
+        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
 
     @property
     def gone(self) -> bool:

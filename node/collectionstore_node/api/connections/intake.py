@@ -31,17 +31,16 @@ TURN_READS_MAX: Final = 128
 what a request costs beyond its parsing comes later in the turn, and the same input is then taken in alike."""
 TURN_REFUSALS_MAX: Final = 256
 """Requests that a turn refuses because they waited too long: some six milliseconds."""
-HELD_BYTES_MAX: Final = 64 << 10
-"""Of one connection. A larger read is part of a large body, which is counted elsewhere, and taken in at once."""
-ALL_BYTES_MAX: Final = 16 << 20
-"""Of all connections; what comes beyond it is taken in at once."""
+HELD_BYTES_MAX: Final = 256 << 10
+"""Of one connection: one read of a socket. More of it in a turn is bulk, whose cost is that of reading it, which has
+been paid already."""
+HELD_TOTAL_BYTES_MAX: Final = 8 << 20
+"""Of all connections together. What does not fit is taken in at once."""
 BURST_S: Final = 0.2
 """A request may wait for so long while the queue of its address was empty less than that ago."""
 TARGET_S: Final = 0.05
 """And for so long while that queue stands."""
 TURN_S_MAX: Final = 0.05
-MARKED_READS_MAX: Final = TURN_READS_MAX // 2
-"""Of what a turn takes in, this much may be what waited too long and is not refused at once: a turn also serves."""
 MARKED_TURNS: Final = 2
 """Turns of the loop within which the general path begins a request whose bytes it was given."""
 
@@ -68,7 +67,19 @@ class _Queue:
 class Intake:
     """What is held of the connections of one port. Belongs to one event loop."""
 
-    __slots__ = ("_bytes", "_clock", "_held", "_loop", "_marked", "_overdue", "_queues", "_reads", "_turn_began")
+    __slots__ = (
+        "_beyond",
+        "_bytes",
+        "_clock",
+        "_held",
+        "_loop",
+        "_marked",
+        "_overdue",
+        "_queues",
+        "_reads",
+        "_turn_began",
+        "_turning",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, overdue: Overdue) -> None:
         self._loop = loop
@@ -77,8 +88,13 @@ class Intake:
         """By address, the next one to take from first; none of them is empty."""
         self._held = 0
         self._bytes = 0
+        """Of all that is held."""
+        self._turning = False
+        """Whether turns are counted: the end of this one is awaited."""
         self._reads = 0
-        """Reads taken in during this turn; 0 when it has not begun."""
+        """Reads taken in during this turn."""
+        self._beyond = 0
+        """Reads taken in since then because there was no room to hold them."""
         self._clock = 0.0
         """Seconds of turns, up to the beginning of the last one."""
         self._turn_began = 0.0
@@ -93,27 +109,25 @@ class Intake:
     def offer(self, source: Source, data: bytes) -> bytes:
         """Return what is to be taken in of `source` now: `data` with what was held before it, or nothing."""
         if not self._held:
-            if not self._reads:
+            if not self._turning:
                 self._begin()
             self._reads += 1
             if self._reads <= TURN_READS_MAX:
                 return data
         queue = self._queues.get(source.client)
         waits = None if queue is None else queue.held.get(source)
-        since = self._clock
-        if waits is not None:
-            before, since = waits
-            data = before + data
-            self._bytes -= len(before)
-        if len(data) > HELD_BYTES_MAX or self._bytes + len(data) > ALL_BYTES_MAX:
+        before, since = (b"", self._clock) if waits is None else waits
+        if len(before) + len(data) > HELD_BYTES_MAX or self._bytes + len(data) > HELD_TOTAL_BYTES_MAX:
+            # In order, behind what was held of it; and fewer of those that wait are taken in next.
+            self._beyond += 1
             if queue is not None and waits is not None:
-                self._remove(queue, source)
-            return data
+                self._take(queue, source)
+            return before + data
         if queue is None:
             queue = self._queues[source.client] = _Queue(since)
         if waits is None:
             self._held += 1
-        queue.held[source] = data, since
+        queue.held[source] = before + data, since
         self._bytes += len(data)
         return b""
 
@@ -134,15 +148,20 @@ class Intake:
         """Have the next turn counted."""
         # Idle time is no turn: it is counted from here on.
         self._turn_began = self._loop.time()
+        self._turning = True
         self._loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
         now = self._loop.time()
         self._clock += min(now - self._turn_began, TURN_S_MAX)
         self._turn_began = now
-        self._reads = 0
+        # Two at least, whatever did not fit meanwhile: one to refuse and one to serve.
+        self._reads = min(self._beyond, TURN_READS_MAX - 2)
+        self._beyond = 0
         self._forget_marks()
         if not self._held and not self._marked:
+            self._reads = 0
+            self._turning = False
             return
         self._loop.call_soon(self._next_turn)
         self._refuse()
@@ -162,13 +181,15 @@ class Intake:
         """Have what has waited for too long refused, without the reads that it may turn out to be."""
         overdue, clock = self._overdue, self._clock
         before, marked = overdue.refused, list[Source]()
+        # A turn also serves: half of what it takes in may be what waited too long and is not refused at once.
+        marked_max = (TURN_READS_MAX - self._reads) // 2
         for queue in tuple(self._queues.values()):
             longest = TARGET_S if clock - queue.stands_since >= BURST_S else BURST_S
             while queue.held:
                 source, (_, since) = next(iter(queue.held.items()))
                 if clock - since <= longest:
                     break
-                if overdue.refused - before >= TURN_REFUSALS_MAX or self._reads >= MARKED_READS_MAX:
+                if overdue.refused - before >= TURN_REFUSALS_MAX or len(marked) >= marked_max:
                     break
                 refused = overdue.refused
                 overdue.mark(source)

@@ -23,7 +23,7 @@ from collectionstore_node.api.connections.connection import (
 )
 from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.hot.heads import HeadBounds, Heads
-from collectionstore_node.api.hot.pipeline import HotExchange, HotSurroundings
+from collectionstore_node.api.hot.surroundings import HotExchange, HotSurroundings
 from collectionstore_node.api.http.limits import HttpLimits
 
 SWEEP_S: Final = 1.0
@@ -50,7 +50,7 @@ class ApiServer(web.Server):
         surroundings = None
         if hot is not None:
             bounds = HeadBounds(HEAD_BYTES_MAX, limits.target_bytes_max, FIELD_BYTES_MAX, HEADERS_MAX)
-            heads = Heads(bounds, partial(check_message, is_ours=is_ours))
+            heads = Heads(bounds, partial(check_message, is_ours=is_ours), hot.place)
             surroundings = HotSurroundings(hot, heads, budgets.sending, self._event_loop)
         self._around = Surroundings(
             self,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Final
 
 import orjson
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.direct import DirectCall
 from collectionstore_node.api.http.idempotency import idempotency_key
+from collectionstore_node.api.http.json_bodies import FEW_VALUES_BYTES, compact_json
 from collectionstore_node.api.http.json_windows import Rules
+from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
-from collectionstore_node.service.results import Code, Listed
+from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
 
 async def put(call: Call) -> Answer:
@@ -27,9 +33,27 @@ async def put(call: Call) -> Answer:
     precondition, key = write_precondition(headers), idempotency_key(headers)
     value = await _document(call)
     outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
-    if outcome.code is not Code.OK:
-        raise refusal(outcome, absent="document_not_found")
-    return written(201 if outcome.created else 200, outcome, _written(ref.id, outcome.revision))
+    return _put_answer(ref.id, outcome)
+
+
+class _DirectPut:
+    """Implements `DirectHandler` with what `put` is made of."""
+
+    json = True
+
+    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
+        return min(FEW_VALUES_BYTES, store_limits.document_bytes_max)
+
+    def name(self, argument: str) -> str:
+        return collection_name(argument)
+
+    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
+        value = compact_json(call.body, _rules(limits.depth_max))
+        store.begin_write(call, Put(DocumentRef(call.place.name, call.last), value), limits.timeout_default_s)
+
+    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
+        outcome = store.end_write(call, limits.timeout_default_s)
+        return None if outcome is None else _put_answer(call.last, outcome)
 
 
 async def post(call: Call) -> Answer:
@@ -60,9 +84,30 @@ async def post(call: Call) -> Answer:
 async def get(call: Call) -> Answer:
     """Return a document as it is stored, in compact form."""
     found = await call.api.store.read(_ref(call), consistency=call.options.consistency, timeout_s=call.timeout_s)
-    if found.stored is None:
-        raise Problem("document_not_found", "there is no document with this id")
-    return stored_answer(call, found.stored, found.revision, JSON)
+    return _get_answer(call.request.headers, found)
+
+
+class _DirectGet:
+    """Implements `DirectHandler` with what `get` is made of."""
+
+    json = False
+
+    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
+        return 0
+
+    def name(self, argument: str) -> str:
+        return collection_name(argument)
+
+    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
+        store.begin_read(call, DocumentRef(call.place.name, call.last), limits.timeout_default_s)
+
+    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
+        found = store.end_read(call, limits.timeout_default_s)
+        return None if found is None else _get_answer(call.headers, found)
+
+
+PUT: Final = _DirectPut()
+GET: Final = _DirectGet()
 
 
 async def delete(call: Call) -> Answer:
@@ -98,8 +143,20 @@ _rules = cache(Rules)
 """Made once, for the hot path."""
 
 
+def _put_answer(document_id: str, outcome: Outcome) -> Answer:
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="document_not_found")
+    return written(201 if outcome.created else 200, outcome, _written(document_id, outcome.revision))
+
+
+def _get_answer(given: CIMultiDictProxy[str], found: ReadResult) -> Answer:
+    if found.stored is None:
+        raise Problem("document_not_found", "there is no document with this id")
+    return stored_answer(given, found.stored, found.revision, JSON)
+
+
 def _written(document_id: str, revision: int) -> bytes:
-    return b'{"id":%s,"revision":%d}' % (orjson.dumps(document_id), revision)
+    return orjson.dumps({"id": document_id, "revision": revision})
 
 
 def listed(item: Listed) -> bytes:

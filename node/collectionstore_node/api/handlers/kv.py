@@ -6,18 +6,23 @@ import base64
 from typing import Final
 
 import orjson
+from aiohttp import hdrs
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
 from collectionstore_node.api.http.answers import Answer
-from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, kept_content_type
+from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type, kept_content_type
 from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.direct import BODY_BYTES_MAX, DirectCall
 from collectionstore_node.api.http.idempotency import idempotency_key
+from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, key_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.operations import KeyRef, ListKeys, Put
-from collectionstore_node.service.results import Code, Listed
+from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service.operations import ANY, KeyRef, ListKeys, Put
+from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
 _UNTRUSTED: Final = b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox; default-src 'none'\r\n"
 """A stored value may be a page with scripts; a browser must not run it with the rights of this origin."""
@@ -33,19 +38,58 @@ async def put(call: Call) -> Answer:
     value = await call.body(store.limits.value_bytes_max)
     write = Put(ref, value, precondition, content_type)
     outcome = await store.write(write, key=key, timeout_s=call.timeout_s)
-    if outcome.code is not Code.OK:
-        raise refusal(outcome, absent="key_not_found")
-    return written(201 if outcome.created else 200, outcome, _written(ref.key, outcome.revision))
+    return _put_answer(ref.key, outcome)
+
+
+class _DirectPut:
+    """Implements `DirectHandler` with what `put` is made of."""
+
+    json = False
+
+    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
+        return min(BODY_BYTES_MAX, store_limits.value_bytes_max)
+
+    def name(self, argument: str) -> str:
+        return bucket_name(argument)
+
+    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
+        given = call.headers.get(hdrs.CONTENT_TYPE)
+        content_type = DEFAULT_CONTENT_TYPE if given is None else check_content_type(given)
+        write = Put(KeyRef(call.place.name, call.last), call.body, ANY, content_type)
+        store.begin_write(call, write, limits.timeout_default_s)
+
+    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
+        outcome = store.end_write(call, limits.timeout_default_s)
+        return None if outcome is None else _put_answer(call.last, outcome)
 
 
 async def get(call: Call) -> Answer:
     """Return the bytes as they are stored."""
     found = await call.api.store.read(_ref(call), consistency=call.options.consistency, timeout_s=call.timeout_s)
-    stored = found.stored
-    if stored is None:
-        raise Problem("key_not_found", "there is no value under this key")
-    content_type = (stored.content_type or DEFAULT_CONTENT_TYPE).encode()
-    return stored_answer(call, stored, found.revision, b"Content-Type: %s\r\n%s" % (content_type, _UNTRUSTED))
+    return _get_answer(call.request.headers, found)
+
+
+class _DirectGet:
+    """Implements `DirectHandler` with what `get` is made of."""
+
+    json = False
+
+    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
+        return 0
+
+    def name(self, argument: str) -> str:
+        return bucket_name(argument)
+
+    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
+        store.begin_read(call, KeyRef(call.place.name, call.last), limits.timeout_default_s)
+
+    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
+        found = store.end_read(call, limits.timeout_default_s)
+        return None if found is None else _get_answer(call.headers, found)
+
+
+PUT: Final = _DirectPut()
+GET: Final = _DirectGet()
 
 
 async def delete(call: Call) -> Answer:
@@ -75,8 +119,23 @@ def _ref(call: Call) -> KeyRef:
     return KeyRef(bucket_name(bucket), key_name(raw_key, call.api.limits.key_bytes_max))
 
 
+def _put_answer(key: str, outcome: Outcome) -> Answer:
+    if outcome.code is not Code.OK:
+        raise refusal(outcome, absent="key_not_found")
+    return written(201 if outcome.created else 200, outcome, _written(key, outcome.revision))
+
+
+def _get_answer(given: CIMultiDictProxy[str], found: ReadResult) -> Answer:
+    stored = found.stored
+    if stored is None:
+        raise Problem("key_not_found", "there is no value under this key")
+    content_type = (stored.content_type or DEFAULT_CONTENT_TYPE).encode()
+    lines = b"Content-Type: %s\r\n%s" % (content_type, _UNTRUSTED)
+    return stored_answer(given, stored, found.revision, lines)
+
+
 def _written(key: str, revision: int) -> bytes:
-    return b'{"key":%s,"revision":%d}' % (orjson.dumps(key), revision)
+    return orjson.dumps({"key": key, "revision": revision})
 
 
 def _facts(item: Listed) -> dict[str, object]:

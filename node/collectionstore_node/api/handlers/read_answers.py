@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 from aiohttp import hdrs
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
@@ -19,20 +20,19 @@ NO_CACHE: Final = b"Cache-Control: no-cache\r\n"
 """A cache must revalidate before it answers (RFC 9111 5.2.2.4); the ETag makes that cheap."""
 
 
-def stored_answer(call: Call, stored: Stored, revision: int, headers: bytes) -> Answer:
-    """Return a stored value, or 304 or 412 by the request's conditions. Raises `Problem`.
+def stored_answer(given: CIMultiDictProxy[str], stored: Stored, revision: int, lines: bytes) -> Answer:
+    """Return a stored value, or 304 or 412 by the conditions in the request's headers. Raises `Problem`.
 
-    `revision` is the store's when the value was read.
+    `revision` is the store's when the value was read; `lines` are header lines of the value.
     """
     tag = stored.revision
-    lines = b'ETag: "%d"\r\nX-Revision: %d\r\n%s' % (tag, revision, NO_CACHE)
-    given = call.request.headers
+    facts = b'ETag: "%d"\r\nX-Revision: %d\r\n%s' % (tag, revision, NO_CACHE)
     # If-Match BEFORE If-None-Match: the order of RFC 9110 13.2.2.
     if hdrs.IF_MATCH in given and read_failed(given, tag):
         raise Problem("precondition_failed", f"the current revision is {tag}", current_revision=tag)
     if hdrs.IF_NONE_MATCH in given and read_unchanged(given, tag):
-        return Answer(304, lines)
-    return Answer(200, headers + lines, stored.value)
+        return Answer(304, facts)
+    return Answer(200, lines + facts, stored.value)
 
 
 def after_cursor(call: Call, scope: tuple[str, ...]) -> str | None:

@@ -9,26 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
-from aiohttp import web
-from multidict import CIMultiDictProxy
 
-from collectionstore_node.api.budgets.clients import Client
-from collectionstore_node.api.budgets.sending import Reader, Sending
 from collectionstore_node.api.hot.driving import Drive
-from collectionstore_node.api.hot.heads import Head, Heads
-from collectionstore_node.api.hot.request import NO_BODY, Body, HotRequest, Line
-from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, Outlet
+from collectionstore_node.api.hot.heads import Head, Headers
+from collectionstore_node.api.hot.request import NO_BODY, Body, DirectRequest, HotRequest
+from collectionstore_node.api.hot.surroundings import HotSurroundings, Wire
+from collectionstore_node.api.http.answers import PIECE_BYTES, Answer
+from collectionstore_node.api.http.direct import BODY_BYTES_MAX, Place
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 
 log = structlog.get_logger()
 
-BODY_BYTES_MAX: Final = 64 << 10
-"""A larger body is left to the general path, which counts it while it arrives."""
 PARALLEL_MAX: Final = 16
 """Reads of one connection that run beside one another: one at first, and twice as many behind each small answer."""
 PARALLEL_BYTES: Final = 64 << 10
@@ -39,66 +34,9 @@ HELD_BYTES_MAX: Final = 64 << 10
 """While this much is held, nothing more is read."""
 
 _SAFE: Final = frozenset(("GET", "HEAD"))
-
-
-class HotExchange(Protocol):
-    """What answers the requests."""
-
-    @property
-    def traced(self) -> bool:
-        """Whether spans are made, each in the context of its request."""
-
-    def has_room(self, client: Client | None) -> bool:
-        """Return whether one more request of this client would be admitted now."""
-
-    def refusal(self, connection: object, method: str, target: str, headers: CIMultiDictProxy[str]) -> Answer | None:
-        """Return the answer of a request that is refused before it is looked at; None if it is not."""
-
-    def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
-        """Answer a request; raises nothing but cancellation."""
-
-
-@dataclass(frozen=True, slots=True)
-class HotSurroundings:
-    """What the pipelines of all connections of a server share."""
-
-    exchange: HotExchange
-    heads: Heads
-    sending: Sending
-    loop: asyncio.AbstractEventLoop
-
-
-class Wire(Line, Outlet, Reader, Protocol):
-    """The connection as its pipeline needs it."""
-
-    @property
-    def half_closed(self) -> bool:
-        """Whether the client sends nothing more."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""
-
-    def receive(self, data: bytes) -> None:
-        """Take bytes that the general path serves."""
-
-    def hold_reading(self) -> None:
-        """Read nothing until `release_reading`."""
-
-    def release_reading(self) -> None:
-        """Read on."""
-
-    def answered(self, *, last: bool) -> None:
-        """Note that answers were written; the connection ends after the `last` one."""
-
-    def at_rest(self) -> None:
-        """Note that nothing is pending here any more."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether the connection is closed, or is closing."""
-
-    def abort(self) -> None:
-        """Close the connection at once."""
+_WITH_BODY: Final = frozenset(("PUT", "POST"))
+_SMALL: Final = PARALLEL_BYTES // PARALLEL_MAX
+"""Of smaller answers any number may be made at once."""
 
 
 class Pipeline:
@@ -159,25 +97,37 @@ class Pipeline:
             self._held = b""
         at = started = 0
         size = len(data)
-        read, queue = self._around.heads.read, self._queue
+        heads, traced, queue = self._around.heads, self._around.exchange.traced, self._queue
+        read, read_direct = heads.read, heads.read_direct
         self._taking = True
         try:
             while at < size:
-                head = read(data, at)
-                if head is None:
-                    break
-                body_bytes = head.headers.body_bytes
-                end = head.end + body_bytes
-                if end > size or (body_bytes and (head.method != "PUT" or body_bytes > BODY_BYTES_MAX)):
-                    break  # not complete, or not for the hot path
-                alone = "?" in head.target or head.method not in _SAFE
+                direct = None if traced else read_direct(data, at)
+                if direct is not None:
+                    place, last, headers, key, begin = direct
+                    alone = place.bytes_max > 0
+                else:
+                    head = read(data, at)
+                    if head is None:
+                        break
+                    headers, begin = head.headers, head.end
+                    if headers.body_bytes and (head.method not in _WITH_BODY or headers.body_bytes > BODY_BYTES_MAX):
+                        break
+                    alone = "?" in head.target or head.method not in _SAFE
+                end = begin + headers.body_bytes
+                if end > size:
+                    break  # not complete
                 if (queue or self._later or self._sending is not None) and not self._may_join(alone=alone):
                     break
                 if started == STARTED_MAX or self._ready_bytes > PIECE_BYTES:
                     self._go_on_later()
                     break
                 started += 1
-                self._start(head, data[head.end : end] if body_bytes else b"", alone=alone)
+                body = data[begin:end]
+                if direct is not None:
+                    self._begin(place, last, headers, key, body)
+                else:
+                    self._start(head, body, alone=alone)  # type: ignore[arg-type]  # it was read
                 if queue and queue[0].answer is not None:
                     self._collect()
                 at = end
@@ -211,31 +161,43 @@ class Pipeline:
             and self._around.exchange.has_room(self._wire.client)
         )
 
+    def _begin(self, place: Place, last: str, headers: Headers, key: str | None, body: bytes) -> None:
+        exchange = self._around.exchange
+        refusal = exchange.refusal_at(self._wire, place)
+        if refusal is not None:
+            self._refuse(refusal, place.method, headers, alone=body != b"")
+            return
+        request = DirectRequest(self._wire, place, last, headers.fields, key, body, self, exchange)
+        self._queue.append(request)
+        exchange.begin(request)
+
     def _start(self, head: Head, body: bytes, *, alone: bool) -> None:
-        around, wire = self._around, self._wire
-        refusal = around.exchange.refusal(wire, head.method, head.target, head.headers.fields)
-        if refusal is not None and not (self._queue or self._ready or wire.ending or wire.half_closed):
-            self._refuse(refusal, head.method)
+        around, wire, headers = self._around, self._wire, head.headers
+        refusal = around.exchange.refusal(wire, head.method, head.target, headers.fields)
+        if refusal is not None:
+            self._refuse(refusal, head.method, headers, alone=alone)
             return
         content = Body(body) if body else NO_BODY
-        request = HotRequest(wire, head.method, head.target, head.headers.fields, content, alone=alone)
+        request = HotRequest(wire, head.method, head.target, headers.fields, content, alone=alone)
         self._queue.append(request)
-        if refusal is not None:
-            request.answer = refusal  # `take` sends it, in order
-            return
         # A span is active in the context of its request, as on the general path in that of its task.
         context = copy_context() if around.exchange.traced else None
         # What the dispatcher and the handlers of these routes use of a request is what this one has.
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
-        request.drive = drive = Drive(handling, self._ended, request, around.loop, context)
+        request.drive = drive = Drive(handling, self.ended, request, around.loop, context)
         drive.start()
 
-    def _refuse(self, answer: Answer, method: str) -> None:
-        """Write an answer with nothing before it, and nothing kept of its request: under overload most are so."""
-        try:
-            self._put(answer.encode(method, keep_open=True), last=False)
-        except ConnectionError:
-            pass  # the client has gone; the refusal has been counted
+    def _refuse(self, answer: Answer, method: str, headers: Headers, *, alone: bool) -> None:
+        """Answer a request that is not begun, and keep nothing of it if it is the next one: under overload most are."""
+        wire = self._wire
+        if self._queue or self._ready or not wire.staying:
+            request = HotRequest(wire, method, "", headers.fields, NO_BODY, alone=alone)
+            request.answer = answer  # `take` sends it, in order
+            self._queue.append(request)
+            return
+        wire.reply(answer.encode(method, keep_open=True))
+        if wire.writing_paused:
+            self._send(wire.drain(0))
 
     def _limit_held(self) -> None:
         """Read nothing while much is held."""
@@ -268,7 +230,7 @@ class Pipeline:
 
     # Answers
 
-    def _ended(self, request: HotRequest, result: Answer | BaseException) -> None:
+    def ended(self, request: HotRequest, result: Answer | BaseException) -> None:
         """Take the answer of a request; the callback in which its handler has ended."""
         try:
             request.drive = None
@@ -280,7 +242,8 @@ class Pipeline:
                 self._wire.abort()
             else:
                 size = len(result.content)
-                self._parallel = min(PARALLEL_MAX, 2 * self._parallel, PARALLEL_BYTES // (size + 1)) or 1
+                if size >= _SMALL or self._parallel < PARALLEL_MAX:
+                    self._parallel = min(PARALLEL_MAX, 2 * self._parallel, PARALLEL_BYTES // (size + 1)) or 1
                 queue = self._queue
                 waits = self._taking or self._ready or self._held or self._sending is not None
                 if len(queue) == 1 and size <= PIECE_BYTES and not waits:
@@ -300,6 +263,12 @@ class Pipeline:
     def _answer_alone(self, request: HotRequest, answer: Answer) -> None:
         """Write a small answer with nothing before it and nothing behind it, as most are."""
         self._queue.clear()
+        wire = self._wire
+        if wire.staying:
+            wire.reply(answer.encode(request.method, keep_open=True))
+            if wire.writing_paused:
+                self._send(wire.drain(0))
+            return
         last = self._ends_here()
         try:
             self._put(answer.encode(request.method, keep_open=not last), last=last)
@@ -379,7 +348,12 @@ class Pipeline:
                 sending.release(request)
             if size > PIECE_BYTES:
                 # Its room is that of the connection now, which knows what is left of it.
-                sending.take(wire, size)
+                try:
+                    sending.take(wire, size)
+                except Overloaded:
+                    # Its room went to other answers, and with it the connection.
+                    wire.abort()
+                    raise ConnectionResetError("no room for an answer that is not read") from None
                 self._send(answer.send(request.method, wire, keep_open=not last), last=last)
                 return
             pieces.append(answer.encode(request.method, keep_open=not last))
@@ -447,7 +421,6 @@ class Pipeline:
         self._drained = self._around.loop.create_future()
         await asyncio.wait((self._drained,), timeout=timeout_s)
         for request in tuple(self._queue):
-            if request.drive is not None:
-                request.drive.cancel()
+            request.cancel()
         if self._sending is not None:
             self._sending.cancel()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import asyncio
+from typing import Any, Final, Protocol
 
 from aiohttp import HttpVersion11
 from multidict import CIMultiDictProxy
@@ -10,6 +11,8 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.hot.driving import Drive
 from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.direct import Asker, DirectCall, Place
+from collectionstore_node.service.operations import Ref, Write
 
 
 class Body:
@@ -50,6 +53,16 @@ class Line(Protocol):
 
     def cut(self, reason: str) -> None:
         """Close the connection at once, because its client is too slow."""
+
+
+class Halves(Protocol):
+    """What serves requests in halves."""
+
+    def begin(self, call: DirectCall) -> None:
+        """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
+
+    def settled(self, call: DirectCall) -> None:
+        """Go on with a request whose operation has a result, in one of the next turns of the loop."""
 
 
 class HotRequest:
@@ -98,6 +111,11 @@ class HotRequest:
         """The client's address."""
         return self.line.remote
 
+    def cancel(self) -> None:
+        """End what it waits for, as the cancellation of a task does."""
+        if self.drive is not None:
+            self.drive.cancel()
+
     def unsent(self) -> int:
         """Return how many bytes wait in this process."""
         own = 0 if self.answer is None else len(self.answer.content)
@@ -106,3 +124,87 @@ class HotRequest:
     def cut(self, reason: str) -> None:
         """Close the connection at once."""
         self.line.cut(reason)
+
+
+class DirectRequest(HotRequest):
+    """A request that is served in halves. Implements `DirectCall`: its operation tells it the result, and no future."""
+
+    __slots__ = (
+        "_done",
+        "_halves",
+        "admitted",
+        "again",
+        "asker",
+        "began",
+        "body",
+        "entered",
+        "error",
+        "key",
+        "last",
+        "place",
+        "result",
+        "target",
+        "task",
+    )
+    began: float
+    entered: float
+    result: Any
+    target: Ref | Write
+
+    def __init__(
+        self,
+        line: Line,
+        place: Place,
+        last: str,
+        headers: CIMultiDictProxy[str],
+        key: str | None,
+        body: bytes,
+        asker: Asker,
+        halves: Halves,
+    ) -> None:
+        # Not the constructor of the base: nothing here asks for the target or a stream.
+        self.line = line
+        self.method = place.method
+        self.headers = headers
+        self.alone = body != b""
+        self.drive = self.answer = None
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[Any] | None = None
+        self.charged = self.admitted = self.again = self._done = False
+        self.place = place
+        self.last = last
+        self.key = key
+        self.body = body
+        self.asker = asker
+        self._halves = halves
+
+    def done(self) -> bool:
+        """Whether a result is there, or nothing waits for one."""
+        return self._done
+
+    def set_result(self, result: Any) -> None:
+        """Take the result of the operation."""
+        self.result = result
+        self._done = True
+        self._halves.settled(self)
+
+    def set_exception(self, exception: BaseException) -> None:
+        """Take the error in place of the result."""
+        self.error = exception
+        self._done = True
+        self._halves.settled(self)
+
+    def wait_again(self) -> None:
+        """Take another result."""
+        self.error = None
+        self._done = False
+        self.again = True
+
+    def cancel(self) -> None:
+        """End what it waits for; nothing if it waits for its turn to be sent."""
+        if self.answer is not None:
+            return  # its operation has ended, or was refused and never began
+        if self.task is not None:
+            self.task.cancel()
+        elif not self._done:
+            self.set_exception(asyncio.CancelledError())

@@ -5,9 +5,10 @@ What goes wrong, anywhere, becomes problem details here; nothing but cancellatio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -16,6 +17,7 @@ from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer
 from collectionstore_node.api.http.call import ApiContext, Call
+from collectionstore_node.api.http.direct import DirectCall, Place
 from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.http.instruments import TraceRequest
 from collectionstore_node.api.http.limits import HttpLimits
@@ -31,6 +33,11 @@ from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 9.2.1: repeating these cannot do anything twice."""
 _OVERDUE: Final = "the request waited too long before the member could look at it"
+
+_ANY_LAST: Final = "-"
+"""Stands for the last part of paths that differ in it only."""
+
+Request: TypeAlias = web.BaseRequest | DirectCall
 
 
 class Dispatcher:
@@ -52,6 +59,8 @@ class Dispatcher:
         self._request_ids = RequestIds()
         self._overdue = api.budgets.overdue
         self._overload_answers = OverloadAnswers()
+        self._settled: list[DirectCall] = []
+        """Calls whose operations have results, since the last turn of the loop."""
         api.metrics.inflight(lambda: self._inflight)
         api.metrics.arriving(lambda: api.budgets.uploads.size_bytes)
         api.metrics.uploads(lambda: api.budgets.uploads.count)
@@ -79,11 +88,20 @@ class Dispatcher:
             return None
         if entry.probe or not (overdue or entry.write):
             return None
+        return self._refusal(entry, headers.get(REQUEST_ID), started, overdue=overdue)
+
+    def refusal_at(self, connection: object, place: Place) -> Answer | None:
+        """Do as `refusal`, for a direct request, which has no request ID and is none of a probe."""
+        overdue = connection in self._overdue
+        if not overdue and not (place.entry.write and self._store.writes.full):
+            return None
+        return self._refusal(place.entry, None, perf_counter(), overdue=overdue)
+
+    def _refusal(self, entry: Entry, given_id: str | None, started: float, *, overdue: bool) -> Answer:
         if overdue:
             self._overdue.count()
         error = self._overload_of(entry, overdue=overdue)
-        request_id = self._request_ids.kept(headers.get(REQUEST_ID))
-        answer = self._overload_answers.answer(error, request_id, self._store.revision)
+        answer = self._overload_answers.answer(error, self._request_ids.kept(given_id), self._store.revision)
         self._metrics.problem("overloaded")
         entry.metrics.finished(answer.code, perf_counter() - started)
         return answer
@@ -132,7 +150,7 @@ class Dispatcher:
                 call = Call(self._api, request, arguments, options, client)
                 answer = await entry.handler(call)
             if len(answer.content) > PIECE_BYTES:
-                self._reserve(request, answer)
+                self._reserve(request, cast(Reader, request.protocol), answer)
             if REQUEST_ID in request.headers:
                 answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_ids.of(request).encode()
         except NO_MEMORY as error:
@@ -161,8 +179,97 @@ class Dispatcher:
             self._log_slow(request, entry, call, answer.code, seconds)
         return answer
 
+    # In halves, see `direct`
+
+    def place(self, method: str, before: str) -> Place | None:
+        """Return where direct requests go whose paths differ behind `before` and a slash; None if there are none."""
+        try:
+            entry, arguments = self._router.find(method, f"{before}/{_ANY_LAST}")
+            handler = entry.direct
+            if handler is None or method == "HEAD" or len(arguments) != 2 or arguments[1] != _ANY_LAST:
+                return None
+            name = handler.name(arguments[0])
+        except Problem:
+            return None  # the answer is that of the general path
+        bytes_max = handler.bytes_max(self._api.limits, self._store.limits)
+        return Place(method, entry, handler, name, bytes_max, handler.json, keyed=entry.write)
+
+    def begin(self, call: DirectCall) -> None:
+        """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
+        call.began = perf_counter()
+        self._inflight += 1
+        api, place = self._api, call.place
+        try:
+            connected: Client = call.client  # type: ignore[assignment]  # its connection was made
+            api.enter(connected, write=place.entry.write)
+            call.admitted = True
+            place.handler.begin(call, api.store, api.limits)
+        except NO_MEMORY as error:
+            end_without_memory("request", error)
+        except Exception as error:  # the boundary: everything becomes an answer
+            self._leave(call)
+            self._finish(call, self._refuse(call, error, keyed=call.key is not None))
+            release_frames(error)
+
+    def settled(self, call: DirectCall) -> None:
+        """Go on with a request whose operation has a result: in the next turn of the loop, with all others."""
+        if not self._settled:
+            asyncio.get_running_loop().call_soon(self._settle)
+        self._settled.append(call)
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, []
+        for call in settled:
+            try:
+                self._end(call)
+            except NO_MEMORY as error:
+                end_without_memory("request", error)
+            except Exception as error:  # the boundary: those behind it have results, too
+                call.asker.ended(call, error)
+
+    def _end(self, call: DirectCall) -> None:
+        api = self._api
+        try:
+            answer = call.place.handler.end(call, api.store, api.limits)
+            if answer is None:
+                return
+            if len(answer.content) > PIECE_BYTES:
+                self._reserve(call, call, answer)
+        except NO_MEMORY as error:
+            end_without_memory("request", error)
+        except Exception as error:  # the boundary: everything becomes an answer
+            self._leave(call)
+            answer = self._refuse(call, error, keyed=call.key is not None)
+            release_frames(error)
+        except BaseException as error:  # cancelled: the node stops
+            self._leave(call)
+            call.asker.ended(call, error)
+            return
+        else:
+            self._leave(call)
+        self._finish(call, answer)
+
+    def _leave(self, call: DirectCall) -> None:
+        """Give back the place of a call, once: its operation has ended, or was not begun."""
+        self._inflight -= 1
+        if call.admitted:
+            self._api.leave(call.client)  # type: ignore[arg-type]  # it was entered
+
+    def _finish(self, call: DirectCall, answer: Answer) -> None:
+        seconds = perf_counter() - call.began
+        entry = call.place.entry
+        entry.metrics.finished(answer.code, seconds)
+        if seconds >= self._slow_s:
+            self._log_slow(call, entry, None, answer.code, seconds)
+        call.asker.ended(call, answer)
+
+    # Problems
+
     def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
         """Return the problem details of `error`; the node's own faults are logged."""
+        return self._refuse(request, error, keyed=IDEMPOTENCY_KEY in request.headers)
+
+    def _refuse(self, request: Request, error: Exception, *, keyed: bool) -> Answer:
         request_id = self._request_ids.of(request)
         problem = refusal_of(
             error,
@@ -170,7 +277,7 @@ class Dispatcher:
             method=request.method,
             request_id=request_id,
             safe=request.method in _SAFE_METHODS,
-            keyed=IDEMPOTENCY_KEY in request.headers,
+            keyed=keyed,
         )
         self._metrics.problem(problem.code)
         # A command that was applied and failed has its own revision, which this node may not have applied yet.
@@ -178,10 +285,10 @@ class Dispatcher:
         known = revision if isinstance(revision, int) else self._store.revision
         return render(problem, request_id=request_id, revision=known)
 
-    def _reserve(self, request: web.BaseRequest, answer: Answer) -> None:
+    def _reserve(self, request: Request, reader: Reader, answer: Answer) -> None:
         """Take room for a large answer, which its client may not read. Raises `Problem` when there is none."""
         try:
-            self._api.budgets.sending.take(cast(Reader, request.protocol), len(answer.content))
+            self._api.budgets.sending.take(reader, len(answer.content))
         except Overloaded as error:
             if request.method in _SAFE_METHODS:
                 raise
@@ -204,7 +311,7 @@ class Dispatcher:
         # 307 and not 302: the method and body must stay as they are (RFC 9110 15.4.8). no-store: the leader changes.
         return Answer(307, b"Location: %s\r\nCache-Control: no-store\r\n" % location)
 
-    def _log_slow(self, request: web.BaseRequest, entry: Entry, call: Call | None, code: int, seconds: float) -> None:
+    def _log_slow(self, request: Request, entry: Entry, call: Call | None, code: int, seconds: float) -> None:
         body_s = 0.0 if call is None else call.body_s
         self._api.diagnostics.slow.http(
             seconds,

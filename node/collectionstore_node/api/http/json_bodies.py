@@ -31,14 +31,14 @@ S = TypeVar("S", bound=msgspec.Struct)
 AT_ONCE_BYTES_MAX: Final = 64 << 10
 AT_ONCE_VALUES_MAX: Final = 2_048
 """A larger body, or one that may hold more values, is checked in steps: at once it could take over a millisecond."""
-_FEW_VALUES_BYTES: Final = 4 << 10
+FEW_VALUES_BYTES: Final = 4 << 10
 """Up to this size nothing is counted: the hot path."""
 
 
 def at_once(body: bytes) -> bool:
     """Whether `body` is cheap enough to be checked without a pause."""
     size = len(body)
-    if size <= _FEW_VALUES_BYTES:
+    if size <= FEW_VALUES_BYTES:
         return True
     return size <= AT_ONCE_BYTES_MAX and sum(map(body.count, (b",", b"{", b"["))) <= AT_ONCE_VALUES_MAX
 
@@ -51,9 +51,14 @@ def compact_json(body: bytes, rules: Rules) -> bytes:
         refuse_malformed(body, error, len(error.doc[: error.pos].encode()), rules.depth_max)
     if type(value) is not dict:
         refuse_other_type()
-    # An upper bound first: few bodies have so many brackets that their real depth must be computed. BEFORE the text is
-    # written, which has a limit of its own.
-    scanned = body.count(b"{") + body.count(b"[") > rules.depth_max
+    # An upper bound first: few bodies have so many brackets that their real depth must be computed, and most have none
+    # but the outermost. BEFORE the text is written, which has a limit of its own.
+    nested = False
+    for child in value.values():
+        if type(child) is dict or type(child) is list:
+            nested = True
+            break
+    scanned = nested and body.count(b"{") + body.count(b"[") > rules.depth_max
     if scanned:
         Scanner(rules).scan(body, mask(body))
     canonical = orjson.dumps(value)

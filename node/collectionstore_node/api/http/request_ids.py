@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from itertools import count
-from typing import Final
+from typing import Final, Protocol
 
-from aiohttp import web
 from multidict import istr
 
 REQUEST_ID: Final = istr("X-Request-Id")
 
 _ALLOWED: Final = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class WithHeaders(Protocol):
+    """A request."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its header lines."""
 
 
 class RequestIds:
@@ -24,7 +32,7 @@ class RequestIds:
         self._numbers = count(1)
         self._process = os.urandom(4).hex()
 
-    def of(self, request: web.BaseRequest) -> str:
+    def of(self, request: WithHeaders) -> str:
         """Return the client's id of `request`, or a new one that is unique within the cluster's logs.
 
         An id that does not fit is replaced without a word: it must not break a header or a log line, and a request is

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from collectionstore_node.api.http.call import Handler
+from collectionstore_node.api.http.direct import DirectHandler
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.problems import Problem
 
@@ -32,6 +33,8 @@ class Route(NamedTuple):
     """Whether it is served whatever the load, and not traced."""
     leader_only: bool = False
     """Whether every other member redirects to the leader, which must see the caller's credentials itself."""
+    direct: DirectHandler | None = None
+    """Serves the requests that it can in halves."""
 
 
 class Entry(NamedTuple):
@@ -45,6 +48,7 @@ class Entry(NamedTuple):
     leader_only: bool
     write: bool
     """Whether it proposes a command of a client."""
+    direct: DirectHandler | None
 
 
 class _Node:
@@ -77,6 +81,7 @@ class Router:
                     route.probe,
                     route.leader_only,
                     write=not (route.probe or route.leader_only) and method not in ("GET", "HEAD"),
+                    direct=route.direct,
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:

@@ -24,6 +24,7 @@ from collectionstore_node.replica.consensus.proposals import Proposals
 from collectionstore_node.replica.consensus.reads import Reads
 from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.wakeup import Wakeup
+from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.persistence.applier import Result
 from collectionstore_node.replica.settings import ReplicaSettings
@@ -117,11 +118,22 @@ class Consensus:
         self._wakeup.wake()
         return outcome
 
+    def enqueue(self, command: bytes, deadline: float, waiter: Waiter[Outcome]) -> None:
+        """Queue an encoded command that is not traced, as `submit` does; `waiter` is told what the future would be."""
+        self.proposals.enqueue(command, deadline, waiter)
+        self._observer.command_queued(None, None)
+        self._wakeup.wake()
+
     def join_read(self, deadline: float) -> asyncio.Future[None]:
         """Return a future that resolves when local state is linearizable for a read that began before this call."""
         future = self.reads.join(deadline)
         self._wakeup.wake()
         return future
+
+    def await_read(self, deadline: float, waiter: Waiter[None]) -> None:
+        """Do as `join_read`; `waiter` is told what the future would be."""
+        self.reads.enqueue(deadline, waiter)
+        self._wakeup.wake()
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> None:
         """Return when `condition` holds after some tick or Ready. `deadline` is loop time.

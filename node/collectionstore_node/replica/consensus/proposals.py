@@ -29,7 +29,7 @@ from collectionstore_node.errors import (
 )
 from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
-from collectionstore_node.replica.observation.command import QueuedCommand
+from collectionstore_node.replica.observation.command import QueuedCommand, Waiter
 from collectionstore_node.statemachine.commands import Code, Outcome
 
 if TYPE_CHECKING:
@@ -78,7 +78,16 @@ class Proposals:
         return len(self._proposed)
 
     def submit(self, command: bytes, deadline: float, span: Span | None = None) -> asyncio.Future[Outcome]:
-        """Queue an encoded command. Raises `Overloaded` when the queue is full, `NotNow` when the node is stopping."""
+        """Queue an encoded command, and return the future of its outcome. Raises as `enqueue`."""
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self.enqueue(command, deadline, future, span)
+        return future
+
+    def enqueue(self, command: bytes, deadline: float, waiter: Waiter[Outcome], span: Span | None = None) -> None:
+        """Queue an encoded command; `waiter` is told its outcome, or why there is none.
+
+        Raises `Overloaded` when the queue is full, `NotNow` when the node is stopping; `waiter` is told nothing then.
+        """
         if self._closed:
             self._series.failed["stopping"].inc()
             raise NotNow("the node is stopping")
@@ -89,9 +98,7 @@ class Proposals:
             self._series.failed["overloaded"].inc()
             raise Overloaded(f"{self._waiting_bytes} bytes of commands are waiting already")
         self._waiting_bytes += len(command)
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting.append(QueuedCommand(command, deadline, future, perf_counter(), span))
-        return future
+        self._waiting.append(QueuedCommand(command, deadline, waiter, perf_counter(), span))
 
     def take(self) -> list[QueuedCommand]:
         """Take the commands of the next entry from the queue, in order of arrival; empty when none wait.

@@ -16,6 +16,7 @@ from collectionstore_node.errors import NotLeader, NotNow, ReadTimedOut
 from collectionstore_node.metrics import ReadSeries
 from collectionstore_node.raft.messages import NO_NODE, Index, NodeId
 from collectionstore_node.raft.ready import ReadState
+from collectionstore_node.replica.observation.command import Waiter
 
 NO_INDEX: Final = Index(0)
 
@@ -24,7 +25,7 @@ NO_INDEX: Final = Index(0)
 class Round:
     """The reads of one ReadIndex request; `index` is 0 until the round is confirmed."""
 
-    waiting: list[tuple[float, asyncio.Future[None]]] = field(default_factory=list)
+    waiting: list[tuple[float, Waiter[None]]] = field(default_factory=list)
     index: Index = NO_INDEX
 
 
@@ -52,17 +53,21 @@ class Reads:
         return sum(len(one.waiting) for one in self._rounds())
 
     def join(self, deadline: float) -> asyncio.Future[None]:
-        """Return a future that resolves when local state is linearizable for this read.
+        """Return a future that resolves when local state is linearizable for this read. Raises as `enqueue`."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self.enqueue(deadline, future)
+        return future
 
-        Raises `NotNow` when the node is stopping.
+    def enqueue(self, deadline: float, waiter: Waiter[None]) -> None:
+        """Tell `waiter` when local state is linearizable for a read, or why it will not be.
+
+        Raises `NotNow` when the node is stopping; `waiter` is told nothing then.
         """
         self._series.asked.inc()
         if self._closed:
             self._series.failed["stopping"].inc()
             raise NotNow("the node is stopping")
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._next.waiting.append((deadline, future))
-        return future
+        self._next.waiting.append((deadline, waiter))
 
     def start(self) -> int:
         """Start the next round and return its request ID, unique in this process."""

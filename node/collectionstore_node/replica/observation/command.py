@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
 
 from collectionstore_node.statemachine.commands import Outcome
 
@@ -12,8 +13,27 @@ if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
 
 
-@dataclass(slots=True)
-class QueuedCommand:
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Waiter(Protocol[T_contra]):
+    """Who waits for a result: an `asyncio.Future`, or what needs none, as nothing awaits it.
+
+    It is told once, unless it is done already: its caller has gone.
+    """
+
+    def done(self) -> bool:
+        """Whether it needs no result any more."""
+
+    def set_result(self, result: T_contra, /) -> None:
+        """Take the result."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take the error that came in its place."""
+
+
+class QueuedCommand(msgspec.Struct):
     """An encoded command and its caller. In seconds: `deadline` in loop time, `since` its arrival by `perf_counter`.
 
     The loop counts whole milliseconds only: enough for deadlines, useless for durations. `span` is there when the
@@ -22,6 +42,21 @@ class QueuedCommand:
 
     command: bytes
     deadline: float
-    future: asyncio.Future[Outcome]
+    future: Waiter[Outcome]
     since: float = 0.0
     span: Span | None = None
+
+
+def tell(waiter: Waiter[T], future: asyncio.Future[T]) -> None:
+    """Tell `waiter` what `future` will be told; a waiter that has given up meanwhile is told nothing."""
+
+    def ended(done: asyncio.Future[T]) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if waiter.done():
+            return
+        if error is None:
+            waiter.set_result(done.result())
+        else:
+            waiter.set_exception(error)
+
+    future.add_done_callback(ended)

@@ -36,8 +36,8 @@ class DriverObserver:
         """Start the span of a command that is sent to the leader; None unless `parent` is sampled."""
         return None
 
-    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome]) -> None:
-        """A command waits to be proposed; its span ends with `outcome`."""
+    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome] | None) -> None:
+        """A command waits to be proposed; its span ends with `outcome`, which is None only without one."""
 
     def command_rejected(self, span: Span | None, error: NotNow) -> None:
         """A command did not fit the queue, or the node is stopping."""

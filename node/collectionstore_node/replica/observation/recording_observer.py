@@ -44,7 +44,7 @@ class RecordingObserver(DriverObserver):
         """Start a span."""
         return self._traces.start_forward(command, parent)
 
-    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome]) -> None:
+    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome] | None) -> None:
         """Trace, and time the entry from the first command that waits for it."""
         if span is not None:
             self._traces.command_queued(span, outcome)
@@ -115,5 +115,7 @@ class RecordingObserver(DriverObserver):
 
     def read_confirmed(self, parent: bytes | None, began: float, *, leader_s: float, confirm_s: float) -> None:
         """Log a slow read, and trace."""
-        self._slow.read(leader_s + confirm_s, {"leader": leader_s, "confirm": confirm_s})
-        self._traces.read_confirmed(parent, began, leader_s=leader_s, confirm_s=confirm_s)
+        if leader_s + confirm_s >= self._slow.thresholds.read_s:
+            self._slow.read(leader_s + confirm_s, {"leader": leader_s, "confirm": confirm_s})
+        if parent is not None:
+            self._traces.read_confirmed(parent, began, leader_s=leader_s, confirm_s=confirm_s)

@@ -34,9 +34,9 @@ class TracingObserver(DriverObserver):
         """Start a `forward` span."""
         return begin_forward(self._tracing, command, parent)
 
-    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome]) -> None:
+    def command_queued(self, span: Span | None, outcome: asyncio.Future[Outcome] | None) -> None:
         """Let the span end with the outcome."""
-        if span is not None:
+        if span is not None and outcome is not None:
             end_with(span, outcome)
 
     def command_rejected(self, span: Span | None, error: NotNow) -> None:

@@ -12,6 +12,7 @@ from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.reporting.inspection import Queues
 from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 from collectionstore_node.statemachine.apply import apply_batch
@@ -52,6 +53,7 @@ class MemoryReplica:
         """What the next calls of `submit` return."""
         self.timeouts_s: list[float] = []
         self.barriers = 0
+        self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
         self.transfers: list[NodeId | None] = []
@@ -92,6 +94,15 @@ class MemoryReplica:
             self.proposed.append(command)
             return self.submitted.pop(0)
         return asyncio.ensure_future(self.propose(command, timeout_s=timeout_s))
+
+    def begin(self, command: Command, waiter: Waiter[Outcome], *, timeout_s: float) -> None:
+        tell(waiter, asyncio.ensure_future(self.propose(command, timeout_s=timeout_s)))
+
+    def begin_read(self, waiter: Waiter[None], *, timeout_s: float) -> None:
+        tell(waiter, asyncio.ensure_future(self.read_barrier(timeout_s=timeout_s)))
+
+    def read_confirmed(self, began: float) -> None:
+        self.confirmed += 1
 
     async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
         self.reclaimed.append((lo, hi))

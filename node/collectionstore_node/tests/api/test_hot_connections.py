@@ -7,12 +7,13 @@ from functools import partial
 from random import Random
 
 import pytest
+import structlog
 
-from collectionstore_node.api.budgets.sending import WINDOW_S
+from collectionstore_node.api.budgets.sending import WINDOW_S, Reader, Sending
 from collectionstore_node.api.connections.connection import KEEPALIVE_S, PIPELINE_BYTES_MAX, Connection
 from collectionstore_node.api.hot.heads import REMEMBERED_MAX
 from collectionstore_node.api.hot.pipeline import HELD_BYTES_MAX, PARALLEL_MAX
-from collectionstore_node.errors import OutcomeUnknown
+from collectionstore_node.errors import OutcomeUnknown, Overloaded
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.statemachine.commands import Command, KeyRef, Outcome, Put
 from collectionstore_node.tests.api.in_memory_connection import MemoryPort, MemoryTransport, turns
@@ -268,6 +269,30 @@ async def test_large_answers_are_sent_in_pieces_and_in_order() -> None:
     assert body[:300_000] == b"x" * 300_000
     assert body[300_000:].startswith(b"HTTP/1.1 200 ")
     transport.lose()
+    await settled(port)
+    await port.close()
+
+
+async def test_a_large_answer_whose_room_was_given_away_ends_its_connection_without_a_complaint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What evicted it has been counted; the node has no fault to log."""
+    port = await opened()
+    await port.replica.propose(Command(Put(KeyRef("b", "k"), b"x" * 300_000)), timeout_s=1)
+    transport = await port.connect()
+    take = Sending.take
+
+    def given_away(sending: Sending, reader: Reader, size: int) -> None:
+        if isinstance(reader, Connection):
+            raise Overloaded("other answers wait")
+        take(sending, reader, size)
+
+    monkeypatch.setattr(Sending, "take", given_away)
+    with structlog.testing.capture_logs() as logs:
+        await port.send(transport, [get(b"/api/v1/kv/b/k")])
+        await transport.ended
+    assert transport.written == b""
+    assert [line for line in logs if line["log_level"] == "error"] == []
     await settled(port)
     await port.close()
 

@@ -13,10 +13,9 @@ from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.overdue import Overdue
 from collectionstore_node.api.connections.connection import Connection as ApiConnection
 from collectionstore_node.api.connections.intake import (
-    ALL_BYTES_MAX,
     BURST_S,
     HELD_BYTES_MAX,
-    MARKED_READS_MAX,
+    HELD_TOTAL_BYTES_MAX,
     TARGET_S,
     TURN_READS_MAX,
     TURN_REFUSALS_MAX,
@@ -90,7 +89,19 @@ async def test_the_next_turn_begins_anew() -> None:
     assert len(taken) == 3 * TURN_READS_MAX
 
 
-async def test_large_reads_are_not_held_and_keep_their_order() -> None:
+async def test_large_reads_wait_for_their_turn_too() -> None:
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop(), Overdue())
+    connections = [Connection(taken, number) for number in range(2 * TURN_READS_MAX)]
+
+    offer(intake, connections, b"x" * 10_000)
+
+    assert len(taken) == TURN_READS_MAX
+    await turn()
+    assert [number for number, _ in taken] == list(range(2 * TURN_READS_MAX))
+
+
+async def test_a_connection_that_sends_more_than_is_held_of_one_keeps_its_order() -> None:
     taken = list[tuple[int, bytes]]()
     intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
@@ -102,20 +113,22 @@ async def test_large_reads_are_not_held_and_keep_their_order() -> None:
     assert intake.held == 0
 
 
-async def test_all_connections_together_hold_no_more_than_their_bound() -> None:
+async def test_what_is_held_is_bounded_in_total_and_what_goes_beyond_it_costs_the_next_turn() -> None:
     taken = list[tuple[int, bytes]]()
     intake = Intake(asyncio.get_running_loop(), Overdue())
     offer(intake, [Connection(taken, number) for number in range(TURN_READS_MAX)])
+    fits = HELD_TOTAL_BYTES_MAX // HELD_BYTES_MAX
+    offer(intake, [Connection(taken, 1_000 + number) for number in range(fits)], b"y" * HELD_BYTES_MAX)
+    assert (len(taken), intake.held) == (TURN_READS_MAX, fits)
+
+    offer(intake, [Connection(taken, 2_000 + number) for number in range(TURN_READS_MAX - 5)])
+
+    assert [number for number, _ in taken[TURN_READS_MAX:]] == [2_000 + number for number in range(TURN_READS_MAX - 5)]
     taken.clear()
-
-    offer(
-        intake,
-        [Connection(taken, number) for number in range(ALL_BYTES_MAX // HELD_BYTES_MAX + 2)],
-        b"y" * HELD_BYTES_MAX,
-    )
-
-    assert intake.held == ALL_BYTES_MAX // HELD_BYTES_MAX
-    assert [number for number, _ in taken] == [intake.held, intake.held + 1]
+    await turn()
+    assert [number for number, _ in taken] == [1_000 + number for number in range(5)]
+    await turn()
+    assert (len(taken), intake.held) == (fits, 0)
 
 
 async def test_each_address_has_its_turn_whatever_another_one_sends() -> None:
@@ -233,10 +246,10 @@ def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_t
     assert not marked
 
     overload.turn(TURN_S_MAX)
-    assert len(overload.refused) == MARKED_READS_MAX
-    assert len(overload.served) == TURN_READS_MAX - MARKED_READS_MAX
+    assert len(overload.refused) == TURN_READS_MAX // 2
+    assert len(overload.served) == TURN_READS_MAX - TURN_READS_MAX // 2
     marked = set(overload.overdue._marked)
-    assert len(marked) == MARKED_READS_MAX
+    assert len(marked) == TURN_READS_MAX // 2
     overload.turn(0.0)
     assert marked <= overload.overdue._marked
     while overload.intake.held:
@@ -245,6 +258,53 @@ def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_t
     overload.turn(0.0)
     assert not overload.overdue._marked
     assert not overload.turns
+
+
+def test_what_did_not_fit_leaves_room_to_refuse_and_to_serve() -> None:
+    """Whatever was taken in since the last turn because there was no room to hold it."""
+    overload = Overload(at_once=False)
+    overload.send(range(20 * TURN_READS_MAX))
+    for _ in range(4):
+        overload.turn(TURN_S_MAX)
+    bulk = [Caller(overload, -1 - number, Client("192.0.2.9", 1)) for number in range(2 * TURN_READS_MAX)]
+    for one in bulk:
+        assert overload.intake.offer(one, b"y" * (HELD_BYTES_MAX + 1))
+    overload.refused.clear()
+    overload.served.clear()
+
+    overload.turn(TURN_S_MAX)
+
+    assert (len(overload.refused), len(overload.served)) == (1, 1)
+    assert overload.intake._bytes == overload.intake.held
+
+
+def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:
+    overload = Overload()
+    overload.send(range(20 * TURN_READS_MAX))
+    late = Caller(overload, -1, Client("192.0.2.1", 1))
+    assert overload.intake.offer(late, b"y" * HELD_BYTES_MAX) == b""
+    assert overload.intake._bytes == HELD_BYTES_MAX + 19 * TURN_READS_MAX
+    assert overload.intake.offer(late, b"z") == b"y" * HELD_BYTES_MAX + b"z"
+    assert overload.intake._bytes == 19 * TURN_READS_MAX
+    while overload.intake.held:
+        overload.turn(TURN_S_MAX)
+
+    assert overload.refused
+    assert (overload.intake._bytes, overload.intake._queues) == (0, {})
+
+
+def test_turns_are_counted_once_although_bytes_come_while_nothing_but_marks_is_left() -> None:
+    overload = Overload(at_once=False)
+    overload.send(range(6 * TURN_READS_MAX))
+    while overload.intake.held:
+        overload.turn(TURN_S_MAX)
+    overload.turn(0.0)
+    assert overload.overdue._marked
+    assert len(overload.turns) == 1
+
+    overload.send([-1])
+
+    assert len(overload.turns) == 1
 
 
 def test_a_pause_of_the_process_is_no_queue() -> None:
@@ -311,7 +371,9 @@ async def test_an_overdue_request_is_refused_and_the_next_one_served(request_id:
 
 
 async def test_an_overdue_request_of_the_general_path_is_refused_before_its_body_is_read() -> None:
-    port, transport = await _held(b"POST /api/v1/collections/people/documents", "", body=b"{}")
+    port, transport = await _held(
+        b"POST /api/v1/collections/people/documents", body=b"{}", more=b"Connection: close\r\n"
+    )
     port.server._around.budgets.overdue.mark(transport.protocol)
     await turns(20)
 
@@ -391,7 +453,7 @@ async def test_a_stopping_node_serves_a_request_that_waits() -> None:
 
 
 async def _held(
-    line: bytes = b"GET /api/v1/kv/b/missing", request_id: str = "", body: bytes = b""
+    line: bytes = b"GET /api/v1/kv/b/missing", request_id: str = "", body: bytes = b"", more: bytes = b""
 ) -> tuple[MemoryPort, MemoryTransport]:
     """Return a connection that has sent a request, in a turn that takes in no more."""
     port = MemoryPort(hot=True, store_limits=StoreLimits())
@@ -402,7 +464,7 @@ async def _held(
     offer(intake, [Connection([], number) for number in range(TURN_READS_MAX)])
     identified = f"X-Request-Id: {request_id}\r\n".encode() if request_id else b""
     length = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
-    connection.data_received(b"%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n%s" % (line, identified, length, body))
+    connection.data_received(b"%s HTTP/1.1\r\nHost: x\r\n%s%s%s\r\n%s" % (line, identified, length, more, body))
     assert intake.held == 1
     return port, transport
 

@@ -35,6 +35,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.results import Outcome
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
+from collectionstore_node.tests.service.waiting_call import WaitingCall
 
 KEY = KeyRef("b", "k")
 PUT, DELETE, TRANSACTION = Put(KEY, b"1"), Delete(KEY), Transaction(then=(Put(KEY, b"1"),))
@@ -62,6 +63,14 @@ async def _submit(store: Store) -> object:
     return (await done).result()
 
 
+async def _begin_write(store: Store) -> None:
+    store.begin_write(WaitingCall(), PUT, 1.0)
+
+
+async def _begin_read(store: Store) -> None:
+    store.begin_read(WaitingCall(), DOCUMENT, 1.0)
+
+
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
     ("write", PUT, lambda store: store.write(PUT, key=None, timeout_s=1)),
     ("write", DELETE, lambda store: store.write(DELETE, key="k1", timeout_s=1)),
@@ -73,6 +82,8 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("drop_collection", DropCollection("c"), lambda store: store.drop_collection("c", key=None, timeout_s=1)),
     ("read", DOCUMENT, lambda store: store.read(DOCUMENT, consistency=NEW, timeout_s=1)),
     ("read_at_once", KEY, _read_at_once),
+    ("begin_write", PUT, _begin_write),
+    ("begin_read", DOCUMENT, _begin_read),
     ("read", KEY, lambda store: store.read(KEY, consistency=Consistency.STALE, timeout_s=1)),
     ("read_collection", ReadCollection("c"), lambda store: store.read_collection("c", consistency=NEW, timeout_s=1)),
     (
@@ -99,6 +110,8 @@ ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests"
 """`in_steps` runs work of the front end, before there is an operation."""
 TURNS = {"confirm_reads", "reads_wait", "read_turn"}
 """What comes between admission and reading, and reads nothing."""
+SECOND_HALVES = {"end_write", "end_read"}
+"""Of what `begin_write` and `begin_read` have admitted."""
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
 """What probes read of a node, whatever the load."""
 
@@ -130,7 +143,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {name for name in dir(Store) if not name.startswith("_")}
 
-    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | FACTS
+    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | SECOND_HALVES | FACTS
 
 
 @pytest.mark.parametrize(
