@@ -10,23 +10,24 @@ from __future__ import annotations
 class Overdue:
     """Marked connections of one port."""
 
-    __slots__ = ("_marked", "refused")
+    __slots__ = ("marked", "refused")
 
     def __init__(self) -> None:
-        self._marked: set[object] = set()
+        self.marked: set[object] = set()
+        """To be changed by the methods."""
         self.refused = 0
         """Requests that were refused for it."""
 
     def __contains__(self, connection: object) -> bool:
-        return connection in self._marked
+        return connection in self.marked
 
     def mark(self, connection: object) -> None:
         """Have requests of this connection refused, until `forget`."""
-        self._marked.add(connection)
+        self.marked.add(connection)
 
     def forget(self, connection: object) -> None:
         """Serve requests of this connection again; nothing if it is not marked."""
-        self._marked.discard(connection)
+        self.marked.discard(connection)
 
     def count(self) -> None:
         """Count a request that was refused."""

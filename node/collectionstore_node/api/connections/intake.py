@@ -155,14 +155,15 @@ class Intake:
         now = self._loop.time()
         self._clock += min(now - self._turn_began, TURN_S_MAX)
         self._turn_began = now
-        # Two at least, whatever did not fit meanwhile: one to refuse and one to serve.
-        self._reads = min(self._beyond, TURN_READS_MAX - 2)
-        self._beyond = 0
-        self._forget_marks()
+        if self._marked:
+            self._forget_marks()
+        beyond, self._beyond = self._beyond, 0
         if not self._held and not self._marked:
             self._reads = 0
             self._turning = False
             return
+        # Two at least, whatever did not fit meanwhile: one to refuse and one to serve.
+        self._reads = min(beyond, TURN_READS_MAX - 2)
         self._loop.call_soon(self._next_turn)
         self._refuse()
         queues = self._queues

@@ -78,8 +78,12 @@ class Dispatcher:
 
         Under overload most requests end here, so it does for one of them only what differs between them.
         """
+        writes = self._store.writes
+        # Nearly always: nothing is overdue, and there is room. To ask for it by `full` would cost more than this.
+        if not self._overdue.marked and (writes.inflight < writes.limit or method in _SAFE_METHODS):
+            return None
         overdue = connection in self._overdue
-        if self.traced or (not overdue and (not self._store.writes.full or method in _SAFE_METHODS)):
+        if self.traced or (not overdue and (not writes.full or method in _SAFE_METHODS)):
             return None  # with a span it is refused in `handle`
         started = perf_counter()
         try:
@@ -92,10 +96,13 @@ class Dispatcher:
 
     def refusal_at(self, connection: object, place: Place) -> Answer | None:
         """Do as `refusal`, for a direct request, which has no request ID and is none of a probe."""
-        overdue = connection in self._overdue
-        if not overdue and not (place.entry.write and self._store.writes.full):
+        writes, entry = self._store.writes, place.entry
+        if not self._overdue.marked and (writes.inflight < writes.limit or not entry.write):
             return None
-        return self._refusal(place.entry, None, perf_counter(), overdue=overdue)
+        overdue = connection in self._overdue
+        if not overdue and not (entry.write and writes.full):
+            return None
+        return self._refusal(entry, None, perf_counter(), overdue=overdue)
 
     def _refusal(self, entry: Entry, given_id: str | None, started: float, *, overdue: bool) -> Answer:
         if overdue:
@@ -135,7 +142,7 @@ class Dispatcher:
                     traced = self._trace(request, request.method, entry.pattern)
                 # BEFORE the body is read: see `Store.enter`.
                 connected: Client = request.protocol.client  # type: ignore[attr-defined]
-                if (connection := getattr(request, "line", request.protocol)) in self._overdue:
+                if self._overdue.marked and (connection := getattr(request, "line", request.protocol)) in self._overdue:
                     self._overdue.forget(connection)
                     self._overdue.count()
                     raise self._overload_of(entry, overdue=True)

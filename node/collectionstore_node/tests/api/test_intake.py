@@ -242,21 +242,21 @@ def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_t
     for _ in range(4):
         overload.turn(TURN_S_MAX)
     overload.served.clear()
-    marked = set[object](overload.overdue._marked)
+    marked = set[object](overload.overdue.marked)
     assert not marked
 
     overload.turn(TURN_S_MAX)
     assert len(overload.refused) == TURN_READS_MAX // 2
     assert len(overload.served) == TURN_READS_MAX - TURN_READS_MAX // 2
-    marked = set(overload.overdue._marked)
+    marked = set(overload.overdue.marked)
     assert len(marked) == TURN_READS_MAX // 2
     overload.turn(0.0)
-    assert marked <= overload.overdue._marked
+    assert marked <= overload.overdue.marked
     while overload.intake.held:
         overload.turn(0.0)
     overload.turn(0.0)
     overload.turn(0.0)
-    assert not overload.overdue._marked
+    assert not overload.overdue.marked
     assert not overload.turns
 
 
@@ -299,7 +299,7 @@ def test_turns_are_counted_once_although_bytes_come_while_nothing_but_marks_is_l
     while overload.intake.held:
         overload.turn(TURN_S_MAX)
     overload.turn(0.0)
-    assert overload.overdue._marked
+    assert overload.overdue.marked
     assert len(overload.turns) == 1
 
     overload.send([-1])
