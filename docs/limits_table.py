@@ -198,6 +198,14 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("stream_operations", "http_problems_total"),
             ),
             Limit(
+                "writes of streams in flight",
+                "as those of requests, see below, and apart from them: what is done within "
+                "{service.admission:TARGET_S|s} beyond the time of service",
+                ("service.admission:WriteAdmission.enter",),
+                "503 `overloaded` for the operation, with `retry_after_ms` by the load",
+                ("stream_writes_inflight", "stream_writes_inflight_max", "stream_writes_refused_total"),
+            ),
+            Limit(
                 "message",
                 f"{{{_STREAM}:MESSAGE_BYTES_MAX|bytes}}, at the rate of an upload",
                 ("api.stream.websocket:reader_of", "api.budgets.uploads:Uploads.grow"),
@@ -252,8 +260,16 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "{api.connections.intake:HELD_BYTES_MAX|bytes} held of a connection, "
                 "{api.connections.intake:HELD_TOTAL_BYTES_MAX|bytes} of all",
                 ("api.connections.intake:Intake.offer",),
-                "the rest waits for the next turns, in order",
+                "the rest waits for the next turns, in order; addresses take turns",
                 ("event_loop_lag_seconds",),
+            ),
+            Limit(
+                "time that a request waits before it is looked at",
+                "{api.connections.intake:TARGET_S|s} of the turns of the loop while requests queue, "
+                "{api.connections.intake:BURST_S|s} in a burst",
+                ("api.connections.intake:Intake.offer",),
+                "503 `overloaded`, with `Retry-After`",
+                ("writes_refused_total", *_PROBLEMS),
             ),
             Limit(
                 "time of a request",

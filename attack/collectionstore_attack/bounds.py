@@ -10,7 +10,9 @@ from typing import Final
 from collectionstore_attack.victim import REFUSED_FOR_SPACE, Sample
 
 SUCCESS_MIN: Final = 0.95
-DELAY_MAX_S: Final = 0.05
+HOLD_MAX_S: Final = 0.05
+"""Of a delay, what the member did itself. What it waited for a processor, which it shares with attackers and the other
+members, is shown beside it."""
 RECOVERY_MAX_S: Final = 5.0
 SLOW_FACTOR: Final = 5.0
 SLOW_MIN_S: Final = 0.25
@@ -33,6 +35,8 @@ class Measured:
     read_only: bool
     exits: int
     delay_s: float
+    """How late the event loop of any member was at worst, and `hold_s`, without its wait for a processor."""
+    hold_s: float
     memory_before: int
     memory_peak: int
     memory_after: int
@@ -94,8 +98,8 @@ def _broken_by_time(measured: Measured) -> list[str]:
         found.append(f"the leader changed {measured.leader_changes} times")
     if measured.success < SUCCESS_MIN:
         found.append(f"{measured.success:.1%} of the victim's requests succeeded, not {SUCCESS_MIN:.0%}")
-    if measured.delay_s > DELAY_MAX_S:
-        found.append(f"the event loop was late by up to {measured.delay_s:g} s, not {DELAY_MAX_S:g} s")
+    if measured.hold_s > HOLD_MAX_S:
+        found.append(f"the event loop was held for up to {measured.hold_s:g} s, not {HOLD_MAX_S:g} s")
     if measured.recovery_s > RECOVERY_MAX_S:
         found.append(f"normal again after {measured.recovery_s:.1f} s, not {RECOVERY_MAX_S:g} s")
     return found

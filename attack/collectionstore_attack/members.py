@@ -16,6 +16,7 @@ from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.node_status import Nodes
 
 LAG: Final = "collectionstore_event_loop_lag_seconds"
+HELD: Final = "collectionstore_event_loop_held_seconds"
 ANSWER_TIMEOUT_S: Final = 20.0
 _RESET_PEAK: Final = "5"
 """proc(5), /proc/PID/clear_refs: sets VmHWM to what is resident now."""
@@ -39,6 +40,8 @@ class Snapshot:
     memory: tuple[Memory, ...]
     delays: tuple[Mapping[float, float], ...]
     """Of the event loop: how many ticks were late by at most so many seconds, cumulative."""
+    holds: tuple[Mapping[float, float], ...]
+    """The same without the time that the loop waited for a processor."""
 
 
 async def observe(clients: Sequence[Address], metrics: Sequence[Address]) -> Snapshot:
@@ -52,7 +55,7 @@ async def observe(clients: Sequence[Address], metrics: Sequence[Address]) -> Sna
                     while (status := await nodes.status(f"http://{address}")) is None:  # noqa: ASYNC110
                         await asyncio.sleep(_PAUSE_S)  # another process: nothing here could wake us
                     statuses.append(status)
-                delays = [await _delays(session, address) for address in metrics]
+                buckets = [await _buckets(session, address) for address in metrics]
         except TimeoutError:
             raise ClusterFailed(f"{address} does not answer /status within {ANSWER_TIMEOUT_S:g} s") from None
     pids = tuple(status.pid for status in statuses)
@@ -60,7 +63,8 @@ async def observe(clients: Sequence[Address], metrics: Sequence[Address]) -> Sna
         pids=pids,
         term=max(status.term for status in statuses),
         memory=tuple(_memory(pid) for pid in pids),
-        delays=tuple(delays),
+        delays=tuple(one[LAG] for one in buckets),
+        holds=tuple(one[HELD] for one in buckets),
     )
 
 
@@ -80,23 +84,29 @@ def worst_delay_s(before: Snapshot, after: Snapshot) -> float:
 
     A process that was replaced counts from its start; inf if a tick was later than the last bound.
     """
-    worst = 0.0
-    for pid, old, new in zip(before.pids, before.delays, after.delays, strict=True):
-        counts = {bound: count - (old.get(bound, 0.0) if pid in after.pids else 0.0) for bound, count in new.items()}
-        total = counts.get(float("inf"), 0.0)
-        worst = max(worst, min((bound for bound, count in counts.items() if count >= total), default=0.0))
-    return worst
+    return max(map(_worst_s, before.pids, after.pids, before.delays, after.delays), default=0.0)
 
 
-async def _delays(session: aiohttp.ClientSession, address: Address) -> dict[float, float]:
+def worst_hold_s(before: Snapshot, after: Snapshot) -> float:
+    """Return the same of what the members did themselves: without the time that they waited for a processor."""
+    return max(map(_worst_s, before.pids, after.pids, before.holds, after.holds), default=0.0)
+
+
+def _worst_s(was: int, pid: int, old: Mapping[float, float], new: Mapping[float, float]) -> float:
+    counts = {bound: count - (old.get(bound, 0.0) if pid == was else 0.0) for bound, count in new.items()}
+    total = counts.get(float("inf"), 0.0)
+    return min((bound for bound, count in counts.items() if count >= total), default=0.0)
+
+
+async def _buckets(session: aiohttp.ClientSession, address: Address) -> dict[str, dict[float, float]]:
     async with session.get(f"http://{address}/metrics") as answer:
         text = await answer.text()
     return {
-        float(sample.labels["le"]): sample.value
+        family.name: {
+            float(sample.labels["le"]): sample.value for sample in family.samples if sample.name.endswith("_bucket")
+        }
         for family in text_string_to_metric_families(text)
-        if family.name == LAG
-        for sample in family.samples
-        if sample.name.endswith("_bucket")
+        if family.name in (LAG, HELD)
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from collectionstore_attack.attacker import READY, field_as_json
 from collectionstore_attack.bounds import RECOVERY_MAX_S, Measured
 from collectionstore_attack.field import Attack, Field
-from collectionstore_attack.members import Snapshot, exits, observe, reset_peaks, worst_delay_s
+from collectionstore_attack.members import Snapshot, exits, observe, reset_peaks, worst_delay_s, worst_hold_s
 from collectionstore_attack.victim import Victim
 from collectionstore_testkit.clusters.errors import ClusterFailed
 
@@ -92,6 +92,7 @@ def _measured(
         read_only=attack.read_only,
         exits=exits(before, after),
         delay_s=worst_delay_s(before, after),
+        hold_s=worst_hold_s(before, after),
         memory_before=max(one.now for one in before.memory),
         memory_peak=max(one.peak for one in after.memory),
         memory_after=max(one.now for one in after.memory),

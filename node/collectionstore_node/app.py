@@ -321,6 +321,7 @@ async def _serve(
     store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
+    WriteSeries(metrics, store.stream_writes, prefix="stream_")
     clients = make_client_server(
         store,
         limits,

@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, cast
 
 import aiohttp
@@ -130,8 +131,11 @@ class _Stream(Client):
         return sum(now - sent > seconds for sent in self._sent_at.values())
 
     def time_out(self, late: int) -> None:
-        """Count what is late and end the stream."""
+        """Count what is late and end the stream; what is not late is lost with it."""
         self._round.count_error("timeout", late)
+        # In the order of sending: the late ones are the first. They must not be counted as lost, too.
+        for tag in tuple(islice(self._sent_at, late)):
+            del self._sent_at[tag]
         self.close()
 
     def _answered(self, message: bytes) -> int:

@@ -189,12 +189,15 @@ LOAD: Final = Row(
             "short",
             Query(now("collectionstore_writes_inflight"), "{{instance}}"),
             Query(now("collectionstore_writes_inflight_max"), "{{instance}} bound"),
+            Query(now("collectionstore_stream_writes_inflight"), "{{instance}} of streams"),
+            Query(now("collectionstore_stream_writes_inflight_max"), "{{instance}} of streams, bound"),
         ),
         graph(
             "Writes refused",
-            "Before they were proposed: too many in flight, or no time left for what is in front of them.",
+            "Before they were proposed: too many in flight, no time left for what is in front, or unread for too long.",
             "reqps",
             Query(rate("collectionstore_writes_refused_total", "reason"), "{{reason}}"),
+            Query(rate("collectionstore_stream_writes_refused_total", "reason"), "streams: {{reason}}"),
         ),
         graph(
             "Connections",

@@ -189,9 +189,11 @@ PROCESS: Final = Row(
     (
         graph(
             "Lag of the event loop, p99",
-            "How late timers fire. Above 50 ms something blocks the loop, and elections may follow.",
+            "How late timers fire. Above 50 ms something blocks the loop, and elections may follow. Held: without the "
+            "time that the node waited for a processor.",
             "s",
             Query(quantile(0.99, "collectionstore_event_loop_lag_seconds", "instance"), _EACH),
+            Query(quantile(0.99, "collectionstore_event_loop_held_seconds", "instance"), f"{_EACH} held"),
             log=True,
         ),
         graph(

@@ -38,6 +38,7 @@ class HttpSeries:
     def __init__(self, metrics: Metrics, *, inflight_max: int) -> None:
         self._metrics = metrics
         self._routes: dict[tuple[str, str], RouteSeries] = {}
+        self._problems: dict[str, Counter] = {}
         self._transactions = {result: metrics.counter("transactions_total", result) for result in BRANCHES}
         self._readers: dict[str, list[Callable[[], int]]] = {}
         metrics.gauge("http_inflight_requests_max").set(inflight_max)
@@ -51,7 +52,10 @@ class HttpSeries:
 
     def problem(self, code: str) -> None:
         """Count a request that was answered with a problem."""
-        self._metrics.counter("http_problems_total", code).inc()
+        counter = self._problems.get(code)
+        if counter is None:
+            counter = self._problems[code] = self._metrics.counter("http_problems_total", code)
+        counter.inc()
 
     def transaction(self, result: str) -> None:
         """Count a transaction by the branch that was executed, or by its failure."""
@@ -114,12 +118,12 @@ class Writes(Protocol):
 class WriteSeries:
     """The admission of writes. Read at scrape time: the hot path counts nothing here."""
 
-    def __init__(self, metrics: Metrics, writes: Writes) -> None:
+    def __init__(self, metrics: Metrics, writes: Writes, *, prefix: str = "") -> None:
         self._writes = writes
-        self._refused = {reason: metrics.counter("writes_refused_total", reason) for reason in writes.refused}
+        self._refused = {reason: metrics.counter(f"{prefix}writes_refused_total", reason) for reason in writes.refused}
         self._told = dict.fromkeys(writes.refused, 0)
-        metrics.gauge("writes_inflight").set_function(lambda: writes.inflight)
-        metrics.gauge("writes_inflight_max").set_function(lambda: writes.limit)
+        metrics.gauge(f"{prefix}writes_inflight").set_function(lambda: writes.inflight)
+        metrics.gauge(f"{prefix}writes_inflight_max").set_function(lambda: writes.limit)
         metrics.before_scrape(self._refresh)
 
     def _refresh(self) -> None:

@@ -171,6 +171,7 @@ class WatchdogSeries:
         self._stalls = {kind: metrics.counter("watchdog_stalls_total", kind) for kind in STALLS}
         self._step_downs = {kind: metrics.counter("watchdog_step_downs_total", kind) for kind in STALLS}
         self._lag = metrics.histogram("event_loop_lag_seconds")
+        self._held = metrics.histogram("event_loop_held_seconds")
         self._sync_age = metrics.gauge("storage_wal_fsync_age_seconds")
 
     def stalled(self, kind: str, *, stepped_down: bool) -> None:
@@ -179,9 +180,10 @@ class WatchdogSeries:
         if stepped_down:
             self._step_downs[kind].inc()
 
-    def lag(self, seconds: float) -> None:
-        """Observe the delay of a tick."""
+    def lag(self, seconds: float, *, held: float) -> None:
+        """Observe the delay of a tick, and how much of it the loop did not wait for a processor."""
         self._lag.observe(seconds)
+        self._held.observe(held)
 
     def show_sync_age(self, read: Callable[[], float]) -> None:
         """Call `read` for the gauge at every scrape."""

@@ -15,6 +15,11 @@ its length, and TCP Vegas in what it sets. What must not be taken for a queue:
   too long changes nothing, only a second one in a row does; a queue stands longer than that.
 - **A slow disk.** With few writes in flight there is no queue, and what they take then is the disk's and the
   network's. That is added to what is allowed, up to `SERVICE_S_MAX`.
+- **A slow member.** Where a batch takes as long for many writes as for few, because the loop or a processor is busy,
+  fewer in flight are not faster, only fewer, and by Little's law fewer again: a spiral down to `WRITES_MIN`. When a
+  rate is lost on that way, what writes take at its end is the time of service, too, and the bound grows from there;
+  unless more in flight then get no more done. Whether a bound earns its latency is judged by the rate, as in the
+  gradient limits of Netflix's concurrency-limits.
 - **A burst.** The bound never falls because of idle time, and is `writes_max` when nothing was wrong recently.
 - **A small cluster.** `WRITES_MIN` writes are always let in.
 
@@ -42,10 +47,14 @@ GAP_S: Final = 0.02
 """Outcomes further apart are of different batches."""
 LIGHT_WRITES: Final = 32
 """With at most so many in flight nothing queues: what they take is the time of service."""
+LOST_SHARE: Final = 0.75
+"""A rate that is below this share of another one is lower, and not only measured lower."""
 SERVICE_S_MAX: Final = 1.0
 """Most of the time of service that is added to what is allowed."""
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 30.0
+RETRY_STEPS: Final = 32
+"""Different times after which writes that are refused together may return."""
 
 _GROWTH: Final = 1.25
 _GOLDEN: Final = 0.6180339887498949
@@ -67,6 +76,8 @@ class WriteAdmission:
         "_peak",
         "_peak_before",
         "_queued_before",
+        "_rate_cut",
+        "_rate_least",
         "_refused",
         "_refused_in_window",
         "_retry_s",
@@ -88,9 +99,11 @@ class WriteAdmission:
         """Writes that entered and have not left."""
         self.limit = writes_max
         """How many may be in flight now."""
-        self._refused = {"queue": 0, "deadline": 0}
+        self._refused = {"queue": 0, "deadline": 0, "overdue": 0}
         self._retry_s = RETRY_S_MIN
         self._service_s = 0.0
+        self._rate_cut = self._rate_least = 0.0
+        """Writes per second when the bound was lowered, and at its least when that took a part of them away."""
         self._wait_each_s = 0.0
         self._last_outcome = self._idle_since = self._flowing_since = now
         self._slow_before = self._queued_before = False
@@ -100,7 +113,11 @@ class WriteAdmission:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many were refused, by reason: `queue` (the bound), `deadline` (they would wait past their own)."""
+        """How many were refused, by reason.
+
+        `queue`: the bound. `deadline`: they would wait past their own. `overdue`: they waited too long before they were
+        looked at.
+        """
         return self._refused
 
     @property
@@ -108,10 +125,24 @@ class WriteAdmission:
         """The mean time of a write up to which the bound does not fall."""
         return TARGET_S + self._service_s
 
+    @property
+    def full(self) -> bool:
+        """Whether a write would be refused now."""
+        return self.inflight >= self.limit
+
     def check(self) -> None:
         """Raise `Overloaded` if a write would be refused; counts nothing in. For a write whose body is not read yet."""
-        if self.inflight >= self.limit:
-            raise self._refuse("queue", f"{self.inflight} writes are in flight")
+        if self.full:
+            raise self.refusal()
+
+    def refusal(self) -> Overloaded:
+        """Count a write that its bound has no place for, and return what refuses it."""
+        # The same words for all refusals of a window: they are rendered once, see `api.http.overload_answers`.
+        return self._refuse("queue", f"{self.limit} writes are in flight, and at this rate the member takes no more")
+
+    def overdue(self) -> Overloaded:
+        """Count a write that waited too long before it was looked at, and return what refuses it."""
+        return self._refuse("overdue", "the request waited too long before the member could look at it")
 
     def enter(self, timeout_s: float) -> float:
         """Count a write in and return when it entered, for `leave`. `timeout_s` is what its client will wait.
@@ -120,7 +151,7 @@ class WriteAdmission:
         """
         inflight = self.inflight
         if inflight >= self.limit:
-            raise self._refuse("queue", f"{inflight} writes are in flight")
+            raise self.refusal()
         # Known only under load, and 0 otherwise. It is better to be told now than after the whole timeout.
         wait_s = inflight * self._wait_each_s
         if wait_s > timeout_s:
@@ -178,14 +209,25 @@ class WriteAdmission:
         """Set the bound for what comes by the window up to `until`, and open the next one there."""
         mean, rate = self._sum_s / self._counted, self._counted / (until - self._opened)
         # What left in this window entered in it or in the one before.
-        light = max(self._peak, self._peak_before) <= LIGHT_WRITES
-        if light:
+        peak, least = max(self._peak, self._peak_before), min(WRITES_MIN, self._writes_max)
+        light = peak <= LIGHT_WRITES
+        if light or (peak <= least == self.limit and rate < LOST_SHARE * self._rate_cut):
             self._service_s += (min(mean, SERVICE_S_MAX) - self._service_s) / 4
+            self._rate_least = 0.0 if light else rate
+        else:
+            # Whatever part of it is a queue.
+            self._service_s = min(self._service_s, mean)
         self._peak_before = self._peak
         allowed = self.allowed_s
         slow = mean > allowed and not light
         if slow and self._slow_before:
-            self.limit = max(min(WRITES_MIN, self._writes_max), min(self.limit, int(rate * allowed)))
+            if self.limit >= 1.5 * least and rate * LOST_SHARE < self._rate_least:
+                # More in flight got no more done: it was a queue after all.
+                self._service_s = self._rate_least = 0.0
+                self._rate_cut, allowed = rate, self.allowed_s
+            elif self.limit > least:
+                self._rate_cut = max(self._rate_cut, rate)
+            self.limit = max(least, min(self.limit, int(rate * allowed)))
         elif mean < 0.8 * allowed:
             self.limit = min(self._writes_max, int(self.limit * _GROWTH) + 1)
         self._slow_before = slow
@@ -201,9 +243,7 @@ class WriteAdmission:
     def _refuse(self, reason: str, detail: str) -> Overloaded:
         self._refused[reason] = count = self._refused[reason] + 1
         self._refused_in_window += 1
-        # Spread evenly over half to one and a half of it, lest the refused ones return together: multiples of the
-        # golden ratio leave no gaps, and are the same in every run.
-        return Overloaded(
-            f"{detail}; at this rate the member takes {self.limit}",
-            retry_after_s=self._retry_s * (0.5 + count * _GOLDEN % 1.0),
-        )
+        # Spread over half to one and a half of it, lest the refused ones return together: multiples of the golden ratio
+        # leave no gaps, and are the same in every run. In steps, so that few different answers are rendered.
+        step = int(count * _GOLDEN % 1.0 * RETRY_STEPS)
+        return Overloaded(detail, retry_after_s=self._retry_s * (0.5 + step / RETRY_STEPS))

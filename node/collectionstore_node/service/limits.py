@@ -46,6 +46,8 @@ class StoreLimits(CommandLimits, frozen=True, kw_only=True):
     """A page ends after the item that reaches this size."""
     inflight_requests_max: int = 1_024
     """Requests being served; probes are not counted."""
+    inflight_stream_writes_max: int = 2_048
+    """Writes of streams, beside them: as many as operations of streams are served at a time."""
 
     @property
     def inflight_writes_max(self) -> int:

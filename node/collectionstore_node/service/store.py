@@ -5,13 +5,15 @@ Admission has two steps, because they must happen at different times:
 2. `_admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
 
 Writes are counted on their own as well, from their admission to their outcome: `WriteAdmission` bounds them by the time
-that they take. Those of pipelined streams (`submit`, `execute`) are not: their front end bounds their number.
+that they take. Those of pipelined streams (`submit`, `execute`) have another one, as they have places of their own: a
+few streams must not take those of all other clients.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -100,7 +102,7 @@ class Store:
     operation raises `InvalidRequest` if it exceeds a limit, and `NotNow` if this node cannot serve it now.
     """
 
-    __slots__ = ("_inflight", "_replica", "_turns", "limits", "writes")
+    __slots__ = ("_inflight", "_replica", "_turns", "limits", "stream_writes", "writes")
 
     def __init__(self, replica: StoreReplica, limits: StoreLimits, clock: Callable[[], float] = perf_counter) -> None:
         """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves."""
@@ -110,6 +112,8 @@ class Store:
         self._turns = Turns()
         self.writes = WriteAdmission(clock, writes_max=limits.inflight_writes_max)
         """The writes in flight, and how many there may be."""
+        self.stream_writes = WriteAdmission(clock, writes_max=limits.inflight_stream_writes_max)
+        """Those of `submit` and `execute`."""
 
     # Admission
 
@@ -175,23 +179,34 @@ class Store:
         return self._propose(DropCollection(name), key, timeout_s)
 
     def submit(
-        self, action: Action, *, key: str | None, timeout_s: float, parent: bytes | None = None
-    ) -> asyncio.Future[Outcome]:
+        self,
+        action: Action,
+        decided: Callable[[asyncio.Future[Outcome]], None],
+        *,
+        key: str | None,
+        timeout_s: float,
+        parent: bytes | None = None,
+    ) -> None:
         """Begin a write of any kind, without waiting; `parent` is the span it belongs to, if that is sampled.
 
-        Raises what refuses it at once. The future raises as the other writes do, and `NotLeader` or
-        `LeadershipTransferring`: it was certainly not applied, and `execute` waits for a leader that takes it.
+        Raises what refuses it at once, `Overloaded` among it. Otherwise `decided` is called with a future that is done:
+        it has raised as the other writes do, or `NotLeader` or `LeadershipTransferring`: it was certainly not applied,
+        and `execute` waits for a leader that takes it.
         """
         self._admit(action)
-        return self._replica.submit(command_for(action, key), timeout_s=timeout_s, parent=parent)
+        writes = self.stream_writes
+        entered = writes.enter(timeout_s)
+        try:
+            outcome = self._replica.submit(command_for(action, key), timeout_s=timeout_s, parent=parent)
+        except BaseException:
+            writes.abandon()
+            raise
+        # One callback for both: each costs as much as a tenth of a small write here.
+        outcome.add_done_callback(partial(_count_out, writes, entered, decided))
 
     def execute(self, action: Action, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Make a write that `submit` could not make, and wait for a leader. Raises `OutcomeUnknown`.
-
-        As with `submit`, the caller bounds how many there are: `writes` counts those of the other methods.
-        """
-        self._admit(action)
-        return self._decide(action, key, timeout_s)
+        """Make a write that `submit` could not make, and wait for a leader. Raises `OutcomeUnknown` or `Overloaded`."""
+        return self._propose(action, key, timeout_s, self.stream_writes)
 
     # Reads
 
@@ -449,9 +464,11 @@ class Store:
 
     # Execution
 
-    async def _propose(self, action: Action, key: str | None, timeout_s: float) -> Outcome:
+    async def _propose(
+        self, action: Action, key: str | None, timeout_s: float, admission: WriteAdmission | None = None
+    ) -> Outcome:
         self._admit(action)
-        writes = self.writes
+        writes = self.writes if admission is None else admission
         entered = writes.enter(timeout_s)
         try:
             outcome = await self._decide(action, key, timeout_s)
@@ -515,6 +532,20 @@ class Store:
         if consistency is Consistency.LINEARIZABLE:
             await self._replica.read_barrier(timeout_s=timeout_s)
         return self._replica.view
+
+
+def _count_out(
+    writes: WriteAdmission,
+    entered: float,
+    decided: Callable[[asyncio.Future[Outcome]], None],
+    outcome: asyncio.Future[Outcome],
+) -> None:
+    """Count out a write whose future is done, and hand it on."""
+    if outcome.cancelled() or outcome.exception() is not None:
+        writes.abandon()
+    else:
+        writes.leave(entered)
+    decided(outcome)
 
 
 def insertion(collection: str, document: bytes, key: str | None) -> tuple[str, Put]:

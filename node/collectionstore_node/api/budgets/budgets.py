@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from collectionstore_node.api.budgets.clients import Clients
+from collectionstore_node.api.budgets.overdue import Overdue
 from collectionstore_node.api.budgets.sending import Sending
 from collectionstore_node.api.budgets.uploads import Uploads
 
@@ -16,6 +17,7 @@ class Budgets:
     sending: Sending
     uploads: Uploads
     clients: Clients
+    overdue: Overdue = field(default_factory=Overdue)
 
     def sweep(self, now: float) -> None:
         """End what is too slow; `now` is loop time."""

@@ -29,7 +29,7 @@ from collectionstore_node.api.connections.checks import (
     check_message,
     too_large_head,
 )
-from collectionstore_node.api.connections.intake import Intake
+from collectionstore_node.api.connections.intake import PIPELINE_BYTES_MAX, Intake
 from collectionstore_node.api.hot.pipeline import Pipeline
 from collectionstore_node.api.hot.surroundings import HotSurroundings
 from collectionstore_node.api.http.dispatcher import target_too_long
@@ -51,8 +51,6 @@ READ_BYTES: Final = 64 << 10
 """A body of which twice this waits to be read pauses the connection."""
 WRITE_BUFFER_BYTES: Final = 16 << 10
 """Of an answer that the kernel does not take, this much is handed to the transport."""
-PIPELINE_BYTES_MAX: Final = 64 << 10
-"""Requests that arrive at once, ahead of their answers."""
 EMPTY_LINE: Final = b"\r\n\r\n"
 CHUNK_OVERHEAD_MIN: Final = 16 << 10
 CHUNK_OVERHEAD_FACTOR: Final = 8

@@ -60,7 +60,7 @@ class ApiServer(web.Server):
             self._heads,
             is_ours,
             self._event_loop,
-            Intake(self._event_loop),
+            Intake(self._event_loop, budgets.overdue),
             surroundings,
         )
         self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)

@@ -163,14 +163,22 @@ class Pipeline:
 
     def _begin(self, place: Place, last: str, headers: Headers, key: str | None, body: bytes) -> None:
         exchange = self._around.exchange
+        refusal = exchange.refusal_at(self._wire, place)
+        if refusal is not None:
+            self._refuse(refusal, place.method, headers, alone=body != b"")
+            return
         request = DirectRequest(self._wire, place, last, headers.fields, key, body, self, exchange)
         self._queue.append(request)
         exchange.begin(request)
 
     def _start(self, head: Head, body: bytes, *, alone: bool) -> None:
-        around = self._around
+        around, wire, headers = self._around, self._wire, head.headers
+        refusal = around.exchange.refusal(wire, head.method, head.target, headers.fields)
+        if refusal is not None:
+            self._refuse(refusal, head.method, headers, alone=alone)
+            return
         content = Body(body) if body else NO_BODY
-        request = HotRequest(self._wire, head.method, head.target, head.headers.fields, content, alone=alone)
+        request = HotRequest(wire, head.method, head.target, headers.fields, content, alone=alone)
         self._queue.append(request)
         # A span is active in the context of its request, as on the general path in that of its task.
         context = copy_context() if around.exchange.traced else None
@@ -178,6 +186,18 @@ class Pipeline:
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
         request.drive = drive = Drive(handling, self.ended, request, around.loop, context)
         drive.start()
+
+    def _refuse(self, answer: Answer, method: str, headers: Headers, *, alone: bool) -> None:
+        """Answer a request that is not begun, and keep nothing of it if it is the next one: under overload most are."""
+        wire = self._wire
+        if self._queue or self._ready or not wire.staying:
+            request = HotRequest(wire, method, "", headers.fields, NO_BODY, alone=alone)
+            request.answer = answer  # `take` sends it, in order
+            self._queue.append(request)
+            return
+        wire.reply(answer.encode(method, keep_open=True))
+        if wire.writing_paused:
+            self._send(wire.drain(0))
 
     def _limit_held(self) -> None:
         """Read nothing while much is held."""

@@ -201,7 +201,9 @@ class DirectRequest(HotRequest):
         self.again = True
 
     def cancel(self) -> None:
-        """End what it waits for."""
+        """End what it waits for; nothing if it waits for its turn to be sent."""
+        if self.answer is not None:
+            return  # its operation has ended, or was refused and never began
         if self.task is not None:
             self.task.cancel()
         elif not self._done:

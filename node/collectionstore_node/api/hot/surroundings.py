@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader, Sending
@@ -29,6 +30,12 @@ class HotExchange(Halves, Protocol):
 
     def place(self, method: str, before: str) -> Place | None:
         """Return where requests in halves go whose paths differ behind `before` and a slash; None for nowhere."""
+
+    def refusal(self, connection: object, method: str, target: str, headers: CIMultiDictProxy[str]) -> Answer | None:
+        """Return the answer of a request that is refused before it is looked at; None if it is not."""
+
+    def refusal_at(self, connection: object, place: Place) -> Answer | None:
+        """Do as `refusal`, for a request in halves."""
 
     def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
         """Answer a request; raises nothing but cancellation."""

@@ -7,6 +7,7 @@
 - `names.py` `options.py` `cursors.py`  the path and the query
 - `preconditions.py` `idempotency.py` `request_ids.py`  headers
 - `answers.py` `problems.py` `refusals.py`  responses, and every refusal: code, status, whether to retry, the outcome
+- `overload_answers.py`  the refusals of an overload, rendered once for many
 - `limits.py`       bounds on a request as a message
 - `instruments.py`  interfaces for metrics, traces and diagnostics
 

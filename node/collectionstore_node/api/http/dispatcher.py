@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Final, TypeAlias, cast
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
@@ -21,6 +22,7 @@ from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.http.instruments import TraceRequest
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import default_options, parse_options
+from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem, render
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
@@ -30,6 +32,7 @@ from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 9.2.1: repeating these cannot do anything twice."""
+_OVERDUE: Final = "the request waited too long before the member could look at it"
 
 _ANY_LAST: Final = "-"
 """Stands for the last part of paths that differ in it only."""
@@ -54,6 +57,8 @@ class Dispatcher:
         self._slow_s = api.diagnostics.slow.thresholds.http_s
         self._inflight = 0
         self._request_ids = RequestIds()
+        self._overdue = api.budgets.overdue
+        self._overload_answers = OverloadAnswers()
         self._settled: list[DirectCall] = []
         """Calls whose operations have results, since the last turn of the loop."""
         api.metrics.inflight(lambda: self._inflight)
@@ -67,6 +72,52 @@ class Dispatcher:
         return store.inflight < store.limits.inflight_requests_max and (
             client is None or client.inflight < client.inflight_max
         )
+
+    def refusal(self, connection: object, method: str, target: str, headers: CIMultiDictProxy[str]) -> Answer | None:
+        """Return the answer of a request that is refused for overload before it is looked at; None if it is not.
+
+        Under overload most requests end here, so it does for one of them only what differs between them.
+        """
+        writes = self._store.writes
+        # Nearly always: nothing is overdue, and there is room. To ask for it by `full` would cost more than this.
+        if not self._overdue.marked and (writes.inflight < writes.limit or method in _SAFE_METHODS):
+            return None
+        overdue = connection in self._overdue
+        if self.traced or (not overdue and (not writes.full or method in _SAFE_METHODS)):
+            return None  # with a span it is refused in `handle`
+        started = perf_counter()
+        try:
+            entry, _ = self._router.find(method, target.partition("?")[0])
+        except Problem:
+            return None
+        if entry.probe or not (overdue or entry.write):
+            return None
+        return self._refusal(entry, headers.get(REQUEST_ID), started, overdue=overdue)
+
+    def refusal_at(self, connection: object, place: Place) -> Answer | None:
+        """Do as `refusal`, for a direct request, which has no request ID and is none of a probe."""
+        writes, entry = self._store.writes, place.entry
+        if not self._overdue.marked and (writes.inflight < writes.limit or not entry.write):
+            return None
+        overdue = connection in self._overdue
+        if not overdue and not (entry.write and writes.full):
+            return None
+        return self._refusal(entry, None, perf_counter(), overdue=overdue)
+
+    def _refusal(self, entry: Entry, given_id: str | None, started: float, *, overdue: bool) -> Answer:
+        if overdue:
+            self._overdue.count()
+        error = self._overload_of(entry, overdue=overdue)
+        answer = self._overload_answers.answer(error, self._request_ids.kept(given_id), self._store.revision)
+        self._metrics.problem("overloaded")
+        entry.metrics.finished(answer.code, perf_counter() - started)
+        return answer
+
+    def _overload_of(self, entry: Entry, *, overdue: bool) -> Overloaded:
+        writes = self._store.writes
+        if not overdue:
+            return writes.refusal()
+        return writes.overdue() if entry.write else Overloaded(_OVERDUE)
 
     def cut(self, reason: str) -> None:
         """Count a connection that was closed because its client is too slow."""
@@ -91,6 +142,10 @@ class Dispatcher:
                     traced = self._trace(request, request.method, entry.pattern)
                 # BEFORE the body is read: see `Store.enter`.
                 connected: Client = request.protocol.client  # type: ignore[attr-defined]
+                if self._overdue.marked and (connection := getattr(request, "line", request.protocol)) in self._overdue:
+                    self._overdue.forget(connection)
+                    self._overdue.count()
+                    raise self._overload_of(entry, overdue=True)
                 self._api.enter(connected, write=entry.write)
                 client = connected
             if len(target) > self._api.limits.target_bytes_max:
@@ -159,6 +214,7 @@ class Dispatcher:
         except NO_MEMORY as error:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
+            self._leave(call)
             self._finish(call, self._refuse(call, error, keyed=call.key is not None))
             release_frames(error)
 
@@ -189,19 +245,24 @@ class Dispatcher:
         except NO_MEMORY as error:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
+            self._leave(call)
             answer = self._refuse(call, error, keyed=call.key is not None)
             release_frames(error)
         except BaseException as error:  # cancelled: the node stops
-            self._inflight -= 1
-            api.leave(call.client)  # type: ignore[arg-type]  # it was entered
+            self._leave(call)
             call.asker.ended(call, error)
             return
+        else:
+            self._leave(call)
         self._finish(call, answer)
 
-    def _finish(self, call: DirectCall, answer: Answer) -> None:
+    def _leave(self, call: DirectCall) -> None:
+        """Give back the place of a call, once: its operation has ended, or was not begun."""
         self._inflight -= 1
         if call.admitted:
             self._api.leave(call.client)  # type: ignore[arg-type]  # it was entered
+
+    def _finish(self, call: DirectCall, answer: Answer) -> None:
         seconds = perf_counter() - call.began
         entry = call.place.entry
         entry.metrics.finished(answer.code, seconds)

@@ -1,8 +1,11 @@
 """The pipelined stream: many operations in flight on one WebSocket (RFC 6455). docs/reference/stream.md describes it.
 
 - `endpoint.py`    the handler of `/api/v1/stream`: who may open one, how many there are, pings and silence
-- `session.py`     one connection: messages in, credits, answers out, how it ends
+- `session.py`     one connection: operations, credits, answers, how it ends
+- `incoming.py`    from the bytes of a client to its operations
+- `outgoing.py`    from answers to messages, as its client takes them
 - `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
+- `reads.py`       single reads, many with one confirmation, and lists
 - `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
 - `rendering.py`   outcomes and problems as answers

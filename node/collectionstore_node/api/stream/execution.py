@@ -1,5 +1,5 @@
-"""From an operation to its answer. A write is submitted, and answered in the callback of its outcome; reads that arrive
-together share one confirmation; what is seldom or long - large documents, lists, a change of leader - gets a task.
+"""From an operation to its answer. A write is submitted, and answered in the callback of its outcome; what is seldom or
+long - large documents, lists, a change of leader - gets a task. Reads are executed in `reads.py`.
 """
 
 from __future__ import annotations
@@ -7,19 +7,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from collectionstore_node.api.handlers import catalog, documents, kv
-from collectionstore_node.api.handlers.read_answers import page_answer
 from collectionstore_node.api.handlers.transactions import parse_transaction, result_label, transaction_rules
 from collectionstore_node.api.http.call import ApiContext
-from collectionstore_node.api.http.cursors import decode_cursor
 from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, at_once, compact_json, compact_json_steps
 from collectionstore_node.api.http.json_windows import Rules
-from collectionstore_node.api.http.names import bucket_name, collection_name
+from collectionstore_node.api.http.names import collection_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.stream import operations
-from collectionstore_node.api.stream.codec import Codec
 from collectionstore_node.api.stream.conversion import (
     check_read_conditions,
     check_size,
@@ -27,23 +23,20 @@ from collectionstore_node.api.stream.conversion import (
     document_ref,
     idempotency_key,
     key_ref,
-    prefix,
     rules,
     timeout_s,
     write_precondition,
 )
-from collectionstore_node.api.stream.flight import Flight
-from collectionstore_node.api.stream.operations import Answer, Page
+from collectionstore_node.api.stream.flight import Flight, Stream
+from collectionstore_node.api.stream.reads import Reads
 from collectionstore_node.api.stream.rendering import (
     created_answer,
     delete_answer,
     put_answer,
-    read_answer,
     removed_answer,
     transaction_answer,
 )
-from collectionstore_node.api.stream.settings import TURN_READS_MAX
-from collectionstore_node.errors import LeadershipTransferring, NodeError, NotLeader, OutcomeUnknown
+from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_node.service import Consistency, Work, insertion
 from collectionstore_node.service.operations import (
@@ -51,39 +44,12 @@ from collectionstore_node.service.operations import (
     CreateCollection,
     Delete,
     DropCollection,
-    ListCollections,
-    ListDocuments,
-    ListKeys,
     Put,
     Transaction,
 )
-from collectionstore_node.service.results import ListResult, Outcome
+from collectionstore_node.service.results import Outcome
 
 _NOT_APPLIED: Final = (NotLeader, LeadershipTransferring)
-
-
-class Stream(Protocol):
-    """The connection as an operation needs it."""
-
-    codec: Codec
-    ended: bool
-    """Whether no answer can be sent any more."""
-
-    def answer(self, flight: Flight, answer: Answer) -> None:
-        """Send the answer of an operation."""
-
-    def fail(self, flight: Flight, error: Exception) -> None:
-        """Send the problem of an operation."""
-
-    def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
-        """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
-
-    @property
-    def crowded(self) -> bool:
-        """Whether so many answers wait that reads must wait, too."""
-
-    async def room(self) -> None:
-        """Return when that may have changed."""
 
 
 class Executor:
@@ -91,8 +57,7 @@ class Executor:
 
     def __init__(self, api: ApiContext) -> None:
         self._api = api
-        self._reads = 0
-        """Reads in this turn of the loop."""
+        self._reads = Reads(api)
         self._store = api.store
         self._limits = api.limits
         self._document_rules = rules(api.limits.depth_max)
@@ -105,15 +70,15 @@ class Executor:
             operations.JsonInsertDocument: self._insert_document,
             operations.GetDocument: self._get_document,
             operations.DeleteDocument: self._delete_document,
-            operations.ListDocuments: self._in_task(self._list_documents),
+            operations.ListDocuments: self._in_task(self._reads.list_documents),
             operations.PutValue: self._put_value,
             operations.GetValue: self._get_value,
             operations.DeleteValue: self._delete_value,
-            operations.ListKeys: self._in_task(self._list_keys),
+            operations.ListKeys: self._in_task(self._reads.list_keys),
             operations.CreateCollection: self._create_collection,
-            operations.GetCollection: self._in_task(self._get_collection),
+            operations.GetCollection: self._in_task(self._reads.get_collection),
             operations.DropCollection: self._drop_collection,
-            operations.ListCollections: self._in_task(self._list_collections),
+            operations.ListCollections: self._in_task(self._reads.list_collections),
             operations.Transaction: self._transaction,
             operations.JsonTransaction: self._transaction,
             operations.Malformed: self._malformed,
@@ -130,14 +95,8 @@ class Executor:
         self._begin[type(operation)](stream, flight, operation)
 
     def read(self, stream: Stream, flights: Sequence[Flight]) -> None:
-        """Execute prepared reads: one confirmation for all linearizable ones with the same budget."""
-        groups: dict[tuple[bool, float], list[Flight]] = {}
-        for flight in flights:
-            operation = flight.operation
-            stale = isinstance(operation, operations.Read) and operation.consistency is Consistency.STALE
-            groups.setdefault((stale, flight.timeout_s), []).append(flight)
-        for (stale, _), group in groups.items():
-            stream.spawn(group, self._read_group(stream, group, stale=stale))
+        """Execute prepared reads."""
+        self._reads.read(stream, flights)
 
     # Documents
 
@@ -174,16 +133,6 @@ class Executor:
         ref = document_ref(operation.collection, operation.id, self._limits)
         self._submit(stream, flight, Delete(ref, write_precondition(operation)), idempotency_key(operation))
 
-    async def _list_documents(self, stream: Stream, flight: Flight, operation: operations.ListDocuments) -> None:
-        collection = collection_name(operation.collection)
-        first = prefix(operation.prefix, self._limits)
-        scope = ("documents", collection, first)
-        request = ListDocuments(collection, first, _after(operation, scope), self._limit(operation))
-        page = await self._store.list_documents(
-            request, show=documents.listed, consistency=operation.consistency, timeout_s=flight.left_s
-        )
-        _answer_page(stream, flight, operation, page, scope, "documents")
-
     # Raw values
 
     def _put_value(self, stream: Stream, flight: Flight, operation: operations.PutValue) -> None:
@@ -200,17 +149,6 @@ class Executor:
         ref = key_ref(operation.bucket, operation.key, self._limits)
         self._submit(stream, flight, Delete(ref, write_precondition(operation)), idempotency_key(operation))
 
-    async def _list_keys(self, stream: Stream, flight: Flight, operation: operations.ListKeys) -> None:
-        bucket = bucket_name(operation.bucket)
-        first = prefix(operation.prefix, self._limits)
-        scope = ("keys", bucket, first)
-        request = ListKeys(bucket, first, _after(operation, scope), self._limit(operation))
-        show = kv.listed_with_value if operation.values else kv.listed
-        page = await self._store.list_keys(
-            request, show=show, consistency=operation.consistency, timeout_s=flight.left_s
-        )
-        _answer_page(stream, flight, operation, page, scope, "keys")
-
     # Collections and transactions
 
     def _create_collection(self, stream: Stream, flight: Flight, operation: operations.CreateCollection) -> None:
@@ -219,20 +157,8 @@ class Executor:
             raise Problem("invalid_precondition", "the only precondition of a collection is that it does not exist")
         self._submit(stream, flight, CreateCollection(name), idempotency_key(operation))
 
-    async def _get_collection(self, stream: Stream, flight: Flight, operation: operations.GetCollection) -> None:
-        await self._answer_collection(stream, flight, operation.collection, operation.consistency, replayed=False)
-
     def _drop_collection(self, stream: Stream, flight: Flight, operation: operations.DropCollection) -> None:
         self._submit(stream, flight, DropCollection(collection_name(operation.collection)), idempotency_key(operation))
-
-    async def _list_collections(self, stream: Stream, flight: Flight, operation: operations.ListCollections) -> None:
-        first = prefix(operation.prefix, self._limits)
-        scope = ("collections", first)
-        request = ListCollections(first, _after(operation, scope), self._limit(operation))
-        page = await self._store.list_collections(
-            request, show=catalog.listed, consistency=operation.consistency, timeout_s=flight.left_s
-        )
-        _answer_page(stream, flight, operation, page, scope, "collections")
 
     def _transaction(self, stream: Stream, flight: Flight, operation: operations.Transaction) -> None:
         key = idempotency_key(operation)
@@ -254,11 +180,15 @@ class Executor:
         """Propose a write; its outcome is answered in a callback. Raises what refuses it at once."""
         flight.action, flight.key = action, key
         try:
-            outcome = self._store.submit(action, key=key, timeout_s=flight.timeout_s, parent=flight.parent)
+            self._store.submit(
+                action,
+                partial(self._decided, stream, flight),
+                key=key,
+                timeout_s=flight.timeout_s,
+                parent=flight.parent,
+            )
         except _NOT_APPLIED:
             stream.spawn((flight,), self._wait_for_leader(stream, flight))
-            return
-        outcome.add_done_callback(partial(self._decided, stream, flight))
 
     async def _submit_large(
         self,
@@ -323,68 +253,8 @@ class Executor:
             stream.answer(flight, answer)
             return
         # Linearizable: this node may not have applied its creation yet.
-        found = self._answer_collection(stream, flight, name, Consistency.LINEARIZABLE, replayed=outcome.replayed)
+        found = self._reads.answer_collection(stream, flight, name, Consistency.LINEARIZABLE, replayed=outcome.replayed)
         stream.spawn((flight,), found)
-
-    # Reads
-
-    async def _read_group(self, stream: Stream, flights: Sequence[Flight], *, stale: bool) -> None:
-        store = self._store
-        if not stale:
-            try:
-                await store.confirm_reads(timeout_s=flights[0].left_s)
-            except NodeError as error:
-                for flight in flights:
-                    stream.fail(flight, error)
-                return
-        for flight in flights:
-            while self._reads >= TURN_READS_MAX:  # noqa: ASYNC110 - a turn of the loop is what it waits for
-                await asyncio.sleep(0)
-            if store.reads_wait:
-                await store.read_turn()
-            while stream.crowded:
-                await stream.room()
-            self._count_read()
-            try:
-                self._read_one(stream, flight)
-            except NO_MEMORY:
-                raise
-            except Exception as error:  # the boundary: everything becomes an answer
-                stream.fail(flight, error)
-
-    def _count_read(self) -> None:
-        """Count a read in this turn of the loop: one confirmation serves all streams at once."""
-        if not self._reads:
-            asyncio.get_running_loop().call_soon(self._forget_reads)
-        self._reads += 1
-
-    def _forget_reads(self) -> None:
-        self._reads = 0
-
-    def _read_one(self, stream: Stream, flight: Flight) -> None:
-        operation, target = flight.operation, flight.target
-        if stream.ended:
-            raise Problem("client_closed", "the client closed the stream")
-        if target is None or not isinstance(operation, operations.ConditionalRead):
-            raise RuntimeError("only a read is read")
-        stream.answer(flight, read_answer(operation, self._store.read_at_once(target), stream.codec))
-
-    async def _answer_collection(
-        self, stream: Stream, flight: Flight, name: str, consistency: Consistency, *, replayed: bool
-    ) -> None:
-        checked = collection_name(name)
-        found = await self._store.read_collection(checked, consistency=consistency, timeout_s=flight.left_s)
-        collection = found.collection
-        if collection is None:
-            raise Problem("collection_not_found", f"there is no collection {checked!r}")
-        tag = flight.operation.tag
-        stream.answer(
-            flight,
-            Answer(tag=tag, status=200, revision=found.revision, etag=collection.revision, replayed=replayed),
-        )
-
-    def _limit(self, operation: Page) -> int:
-        return self._limits.list_items_default if operation.limit is None else operation.limit
 
     def _in_task(
         self, run: Callable[[Stream, Flight, Any], Coroutine[Any, Any, None]]
@@ -399,14 +269,3 @@ class Executor:
             await run(stream, flight, operation)
 
         return lambda stream, flight, operation: stream.spawn((flight,), work(stream, flight, operation))
-
-
-def _after(operation: Page, scope: tuple[str, ...]) -> str | None:
-    return None if operation.cursor is None else decode_cursor(scope, operation.cursor)
-
-
-def _answer_page(
-    stream: Stream, flight: Flight, operation: Page, page: ListResult[bytes], scope: tuple[str, ...], field: str
-) -> None:
-    body = stream.codec.json(page_answer(scope, page, field).content)
-    stream.answer(flight, Answer(tag=operation.tag, status=200, revision=page.revision, body=body))

@@ -1,13 +1,15 @@
-"""`Flight`: one operation from when it is taken to its answer."""
+"""`Flight`: one operation from when it is taken to its answer, and `Stream`: where it came from."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from collectionstore_node.api.http.instruments import OperationTrace
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S
-from collectionstore_node.api.stream.codec import Received
+from collectionstore_node.api.stream.codec import Codec, Received
+from collectionstore_node.api.stream.operations import Answer
 
 if TYPE_CHECKING:
     from collectionstore_node.service.operations import Action, Read
@@ -59,3 +61,27 @@ class Flight:
     def parent(self) -> bytes | None:
         """The operation's span, if it is sampled."""
         return None if self.trace is None else self.trace.carried
+
+
+class Stream(Protocol):
+    """The connection as an operation needs it."""
+
+    codec: Codec
+    ended: bool
+    """Whether no answer can be sent any more."""
+
+    def answer(self, flight: Flight, answer: Answer) -> None:
+        """Send the answer of an operation."""
+
+    def fail(self, flight: Flight, error: Exception) -> None:
+        """Send the problem of an operation."""
+
+    def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
+        """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many answers wait that reads must wait, too."""
+
+    async def room(self) -> None:
+        """Return when that may have changed."""

@@ -8,10 +8,12 @@ from collectionstore_node.api.handlers.transactions import transaction_refusal, 
 from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE
 from collectionstore_node.api.http.idempotency import REPLAYED
+from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem, render
 from collectionstore_node.api.stream.codec import Codec
 from collectionstore_node.api.stream.conversion import read_failed, read_unchanged
 from collectionstore_node.api.stream.operations import Answer, ConditionalRead, GetValue
+from collectionstore_node.errors import Overloaded
 from collectionstore_node.service.operations import DocumentRef, Put, Transaction
 from collectionstore_node.service.results import Code, Outcome, ReadResult
 
@@ -95,6 +97,14 @@ def problem_answer(tag: int, problem: Problem, codec: Codec, *, request_id: str,
         replayed=REPLAYED in problem.headers,
         body=codec.json(rendered.content),
     )
+
+
+def overload_answer(
+    tag: int, error: Overloaded, answers: OverloadAnswers, codec: Codec, *, request_id: str, revision: int
+) -> Answer:
+    """Return the answer to an operation that was refused for overload, from what was rendered for others."""
+    content = answers.answer(error, request_id, revision).content
+    return Answer(tag=tag, status=503, revision=revision, body=codec.json(content))
 
 
 def document_exists(outcome: Outcome, made: str) -> Problem:

@@ -1,31 +1,31 @@
-"""`Session`: one stream. aiohttp's connection hands it bytes; it takes operations from them and sends answers.
+"""`Session`: one stream. aiohttp's connection hands it bytes; it takes operations and sees that each is answered.
 
-Everything runs in callbacks of the loop: bytes that arrive, outcomes, and one turn for what is left of both. Answers of
-one turn leave in one message.
+Everything runs in callbacks of the loop: bytes that arrive, outcomes, and one turn for what is left of both. How bytes
+become operations is in `incoming.py`, how answers become messages in `outgoing.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import WebSocketError, WSMsgType
+from aiohttp import WSMsgType
 
 from collectionstore_node.api.budgets.clients import Client
-from collectionstore_node.api.budgets.uploads import TooSlow, Upload
 from collectionstore_node.api.http.call import ApiContext
 from collectionstore_node.api.http.instruments import RouteMetrics, TraceOperation
+from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import RequestIds
 from collectionstore_node.api.stream import settings
 from collectionstore_node.api.stream.admission import Admission
-from collectionstore_node.api.stream.codec import Codec, MessageRejected, Received, TooManyOperations
+from collectionstore_node.api.stream.codec import Codec, Received
 from collectionstore_node.api.stream.execution import Executor
 from collectionstore_node.api.stream.flight import Flight
+from collectionstore_node.api.stream.incoming import Incoming
 from collectionstore_node.api.stream.operations import (
     KINDS,
     Answer,
@@ -36,8 +36,9 @@ from collectionstore_node.api.stream.operations import (
     Write,
     payload_bytes,
 )
-from collectionstore_node.api.stream.rendering import problem_answer
-from collectionstore_node.api.stream.websocket import Close, Sink, close_frame, frame, reader_of, wire_bytes
+from collectionstore_node.api.stream.outgoing import Outgoing
+from collectionstore_node.api.stream.rendering import overload_answer, problem_answer
+from collectionstore_node.api.stream.websocket import Close, close_frame, frame
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_telemetry.tracing.active import ActiveSpan, active
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from collectionstore_node.api.connections.connection import Connection
 
 PATH: Final = "/api/v1/stream"
-
-_DATA: Final = (WSMsgType.TEXT, WSMsgType.BINARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +62,14 @@ class Streams:
     loop: asyncio.AbstractEventLoop
     admission: Admission = field(default_factory=Admission)
     request_ids: RequestIds = field(default_factory=RequestIds)
+    overload_answers: OverloadAnswers = field(default_factory=OverloadAnswers)
     sessions: dict[Session, None] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """Work that outlives its stream: an operation that changes something runs to its end."""
 
 
 class Session:
-    """One stream, from its handshake to the end of its connection. Implements `execution.Stream`, and `Reader`."""
+    """One stream, from its handshake to the end of its connection: `execution.Stream`, and `incoming.Owner`."""
 
     def __init__(self, streams: Streams, connection: Connection, client: Client, codec: Codec) -> None:
         self.codec = codec
@@ -82,30 +82,19 @@ class Session:
         self._streams = streams
         self._api = streams.api
         self._loop = streams.loop
-        self._connection = connection
         self._transport = connection.transport
-        # In
-        self._sink = Sink(connection, streams.loop)
-        self._reader = reader_of(self._sink)
-        self._inbox: deque[bytes] = deque()
-        self._pending: deque[Received] = deque()
+        self._incoming = Incoming(self, connection, codec, client, self._api.budgets.uploads, streams.loop)
+        self._outgoing = Outgoing(
+            connection, codec, self._api.budgets.sending, streams.tasks, streams.loop, self._resumed
+        )
         self._inflight: dict[int, Flight] = {}
         self._inflight_bytes = 0
         self._reads: list[Flight] = []
-        self._accepted = 0
         self._turn_due = False
         self._reading_paused = False
-        self._upload: Upload | None = None
-        self._partial_bytes = 0
-        # Out
-        self._out: list[Item] = []
-        self._held_bytes = 0
-        self._pong: bytes | None = None
-        self._flush_due = False
-        self._writing_paused = False
-        self._waiters: deque[asyncio.Future[None]] = deque()
         # Its end
-        self._draining = False
+        self.draining = False
+        """Whether the node stops, and takes no more operations."""
         self._closing_at: float | None = None
 
     # What aiohttp's connection calls
@@ -114,7 +103,7 @@ class Session:
         """Take bytes of the client."""
         self.heard_at = self._loop.time()
         self.pinged = False
-        self._inbox.append(data)
+        self._incoming.add(data)
         self._advance()
         return False, b""
 
@@ -124,23 +113,18 @@ class Session:
         self._streams.sessions.pop(self, None)
         if self._closing_at is None:
             self._api.metrics.stream_closed("lost")
-        self._end_upload()
-        self._api.budgets.sending.release(self)
-        self._pending.clear()
-        self._inbox.clear()
-        self._sink.messages.clear()
-        self._out.clear()
-        self._wake_waiters()
+        self._incoming.end()
+        self._outgoing.end()
         if not self.finished.done():
             self.finished.set_result(None)
 
     def drain(self) -> None:
         """The node stops: take no more operations, answer those that were taken, then close."""
-        if self._draining or self.ended or self._closing_at is not None:
+        if self.draining or self.ended or self._closing_at is not None:
             return
-        self._draining = True
-        self._sink.messages.clear()
-        self._send(Draining(self._accepted))
+        self.draining = True
+        self._incoming.refuse_messages()
+        self._outgoing.send(Draining(self._incoming.accepted))
         self._close_if_drained()
 
     # Called by the endpoint
@@ -148,7 +132,12 @@ class Session:
     @property
     def waiting(self) -> bool:
         """Whether something that has arrived is not taken, or an answer is not sent."""
-        return bool(self._inbox or self._pending or self._sink.messages or self._out)
+        return self._incoming.waits or self._outgoing.waits
+
+    @property
+    def closing(self) -> bool:
+        """Whether a close frame was sent, or answered."""
+        return self._closing_at is not None
 
     @property
     def operations(self) -> int:
@@ -161,7 +150,7 @@ class Session:
             raise ConnectionResetError("the client has gone")
         self._transport.write(response)
         self._streams.sessions[self] = None
-        self._send(hello)
+        self._outgoing.send(hello)
 
     def beat(self, now: float) -> None:
         """Ping a silent client, and end one that stays silent or does not close; `now` is loop time."""
@@ -175,7 +164,7 @@ class Session:
             self.close(Close.POLICY, f"nothing was received for {settings.SILENCE_S:g} s")
         elif silent_s >= settings.PING_S and not self.pinged:
             self.pinged = True
-            self._write(frame(WSMsgType.PING, b""))
+            self._outgoing.write(frame(WSMsgType.PING, b""))
 
     def close(self, code: Close, reason: str) -> None:
         """Send what the client takes now and a close frame; it has `CLOSE_S` to answer that."""
@@ -183,29 +172,13 @@ class Session:
             return
         self._closing_at = self._loop.time()
         self._api.metrics.stream_closed(code.name.lower())
-        self._end_upload()
-        self._pending.clear()
-        self._sink.messages.clear()
-        self._flush()
+        self._incoming.stop()
+        self._outgoing.flush()
         # What is still left would come behind the close frame, where no data may be (RFC 6455 5.5.1).
-        self._out.clear()
-        self._held_bytes, self._pong = 0, None
-        self._api.budgets.sending.release(self)
-        self._write(close_frame(code, reason))
-        self._wake_waiters()
+        self._outgoing.drop()
+        self._outgoing.write(close_frame(code, reason))
+        self._outgoing.wake()
         self._balance()
-
-    # Budget of unsent bytes: implements `Reader`
-
-    def unsent(self) -> int:
-        """Return the size of the answers that wait here; what the transport holds is counted by the connection."""
-        return self._held_bytes
-
-    def cut(self, reason: str) -> None:
-        """Close the connection at once, because its client is too slow."""
-        # What the transport holds is charged to the connection, so both may be told.
-        if self._transport is not None and not self._transport.is_closing():
-            self._connection.cut(reason)
 
     # In
 
@@ -214,19 +187,16 @@ class Session:
         if self._turn_due or self.ended:
             return
         steps = size = 0
-        pending, messages, inbox = self._pending, self._sink.messages, self._inbox
-        while not self._writing_paused:
+        incoming, outgoing = self._incoming, self._outgoing
+        while not outgoing.paused:
             if steps >= settings.TURN_STEPS_MAX or size >= settings.TURN_BYTES_MAX:
                 self._turn_due = True
                 self._loop.call_soon(self._next_turn)
                 break
-            if pending:
-                size += self._take(pending.popleft())
-            elif messages:
-                self._receive(messages.popleft())
-            elif inbox:
-                self._feed()
-                continue
+            if incoming.pending:
+                size += self._take(incoming.pending.popleft())
+            elif (worked := incoming.work()) is not None:
+                size += worked
             else:
                 break
             steps += 1
@@ -239,106 +209,27 @@ class Session:
         self._turn_due = False
         self._advance()
 
-    def _feed(self) -> None:
-        """Parse a piece of what has arrived."""
-        data = self._inbox.popleft()
-        if len(data) > settings.FEED_BYTES:
-            self._inbox.appendleft(data[settings.FEED_BYTES :])
-            data = data[: settings.FEED_BYTES]
-        sink = self._sink
-        self._reader.feed_data(data)
-        self._measure(len(data), sink.messages)
-        if self._closing_at is not None or self._draining:
-            self._only_close_frames()
-        if sink.error is not None:
-            self._break(sink.error)
+    # Called by what arrives
 
-    def _measure(self, size: int, messages: deque[Any]) -> None:
-        """Count the bytes of a message that is not complete: they are an upload, as slow and as large as it may be."""
-        complete = [one for one in messages if one.type in _DATA]
-        if complete:
-            self._end_upload()
-            used = sum(wire_bytes(len(one.data)) for one in complete)
-            self._partial_bytes = min(size, max(0, self._partial_bytes + size - used))
-        else:
-            self._partial_bytes += size
-        if self._closing_at is not None:
-            return
-        if self._partial_bytes > 2 * settings.MESSAGE_BYTES_MAX:
-            self.close(Close.MESSAGE_TOO_BIG, "more framing than message")
-        elif self._partial_bytes >= settings.PARTIAL_BYTES_MIN:
-            self._grow_upload()
+    def ping(self, payload: bytes) -> None:
+        """Answer a ping."""
+        self._outgoing.pong(payload)
 
-    def _grow_upload(self) -> None:
-        uploads = self._api.budgets.uploads
-        try:
-            if self._upload is None:
-                self._upload = uploads.open(self.client, self._upload_ended)
-            uploads.grow(self._upload, self._partial_bytes - self._upload.size)
-        except Overloaded as error:
-            self.close(Close.TRY_AGAIN_LATER, str(error))
-
-    def _upload_ended(self, reason: Exception) -> None:
-        self._upload = None
-        self.close(Close.POLICY if isinstance(reason, TooSlow) else Close.TRY_AGAIN_LATER, str(reason))
-
-    def _end_upload(self) -> None:
-        upload, self._upload = self._upload, None
-        if upload is not None:
-            self._api.budgets.uploads.close(upload)
-
-    def _break(self, error: BaseException) -> None:
-        """End a stream whose bytes are no WebSocket frames, or too large a message."""
-        self._inbox.clear()
-        if self._closing_at is not None:
-            self._hang_up()
-        elif isinstance(error, WebSocketError) and error.code == Close.MESSAGE_TOO_BIG:
-            self.close(Close.MESSAGE_TOO_BIG, f"a message may have at most {settings.MESSAGE_BYTES_MAX} bytes")
-        else:
-            self.close(Close.PROTOCOL_ERROR, "not a sequence of WebSocket frames")
-
-    def _only_close_frames(self) -> None:
-        messages = self._sink.messages
-        closed = any(one.type is WSMsgType.CLOSE for one in messages)
-        messages.clear()
-        if closed:
-            self._client_closed()
-
-    def _client_closed(self) -> None:
+    def client_closed(self) -> None:
+        """Answer a close frame, and hang up."""
         if self._closing_at is None:
             self._closing_at = self._loop.time()
             self._api.metrics.stream_closed(Close.NORMAL.name.lower())
-            self._write(close_frame(Close.NORMAL, ""))
-        self._pending.clear()
-        self._hang_up()
+            self._outgoing.write(close_frame(Close.NORMAL, ""))
+        self._incoming.pending.clear()
+        self.hang_up()
 
-    def _receive(self, message: Any) -> None:
-        """Take a message from the WebSocket."""
-        match message.type:
-            case WSMsgType.TEXT | WSMsgType.BINARY:
-                self._decode(message)
-            case WSMsgType.PING:
-                # RFC 6455 5.5.3: of several pings that are not answered, the newest answers all.
-                self._pong = bytes(message.data)
-                self._flush_soon()
-            case WSMsgType.CLOSE:
-                self._client_closed()
+    def hang_up(self) -> None:
+        """Close the connection behind what was written."""
+        if self._transport is not None:
+            self._transport.close()
 
-    def _decode(self, message: Any) -> None:
-        codec = self.codec
-        if (message.type is WSMsgType.TEXT) is not codec.text:
-            self.close(Close.UNSUPPORTED_DATA, f"{codec.name} takes {'text' if codec.text else 'binary'} messages")
-            return
-        left = settings.OPERATIONS_MAX - len(self._inflight) - len(self._pending)
-        try:
-            received = codec.decode(message.data, left)
-        except TooManyOperations:
-            self.close(Close.CREDITS_EXCEEDED, f"at most {settings.OPERATIONS_MAX} operations may be in flight")
-        except MessageRejected as error:
-            self.close(Close.INVALID_PAYLOAD, str(error))
-        else:
-            self._accepted += len(received)
-            self._pending.extend(received)
+    # Operations
 
     def _take(self, operation: Received) -> int:
         """Begin an operation and return its size in bytes."""
@@ -360,6 +251,9 @@ class Session:
             flight.entered = True
             if not 0 <= tag <= settings.TAG_MAX:
                 raise Problem("invalid_body", f"a tag is 0 to {settings.TAG_MAX}")
+            if isinstance(operation, Write):
+                # BEFORE its document is checked: refusing must cost far less than serving.
+                self._api.store.stream_writes.check()
             streams.executor.begin(self, flight)
             if flight.target is not None:
                 self._reads.append(flight)
@@ -373,18 +267,14 @@ class Session:
 
     def answer(self, flight: Flight, answer: Answer) -> None:
         """Send the answer of an operation, and give back what it took of the stream's credits."""
-        size = settings.ANSWER_BYTES + _body_bytes(answer)
-        if self._held_bytes + size > settings.HELD_BYTES_MIN and self._writing_paused and not self.ended:
-            try:
-                self._api.budgets.sending.take(self, self._held_bytes + size)
-            except Overloaded as error:
-                answer = self._unsendable(flight, error)
-                size = settings.ANSWER_BYTES + _body_bytes(answer)
+        try:
+            self._outgoing.reserve(answer)
+        except Overloaded as error:
+            answer = self._unsendable(flight, error)
         self._complete(flight, answer.status)
         if self.ended or self._closing_at is not None:
             return
-        self._held_bytes += size
-        self._send(answer)
+        self._outgoing.send(answer)
         self._close_if_drained()
 
     def fail(self, flight: Flight, error: Exception) -> None:
@@ -414,17 +304,26 @@ class Session:
     @property
     def crowded(self) -> bool:
         """Whether so many answers wait that reads must wait, too."""
-        return not self.ended and self._held_bytes >= settings.AHEAD_BYTES_MAX
+        return self._outgoing.crowded
 
     async def room(self) -> None:
         """Return when that may have changed."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
+        await self._outgoing.room()
 
     def _problem(self, flight: Flight, error: Exception) -> Answer:
         operation, streams = flight.operation, self._streams
         request_id = streams.request_ids.kept(operation.request_id)
+        if type(error) is Overloaded:
+            # Under overload most operations end here.
+            self._api.metrics.problem("overloaded")
+            return overload_answer(
+                operation.tag,
+                error,
+                streams.overload_answers,
+                self.codec,
+                request_id=request_id,
+                revision=self._api.store.revision,
+            )
         problem = refusal_of(
             error,
             self._api.store,
@@ -473,73 +372,17 @@ class Session:
                 request_id=streams.request_ids.kept(operation.request_id),
             )
 
-    # Out
+    # Its pace
 
-    def _send(self, item: Item) -> None:
-        self._out.append(item)
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        if not self._flush_due and not self._writing_paused:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        """Send what waits: the answers of this turn, in one message unless they are large."""
-        self._flush_due = False
-        if self._writing_paused or self.ended:
-            return
-        self._api.budgets.sending.release(self)
-        if self._pong is not None:
-            pong, self._pong = self._pong, None
-            self._write(frame(WSMsgType.PONG, pong))
-        while self._out and not self._writing_paused:
-            if self._held_bytes <= settings.FLUSH_BYTES:
-                items, self._out, self._held_bytes = self._out, [], 0
-            else:
-                items = self._first_items()
-            self._write(frame(WSMsgType.TEXT if self.codec.text else WSMsgType.BINARY, self.codec.encode(items)))
-        if not self.crowded:
-            self._wake_waiters()
-
-    def _first_items(self) -> list[Item]:
-        """Take the first answers, up to `FLUSH_BYTES` or one."""
-        size = count = 0
-        for item in self._out:
-            size += settings.ANSWER_BYTES + _body_bytes(item) if isinstance(item, Answer) else 0
-            count += 1
-            if size >= settings.FLUSH_BYTES:
-                break
-        items, self._out = self._out[:count], self._out[count:]
-        self._held_bytes -= size
-        return items
-
-    def _write(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(data)
-        if self._connection.writing_paused and not self._writing_paused:
-            self._writing_paused = True
-            task = self._loop.create_task(self._resume_writing(), name="stream-drain")
-            self._streams.tasks.add(task)
-            task.add_done_callback(self._streams.tasks.discard)
-
-    async def _resume_writing(self) -> None:
-        """Wait until the client has taken what was written: within the budget of all connections, or it is cut."""
-        try:
-            await self._connection.drain(0)
-        except ConnectionError:
-            return  # it has gone, or was cut: `feed_eof` follows
-        self._writing_paused = False
-        self._flush()
+    def _resumed(self) -> None:
+        """Go on: the client has taken what was written."""
         self._advance()
         self._close_if_drained()
 
     def _balance(self) -> None:
         """Read from the client exactly when what has arrived is taken, and answers can leave."""
         transport = self._transport
-        paused = (self._turn_due or self._writing_paused) and not self.ended
+        paused = (self._turn_due or self._outgoing.paused) and not self.ended
         if paused is self._reading_paused or transport is None or transport.is_closing():
             return
         self._reading_paused = paused
@@ -549,31 +392,15 @@ class Session:
             self.heard_at = self._loop.time()
             transport.resume_reading()
 
-    def _wake_waiters(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-
     # Its end
 
     def _close_if_drained(self) -> None:
-        if self._draining and not self._inflight and not self._pending:
-            self._flush()
+        if self.draining and not self._inflight and not self._incoming.pending:
+            self._outgoing.flush()
             # A client that is slow to take its answers gets them before the close frame, or is cut.
-            if not self._out and not self._writing_paused:
+            if not self._outgoing.waits and not self._outgoing.paused:
                 self.close(Close.GOING_AWAY, "the node is stopping")
-
-    def _hang_up(self) -> None:
-        """Close the connection behind what was written."""
-        if self._transport is not None:
-            self._transport.close()
 
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-
-def _body_bytes(answer: Answer) -> int:
-    body, value = answer.body, answer.value
-    return (0 if body is None else len(body)) + (0 if value is None else len(value))

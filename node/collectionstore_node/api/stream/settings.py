@@ -7,7 +7,9 @@ from typing import Final
 PROTOCOL: Final = 1
 MESSAGE_BYTES_MAX: Final = (2 << 20) + (256 << 10)
 """One message of a client: any single operation fits, in JSON too. Decoding one holds the event loop for as long as its
-bytes can make it, at most some 10 ms; msgspec's decoder cannot be paused."""
+bytes can make it, at most some 10 ms; msgspec's decoder cannot be paused within an operation."""
+DECODED_AT_ONCE_BYTES: Final = 64 << 10
+"""A larger message of lines is decoded line by line, in as many turns of the loop as that takes."""
 LENIENT_BYTES_MAX: Final = 512 << 10
 """In a larger message, one operation that cannot be decoded ends the stream: to look at each costs as much again."""
 OPERATIONS_MAX: Final = 1_024

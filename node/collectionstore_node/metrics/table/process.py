@@ -28,6 +28,12 @@ PROCESS: Final = (
                 "Delay of event loop ticks; a stall shorter than the tick interval may be missed",
                 buckets=LAG_SECONDS,
             ),
+            histogram(
+                "event_loop_held_seconds",
+                "Delay of event loop ticks without the time that its thread waited for a processor, where the kernel "
+                "tells it: what this process did itself",
+                buckets=LAG_SECONDS,
+            ),
             gauge("event_loop_tasks", "Unfinished tasks of the event loop"),
             counter(
                 "watchdog_stalls_total",

@@ -62,8 +62,9 @@ _HTTP: Final = (
     gauge("writes_inflight_max", "How many writes may be in flight, by the time that they take"),
     counter(
         "writes_refused_total",
-        "Writes refused before they were proposed: too many in flight, or no time for what is in front of it",
-        Label("reason", ("queue", "deadline")),
+        "Writes refused before they were proposed: too many in flight, no time for what is in front of it, "
+        "or it waited too long before the member looked at it",
+        Label("reason", ("queue", "deadline", "overdue")),
     ),
     gauge("http_connections", "Open connections of clients and probes"),
     gauge("http_arriving_bytes", "Bytes that have arrived of request bodies being received"),
@@ -88,6 +89,13 @@ _HTTP: Final = (
 _STREAMS: Final = (
     gauge("stream_connections", "Open streams"),
     gauge("stream_operations", "Operations of streams in flight"),
+    gauge("stream_writes_inflight", "Writes of streams in flight"),
+    gauge("stream_writes_inflight_max", "How many of them may be in flight, by the time that they take"),
+    counter(
+        "stream_writes_refused_total",
+        "Writes of streams refused before they were proposed, as writes_refused_total",
+        Label("reason", ("queue", "deadline", "overdue")),
+    ),
     counter(
         "stream_closed_total",
         "Streams that have ended",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from collectionstore_node.metrics import WatchdogSeries
+from collectionstore_node.replica.health.run_queue import Holds, RunQueue
 from collectionstore_node.replica.health.watchdog import Finding, Watchdog
 from collectionstore_node.replica.persistence.log_writer import LogWriter
 
@@ -34,13 +35,17 @@ class SelfCheck:
         tick_s: float,
         clock: Callable[[], float],
         step_down: Callable[[], bool],
+        waited_s: Callable[[], float] | None = None,
     ) -> None:
+        """`waited_s` returns how long the loop's thread has waited for a processor so far; None to ask the kernel."""
         self._log_writer = log_writer
         self._series = series
         self._clock = clock
         self._step_down = step_down
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(limit_s=limit_s, tick_s=tick_s)
+        self._waited_s = RunQueue().waited_s if waited_s is None else waited_s
+        self._holds = Holds(tick_s)
         series.show_sync_age(lambda: self._sync_age_s() or 0.0)
 
     @property
@@ -50,7 +55,10 @@ class SelfCheck:
 
     def check_pause(self) -> None:
         """Step down when the process was paused for too long; call it BEFORE acting on anything that arrived."""
-        paused = self._watchdog.pause(self._clock())
+        now = self._clock()
+        if self._holds.due(now):
+            self._holds.sample(now, self._waited_s())
+        paused = self._watchdog.pause(now)
         if paused is not None:
             self._report(paused)
 
@@ -58,7 +66,8 @@ class SelfCheck:
         """Check pause, sync and apply, once a tick."""
         self.check_pause()
         now = self._clock()
-        self._series.lag(self._watchdog.tick(now))
+        lag = self._watchdog.tick(now)
+        self._series.lag(lag, held=self._holds.tick(now, lag, self._waited_s()))
         verdict = self._watchdog.judge(now, sync_age_s=self._sync_age_s(), committed=committed, applied=applied)
         for finding in verdict.began:
             self._report(finding)

@@ -61,8 +61,13 @@ def trace_operation() -> TraceOperation | None:
 
 
 @pytest.fixture
+async def store(replica: MemoryReplica) -> Store:
+    return Store(replica, STORE_LIMITS)
+
+
+@pytest.fixture
 async def server(
-    replica: MemoryReplica,
+    store: Store,
     metrics: RecordedMetrics,
     admins: Admins,
     trace: TraceRequest | None,
@@ -70,7 +75,7 @@ async def server(
     trace_operation: TraceOperation | None,
 ) -> ApiServer:
     return make_client_server(
-        Store(replica, STORE_LIMITS),
+        store,
         LIMITS,
         metrics,
         render_metrics=_render,

@@ -30,10 +30,15 @@ _HEAD: Final = b" HTTP/1.1\r\nHost: 127.0.0.1:7400\r\nUser-Agent: load\r\nAccept
 _BODY: Final = b'{"a":"' + b"x" * 247 + b'"}'
 _DOCUMENT: Final = b"/api/v1/collections/people/documents/a"
 
+REFUSED: Final = "put, refused"
+"""A write for which there is no place."""
+
 REQUESTS: Final = {
     "get": b"GET %s%s\r\n" % (_DOCUMENT, _HEAD),
     "get, stale": b"GET %s?consistency=stale%s\r\n" % (_DOCUMENT, _HEAD),
     "put": b"PUT %s%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    % (_DOCUMENT, _HEAD, len(_BODY), _BODY),
+    REFUSED: b"PUT %s%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
     % (_DOCUMENT, _HEAD, len(_BODY), _BODY),
     "put, key": b"PUT %s%sContent-Type: application/json\r\nIdempotency-Key: k\r\nContent-Length: %d\r\n\r\n%s"
     % (_DOCUMENT, _HEAD, len(_BODY), _BODY),
@@ -115,7 +120,8 @@ async def _measure(count: int) -> None:
     best: dict[tuple[str, bool, int], float] = {}
     for _ in range(count):
         for name, request in REQUESTS.items():
-            for hot, (_, transports) in ports.items():
+            for hot, (port, transports) in ports.items():
+                port.store.writes.limit = 0 if name == REFUSED else StoreLimits().inflight_writes_max
                 for some in (1, CONNECTIONS):
                     spent = await _microseconds(transports[:some], request)
                     key = (name, hot, some)

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable, Iterable
 
+import orjson
+import pytest
+
+from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.budgets.overdue import Overdue
 from collectionstore_node.api.connections.connection import Connection as ApiConnection
-from collectionstore_node.api.connections.intake import HELD_BYTES_MAX, HELD_TOTAL_BYTES_MAX, TURN_READS_MAX, Intake
+from collectionstore_node.api.connections.intake import (
+    BURST_S,
+    HELD_BYTES_MAX,
+    HELD_TOTAL_BYTES_MAX,
+    PIPELINE_BYTES_MAX,
+    TARGET_S,
+    TURN_READS_MAX,
+    TURN_REFUSALS_MAX,
+    TURN_S_MAX,
+    Intake,
+)
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.tests.api.http_clients import RawClient
 from collectionstore_node.tests.api.in_memory_connection import MemoryPort, MemoryTransport, turns
@@ -14,8 +31,8 @@ from collectionstore_node.tests.api.in_memory_connection import MemoryPort, Memo
 class Connection:
     """Takes in bytes, and keeps them with its number."""
 
-    def __init__(self, taken: list[tuple[int, bytes]], number: int) -> None:
-        self.taken, self.number = taken, number
+    def __init__(self, taken: list[tuple[int, bytes]], number: int, client: Client | None = None) -> None:
+        self.taken, self.number, self.client = taken, number, client
 
     def take_in(self, data: bytes) -> None:
         self.taken.append((self.number, data))
@@ -33,7 +50,7 @@ def offer(intake: Intake, connections: list[Connection], data: bytes = b"x") -> 
 
 async def test_a_turn_takes_in_so_many_reads_and_the_next_ones_the_rest_in_order() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(3 * TURN_READS_MAX)]
 
     offer(intake, connections)
@@ -49,7 +66,7 @@ async def test_a_turn_takes_in_so_many_reads_and_the_next_ones_the_rest_in_order
 
 async def test_what_comes_while_something_is_held_waits_behind_it() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
     offer(intake, connections)
     late = Connection(taken, 1000)
@@ -63,7 +80,7 @@ async def test_what_comes_while_something_is_held_waits_behind_it() -> None:
 
 async def test_the_next_turn_begins_anew() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(TURN_READS_MAX)]
     for _ in range(3):
         offer(intake, connections)
@@ -75,7 +92,7 @@ async def test_the_next_turn_begins_anew() -> None:
 
 async def test_large_reads_wait_for_their_turn_too() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(2 * TURN_READS_MAX)]
 
     offer(intake, connections, b"x" * 10_000)
@@ -87,19 +104,19 @@ async def test_large_reads_wait_for_their_turn_too() -> None:
 
 async def test_a_connection_that_sends_more_than_is_held_of_one_keeps_its_order() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
     offer(intake, connections)
 
     offer(intake, [connections[-1]], b"y" * HELD_BYTES_MAX)
 
-    assert taken[-1] == (TURN_READS_MAX, b"x" + b"y" * HELD_BYTES_MAX)
+    assert taken[-2:] == [(TURN_READS_MAX, b"x"), (TURN_READS_MAX, b"y" * HELD_BYTES_MAX)]
     assert intake.held == 0
 
 
 async def test_what_is_held_is_bounded_in_total_and_what_goes_beyond_it_costs_the_next_turn() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     offer(intake, [Connection(taken, number) for number in range(TURN_READS_MAX)])
     fits = HELD_TOTAL_BYTES_MAX // HELD_BYTES_MAX
     offer(intake, [Connection(taken, 1_000 + number) for number in range(fits)], b"y" * HELD_BYTES_MAX)
@@ -115,9 +132,312 @@ async def test_what_is_held_is_bounded_in_total_and_what_goes_beyond_it_costs_th
     assert (len(taken), intake.held) == (fits, 0)
 
 
+async def test_each_address_has_its_turn_whatever_another_one_sends() -> None:
+    taken = list[tuple[int, bytes]]()
+    intake = Intake(asyncio.get_running_loop(), Overdue())
+    flood, other = Client("192.0.2.1", 1), Client("192.0.2.2", 1)
+    offer(intake, [Connection(taken, number, flood) for number in range(3 * TURN_READS_MAX)])
+    taken.clear()
+
+    offer(intake, [Connection(taken, number, other) for number in (-1, -2)])
+    await turn()
+
+    assert [number for number, _ in taken[:4]] == [TURN_READS_MAX, -1, TURN_READS_MAX + 1, -2]
+
+
+class Overload:
+    """An intake whose turns last as long as a test says, and connections that refuse what is overdue."""
+
+    def __init__(self, *, at_once: bool = True) -> None:
+        self.now = 100.0
+        self.turns: list[Callable[[], None]] = []
+        self.overdue = Overdue()
+        self.intake = Intake(self, self.overdue)  # type: ignore[arg-type]  # the two methods of a loop that it uses
+        self.served, self.refused = list[int](), list[int]()
+        self.at_once = at_once
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.turns.append(callback)
+
+    def turn(self, seconds: float) -> None:
+        """End a turn of the loop that lasted so long."""
+        self.now += seconds
+        due, self.turns = self.turns, []
+        for callback in due:
+            callback()
+
+    def send(self, numbers: Iterable[int], client: Client | None = None) -> None:
+        for number in numbers:
+            one = Caller(self, number, client)
+            if got := self.intake.offer(one, b"x"):
+                one.take_in(got)
+
+
+class Caller:
+    """A connection with one request."""
+
+    def __init__(self, overload: Overload, number: int, client: Client | None) -> None:
+        self.overload, self.number, self.client = overload, number, client
+
+    def take_in(self, data: bytes) -> None:
+        overload = self.overload
+        overdue = self in overload.overdue
+        (overload.refused if overdue else overload.served).append(self.number)
+        if overdue and overload.at_once:
+            overload.overdue.count()
+
+
+def test_a_burst_is_served_although_it_takes_longer_than_a_standing_queue_may() -> None:
+    overload = Overload()
+    turns = int(BURST_S / 0.02)
+    overload.send(range(turns * TURN_READS_MAX))
+
+    for _ in range(turns):
+        overload.turn(0.02)
+
+    assert overload.refused == []
+    assert overload.served == list(range(turns * TURN_READS_MAX))
+
+
+def test_what_waits_in_a_standing_queue_for_too_long_is_refused_the_oldest_first() -> None:
+    """Twice as much as is served, for eight seconds: half is served, none after more than the target and a turn."""
+    overload = Overload()
+    sent: dict[int, float] = {}
+    waited: list[float] = []
+    for _ in range(400):
+        fresh = range(len(sent), len(sent) + 2 * TURN_READS_MAX)
+        sent.update(dict.fromkeys(fresh, overload.now))
+        before = len(overload.served)
+        overload.send(fresh)
+        overload.turn(0.02)
+        waited += [overload.now - sent[number] for number in overload.served[before:]]
+
+    assert overload.refused == sorted(overload.refused)
+    assert 0.4 <= len(overload.refused) / len(sent) <= 0.5
+    assert max(waited[len(waited) // 4 :]) <= TARGET_S + 0.04
+    assert overload.intake.held <= (TARGET_S / 0.02 + 1) * 2 * TURN_READS_MAX
+
+
+def test_a_turn_refuses_so_many_and_serves_as_many_as_ever() -> None:
+    overload = Overload()
+    overload.send(range(20 * TURN_READS_MAX))
+    overload.served.clear()
+    for _ in range(5):
+        overload.turn(TURN_S_MAX)  # 128 each
+    overload.refused.clear()
+    overload.served.clear()
+
+    overload.turn(TURN_S_MAX)
+
+    assert len(overload.refused) == TURN_REFUSALS_MAX
+    assert len(overload.served) == TURN_READS_MAX
+
+
+def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_turns() -> None:
+    """The general path begins its requests in a later turn; and bytes that are no request refuse no later one."""
+    overload = Overload(at_once=False)
+    overload.send(range(20 * TURN_READS_MAX))
+    for _ in range(3):
+        overload.turn(TURN_S_MAX)
+    overload.served.clear()
+    marked = set[object](overload.overdue.marked)
+    assert not marked
+
+    overload.turn(TURN_S_MAX)
+    assert len(overload.refused) == TURN_READS_MAX // 2
+    assert len(overload.served) == TURN_READS_MAX - TURN_READS_MAX // 2
+    marked = set(overload.overdue.marked)
+    assert len(marked) == TURN_READS_MAX // 2
+    overload.turn(0.0)
+    assert marked <= overload.overdue.marked
+    while overload.intake.held:
+        overload.turn(0.0)
+    overload.turn(0.0)
+    overload.turn(0.0)
+    assert not overload.overdue.marked
+    assert not overload.turns
+
+
+def test_what_did_not_fit_leaves_room_to_refuse_and_to_serve() -> None:
+    """Whatever was taken in since the last turn because there was no room to hold it."""
+    overload = Overload(at_once=False)
+    overload.send(range(20 * TURN_READS_MAX))
+    for _ in range(4):
+        overload.turn(TURN_S_MAX)
+    bulk = [Caller(overload, -1 - number, Client("192.0.2.9", 1)) for number in range(2 * TURN_READS_MAX)]
+    for one in bulk:
+        assert overload.intake.offer(one, b"y" * (HELD_BYTES_MAX + 1))
+    overload.refused.clear()
+    overload.served.clear()
+
+    overload.turn(TURN_S_MAX)
+
+    assert (len(overload.refused), len(overload.served)) == (1, 1)
+    assert overload.intake._bytes == overload.intake.held
+
+
+def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:
+    overload = Overload()
+    overload.send(range(20 * TURN_READS_MAX))
+    late = Caller(overload, -1, Client("192.0.2.1", 1))
+    assert overload.intake.offer(late, b"y" * HELD_BYTES_MAX) == b""
+    assert overload.intake._bytes == HELD_BYTES_MAX + 19 * TURN_READS_MAX
+    assert overload.intake.offer(late, b"z") == b"z"
+    assert overload.served[-1] == -1
+    assert overload.intake._bytes == 19 * TURN_READS_MAX
+    while overload.intake.held:
+        overload.turn(TURN_S_MAX)
+
+    assert overload.refused
+    assert (overload.intake._bytes, overload.intake._queues) == (0, {})
+
+
+def test_turns_are_counted_once_although_bytes_come_while_nothing_but_marks_is_left() -> None:
+    overload = Overload(at_once=False)
+    overload.send(range(6 * TURN_READS_MAX))
+    while overload.intake.held:
+        overload.turn(TURN_S_MAX)
+    overload.turn(0.0)
+    assert overload.overdue.marked
+    assert len(overload.turns) == 1
+
+    overload.send([-1])
+
+    assert len(overload.turns) == 1
+
+
+def test_a_pause_of_the_process_is_no_queue() -> None:
+    overload = Overload()
+    overload.send(range(2 * TURN_READS_MAX))
+
+    overload.turn(30.0)
+
+    assert overload.refused == []
+    assert len(overload.served) == 2 * TURN_READS_MAX
+
+
+def test_idle_time_is_no_waiting() -> None:
+    overload = Overload()
+    overload.send([0])
+    overload.turn(0.01)
+    overload.now += 60.0
+    overload.send(range(1, 2 * TURN_READS_MAX))
+    overload.turn(0.02)
+
+    assert overload.refused == []
+
+
+def test_a_flood_of_one_address_has_no_request_of_another_refused() -> None:
+    overload = Overload()
+    flood, other = Client("192.0.2.1", 1), Client("192.0.2.2", 1)
+    for number in range(100):
+        overload.send(range(1000 * (number + 1), 1000 * (number + 1) + 300), flood)
+        overload.send([number], other)
+        overload.turn(0.02)
+    overload.turn(0.02)
+
+    assert len(overload.refused) > 1000
+    assert min(overload.refused) >= 1000
+    assert set(range(100)) <= set(overload.served)
+
+
+@pytest.mark.parametrize("request_id", ["", "mine.7", 'a"b'])
+async def test_an_overdue_request_is_refused_and_the_next_one_served(request_id: str) -> None:
+    """The answer is that of every other problem, whatever the client calls its request."""
+    port, transport = await _held(b"PUT /api/v1/kv/b/k", request_id, body=b"1")
+    connection = transport.protocol
+    overdue = port.server._around.budgets.overdue
+    overdue.mark(connection)
+    await turns(5)
+    overdue.forget(connection)
+
+    head, _, body = transport.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 2" in head
+    problem = orjson.loads(body)
+    assert (problem["code"], problem["outcome"], problem["retryable"]) == ("overloaded", "not_applied", True)
+    assert problem["request_id"] == request_id or not request_id
+    assert f"X-Request-Id: {problem['request_id']}\r\n".encode() in head
+    assert problem["instance"].endswith(problem["request_id"])
+    assert port.store.writes.refused["overdue"] == 1
+    assert port.store.writes.inflight == 0
+    transport.writes.clear()
+    connection.data_received(b"GET /api/v1/kv/b/missing HTTP/1.1\r\nHost: x\r\n\r\n")
+    await turns(5)
+    assert transport.written.startswith(b"HTTP/1.1 404 ")
+    transport.lose()
+    await port.close()
+
+
+async def test_an_overdue_request_of_the_general_path_is_refused_before_its_body_is_read() -> None:
+    port, transport = await _held(
+        b"POST /api/v1/collections/people/documents", body=b"{}", more=b"Connection: close\r\n"
+    )
+    port.server._around.budgets.overdue.mark(transport.protocol)
+    await turns(20)
+
+    assert transport.written.startswith(b"HTTP/1.1 503 ")
+    assert transport.protocol not in port.server._around.budgets.overdue
+    assert port.store.writes.refused["overdue"] == 1
+    transport.lose()
+    await port.close()
+
+
+async def test_a_probe_is_answered_although_it_waited() -> None:
+    port, transport = await _held(b"GET /livez", "")
+    port.server._around.budgets.overdue.mark(transport.protocol)
+    await turns(20)
+
+    assert transport.written.startswith(b"HTTP/1.1 200 ")
+    transport.lose()
+    await port.close()
+
+
+async def test_refusals_of_the_bound_are_answered_in_order_with_pipelined_requests() -> None:
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    await port.seed()
+    transport = await port.connect()
+    port.store.writes.limit = 0
+    put = b"PUT /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
+    get = b"GET /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    transport.protocol.data_received(put + put + get + put)
+    await turns(20)
+
+    statuses = re.findall(rb"HTTP/1.1 (\d+) ", transport.written)
+    assert statuses == [b"503", b"503", b"200", b"503"]
+    assert port.store.writes.refused["queue"] == 3
+    transport.lose()
+    await port.close()
+
+
+async def test_pipelined_writes_that_wait_are_all_served_however_large() -> None:
+    """Joined, they would be more than a connection keeps ahead of its answers: the second one would be lost."""
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    await port.seed()
+    transport = await port.connect()
+    connection = transport.protocol
+    assert isinstance(connection, ApiConnection)
+    intake = connection._around.intake
+    offer(intake, [Connection([], number) for number in range(TURN_READS_MAX)])
+    size = PIPELINE_BYTES_MAX * 5 // 8
+    put = b"PUT /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (size, bytes(size))
+
+    connection.data_received(put)
+    connection.data_received(put)
+    await turns(40)
+
+    assert re.findall(rb"HTTP/1.1 (\d+) ", transport.written) == [b"200", b"200"]
+    transport.lose()
+    await port.close()
+
+
 async def test_what_a_lost_connection_sent_is_dropped() -> None:
     taken = list[tuple[int, bytes]]()
-    intake = Intake(asyncio.get_running_loop())
+    intake = Intake(asyncio.get_running_loop(), Overdue())
     connections = [Connection(taken, number) for number in range(TURN_READS_MAX + 1)]
     offer(intake, connections)
 
@@ -155,7 +475,9 @@ async def test_a_stopping_node_serves_a_request_that_waits() -> None:
     assert transport.closing
 
 
-async def _held() -> tuple[MemoryPort, MemoryTransport]:
+async def _held(
+    line: bytes = b"GET /api/v1/kv/b/missing", request_id: str = "", body: bytes = b"", more: bytes = b""
+) -> tuple[MemoryPort, MemoryTransport]:
     """Return a connection that has sent a request, in a turn that takes in no more."""
     port = MemoryPort(hot=True, store_limits=StoreLimits())
     transport = await port.connect()
@@ -163,7 +485,9 @@ async def _held() -> tuple[MemoryPort, MemoryTransport]:
     assert isinstance(connection, ApiConnection)
     intake = connection._around.intake
     offer(intake, [Connection([], number) for number in range(TURN_READS_MAX)])
-    connection.data_received(b"GET /api/v1/kv/b/missing HTTP/1.1\r\nHost: x\r\n\r\n")
+    identified = f"X-Request-Id: {request_id}\r\n".encode() if request_id else b""
+    length = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
+    connection.data_received(b"%s HTTP/1.1\r\nHost: x\r\n%s%s%s\r\n%s" % (line, identified, length, more, body))
     assert intake.held == 1
     return port, transport
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
 
@@ -32,6 +33,7 @@ from collectionstore_node.service.operations import (
     ReadCollection,
     Transaction,
 )
+from collectionstore_node.service.results import Outcome
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -57,7 +59,9 @@ async def _read_at_once(store: Store) -> object:
 
 
 async def _submit(store: Store) -> object:
-    return await store.submit(TRANSACTION, key="k1", timeout_s=1)
+    done: asyncio.Future[asyncio.Future[Outcome]] = asyncio.get_running_loop().create_future()
+    store.submit(TRANSACTION, done.set_result, key="k1", timeout_s=1)
+    return (await done).result()
 
 
 async def _begin_write(store: Store) -> None:
@@ -105,7 +109,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.transfer_leadership(TransferLeadership(NodeId(2)), timeout_s=1),
     ),
 ]
-ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes"}
+ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
 TURNS = {"confirm_reads", "reads_wait", "read_turn"}
 """What comes between admission and reading, and reads nothing."""

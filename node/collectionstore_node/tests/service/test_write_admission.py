@@ -220,6 +220,27 @@ def test_a_write_that_would_wait_past_its_deadline_is_refused_at_once() -> None:
     assert leader.admission.refused["queue"] > 0
 
 
+def test_where_a_batch_takes_as_long_for_many_as_for_few_the_bound_does_not_spiral_down() -> None:
+    """A busy machine: 0.3 s a batch, whatever is in it. 128 in flight would be 427 writes per second."""
+    leader = Leader(0.00001, sync_s=0.3)
+
+    leader.serve(steady(5_000, 20.0))
+
+    assert leader.goodput(10.0, 20.0) > 1_400
+    assert leader.quantile(0.99, lo=10.0) < 1.0
+
+
+def test_a_leader_that_became_slower_has_a_queue_and_the_bound_is_that_of_its_rate_in_the_end() -> None:
+    """A lower rate at the least bound is taken for a lost one at first; more in flight then get no more done."""
+    leader = Leader(0.0002, batch_max=64)
+    leader.serve(steady(8_000, 5.0))
+    leader.each_s = 0.003
+    leader.serve(steady(1_000, 60.0, begin=leader.clock.now - leader.began))
+
+    assert leader.quantile(0.99, lo=leader.latencies[-1][0] - 15.0) < 0.6
+    assert leader.admission.allowed_s < 0.3
+
+
 def test_clients_without_deadlines_are_refused_by_the_queue_alone() -> None:
     leader = Leader(0.002, batch_max=8)
 
@@ -278,7 +299,7 @@ def test_what_leaves_without_an_outcome_makes_room_and_is_not_counted() -> None:
     admission.leave(entered)
     assert admission.inflight == 1
     assert admission.limit == 2
-    assert admission.refused == {"queue": 2, "deadline": 0}
+    assert admission.refused == {"queue": 2, "deadline": 0, "overdue": 0}
 
 
 def test_a_cluster_that_loses_its_leader_for_a_second_keeps_its_bound() -> None:

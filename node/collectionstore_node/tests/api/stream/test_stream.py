@@ -12,7 +12,14 @@ from collectionstore_node.api import ApiServer, HttpLimits
 from collectionstore_node.api.budgets.clients import Clients
 from collectionstore_node.api.stream import flight, settings
 from collectionstore_node.api.stream.admission import Admission
-from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown, Overloaded, ReadTimedOut
+from collectionstore_node.errors import (
+    LeadershipTransferring,
+    NodeError,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    ReadTimedOut,
+)
 from collectionstore_node.ports import LOOPBACK
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.service import Store, StoreLimits
@@ -156,6 +163,56 @@ async def test_operations_in_flight_are_bounded_apart_from_requests(
     replica.hold.set()
     assert {one["status"] for one in (await people_stream.answers(8)).values()} == {201}
     assert (await people_stream.ask("put_value", bucket="b", key="k8", value=b""))["status"] == 201
+
+
+async def test_writes_beyond_their_bound_are_refused_by_tag_with_the_time_to_wait(
+    people: Client, people_stream: StreamClient, replica: MemoryReplica, store: Store
+) -> None:
+    """Refused is not applied; reads and the writes of requests have other bounds; an outcome makes room again."""
+    store.stream_writes.limit = 2
+    replica.hold = asyncio.Event()
+    await people_stream.send(
+        *({"op": "put_value", "tag": tag, "bucket": "b", "key": f"k{tag}", "value": b""} for tag in range(3)),
+        {"op": "get_value", "tag": 3, "bucket": "b", "key": "k2"},
+    )
+
+    refused = await people_stream.answers(2)
+    assert {tag: one["status"] for tag, one in refused.items()} == {2: 503, 3: 404}
+    problem = refused[2]["body"]
+    assert (problem["code"], problem["outcome"], problem["retryable"]) == ("overloaded", "not_applied", True)
+    assert problem["retry_after_ms"] >= 500
+    assert store.stream_writes.inflight == 2
+    assert not store.writes.full
+    replica.hold.set()
+    assert {one["status"] for one in (await people_stream.answers(2)).values()} == {201}
+    assert store.stream_writes.inflight == 0
+    assert (await people_stream.ask("put_value", bucket="b", key="k2", value=b""))["status"] == 201
+    assert store.stream_writes.refused == {"queue": 1, "deadline": 0, "overdue": 0}
+
+
+async def test_large_writes_of_streams_have_the_same_bound(
+    people: Client, people_stream: StreamClient, store: Store
+) -> None:
+    """A large document is checked in steps first, and proposed by another call."""
+    store.stream_writes.limit = 0
+    large = b'{"a":[' + b"1," * 20_000 + b"1]}"
+
+    answer = await people_stream.ask("put_document", collection="people", id="a", document=large)
+
+    assert (answer["status"], answer["body"]["code"]) == (503, "overloaded")
+    assert store.stream_writes.inflight == 0
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("it is"), NotLeader(1)])
+async def test_a_write_that_fails_makes_room_for_another_one(
+    people: Client, people_stream: StreamClient, replica: MemoryReplica, store: Store, error: NodeError
+) -> None:
+    replica.write_error = error
+
+    answer = await people_stream.ask("put_value", bucket="b", key="k", value=b"")
+
+    assert answer["status"] in (503, 504)
+    assert store.stream_writes.inflight == 0
 
 
 def test_one_address_has_a_share_of_the_operations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
+from collectionstore_node.api.budgets.clients import Clients
+from collectionstore_node.api.budgets.uploads import Uploads
 from collectionstore_node.api.stream import settings
 from collectionstore_node.api.stream.codec import CODECS
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
+from collectionstore_node.api.stream.incoming import Incoming
 from collectionstore_node.api.stream.operations import (
     JsonInsertDocument,
     JsonPutDocument,
@@ -207,7 +211,10 @@ def test_an_operation_in_flight_keeps_no_more_than_is_counted(op: bytes, field: 
     line = b'{"op":%s,"tag":1,%s"%s":{"a":1}}' % (op, b" " * (1 << 20), field)
     before = sys.getrefcount(line)
 
-    (operation,) = CODECS[JSON].decode(line, 1)
+    (part,) = CODECS[JSON].decode(line, 1)
+    assert isinstance(part, bytes)
+    operation = CODECS[JSON].complete(part)
+    del part
 
     assert isinstance(operation, JsonPutDocument | JsonInsertDocument | JsonTransaction)
     assert payload_bytes(operation) == len(b'{"a":1}')
@@ -336,6 +343,101 @@ async def test_a_wrong_operation_in_a_large_message_ends_the_stream(
     await stream.send_message(message)
 
     assert (await stream.closed())[0] == 1007
+
+
+def lines(count: int, *last: bytes) -> bytes:
+    """Return a large message in JSON of that many writes, and the `last` lines."""
+    values = (
+        b'{"op":"put_value","tag":%d,"bucket":"b","key":"k%d","value":"%s"}' % (at, at, b"A" * 1024)
+        for at in range(count)
+    )
+    return b"\n".join([*values, *last])
+
+
+async def test_nothing_of_a_large_message_is_executed_when_its_last_line_is_none(
+    open_stream: Open, replica: MemoryReplica
+) -> None:
+    """It is decoded in several turns of the loop, and none of its operations is taken before the last one."""
+    stream = await open_stream(JSON)
+    before = replica.revision
+    message = lines(200, b"no operation")
+    assert len(message) > 3 * settings.DECODED_AT_ONCE_BYTES
+
+    await stream.send_message(message)
+
+    assert (await stream.closed())[0] == 1007
+    assert replica.revision == before
+
+
+async def test_a_large_message_of_lines_is_answered_line_by_line(open_stream: Open) -> None:
+    """Those behind it wait, in order; a wrong line with a tag is the answer to that one."""
+    stream = await open_stream(JSON)
+    await stream.send_message(lines(200, b'{"op":"nonsense","tag":500}'))
+    await stream.send({"op": "get_value", "tag": 501, "bucket": "b", "key": "absent"})
+
+    answers = await stream.answers(202)
+
+    assert {answers[tag]["status"] for tag in range(200)} == {201}
+    assert (answers[500]["status"], answers[501]["status"]) == (400, 404)
+
+
+class Reading:
+    """The stream as its `Incoming` needs it, with nothing in flight."""
+
+    operations = 0
+    closing = draining = False
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[int, str]] = []
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.append((code, reason))
+
+    def ping(self, payload: bytes) -> None:
+        raise AssertionError
+
+    client_closed = hang_up = ping
+
+
+async def test_a_step_of_a_large_message_is_one_line() -> None:
+    loop = asyncio.get_running_loop()
+    owner, client = Reading(), Clients(8).connected("192.0.2.1")
+    uploads = Uploads(1 << 30, 8, loop.time)
+    incoming = Incoming(owner, BaseProtocol(loop), CODECS[JSON], client, uploads, loop)  # type: ignore[arg-type]
+    message = lines(300)
+    incoming.add(frame(TEXT, message))
+
+    worked: list[int] = []
+    while (step := incoming.work()) is not None:
+        worked.append(step)
+        assert not incoming.pending or sum(worked) >= len(message) - 300
+
+    assert sum(one > 0 for one in worked) == 300
+    assert max(worked) < 2048
+    assert [one.tag for one in incoming.pending] == list(range(300))
+    assert incoming.accepted == 300
+    assert not owner.closed
+
+
+async def test_a_stopping_node_takes_nothing_of_a_message_that_it_is_decoding() -> None:
+    loop = asyncio.get_running_loop()
+    owner, client = Reading(), Clients(8).connected("192.0.2.1")
+    incoming = Incoming(
+        owner,  # type: ignore[arg-type]
+        BaseProtocol(loop),
+        CODECS[JSON],
+        client,
+        Uploads(1 << 30, 8, loop.time),
+        loop,
+    )
+    incoming.add(frame(TEXT, lines(300)))
+    while not incoming.work():
+        pass
+
+    incoming.refuse_messages()
+
+    assert incoming.work() is None
+    assert (incoming.accepted, len(incoming.pending), incoming.waits) == (0, 0, False)
 
 
 # Slow clients
