@@ -52,7 +52,7 @@ REQUEST = authority_rotation.requested(asked())
 
 
 def authority(*keys: str, held: bool = False, **more: object) -> Authority:
-    trusted = tuple(AuthorityCertificate(key=key, not_before=NOW, not_after=NOW + YEARS_S) for key in keys)
+    trusted = tuple(AuthorityCertificate(key=key, since=NOW, not_after=NOW + YEARS_S) for key in keys)
     return Authority(trusted=trusted, next_held=held, **more)  # type: ignore[arg-type]
 
 
