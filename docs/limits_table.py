@@ -566,6 +566,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "the watch is broken off and begun again",
             ),
             Limit(
+                "age of Secrets, record and PodMonitor; of other objects without a watch, and of an absence",
+                "{kubernetes.caches.reads:EDITED_S|s}; {kubernetes.caches.reads:QUIET_S|s}",
+                ("kubernetes.caches.reads:Reads.find",),
+                "read again; also before every action",
+                ("operator_api_requests_total",),
+            ),
+            Limit(
                 "time without a round that reads the newest state",
                 "10 minutes",
                 ("reconcile.loop:Reconciler",),
