@@ -547,7 +547,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "clusters with a round at the same time",
-                "{kubernetes.clusters:TURNS}",
+                "{kubernetes.turns:TURNS}",
                 ("reconcile.loop:Reconciler.once",),
                 "the others wait, before they renew their Lease and observe",
                 ("operator_reconcile_duration_seconds",),
