@@ -563,7 +563,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "clusters with a round at the same time",
-                "{kubernetes.clusters:TURNS}",
+                "{kubernetes.turns:TURNS}",
                 ("reconcile.loop:Reconciler.once",),
                 "the others wait, before they renew their Lease and observe",
                 ("operator_reconcile_duration_seconds",),
@@ -580,6 +580,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "{kubernetes.caches.events:LINE_BYTES_MAX|bytes}",
                 ("kubernetes.caches.events:Lines.feed",),
                 "the watch is broken off and begun again",
+            ),
+            Limit(
+                "age of Secrets, record and PodMonitor; of other objects without a watch, and of an absence",
+                "{kubernetes.caches.reads:EDITED_S|s}; {kubernetes.caches.reads:QUIET_S|s}",
+                ("kubernetes.caches.reads:Reads.find",),
+                "read again; also before every action",
+                ("operator_api_requests_total",),
             ),
             Limit(
                 "time without a round that reads the newest state",

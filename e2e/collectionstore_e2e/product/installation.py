@@ -44,6 +44,18 @@ class Operator:
         for one in await self.pods():
             await self._context.client.delete(POD, one["metadata"]["name"], grace_s=0)
 
+    async def stop(self) -> None:
+        """Have no pod of it, and wait until the last one has ended; clusters stay as they are."""
+        await self._context.kubectl("scale", f"deployment/{NAME}", "--replicas=0")
+        await self._context.client.until(
+            POD, lambda left: not left, what="no operator left", timeout_s=START_S, labels=LABELS
+        )
+
+    async def start(self) -> None:
+        """Have one pod again, and wait until it is Ready."""
+        await self._context.kubectl("scale", f"deployment/{NAME}", "--replicas=1")
+        await self.until_ready()
+
     async def upgrade(self, image: str) -> None:
         """Run `helm upgrade` to another image, and wait until it is rolled out."""
         settings = ["--reset-then-reuse-values", *image_settings(image), "--wait", f"--timeout={START_S:.0f}s"]

@@ -14,7 +14,7 @@ from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import READY_S, Store, condition_text, member_ids
 
 RESTORED_S: Final = 45.0
-"""One idle round of 15 s, on a busy machine."""
+"""Two idle rounds of 15 s, on a busy machine."""
 RECORD: Final = "demo-record"
 LABEL: Final = "app.kubernetes.io/instance"
 

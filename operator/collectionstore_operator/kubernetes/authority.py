@@ -260,7 +260,7 @@ class Authority:
 
     async def _store(self, desired: Desired, name: str, content: Mapping[str, bytes], found: Body | None) -> None:
         """Write a Secret; the version in `found` is a precondition, so that what was decided from it still holds."""
-        # A key to be forgotten is overwritten: an apply that leaves it out keeps it if somebody else owns it, too.
+        # A key to be forgotten is overwritten: an apply that leaves it out keeps it if another manager owns it, too.
         before = (found or {}).get("data") or {}
         body: Body = {
             "apiVersion": "v1",

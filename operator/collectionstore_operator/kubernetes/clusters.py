@@ -1,4 +1,4 @@
-"""One loop per resource: which run, how to wake one, and when each last finished a round.
+"""One loop per resource: which run, how to wake one, and when each last made progress.
 
 Invariants:
 - at most one loop runs for a resource, whether a daemon or a deletion started it;
@@ -8,7 +8,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +20,7 @@ from collectionstore_operator.kubernetes.caches.caches import Caches
 from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.runtime import ClusterRuntime
+from collectionstore_operator.kubernetes.turns import Rounds, Turns
 from collectionstore_operator.observability.debugging import LoopReport
 from collectionstore_operator.observability.metrics import OperatorMetrics
 from collectionstore_operator.observability.tracing.starting import TraceRounds, untraced
@@ -29,32 +29,8 @@ from collectionstore_operator.reconcile.node_client import NodeClient
 
 PACE: Final = Pace(busy_s=1.0, idle_s=15.0, backoff_max_s=30.0)
 """Watch events cut these short; a member that stops responding without any is noticed after `idle_s`."""
-TURNS: Final = 10
-"""Loops that have a round at the same time; the others wait, BEFORE they take or renew their Lease and observe. With
-all at once a status request would spend its deadline of one second on waiting for the processor, so that members that
-are well seemed not to respond, and a round would outlive its Lease before it acts."""
 
 log = structlog.get_logger(__name__)
-
-
-class Rounds:
-    """When a loop last finished a round, whatever its outcome."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = clock()
-
-    def started(self) -> None:
-        """Restart the measurement, when a loop starts."""
-        self._last = self._clock()
-
-    def finished(self, _outcome: Round) -> None:
-        """Record the end of a round."""
-        self._last = self._clock()
-
-    def silent_s(self) -> float:
-        """Return the seconds since the last round finished."""
-        return self._clock() - self._last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +48,7 @@ class LeaderContext:
     metrics: OperatorMetrics
     enrolment: Enrolment
     trace: TraceRounds = untraced
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TURNS))
+    turns: Turns = field(default_factory=Turns)
     caches: Caches | None = None
     """Without them every round reads the newest state."""
 
@@ -86,7 +62,7 @@ class Cluster:
         self._name = name
         self._lock = asyncio.Lock()
         self._reconciler: Reconciler | None = None
-        self._rounds = Rounds()
+        self._rounds = Rounds(context.turns)
         self._last: Round | None = None
         self._count = 0
 
@@ -97,7 +73,7 @@ class Cluster:
 
     @property
     def silent_s(self) -> float:
-        """Return the seconds since the last round finished; 0 while no loop runs."""
+        """Return the seconds since the loop last made progress, see `Rounds.silent_s`; 0 while no loop runs."""
         return self._rounds.silent_s() if self.running else 0.0
 
     def report(self) -> LoopReport:
@@ -143,7 +119,7 @@ class Cluster:
                 series=context.metrics.loop(self._namespace, self._name),
                 trace=context.trace(self._namespace, self._name),
                 source=runtime.reads,
-                turns=context.turns,
+                turns=self._rounds,
             )
             try:
                 with structlog.contextvars.bound_contextvars(namespace=self._namespace, cluster=self._name):
@@ -211,7 +187,7 @@ class Clusters:
             del self._clusters[namespace, name]
 
     def slowest_s(self) -> float:
-        """Return the seconds since the slowest loop finished a round; 0 when none runs."""
+        """Return for how many seconds the slowest loop has made no progress; 0 when none runs."""
         return max((one.silent_s for one in self._clusters.values()), default=0.0)
 
     def reports(self) -> list[LoopReport]:

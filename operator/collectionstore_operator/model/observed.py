@@ -314,8 +314,8 @@ class AuthorityCertificate(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     """Key identifier, hexadecimal. A renewal keeps the key, a rotation changes it."""
-    not_before: float
-    """Since when there is its key: a renewal under the same key keeps it."""
+    since: float
+    """When its key was made; a renewal under the same key keeps it."""
     not_after: float
 
 

@@ -23,7 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The reconcile loop of one resource; `silent_s` is the time since its last round ended."""
+    """The reconcile loop of one resource; `silent_s` is the time since it last made progress."""
 
     namespace: str
     name: str

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from collectionstore_operator.observability.metrics import add_metrics
 
 STUCK_S: Final = 300.0
-"""Longer than any round can take: a request to the API server times out after 20 s, one to a node after 10 s."""
+"""Longer than a round takes: a request to the API server times out after 20 s, one to a node after 10 s. The wait for
+a turn is no part of it, see `kubernetes.turns`."""
 
 
 class Health:

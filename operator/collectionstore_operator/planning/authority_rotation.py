@@ -83,7 +83,7 @@ def _prepare(assessment: Assessment, signs: AuthorityCertificate, authority: Aut
     lifetime_s = desired.spec.tls.authority_lifetime_seconds
     if renewed:
         reason = f"the annotation {labels.ROTATE_AUTHORITY} requests a new key of the authority"
-    elif assessment.observed.now >= signs.not_before + lifetime_s * 2 / 3:
+    elif assessment.observed.now >= signs.since + lifetime_s * 2 / 3:
         reason = "two thirds of the lifetime of the authority's key have passed"
     else:
         return
@@ -101,7 +101,7 @@ def _promote(assessment: Assessment, authority: Authority) -> Iterator[Proposal]
     signs, following = authority.trusted[:2]
     request = requested(desired)
     hurried = authority.requested or (request and request != authority.request)
-    if not hurried and observed.now < following.not_before + clients_time_s(desired):
+    if not hurried and observed.now < following.since + clients_time_s(desired):
         return  # nothing is blocked: clients have time to read the new ca.crt
     reason = "every member trusts the authority that is to sign next"
     wanted = {signs.key, following.key}

@@ -47,16 +47,20 @@ def make_authority(
 ) -> KeyPair:
     """Create a cluster's CA; with `key_pem` renew it under the same key, so that its leaf certificates stay valid.
 
-    Its validity begins at `since`, if that is given: a renewed certificate shows since when there is its key. All
-    authorities of a cluster have one subject, and are told apart by their key identifiers (RFC 5280, 4.2.1.1).
+    `since` is when the key was made, in Unix seconds: a renewed certificate says so in the extension
+    PrivateKeyUsagePeriod (X.509, 9.2.2.5; not critical), so that its own validity shows how long it lives, and no more.
+    All authorities of a cluster have one subject, and are told apart by their key identifiers (RFC 5280, 4.2.1.1).
     """
     key = _load_key(key_pem) if key_pem is not None else ec.generate_private_key(ec.SECP256R1())
     subject = _subject(f"{name} {cluster_id} authority")
     builder = (
-        _begin(subject, subject, key.public_key(), lifetime_s=lifetime_s, now=now, since=since)
+        _begin(subject, subject, key.public_key(), lifetime_s=lifetime_s, now=now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
     )
+    if since is not None:
+        begin = datetime.fromtimestamp(int(since), UTC).replace(tzinfo=None)
+        builder = builder.add_extension(x509.PrivateKeyUsagePeriod(not_before=begin, not_after=None), critical=False)
     return _finish(builder, key, key)
 
 
@@ -116,9 +120,13 @@ def is_pair(pair: KeyPair) -> bool:
     return bool(identifier) and identifier == identifier_of_key(pair.key_pem)
 
 
-def begins_at(pem: bytes) -> float:
-    """Return when the validity of a certificate begins, in Unix seconds. Raises ValueError."""
-    return x509.load_pem_x509_certificate(pem).not_valid_before_utc.timestamp()
+def key_since(certificate: x509.Certificate) -> float:
+    """Return when the key of an authority was made, in Unix seconds: when its first certificate begins."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.PrivateKeyUsagePeriod).value.not_before
+    except x509.ExtensionNotFound:
+        found = None
+    return (found.replace(tzinfo=UTC) if found is not None else certificate.not_valid_before_utc).timestamp()
 
 
 def identifier_of_key(pem: bytes) -> str:
@@ -185,12 +193,9 @@ def _begin(
     *,
     lifetime_s: int,
     now: float,
-    since: float | None = None,
 ) -> x509.CertificateBuilder:
     moment = datetime.fromtimestamp(int(now), UTC)
     begin = moment - timedelta(seconds=min(SKEW_S, lifetime_s // 10))
-    if since is not None:
-        begin = min(begin, datetime.fromtimestamp(int(since), UTC))
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

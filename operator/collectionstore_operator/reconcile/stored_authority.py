@@ -67,7 +67,7 @@ def renewed(
         return StoredAuthority(made.certificate_pem, made.key_pem)
     certificates = split(stored.bundle_pem)
     intact = signing_pair(stored) is not None
-    since = pki.begins_at(certificates[0]) if intact else None
+    since = pki.key_since(x509.load_pem_x509_certificate(certificates[0])) if intact else None
     made = pki.make_authority(name, cluster_id, lifetime_s=lifetime_s, now=now, key_pem=stored.key_pem, since=since)
     others = [one for one in certificates if pki.key_identifier(one) != pki.key_identifier(made.certificate_pem)]
     return replace(stored, bundle_pem=b"".join([made.certificate_pem, *others]))
@@ -142,6 +142,6 @@ def _require(stored: StoredAuthority, key: str) -> Authority:
 def _certificate(certificate: x509.Certificate) -> AuthorityCertificate:
     return AuthorityCertificate(
         key=pki.key_identifier(certificate.public_bytes(Encoding.PEM)),
-        not_before=certificate.not_valid_before_utc.timestamp(),
+        since=pki.key_since(certificate),
         not_after=certificate.not_valid_after_utc.timestamp(),
     )

@@ -35,6 +35,7 @@ from collectionstore_operator.status.history import History, electing
 from collectionstore_operator.status.storage_condition import storage_available
 
 _ROTATION: Final = tuple(one.__name__ for one in (PrepareAuthority, PromoteAuthority, RetireAuthority))
+"""They wait for the members' certificates for minutes while all is well; `CertificatesReady` says for what."""
 _ROUTINE: Final = frozenset(
     (*_ROTATION, *(one.__name__ for one in (IssueCertificate, PublishAuthority, SignRequest, DenyRequest)))
 )
@@ -83,10 +84,15 @@ def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
 
 
 def _without_routine(assessment: Assessment, plan: Plan) -> list[Step]:
-    """Return the steps that make a change; a certificate in use that is renewed is none, one that is missing is."""
+    """Return the steps that make a change; a certificate in use that is renewed is none, one that is missing is.
+
+    Nor is a rotation of the authority's key, even while it waits.
+    """
     if certificates_ready(assessment, plan).reason == "IssuePending":
         return list(plan.steps)
-    return [step for step in plan.steps if step.blocked_by or step.name not in _ROUTINE]
+    return [
+        step for step in plan.steps if step.name not in _ROTATION and (step.blocked_by or step.name not in _ROUTINE)
+    ]
 
 
 def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:

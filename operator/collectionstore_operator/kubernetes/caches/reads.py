@@ -18,16 +18,21 @@ from collectionstore_operator.kubernetes.caches.store import NO_VERSION, NotComp
 from collectionstore_operator.kubernetes.caches.watched import group_asked_for
 from collectionstore_operator.reconcile.reading import Reading
 
+EDITED_S: Final = 15.0
+"""For how long an object is remembered that is edited by hand, and that no event tells of: what an idle loop remembers
+is read again in its second round at the latest, within 30 s."""
+QUIET_S: Final = 60.0
+"""For how long an object that hardly changes is remembered, or that there is none."""
 REMEMBERED_S: Final[Mapping[Kind, float]] = {
-    Kind.CONFIG_MAP: 60.0,
-    Kind.NAMESPACE: 60.0,
-    Kind.NETWORK_POLICY: 60.0,
-    Kind.PERSISTENT_VOLUME: 300.0,
-    Kind.POD_DISRUPTION_BUDGET: 60.0,
-    Kind.POD_MONITOR: 60.0,
-    Kind.SECRET: 60.0,
-    Kind.SERVICE: 60.0,
-    Kind.SERVICE_ACCOUNT: 60.0,
+    Kind.CONFIG_MAP: EDITED_S,
+    Kind.NAMESPACE: QUIET_S,
+    Kind.NETWORK_POLICY: QUIET_S,
+    Kind.PERSISTENT_VOLUME: QUIET_S,
+    Kind.POD_DISRUPTION_BUDGET: QUIET_S,
+    Kind.POD_MONITOR: EDITED_S,
+    Kind.SECRET: EDITED_S,
+    Kind.SERVICE: QUIET_S,
+    Kind.SERVICE_ACCOUNT: QUIET_S,
 }
 """For how long an answer of the API server is good enough to say that nothing is to be done. For watched kinds that is
 the answer that there is no such object, as of one that the resource does not require. Not pods, claims, the StatefulSet

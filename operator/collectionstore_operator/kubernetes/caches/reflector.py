@@ -88,6 +88,11 @@ class Reflector:
                 log.error("watch.not_comparable", resource=self._watched.kind.plural, reason=str(error))
             except ApiError as error:
                 log.warning("watch.broken", resource=self._watched.kind.plural, reason=str(error))
+            except Exception:  # a bug, or an object of a shape that was not expected: the watch must survive it
+                # How much of it the store has taken is not known: it is not read from before the next list.
+                self._place = ""
+                self.complete.clear()
+                log.exception("watch.failed", resource=self._watched.kind.plural)
             finally:
                 self._connected = False
             await self._sleep(next(pauses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -128,7 +129,7 @@ async def test_rotation_waits_for_the_member_and_says_so(world: World) -> None:
 
 
 async def test_key_that_was_not_published_does_not_sign(world: World) -> None:
-    """Somebody has taken the record back meanwhile; what was observed before does not count."""
+    """The record was taken back meanwhile; what was observed before does not count."""
     old = await formed(world)
     ask(world)
     await world.rounds(2)
@@ -164,3 +165,27 @@ async def test_expired_authority_is_made_again_with_its_key_and_without_the_memb
     assert observed.authority is not None
     assert observed.authority.trusted[0].not_after > observed.now + YEAR_S
     assert observed.authority_conflict == ""
+
+
+@pytest.mark.parametrize("lives", [3, 5, 10])
+async def test_authority_with_an_old_key_is_written_once(world: World, lives: int) -> None:
+    """Its key is older than many lives of a certificate: the renewed one is left alone while the member is away."""
+    await formed(world)
+    world.nodes.answers.clear()
+    life_s = 7_200
+    tls = {"certificateLifetimeSeconds": 120, "authorityLifetimeSeconds": life_s}
+    world.server.objects[CLUSTER]["spec"]["tls"] = tls
+    key_pem, cluster_id = secret(world, AUTHORITY)["tls.key"], world.server.objects[RECORD]["data"]["cluster-id"]
+    then = time.time() - lives * life_s
+    ended = pki.make_authority("demo", cluster_id, lifetime_s=life_s, now=then, key_pem=key_pem)
+    world.server.objects[AUTHORITY]["data"]["tls.crt"] = base64.b64encode(ended.certificate_pem).decode()
+    world.server.objects[RECORD]["data"]["ca.crt"] = ended.certificate_pem.decode()
+    await world.rounds(2)
+    renewed = secret(world, AUTHORITY)["tls.crt"]
+    assert renewed != ended.certificate_pem
+    await world.rounds(4)
+    assert secret(world, AUTHORITY)["tls.crt"] == renewed
+    assert world.server.objects[RECORD]["data"]["ca.crt"].encode() == renewed
+    conditions = world.server.objects[CLUSTER]["status"]["conditions"]
+    (found,) = [one for one in conditions if one["type"] == "CertificatesReady"]
+    assert found["status"] == "True", found

@@ -14,12 +14,9 @@ from collectionstore_operator.kubernetes import handlers
 from collectionstore_operator.kubernetes.api.kinds import Kind
 from collectionstore_operator.kubernetes.api.permissions import PERMISSIONS
 from collectionstore_operator.kubernetes.caches.watched import WATCHED
-from collectionstore_operator.kubernetes.clusters import Rounds
 from collectionstore_operator.observability.health import STUCK_S, Health, application
-from collectionstore_operator.reconcile.loop import Round
 from collectionstore_operator.resource import labels
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
-from collectionstore_operator.tests.kubernetes.test_client import Clock
 
 
 class Loops:
@@ -167,16 +164,6 @@ def test_every_watch_has_its_permission() -> None:
     watched = {Kind.CLUSTER.plural, *(one.kind.plural for one in WATCHED)}
     allowed = {one.resource for one in PERMISSIONS if {"list", "watch"} <= set(one.verbs)}
     assert watched <= allowed
-
-
-def test_seconds_since_the_last_round_are_measured() -> None:
-    clock = Clock()
-    rounds = Rounds(clock.time)
-    clock.now = 5.0
-    assert rounds.silent_s() == 5.0
-    rounds.finished(Round(result="Failed"))
-    clock.now = 7.0
-    assert rounds.silent_s() == 2.0
 
 
 async def test_health_shows_a_loop_that_is_stuck() -> None:

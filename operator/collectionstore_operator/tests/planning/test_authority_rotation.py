@@ -52,7 +52,7 @@ REQUEST = authority_rotation.requested(asked())
 
 
 def authority(*keys: str, held: bool = False, **more: object) -> Authority:
-    trusted = tuple(AuthorityCertificate(key=key, not_before=NOW, not_after=NOW + YEARS_S) for key in keys)
+    trusted = tuple(AuthorityCertificate(key=key, since=NOW, not_after=NOW + YEARS_S) for key in keys)
     return Authority(trusted=trusted, next_held=held, **more)  # type: ignore[arg-type]
 
 
@@ -243,7 +243,7 @@ def test_old_authority_is_dropped_when_nothing_that_it_signed_is_in_use(
     assert bool(step.actions) is not bool(blocker)
 
 
-def test_expired_authority_is_dropped_without_waiting_for_who_is_away() -> None:
+def test_expired_authority_is_dropped_without_waiting_for_members_that_are_away() -> None:
     found = authority("new", "old")
     ended = msgspec.structs.replace(found.trusted[1], not_after=NOW)
     found = msgspec.structs.replace(found, trusted=(found.trusted[0], ended))
@@ -342,7 +342,7 @@ class Rotating:
             member.leaf = self.keys()[0]
 
     def check(self) -> None:
-        """Every member, and the operator, can connect to every other one, whoever has read what."""
+        """Every member, and the operator, can connect to every other one, in whatever order they have read."""
         for one in self.members:
             for other in self.members:
                 assert one.leaf in other.trusted, "two members cannot connect"
@@ -360,7 +360,7 @@ class Rotating:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_everybody_can_connect_at_every_point_of_a_rotation_and_it_ends(seed: int) -> None:
+def test_all_can_connect_at_every_point_of_a_rotation_and_it_ends(seed: int) -> None:
     world = Rotating(seed)
     world.desired = asked()
     for _ in range(150):

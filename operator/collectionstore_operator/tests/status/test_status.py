@@ -460,7 +460,7 @@ def with_authority(*keys: str, held: bool = False, now: float = NOW, days: int =
     slots = tuple(
         msgspec.structs.replace(slot, node=msgspec.structs.replace(slot.node, tls=report_of)) for slot in observed.slots
     )
-    trusted = tuple(AuthorityCertificate(key=key, not_before=NOW, not_after=until) for key in keys)
+    trusted = tuple(AuthorityCertificate(key=key, since=NOW, not_after=until) for key in keys)
     names = certificates.operator(desired, CLUSTER_ID).names
     issued = (
         Certificate(kind=CertificateKind.AUTHORITY, name="demo", not_before=NOW, not_after=until, authority=keys[0]),

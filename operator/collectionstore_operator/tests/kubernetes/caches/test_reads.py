@@ -12,6 +12,7 @@ from collectionstore_operator.kubernetes.caches.reads import REMEMBERED_S, Reads
 from collectionstore_operator.kubernetes.caches.store import Store
 from collectionstore_operator.kubernetes.caches.watched import WATCHED
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER
+from collectionstore_operator.kubernetes.clusters import PACE
 from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer
@@ -105,7 +106,7 @@ async def test_missing_object_that_only_costs_a_delay_is_asked_for_once_in_a_whi
     assert world.asked() == 1
 
 
-async def test_secret_is_remembered_for_a_minute_and_read_again_before_anything_is_done(world: World) -> None:
+async def test_secret_is_remembered_for_a_moment_and_read_again_before_anything_is_done(world: World) -> None:
     world.put("demo-authority", kind="secrets", uid="first")
     for _ in range(2):
         assert await world.reads.find(Kind.SECRET, "demo-authority", "shop") is not None
@@ -115,6 +116,31 @@ async def test_secret_is_remembered_for_a_minute_and_read_again_before_anything_
     assert await world.reads.find(Kind.SECRET, "demo-authority", "shop") is None
     world.reads.begin(Reading.CACHED)
     assert await world.reads.find(Kind.SECRET, "demo-authority", "shop") is None, "what was read last is remembered"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "within_s"),
+    [
+        (Kind.CONFIG_MAP, f"{NAMESPACE}/configmaps/a", 2 * PACE.idle_s),
+        (Kind.SECRET, f"{NAMESPACE}/secrets/a", 2 * PACE.idle_s),
+        (Kind.POD_MONITOR, "/apis/monitoring.coreos.com/v1/namespaces/shop/podmonitors/a", 2 * PACE.idle_s),
+        (Kind.PERSISTENT_VOLUME, "/api/v1/persistentvolumes/a", 60.0 + PACE.idle_s),
+    ],
+)
+async def test_edit_that_no_watch_tells_of_is_seen_in_time(
+    world: World, kind: Kind, path: str, within_s: float
+) -> None:
+    """By rounds that find nothing to do, a little closer together than what is remembered for the shortest time."""
+    namespace = "shop" if kind.value.namespaced else None
+    world.server.put(path, {"metadata": {"name": "a"}})
+    assert await world.reads.find(kind, "a", namespace) is not None
+    del world.server.objects[path]
+    started, found = world.clock.now, True
+    while found:
+        world.clock.now += PACE.idle_s - 0.1
+        world.reads.begin(Reading.CACHED)
+        found = await world.reads.find(kind, "a", namespace) is not None
+        assert world.clock.now - started <= within_s
 
 
 async def test_store_that_cannot_be_relied_on_is_not_used(world: World) -> None:

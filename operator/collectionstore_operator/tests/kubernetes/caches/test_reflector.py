@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from kubernetes.aio.client.api_client import ApiClient
+from structlog.testing import capture_logs
 
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.caches.reflector import BROKEN_S, SILENCE_S, Reflector
@@ -190,3 +191,47 @@ async def test_versions_that_cannot_be_compared_are_never_relied_on(world: World
     await world.server.send({"type": "ADDED", "object": body})
     await until(lambda: not world.reflector.complete.is_set())
     assert not world.reflector.reliable
+
+
+@pytest.mark.parametrize("broken", ["an event without a name", "a trim that fails", "a wake-up that fails"])
+async def test_error_that_was_not_expected_is_told_and_everything_listed_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """A watch that had ended would leave the reads of its kind without a cache until the operator restarts."""
+
+    def fail(_body: Body) -> Body:
+        raise LookupError("a shape that was not expected")
+
+    await world.server.begun(1)
+    await until(lambda: world.reflector.reliable)
+    with capture_logs() as lines:
+        match broken:
+            case "an event without a name":
+                await world.server.send({"type": "ADDED", "object": {"metadata": {"resourceVersion": "7"}}})
+                await until(lambda: world.server.lists == 2)
+                await world.server.put("a")
+            case "a trim that fails":
+                monkeypatch.setattr(world.reflector.store, "_trim", fail)
+                await world.server.put("a")
+                await until(lambda: len(world.pauses) >= 3)
+                assert not world.reflector.reliable, "what the store has is not known"
+                monkeypatch.undo()
+            case _:
+                monkeypatch.setattr(world.reflector, "_changed", fail)
+                await world.server.put("a")
+                await until(lambda: bool(world.pauses))
+                monkeypatch.undo()
+        await until(lambda: world.reflector.reliable and world.names() == ["a"])
+    failed = [one for one in lines if one["event"] == "watch.failed"]
+    assert failed
+    assert all((one["log_level"], one["resource"], one["exc_info"]) == ("error", "pods", True) for one in failed)
+    assert world.pauses, "it waits before it lists again"
+
+
+async def test_cancelled_watch_ends(world: World) -> None:
+    await world.server.begun(1)
+    task = asyncio.create_task(world.reflector.run())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
