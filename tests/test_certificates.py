@@ -235,8 +235,16 @@ async def test_members_that_start_with_expired_certificates_recover_by_themselve
 
 
 async def test_certificates_that_expired_under_running_members_are_replaced_without_a_restart() -> None:
-    async with secure_cluster() as cluster:
+    """The key is older than ten certificates of the authority: it is rotated, and its certificate renewed but once."""
+    tenth_s = 2 * 365 * 86_400 // 10
+    async with secure_cluster(certificateLifetimeSeconds=86_400, authorityLifetimeSeconds=tenth_s) as cluster:
         pids = node_pids(cluster)
-        await expire(cluster)
+        key = await expire(cluster)
         await recovered(cluster)
+
+        async def rotating() -> bool:
+            return bool(status(cluster)["authority"]["phase"] == "Trusting")
+
+        await eventually(rotating)
+        assert status(cluster)["authority"]["key"] == key, "clients have eight hours to read the next one"
         assert node_pids(cluster) == pids

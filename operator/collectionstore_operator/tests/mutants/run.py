@@ -31,6 +31,7 @@ STAGES: Final = (
         "model/test_assessment.py",
         "planning/test_volume_expansion.py",
         "planning/test_certificates.py",
+        "planning/test_authority_age.py",
         "planning/test_authority_rotation.py",
         "planning/test_identity.py",
         "planning/test_upkeep.py",
