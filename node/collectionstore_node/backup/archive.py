@@ -34,7 +34,8 @@ from collectionstore_node.raft.messages import Entry
 
 
 class Lag(NamedTuple):
-    """How far the archive is: its last entry, and the last one that the member had applied when it was asked."""
+    """How far the archive is: its last entry, and the last one that the cluster was known to have committed: not
+    behind what was acknowledged before the member was asked."""
 
     archived: int
     applied: int
@@ -49,7 +50,7 @@ def archive_log(
     interval_s: float,
     report: Callable[[Lag], None],
 ) -> Lag:
-    """Archive the log: until it is caught up with `once`, else until it fails.
+    """Archive the log until it fails; with `once`, until it holds what was acknowledged before the call.
 
     Raises `NotFound` when the cluster has dropped the entry that comes next: a new backup must be made. Raises
     `Unreachable` when no member serves its log.
@@ -61,6 +62,7 @@ def archive_log(
     size = 0
     due = time.monotonic() + interval_s
     member: Member | None = None
+    goal: int | None = None
     while True:
         try:
             member, data, applied = _next_page(source, member, last, 0.001 if once else min(interval_s, 30.0))
@@ -76,7 +78,9 @@ def archive_log(
         last += len(entries)
         pending += entries
         size += len(data)
-        caught_up = once and last >= applied
+        if goal is None:
+            goal = applied  # the member confirmed that it is not behind what was acknowledged when it was asked
+        caught_up = once and last >= goal
         if pending and (caught_up or size >= SEGMENT_BYTES or time.monotonic() >= due):
             _store(repository, cluster_id, pending, sealer, key)
             pending, size = [], 0

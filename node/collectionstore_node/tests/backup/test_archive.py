@@ -109,6 +109,61 @@ def test_the_archive_follows_the_log_and_reports_its_lag(directory: Repository, 
     assert archive_end(directory, "old", None) == (506, log[-1].chain)
 
 
+def test_a_follower_that_cannot_confirm_is_left_for_another_member(
+    directory: Repository, make: Make, state: SampleState
+) -> None:
+    """Init: a follower serves the log. Step: it is cut off, and answers 503, while the cluster goes on.
+
+    Check: the archive goes on from the other member, and its lag is that to the cluster.
+    """
+    make(directory)
+    log, _ = extend(state, 9)
+    leader, follower = FakeMember("n0", state, leader=True, log=log[:4]), FakeMember("n1", state, log=log[:4])
+    seen: list[Lag] = []
+
+    def report(lag: Lag) -> None:
+        seen.append(lag)
+        follower.fault, leader.log = (503, "unavailable"), log
+        if lag.archived == 509:
+            raise Stop
+
+    with FakeCluster([leader, follower]) as cluster, pytest.raises(Stop):
+        archive_log(
+            Source([cluster.members[0].address], Access()),
+            directory,
+            key=None,
+            once=False,
+            interval_s=0.01,
+            report=report,
+        )
+
+    assert seen[0] == Lag(504, 504)
+    assert seen[-1] == Lag(509, 509)
+
+
+def test_once_ends_at_what_there_was_when_it_began(directory: Repository, make: Make, state: SampleState) -> None:
+    """Init: a log of 15 entries, three pages. Step: with every page it grows by another one.
+
+    Check: the run ends, behind what there was at first, and says how much has come since.
+    """
+    make(directory)
+    log, _ = extend(state, 60)
+
+    class Growing(FakeMember):
+        @property
+        def log(self) -> list:  # type: ignore[type-arg, override]
+            pages = sum("/backup/log" in path for path in self.asked)
+            return log[: 15 + 7 * max(0, pages - 1)]
+
+        @log.setter
+        def log(self, _log: object) -> None: ...
+
+    done = archive(directory, [Growing("n0", state, leader=True)])
+
+    assert done == Lag(521, 529)
+    assert archive_end(directory, "old", None)[0] == 521
+
+
 def test_an_archive_begins_at_a_backup(directory: Repository, state: SampleState) -> None:
     with pytest.raises(NotFound, match="the archive begins at one"):
         archive(directory, [member(state, [])])

@@ -10,12 +10,13 @@ import pytest
 
 from collectionstore_node.errors import InvalidRequest, NotNow, Overloaded
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Index, chain_hash
+from collectionstore_node.replica import replica as replica_module
 from collectionstore_node.replica.snapshots.state_export import StateExport
 from collectionstore_node.statemachine.header import header_in
 from collectionstore_node.statemachine.keys import HEADER_KEY
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage.snapshot_file import SnapshotStream
-from collectionstore_node.tests.replica.group import Member, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, SETTINGS, Member, group
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 
@@ -159,6 +160,38 @@ async def test_the_log_says_where_it_begins_and_ends(tmp_path: Path) -> None:
         member.database.log.compact(applied)
         with pytest.raises(InvalidRequest, match=f"begins at index {applied.index + 1}"):
             await member.replica.committed_log(Index(1), bytes_max=1, timeout_s=1)
+
+
+async def test_a_member_that_is_cut_off_never_says_that_nothing_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Init: three members; a follower that has everything. Step: isolate it; write on.
+
+    Check: it gives no page, neither an empty one nor its own end as that of the cluster; also if it is cut off while it
+    waits. When it is back, it gives what was written.
+    """
+    monkeypatch.setattr(replica_module, "LOG_CONFIRM_S", 0.2)
+    async with group(tmp_path, 3) as (wires, (leader, follower, _)):
+        await leader.put("a", b"1")
+        await follower.get("a")
+        last = follower.replica.applied_index
+        waiting = asyncio.create_task(follower.replica.committed_log(last, bytes_max=1 << 20, timeout_s=0.5))
+        confirmed = follower.ticks + 2 * SETTINGS.election_ticks
+        await follower.until(lambda: follower.ticks >= confirmed)
+        assert not waiting.done()
+
+        wires.isolate(follower)
+        await leader.put("b", b"2")
+        with pytest.raises(NotNow):
+            await waiting
+        with pytest.raises(NotNow):
+            await follower.replica.committed_log(last, bytes_max=1 << 20, timeout_s=0.001)
+
+        wires.held.clear()
+        assert await follower.get("b") == b"2"
+        entries = await follower.replica.committed_log(last, bytes_max=1 << 20, timeout_s=PATIENCE_S)
+        assert entries[0].index == last + 1
+        assert follower.replica.applied_index >= leader.replica.applied_index
 
 
 async def closed(member: Member) -> None:
