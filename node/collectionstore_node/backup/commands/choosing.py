@@ -1,0 +1,31 @@
+"""Which stored backup an argument means."""
+
+from __future__ import annotations
+
+from collectionstore_node.backup.manifest import Manifest
+from collectionstore_node.backup.replay import Target
+from collectionstore_node.backup.repository import Repository
+from collectionstore_node.backup.selection import LATEST, choose_backup, choose_for_time
+from collectionstore_node.backup.stored import (
+    list_backups,
+    read_manifest,
+    started,
+)
+
+
+def base(goal: str, target: Target) -> str:
+    """Return which backup a replay to `target` begins at."""
+    if target.revision is not None:
+        return f"revision:{target.revision}"
+    return LATEST if target.time_ms is None else f"before:{goal}"
+
+
+def find(repository: Repository, wanted: str) -> Manifest:
+    """Return the manifest of the backup `wanted`. Raises `NotFound`, `Corrupt`."""
+    if wanted != LATEST and not wanted.startswith(("revision:", "before:")):
+        started(wanted)
+        return read_manifest(repository, wanted)[1]
+    known = [one.manifest for one in list_backups(repository) if one.manifest is not None]
+    if wanted.startswith("before:"):
+        return choose_for_time(known, wanted.removeprefix("before:"))
+    return choose_backup(known, wanted)
