@@ -17,7 +17,7 @@ from threading import Semaphore
 from typing import Final, NamedTuple
 
 from collectionstore_node.backup.errors import BackupError, Corrupt, CredentialsRefused, Refused, Unreachable
-from collectionstore_node.backup.manifest import Manifest, encode_manifest
+from collectionstore_node.backup.manifest import TIME, Manifest, encode_manifest
 from collectionstore_node.backup.parts import (
     PART_BYTES,
     PART_BYTES_MAX,
@@ -37,7 +37,6 @@ from collectionstore_node.backup.verify import StateSummary, opened, summarize
 WORKERS: Final = 2
 IN_WORK_MAX: Final = 4
 """Parts in memory at a time."""
-TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Progress(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from collectionstore_node.backup.create import TIME
 from collectionstore_node.backup.errors import InvalidUse
+from collectionstore_node.backup.manifest import TIME
 from collectionstore_node.backup.replay import Target
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import parse_key
@@ -78,6 +78,13 @@ key_option = click.option(
     envvar="COLLECTIONSTORE_BACKUP_KEY_FILE",
     show_envvar=True,
     help="File with the key, 64 hexadecimal digits: the backups are encrypted with it.",
+)
+
+
+source_cluster_option = click.option(
+    "--source-cluster",
+    metavar="ID",
+    help="The cluster that the backup is of: needed for `latest`, a revision or a time if the repository has several.",
 )
 
 

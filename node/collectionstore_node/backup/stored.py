@@ -74,7 +74,8 @@ def look(repository: Repository, listed: Listed) -> Found:
         sizes = {one.name: one.size for one in repository.objects(folder(listed.id))}
         expected = {folder(listed.id) + part_name(n): part.stored_bytes for n, part in enumerate(manifest.parts)}
         intact = expected.items() <= sizes.items()
-    return Found(listed.id, started(listed.id), complete, intact)
+    cluster_id = "" if manifest is None else manifest.cluster_id
+    return Found(listed.id, started(listed.id), complete, intact, cluster_id)
 
 
 def started(backup_id: str) -> datetime:

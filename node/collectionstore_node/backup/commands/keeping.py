@@ -19,6 +19,7 @@ from collectionstore_node.backup.options import (
     open_repository,
     read_key,
     repository_options,
+    source_cluster_option,
 )
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
@@ -72,13 +73,23 @@ def list_all(url: str, options: tuple[str, ...], form: str, deadline_s: float, *
 @click.command()
 @click.argument("backup")
 @repository_options
+@source_cluster_option
 @deadline_option("1m")
-def inspect(backup: str, url: str, options: tuple[str, ...], form: str, deadline_s: float, *, quiet: bool) -> None:
+def inspect(
+    backup: str,
+    source_cluster: str | None,
+    url: str,
+    options: tuple[str, ...],
+    form: str,
+    deadline_s: float,
+    *,
+    quiet: bool,
+) -> None:
     """Show the manifest of BACKUP, an ID or `latest`; its data is not read."""
     repository = open_repository(url, options)
 
     def read() -> Manifest:
-        return read_manifest(repository, find(repository, backup).id)[1]
+        return read_manifest(repository, find(repository, backup, source_cluster).id)[1]
 
     manifest = within(deadline_s, "reading the manifest", read)
     if form == "json":
@@ -90,10 +101,12 @@ def inspect(backup: str, url: str, options: tuple[str, ...], form: str, deadline
 @click.command()
 @click.argument("backup")
 @repository_options
+@source_cluster_option
 @key_option
 @deadline_option("6h")
 def verify(
     backup: str,
+    source_cluster: str | None,
     url: str,
     options: tuple[str, ...],
     form: str,
@@ -106,7 +119,7 @@ def verify(
     repository, key, meter = open_repository(url, options), read_key(key_file), Meter(quiet=quiet)
 
     def check() -> Manifest:
-        found = find(repository, backup)
+        found = find(repository, backup, source_cluster)
         meter.total = found.stream_bytes
         return verify_backup(repository, found.id, key, meter.advance)
 
@@ -121,7 +134,7 @@ def verify(
 @click.command()
 @click.argument("backup")
 @repository_options
-@click.option("--last", "allow_last", is_flag=True, help="Delete it also if it is the only intact backup.")
+@click.option("--last", "allow_last", is_flag=True, help="Also the only intact one of its cluster.")
 @deadline_option("30m")
 def delete(
     backup: str,
@@ -142,7 +155,7 @@ def delete(
         if backup not in {one.id for one in listed}:
             raise NotFound(f"there is no backup {backup!r} in {url}")
         if not allow_last and would_delete_last([look(repository, one) for one in listed], backup):
-            raise Refused(f"{backup} is the only intact backup; to delete it all the same: --last")
+            raise Refused(f"{backup} is the only intact backup of its cluster; to delete it all the same: --last")
         return delete_backup(repository, backup)
 
     count = within(deadline_s, "the deletion", remove)
@@ -154,7 +167,7 @@ def delete(
 
 @click.command()
 @repository_options
-@click.option("--keep-last", type=click.IntRange(min=1), default=7, show_default=True, help="Keep this many.")
+@click.option("--keep-last", type=click.IntRange(min=1), default=7, show_default=True, help="Of each cluster.")
 @click.option(
     "--keep-within",
     "keep_within_s",
@@ -185,7 +198,8 @@ def prune(
     quiet: bool,
     dry_run: bool,
 ) -> None:
-    """Delete the backups that neither rule keeps, and what interrupted runs left. The last intact one always stays."""
+    """Delete the backups that neither rule keeps, and what interrupted runs left. The last intact one of each
+    cluster always stays."""
     repository = open_repository(url, options)
 
     def run() -> dict[str, list[str]]:

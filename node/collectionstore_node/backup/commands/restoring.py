@@ -17,10 +17,11 @@ from collectionstore_node.backup.options import (
     parse_point,
     read_key,
     repository_options,
+    source_cluster_option,
 )
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
-from collectionstore_node.backup.replay import replay_log
+from collectionstore_node.backup.replay import check_base, replay_log
 from collectionstore_node.backup.restore import NewMember, restore_directory
 from collectionstore_node.backup.selection import LATEST
 from collectionstore_node.backup.stored import (
@@ -31,6 +32,7 @@ from collectionstore_node.backup.stored import (
 @click.command()
 @click.argument("backup")
 @repository_options
+@source_cluster_option
 @key_option
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Empty or missing.")
 @click.option("--cluster-id", required=True, help="ID of the NEW cluster.")
@@ -54,6 +56,7 @@ from collectionstore_node.backup.stored import (
 @deadline_option("6h")
 def restore(
     backup: str,
+    source_cluster: str | None,
     url: str,
     options: tuple[str, ...],
     form: str,
@@ -79,8 +82,10 @@ def restore(
 
     def run() -> dict[str, Any]:
         target = None if goal is None else parse_point(goal)
-        found = find(repository, backup if target is None or backup != LATEST else base(goal or "", target))
-        manifest, sealer = open_backup(repository, found.id, key)
+        wanted = backup if target is None or backup != LATEST else base(goal or "", target)
+        manifest, sealer = open_backup(repository, find(repository, wanted, source_cluster).id, key)
+        if target is not None:
+            check_base(manifest, target)  # BEFORE all of it is read
         replay = None if target is None else partial(replay_log, repository, manifest, key, target)
         meter.total = manifest.stream_bytes
         meter.step(f"restoring {manifest.id}, revision {manifest.revision} of {manifest.cluster_id}")

@@ -40,10 +40,10 @@ def member(state: SampleState, log: list, **fields: object) -> FakeMember:  # ty
     return FakeMember("n0", state, leader=True, log=log, **fields)  # type: ignore[arg-type]
 
 
-def restore(root: str, target: Path, *arguments: str) -> Result:
+def restore(root: str, target: Path, *arguments: str, backup: str = "latest") -> Result:
     where = ("--repository", root, "--data-dir", str(target), "--cluster-id", "new", "--name", "new-0", "-o", "json")
     addresses = ("--peer-address", "127.0.0.1:1", "--client-address", "http://127.0.0.1:2")
-    return CliRunner().invoke(main, ["restore", "latest", "--quiet", *where, *addresses, *arguments])
+    return CliRunner().invoke(main, ["restore", backup, "--quiet", *where, *addresses, *arguments])
 
 
 def contents(target: Path) -> dict[bytes, bytes]:
@@ -182,14 +182,21 @@ def test_a_member_that_has_dropped_the_entries_is_passed_over(
         archive(directory, [member(state, log, fault=(503, "overloaded"))])
 
 
-def test_a_newer_backup_closes_a_gap(directory: Repository, make: Make, state: SampleState) -> None:
+def test_a_newer_backup_closes_a_gap(directory: Repository, make: Make, state: SampleState, tmp_path: Path) -> None:
     """The archive goes on behind it; before it nothing is reached through the gap."""
-    make(directory)
+    older = make(directory)
     log, states = extend(state, 20)
     archive(directory, [member(state, log[:3])])
-    make(directory, of=states[9])
+    newer = make(directory, of=states[9])
 
     assert archive(directory, [member(state, log, dropped_to=510)]) == Lag(520, 520)
+
+    done = restore(directory.url, tmp_path / "data", "--to", "end", backup=newer.id)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["state_digest"] == states[-1].header.digest.hex()
+    assert contents(tmp_path / "data") == expected(states[-1])
+    through = restore(directory.url, tmp_path / "other", "--to", "end", backup=older.id)
+    assert (through.exit_code, "a gap behind index 503" in through.output) == (ExitCode.NOT_FOUND, True)
 
 
 def test_a_newer_backup_leaves_no_gap_that_can_be_closed(directory: Repository, make: Make, state: SampleState) -> None:
@@ -283,6 +290,39 @@ def test_a_restore_to_a_time_takes_what_was_archived_by_then(
         assert contents(target) == expected(states[entries - 1] if entries else state)
     early = restore(directory.url, tmp_path / "early", "--to", "2001-01-01T00:00:00Z")
     assert (early.exit_code, made.finished_at in early.output) == (ExitCode.NOT_FOUND, True)
+
+
+def test_a_later_backup_is_not_restored_for_an_earlier_point(
+    directory: Repository, make: Make, state: SampleState, tmp_path: Path
+) -> None:
+    """A named backup that is newer than the point of --to would silently give a later state."""
+    made = make(directory)
+    for goal, why in (
+        (f"revision:{made.revision - 1}", f"has revision {made.revision}, after"),
+        ("2001-01-01T00:00:00Z", f"was finished at {made.finished_at}, after 2001-01-01T00:00:00Z"),
+    ):
+        for wanted in (made.id, f"revision:{made.revision}"):
+            done = restore(directory.url, tmp_path / "data", "--to", goal, backup=wanted)
+            assert (done.exit_code, why in done.output) == (ExitCode.REFUSED, True), done.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_time_behind_the_end_of_the_archive_is_not_reached(
+    directory: Repository, make: Make, state: SampleState, tmp_path: Path
+) -> None:
+    """What was written until then may be missing; the message has the last time that there is."""
+    made = make(directory)
+    log, _ = extend(state, 4)
+    bare = restore(directory.url, tmp_path / "bare", "--to", "2996-01-01T00:00:00Z")
+    assert (bare.exit_code, f"ends at {made.finished_at}" in bare.output) == (ExitCode.NOT_FOUND, True)
+    data = encode_segment("old", log, 4_000_000_000_500, None)
+    directory.put(f"{folder('old')}{501:020}-{504:020}.segment", data)
+
+    beyond = restore(directory.url, tmp_path / "beyond", "--to", "2096-10-02T07:06:41Z")
+    assert (beyond.exit_code, "ends at 2096-10-02T07:06:40Z" in beyond.output) == (ExitCode.NOT_FOUND, True)
+    with pytest.raises(Exception, match="not empty, but has no IDENTITY"):
+        contents(tmp_path / "beyond")
+    assert restore(directory.url, tmp_path / "data", "--to", "2096-10-02T07:06:40Z").exit_code == 0
 
 
 @pytest.mark.parametrize("goal", ["", "revision:", "revision:-1", "yesterday", "2026-01-02", "latest"])

@@ -117,6 +117,37 @@ def test_prune_keeps_the_newest_and_removes_leftovers(root: str, make: Make) -> 
     assert [one["id"] for one in json.loads(succeed("list", "--repository", root, "-o", "json"))] == made[2:]
 
 
+def test_no_backup_of_another_cluster_is_taken_for_the_wanted_one(
+    root: str, make: Make, state: SampleState, tmp_path: Path
+) -> None:
+    """Init: backups of two clusters in one repository. Check: neither `latest`, a revision nor a time takes any."""
+    made = make(Repository(root))
+    member = FakeMember("n0", state, leader=True, change={"cluster_id": "bank"})
+    with FakeCluster([member]) as cluster:
+        where = ("--endpoint", cluster.members[0].address, "--repository", root, "-o", "json", "--quiet")
+        other = json.loads(succeed("create", *where))
+    new = ("--data-dir", str(tmp_path / "data"), "--cluster-id", "new", "--name", "new-0")
+    addresses = ("--peer-address", "127.0.0.1:1", "--client-address", "http://127.0.0.1:2", "--repository", root)
+    revision = f"revision:{state.header.revision}"
+    for arguments in (
+        ("verify", "latest", "--repository", root),
+        ("inspect", revision, "--repository", root),
+        ("restore", "latest", *new, *addresses),
+        ("restore", "latest", *new, *addresses, "--to", "2996-01-02T03:04:05Z"),
+        ("restore", "latest", *new, *addresses, "--to", revision),
+        ("restore", made.id, *new, *addresses, "--source-cluster", "bank"),
+        ("delete", made.id, "--repository", root),
+        ("delete", other["id"], "--repository", root),
+    ):
+        refused = run(*arguments)
+        assert refused.exit_code == ExitCode.REFUSED, (arguments, refused.output)
+    assert not (tmp_path / "data").exists()
+    found = json.loads(succeed("inspect", "latest", "--source-cluster", "bank", "--repository", root, "-o", "json"))
+    assert found["id"] == other["id"]
+    kept = json.loads(succeed("prune", "--keep-last", "1", "--repository", root, "-o", "json"))["keep"]
+    assert sorted(kept) == sorted([made.id, other["id"]])
+
+
 def test_a_deadline_ends_a_run_that_hangs_and_leaves_nothing(root: str, state: SampleState) -> None:
     """A member that stops in the middle of its stream: as a process, because the deadline ends it."""
     hang = threading.Event()
