@@ -31,7 +31,7 @@ from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import SALT_BYTES, Sealer
 from collectionstore_node.backup.selection import Cluster, order_members
 from collectionstore_node.backup.source import ExportedState, Source, StateResponse
-from collectionstore_node.backup.stored import delete_backup, folder, manifest_name, read_manifest
+from collectionstore_node.backup.stored import Listed, delete_backup, folder, look, manifest_name, read_manifest
 from collectionstore_node.backup.verify import StateSummary, opened, summarize
 
 WORKERS: Final = 2
@@ -106,6 +106,9 @@ def create_backup(
         repository.settle(folder(backup_id))
         if read_manifest(repository, backup_id)[1] != manifest:
             raise Corrupt(f"the manifest of {backup_id} is not what was written")
+        # AFTER the manifest: from now on `prune` does not take the parts for left over, and before it may have.
+        if not look(repository, Listed(backup_id, manifest, "")).intact:
+            raise Corrupt(f"parts of {backup_id} are gone since they were stored: was it pruned while it was made?")
     except BaseException:
         # What cannot be deleted now has no manifest, unless that was written wrongly, which is deleted first.
         with suppress(BackupError):

@@ -25,13 +25,19 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, min_s: float = 0.0) -> None:
+        self._min_s = min_s
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", str(value))
         if found is None:
             self.fail(f"{value!r}; allowed: a number and s, m, h or d, such as 30d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if seconds < self._min_s:
+            self.fail(f"{value!r}; allowed: {self._min_s:g}s or more", param, ctx)
+        return seconds
 
 
 def repository_options(command: F) -> F:

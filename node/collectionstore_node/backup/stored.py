@@ -86,6 +86,12 @@ def started(backup_id: str) -> datetime:
     return datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
+def is_complete(repository: Repository, backup_id: str) -> bool:
+    """Return whether a backup has a manifest now."""
+    name = manifest_name(backup_id)
+    return any(one.name == name for one in repository.objects(folder(backup_id)))
+
+
 def delete_backup(repository: Repository, backup_id: str) -> int:
     """Delete a backup and return how many objects went; what an interrupted call leaves is no backup any more."""
     # FIRST the manifest: from then on nothing takes it for a complete backup.

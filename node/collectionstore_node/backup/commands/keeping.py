@@ -27,12 +27,16 @@ from collectionstore_node.backup.retention import prune as decide
 from collectionstore_node.backup.retention import would_delete_last
 from collectionstore_node.backup.stored import (
     delete_backup,
+    is_complete,
     list_backups,
     look,
     read_manifest,
     started,
 )
 from collectionstore_node.backup.verify import verify_backup
+
+UNFINISHED_MIN_S: Final = 3600.0
+"""What is younger and has no manifest may be a backup that is being made."""
 
 
 @click.command("list")
@@ -179,10 +183,10 @@ def delete(
 @click.option(
     "--unfinished-after",
     "unfinished_after_s",
-    type=Duration(),
+    type=Duration(min_s=UNFINISHED_MIN_S),
     default="1d",
     show_default=True,
-    help="What has no manifest after this time is left over, and is deleted.",
+    help="What has no manifest after this time is left over, and is deleted; 1h or more, and more than a backup takes.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @deadline_option("1h")
@@ -211,8 +215,12 @@ def prune(
             keep_within_s=keep_within_s,
             unfinished_after_s=unfinished_after_s,
         )
-        for backup_id in () if dry_run else (*decided.delete, *decided.leftovers):
-            delete_backup(repository, backup_id)
+        if not dry_run:
+            for backup_id in decided.delete:
+                delete_backup(repository, backup_id)
+            for backup_id in decided.leftovers:
+                if not is_complete(repository, backup_id):  # one that took longer may be complete by now
+                    delete_backup(repository, backup_id)
         return decided._asdict()
 
     decided = within(deadline_s, "pruning", run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -360,6 +361,19 @@ def test_no_changed_byte_of_a_segment_is_read(segment: bytes, data: st.DataObjec
     changed[data.draw(st.integers(0, len(segment) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(Corrupt):
         decode_segment("s", bytes(changed), KEY)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"CSLOG\r\n" + (70_000).to_bytes(4, "big") + b'{"a":"' + b"x" * 69_992 + b'"}', "a header of 70000 bytes"),
+        (b"CSLOG\r\n\0\0", "ends before its header"),
+    ],
+)
+def test_a_header_is_bounded(body: bytes, message: str) -> None:
+    """Also with a hash that fits: one who can write to the repository can make one."""
+    with pytest.raises(Corrupt, match=message):
+        decode_segment("s", body + sha256(body).digest(), None)
 
 
 def test_a_segment_needs_its_key(segment: bytes) -> None:

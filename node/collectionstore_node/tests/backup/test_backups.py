@@ -52,6 +52,24 @@ def nothing(_bytes: int) -> None:
     pass
 
 
+class Pruning(Repository):
+    """Loses the first part of a backup when its manifest is stored, as another run that prunes at that moment."""
+
+    def put(self, name: str, data: bytes) -> None:
+        if name.endswith("manifest.json"):
+            self.delete(name.replace("manifest.json", "data/00000000.part"))
+        super().put(name, data)
+
+
+def test_a_backup_that_is_pruned_while_it_is_made_is_no_success(tmp_path: Path, make: Make) -> None:
+    repository = Pruning(str(tmp_path / "repository"))
+
+    with pytest.raises(Corrupt, match="are gone since they were stored"):
+        make(repository)
+
+    assert list_backups(repository) == []
+
+
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_a_backup_is_of_a_follower_and_verifies(
     repository: Repository, make: Make, state: SampleState, key: bytes | None
