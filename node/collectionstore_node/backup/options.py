@@ -17,6 +17,10 @@ from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import parse_key
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SECRET: Final = re.compile(
+    r"secret|token|password|bearer|credential|(^|_)sas(_|$)|key(_base64)?$|^access_?key", re.IGNORECASE
+)
+_NO_SECRET: Final = ("_file", "_path", "_uri", "_enabled", "access_key_id")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -143,6 +147,14 @@ def open_repository(url: str, options: tuple[str, ...]) -> Repository:
         name, separator, value = one.partition("=")
         if not separator or not name:
             raise InvalidUse("--option takes NAME=VALUE, such as endpoint=https://minio:9000")
+        if _SECRET.search(name) and not name.lower().endswith(_NO_SECRET):
+            # Every user of the machine sees the arguments of a process.
+            raise InvalidUse(
+                f"--option {name} would show a secret to every user of this machine: give it in the environment, such "
+                "as AWS_SECRET_ACCESS_KEY or AZURE_STORAGE_ACCOUNT_KEY, or in a file that the provider's tools read"
+            )
+        if re.search(r"://[^/]*@", value):
+            raise InvalidUse(f"--option {name} is a URL with a user: credentials come from the environment")
         given[name] = value
     return Repository(url, given)
 

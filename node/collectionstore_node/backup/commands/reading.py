@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from collectionstore_node.backup import output
-from collectionstore_node.backup.archive import Lag, archive_log
+from collectionstore_node.backup.archive import Lag, Patience, archive_log
 from collectionstore_node.backup.create import Progress, create_backup
 from collectionstore_node.backup.options import (
     Duration,
@@ -96,6 +96,14 @@ def create(
     show_default=True,
     help="Store what there is at least this often: the bound of what a disaster can lose.",
 )
+@click.option(
+    "--retry-for",
+    "retry_s",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    help="Try again for so long while the cluster or the repository does not answer.",
+)
 @deadline_option("36500d")
 def archive(
     endpoints: tuple[str, ...],
@@ -108,6 +116,7 @@ def archive(
     form: str,
     key_file: Path | None,
     interval_s: float,
+    retry_s: float,
     deadline_s: float,
     *,
     quiet: bool,
@@ -120,6 +129,7 @@ def archive(
     repository = open_repository(url, options)
     source = Source(endpoints, Access(token_file, ca_file, cert_file, cert_key_file))
     key = read_key(key_file)
+    patience = Patience(retry_s, Meter(quiet=quiet).step)
     shown: list[int] = []
 
     def report(lag: Lag) -> None:
@@ -134,7 +144,9 @@ def archive(
     lag = within(
         deadline_s,
         "the archive",
-        lambda: archive_log(source, repository, key=key, once=once, interval_s=interval_s, report=report),
+        lambda: archive_log(
+            source, repository, key=key, once=once, interval_s=interval_s, report=report, patience=patience
+        ),
     )
     if form == "json":
         output.print_json(_lag(lag))

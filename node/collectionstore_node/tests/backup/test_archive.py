@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectionstore_node.backup.archive import Lag, archive_end, archive_log
+from collectionstore_node.backup.archive import Lag, Patience, archive_end, archive_log
 from collectionstore_node.backup.cli import main
 from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode, NotFound, Unreachable
 from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import Sealer
 from collectionstore_node.backup.segments import decode_segment, encode_segment, folder
-from collectionstore_node.backup.source import Access, Source
+from collectionstore_node.backup.selection import Member
+from collectionstore_node.backup.source import Access, LogPage, Source
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import MEMBERSHIP_KEY
 from collectionstore_node.storage import Database
@@ -140,6 +142,67 @@ def test_a_follower_that_cannot_confirm_is_left_for_another_member(
 
     assert seen[0] == Lag(504, 504)
     assert seen[-1] == Lag(509, 509)
+
+
+def test_an_outage_is_waited_for_and_what_was_read_is_stored_first(
+    directory: Repository, make: Make, state: SampleState
+) -> None:
+    """Init: entries are read, and not stored yet. Step: all members fail for three attempts, then come back.
+
+    Check: the entries are stored before the first pause, the pauses grow, and the archive goes on.
+    """
+    make(directory)
+    log, _ = extend(state, 9)
+    source = FakeMember("n0", state, leader=True, log=log[:4])
+    seen: list[Lag] = []
+    ends: list[int] = []
+    pauses: list[float] = []
+    said: list[str] = []
+
+    class Failing(Source):
+        def log(self, member: Member, after: int, timeout_s: float) -> LogPage:
+            if after == 504 and len(pauses) < 3:
+                source.fault = (503, "unavailable")
+            return super().log(member, after, timeout_s)
+
+    def pause(seconds: float) -> None:
+        ends.append(archive_end(directory, "old", None)[0])
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            source.fault, source.log = None, log
+
+    def report(lag: Lag) -> None:
+        seen.append(lag)
+        if lag.archived == 509:
+            raise Stop
+
+    with FakeCluster([source]) as cluster, pytest.raises(Stop):
+        archive_log(
+            Failing([cluster.members[0].address], Access()),
+            directory,
+            key=None,
+            once=False,
+            interval_s=1.0,
+            report=report,
+            patience=Patience(60, said.append, pause),
+        )
+
+    assert pauses == [0.5, 1.0, 2.0]
+    assert ends == [504, 504, 504]
+    assert all("no member serves its log" in text and "trying again in" in text for text in said)
+    assert seen[-1] == Lag(509, 509)
+
+
+def test_an_outage_is_not_waited_for_beyond_its_bound(directory: Repository, make: Make, state: SampleState) -> None:
+    make(directory)
+    pauses: list[float] = []
+    with FakeCluster([FakeMember("n0", state, leader=True, fault=(503, "unavailable"))]) as cluster:
+        source = Source([cluster.members[0].address], Access())
+        patience = Patience(60, lambda _text: None, pauses.append)
+        run = partial(archive_log, source, directory, key=None, once=True, interval_s=1, report=lambda _lag: None)
+        with pytest.raises(Unreachable, match="no member serves its log"):
+            run(patience=patience)
+    assert (sum(pauses), max(pauses)) == (60, 10)
 
 
 def test_once_ends_at_what_there_was_when_it_began(directory: Repository, make: Make, state: SampleState) -> None:
