@@ -98,6 +98,7 @@ for one in _SHORT:
     show_envvar=True,
     help="The repository.",
 )
+@click.option("--source-cluster", metavar="ID", help="The cluster that it is of, if the repository has several.")
 @click.option("--name", required=True, help="Name of the NEW cluster.")
 @click.option("-f", "--filename", "file", type=click.Path(path_type=Path), help="Its manifest. [default: 3 members]")
 @click.option("--base-port", type=click.IntRange(1024, 65_535), help="In place of spec.local.basePort.")
@@ -113,6 +114,7 @@ def restore(
     context: click.Context,
     which: str,
     repository: str,
+    source_cluster: str | None,
     name: str,
     file: Path | None,
     base_port: int | None,
@@ -140,6 +142,8 @@ def restore(
     arguments = [which, "--repository", repository, "--bump-revision", str(bump_revision), "--deadline", deadline]
     for text in options:
         arguments += ["--option", text]
+    if source_cluster is not None:
+        arguments += ["--source-cluster", source_cluster]
     if goal is not None:
         arguments += ["--to", goal]
     if key_file is not None:

@@ -13,6 +13,7 @@
             ca/ operator/                 the cluster's certificate authority; the operator's certificate
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
             reserve                       space for these files on a disk that the members share and have filled
+            edit.lock                     held by the csctl that changes or restores the cluster
             supervisor.{lock,pid,log,wake}
             faults.json proxy.{json,lock,log}    network faults between members, while there are any
 
@@ -42,6 +43,7 @@ MARK_TEXT = "State of local Collection Store clusters, created by csctl. Delete 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+EDIT_LOCK = "edit.lock"
 RESERVE = "reserve"
 """Real blocks for the files of csctl and the supervisor, which share a disk with the members."""
 RESERVE_BYTES = 4 << 20
@@ -60,6 +62,12 @@ class ClusterNotFound(LocalError):
     """The cluster does not exist; the message names those that do."""
 
     exit_code = ExitCode.NOT_FOUND
+
+
+class ClusterBusy(LocalError):
+    """Another csctl changes the cluster; nothing was done."""
+
+    exit_code = ExitCode.REFUSED
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True, mode: int = FILE_MODE) -> None:
@@ -250,13 +258,29 @@ class ClusterDirectory:
         return tuple(sorted((entry.name for entry in self.nodes.iterdir() if entry.is_dir()), key=ordinal_key))
 
     @contextmanager
-    def edit_lock(self) -> Iterator[None]:
-        """Hold the lock for changes of resource.json and intent.json: one csctl at a time."""
-        with (self.path / "edit.lock").open("a") as file:
-            os.fchmod(file.fileno(), FILE_MODE)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _keep_reserve(self.path)
-            yield
+    def edit_lock(self, *, wait: bool = True) -> Iterator[int]:
+        """Hold the lock for changes of resource.json and intent.json: one csctl at a time.
+
+        Yields its descriptor: a process that inherits it keeps the lock until it ends, too. Raises ClusterBusy if it is
+        held, without `wait`; ClusterNotFound if the directory is not there, or not any more.
+        """
+        path = self.path / EDIT_LOCK
+        while True:
+            try:
+                file = path.open("a")
+            except FileNotFoundError:
+                raise ClusterNotFound(f"{self.path} is not there, or was deleted meanwhile; try again") from None
+            with file:
+                os.fchmod(file.fileno(), FILE_MODE)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ClusterBusy(f"another csctl is changing or restoring {self.name}; nothing was done") from None
+                if not _is_at(file.fileno(), path):
+                    continue  # deleted with its directory while this one waited: it excludes no one any more
+                _keep_reserve(self.path)
+                yield file.fileno()
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +394,14 @@ class StateDirectory:
         if {entry.name for entry in self.path.iterdir()} == {MARK}:
             (self.path / MARK).unlink()
             self.path.rmdir()
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _is_marked(path: Path) -> bool:

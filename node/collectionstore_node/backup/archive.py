@@ -2,7 +2,7 @@
 
 It continues where the last segment ends; behind the newest backup without one, or if the members have dropped the rest.
 Every entry is checked to continue the history before it is stored, and every segment is read back. Its lag is bounded
-by `interval_s`, and reported.
+by `interval_s`, and reported. An outage of the cluster or of the repository is waited for, within a bound.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from collectionstore_node.backup.errors import BackupError, CredentialsRefused, NotFound, Refused, Unreachable
 from collectionstore_node.backup.manifest import Manifest
@@ -32,12 +32,58 @@ from collectionstore_node.backup.source import Source
 from collectionstore_node.backup.stored import list_backups
 from collectionstore_node.raft.messages import Entry
 
+PAUSE_S: Final = 0.5
+PAUSE_MAX_S: Final = 10.0
+
+T = TypeVar("T")
+
 
 class Lag(NamedTuple):
-    """How far the archive is: its last entry, and the last one that the member had applied when it was asked."""
+    """How far the archive is: its last entry, and the last one that the cluster was known to have committed: not
+    behind what was acknowledged before the member was asked."""
 
     archived: int
     applied: int
+
+
+class Patience:
+    """How long an outage is waited for, with pauses that grow from half a second to ten."""
+
+    def __init__(
+        self, bound_s: float, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        """`tell` is told of each attempt that failed; 0 for `bound_s` waits for none."""
+        self._bound_s = bound_s
+        self._tell = tell
+        self._pause = pause
+        self._waited_s = 0.0
+        self._next_s = PAUSE_S
+
+    def keep(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`, repeated while it raises `Unreachable`, until the bound."""
+        while True:
+            try:
+                result = work()
+            except Unreachable as error:
+                self.wait(error)
+            else:
+                self.answered()
+                return result
+
+    def wait(self, error: Unreachable) -> None:
+        """Pause; raise `error` when that was done for the bound since the last answer."""
+        left_s = self._bound_s - self._waited_s
+        if left_s <= 0:
+            raise error
+        pause_s = min(self._next_s, left_s)
+        self._tell(f"{error}; trying again in {pause_s:g} s, for {left_s:g} s at most")
+        self._pause(pause_s)
+        self._waited_s += pause_s
+        self._next_s = min(2 * self._next_s, PAUSE_MAX_S)
+
+    def answered(self) -> None:
+        """Begin anew: the outage is over."""
+        self._waited_s, self._next_s = 0.0, PAUSE_S
 
 
 def archive_log(
@@ -48,38 +94,55 @@ def archive_log(
     once: bool,
     interval_s: float,
     report: Callable[[Lag], None],
+    patience: Patience | None = None,
 ) -> Lag:
-    """Archive the log: until it is caught up with `once`, else until it fails.
+    """Archive the log until it fails; with `once`, until it holds what was acknowledged before the call.
 
     Raises `NotFound` when the cluster has dropped the entry that comes next: a new backup must be made. Raises
-    `Unreachable` when no member serves its log.
+    `Unreachable` when no member serves its log, or the repository does not answer, for longer than `patience`.
     """
-    cluster_id = source.cluster().cluster_id
-    last, chain = archive_end(repository, cluster_id, key)
+    patience = patience or Patience(0.0, lambda _text: None)
+    cluster_id = patience.keep(lambda: source.cluster().cluster_id)
+    last, chain = patience.keep(lambda: archive_end(repository, cluster_id, key))
     sealer = None if key is None else Sealer(key, secrets.token_bytes(SALT_BYTES))
     pending: list[Entry] = []
     size = 0
     due = time.monotonic() + interval_s
     member: Member | None = None
+    goal: int | None = None
+
+    def flush() -> None:
+        nonlocal pending, size
+        if pending:
+            patience.keep(lambda: _store(repository, cluster_id, pending, sealer, key))
+        pending, size = [], 0
+
     while True:
         try:
             member, data, applied = _next_page(source, member, last, 0.001 if once else min(interval_s, 30.0))
+        except Unreachable as error:
+            flush()  # FIRST: the cluster may be gone for good
+            patience.wait(error)
+            continue
         except NotFound:
+            flush()
             # Not before the members have dropped it: restores through what a jump leaves out would be impossible.
-            newest = _newest(repository, cluster_id)
-            if pending or newest.applied_index <= last:
+            newest = patience.keep(lambda: _newest(repository, cluster_id))
+            if newest.applied_index <= last:
                 raise
             last, chain = newest.applied_index, bytes.fromhex(newest.chain)
             continue
+        patience.answered()
         entries = list(split_entries("the answer of a member", data))
         chain = check_continues("the answer of a member", last, chain, entries)
         last += len(entries)
         pending += entries
         size += len(data)
-        caught_up = once and last >= applied
+        if goal is None:
+            goal = applied  # the member confirmed that it is not behind what was acknowledged when it was asked
+        caught_up = once and last >= goal
         if pending and (caught_up or size >= SEGMENT_BYTES or time.monotonic() >= due):
-            _store(repository, cluster_id, pending, sealer, key)
-            pending, size = [], 0
+            flush()
         if not pending:
             due = time.monotonic() + interval_s
             report(Lag(last, applied))

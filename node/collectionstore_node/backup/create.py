@@ -17,7 +17,7 @@ from threading import Semaphore
 from typing import Final, NamedTuple
 
 from collectionstore_node.backup.errors import BackupError, Corrupt, CredentialsRefused, Refused, Unreachable
-from collectionstore_node.backup.manifest import Manifest, encode_manifest
+from collectionstore_node.backup.manifest import TIME, Manifest, encode_manifest
 from collectionstore_node.backup.parts import (
     PART_BYTES,
     PART_BYTES_MAX,
@@ -31,13 +31,12 @@ from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import SALT_BYTES, Sealer
 from collectionstore_node.backup.selection import Cluster, order_members
 from collectionstore_node.backup.source import ExportedState, Source, StateResponse
-from collectionstore_node.backup.stored import delete_backup, folder, manifest_name, read_manifest
+from collectionstore_node.backup.stored import Listed, delete_backup, folder, look, manifest_name, read_manifest
 from collectionstore_node.backup.verify import StateSummary, opened, summarize
 
 WORKERS: Final = 2
 IN_WORK_MAX: Final = 4
 """Parts in memory at a time."""
-TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Progress(NamedTuple):
@@ -107,6 +106,9 @@ def create_backup(
         repository.settle(folder(backup_id))
         if read_manifest(repository, backup_id)[1] != manifest:
             raise Corrupt(f"the manifest of {backup_id} is not what was written")
+        # AFTER the manifest: from now on `prune` does not take the parts for left over, and before it may have.
+        if not look(repository, Listed(backup_id, manifest, "")).intact:
+            raise Corrupt(f"parts of {backup_id} are gone since they were stored: was it pruned while it was made?")
     except BaseException:
         # What cannot be deleted now has no manifest, unless that was written wrongly, which is deleted first.
         with suppress(BackupError):

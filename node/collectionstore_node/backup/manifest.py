@@ -17,6 +17,8 @@ from collectionstore_node.backup.errors import Corrupt, CredentialsRefused
 from collectionstore_node.backup.parts import PART_BYTES_MAX, PARTS_MAX, STORED_OVERHEAD_MAX, Part
 from collectionstore_node.backup.sealing import Encryption, Sealer
 
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+"""RFC 3339 in UTC, by the second."""
 FORMAT: Final = 1
 MANIFEST_BYTES_MAX: Final = 256 << 20
 ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")

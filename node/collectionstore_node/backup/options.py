@@ -10,13 +10,17 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from collectionstore_node.backup.create import TIME
 from collectionstore_node.backup.errors import InvalidUse
+from collectionstore_node.backup.manifest import TIME
 from collectionstore_node.backup.replay import Target
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import parse_key
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SECRET: Final = re.compile(
+    r"secret|token|password|bearer|credential|(^|_)sas(_|$)|key(_base64)?$|^access_?key", re.IGNORECASE
+)
+_NO_SECRET: Final = ("_file", "_path", "_uri", "_enabled", "access_key_id")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -25,13 +29,19 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, min_s: float = 0.0) -> None:
+        self._min_s = min_s
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", str(value))
         if found is None:
             self.fail(f"{value!r}; allowed: a number and s, m, h or d, such as 30d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if seconds < self._min_s:
+            self.fail(f"{value!r}; allowed: {self._min_s:g}s or more", param, ctx)
+        return seconds
 
 
 def repository_options(command: F) -> F:
@@ -78,6 +88,13 @@ key_option = click.option(
     envvar="COLLECTIONSTORE_BACKUP_KEY_FILE",
     show_envvar=True,
     help="File with the key, 64 hexadecimal digits: the backups are encrypted with it.",
+)
+
+
+source_cluster_option = click.option(
+    "--source-cluster",
+    metavar="ID",
+    help="The cluster that the backup is of: needed for `latest`, a revision or a time if the repository has several.",
 )
 
 
@@ -130,6 +147,14 @@ def open_repository(url: str, options: tuple[str, ...]) -> Repository:
         name, separator, value = one.partition("=")
         if not separator or not name:
             raise InvalidUse("--option takes NAME=VALUE, such as endpoint=https://minio:9000")
+        if _SECRET.search(name) and not name.lower().endswith(_NO_SECRET):
+            # Every user of the machine sees the arguments of a process.
+            raise InvalidUse(
+                f"--option {name} would show a secret to every user of this machine: give it in the environment, such "
+                "as AWS_SECRET_ACCESS_KEY or AZURE_STORAGE_ACCOUNT_KEY, or in a file that the provider's tools read"
+            )
+        if re.search(r"://[^/]*@", value):
+            raise InvalidUse(f"--option {name} is a URL with a user: credentials come from the environment")
         given[name] = value
     return Repository(url, given)
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -91,6 +91,13 @@ def print_manifest(manifest: Manifest) -> None:
         elif name == "encryption":
             value = "none" if value is None else f"{value.cipher}, key ID {value.key_id}"
         sys.stdout.write(f"{name.replace('_', ' '):<15} {value}\n")
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """Return the fields of a manifest for JSON, with the number of its parts in place of them."""
+    fields: dict[str, Any] = msgspec.to_builtins(manifest)
+    parts = fields.pop("parts")
+    return fields | {"parts": len(parts), "stored_bytes": manifest.stored_bytes}
 
 
 def megabytes(size: int) -> str:

@@ -54,14 +54,20 @@ class Repository:
         """Open the store at `url`, with options of obstore such as `endpoint` and `region`; credentials come from the
         environment, by the names of each provider's own tools. Raises `InvalidUse`; nothing is read or written.
         """
-        if "://" not in url:
-            if _SCHEME.match(url):
-                raise InvalidUse(f"{url}: a repository is s3://, gs://, az://, file:// or a directory")
+        if "://" not in url and not _SCHEME.match(url):
             url = Path(url).absolute().as_uri()
-        self.url = url
-        scheme = url.partition(":")[0]
+        scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES:
-            raise InvalidUse(f"{_PASSWORD.sub('//', url)}: a repository is s3://, gs://, az://, file:// or a directory")
+            # Without the rest: what is wrong may hold a password.
+            name = url.partition(":")[0]
+            raise InvalidUse(f"{name}:...: a repository is s3://, gs://, az://, file:// or a directory")
+        # A colon as well: the secret behind it may have a slash, before the `@` of the user.
+        if scheme != "file" and re.search(r"^[^/]*[@:]|[?#]", rest):
+            raise InvalidUse(
+                f"the {scheme} URL of the repository holds more than a bucket and a path. Credentials come from the "
+                "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; settings from --option"
+            )
+        self.url = url
         given: dict[str, Any] = dict(options or {})
         try:
             if scheme == "file":

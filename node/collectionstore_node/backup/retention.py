@@ -16,6 +16,8 @@ class Found(NamedTuple):
     """It has a manifest that could be read."""
     intact: bool
     """It is complete, and every part is there with its size."""
+    cluster_id: str
+    """The cluster that it is of; empty if there is no manifest that says so."""
 
 
 class Pruning(NamedTuple):
@@ -32,14 +34,17 @@ class Pruning(NamedTuple):
 def prune(
     found: Collection[Found], now: datetime, *, keep_last: int, keep_within_s: float, unfinished_after_s: float
 ) -> Pruning:
-    """Decide: keep the `keep_last` newest intact backups, and all that are younger than `keep_within_s`.
+    """Decide: keep the `keep_last` newest intact backups of each cluster, and all younger than `keep_within_s`.
 
-    The newest intact one is kept whatever the policy says. What has no manifest is left over from a run that ended
-    early, unless it is younger than `unfinished_after_s`: it may be one that is running.
+    The newest intact one of each cluster is kept whatever the policy says: several may share a repository. What has no
+    manifest is left over from a run that ended early, unless it is younger than `unfinished_after_s`: it may be one
+    that is running.
     """
     ordered = sorted(found, key=lambda one: one.id)
     intact = [one for one in ordered if one.intact]
-    newest = {one.id for one in intact[-max(1, keep_last) :]}
+    newest: set[str] = set()
+    for cluster_id in {one.cluster_id for one in intact}:
+        newest |= {one.id for one in _of(cluster_id, intact)[-max(1, keep_last) :]}
     keep: list[str] = []
     delete: list[str] = []
     for one in intact:
@@ -54,9 +59,14 @@ def prune(
 
 
 def would_delete_last(found: Sequence[Found], backup_id: str) -> bool:
-    """Return whether `backup_id` is the only intact backup."""
-    intact = [one.id for one in found if one.intact]
-    return intact == [backup_id]
+    """Return whether `backup_id` is the only intact backup of its cluster."""
+    intact = [one for one in found if one.intact]
+    own = next((one for one in intact if one.id == backup_id), None)
+    return own is not None and _of(own.cluster_id, intact) == [own]
+
+
+def _of(cluster_id: str, found: Sequence[Found]) -> list[Found]:
+    return [one for one in found if one.cluster_id == cluster_id]
 
 
 def _age(one: Found, now: datetime) -> float:

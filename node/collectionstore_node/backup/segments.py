@@ -95,7 +95,11 @@ def decode_segment(name: str, data: bytes, key: bytes | None) -> tuple[Segment, 
     if not body.startswith(_MAGIC) or sha256(body).digest() != hashed:
         raise Corrupt(f"{name} is not what was written")
     at = len(_MAGIC) + _LENGTH.size
+    if len(body) < at:
+        raise Corrupt(f"{name} ends before its header")
     size: int = _LENGTH.unpack(body[len(_MAGIC) : at])[0]
+    if size > _HEADER_BYTES_MAX:
+        raise Corrupt(f"{name} has a header of {size} bytes; at most {_HEADER_BYTES_MAX} are read")
     header = body[at : at + size]
     try:
         segment = msgspec.json.decode(header, type=Segment)

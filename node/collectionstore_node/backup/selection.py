@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_node.backup.errors import NotFound, Unreachable
+from collectionstore_node.backup.errors import NotFound, Refused, Unreachable
 from collectionstore_node.backup.manifest import Manifest
 
 LATEST: Final = "latest"
@@ -61,6 +61,28 @@ def order_members(cluster: Cluster) -> list[Member]:
     return followers + last
 
 
+def of_one_cluster(manifests: Iterable[Manifest], cluster_id: str | None) -> list[Manifest]:
+    """Return the backups of `cluster_id`; all of them, without it, if they are of one cluster.
+
+    Raises `Refused` if they are of several: the newest one of them all is of any. Raises `NotFound` for a cluster that
+    has none.
+    """
+    known = list(manifests)
+    clusters = sorted({one.cluster_id for one in known})
+    if cluster_id is None:
+        if len(clusters) > 1:
+            raise Refused(
+                f"the repository holds backups of several clusters: {_listed(clusters)}. Name one with "
+                "--source-cluster, or the backup by its ID"
+            )
+        return known
+    found = [one for one in known if one.cluster_id == cluster_id]
+    if not found:
+        others = f"; there are of {_listed(clusters)}" if clusters else ""
+        raise NotFound(f"the repository holds no complete backup of the cluster {cluster_id!r}{others}")
+    return found
+
+
 def choose_backup(manifests: Iterable[Manifest], wanted: str) -> Manifest:
     """Return the backup `wanted`: its ID, `latest`, or `revision:N` for the newest one that is not of a later revision.
 
@@ -101,4 +123,4 @@ def choose_for_revision(manifests: Iterable[Manifest], revision: int) -> Manifes
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[-10:])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} older ones"
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"

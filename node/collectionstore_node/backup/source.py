@@ -110,15 +110,24 @@ class StateResponse:
         self._response.close()
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Makes a redirection an error: the token would go wherever it leads."""
+
+    def redirect_request(self, *_args: Any) -> None:
+        return None
+
+
 class Source:
     """The members of a cluster. Every call raises `Unreachable`, `CredentialsRefused` or `BackupError`."""
 
     def __init__(self, endpoints: Sequence[str], access: Access) -> None:
         """`endpoints` are the client URLs of some members; the others are found through them."""
-        self._endpoints = [one if "://" in one else f"http://{one}" for one in endpoints]
+        # Never a plain connection when there are files for TLS.
+        scheme = "http" if access.ca_file is None and access.cert_file is None else "https"
+        self._endpoints = [one if "://" in one else f"{scheme}://{one}" for one in endpoints]
         self._scheme = self._endpoints[0].partition("://")[0]
         self._headers = access.headers()
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
         context = access.tls()
         if context is not None:
             handlers.append(urllib.request.HTTPSHandler(context=context))
@@ -203,6 +212,8 @@ def _refused(status: int, body: bytes, where: str) -> BackupError:
     if status == 404:
         # During an upgrade: a member of the newer version can be read.
         return Unreachable(f"{text}. It runs a version without backups")
+    if 300 <= status < 400:
+        return Unreachable(f"{text}. No redirection is followed: give the URL of the member itself")
     return Unreachable(text) if status >= 500 else BackupError(text)
 
 

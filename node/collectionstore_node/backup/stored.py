@@ -74,7 +74,8 @@ def look(repository: Repository, listed: Listed) -> Found:
         sizes = {one.name: one.size for one in repository.objects(folder(listed.id))}
         expected = {folder(listed.id) + part_name(n): part.stored_bytes for n, part in enumerate(manifest.parts)}
         intact = expected.items() <= sizes.items()
-    return Found(listed.id, started(listed.id), complete, intact)
+    cluster_id = "" if manifest is None else manifest.cluster_id
+    return Found(listed.id, started(listed.id), complete, intact, cluster_id)
 
 
 def started(backup_id: str) -> datetime:
@@ -83,6 +84,12 @@ def started(backup_id: str) -> datetime:
     if found is None:
         raise NotFound(f"{backup_id!r} is not the ID of a backup")
     return datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def is_complete(repository: Repository, backup_id: str) -> bool:
+    """Return whether a backup has a manifest now."""
+    name = manifest_name(backup_id)
+    return any(one.name == name for one in repository.objects(folder(backup_id)))
 
 
 def delete_backup(repository: Repository, backup_id: str) -> int:

@@ -92,10 +92,10 @@ class LocalMember:
         self.suspicion = asyncio.Event()
         """Set when another member says that this one's state differs; the state comparer clears it."""
         self.file_executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
-        """One thread for snapshot files and reclaiming space: neither may delay a sync."""
+        """One thread for snapshot files, for views of the state, and for reclaiming space: none may delay a sync."""
         self.export_executor = ThreadPoolExecutor(1, thread_name_prefix="export")
         """One thread for clients that read the whole state, which may take long: nothing waits behind it."""
-        self.exports = StateExports(storage, self.applier, self.export_executor)
+        self.exports = StateExports(storage, self.applier, self.export_executor, files=self.file_executor)
         self.space = SpaceWatch(storage, settings.space, metrics.space, self.file_executor, self.wakeup.fail)
         self.reports = MemberReports()
         """What the other members report of their disks, while this one leads."""

@@ -37,6 +37,8 @@ from collectionstore_telemetry.tracing.active import active
 
 LEADER_POLL_S = 0.05
 """How long to wait for a change of leadership before asking again: another member may know it first."""
+LOG_CONFIRM_S = 2.0
+"""For one confirmation of a read of the log; there are at most two, and the reader waits for both."""
 
 
 class Replica:
@@ -181,15 +183,22 @@ class Replica:
     async def committed_log(self, after: Index, *, bytes_max: int, timeout_s: float) -> tuple[Entry, ...]:
         """Return entries that follow `after`, applied here and so committed; wait for one if there is none yet.
 
-        At most `bytes_max` of data, but at least one; none when the time is over. Raises `InvalidRequest` if the log
-        of this member begins behind `after`, `NotNow` if it has not got that far.
+        At most `bytes_max` of data, but at least one; none when the time is over. Everything that was acknowledged
+        before the call is applied here when it returns; before the end of the wait, if there are none. Raises
+        `InvalidRequest` if the log of this member begins behind `after`, `NotNow` if it has not got that far, or
+        cannot confirm how far the cluster is (ReadIndex, thesis 6.4): it may be cut off.
         """
         consensus, state, stored = self._consensus, self._member.storage.state, self._member.storage.log
+        deadline = self._loop.time() + timeout_s
+        await self.read_barrier(timeout_s=LOG_CONFIRM_S)
         if after > state.applied.index:
             raise NotNow(f"index {after} is not applied on this member, whose last one is {state.applied.index}")
         try:
-            await consensus.until(lambda: state.applied.index > after, self._loop.time() + timeout_s)
+            await consensus.until(lambda: state.applied.index > after, deadline)
         except OutcomeUnknown:
+            # Nothing came, or this member was cut off meanwhile: only the leader knows which.
+            await self.read_barrier(timeout_s=LOG_CONFIRM_S)
+        if state.applied.index <= after:
             return ()
         try:
             return stored.entries(Index(after + 1), Index(state.applied.index + 1), bytes_max)

@@ -71,7 +71,8 @@ class ExportedLog(NamedTuple):
     last: Index
     """Index of the last of them; that of the request when there is none."""
     applied: Index
-    """The last entry that this member has applied: what comes behind `last` is archived nowhere yet."""
+    """The last entry that this member has applied, not behind what was acknowledged before the request: what comes
+    behind `last` is archived nowhere yet."""
     revision: int
 
 

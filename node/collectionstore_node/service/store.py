@@ -423,7 +423,8 @@ class Store:
     async def committed_log(self, request: ReadLog, *, timeout_s: float) -> ExportedLog:
         """Return entries that are committed for good, in their order; none when there are none for so long.
 
-        Raises `InvalidRequest("compacted")` when this node has dropped the first of them.
+        Linearizable: `applied` is not behind what was acknowledged before the call. Raises
+        `InvalidRequest("compacted")` when this node has dropped the first of them.
         """
         self._admit(request)
         replica = self._replica

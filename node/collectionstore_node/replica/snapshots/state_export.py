@@ -36,10 +36,12 @@ class TooSlow(NotNow):
 class StateExports:
     """Opens streams of the state, one at a time. Belongs to the event loop."""
 
-    def __init__(self, storage: Storage, applier: Applier, executor: Executor) -> None:
+    def __init__(self, storage: Storage, applier: Applier, executor: Executor, *, files: Executor) -> None:
+        """`executor` reads the streams; `files` is the one that installs snapshots, and opens them."""
         self._storage = storage
         self._applier = applier
         self._executor = executor
+        self._files = files
         self._open = False
         self._loop = asyncio.get_running_loop()
 
@@ -52,7 +54,9 @@ class StateExports:
         if not self._storage.state.applied.index:
             raise NotNow("nothing is applied on this member yet")
         self._open = True
-        opening = self._loop.run_in_executor(self._executor, self._storage.stream_snapshot)
+        # On the thread of installs: one would drop and close the records under a view that is just being opened. A view
+        # that is open keeps what it reads.
+        opening = self._loop.run_in_executor(self._files, self._storage.stream_snapshot)
         try:
             # Shielded: a view that opens after its client has gone must be closed, too.
             streamed = await asyncio.shield(opening)

@@ -146,6 +146,7 @@ class FakeMember:
     """Its log behind the state."""
     dropped_to: int = 0
     """Entries up to here are compacted away."""
+    redirect_to: str = ""
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -220,7 +221,9 @@ def _handler(cluster: FakeCluster, member: FakeMember) -> type[BaseHTTPRequestHa
 
         def do_GET(self) -> None:
             member.asked.append(self.path)
-            if self.path == "/api/v1/cluster":
+            if member.redirect_to:
+                self._answer(307, b"", {"Location": member.redirect_to + self.path})
+            elif self.path == "/api/v1/cluster":
                 self._answer(200, cluster.status())
             elif cluster.token and self.headers.get("Authorization") != f"Bearer {cluster.token}":
                 self._answer(401, b'{"code": "unauthorized", "detail": "reading needs the token"}')

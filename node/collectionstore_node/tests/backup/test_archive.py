@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -13,14 +15,15 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectionstore_node.backup.archive import Lag, archive_end, archive_log
+from collectionstore_node.backup.archive import Lag, Patience, archive_end, archive_log
 from collectionstore_node.backup.cli import main
 from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode, NotFound, Unreachable
 from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import Sealer
 from collectionstore_node.backup.segments import decode_segment, encode_segment, folder
-from collectionstore_node.backup.source import Access, Source
+from collectionstore_node.backup.selection import Member
+from collectionstore_node.backup.source import Access, LogPage, Source
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import MEMBERSHIP_KEY
 from collectionstore_node.storage import Database
@@ -40,10 +43,10 @@ def member(state: SampleState, log: list, **fields: object) -> FakeMember:  # ty
     return FakeMember("n0", state, leader=True, log=log, **fields)  # type: ignore[arg-type]
 
 
-def restore(root: str, target: Path, *arguments: str) -> Result:
+def restore(root: str, target: Path, *arguments: str, backup: str = "latest") -> Result:
     where = ("--repository", root, "--data-dir", str(target), "--cluster-id", "new", "--name", "new-0", "-o", "json")
     addresses = ("--peer-address", "127.0.0.1:1", "--client-address", "http://127.0.0.1:2")
-    return CliRunner().invoke(main, ["restore", "latest", "--quiet", *where, *addresses, *arguments])
+    return CliRunner().invoke(main, ["restore", backup, "--quiet", *where, *addresses, *arguments])
 
 
 def contents(target: Path) -> dict[bytes, bytes]:
@@ -109,6 +112,122 @@ def test_the_archive_follows_the_log_and_reports_its_lag(directory: Repository, 
     assert archive_end(directory, "old", None) == (506, log[-1].chain)
 
 
+def test_a_follower_that_cannot_confirm_is_left_for_another_member(
+    directory: Repository, make: Make, state: SampleState
+) -> None:
+    """Init: a follower serves the log. Step: it is cut off, and answers 503, while the cluster goes on.
+
+    Check: the archive goes on from the other member, and its lag is that to the cluster.
+    """
+    make(directory)
+    log, _ = extend(state, 9)
+    leader, follower = FakeMember("n0", state, leader=True, log=log[:4]), FakeMember("n1", state, log=log[:4])
+    seen: list[Lag] = []
+
+    def report(lag: Lag) -> None:
+        seen.append(lag)
+        follower.fault, leader.log = (503, "unavailable"), log
+        if lag.archived == 509:
+            raise Stop
+
+    with FakeCluster([leader, follower]) as cluster, pytest.raises(Stop):
+        archive_log(
+            Source([cluster.members[0].address], Access()),
+            directory,
+            key=None,
+            once=False,
+            interval_s=0.01,
+            report=report,
+        )
+
+    assert seen[0] == Lag(504, 504)
+    assert seen[-1] == Lag(509, 509)
+
+
+def test_an_outage_is_waited_for_and_what_was_read_is_stored_first(
+    directory: Repository, make: Make, state: SampleState
+) -> None:
+    """Init: entries are read, and not stored yet. Step: all members fail for three attempts, then come back.
+
+    Check: the entries are stored before the first pause, the pauses grow, and the archive goes on.
+    """
+    make(directory)
+    log, _ = extend(state, 9)
+    source = FakeMember("n0", state, leader=True, log=log[:4])
+    seen: list[Lag] = []
+    ends: list[int] = []
+    pauses: list[float] = []
+    said: list[str] = []
+
+    class Failing(Source):
+        def log(self, member: Member, after: int, timeout_s: float) -> LogPage:
+            if after == 504 and len(pauses) < 3:
+                source.fault = (503, "unavailable")
+            return super().log(member, after, timeout_s)
+
+    def pause(seconds: float) -> None:
+        ends.append(archive_end(directory, "old", None)[0])
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            source.fault, source.log = None, log
+
+    def report(lag: Lag) -> None:
+        seen.append(lag)
+        if lag.archived == 509:
+            raise Stop
+
+    with FakeCluster([source]) as cluster, pytest.raises(Stop):
+        archive_log(
+            Failing([cluster.members[0].address], Access()),
+            directory,
+            key=None,
+            once=False,
+            interval_s=1.0,
+            report=report,
+            patience=Patience(60, said.append, pause),
+        )
+
+    assert pauses == [0.5, 1.0, 2.0]
+    assert ends == [504, 504, 504]
+    assert all("no member serves its log" in text and "trying again in" in text for text in said)
+    assert seen[-1] == Lag(509, 509)
+
+
+def test_an_outage_is_not_waited_for_beyond_its_bound(directory: Repository, make: Make, state: SampleState) -> None:
+    make(directory)
+    pauses: list[float] = []
+    with FakeCluster([FakeMember("n0", state, leader=True, fault=(503, "unavailable"))]) as cluster:
+        source = Source([cluster.members[0].address], Access())
+        patience = Patience(60, lambda _text: None, pauses.append)
+        run = partial(archive_log, source, directory, key=None, once=True, interval_s=1, report=lambda _lag: None)
+        with pytest.raises(Unreachable, match="no member serves its log"):
+            run(patience=patience)
+    assert (sum(pauses), max(pauses)) == (60, 10)
+
+
+def test_once_ends_at_what_there_was_when_it_began(directory: Repository, make: Make, state: SampleState) -> None:
+    """Init: a log of 15 entries, three pages. Step: with every page it grows by another one.
+
+    Check: the run ends, behind what there was at first, and says how much has come since.
+    """
+    make(directory)
+    log, _ = extend(state, 60)
+
+    class Growing(FakeMember):
+        @property
+        def log(self) -> list:  # type: ignore[type-arg]
+            pages = sum("/backup/log" in path for path in self.asked)
+            return log[: 15 + 7 * max(0, pages - 1)]
+
+        @log.setter
+        def log(self, _log: object) -> None: ...
+
+    done = archive(directory, [Growing("n0", state, leader=True)])
+
+    assert done == Lag(521, 529)
+    assert archive_end(directory, "old", None)[0] == 521
+
+
 def test_an_archive_begins_at_a_backup(directory: Repository, state: SampleState) -> None:
     with pytest.raises(NotFound, match="the archive begins at one"):
         archive(directory, [member(state, [])])
@@ -127,14 +246,21 @@ def test_a_member_that_has_dropped_the_entries_is_passed_over(
         archive(directory, [member(state, log, fault=(503, "overloaded"))])
 
 
-def test_a_newer_backup_closes_a_gap(directory: Repository, make: Make, state: SampleState) -> None:
+def test_a_newer_backup_closes_a_gap(directory: Repository, make: Make, state: SampleState, tmp_path: Path) -> None:
     """The archive goes on behind it; before it nothing is reached through the gap."""
-    make(directory)
+    older = make(directory)
     log, states = extend(state, 20)
     archive(directory, [member(state, log[:3])])
-    make(directory, of=states[9])
+    newer = make(directory, of=states[9])
 
     assert archive(directory, [member(state, log, dropped_to=510)]) == Lag(520, 520)
+
+    done = restore(directory.url, tmp_path / "data", "--to", "end", backup=newer.id)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["state_digest"] == states[-1].header.digest.hex()
+    assert contents(tmp_path / "data") == expected(states[-1])
+    through = restore(directory.url, tmp_path / "other", "--to", "end", backup=older.id)
+    assert (through.exit_code, "a gap behind index 503" in through.output) == (ExitCode.NOT_FOUND, True)
 
 
 def test_a_newer_backup_leaves_no_gap_that_can_be_closed(directory: Repository, make: Make, state: SampleState) -> None:
@@ -230,6 +356,39 @@ def test_a_restore_to_a_time_takes_what_was_archived_by_then(
     assert (early.exit_code, made.finished_at in early.output) == (ExitCode.NOT_FOUND, True)
 
 
+def test_a_later_backup_is_not_restored_for_an_earlier_point(
+    directory: Repository, make: Make, state: SampleState, tmp_path: Path
+) -> None:
+    """A named backup that is newer than the point of --to would silently give a later state."""
+    made = make(directory)
+    for goal, why in (
+        (f"revision:{made.revision - 1}", f"has revision {made.revision}, after"),
+        ("2001-01-01T00:00:00Z", f"was finished at {made.finished_at}, after 2001-01-01T00:00:00Z"),
+    ):
+        for wanted in (made.id, f"revision:{made.revision}"):
+            done = restore(directory.url, tmp_path / "data", "--to", goal, backup=wanted)
+            assert (done.exit_code, why in done.output) == (ExitCode.REFUSED, True), done.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_time_behind_the_end_of_the_archive_is_not_reached(
+    directory: Repository, make: Make, state: SampleState, tmp_path: Path
+) -> None:
+    """What was written until then may be missing; the message has the last time that there is."""
+    made = make(directory)
+    log, _ = extend(state, 4)
+    bare = restore(directory.url, tmp_path / "bare", "--to", "2996-01-01T00:00:00Z")
+    assert (bare.exit_code, f"ends at {made.finished_at}" in bare.output) == (ExitCode.NOT_FOUND, True)
+    data = encode_segment("old", log, 4_000_000_000_500, None)
+    directory.put(f"{folder('old')}{501:020}-{504:020}.segment", data)
+
+    beyond = restore(directory.url, tmp_path / "beyond", "--to", "2096-10-02T07:06:41Z")
+    assert (beyond.exit_code, "ends at 2096-10-02T07:06:40Z" in beyond.output) == (ExitCode.NOT_FOUND, True)
+    with pytest.raises(Exception, match="not empty, but has no IDENTITY"):
+        contents(tmp_path / "beyond")
+    assert restore(directory.url, tmp_path / "data", "--to", "2096-10-02T07:06:40Z").exit_code == 0
+
+
 @pytest.mark.parametrize("goal", ["", "revision:", "revision:-1", "yesterday", "2026-01-02", "latest"])
 def test_a_point_that_has_no_meaning_is_refused(directory: Repository, make: Make, tmp_path: Path, goal: str) -> None:
     make(directory)
@@ -265,6 +424,19 @@ def test_no_changed_byte_of_a_segment_is_read(segment: bytes, data: st.DataObjec
     changed[data.draw(st.integers(0, len(segment) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(Corrupt):
         decode_segment("s", bytes(changed), KEY)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"CSLOG\r\n" + (70_000).to_bytes(4, "big") + b'{"a":"' + b"x" * 69_992 + b'"}', "a header of 70000 bytes"),
+        (b"CSLOG\r\n\0\0", "ends before its header"),
+    ],
+)
+def test_a_header_is_bounded(body: bytes, message: str) -> None:
+    """Also with a hash that fits: one who can write to the repository can make one."""
+    with pytest.raises(Corrupt, match=message):
+        decode_segment("s", body + sha256(body).digest(), None)
 
 
 def test_a_segment_needs_its_key(segment: bytes) -> None:

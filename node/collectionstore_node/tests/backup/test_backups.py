@@ -21,12 +21,14 @@ from collectionstore_node.backup.errors import (
     Unreachable,
 )
 from collectionstore_node.backup.manifest import Manifest, encode_manifest
+from collectionstore_node.backup.options import open_repository
 from collectionstore_node.backup.repository import Repository, RepositoryFull
 from collectionstore_node.backup.source import Access, Source
 from collectionstore_node.backup.stored import delete_backup, folder, list_backups, look, manifest_name
 from collectionstore_node.backup.verify import verify_backup
 from collectionstore_node.tests.backup.conftest import KEY, PART_BYTES, QUIET, S3
 from collectionstore_node.tests.backup.sample import FakeCluster, FakeMember, SampleState
+from collectionstore_node.tests.transport.doubles import Authority
 
 Make = Callable[..., Manifest]
 
@@ -50,6 +52,24 @@ def one(member: FakeMember) -> FakeCluster:
 
 def nothing(_bytes: int) -> None:
     pass
+
+
+class Pruning(Repository):
+    """Loses the first part of a backup when its manifest is stored, as another run that prunes at that moment."""
+
+    def put(self, name: str, data: bytes) -> None:
+        if name.endswith("manifest.json"):
+            self.delete(name.replace("manifest.json", "data/00000000.part"))
+        super().put(name, data)
+
+
+def test_a_backup_that_is_pruned_while_it_is_made_is_no_success(tmp_path: Path, make: Make) -> None:
+    repository = Pruning(str(tmp_path / "repository"))
+
+    with pytest.raises(Corrupt, match="are gone since they were stored"):
+        make(repository)
+
+    assert list_backups(repository) == []
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
@@ -244,6 +264,74 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidUse):
         Repository(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://user:hidden@bucket/path",
+        "s3://user:hid/den@bucket/path",
+        "s3://hidden@bucket",
+        "az://account/container?sig=hidden",
+        "gs://bucket/path#hidden",
+        "s3:user:hidden@bucket",
+        "https://user:hid/den@host/path",
+    ],
+)
+def test_a_url_with_credentials_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(InvalidUse) as caught:
+        Repository(url)
+    assert not any(part in str(caught.value) for part in ("user:", "hid", "den@"))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "secret_access_key=hidden",
+        "aws_session_token=hidden",
+        "AWS_SECRET_ACCESS_KEY=hidden",
+        "account_key=hidden",
+        "access_key=hidden",
+        "azure_storage_sas_key=hidden",
+        "client_secret=hidden",
+        "google_service_account_key=hidden",
+        "aws_sse_customer_key_base64=hidden",
+        "endpoint=https://user:hidden@host",
+    ],
+)
+def test_a_secret_as_an_argument_is_refused_and_not_shown(option: str) -> None:
+    with pytest.raises(InvalidUse, match="environment") as caught:
+        open_repository("s3://bucket", (option,))
+    assert "hidden" not in str(caught.value)
+
+
+def test_settings_that_are_no_secrets_are_taken() -> None:
+    open_repository(
+        "s3://bucket/a@b",
+        ("region=eu-west-1", "endpoint=https://minio:9000", "web_identity_token_file=/token"),
+    )
+
+
+def test_the_token_follows_no_redirection(directory: Repository, state: SampleState, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hidden")
+    target = FakeMember("n1", state)
+    with FakeCluster([FakeMember("n0", state, leader=True), target]) as cluster:
+        cluster.members[0].redirect_to = target.address
+        source = Source([cluster.members[0].address], Access(tmp_path / "token"))
+        with pytest.raises(Unreachable, match="No redirection is followed"):
+            source.cluster()
+    assert target.asked == []
+
+
+def test_files_for_tls_never_lead_to_a_plain_connection(state: SampleState, tmp_path: Path) -> None:
+    """An endpoint without a scheme is https then."""
+    with one(FakeMember("n0", state, leader=True)) as cluster:
+        member = cluster.members[0]
+        ca = Authority().issue(tmp_path / "tls", "operator", member=False).ca
+        source = Source([member.address.removeprefix("http://")], Access(ca_file=ca))
+        with pytest.raises(Unreachable, match="https://127"):
+            source.cluster()
+        assert Source([member.address.removeprefix("http://")], Access()).cluster().cluster_id == "old"
 
 
 def test_an_unknown_option_is_refused_without_showing_its_value() -> None:

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from collectionstore_node.backup.cli import main
+from collectionstore_node.backup.commands import keeping
 from collectionstore_node.backup.errors import ExitCode
 from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
+from collectionstore_node.backup.retention import Found
 from collectionstore_node.backup.stored import folder
 from collectionstore_node.tests.backup.conftest import KEY
 from collectionstore_node.tests.backup.sample import FakeCluster, FakeMember, SampleState
@@ -76,6 +79,8 @@ def test_text_is_for_people(root: str, make: Make) -> None:
         (("verify", "20260101T000000Z-00000000", "--repository", "{root}"), ExitCode.NOT_FOUND, "does not exist"),
         (("delete", "20260101T000000Z-00000000", "--repository", "{root}"), ExitCode.NOT_FOUND, "no backup"),
         (("prune", "--repository", "{root}", "--keep-last", "0"), ExitCode.USAGE, "keep-last"),
+        (("prune", "--repository", "{root}", "--unfinished-after", "0s"), ExitCode.USAGE, "allowed: 3600s or more"),
+        (("prune", "--repository", "{root}", "--unfinished-after", "59m"), ExitCode.USAGE, "allowed: 3600s or more"),
         (
             ("create", "--repository", "{root}", "--endpoint", "http://127.0.0.1:1"),
             ExitCode.UNREACHABLE,
@@ -115,6 +120,51 @@ def test_prune_keeps_the_newest_and_removes_leftovers(root: str, make: Make) -> 
     succeed("prune", "--repository", root, "--keep-last", "1")
 
     assert [one["id"] for one in json.loads(succeed("list", "--repository", root, "-o", "json"))] == made[2:]
+
+
+def test_prune_spares_what_became_complete_since_it_was_listed(
+    root: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Init: a listing from before the manifest of a backup was stored."""
+    made = make(Repository(root))
+    old = Found(made.id, datetime(2020, 1, 1, tzinfo=UTC), complete=False, intact=False, cluster_id="")
+    monkeypatch.setattr(keeping, "look", lambda _repository, _listed: old)
+
+    succeed("prune", "--repository", root)
+
+    monkeypatch.undo()
+    assert json.loads(succeed("verify", made.id, "--repository", root, "-o", "json"))["verified"] is True
+
+
+def test_no_backup_of_another_cluster_is_taken_for_the_wanted_one(
+    root: str, make: Make, state: SampleState, tmp_path: Path
+) -> None:
+    """Init: backups of two clusters in one repository. Check: neither `latest`, a revision nor a time takes any."""
+    made = make(Repository(root))
+    member = FakeMember("n0", state, leader=True, change={"cluster_id": "bank"})
+    with FakeCluster([member]) as cluster:
+        where = ("--endpoint", cluster.members[0].address, "--repository", root, "-o", "json", "--quiet")
+        other = json.loads(succeed("create", *where))
+    new = ("--data-dir", str(tmp_path / "data"), "--cluster-id", "new", "--name", "new-0")
+    addresses = ("--peer-address", "127.0.0.1:1", "--client-address", "http://127.0.0.1:2", "--repository", root)
+    revision = f"revision:{state.header.revision}"
+    for arguments in (
+        ("verify", "latest", "--repository", root),
+        ("inspect", revision, "--repository", root),
+        ("restore", "latest", *new, *addresses),
+        ("restore", "latest", *new, *addresses, "--to", "2996-01-02T03:04:05Z"),
+        ("restore", "latest", *new, *addresses, "--to", revision),
+        ("restore", made.id, *new, *addresses, "--source-cluster", "bank"),
+        ("delete", made.id, "--repository", root),
+        ("delete", other["id"], "--repository", root),
+    ):
+        refused = run(*arguments)
+        assert refused.exit_code == ExitCode.REFUSED, (arguments, refused.output)
+    assert not (tmp_path / "data").exists()
+    found = json.loads(succeed("inspect", "latest", "--source-cluster", "bank", "--repository", root, "-o", "json"))
+    assert found["id"] == other["id"]
+    kept = json.loads(succeed("prune", "--keep-last", "1", "--repository", root, "-o", "json"))["keep"]
+    assert sorted(kept) == sorted([made.id, other["id"]])
 
 
 def test_a_deadline_ends_a_run_that_hangs_and_leaves_nothing(root: str, state: SampleState) -> None:

@@ -20,6 +20,7 @@ from collectionstore_node.backup.stored import open_backup
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import MEMBERSHIP_KEY
+from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.storage import Database
 from collectionstore_node.tests.api.memory_replica import RecordedMetrics
 from collectionstore_node.tests.backup.conftest import KEY, PART_BYTES, QUIET
@@ -63,6 +64,8 @@ async def test_state_and_log_of_a_real_member_make_its_state_again(tmp_path: Pat
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             source = OneMember([f"http://127.0.0.1:{runner.addresses[0][1]}"], Access())
+            # Nothing else is appended behind what raises the level.
+            await member.until(lambda: read_header(member.database.state).level == HIGHEST)
             for number in range(60):
                 await member.put(f"{number:03}", b"before" * 50)
             make = partial(

@@ -14,9 +14,11 @@ NOW = datetime(2026, 6, 30, tzinfo=UTC)
 DAY = 86_400.0
 
 
-def found(days_ago: float, *, complete: bool = True, intact: bool = True, number: int = 0) -> Found:
+def found(days_ago: float, *, complete: bool = True, intact: bool = True, number: int = 0, of: str = "shop") -> Found:
     started = NOW - timedelta(days=days_ago)
-    return Found(f"{started:%Y%m%dT%H%M%SZ}-{number:08x}", started, complete, complete and intact)
+    return Found(
+        f"{started:%Y%m%dT%H%M%SZ}-{number:08x}", started, complete, complete and intact, of if complete else ""
+    )
 
 
 def ids(*several: Found) -> list[str]:
@@ -62,6 +64,7 @@ _listed = st.lists(
         st.floats(0, 100),
         complete=st.booleans(),
         intact=st.booleans(),
+        of=st.sampled_from(["shop", "bank"]),
         number=st.integers(0, 2**32 - 1),
     ),
     max_size=20,
@@ -75,8 +78,11 @@ def test_the_newest_intact_backup_always_stays(listed: list[Found], last: int, d
 
     intact = sorted(one.id for one in listed if one.intact)
     assert sorted(decided.keep + decided.delete) == intact
-    assert intact[-1:] == decided.keep[-1:]
-    assert len(decided.keep) >= min(max(1, last), len(intact))
+    for cluster in ("shop", "bank"):
+        own = sorted(one.id for one in listed if one.intact and one.cluster_id == cluster)
+        kept = [one for one in decided.keep if one in own]
+        assert own[-1:] == kept[-1:]
+        assert len(kept) >= min(max(1, last), len(own))
     gone = {*decided.delete, *decided.leftovers}
     assert not gone & {one.id for one in listed if one.complete and not one.intact}
     assert all(NOW - one.started >= timedelta(days=days) for one in listed if one.id in decided.delete)
@@ -86,3 +92,16 @@ def test_the_last_one_is_recognized() -> None:
     assert would_delete_last([A, DAMAGED, LEFT], A.id)
     assert not would_delete_last([A, B], A.id)
     assert not would_delete_last([A, DAMAGED], DAMAGED.id)
+
+
+def test_each_cluster_of_a_repository_is_judged_by_itself() -> None:
+    """Seven newer backups of one cluster are no reason to delete the only one of another."""
+    other = found(50, of="bank")
+    several = [found(days) for days in range(1, 9)]
+
+    decided = prune([other, *several], NOW, keep_last=7, keep_within_s=0, unfinished_after_s=DAY)
+
+    assert other.id in decided.keep
+    assert decided.delete == [several[-1].id]
+    assert would_delete_last([other, *several], other.id)
+    assert not would_delete_last([other, *several], several[0].id)

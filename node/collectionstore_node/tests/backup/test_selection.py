@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_node.backup.errors import NotFound, Unreachable
+from collectionstore_node.backup.errors import NotFound, Refused, Unreachable
 from collectionstore_node.backup.selection import (
     Cluster,
     Leader,
     Member,
     choose_backup,
     choose_for_revision,
+    of_one_cluster,
     order_members,
 )
 from collectionstore_node.tests.backup.test_manifest import manifest
@@ -70,3 +71,13 @@ def test_a_revision_is_reached_from_the_nearest_backup_before_it(revision: int, 
 def test_a_revision_before_all_backups_cannot_be_reached() -> None:
     with pytest.raises(NotFound, match="the first one has revision 10"):
         choose_for_revision([NEW, OLD], 9)
+
+
+def test_of_several_clusters_one_must_be_named() -> None:
+    other = msgspec.structs.replace(NEW, cluster_id="bank")
+    assert of_one_cluster([NEW, OLD], None) == [NEW, OLD]
+    assert of_one_cluster([OLD, other], "bank") == [other]
+    with pytest.raises(Refused, match="several clusters: bank, shop"):
+        of_one_cluster([OLD, other], None)
+    with pytest.raises(NotFound, match="no complete backup of the cluster 'none'; there are of bank, shop"):
+        of_one_cluster([OLD, other], "none")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from pathlib import Path
 
 import pytest
 
 from collectionstore_node.errors import InvalidRequest, NotNow, Overloaded
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Index, chain_hash
+from collectionstore_node.replica import replica as replica_module
 from collectionstore_node.replica.snapshots.state_export import StateExport
-from collectionstore_node.statemachine.header import header_in
+from collectionstore_node.statemachine.header import header_in, read_header
 from collectionstore_node.statemachine.keys import HEADER_KEY
+from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage.snapshot_file import SnapshotStream
-from collectionstore_node.tests.replica.group import Member, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 
@@ -104,6 +107,24 @@ async def test_an_empty_member_and_one_that_installs_have_no_state(tmp_path: Pat
         export.close()
 
 
+async def test_a_view_is_not_opened_beside_an_install(tmp_path: Path) -> None:
+    """Init: the thread of installs is busy. Check: no view opens until it is done."""
+    async with group(tmp_path, 1) as (_, (member,)):
+        await member.put("a", b"1")
+        installed = threading.Event()
+        member.local.file_executor.submit(installed.wait)
+        try:
+            opening = asyncio.create_task(member.replica.open_state())
+            await asyncio.sleep(0)
+            # Whatever was submitted to the thread of streams before this has ended.
+            await asyncio.get_running_loop().run_in_executor(member.local.export_executor, int)
+            await asyncio.sleep(0)
+            assert not opening.done()
+        finally:
+            installed.set()
+        assert values(await read(await opening), 0) == []
+
+
 async def test_an_install_in_the_middle_of_a_stream_does_not_change_it(tmp_path: Path) -> None:
     """Init: a stream of which the first piece is read. Step: another state replaces the one it reads, which is dropped.
 
@@ -161,7 +182,47 @@ async def test_the_log_says_where_it_begins_and_ends(tmp_path: Path) -> None:
             await member.replica.committed_log(Index(1), bytes_max=1, timeout_s=1)
 
 
+async def test_a_member_that_is_cut_off_never_says_that_nothing_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Init: three members; a follower that has everything. Step: isolate it; write on.
+
+    Check: it gives no page, neither an empty one nor its own end as that of the cluster; also if it is cut off while it
+    waits. When it is back, it gives what was written.
+    """
+    monkeypatch.setattr(replica_module, "LOG_CONFIRM_S", 0.2)
+    async with group(tmp_path, 3) as (wires, (leader, follower, _)):
+        # Nothing else is appended behind what raises the level.
+        await leader.until(lambda: read_header(leader.database.state).level == HIGHEST)
+        await leader.put("a", b"1")
+        await follower.get("a")
+        last = follower.replica.applied_index
+        confirmed, barrier = asyncio.Event(), follower.replica.read_barrier
+
+        async def noted(*, timeout_s: float) -> None:
+            await barrier(timeout_s=timeout_s)
+            confirmed.set()
+
+        follower.replica.read_barrier = noted  # type: ignore[method-assign]
+        waiting = asyncio.create_task(follower.replica.committed_log(last, bytes_max=1 << 20, timeout_s=0.5))
+        await confirmed.wait()
+        wires.isolate(follower)
+        await leader.put("b", b"2")
+        with pytest.raises(NotNow):
+            await waiting
+        with pytest.raises(NotNow):
+            await follower.replica.committed_log(last, bytes_max=1 << 20, timeout_s=0.001)
+
+        wires.held.clear()
+        assert await follower.get("b") == b"2"
+        entries = await follower.replica.committed_log(last, bytes_max=1 << 20, timeout_s=PATIENCE_S)
+        assert entries[0].index == last + 1
+        assert follower.replica.applied_index >= leader.replica.applied_index
+
+
 async def closed(member: Member) -> None:
-    """Return when the thread of streams has done what it was told before."""
+    """Return when the threads that open and read streams have done what they were told before."""
+    await asyncio.get_running_loop().run_in_executor(member.local.file_executor, int)
+    await asyncio.sleep(0)
     await asyncio.get_running_loop().run_in_executor(member.local.export_executor, int)
     await asyncio.sleep(0)

@@ -1,0 +1,1 @@
+"""The commands: each parses its arguments, runs within its deadline, and prints."""
