@@ -106,6 +106,13 @@ async def test_missing_object_that_only_costs_a_delay_is_asked_for_once_in_a_whi
     assert world.asked() == 1
 
 
+async def test_namespace_is_asked_for_every_time(world: World) -> None:
+    """Nothing may be created in one that is being deleted, and its pods go at once."""
+    for _ in range(2):
+        await world.reads.find(Kind.NAMESPACE, "shop")
+        assert world.asked() == 1
+
+
 async def test_secret_is_remembered_for_a_moment_and_read_again_before_anything_is_done(world: World) -> None:
     world.put("demo-authority", kind="secrets", uid="first")
     for _ in range(2):
