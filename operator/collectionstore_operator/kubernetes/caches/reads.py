@@ -35,8 +35,8 @@ REMEMBERED_S: Final[Mapping[Kind, float]] = {
 }
 """For how long an answer of the API server is good enough to say that nothing is to be done. For watched kinds that is
 the answer that there is no such object, as of one that the resource does not require. Not pods, claims, the StatefulSet
-and the resource itself: whether one of those is missing is asked every time. Nor the namespace: nothing may be created in
-one that is being deleted, which pods that go show first."""
+and the resource itself: whether one of those is missing is asked every time. Nor the namespace: nothing may be created
+in one that is being deleted, which pods that go show first."""
 
 
 class _Remembered(NamedTuple):
