@@ -80,7 +80,7 @@ def _prepare(assessment: Assessment, signs: AuthorityCertificate, authority: Aut
     desired = assessment.desired
     request = requested(desired)
     renewed = request if request != authority.request else ""
-    lifetime_s = desired.spec.tls.authority_lifetime_seconds
+    lifetime_s = desired.spec.tls.authority_lifetime_s
     if renewed:
         reason = f"the annotation {labels.ROTATE_AUTHORITY} requests a new key of the authority"
     elif assessment.observed.now >= signs.since + lifetime_s * 2 / 3:
@@ -122,7 +122,7 @@ def clients_time_s(desired: Desired) -> float:
 
     Clients verify members by it, and nothing shows whether they have. A user's own request does not wait.
     """
-    return desired.spec.tls.certificate_lifetime_seconds / 3
+    return desired.spec.tls.certificate_lifetime_s / 3
 
 
 def _retire(assessment: Assessment, signs: AuthorityCertificate, old: AuthorityCertificate) -> Iterator[Proposal]:

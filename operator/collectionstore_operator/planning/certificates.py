@@ -50,14 +50,14 @@ def identity(cluster_id: str, name: str) -> str:
 
 def authority(desired: Desired) -> Subject:
     """Return the subject of the CA of a cluster."""
-    lifetime_s = desired.spec.tls.authority_lifetime_seconds
+    lifetime_s = desired.spec.tls.authority_lifetime_s
     return Subject(kind=CertificateKind.AUTHORITY, name=desired.name, lifetime_s=lifetime_s)
 
 
 def operator(desired: Desired, cluster_id: str) -> Subject:
     """Return the subject of the operator's client certificate."""
     uri = f"URI:{identity(cluster_id, labels.ADMINISTRATOR)}"
-    lifetime_s = desired.spec.tls.certificate_lifetime_seconds
+    lifetime_s = desired.spec.tls.certificate_lifetime_s
     kind = CertificateKind.OPERATOR
     return Subject(kind=kind, name=labels.ADMINISTRATOR, lifetime_s=lifetime_s, names=(uri,))
 
@@ -69,7 +69,7 @@ def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
     clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
     dns = ("localhost", name, peers, f"{peers}.cluster.local", clients, f"{clients}.cluster.local")
     names = [f"URI:{identity(cluster_id, name)}", "IP:127.0.0.1", *(f"DNS:{one}" for one in dns)]
-    lifetime_s = desired.spec.tls.certificate_lifetime_seconds
+    lifetime_s = desired.spec.tls.certificate_lifetime_s
     kind = CertificateKind.MEMBER
     return Subject(kind=kind, name=name, lifetime_s=lifetime_s, names=tuple(sorted(names)))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
 from collectionstore_operator.resource.fields import Labels, Part, atomic
+
+CERTIFICATE_LIFETIME_S: Final = 7_776_000
+AUTHORITY_LIFETIME_S: Final = 315_360_000
 
 
 class Tls(Part, frozen=True):
@@ -19,26 +22,44 @@ class Tls(Part, frozen=True):
             "members listen on loopback. Defaults to Required."
         ),
     ] = "Required"
-    certificate_lifetime_seconds: Annotated[
-        int,
-        Meta(
-            ge=60,
-            le=31_536_000,
-            description="certificateLifetimeSeconds is the lifetime of the certificates of members and of the "
-            "operator. Each is renewed after two thirds of it. A change applies to new certificates. Defaults to "
-            "7776000 (90 days).",
-        ),
-    ] = 7_776_000
-    authority_lifetime_seconds: Annotated[
-        int,
-        Meta(
-            ge=360,
-            le=630_720_000,
-            description="authorityLifetimeSeconds is the lifetime of the cluster's certificate authority, at least six "
-            "times certificateLifetimeSeconds. Its key is rotated after two thirds of it. Defaults to 315360000 (ten "
-            "years).",
-        ),
-    ] = 315_360_000
+    # No defaults in the definition: the API server would write them into every resource, and an operator of a version
+    # that does not know the fields would refuse it.
+    certificate_lifetime_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=60,
+                le=31_536_000,
+                description="certificateLifetimeSeconds is the lifetime of the certificates of members and of the "
+                "operator. Each is renewed after two thirds of it. A change applies to new certificates. If absent, "
+                "7776000 (90 days).",
+            ),
+        ]
+        | None
+    ) = None
+    authority_lifetime_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=360,
+                le=630_720_000,
+                description="authorityLifetimeSeconds is the lifetime of the cluster's certificate authority, at least "
+                "six times certificateLifetimeSeconds. Its key is rotated after two thirds of it. If absent, "
+                "315360000 (ten years).",
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def certificate_lifetime_s(self) -> int:
+        """The lifetime of the certificates of members and of the operator."""
+        return self.certificate_lifetime_seconds or CERTIFICATE_LIFETIME_S
+
+    @property
+    def authority_lifetime_s(self) -> int:
+        """The lifetime of the authority."""
+        return self.authority_lifetime_seconds or AUTHORITY_LIFETIME_S
 
 
 class NetworkPeers(Part, frozen=True):

@@ -15,7 +15,7 @@ from collectionstore_operator.errors import FieldError
 from collectionstore_operator.resource import capacities, labels
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.fields import Part, fields_of
-from collectionstore_operator.resource.network import Tls
+from collectionstore_operator.resource.network import AUTHORITY_LIFETIME_S, CERTIFICATE_LIFETIME_S, Tls
 from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, EnvironmentVariable, PodTemplate
 from collectionstore_operator.resource.raft import PROFILES, Raft
 from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
@@ -143,7 +143,11 @@ def _timing(field: str, position: int) -> str:
 
 LEAVES_PER_AUTHORITY: Final = 6
 """An authority counts as overdue when a sixth of its lifetime is left, and no leaf outlives it."""
-_LEAST_AUTHORITY: Final = f"{LEAVES_PER_AUTHORITY} * self.certificateLifetimeSeconds"
+_AUTHORITY: Final = f"(has(self.authorityLifetimeSeconds) ? self.authorityLifetimeSeconds : {AUTHORITY_LIFETIME_S})"
+_LEAST_AUTHORITY: Final = (
+    f"{LEAVES_PER_AUTHORITY} * "
+    f"(has(self.certificateLifetimeSeconds) ? self.certificateLifetimeSeconds : {CERTIFICATE_LIFETIME_S})"
+)
 _HEARTBEAT: Final = _timing("heartbeatMilliseconds", 0)
 _LOWEST: Final = _timing("electionTimeoutMinMilliseconds", 1)
 _HIGHEST: Final = _timing("electionTimeoutMaxMilliseconds", 2)
@@ -154,8 +158,8 @@ def _plain_text(tls: Tls) -> Violation | None:
 
 
 def _short_authority(tls: Tls) -> Violation | None:
-    least = LEAVES_PER_AUTHORITY * tls.certificate_lifetime_seconds
-    given = tls.authority_lifetime_seconds
+    least = LEAVES_PER_AUTHORITY * tls.certificate_lifetime_s
+    given = tls.authority_lifetime_s
     return None if given >= least else _SHORT_AUTHORITY.of(given, least)
 
 
@@ -222,8 +226,8 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     Tls: (
         Rule(
             "authorityLifetimeSeconds",
-            f"self.authorityLifetimeSeconds >= {_LEAST_AUTHORITY}",
-            f"{quoted(str(_SHORT_AUTHORITY))}.format([self.authorityLifetimeSeconds, {_LEAST_AUTHORITY}])",
+            f"{_AUTHORITY} >= {_LEAST_AUTHORITY}",
+            f"{quoted(str(_SHORT_AUTHORITY))}.format([{_AUTHORITY}, {_LEAST_AUTHORITY}])",
             _short_authority,
         ),
     ),

@@ -157,7 +157,7 @@ def test_member_is_named_by_its_identity_and_its_addresses() -> None:
 @pytest.fixture(scope="module")
 def authority() -> KeyPair:
     """An authority, made once: keys take time."""
-    return make_authority("demo", CLUSTER_ID, lifetime_s=DESIRED.spec.tls.authority_lifetime_seconds, now=NOW)
+    return make_authority("demo", CLUSTER_ID, lifetime_s=DESIRED.spec.tls.authority_lifetime_s, now=NOW)
 
 
 def leaf(authority: KeyPair, ordinal: int = 0, *, now: float = NOW, lifetime_s: int = 90 * DAY_S) -> KeyPair:
@@ -205,7 +205,7 @@ def test_renewed_authority_keeps_its_key(authority: KeyPair) -> None:
     """Leaves of the old certificate are trusted under the new one, and the other way round."""
     later = NOW + 2_500 * DAY_S
     renewed = make_authority(
-        "demo", CLUSTER_ID, lifetime_s=DESIRED.spec.tls.authority_lifetime_seconds, now=later, key_pem=authority.key_pem
+        "demo", CLUSTER_ID, lifetime_s=DESIRED.spec.tls.authority_lifetime_s, now=later, key_pem=authority.key_pem
     )
     member = leaf(authority)
     x509.load_pem_x509_certificate(member.certificate_pem).verify_directly_issued_by(

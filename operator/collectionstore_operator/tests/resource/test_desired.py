@@ -62,8 +62,8 @@ def test_defaults_are_explicit() -> None:
         "snapshot": {"commands": 10_000, "logBytes": 67_108_864},
         "tls": {
             "client": "Required",
-            "certificateLifetimeSeconds": 7_776_000,
-            "authorityLifetimeSeconds": 315_360_000,
+            "certificateLifetimeSeconds": None,
+            "authorityLifetimeSeconds": None,
         },
         "failedMember": {"replacement": "Automatic", "graceSeconds": 300},
         "spread": {"zones": "Preferred", "nodes": "Preferred"},
