@@ -45,6 +45,8 @@ WINDOW_WRITES: Final = 16
 WINDOW_S_MAX: Final = 1.0
 GAP_S: Final = 0.02
 """Outcomes further apart are of different batches."""
+FORGOTTEN_S: Final = 10.0
+"""After so long without a write an overload is over."""
 LIGHT_WRITES: Final = 32
 """With at most so many in flight nothing queues: what they take is the time of service."""
 LOST_SHARE: Final = 0.75
@@ -160,6 +162,8 @@ class WriteAdmission:
         if not inflight:
             # Idle time is no part of a window: a rate is that of a busy member.
             idle = now - self._idle_since
+            if idle >= FORGOTTEN_S:
+                self._forget()
             self._opened += idle
             self._last_outcome += idle
             self._flowing_since += idle
@@ -168,6 +172,13 @@ class WriteAdmission:
         if inflight > self._peak:
             self._peak = inflight
         return now
+
+    def _forget(self) -> None:
+        """Let in as at the start: what was measured says nothing about a member that has been idle since."""
+        self.limit = self._writes_max
+        self._wait_each_s = self._rate_cut = self._rate_least = 0.0
+        self._slow_before = self._queued_before = False
+        self._retry_s = RETRY_S_MIN
 
     def leave(self, entered: float) -> None:
         """Count out a write that entered at `entered` and has an outcome, whichever."""

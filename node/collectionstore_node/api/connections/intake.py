@@ -44,7 +44,7 @@ BURST_S: Final = 1.0
 TARGET_S: Final = 0.25
 """And for so long while that queue stands. CoDel's usual 5 % of the interval would be 0.05 s, which a node that does
 not get the processor reaches without an overload: then it would refuse what it can serve."""
-TURN_S_MAX: Final = 0.25
+TURN_S_MAX: Final = 0.05
 MARKED_TURNS: Final = 2
 """Turns of the loop within which the general path begins a request whose bytes it was given."""
 

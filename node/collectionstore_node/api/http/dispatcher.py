@@ -90,7 +90,7 @@ class Dispatcher:
             entry, _ = self._router.find(method, target.partition("?")[0])
         except Problem:
             return None
-        if entry.probe or not (overdue or entry.write):
+        if entry.patient or not (overdue or entry.write):
             return None
         return self._refusal(entry, headers.get(REQUEST_ID), started, overdue=overdue)
 
@@ -144,8 +144,9 @@ class Dispatcher:
                 connected: Client = request.protocol.client  # type: ignore[attr-defined]
                 if self._overdue.marked and (connection := getattr(request, "line", request.protocol)) in self._overdue:
                     self._overdue.forget(connection)
-                    self._overdue.count()
-                    raise self._overload_of(entry, overdue=True)
+                    if not entry.patient:
+                        self._overdue.count()
+                        raise self._overload_of(entry, overdue=True)
                 self._api.enter(connected, write=entry.write)
                 client = connected
             if len(target) > self._api.limits.target_bytes_max:

@@ -35,6 +35,8 @@ class Route(NamedTuple):
     """Whether every other member redirects to the leader, which must see the caller's credentials itself."""
     direct: DirectHandler | None = None
     """Serves the requests that it can in halves."""
+    management: bool = False
+    """Whether it is for the operator: it is served although it waited, as a cluster is mended under load, too."""
 
 
 class Entry(NamedTuple):
@@ -49,6 +51,8 @@ class Entry(NamedTuple):
     write: bool
     """Whether it proposes a command of a client."""
     direct: DirectHandler | None
+    patient: bool
+    """Whether it is served however long it has waited."""
 
 
 class _Node:
@@ -80,8 +84,9 @@ class Router:
                     counters,
                     route.probe,
                     route.leader_only,
-                    write=not (route.probe or route.leader_only) and method not in ("GET", "HEAD"),
+                    write=not (route.probe or route.management) and method not in ("GET", "HEAD"),
                     direct=route.direct,
+                    patient=route.probe or route.management,
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:

@@ -27,6 +27,9 @@ from collectionstore_node.service import StoreLimits
 from collectionstore_node.tests.api.http_clients import RawClient
 from collectionstore_node.tests.api.in_memory_connection import MemoryPort, MemoryTransport, turns
 
+BURST_TURNS = round(BURST_S / TURN_S_MAX)
+"""Turns of the longest that is counted after which a queue stands."""
+
 
 class Connection:
     """Takes in bytes, and keeps them with its number."""
@@ -223,9 +226,9 @@ def test_what_waits_in_a_standing_queue_for_too_long_is_refused_the_oldest_first
 
 def test_a_turn_refuses_so_many_and_serves_as_many_as_ever() -> None:
     overload = Overload()
-    overload.send(range(20 * TURN_READS_MAX))
+    overload.send(range(60 * TURN_READS_MAX))
     overload.served.clear()
-    for _ in range(5):
+    for _ in range(BURST_TURNS + 1):
         overload.turn(TURN_S_MAX)  # 128 each
     overload.refused.clear()
     overload.served.clear()
@@ -239,8 +242,8 @@ def test_a_turn_refuses_so_many_and_serves_as_many_as_ever() -> None:
 def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_turns() -> None:
     """The general path begins its requests in a later turn; and bytes that are no request refuse no later one."""
     overload = Overload(at_once=False)
-    overload.send(range(20 * TURN_READS_MAX))
-    for _ in range(3):
+    overload.send(range(60 * TURN_READS_MAX))
+    for _ in range(BURST_TURNS):
         overload.turn(TURN_S_MAX)
     overload.served.clear()
     marked = set[object](overload.overdue.marked)
@@ -264,8 +267,8 @@ def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_t
 def test_what_did_not_fit_leaves_room_to_refuse_and_to_serve() -> None:
     """Whatever was taken in since the last turn because there was no room to hold it."""
     overload = Overload(at_once=False)
-    overload.send(range(20 * TURN_READS_MAX))
-    for _ in range(4):
+    overload.send(range(60 * TURN_READS_MAX))
+    for _ in range(BURST_TURNS):
         overload.turn(TURN_S_MAX)
     bulk = [Caller(overload, -1 - number, Client("192.0.2.9", 1)) for number in range(2 * TURN_READS_MAX)]
     for one in bulk:
@@ -281,13 +284,13 @@ def test_what_did_not_fit_leaves_room_to_refuse_and_to_serve() -> None:
 
 def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:
     overload = Overload()
-    overload.send(range(20 * TURN_READS_MAX))
+    overload.send(range(60 * TURN_READS_MAX))
     late = Caller(overload, -1, Client("192.0.2.1", 1))
     assert overload.intake.offer(late, b"y" * HELD_BYTES_MAX) == b""
-    assert overload.intake._bytes == HELD_BYTES_MAX + 19 * TURN_READS_MAX
+    assert overload.intake._bytes == HELD_BYTES_MAX + 59 * TURN_READS_MAX
     assert overload.intake.offer(late, b"z") == b"z"
     assert overload.served[-1] == -1
-    assert overload.intake._bytes == 19 * TURN_READS_MAX
+    assert overload.intake._bytes == 59 * TURN_READS_MAX
     while overload.intake.held:
         overload.turn(TURN_S_MAX)
 
@@ -297,7 +300,7 @@ def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:
 
 def test_turns_are_counted_once_although_bytes_come_while_nothing_but_marks_is_left() -> None:
     overload = Overload(at_once=False)
-    overload.send(range(6 * TURN_READS_MAX))
+    overload.send(range((BURST_TURNS + 6) * TURN_READS_MAX))
     while overload.intake.held:
         overload.turn(TURN_S_MAX)
     overload.turn(0.0)
@@ -317,6 +320,17 @@ def test_a_pause_of_the_process_is_no_queue() -> None:
 
     assert overload.refused == []
     assert len(overload.served) == 2 * TURN_READS_MAX
+
+
+def test_a_turn_without_the_processor_refuses_nothing_of_a_queue_that_stands_and_is_served() -> None:
+    overload = Overload()
+    for number in range(200):
+        overload.send(range(200 * number, 200 * (number + 1)))
+        while overload.intake.held > TURN_READS_MAX:
+            overload.turn(0.01)
+        overload.turn(30.0 if number % 20 == 19 else 0.01)
+
+    assert overload.refused == []
 
 
 def test_idle_time_is_no_waiting() -> None:
@@ -392,6 +406,29 @@ async def test_a_probe_is_answered_although_it_waited() -> None:
     await turns(20)
 
     assert transport.written.startswith(b"HTTP/1.1 200 ")
+    transport.lose()
+    await port.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"GET /api/v1/cluster", b"HTTP/1.1 200 "),
+        (b"POST /api/v1/cluster/bootstrap", b"HTTP/1.1 400 "),
+        (b"POST /api/v1/cluster/members", b"HTTP/1.1 400 "),
+        (b"POST /api/v1/cluster/transfer-leadership", b"HTTP/1.1 400 "),
+    ],
+)
+async def test_the_operator_is_served_although_it_waited_and_whatever_writes_are_in_flight(
+    line: bytes, expected: bytes
+) -> None:
+    port, transport = await _held(line, "")
+    port.store.writes.limit = 0
+    port.server._around.budgets.overdue.mark(transport.protocol)
+    await turns(20)
+
+    assert b" 503 " not in transport.written
+    assert transport.written.startswith(expected[:9])
     transport.lose()
     await port.close()
 

@@ -165,6 +165,17 @@ def test_a_burst_after_idle_time_is_let_in() -> None:
     assert leader.admission.limit == 1024
 
 
+def test_a_burst_after_an_overload_and_idle_time_is_let_in() -> None:
+    leader = Leader(0.005)
+    leader.serve(steady(1_000, 10.0))
+    assert leader.admission.limit < 1024
+    before = len(leader.refusals)
+
+    leader.serve([(700.0, PATIENT_S)] * 500)
+
+    assert len(leader.refusals) == before
+
+
 def test_after_a_stall_of_two_seconds_nothing_is_refused_for_long() -> None:
     leader = Leader(0.0001, stalled=(5.0, 7.0))
 
