@@ -180,7 +180,11 @@ class Clients:
             self._print_new()
             if self._tls is not None and self._trust is not None:
                 # The authority's key may be rotated: what is published now is trusted from now on, too.
-                self._tls.load_verify_locations(self._trust)
+                try:
+                    self._tls.load_verify_locations(self._trust)
+                except ssl.SSLError as error:
+                    # No certificate, which a member would not accept either; it is read again a moment later.
+                    print(f"{self._trust} is not loaded: {error}", file=sys.stderr)
 
     def _print_new(self) -> None:
         for number, watch in enumerate(self._watches):
