@@ -184,7 +184,7 @@ class Clients:
                     self._tls.load_verify_locations(self._trust)
                 except ssl.SSLError as error:
                     # No certificate, which a member would not accept either; it is read again a moment later.
-                    print(f"{self._trust} is not loaded: {error}", file=sys.stderr)
+                    sys.stderr.write(f"{self._trust} is not loaded: {error}\n")
 
     def _print_new(self) -> None:
         for number, watch in enumerate(self._watches):
