@@ -110,7 +110,8 @@ async def upgrade(commit: str, options: Options) -> list[str]:
             local_cluster(
                 replicas=REPLICAS,
                 base_port=options.base_port,
-                spec={"snapshot": {"commands": SNAPSHOT_COMMANDS}},
+                # Replaced by hand alone: a member that is downgraded refuses its data, and would be replaced for it.
+                spec={"snapshot": {"commands": SNAPSHOT_COMMANDS}, "failedMember": {"replacement": "Manual"}},
                 keep=options.keep,
                 environment={NODE_COMMAND: str(programs.launcher)},
                 name=NAME,
