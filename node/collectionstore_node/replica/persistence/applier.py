@@ -156,11 +156,6 @@ def _not_applied(entry: Entry, error: Exception) -> NodeError:
     # The first cause: it decides how the process ends. Kinds and sizes say where to look, and quote no document.
     command = error if isinstance(error, CommandFailed) else None
     cause = error.__cause__ if command is not None and error.__cause__ is not None else error
-    reason = str(error) if isinstance(error, NodeError) else type(error).__name__
-    text = f"entry {entry.index} of term {entry.term} ({entry.kind.name}, {len(entry.data)} bytes): {reason}"
-    if isinstance(cause, StorageFailed):
-        # Of the disk, and not of the entry: the end of the process says it.
-        return StorageFailed(text)
     log.error(
         "entry.not_applied",
         index=entry.index,
@@ -171,7 +166,11 @@ def _not_applied(entry: Entry, error: Exception) -> NodeError:
         action=None if command is None else command.action,
         reason=type(cause).__name__,
     )
-    return OutOfMemory(text) if isinstance(cause, MemoryError | OutOfMemory) else InvariantViolated(text)
+    reason = str(error) if isinstance(error, NodeError) else type(error).__name__
+    text = f"entry {entry.index} of term {entry.term} ({entry.kind.name}, {len(entry.data)} bytes): {reason}"
+    if isinstance(cause, MemoryError | OutOfMemory):
+        return OutOfMemory(text)
+    return StorageFailed(text) if isinstance(cause, StorageFailed) else InvariantViolated(text)
 
 
 def _check_history(applied: SnapshotMetadata, entries: tuple[Entry, ...]) -> None:

@@ -71,6 +71,9 @@ def kept(trace: Trace, failed: Callable[[BaseException, BaseException | None], N
         said = event.pop("event", "")
         if said in _IMPOSSIBLE:
             level = "error"
+        if said == "entry.not_applied" and event.get("reason") == StorageFailed.__name__:
+            # As an error of the disk (`_counts`), told with the entry that it ends.
+            level = "warning"
         if trace.verbose or level not in ("debug", "info"):
             facts = " ".join(f"{key}={value}" for key, value in event.items())
             take(level, f"{said} {facts}", error if isinstance(error, BaseException) else None)
