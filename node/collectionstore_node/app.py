@@ -160,7 +160,9 @@ async def run(settings: Settings, levels: LogLevels) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
-        if not await keep_certificate(stack, settings, stop, partial(_serve_waiting, settings)):
+        if not await keep_certificate(
+            stack, settings, database.identity.node_id, stop, partial(_serve_waiting, settings)
+        ):
             return
         member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
         giving_back = asyncio.create_task(_give_memory_back(), name="memory")

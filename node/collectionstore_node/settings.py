@@ -23,6 +23,7 @@ TRUST_FILE: Final = Path("/etc/collectionstore/trust/ca.crt")
 
 
 ANY_HOST: Final = "*"
+_CERTIFICATE_NAME: Final = re.compile(r"DNS:[*A-Za-z0-9][A-Za-z0-9.-]{0,252}|IP:[0-9A-Fa-f:.]{2,45}")
 _HOST_NAME: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 
 
@@ -75,6 +76,8 @@ class Settings:
     client_tls_dir: Path
     admin_token_file: Path | None
     """A file with the token that requests which change the cluster must carry, when there is no client TLS."""
+    certificate_names: tuple[str, ...]
+    """Names that the certificate must have beside those of every member: `DNS:<name>` and `IP:<address>`."""
     enrolment: Literal["Kubernetes", "Disabled"]
     """Whether the node requests the certificate in `tls_dir` from Kubernetes, or finds it there."""
     namespace: str
@@ -165,6 +168,7 @@ class Settings:
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
             admin_token_file=read.optional_path("ADMIN_TOKEN_FILE"),
+            certificate_names=read.certificate_names(),
             enrolment=enrolment,
             namespace=read.matching("NAMESPACE", NAME_PATTERN, "the namespace of the pod, a DNS label")
             if enrolment == "Kubernetes"
@@ -267,6 +271,15 @@ class _Reader:
         own = urlsplit(advertised if "://" in advertised else f"//{advertised}").hostname
         return ("localhost", listening.host, *([own] if own else []), *names)
 
+    def certificate_names(self) -> tuple[str, ...]:
+        """Parse `DNS:<name>` and `IP:<address>`, separated by commas; empty without the variable."""
+        value = self._environment.get(f"{PREFIX}CERTIFICATE_NAMES") or ""
+        names = tuple(name.strip() for name in value.split(",") if name.strip())
+        for name in names:
+            if not _CERTIFICATE_NAME.fullmatch(name):
+                raise InvalidSetting("CERTIFICATE_NAMES", value, "DNS:<name> and IP:<address>, separated by commas")
+        return names
+
     def service(self) -> str | None:
         """Return the API server's address, from the variables that Kubernetes sets; None without them."""
         host, port = (self._environment.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
@@ -299,6 +312,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
         "without client TLS: file, mode 0600, with the token for requests that change the cluster",
     ),
     ("ENROLMENT", "Disabled", "Kubernetes: generate a key in TLS_DIR and request certificates from the API server"),
+    ("CERTIFICATE_NAMES", "none", "names that the requested certificate must have, DNS:<name> or IP:<address>"),
     ("NAMESPACE", "none", "namespace of the pod; required for enrolment"),
     ("API_SERVER", "from KUBERNETES_SERVICE_HOST and _PORT", "host:port of the Kubernetes API server, for enrolment"),
     (

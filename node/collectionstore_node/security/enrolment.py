@@ -49,10 +49,12 @@ class Enrolment:
         trust_file: Path,
         *,
         name: str,
+        node: str,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`trust_file` holds the cluster's authorities, as published by the operator; `name` is `<namespace>-<pod>`.
+        """`trust_file` holds the cluster's authorities, as published by the operator; `name` is `<namespace>-<pod>`,
+        `node` the URI of this incarnation.
 
         `now()` is in Unix seconds: the validity of certificates is in wall-clock time.
         """
@@ -60,6 +62,8 @@ class Enrolment:
         self._files = files
         self._trust_file = trust_file
         self._name = name
+        self._node = node
+        self._asked_for_names = False
         self._now = now
         self._sleep = sleep
         self._obstacle = "the pair on the volume is being checked"
@@ -109,15 +113,21 @@ class Enrolment:
     def _why_renew(self, validity: Validity) -> str:
         if self._now() >= validity.renew_at:
             return "two thirds of its lifetime have passed"
-        # The operator puts the authority that signs first, once every member trusts it.
-        return "" if validity.by_first else "another authority signs now"
+        if not validity.by_first:
+            # The operator puts the authority that signs first, once every member trusts it.
+            return "another authority signs now"
+        if validity.lacks and not self._asked_for_names:
+            # Once: an operator that does not know the names would sign without them for ever.
+            self._asked_for_names = True
+            return f"it is not for {', '.join(sorted(validity.lacks))}"
+        return ""
 
     async def _enrol(self) -> Validity:
         requests = SigningRequests(self._server)
         try:
             while True:
                 try:
-                    return await self._request(requests, make_key(self._name))
+                    return await self._request(requests, make_key(self._name, self._node))
                 except (Refused, Unusable) as error:
                     log.error("certificate.refused", purpose="members", reason=str(error))
                     self._obstacle = f"the certificate was refused: {error}"

@@ -23,11 +23,25 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom a certificate must be for."""
+
+    identity: str
+    """The URI `collectionstore://<cluster>/<name>`."""
+    node: str
+    """The URI `collectionstore-node:<node ID>` of this incarnation. Operators of older versions leave it out."""
+    further: frozenset[str] = frozenset()
+    """Names that clients use, beside those that every member has: `DNS:<name>` and `IP:<address>`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Validity:
     """When a usable certificate expires and when it is due for renewal; Unix seconds."""
 
     not_after: float
     renew_at: float
+    lacks: frozenset[str] = frozenset()
+    """Names of the holder that are not in it: clients that use them refuse it."""
     by_first: bool = True
     """The first authority that is trusted has signed it. During a rotation of the authority's key the first is the one
     that signs, and the others are trusted until nothing signed by them is in use."""
@@ -50,10 +64,9 @@ class NewKey:
 class KeyPairFiles:
     """`tls.key`, `tls.crt` and `ca.crt` in a folder of the node's own volume, readable by the node alone."""
 
-    def __init__(self, folder: Path, identity: str) -> None:
-        """`identity` is the URI that the certificate must carry: `collectionstore://<cluster>/<name>`."""
+    def __init__(self, folder: Path, holder: Holder) -> None:
         self._folder = folder
-        self._identity = identity
+        self._holder = holder
 
     def check(self, trust_pem: bytes, now: float) -> Validity:
         """Check the stored pair against the authorities in `trust_pem`. Raises `Unusable`."""
@@ -98,23 +111,32 @@ class KeyPairFiles:
         signers = [position for position, one in enumerate(authorities) if signed_by(certificate, one)]
         if not signers:
             raise Unusable("no trusted authority has signed the certificate")
-        found = _identities(certificate)
-        if found != [self._identity]:
-            raise Unusable(f"the certificate is for {', '.join(found) or 'no URI'}, this node is {self._identity}")
+        names = _names(certificate)
+        uris = {one.removeprefix("URI:") for one in names if one.startswith("URI:")}
+        if not {self._holder.identity} <= uris <= {self._holder.identity, self._holder.node}:
+            expected = f"{self._holder.identity}, {self._holder.node}"
+            raise Unusable(f"the certificate is for {', '.join(sorted(uris)) or 'no URI'}, this node is {expected}")
         begin, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
         if now >= end:
             raise Unusable("the certificate has expired")
         if now < begin:
             raise Unusable("the certificate is not valid yet; is this machine's clock behind?")
         renew_at = begin + (end - begin) * RENEWED_AFTER
-        return Validity(not_after=end, renew_at=renew_at, by_first=signers[0] == 0)
+        lacks = self._holder.further - names
+        return Validity(not_after=end, renew_at=renew_at, by_first=signers[0] == 0, lacks=lacks)
 
 
-def make_key(name: str) -> NewKey:
-    """Generate an ECDSA P-256 key and a request for it. `name` is informative: the signer decides the names."""
+def make_key(name: str, node: str) -> NewKey:
+    """Generate an ECDSA P-256 key and a request for it.
+
+    `name` is informative: the signer decides the names, of which it takes `node` from the request, the URI of this
+    incarnation, unless another member has it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(node)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(names, critical=False)
+    request = builder.sign(key, hashes.SHA256())
     pem = serialization.Encoding.PEM
     digest = hashes.Hash(hashes.SHA256())
     public = serialization.PublicFormat.SubjectPublicKeyInfo
@@ -126,9 +148,14 @@ def make_key(name: str) -> NewKey:
     )
 
 
-def _identities(certificate: x509.Certificate) -> list[str]:
+def _names(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the subject alternative names: `URI:...`, `DNS:...` and `IP:...`."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return []
-    return names.get_values_for_type(x509.UniformResourceIdentifier)
+        return frozenset()
+    return frozenset(
+        [f"URI:{one}" for one in names.get_values_for_type(x509.UniformResourceIdentifier)]
+        + [f"DNS:{one}" for one in names.get_values_for_type(x509.DNSName)]
+        + [f"IP:{one}" for one in names.get_values_for_type(x509.IPAddress)]
+    )

@@ -12,11 +12,12 @@ import structlog
 
 from collectionstore_node.errors import StorageFailed
 from collectionstore_node.lifecycle import cancel_and_wait
+from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.security.enrolment import Enrolment
-from collectionstore_node.security.key_pair import KeyPairFiles
+from collectionstore_node.security.key_pair import Holder, KeyPairFiles
 from collectionstore_node.security.signing_requests import ApiServer
 from collectionstore_node.settings import Address, Settings
-from collectionstore_node.transport import PeerName, identity_uri
+from collectionstore_node.transport import PeerName, identity_uri, node_uri
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ ServeProbes: TypeAlias = Callable[[AsyncExitStack, Callable[[], str]], Awaitable
 
 
 async def keep_certificate(
-    stack: AsyncExitStack, settings: Settings, stop: asyncio.Event, serve_probes: ServeProbes
+    stack: AsyncExitStack, settings: Settings, node_id: NodeId, stop: asyncio.Event, serve_probes: ServeProbes
 ) -> bool:
     """Wait for a usable certificate and keep it usable until `stack` ends; return False when `stop` came first.
 
@@ -34,7 +35,7 @@ async def keep_certificate(
     """
     if settings.api_server is None:
         return True
-    enrolment = _enrolment(settings, settings.api_server)
+    enrolment = _enrolment(settings, settings.api_server, node_id)
     if not await _enrolled(settings, enrolment, stop, serve_probes):
         return False
     renewing = asyncio.create_task(enrolment.keep(), name="enrolment")
@@ -43,14 +44,16 @@ async def keep_certificate(
     return True
 
 
-def _enrolment(settings: Settings, api_server: Address) -> Enrolment:
+def _enrolment(settings: Settings, api_server: Address, node_id: NodeId) -> Enrolment:
     account = settings.service_account_dir
-    identity = PeerName(settings.cluster_id, settings.name)
+    identity = identity_uri(PeerName(settings.cluster_id, settings.name))
+    holder = Holder(identity, node_uri(node_id), frozenset(settings.certificate_names))
     return Enrolment(
         ApiServer(f"https://{api_server}", ca_file=account / "ca.crt", token_file=account / "token"),
-        KeyPairFiles(settings.tls_dir, identity_uri(identity)),
+        KeyPairFiles(settings.tls_dir, holder),
         settings.trust_file,
         name=f"{settings.namespace}-{settings.name}",
+        node=holder.node,
         now=time.time,
     )
 

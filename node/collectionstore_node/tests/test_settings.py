@@ -147,3 +147,16 @@ def test_hosts_are_checked_on_loopback_unless_told_otherwise() -> None:
 def test_an_address_has_half_of_the_connections_by_default() -> None:
     assert (settings().connections_max, settings().address_connections_max) == (4_096, 2_048)
     assert settings(CONNECTIONS_MAX="101").address_connections_max == 51
+
+
+def test_certificate_names_are_given_with_their_kind() -> None:
+    """What the requested certificate must have beside the names of every member."""
+    given = settings(CERTIFICATE_NAMES="DNS:store.example.org, DNS:*.example.org,IP:2001:db8::1").certificate_names
+    assert given == ("DNS:store.example.org", "DNS:*.example.org", "IP:2001:db8::1")
+    assert settings().certificate_names == ()
+
+
+@pytest.mark.parametrize("value", ["store.example.org", "DNS:", "URI:collectionstore://c1/operator", "IP:x", "DNS:a b"])
+def test_certificate_names_of_another_form_are_refused(value: str) -> None:
+    with pytest.raises(InvalidSetting, match="DNS:<name> and IP:<address>, separated by commas"):
+        settings(CERTIFICATE_NAMES=value)

@@ -38,6 +38,7 @@ from collectionstore_node.transport.security.tls import (
     TlsFiles,
     TlsFilesRefused,
     identity_uri,
+    node_uri,
     peer_name,
 )
 from collectionstore_node.transport.settings import TransportSettings
@@ -70,6 +71,7 @@ __all__ = [
     "TransportSettings",
     "identity_uri",
     "key_identifier",
+    "node_uri",
     "peer_name",
     "read_facts",
     "signed_by",

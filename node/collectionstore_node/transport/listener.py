@@ -21,7 +21,7 @@ from collectionstore_node.transport.connection.connection import Connection, Con
 from collectionstore_node.transport.connection.dialer import PEER_PATH
 from collectionstore_node.transport.connection.handshake_exchange import (
     HandshakeClosed,
-    certificate_name,
+    certificate_proof,
     check_member_certificate,
     receive_hello,
     send_welcome,
@@ -201,12 +201,13 @@ class Listener:
         self._handshaking += 1
         certificate: PeerName | None = None
         try:
-            certificate = certificate_name(socket)
+            proof = certificate_proof(socket)
+            certificate = proof.peer
             # BEFORE anything of it is read: who is no member has nothing to say here.
             check_member_certificate(socket)
             self._enter_handshake(certificate.name)
             hello = await receive_hello(socket, self._settings.handshake_timeout_s)
-            protocol = check_hello(hello, certificate, own=self._local.own, node_id=self._local.node_id)
+            protocol = check_hello(hello, proof, own=self._local.own, node_id=self._local.node_id)
             # BEFORE the welcome: a removed member must see the refusal as the answer to its hello.
             self._check_member(hello.node_id, hello.name)
             self._check_duplicate(hello)

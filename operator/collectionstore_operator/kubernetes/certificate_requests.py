@@ -6,10 +6,12 @@ Source: Kubernetes docs, "Certificates and Certificate Signing Requests"; KEP-41
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
 from collectionstore_operator.model.observed import SigningRequest
+from collectionstore_operator.reconcile.pki import requested_node
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -36,7 +38,15 @@ def read_request(body: Mapping[str, Any], desired: Desired) -> SigningRequest | 
         name=body["metadata"]["name"],
         member=next(iter(extra.get(_POD_NAME) or ()), ""),
         pod_uid=next(iter(extra.get(_POD_UID) or ()), ""),
+        node_id=requested_node(_request_pem(spec.get("request") or "")),
     )
+
+
+def _request_pem(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return b""  # the API server takes nothing else; such a request is refused when it is signed
 
 
 def unproved(request: Mapping[str, Any], pod: Mapping[str, Any], workload: Mapping[str, Any], desired: Desired) -> str:

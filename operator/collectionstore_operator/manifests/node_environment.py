@@ -47,6 +47,7 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         **_diagnostics(spec.diagnostics),
         # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
         **({f"{PREFIX}QUOTA_BYTES": str(spec.storage.quota_bytes)} if spec.storage.quota else {}),
+        **_certificate_names(desired),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
         f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
         f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
@@ -54,6 +55,18 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         f"{PREFIX}SNAPSHOT_COMMANDS": str(spec.snapshot.commands),
         f"{PREFIX}SNAPSHOT_LOG_BYTES": str(spec.snapshot.log_bytes),
     }
+
+
+def _certificate_names(desired: Desired) -> dict[str, str]:
+    """Return the names that a node's certificate must have beside those of every member, if there are any.
+
+    The node asks for another certificate when it starts with one that lacks them.
+    """
+    tls = desired.spec.tls
+    clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
+    domain = (f"DNS:{clients}.{tls.cluster_domain}",) if tls.cluster_domain else ()
+    names = (*domain, *tls.further_names)
+    return {f"{PREFIX}CERTIFICATE_NAMES": ",".join(names)} if names else {}
 
 
 def memory_settings(desired: Desired) -> dict[str, str]:

@@ -357,6 +357,8 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     member: str
     """Name of the requesting pod; empty if the requester is not a pod."""
     pod_uid: str
+    node_id: NodeId = ""
+    """The incarnation that the request names; empty from versions before certificates name one, or if unreadable."""
 
 
 class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,17 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.certificate_lifetimes import renew_at, renew_authority_at
-from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, Workload
+from collectionstore_operator.model.observed import (
+    Certificate,
+    CertificateKind,
+    NodeId,
+    NodeStatus,
+    Observed,
+    Pod,
+    SigningRequest,
+    Volume,
+    Workload,
+)
 from collectionstore_operator.planning import authority_rotation, workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -62,15 +72,23 @@ def operator(desired: Desired, cluster_id: str) -> Subject:
     return Subject(kind=kind, name=labels.ADMINISTRATOR, lifetime_s=lifetime_s, names=(uri,))
 
 
-def member(desired: Desired, cluster_id: str, ordinal: int) -> Subject:
-    """Return the subject of a member: its identity, and every DNS name that clients use."""
+def node_identity(node_id: NodeId) -> str:
+    """Return the URI SAN that binds a member's certificate to its incarnation: a later one refuses it."""
+    return f"collectionstore-node:{node_id}"
+
+
+def member(desired: Desired, cluster_id: str, ordinal: int, node_id: NodeId = "") -> Subject:
+    """Return the subject of a member: its identity, its incarnation if known, and every name that clients use."""
+    tls = desired.spec.tls
     name = desired.member(ordinal)
     peers = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
     clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
-    dns = ("localhost", name, peers, f"{peers}.cluster.local", clients, f"{clients}.cluster.local")
-    names = [f"URI:{identity(cluster_id, name)}", "IP:127.0.0.1", *(f"DNS:{one}" for one in dns)]
-    lifetime_s = desired.spec.tls.certificate_lifetime_s
-    kind = CertificateKind.MEMBER
+    domain = tls.domain
+    dns = ("localhost", name, peers, f"{peers}.{domain}", clients, f"{clients}.{domain}")
+    names = {f"URI:{identity(cluster_id, name)}", "IP:127.0.0.1", *(f"DNS:{one}" for one in dns), *tls.further_names}
+    if node_id:
+        names.add(f"URI:{node_identity(node_id)}")
+    kind, lifetime_s = CertificateKind.MEMBER, tls.certificate_lifetime_s
     return Subject(kind=kind, name=name, lifetime_s=lifetime_s, names=tuple(sorted(names)))
 
 
@@ -179,7 +197,12 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
             reason = f"the pod {request.member} was replaced after the request"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
-        subject = member(desired, observed.cluster_id, ordinal)
+        holder = _holder(desired, observed, request, ordinals)
+        if holder:
+            reason = f"the node ID {request.node_id} is that of {holder}"
+            answers.append(DenyRequest(request=request.name, reason=reason))
+            continue
+        subject = member(desired, observed.cluster_id, ordinal, request.node_id)
         answers.append(
             SignRequest(
                 request=request.name,
@@ -191,6 +214,19 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
             )
         )
     return tuple(answers)
+
+
+def _holder(desired: Desired, observed: Observed, request: SigningRequest, ordinals: Iterable[int]) -> str:
+    """Return the other member that is known to have the node ID of a request; empty if none is, or it names none."""
+    for ordinal in ordinals:
+        name, slot = desired.member(ordinal), observed.slot(ordinal)
+        if not request.node_id or name == request.member:
+            continue
+        stamped = slot.volume.node_id if isinstance(slot.volume, Volume) else ""
+        reported = slot.node.node_id if isinstance(slot.node, NodeStatus) else ""
+        if request.node_id in (stamped, reported):
+            return name
+    return ""
 
 
 def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float) -> str:

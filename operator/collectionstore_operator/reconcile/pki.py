@@ -7,6 +7,7 @@ little early, so that a machine whose clock is behind accepts a new certificate.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,6 +24,7 @@ from collectionstore_operator.model.observed import Certificate, CertificateKind
 SKEW_S: Final = 300
 """How much earlier validity starts; for short lives a tenth of them, or two thirds would have passed at the start."""
 ORGANIZATION: Final = "Collection Store"
+_NODE: Final = re.compile(r"collectionstore-node:(?P<node_id>[0-9a-f]{16})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,19 @@ def sign_request(
     kind = CertificateKind.MEMBER
     builder = _leaf(authority, key, kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
     return builder.sign(_load_key(authority.key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def requested_node(request_pem: bytes) -> str:
+    """Return the node ID, 16 hexadecimal digits, that a PKCS#10 request names; empty if it names none, or no single
+    one, or cannot be read."""
+    try:
+        request = x509.load_pem_x509_csr(request_pem)
+        names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, x509.ExtensionNotFound):
+        return ""
+    match = _NODE.fullmatch(uris[0]) if len(uris) == 1 else None
+    return match["node_id"] if match is not None else ""
 
 
 def read_certificate(pem: bytes, kind: CertificateKind, name: str) -> Certificate:

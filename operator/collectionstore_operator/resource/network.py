@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+import ipaddress
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import Labels, Part, atomic
+from collectionstore_operator.resource.fields import Labels, Name, Part, atomic, unique
 
 CERTIFICATE_LIFETIME_S: Final = 7_776_000
 AUTHORITY_LIFETIME_S: Final = 315_360_000
+CLUSTER_DOMAIN: Final = "cluster.local"
+
+_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DnsName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=rf"^([*]\.)?{_LABEL}(\.{_LABEL})*$",
+        max_length=253,
+        title="a DNS name such as store.example.org or *.example.org",
+    ),
+]
+_BYTE: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_GROUP: Final = "[0-9a-f]{1,4}"
+_IPV6: Final = "|".join(
+    [f"({_GROUP}:){{7}}{_GROUP}", f"({_GROUP}:){{1,7}}:", f":(:{_GROUP}){{1,7}}", "::"]
+    + [f"({_GROUP}:){{1,{7 - behind}}}(:{_GROUP}){{1,{behind}}}" for behind in range(1, 7)]
+)
+IpAddress: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=rf"^({_BYTE}(\.{_BYTE}){{3}}|{_IPV6})$",
+        max_length=39,
+        title="an IPv4 or IPv6 address in lower case, such as 192.0.2.1 or 2001:db8::1",
+    ),
+]
 
 
 class Tls(Part, frozen=True):
@@ -50,6 +76,52 @@ class Tls(Part, frozen=True):
         ]
         | None
     ) = None
+
+    dns_names: (
+        Annotated[
+            tuple[DnsName, ...],
+            Meta(
+                max_length=32,
+                description="dnsNames are further DNS names of the members' certificates, such as the name of a load "
+                "balancer; * may be their first label. A change restarts the members, one at a time.",
+                extra_json_schema=unique(),
+            ),
+        ]
+        | None
+    ) = None
+    ip_addresses: (
+        Annotated[
+            tuple[IpAddress, ...],
+            Meta(
+                max_length=32,
+                description="ipAddresses are further IP addresses of the members' certificates. A change restarts "
+                "the members, one at a time.",
+                extra_json_schema=unique(),
+            ),
+        ]
+        | None
+    ) = None
+    cluster_domain: (
+        Annotated[
+            Name,
+            Meta(
+                description="clusterDomain is the DNS domain of the Kubernetes cluster, for the names of the members' "
+                "certificates. If absent, cluster.local. A change restarts the members, one at a time."
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def domain(self) -> str:
+        """The DNS domain of the Kubernetes cluster."""
+        return self.cluster_domain or CLUSTER_DOMAIN
+
+    @property
+    def further_names(self) -> tuple[str, ...]:
+        """The names of members' certificates that the resource adds: `DNS:<name>` and `IP:<address>`, normalized."""
+        addresses = (str(ipaddress.ip_address(one)) for one in self.ip_addresses or ())
+        return (*(f"DNS:{one}" for one in self.dns_names or ()), *(f"IP:{one}" for one in addresses))
 
     @property
     def certificate_lifetime_s(self) -> int:

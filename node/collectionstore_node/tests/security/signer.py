@@ -42,10 +42,18 @@ class Authority:
         )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 
-    def sign(self, request_pem: bytes, identity: str, *, begin: datetime = BEGIN, days: int = 90) -> bytes:
+    def sign(
+        self,
+        request_pem: bytes,
+        *uris: str,
+        names: tuple[str, ...] = (),
+        begin: datetime = BEGIN,
+        days: int = 90,
+    ) -> bytes:
         """Sign what a node asked for; the names are the signer's choice."""
         request = x509.load_pem_x509_csr(request_pem)
         assert request.is_signature_valid
+        alternatives = [*map(x509.UniformResourceIdentifier, uris), *map(x509.DNSName, names)]
         certificate = (
             x509.CertificateBuilder()
             .subject_name(request.subject)
@@ -54,7 +62,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(begin)
             .not_valid_after(begin + timedelta(days=days))
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)

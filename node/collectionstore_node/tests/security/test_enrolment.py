@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 import structlog
 from aiohttp import web
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from collectionstore_node.security import ApiServer, Enrolment, KeyPairFiles
 from collectionstore_node.security.enrolment import RECHECK_S
-from collectionstore_node.security.key_pair import Unusable, make_key
+from collectionstore_node.security.key_pair import Holder, Unusable, make_key
 from collectionstore_node.tests.security.signer import BEGIN, DAY_S, Authority, FakeApiServer
 
 IDENTITY = "collectionstore://c1/demo-0"
+NODE = "collectionstore-node:00000000000000aa"
+HOLDER = Holder(IDENTITY, NODE)
+NAMED = Holder(IDENTITY, NODE, frozenset({"DNS:store.example.org"}))
 NOW = BEGIN.timestamp() + DAY_S
 
 
@@ -43,13 +47,20 @@ class Clock:
 class Pod:
     """A node's folder, its clock, and the enrolment under test."""
 
-    def __init__(self, server: ApiServer, folder: Path) -> None:
+    def __init__(self, server: ApiServer, folder: Path, holder: Holder = HOLDER) -> None:
+        self.server = server
         self.folder = folder / "tls"
         self.trust = folder / "trust.crt"
-        self.files = KeyPairFiles(self.folder, IDENTITY)
+        self.files = KeyPairFiles(self.folder, holder)
         self.clock = Clock()
         self.enrolment = Enrolment(
-            server, self.files, self.trust, name="default-demo-0", now=self.clock.time, sleep=self.clock.sleep
+            server,
+            self.files,
+            self.trust,
+            name="default-demo-0",
+            node=NODE,
+            now=self.clock.time,
+            sleep=self.clock.sleep,
         )
 
 
@@ -116,7 +127,7 @@ async def test_key_never_leaves_the_pod(server: FakeApiServer, pod: Pod) -> None
 async def test_valid_pair_is_used_without_a_request(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, authority.sign(key.request_pem, IDENTITY), authority.pem, NOW)
     await server.stop()
     await pod.enrolment.ensure()
@@ -127,6 +138,7 @@ async def test_valid_pair_is_used_without_a_request(server: FakeApiServer, pod: 
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
+        pytest.param("other incarnation", "is for collectionstore-node:00000000000000bb", id="of-another-incarnation"),
         pytest.param("other identity", "is for collectionstore://c1/demo-1, this node is", id="of-another-member"),
         pytest.param("other authority", "no trusted authority", id="of-another-authority"),
         pytest.param("expired", "has expired", id="expired"),
@@ -136,12 +148,13 @@ async def test_valid_pair_is_used_without_a_request(server: FakeApiServer, pod: 
     ],
 )
 def test_pair_that_does_not_verify_is_refused_and_nothing_changes(tmp_path: Path, damage: str, reason: str) -> None:
-    authority, key = Authority(), make_key("demo-0")
-    files = KeyPairFiles(tmp_path, IDENTITY)
+    authority, key = Authority(), make_key("demo-0", NODE)
+    files = KeyPairFiles(tmp_path, HOLDER)
     good = authority.sign(key.request_pem, IDENTITY)
     files.store(key, good, authority.pem, NOW)
-    other = make_key("demo-0")
+    other = make_key("demo-0", NODE)
     bad = {
+        "other incarnation": authority.sign(other.request_pem, IDENTITY, "collectionstore-node:00000000000000bb"),
         "other identity": authority.sign(other.request_pem, "collectionstore://c1/demo-1"),
         "other authority": Authority().sign(other.request_pem, IDENTITY),
         "expired": authority.sign(other.request_pem, IDENTITY, begin=BEGIN - timedelta(days=100)),
@@ -158,9 +171,9 @@ def test_pair_that_does_not_verify_is_refused_and_nothing_changes(tmp_path: Path
 async def test_key_without_its_certificate_after_a_crash_is_replaced(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, authority.sign(key.request_pem, IDENTITY), authority.pem, NOW)
-    (pod.folder / "tls.key").write_bytes(make_key("demo-0").key_pem)
+    (pod.folder / "tls.key").write_bytes(make_key("demo-0", NODE).key_pem)
     pod.clock.wake = sign_all(server, authority)
     await pod.enrolment.ensure()
     assert len(server.objects) == 1
@@ -288,7 +301,7 @@ async def test_token_is_read_for_every_call(server: FakeApiServer, pod: Pod, tmp
 async def test_pair_is_renewed_after_two_thirds_of_its_lifetime(server: FakeApiServer, pod: Pod) -> None:
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, authority.sign(key.request_pem, IDENTITY), authority.pem, NOW)
     pod.clock.now = (BEGIN + timedelta(days=60)).timestamp() - 90
     renewed = asyncio.Event()
@@ -313,12 +326,59 @@ async def test_new_authorities_reach_the_transport_without_a_new_certificate(ser
     """An authority is renewed by publishing old and new side by side."""
     old, new = Authority("old"), Authority("new")
     pod.trust.write_bytes(old.pem)
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, old.sign(key.request_pem, IDENTITY), old.pem, NOW)
     pod.trust.write_bytes(old.pem + new.pem)
     await pod.enrolment.ensure()
     assert (pod.folder / "ca.crt").read_bytes() == old.pem + new.pem
     assert not server.objects
+
+
+async def test_request_names_the_incarnation_of_the_node(server: FakeApiServer, pod: Pod) -> None:
+    authority = Authority()
+    pod.trust.write_bytes(authority.pem)
+    pod.clock.wake = sign_all(server, authority)
+    await pod.enrolment.ensure()
+    (name,) = server.objects
+    request = x509.load_pem_x509_csr(server.request_pem(name))
+    names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [NODE]
+
+
+def test_pair_may_name_the_incarnation_or_not(tmp_path: Path) -> None:
+    """Operators of older versions sign without it."""
+    authority, key = Authority(), make_key("demo-0", NODE)
+    files = KeyPairFiles(tmp_path, NAMED)
+    for uris in ((IDENTITY,), (IDENTITY, NODE)):
+        validity = files.store(key, authority.sign(key.request_pem, *uris), authority.pem, NOW)
+        assert validity.lacks == {"DNS:store.example.org"}
+    named = authority.sign(key.request_pem, IDENTITY, NODE, names=("store.example.org",))
+    assert not files.store(key, named, authority.pem, NOW).lacks
+
+
+async def test_names_that_a_pair_lacks_are_asked_for_once(server: FakeApiServer, pod: Pod) -> None:
+    """An operator that knows nothing of them signs without them: asking again would flood the API server."""
+    authority = Authority()
+    key = make_key("demo-0", NODE)
+    pod = Pod(pod.server, pod.folder.parent, NAMED)
+    pod.files.store(key, authority.sign(key.request_pem, IDENTITY), authority.pem, NOW)
+    pod.trust.write_bytes(authority.pem)
+    rounds = 0
+    enough = asyncio.Event()
+
+    def wake() -> None:
+        nonlocal rounds
+        rounds += 1
+        sign_all(server, authority)()
+        if rounds == 10:
+            enough.set()
+
+    pod.clock.wake = wake
+    keeping = asyncio.create_task(pod.enrolment.keep())
+    await asyncio.wait_for(enough.wait(), 10)
+    keeping.cancel()
+    assert len(server.objects) == 1
+    assert (pod.folder / "tls.key").read_bytes() != key.key_pem
 
 
 async def test_pair_is_renewed_when_another_authority_signs(server: FakeApiServer, pod: Pod) -> None:
@@ -327,7 +387,7 @@ async def test_pair_is_renewed_when_another_authority_signs(server: FakeApiServe
     Until then the pair in use stays as it is: both authorities are trusted.
     """
     old, new = Authority("old"), Authority("new")
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, old.sign(key.request_pem, IDENTITY), old.pem, NOW)
     pod.trust.write_bytes(old.pem + new.pem)
     assert (await pod.enrolment.ensure()).by_first
@@ -359,7 +419,7 @@ async def test_node_that_waits_for_its_renewal_follows_the_authorities(server: F
     """No operator signs, for days; the other members' new authority is trusted all the same."""
     old, new = Authority("old"), Authority("new")
     pod.trust.write_bytes(old.pem)
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, old.sign(key.request_pem, IDENTITY), old.pem, NOW)
     pod.clock.now = (BEGIN + timedelta(days=61)).timestamp()
     followed = asyncio.Event()
@@ -381,7 +441,7 @@ async def test_expired_pair_is_replaced_while_the_node_runs(server: FakeApiServe
     """The operator was down for longer than a leaf's life: the pod's token proves the node, not its old certificate."""
     authority = Authority()
     pod.trust.write_bytes(authority.pem)
-    key = make_key("demo-0")
+    key = make_key("demo-0", NODE)
     pod.files.store(key, authority.sign(key.request_pem, IDENTITY), authority.pem, NOW)
     pod.clock.now = (BEGIN + timedelta(days=200)).timestamp()
     renewed = asyncio.Event()

@@ -11,6 +11,7 @@ from collectionstore_node.transport.wire.handshake import (
     PROTOCOL_MAX,
     Hello,
     PeerName,
+    Proof,
     Purpose,
     Welcome,
     check_certificate,
@@ -35,7 +36,7 @@ def replaced(hello: Hello, **changes: object) -> Hello:
 def test_matching_hello_is_let_in_with_the_highest_common_version() -> None:
     """A dialer that speaks more than this node is answered in what both speak."""
     hello = replaced(HELLO, protocol_max=PROTOCOL_MAX + 7)
-    assert check_hello(hello, PeerName("demo", "n1"), own=OWN, node_id=RECEIVER) == PROTOCOL_MAX
+    assert check_hello(hello, Proof(PeerName("demo", "n1")), own=OWN, node_id=RECEIVER) == PROTOCOL_MAX
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_matching_hello_is_let_in_with_the_highest_common_version() -> None:
 def test_hello_that_disagrees_is_refused(hello: Hello, certificate: PeerName, code: CloseCode) -> None:
     """Version, cluster, name and incarnation each have their own code."""
     with pytest.raises(Refused) as caught:
-        check_hello(hello, certificate, own=OWN, node_id=RECEIVER)
+        check_hello(hello, Proof(certificate), own=OWN, node_id=RECEIVER)
     assert caught.value.code is code
 
 
@@ -85,8 +86,27 @@ def test_certificate_of_another_member_is_refused_before_the_hello(certificate: 
 def test_welcome_that_disagrees_is_refused(welcome: Welcome, code: CloseCode) -> None:
     """The dialer checks as strictly as the receiver."""
     with pytest.raises(Refused) as caught:
-        check_welcome(welcome, PeerName("demo", "n2"), own=PeerName("demo", "n1"), expects=RECEIVER, stream=1)
+        check_welcome(welcome, Proof(PeerName("demo", "n2")), own=PeerName("demo", "n1"), expects=RECEIVER, stream=1)
     assert caught.value.code is code
+
+
+def test_certificate_of_a_removed_incarnation_cannot_claim_the_present_one() -> None:
+    """The key of a removed member is worth nothing to the member that has its name now."""
+    stolen = Proof(PeerName("demo", "n1"), NodeId(7))
+    with pytest.raises(Refused, match="its certificate is of node 0000000000000007") as caught:
+        check_hello(HELLO, stolen, own=OWN, node_id=RECEIVER)
+    assert caught.value.code is CloseCode.WRONG_NODE
+    stolen = Proof(PeerName("demo", "n2"), NodeId(7))
+    with pytest.raises(Refused) as caught:
+        check_welcome(WELCOME, stolen, own=PeerName("demo", "n1"), expects=RECEIVER, stream=0)
+    assert caught.value.code is CloseCode.WRONG_NODE
+
+
+def test_certificate_of_the_present_incarnation_is_admitted() -> None:
+    """Both sides accept a certificate that names the node which claims it."""
+    assert check_hello(HELLO, Proof(PeerName("demo", "n1"), DIALER), own=OWN, node_id=RECEIVER) == PROTOCOL_MAX
+    proof = Proof(PeerName("demo", "n2"), RECEIVER)
+    check_welcome(WELCOME, proof, own=PeerName("demo", "n1"), expects=RECEIVER, stream=0)
 
 
 def test_greetings_round_trip() -> None:

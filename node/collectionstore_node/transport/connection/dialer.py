@@ -13,7 +13,7 @@ from collectionstore_node.transport.addressing.route_overrides import NO_OVERRID
 from collectionstore_node.transport.connection.channel import Channel
 from collectionstore_node.transport.connection.close_reason import CloseReason, close_socket
 from collectionstore_node.transport.connection.connection import Connection, ConnectionContext, Remote
-from collectionstore_node.transport.connection.handshake_exchange import HandshakeClosed, certificate_name, send_hello
+from collectionstore_node.transport.connection.handshake_exchange import HandshakeClosed, certificate_proof, send_hello
 from collectionstore_node.transport.connection.stream_channel import StreamChannel
 from collectionstore_node.transport.connection.takeover import dismiss, release, take_over, transport_of
 from collectionstore_node.transport.connection.websocket_channel import WEBSOCKET_BYTES_MAX, WebSocketChannel
@@ -77,8 +77,8 @@ class Dialer:
         socket = await self._connect(address)
         self._context.traffic_of(peer.name).handshake(clock() - began)
         try:
-            certificate = certificate_name(socket)
-            check_certificate(certificate, own=self._local.own, name=peer.name)
+            proof = certificate_proof(socket)
+            check_certificate(proof.peer, own=self._local.own, name=peer.name)
             welcome = await self._greet(socket, peer, purpose)
             channel = self._channel(socket, welcome)
         except HandshakeClosed as error:
@@ -97,7 +97,7 @@ class Dialer:
         remote = Remote(welcome.node_id, welcome.name, welcome.address, purpose)
         connection = Connection(self._context, channel, remote, pings=True)
         try:
-            check_welcome(welcome, certificate, own=self._local.own, expects=peer.node_id, stream=self._local.stream)
+            check_welcome(welcome, proof, own=self._local.own, expects=peer.node_id, stream=self._local.stream)
         except Refused as error:
             await _close(connection, error.code, error.detail)
             raise DialFailed(str(error), refused=True) from error

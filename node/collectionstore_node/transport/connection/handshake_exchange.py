@@ -9,12 +9,12 @@ from typing import Any
 from aiohttp import WSMsgType
 
 from collectionstore_node.transport.connection.close_reason import CloseReason, WebSocket
-from collectionstore_node.transport.security.tls import check_role, peer_name
+from collectionstore_node.transport.security.tls import check_role, peer_proof
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
 from collectionstore_node.transport.wire.frames import FrameKind, FrameRejected, decode_frame, encode_frame
 from collectionstore_node.transport.wire.handshake import (
     Hello,
-    PeerName,
+    Proof,
     Welcome,
     decode_hello,
     decode_welcome,
@@ -30,10 +30,10 @@ class HandshakeClosed(Exception):
         self.reason = reason
 
 
-def certificate_name(socket: WebSocket) -> PeerName:
-    """Return the identity that the other side's certificate proves. Raises `Refused`."""
+def certificate_proof(socket: WebSocket) -> Proof:
+    """Return what the other side's certificate proves. Raises `Refused`."""
     certificate: Mapping[str, Any] | None = socket.get_extra_info("peercert")
-    return peer_name(certificate)
+    return peer_proof(certificate)
 
 
 def check_member_certificate(socket: WebSocket) -> None:

@@ -24,12 +24,16 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from collectionstore_node.errors import NodeError
+from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.security.certificate import CertificateFacts, key_identifiers, read_facts
 from collectionstore_node.transport.wire.close_codes import CloseCode, Refused
-from collectionstore_node.transport.wire.handshake import PeerName
+from collectionstore_node.transport.wire.handshake import PeerName, Proof
 
 URI_SCHEME: Final = "collectionstore"
+NODE_SCHEME: Final = "collectionstore-node"
+"""Scheme of the second URI of a member's certificate, `collectionstore-node:<node ID>`: which incarnation it is for."""
 
+_NODE: Final = re.compile(rf"{NODE_SCHEME}:(?P<node_id>[0-9a-f]{{16}})")
 _IDENTITY: Final = re.compile(rf"{URI_SCHEME}://(?P<cluster_id>[a-z0-9-]+)/(?P<name>[a-z0-9-]+)")
 
 
@@ -104,8 +108,13 @@ class TlsContexts:
 
 def peer_name(certificate: Mapping[str, Any] | None) -> PeerName:
     """Return the identity in a verified certificate, in the form of `ssl.SSLObject.getpeercert`. Raises `Refused`."""
-    names = (certificate or {}).get("subjectAltName", ())
-    return _only_identity([value for kind, value in names if kind == "URI"])
+    return _only_identity(_uris(certificate))
+
+
+def peer_proof(certificate: Mapping[str, Any] | None) -> Proof:
+    """Return what a verified certificate proves, in the form of `ssl.SSLObject.getpeercert`. Raises `Refused`."""
+    uris = _uris(certificate)
+    return Proof(_only_identity(uris), _only_node(uris))
 
 
 def check_role(certificate: bytes | None) -> None:
@@ -127,6 +136,25 @@ def check_role(certificate: bytes | None) -> None:
 def identity_uri(name: PeerName) -> str:
     """Return how an identity is written in a certificate."""
     return f"{URI_SCHEME}://{name.cluster_id}/{name.name}"
+
+
+def node_uri(node_id: NodeId) -> str:
+    """Return how the incarnation of a member is written in its certificate."""
+    return f"{NODE_SCHEME}:{node_id:016x}"
+
+
+def _uris(certificate: Mapping[str, Any] | None) -> list[str]:
+    return [value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind == "URI"]
+
+
+def _only_node(uris: list[str]) -> NodeId | None:
+    ours = [uri for uri in uris if uri.startswith(f"{NODE_SCHEME}:")]
+    if not ours:
+        return None
+    match = _NODE.fullmatch(ours[0]) if len(ours) == 1 else None
+    if match is None:
+        raise Refused(CloseCode.WRONG_NAME, f"the certificate must have at most one URI name {NODE_SCHEME}:<node ID>")
+    return int(match["node_id"], 16)
 
 
 def _only_identity(uris: list[str]) -> PeerName:

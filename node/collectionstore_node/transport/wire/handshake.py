@@ -56,6 +56,14 @@ class PeerName(NamedTuple):
     name: str
 
 
+class Proof(NamedTuple):
+    """What a peer's certificate proves: its name, and which incarnation it was issued to."""
+
+    peer: PeerName
+    node_id: NodeId | None = None
+    """None in certificates that name no node, from versions before this rule and of local clusters."""
+
+
 class Hello(msgspec.Struct, frozen=True, array_like=True):
     """The dialer's first frame. New fields go at the end with a default; older nodes ignore them."""
 
@@ -139,7 +147,7 @@ def _check_length(payload: bytes | memoryview) -> None:
         raise Refused(CloseCode.PROTOCOL, f"a handshake of {len(payload)} bytes; at most {HANDSHAKE_BYTES_MAX}")
 
 
-def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: NodeId) -> int:
+def check_hello(hello: Hello, proof: Proof, *, own: PeerName, node_id: NodeId) -> int:
     """Return the protocol version to use with the dialer. Raises `Refused`.
 
     Versions are checked first: in the hello of a newer release only the version range is sure to keep its meaning.
@@ -150,8 +158,9 @@ def check_hello(hello: Hello, certificate: PeerName, *, own: PeerName, node_id: 
             CloseCode.VERSION,
             f"spoken here: {PROTOCOL_MIN}-{PROTOCOL_MAX}, offered: {hello.protocol_min}-{hello.protocol_max}",
         )
-    _check_names(hello.cluster_id, hello.name, certificate, own)
-    check_peer(certificate, own=own)
+    _check_names(hello.cluster_id, hello.name, proof.peer, own)
+    check_peer(proof.peer, own=own)
+    _check_node(hello.node_id, proof)
     if hello.node_id == NO_NODE or hello.node_id == node_id:
         raise Refused(CloseCode.WRONG_NODE, f"node id {hello.node_id:016x} cannot dial this node")
     if not _ADDRESS.fullmatch(hello.address):
@@ -174,15 +183,28 @@ def check_certificate(certificate: PeerName, *, own: PeerName, name: str) -> Non
         raise Refused(CloseCode.WRONG_NAME, f"dialed {name!r}, its certificate says {certificate.name!r}")
 
 
-def check_welcome(welcome: Welcome, certificate: PeerName, *, own: PeerName, expects: NodeId, stream: int) -> None:
+def check_welcome(welcome: Welcome, proof: Proof, *, own: PeerName, expects: NodeId, stream: int) -> None:
     """Check the receiver's answer against its certificate, the node dialed, the stream offered. Raises `Refused`."""
     if not PROTOCOL_MIN <= welcome.protocol <= PROTOCOL_MAX:
         raise Refused(CloseCode.VERSION, f"chose {welcome.protocol}, offered {PROTOCOL_MIN}-{PROTOCOL_MAX}")
-    _check_names(welcome.cluster_id, welcome.name, certificate, own)
+    _check_names(welcome.cluster_id, welcome.name, proof.peer, own)
+    _check_node(welcome.node_id, proof)
     if welcome.node_id != expects:
         raise Refused(CloseCode.WRONG_NODE, f"dialed {expects:016x}, answered {welcome.node_id:016x}")
     if not 0 <= welcome.stream <= stream:
         raise Refused(CloseCode.VERSION, f"chose stream {welcome.stream}, offered {stream}")
+
+
+def _check_node(claimed: NodeId, proof: Proof) -> None:
+    """Check that a node is the one to which its certificate was issued.
+
+    A removed member keeps a key and a certificate for its name. Without this it could speak for the member that has
+    its name now.
+    """
+    if proof.node_id is not None and proof.node_id != claimed:
+        raise Refused(
+            CloseCode.WRONG_NODE, f"claimed node {claimed:016x}, its certificate is of node {proof.node_id:016x}"
+        )
 
 
 def _check_names(cluster_id: str, name: str, certificate: PeerName, own: PeerName) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from collectionstore_operator.kubernetes.caches.watched import requesting_cluster
 from collectionstore_operator.kubernetes.certificate_requests import account, read_request
@@ -221,6 +225,37 @@ def request(**changes: Any) -> dict[str, Any]:
 def test_open_request_names_the_pod_that_the_server_saw() -> None:
     assert read_request(request(), DESIRED) == SigningRequest(name="csr-1", member="demo-1", pod_uid="p1")
     assert read_request(request(extra={}), DESIRED) == SigningRequest(name="csr-1", member="", pod_uid="")
+
+
+@pytest.mark.parametrize(
+    ("uris", "node_id"),
+    [
+        (["collectionstore-node:00000000000000aa"], "00000000000000aa"),
+        (["collectionstore-node:AA"], ""),
+        (["collectionstore://demo/operator"], ""),
+        (["collectionstore-node:00000000000000aa", "collectionstore-node:00000000000000ab"], ""),
+        ([], ""),
+    ],
+)
+def test_open_request_names_the_incarnation_that_asks(uris: list[str], node_id: str) -> None:
+    """One well-formed URI, or none: what a request says otherwise is not looked at."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    if uris:
+        names = [x509.UniformResourceIdentifier(one) for one in uris]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    found = read_request(request(request=base64.b64encode(pem).decode()), DESIRED)
+    assert found is not None
+    assert found.node_id == node_id
+
+
+@pytest.mark.parametrize("encoded", ["", "!", base64.b64encode(b"no request").decode()])
+def test_open_request_that_cannot_be_read_names_no_incarnation(encoded: str) -> None:
+    """It is refused when it is signed, with the reason."""
+    found = read_request(request(request=encoded), DESIRED)
+    assert found is not None
+    assert found.node_id == ""
 
 
 @pytest.mark.parametrize(

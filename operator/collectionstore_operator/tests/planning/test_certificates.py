@@ -12,9 +12,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from collectionstore_operator.errors import InvariantViolated
-from collectionstore_operator.model.actions import IssueCertificate, SignRequest
+from collectionstore_operator.model.actions import DenyRequest, IssueCertificate, SignRequest
 from collectionstore_operator.model.certificate_lifetimes import renew_at
-from collectionstore_operator.model.observed import Certificate, CertificateKind, Observed, Pod, SigningRequest
+from collectionstore_operator.model.observed import (
+    Certificate,
+    CertificateKind,
+    NodeStatus,
+    Observed,
+    Pod,
+    SigningRequest,
+)
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.reconcile.pki import KeyPair, make_authority, make_leaf, read_certificate
 from collectionstore_operator.resource.network import Tls
@@ -305,6 +312,41 @@ def test_request_is_signed_for_the_pod_that_made_it_alone(member: str, uid: str,
         if isinstance(one, SignRequest):
             assert one.names == certificates.member(DESIRED, CLUSTER_ID, 1).names
             assert one.uid == pod_uid
+
+
+def ask(node_id: str, picture: str = "0: leader\n1: voter\n2: voter") -> tuple[SignRequest | DenyRequest, ...]:
+    """Return the answers to a request of demo-1 that names an incarnation."""
+    seen = draw(picture, DESIRED)
+    pod = seen.slot(1).pod
+    assert isinstance(pod, Pod)
+    request = SigningRequest(name="csr-1", member="demo-1", pod_uid=pod.uid, node_id=node_id)
+    observed = msgspec.structs.replace(seen, certificates=all_issued(), requests=(request,))
+    return certificates.to_answer(DESIRED, observed, range(3))
+
+
+def test_certificate_is_bound_to_the_incarnation_that_asks_for_it() -> None:
+    """The key of a removed member is worth nothing to the one that has its name later."""
+    (signed,) = ask("00000000000000aa")
+    assert isinstance(signed, SignRequest)
+    assert "URI:collectionstore-node:00000000000000aa" in signed.names
+
+
+def test_node_id_of_another_member_is_refused() -> None:
+    """A member must not get a certificate with which it could speak for another one."""
+    other = draw("0: leader\n1: voter\n2: voter", DESIRED).slot(2).node
+    assert isinstance(other, NodeStatus)
+    (denied,) = ask(other.node_id)
+    assert isinstance(denied, DenyRequest)
+    assert denied.reason == f"the node ID {other.node_id} is that of demo-2"
+
+
+def test_names_of_the_resource_are_in_the_certificates_of_members() -> None:
+    """Load balancers, addresses and another domain of the Kubernetes cluster."""
+    tls = Tls(dns_names=("store.example.org",), ip_addresses=("192.0.2.7", "2001:db8::1"), cluster_domain="corp.lan")
+    names = certificates.member(make_desired(3, tls=tls), CLUSTER_ID, 0).names
+    added = {"DNS:store.example.org", "IP:192.0.2.7", "IP:2001:db8::1", "DNS:demo.default.svc.corp.lan"}
+    assert added <= set(names)
+    assert not [one for one in names if one.endswith("cluster.local")]
 
 
 def test_requests_wait_for_the_authority() -> None:
