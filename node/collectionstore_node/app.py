@@ -229,7 +229,7 @@ async def start(
     transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
-    tls = None if settings.client_tls == "Disabled" else ClientTls(settings.client_tls_dir)
+    tls = None if settings.client_tls == "Disabled" else _client_tls(settings)
     facts = process_facts(settings, environment.pid, partial(certificate_report, security, tls))
     replica = Replica(local, driver, transport, facts)
     stack.push_async_callback(replica.close)
@@ -357,6 +357,10 @@ def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     if isinstance(error := context.get("exception"), NO_MEMORY):
         end_without_memory("event loop", error)
     in_loop(loop, context)
+
+
+def _client_tls(settings: Settings) -> ClientTls:
+    return ClientTls(settings.client_tls_dir, name=settings.name, given=settings.client_certificate_dir)
 
 
 def _is_operator(cluster_id: str, tls: ClientTls, request: web.BaseRequest) -> bool:

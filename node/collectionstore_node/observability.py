@@ -61,7 +61,8 @@ def certificate_report(peers: PeerSecurity, clients: ClientTls | None) -> TlsSta
     # The client port reloads after the peer port: what only one of them trusts is not trusted yet, or not any more.
     trusted = [one for one in peers.trusted if clients is None or one in clients.trusted]
     shown = None if clients is None else _certificate_status(clients.certificate)
-    return TlsStatus(peers=_certificate_status(peers.certificate), clients=shown, trusted=trusted)
+    given = None if clients is None or clients.given is None else _certificate_status(clients.given)
+    return TlsStatus(peers=_certificate_status(peers.certificate), clients=shown, trusted=trusted, given=given)
 
 
 def _certificate_status(facts: CertificateFacts) -> CertificateStatus:
@@ -70,11 +71,16 @@ def _certificate_status(facts: CertificateFacts) -> CertificateStatus:
 
 
 def export_certificate_expiry(metrics: Metrics, peers: PeerSecurity, clients: ClientTls | None) -> None:
-    """Export when the certificates in use expire: of the peer port, of the client port, and of the authority."""
+    """Export when the certificates in use expire: of the peer port, of the client port, and of the authority.
+
+    `given` is that of the user, if the node has begun with one.
+    """
     _export_validity(metrics, "peers", lambda: peers.certificate)
     _export_validity(metrics, "authority", lambda: peers.authority)
     if clients is not None:
         _export_validity(metrics, "clients", lambda: clients.certificate)
+    if clients is not None and clients.given is not None:
+        _export_validity(metrics, "given", lambda: clients.given or clients.certificate)
 
 
 def _export_validity(metrics: Metrics, purpose: str, facts: Callable[[], CertificateFacts]) -> None:

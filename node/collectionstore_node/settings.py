@@ -74,6 +74,8 @@ class Settings:
     """Holds ca.crt, tls.crt and tls.key for peers, and for clients unless `client_tls_dir` differs."""
     client_tls: Literal["Required", "Disabled"]
     client_tls_dir: Path
+    client_certificate_dir: Path | None
+    """Holds tls.crt and tls.key that the user gives for clients; None if there are none."""
     admin_token_file: Path | None
     """A file with the token that requests which change the cluster must carry, when there is no client TLS."""
     certificate_names: tuple[str, ...]
@@ -167,6 +169,7 @@ class Settings:
             tls_dir=tls_dir,
             client_tls=client_tls,
             client_tls_dir=read.path("CLIENT_TLS_DIR", tls_dir),
+            client_certificate_dir=read.optional_path("CLIENT_CERTIFICATE_DIR"),
             admin_token_file=read.optional_path("ADMIN_TOKEN_FILE"),
             certificate_names=read.certificate_names(),
             enrolment=enrolment,
@@ -306,6 +309,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("PEER_ROUTES", "none", "file that overrides peer addresses, for fault injection on one machine; loopback only"),
     ("CLIENT_TLS", "Required", "Required or Disabled; Disabled on loopback only"),
     ("CLIENT_TLS_DIR", "TLS_DIR", "directory with another certificate for clients"),
+    ("CLIENT_CERTIFICATE_DIR", "none", "directory with tls.crt and tls.key that clients get instead, if usable"),
     (
         "ADMIN_TOKEN_FILE",
         "none",

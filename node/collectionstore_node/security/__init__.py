@@ -6,11 +6,12 @@
 - `key_pair.py`          the key and certificate on the volume: whether they are usable, until when; new requests
 - `admin_token.py`       the token of a local cluster, for requests that change it
 - `client_tls.py`        TLS of the client port, reloaded while running; which client is the operator
+- `given_certificate.py` the certificate that the user gives for clients, instead of that of the cluster's authority
 
 Enrolment on Kubernetes: the node generates its own key, which never leaves the pod, and requests a certificate. The API
 server records on every request which pod it came from, by the pod's bound service-account token. The operator signs
 only for that pod of that cluster and decides which names the certificate carries; of the node's request it takes the
-public key alone. A node that finds a valid pair on its volume starts without a request.
+public key, and the node ID unless another member has it. A node that finds a valid pair on its volume starts without a request.
 Sources: Kubernetes docs "Certificates and Certificate Signing Requests"; KEP-1513 (certificates/v1), KEP-4193 (bound
 service-account tokens name their pod).
 """

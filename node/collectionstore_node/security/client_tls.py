@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from cryptography import x509
 
+from collectionstore_node.security.given_certificate import GivenCertificate, covers, dns_names
 from collectionstore_node.transport import (
     CertificateFacts,
     PeerName,
@@ -35,19 +36,38 @@ log = structlog.get_logger()
 class ClientTls:
     """The context of the client port. New handshakes get the newest files; open connections keep theirs."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part, or `ValueError`."""
+    def __init__(self, folder: Path, *, name: str = "", given: Path | None = None) -> None:
+        """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part, or `ValueError`.
+
+        `given` is a folder with another certificate for clients. `name` is the member's: who asks for a server by that
+        name alone, as the operator does, gets the certificate of the cluster's authority always.
+        """
+        self._name = name
         self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
         self._loaded = self._content()
         self._current = self._load()
         self.certificate, self._authorities = self._facts()
-        """The certificate that new handshakes get."""
+        """The certificate of the cluster's authority that new handshakes get."""
+        self._names = dns_names(self._loaded[1])
+        self._given = GivenCertificate(given, self._context) if given is not None else None
         self.listening = self._load()
         # The context of a listening socket cannot be replaced, but its SNI callback can give each handshake another.
         self.listening.sni_callback = self._use_current
 
+    @property
+    def given(self) -> CertificateFacts | None:
+        """The certificate that the user gives for clients, if there is one in use."""
+        current = self._given.current if self._given is not None else None
+        return current.facts if current is not None else None
+
     def reload(self) -> None:
         """Load the files if they changed. Files that do not match are logged once, and the old ones stay in use."""
+        trusted = self.trusted
+        self._reload_own()
+        if self._given is not None:
+            self._given.reload(trust_changed=self.trusted != trusted)
+
+    def _reload_own(self) -> None:
         try:
             content = self._content()
             if content == self._loaded:
@@ -58,6 +78,7 @@ class ClientTls:
             if self._content() != content:
                 raise ValueError("the files changed while they were read")
             self._current, (self.certificate, self._authorities) = current, facts
+            self._names = dns_names(content[1])
         except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
             return
@@ -78,8 +99,15 @@ class ClientTls:
             return False
         return any(signed_by(found, authority) for authority in self._authorities)
 
-    def _use_current(self, handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _listening: object) -> None:
-        handshake.context = self._current
+    def _use_current(self, handshake: ssl.SSLSocket | ssl.SSLObject, name: str | None, _listening: object) -> None:
+        handshake.context = self._choose(name or "")
+
+    def _choose(self, name: str) -> ssl.SSLContext:
+        """Return the context for a client that asks for a server by this name; empty if it gives none."""
+        given = self._given.current if self._given is not None else None
+        if given is None or (name and name == self._name):
+            return self._current
+        return self._current if covers(self._names, name) and not covers(given.names, name) else given.context
 
     def _content(self) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in self._files)
@@ -88,11 +116,14 @@ class ClientTls:
         return read_facts(self._loaded[1]), x509.load_pem_x509_certificates(self._loaded[0])
 
     def _load(self) -> ssl.SSLContext:
-        authority, certificate, key = self._files
+        _, certificate, key = self._files
+        return self._context(certificate, key)
+
+    def _context(self, certificate: Path, key: Path) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate, key)
-        context.load_verify_locations(authority)
+        context.load_verify_locations(self._files[0])
         # Optional: a certificate that is sent must verify, and `is_operator` looks at it per request.
         context.verify_mode = ssl.CERT_OPTIONAL
         return context

@@ -30,6 +30,8 @@ DATA_VOLUME: Final = "data"
 ROOT: Final = "/var/lib/collectionstore"
 TRUST_VOLUME: Final = "trust"
 TRUST: Final = "/etc/collectionstore/trust"
+GIVEN_VOLUME: Final = "client-certificate"
+GIVEN: Final = "/etc/collectionstore/client-certificate"
 CREDENTIALS_VOLUME: Final = "api-access"
 CREDENTIALS: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Default path of the in-cluster configuration of Kubernetes clients."""
@@ -96,7 +98,7 @@ def _template(desired: Desired, cluster_id: str) -> Body:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_container(desired, cluster_id)],
-            "volumes": [_trust(desired), _credentials()],
+            "volumes": [_trust(desired), _credentials(), *_given(desired)],
         },
     }
 
@@ -127,6 +129,7 @@ def _container(desired: Desired, cluster_id: str) -> Body:
             {"name": DATA_VOLUME, "mountPath": ROOT},
             {"name": TRUST_VOLUME, "mountPath": TRUST, "readOnly": True},
             {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS, "readOnly": True},
+            *({"name": one["name"], "mountPath": GIVEN, "readOnly": True} for one in _given(desired)),
         ],
     }
 
@@ -151,6 +154,8 @@ def _environment(desired: Desired, cluster_id: str) -> list[Body]:
     del settings[f"{PREFIX}NAME"]
     from_pod = [_field("NAME", "metadata.name"), _field("NAMESPACE", "metadata.namespace")]
     settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"
+    if desired.spec.tls.client_secret_name:
+        settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
     written = [*settings.items(), *_further(desired)]
     return [*from_pod, *({"name": variable, "value": value} for variable, value in written)]
 
@@ -173,6 +178,18 @@ def _trust(desired: Desired) -> Body:
     """Return the volume with the trusted CAs. A directory mount, because the kubelet does not update subPath mounts."""
     items = [{"key": "ca.crt", "path": "ca.crt"}]
     return {"name": TRUST_VOLUME, "configMap": {"name": labels.record(desired.name), "items": items}}
+
+
+def _given(desired: Desired) -> list[Body]:
+    """Return the volume with the certificate that the user gives for clients, if there is one.
+
+    Optional: a member that restarts while the Secret is missing serves with the cluster's own certificate.
+    """
+    name = desired.spec.tls.client_secret_name
+    if not name:
+        return []
+    items = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
+    return [{"name": GIVEN_VOLUME, "secret": {"secretName": name, "items": items, "optional": True}}]
 
 
 def _credentials() -> Body:

@@ -98,9 +98,11 @@ class NodeTls(msgspec.Struct, frozen=True, kw_only=True):
     """None where the client port has no TLS."""
     trusted: tuple[str, ...] = ()
     """Key identifiers of the authorities that every port trusts."""
+    given: ShownCertificate | None = None
+    """The certificate that the user gives for clients; None if the node has none in use."""
 
     def certificates(self) -> tuple[ShownCertificate, ...]:
-        """Return the certificate of each port."""
+        """Return the certificate of each port that the cluster's authority has signed."""
         return (self.peers,) if self.clients is None else (self.peers, self.clients)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -205,7 +206,13 @@ class NodeClient:
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._session.request(
-                    method, url, data=body, headers=headers, ssl=self._tls or True, allow_redirects=False
+                    method,
+                    url,
+                    data=body,
+                    headers=headers,
+                    ssl=self._tls or True,
+                    server_hostname=server_name(url),
+                    allow_redirects=False,
                 ) as response:
                     validity = response.validity if isinstance(response, _Response) else (0.0, 0.0)
                     return _Answer(response.status, await _read_limited(response), validity)
@@ -213,6 +220,20 @@ class NodeClient:
             return Unknown(f"no answer from {url} within {timeout_s:g} s")
         except (aiohttp.ClientError, OSError, _TooLarge) as error:
             return Unknown(_describe(error))
+
+
+def server_name(url: str) -> str | None:
+    """Return the name to ask for and to verify: the member's alone, the first label of its host; None for an address.
+
+    By that name a member always shows the certificate of the cluster's authority. By the others it may show one that
+    the user gives for clients, whose authority is not trusted here.
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host.partition(".")[0]
+    return None
 
 
 class _Response(aiohttp.ClientResponse):

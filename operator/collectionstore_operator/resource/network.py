@@ -112,6 +112,19 @@ class Tls(Part, frozen=True):
         | None
     ) = None
 
+    client_secret_name: (
+        Annotated[
+            Name,
+            Meta(
+                description="clientSecretName is the name of a Secret in the same namespace, with tls.crt and tls.key: "
+                "the certificate that clients get, from a public authority, or from cert-manager. Names that it does "
+                "not have are answered with the certificate of the cluster's authority. A change of the Secret is "
+                "loaded without a restart, another name restarts the members, one at a time. Ignored by csctl local."
+            ),
+        ]
+        | None
+    ) = None
+
     @property
     def domain(self) -> str:
         """The DNS domain of the Kubernetes cluster."""

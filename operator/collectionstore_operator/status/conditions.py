@@ -166,6 +166,9 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     if late:
         overdue = ", ".join(f"{one.name} (expires on {rfc3339(one.not_after)})" for one in late)
         return ConditionState("False", "RenewalOverdue", f"certificates have not been renewed: {overdue}")
+    given = _given_certificate(assessment)
+    if given is not None:
+        return given
     first = certificate_lifetimes.first_expiry(observed.certificates)
     if first is None:
         return ConditionState("False", "IssuePending", "no certificate exists yet")
@@ -176,6 +179,27 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
         message = f"the rotation of the authority's key waits: {waiting[0].blocked_by}; {earliest}"
         return ConditionState("True", "KeyRotationWaits", message)
     return ConditionState("True", "AllValid", earliest)
+
+
+def _given_certificate(assessment: Assessment) -> ConditionState | None:
+    """Return what is wrong with the certificate that the user gives for clients; None if all members use it in time."""
+    secret, observed = assessment.desired.spec.tls.client_secret_name, assessment.observed
+    if not secret or observed.requests is None:
+        return None
+    for slot in assessment.slots():
+        node = responding_node(slot, observed.cluster_id)
+        if node is None or node.tls is None:
+            continue
+        name, shown = assessment.name(slot.ordinal), node.tls.given
+        if shown is None:
+            message = f"{name} cannot use tls.crt and tls.key of the Secret {secret}: its log says why"
+            return ConditionState("False", "ClientCertificateRefused", message)
+        if shown.not_before + (shown.not_after - shown.not_before) * 5 / 6 <= observed.now:
+            message = (
+                f"the certificate in the Secret {secret} has not been renewed: it expires on {rfc3339(shown.not_after)}"
+            )
+            return ConditionState("False", "ClientCertificateExpiring", message)
+    return None
 
 
 def paused(assessment: Assessment, _plan: Plan) -> ConditionState:

@@ -88,6 +88,8 @@ class TlsStatus(msgspec.Struct, frozen=True):
     """Null where the client port has no TLS."""
     trusted: list[str]
     """Key identifiers of the authorities that every port with TLS trusts, hexadecimal."""
+    given: CertificateStatus | None = None
+    """The certificate that the user gives for clients; null if there is none in use."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

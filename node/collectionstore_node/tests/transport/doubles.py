@@ -80,13 +80,20 @@ class Authority:
         *,
         cluster_id: str = CLUSTER,
         uris: list[str] | None = None,
+        dns: list[str] | None = None,
         member: bool = True,
     ) -> TlsFiles:
-        """Write ca.crt, tls.crt and tls.key for a member, or for a client; `uris` replaces its identity."""
+        """Write ca.crt, tls.crt and tls.key for a member, or for a client; `uris` replaces its identity.
+
+        `dns` replaces its DNS names.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         identity = [f"collectionstore://{cluster_id}/{name}"] if uris is None else uris
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in identity]
-        names += [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names += [
+            *map(x509.DNSName, ["localhost"] if dns is None else dns),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
         usage = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if member:
             usage.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)

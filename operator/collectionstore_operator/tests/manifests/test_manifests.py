@@ -213,6 +213,20 @@ def test_pod_settings_of_the_resource_reach_the_pods() -> None:
     assert container(desired)["env"][-2:] == [{"name": "TZ", "value": "UTC"}, {"name": "RAW", "value": "$$(TZ)"}]
 
 
+def test_certificate_of_the_user_is_mounted_for_clients_if_there_is_one() -> None:
+    """Pods without it stay as they are: an operator that knows the field restarts no members."""
+    plain, given = make_desired(3), make_desired(3, tls=Tls(client_secret_name="public"))
+    (volume,) = (one for one in pod(given)["spec"]["volumes"] if one not in pod(plain)["spec"]["volumes"])
+    assert volume["secret"]["secretName"] == "public"
+    assert volume["secret"]["optional"]
+    (mount,) = (one for one in container(given)["volumeMounts"] if one not in container(plain)["volumeMounts"])
+    variables = {one["name"]: one.get("value") for one in container(given)["env"]}
+    assert variables["COLLECTIONSTORE_CLIENT_CERTIFICATE_DIR"] == mount["mountPath"]
+    assert "COLLECTIONSTORE_CLIENT_CERTIFICATE_DIR" not in {one["name"] for one in container(plain)["env"]}
+    other = make_desired(3, tls=Tls(client_secret_name="other"))
+    assert len({revision(plain), revision(given), revision(other)}) == 3
+
+
 def test_users_cannot_override_the_selector_labels() -> None:
     """The parser rejects such labels; even otherwise those of the operator would win."""
     desired = make_desired(3, pod=PodTemplate(labels=dict.fromkeys(labels.object_labels("demo"), "theirs")))

@@ -23,7 +23,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import CertificateKind, NodeStatus, Observed, Pod, Slot, Unknown
 from collectionstore_operator.reconcile.execute import member_changes, perform_on_nodes
-from collectionstore_operator.reconcile.node_client import Done, MemberChange, NodeClient, Refused
+from collectionstore_operator.reconcile.node_client import Done, MemberChange, NodeClient, Refused, server_name
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.reconcile.pki import SKEW_S, make_authority, make_leaf
 
@@ -284,3 +284,17 @@ def test_history_is_latched() -> None:
     assert not has_data((empty, Unknown("silent")), recorded=False)
     assert has_data((member,), recorded=False)
     assert has_data((), recorded=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://demo-0.demo-peers.shop.svc:7400/status", "demo-0"),
+        ("https://demo-0:7400", "demo-0"),
+        ("https://127.0.0.1:7400", None),
+        ("https://[::1]:7400", None),
+    ],
+)
+def test_members_are_asked_for_by_their_name_alone(url: str, name: str | None) -> None:
+    """By that name they show the certificate of the cluster's authority, whatever the user gives for clients."""
+    assert server_name(url) == name

@@ -67,6 +67,7 @@ def test_defaults_are_explicit() -> None:
             "dnsNames": None,
             "ipAddresses": None,
             "clusterDomain": None,
+            "clientSecretName": None,
         },
         "failedMember": {"replacement": "Automatic", "graceSeconds": 300},
         "spread": {"zones": "Preferred", "nodes": "Preferred"},

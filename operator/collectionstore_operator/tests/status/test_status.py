@@ -29,6 +29,7 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource.desired import Desired, Unsafe
+from collectionstore_operator.resource.network import Tls
 from collectionstore_operator.status.ailments import RECOVERY_S
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.conditions import TYPES
@@ -482,6 +483,31 @@ def with_authority(*keys: str, held: bool = False, now: float = NOW, days: int =
         authority=Authority(trusted=trusted, next_held=held),
         authority_published=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [(None, "False ClientCertificateRefused"), (10, "True AllValid"), (75, "False ClientCertificateExpiring")],
+)
+def test_condition_says_what_is_wrong_with_the_certificate_of_the_user(days: int | None, expected: str) -> None:
+    """It is renewed by another party, so only the time left tells whether it is."""
+    day_s = 86_400
+    observed = with_authority("a")
+    begin = NOW - (days or 0) * day_s
+    given = None if days is None else ShownCertificate(not_before=begin, not_after=begin + 90 * day_s)
+    slots = []
+    for slot in observed.slots:
+        assert isinstance(slot.node, NodeStatus)
+        assert slot.node.tls is not None
+        tls = msgspec.structs.replace(slot.node.tls, given=given)
+        slots.append(msgspec.structs.replace(slot, node=msgspec.structs.replace(slot.node, tls=tls)))
+    observed = msgspec.structs.replace(observed, slots=tuple(slots))
+    desired = make_desired(3, tls=Tls(client_secret_name="public"))
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert states_of(status)["CertificatesReady"] == expected
+    assert ("Secret public" in message(status, "CertificatesReady")) == (expected != "True AllValid")
+    plain = report(assess(make_desired(3), observed), planned(make_desired(3), observed), None)
+    assert states_of(plain)["CertificatesReady"] == "True AllValid"
 
 
 @pytest.mark.parametrize(
