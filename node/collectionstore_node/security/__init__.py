@@ -11,7 +11,8 @@
 Enrolment on Kubernetes: the node generates its own key, which never leaves the pod, and requests a certificate. The API
 server records on every request which pod it came from, by the pod's bound service-account token. The operator signs
 only for that pod of that cluster and decides which names the certificate carries; of the node's request it takes the
-public key, and the node ID unless another member has it. A node that finds a valid pair on its volume starts without a request.
+public key, and the node ID unless another member has it. A node that finds a valid pair on its volume starts without a
+request.
 Sources: Kubernetes docs "Certificates and Certificate Signing Requests"; KEP-1513 (certificates/v1), KEP-4193 (bound
 service-account tokens name their pod).
 """

@@ -154,7 +154,7 @@ def _only_node(uris: list[str]) -> NodeId | None:
     match = _NODE.fullmatch(ours[0]) if len(ours) == 1 else None
     if match is None:
         raise Refused(CloseCode.WRONG_NAME, f"the certificate must have at most one URI name {NODE_SCHEME}:<node ID>")
-    return int(match["node_id"], 16)
+    return NodeId(int(match["node_id"], 16))
 
 
 def _only_identity(uris: list[str]) -> PeerName:
