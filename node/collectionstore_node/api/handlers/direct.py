@@ -40,11 +40,11 @@ class DirectGet:
 
     def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
         """Begin the read."""
-        store.begin_read(call, self._target(call.place.name, call.last), limits.timeout_default_s)
+        store.halves.begin_read(call, self._target(call.place.name, call.last), limits.timeout_default_s)
 
     def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
         """Return the answer, None if the read waits again."""
-        found = store.end_read(call, limits.timeout_default_s)
+        found = store.halves.end_read(call, limits.timeout_default_s)
         return None if found is None else self._answer(call.headers, found)
 
 
@@ -76,9 +76,9 @@ class DirectPut:
 
     def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
         """Begin the write."""
-        store.begin_write(call, self._write(call, limits), limits.timeout_default_s)
+        store.halves.begin_write(call, self._write(call, limits), limits.timeout_default_s)
 
     def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
         """Return the answer, None if the write waits again."""
-        outcome = store.end_write(call, limits.timeout_default_s)
+        outcome = store.halves.end_write(call, limits.timeout_default_s)
         return None if outcome is None else self._answer(call.last, outcome)

@@ -81,7 +81,7 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_documents(
+    page = await call.api.store.lists.documents(
         request, show=listed, consistency=options.consistency, timeout_s=call.timeout_s
     )
     return page_answer(scope, page, "documents")

@@ -61,7 +61,7 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("keys", bucket, options.prefix)
     request = ListKeys(bucket, options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_keys(
+    page = await call.api.store.lists.keys(
         request,
         show=listed_with_value if options.values else listed,
         consistency=options.consistency,
