@@ -246,6 +246,10 @@ class Store:
         info = None if found is None else CollectionInfo(name, found.id)
         return CollectionResult(info, self._replica.revision)
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback`, which raises nothing, once all results were told that are known now."""
+        self._replica.soon(callback)
+
     # The cluster
 
     def cluster(self) -> NodeStatus:

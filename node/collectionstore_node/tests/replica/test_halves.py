@@ -98,3 +98,24 @@ async def test_a_write_whose_caller_has_gone_is_not_proposed(tmp_path: Path) -> 
 
         assert await members[0].put("other", b"2") == 1
         assert await read(store) is None
+
+
+async def test_what_answers_a_write_runs_before_the_loop_serves_others(tmp_path: Path) -> None:
+    """At the end of the driver's step, and not behind what has arrived at the sockets meanwhile."""
+    async with group(tmp_path, 3) as (_, members):
+        order: list[str] = []
+
+        class Answered(WaitingCall):
+            def set_result(self, result: object) -> None:
+                super().set_result(result)
+                asyncio.get_running_loop().call_soon(order.append, "others")
+                members[0].replica.soon(lambda: order.append("answer"))
+
+        store, call = store_of(members[0]), Answered()
+        store.halves.begin_write(call, Put(KEY, b"1"), PATIENCE_S)
+        await ended(store, call)
+        store.halves.begin_read(call := Answered(), KEY, PATIENCE_S)
+        await asyncio.wait_for(call.told.wait(), PATIENCE_S)
+        await asyncio.sleep(0)
+
+        assert order == ["answer", "others"] * 2
