@@ -160,7 +160,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             Limit(
                 "entries of the log in one answer, but at least one",
                 "{service.exports:LOG_BYTES_MAX|bytes}",
-                ("service.store:Store.committed_log",),
+                ("service.backups:Backups.committed_log",),
                 "the rest is in the next answer",
             ),
         ),

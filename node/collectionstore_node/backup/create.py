@@ -30,9 +30,10 @@ from collectionstore_node.backup.parts import (
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import SALT_BYTES, Sealer
 from collectionstore_node.backup.selection import Cluster, order_members
-from collectionstore_node.backup.source import ExportedState, Source, StateResponse
+from collectionstore_node.backup.source import Source, StateResponse
 from collectionstore_node.backup.stored import Listed, delete_backup, folder, look, manifest_name, read_manifest
 from collectionstore_node.backup.verify import StateSummary, opened, summarize
+from collectionstore_node.storage.exported_state import ExportedState
 
 WORKERS: Final = 2
 IN_WORK_MAX: Final = 4

@@ -21,6 +21,7 @@ from collectionstore_node.backup.errors import (
     Unreachable,
 )
 from collectionstore_node.backup.selection import Cluster, Member
+from collectionstore_node.storage.exported_state import ExportedState
 
 SILENCE_S: Final = 15.0
 """A member that sends nothing for so long counts as not answering."""
@@ -29,22 +30,6 @@ STATUS_S: Final = 5.0
 JSON_BYTES_MAX: Final = 16 << 20
 
 T = TypeVar("T")
-
-
-class ExportedState(msgspec.Struct, frozen=True):
-    """What a member says of the state before it sends it; see `service.exports`."""
-
-    cluster_id: str
-    node_id: str
-    name: str
-    version: str
-    leader: bool
-    index: int
-    term: int
-    revision: int
-    feature_level: int
-    time_ms: int
-    state_digest: str
 
 
 class _Problem(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ retried within its deadline, so that an election is a pause for clients and not 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 
 from collectionstore_node.errors import (
@@ -156,6 +157,13 @@ class Replica:
         It does not wait for another leader: `waiter` is told `NotLeader`, and nothing was read.
         """
         self._consensus.await_read(self._loop.time() + timeout_s, waiter)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback`, which raises nothing, once all results were told that are known now.
+
+        At the latest in the next turn of the loop; at the end of the driver's step when it is that which tells them.
+        """
+        self._consensus.telling.soon(callback)
 
     def read_confirmed(self, began: float) -> None:
         """Note that a read was confirmed that is not traced; it began at `began`, by `time.perf_counter`."""

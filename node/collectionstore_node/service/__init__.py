@@ -1,6 +1,8 @@
 """The only entry point to the store: every client operation passes through it to the replica.
 
 - `store.py`          `Store`: the operations, each admitted, then executed by the replica
+- `halves.py` `lists.py` `backups.py`  its parts: single reads and writes in halves, pages, reads of everything
+- `door.py`           what every operation passes, and the state behind it
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status

@@ -44,25 +44,6 @@ class StateExport(Protocol):
         """Release what the stream holds open; a second time is nothing."""
 
 
-class ExportedState(msgspec.Struct, frozen=True):
-    """What a client is told of a state before its bytes: whose it is, and where in the history."""
-
-    cluster_id: str
-    node_id: str
-    """The member that it was read from: its incarnation."""
-    name: str
-    version: str
-    leader: bool
-    """Whether that member led the cluster, as far as it knew."""
-    index: int
-    term: int
-    revision: int
-    feature_level: int
-    time_ms: int
-    """The replicated time, in milliseconds since 1970 UTC as leaders saw it."""
-    state_digest: str
-
-
 class ExportedLog(NamedTuple):
     """Committed entries: each with its length, as the log stores them."""
 

@@ -2,7 +2,7 @@
 
 Admission has two steps, because they must happen at different times:
 1. `enter` counts a request in BEFORE its body is read: an overloaded node must not buffer bodies only to reject them;
-2. `_admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
+2. `Door.admit` checks the operation itself, once it is parsed, BEFORE it waits for consensus or reads state.
 
 Writes are counted on their own as well, from their admission to their outcome: `WriteAdmission` bounds them by the time
 that they take. Those of pipelined streams (`submit`, `execute`) have another one, as they have places of their own: a
@@ -19,20 +19,18 @@ from typing import Final, TypeVar
 
 import uuid_utils
 
-from collectionstore_node.errors import LeadershipTransferring, ManyDeleted, NotLeader, Overloaded
+from collectionstore_node.errors import LeadershipTransferring, NotLeader, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.service.admission import WriteAdmission
+from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.door import Door
 from collectionstore_node.service.exports import (
-    LOG_BYTES_MAX,
-    ExportedLog,
-    ExportedState,
-    ReadLog,
     ReadState,
-    StateExport,
-    encode_entries,
 )
+from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for
 from collectionstore_node.service.limits import StoreLimits, check_operation
+from collectionstore_node.service.lists import Lists
 from collectionstore_node.service.membership import (
     Bootstrap,
     LeaderStatus,
@@ -47,10 +45,6 @@ from collectionstore_node.service.operations import (
     CreateCollection,
     DocumentRef,
     DropCollection,
-    List,
-    ListCollections,
-    ListDocuments,
-    ListKeys,
     Operation,
     Precondition,
     Put,
@@ -59,29 +53,17 @@ from collectionstore_node.service.operations import (
     Transaction,
     Write,
 )
-from collectionstore_node.service.pending import Pending, wait_for
 from collectionstore_node.service.results import (
     CollectionInfo,
     CollectionResult,
     InsertResult,
-    Listed,
-    ListResult,
     Outcome,
     ReadResult,
 )
 from collectionstore_node.service.store_replica import StoreReplica
-from collectionstore_node.service.turns import Turns, Work
+from collectionstore_node.service.turns import Work
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Action
-from collectionstore_node.statemachine.reads import (
-    Page,
-    get_document,
-    get_key,
-    list_collections,
-    list_documents,
-    list_keys,
-)
-from collectionstore_node.statemachine.view import View
 from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")
@@ -102,18 +84,40 @@ class Store:
     operation raises `InvalidRequest` if it exceeds a limit, and `NotNow` if this node cannot serve it now.
     """
 
-    __slots__ = ("_inflight", "_replica", "_turns", "limits", "stream_writes", "writes")
+    __slots__ = (
+        "_door",
+        "_inflight",
+        "_replica",
+        "_turns",
+        "backups",
+        "halves",
+        "limits",
+        "lists",
+        "stream_writes",
+        "writes",
+    )
 
-    def __init__(self, replica: StoreReplica, limits: StoreLimits, clock: Callable[[], float] = perf_counter) -> None:
-        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves."""
+    def __init__(
+        self,
+        replica: StoreReplica,
+        limits: StoreLimits,
+        clock: Callable[[], float] = perf_counter,
+        check: Callable[[Operation, StoreLimits], None] = check_operation,
+    ) -> None:
+        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves. `check`: see `Door`."""
+        self._door = door = Door(replica, limits, clock, check)
         self.limits = limits
         self._replica = replica
         self._inflight = 0
-        self._turns = Turns()
-        self.writes = WriteAdmission(clock, writes_max=limits.inflight_writes_max)
+        self._turns = door.turns
+        self.writes = door.writes
         """The writes in flight, and how many there may be."""
-        self.stream_writes = WriteAdmission(clock, writes_max=limits.inflight_stream_writes_max)
+        self.stream_writes = door.stream_writes
         """Those of `submit` and `execute`."""
+        self.lists = Lists(door)
+        self.halves = Halves(door)
+        """Single reads and writes, for callers that await nothing."""
+        self.backups = Backups(door)
 
     # Admission
 
@@ -142,14 +146,6 @@ class Store:
     def leave(self) -> None:
         """Count the end of a request, with any result."""
         self._inflight -= 1
-
-    def _admit(self, operation: Operation) -> None:
-        """Reject an operation that is not allowed. Every operation passes here, and a rejected one has no effect.
-
-        Today that means limits. Authentication, authorization, audit and quotas are applied here when they come: here
-        the operation and its target are known, and neither consensus nor state has been touched.
-        """
-        check_operation(operation, self.limits)
 
     # Writes
 
@@ -193,7 +189,7 @@ class Store:
         it has raised as the other writes do, or `NotLeader` or `LeadershipTransferring`: it was certainly not applied,
         and `execute` waits for a leader that takes it.
         """
-        self._admit(action)
+        self._door.admit(action)
         writes = self.stream_writes
         entered = writes.enter(timeout_s)
         try:
@@ -212,21 +208,21 @@ class Store:
 
     async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
-        self._admit(target)
+        self._door.admit(target)
         if consistency is Consistency.LINEARIZABLE:
             await self._replica.read_barrier(timeout_s=timeout_s)
         if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
             await self._turns.read_turn()
-        return self._read_now(target)
+        return self._door.read_now(target)
 
     def read_at_once(self, target: Read) -> ReadResult:
         """Read what this node has applied. Raises `InvalidRequest("collection_not_found")`.
 
         Linearizable after `confirm_reads`. Call it only in a turn of the loop that has room: see `read_turn`.
         """
-        self._admit(target)
-        return self._read_now(target)
+        self._door.admit(target)
+        return self._door.read_now(target)
 
     async def confirm_reads(self, *, timeout_s: float) -> None:
         """Return when reads that began before the call are linearizable; one confirmation serves any number of them.
@@ -244,141 +240,26 @@ class Store:
         """Return in a turn of the loop that has room for another read."""
         await self._turns.read_turn()
 
-    async def list_documents(
-        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
-    ) -> ListResult[T]:
-        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`.
-
-        `show` converts each item as it is read, so that reading and rendering a page share its steps.
-        """
-        return await self._list(
-            request,
-            lambda view: list_documents(
-                view,
-                request.collection,
-                prefix=request.prefix,
-                after=request.after,
-                limit=request.limit,
-                bytes_max=self.limits.list_bytes_max,
-                show=show,
-            ),
-            consistency,
-            timeout_s,
-        )
-
-    async def list_keys(
-        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
-    ) -> ListResult[T]:
-        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
-        return await self._list(
-            request,
-            lambda view: list_keys(
-                view,
-                request.bucket,
-                prefix=request.prefix,
-                after=request.after,
-                limit=request.limit,
-                bytes_max=self.limits.list_bytes_max,
-                show=show,
-            ),
-            consistency,
-            timeout_s,
-        )
-
-    async def list_collections(
-        self,
-        request: ListCollections,
-        *,
-        show: Callable[[CollectionInfo], T],
-        consistency: Consistency,
-        timeout_s: float,
-    ) -> ListResult[T]:
-        """Return one page of the catalog."""
-        return await self._list(
-            request,
-            lambda view: list_collections(
-                view,
-                prefix=request.prefix,
-                after=request.after,
-                limit=request.limit,
-                show=lambda item: show(CollectionInfo(item.name, item.collection.id)),
-            ),
-            consistency,
-            timeout_s,
-        )
-
     async def read_collection(self, name: str, *, consistency: Consistency, timeout_s: float) -> CollectionResult:
         """Read a collection's catalog record."""
-        found = find_collection(await self._view(ReadCollection(name), consistency, timeout_s), name)
+        found = find_collection(await self._door.view(ReadCollection(name), consistency, timeout_s), name)
         info = None if found is None else CollectionInfo(name, found.id)
         return CollectionResult(info, self._replica.revision)
 
-    # In halves, see `Pending`
-
-    def begin_write(self, pending: Pending, write: Write, timeout_s: float) -> None:
-        """Begin `write` under `pending.key`. Raises what refuses it at once; call `end_write` otherwise."""
-        self._admit(write)
-        pending.target = write
-        pending.entered = self.writes.enter(timeout_s)
-        try:
-            self._replica.begin(command_for(write, pending.key), pending, timeout_s=timeout_s)
-        except _NO_LEADER as error:
-            pending.set_exception(error)
-        except BaseException:
-            self.writes.abandon()
-            raise
-
-    def end_write(self, pending: Pending, timeout_s: float) -> Outcome | None:
-        """Return the outcome of a write, None if it waits again. Raises as `write`; `timeout_s` is of its begin."""
-        error = pending.error
-        if error is None:
-            self.writes.leave(pending.entered)
-            outcome: Outcome = pending.result
-            return outcome
-        if isinstance(error, _NO_LEADER) and not pending.again:
-            rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
-            command = command_for(pending.target, pending.key)  # type: ignore[arg-type]  # it is what was written
-            wait_for(pending, self._replica.propose(command, timeout_s=rest_s))
-            return None
-        self.writes.abandon()
-        raise error
-
-    def begin_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
-        """Begin a linearizable read. Raises what refuses it at once; call `end_read` otherwise."""
-        self._admit(target)
-        pending.target = target
-        self._replica.begin_read(pending, timeout_s=timeout_s)
-
-    def end_read(self, pending: Pending, timeout_s: float) -> ReadResult | None:
-        """Return what a read found, None if it waits again. Raises as `read`; `timeout_s` is that of its begin."""
-        error = pending.error
-        if error is not None:
-            if isinstance(error, NotLeader) and not pending.again:
-                rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
-                wait_for(pending, self._replica.read_barrier(timeout_s=rest_s))
-                return None
-            raise error
-        if not pending.again:
-            self._replica.read_confirmed(pending.began)
-        if self._turns.reads_wait and pending.result is not _TURN:
-            wait_for(pending, self._turn_of_read())
-            return None
-        return self._read_now(pending.target)  # type: ignore[arg-type]  # it is what is read
-
-    async def _turn_of_read(self) -> object:
-        await self._turns.read_turn()
-        return _TURN
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback`, which raises nothing, once all results were told that are known now."""
+        self._replica.soon(callback)
 
     # The cluster
 
     def cluster(self) -> NodeStatus:
         """Return the cluster as this node sees it; only the leader knows replication progress."""
-        self._admit(_READ_CLUSTER)
+        self._door.admit(_READ_CLUSTER)
         return self._replica.status()
 
     async def bootstrap(self, request: Bootstrap) -> NodeStatus:
         """Make this empty node the first voter of a new cluster. Raises `InvalidRequest` if it was ever a member."""
-        self._admit(request)
+        self._door.admit(request)
         return await self._replica.bootstrap(epoch=request.epoch)
 
     async def change_members(self, request: MembersRequest, *, timeout_s: float) -> NodeStatus:
@@ -386,51 +267,13 @@ class Store:
 
         Raises `InvalidRequest` or `OutcomeUnknown`.
         """
-        self._admit(request)
+        self._door.admit(request)
         return await self._replica.change_members(request, timeout_s=timeout_s)
 
     async def transfer_leadership(self, request: TransferLeadership, *, timeout_s: float) -> NodeStatus:
         """Transfer leadership; returns when another node leads. Raises `InvalidRequest` for a stale epoch."""
-        self._admit(request)
+        self._door.admit(request)
         return await self._replica.transfer_leadership(request.to, timeout_s=timeout_s, epoch=request.epoch)
-
-    # Everything, for backups
-
-    async def open_state(self, *, consistency: Consistency, timeout_s: float) -> tuple[ExportedState, StateExport]:
-        """Return the whole state as a stream, and what it is of; `close` it. One at a time: raises `Overloaded`.
-
-        Linearizable, it holds everything that was acknowledged before the call.
-        """
-        await self._view(_READ_STATE, consistency, timeout_s)
-        replica = self._replica
-        export = await replica.open_state()
-        status, header, metadata = replica.status(), export.header, export.metadata
-        described = ExportedState(
-            cluster_id=status.cluster_id,
-            node_id=status.node_id,
-            name=status.name,
-            version=status.version,
-            leader=replica.is_leader,
-            index=metadata.index,
-            term=metadata.term,
-            revision=header.revision,
-            feature_level=header.level,
-            time_ms=header.time_ms,
-            state_digest=header.digest.hex(),
-        )
-        return described, export
-
-    async def committed_log(self, request: ReadLog, *, timeout_s: float) -> ExportedLog:
-        """Return entries that are committed for good, in their order; none when there are none for so long.
-
-        Linearizable: `applied` is not behind what was acknowledged before the call. Raises
-        `InvalidRequest("compacted")` when this node has dropped the first of them.
-        """
-        self._admit(request)
-        replica = self._replica
-        found = await replica.committed_log(request.after, bytes_max=LOG_BYTES_MAX, timeout_s=timeout_s)
-        last = found[-1].index if found else request.after
-        return ExportedLog(encode_entries(found), len(found), last, replica.applied_index, replica.revision)
 
     # State of this node, from memory, for probes, redirects and error responses. These are not operations and not
     # admitted: probes and scrapes must succeed under any load.
@@ -468,7 +311,7 @@ class Store:
     async def _propose(
         self, action: Action, key: str | None, timeout_s: float, admission: WriteAdmission | None = None
     ) -> Outcome:
-        self._admit(action)
+        self._door.admit(action)
         writes = self.writes if admission is None else admission
         entered = writes.enter(timeout_s)
         try:
@@ -490,49 +333,6 @@ class Store:
     def in_steps(self, kind: Work, steps: Generator[None, None, T], *, timeout_s: float) -> Awaitable[T]:
         """Run long work of a front end between other requests. Raises what it raises, and `Overloaded`."""
         return self._turns.run(kind, steps, timeout_s=timeout_s)
-
-    def _read_now(self, target: Read) -> ReadResult:
-        # No await here: value and revision belong to the same state.
-        replica = self._replica
-        if isinstance(target, DocumentRef):
-            stored = get_document(replica.view, target.collection, target.id)
-        else:
-            stored = get_key(replica.view, target.bucket, target.key)
-        if stored is not None:
-            self._turns.read(len(stored.value))
-        return ReadResult(stored, replica.revision)
-
-    async def _list(
-        self,
-        request: List,
-        read: Callable[[View], Generator[None, None, Page[T]]],
-        consistency: Consistency,
-        timeout_s: float,
-    ) -> ListResult[T]:
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_s
-        await self._view(request, consistency, timeout_s)
-        try:
-            return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
-        except ManyDeleted as gap:
-            # Once: whoever deletes faster than the disk can reclaim gets 503.
-            await self._replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
-        return await self._turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
-
-    def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
-        # Revision and view in the same step, without a yield between: both are of one state. What is applied while the
-        # page is read is not in it, as the scan reads a consistent view.
-        replica = self._replica
-        revision = replica.revision
-        page = yield from read(replica.view)
-        return ListResult(page.items, page.next_after, revision)
-
-    async def _view(self, operation: Operation, consistency: Consistency, timeout_s: float) -> View:
-        """Admit a read and return the state it may see. The caller reads it and the revision without an await."""
-        self._admit(operation)
-        if consistency is Consistency.LINEARIZABLE:
-            await self._replica.read_barrier(timeout_s=timeout_s)
-        return self._replica.view
 
 
 def _count_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from collectionstore_node.raft.messages import Entry, Index, NodeId
@@ -54,6 +55,9 @@ class StoreReplica(Protocol):
 
     def begin_read(self, waiter: Waiter[None], *, timeout_s: float) -> None:
         """Tell `waiter` when reads of `view` are linearizable, or `NotLeader`. Raises `NotNow`."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback`, which raises nothing, once all results were told that are known now."""
 
     def read_confirmed(self, began: float) -> None:
         """Note that a read of `begin_read` was confirmed that began then, by `time.perf_counter`."""

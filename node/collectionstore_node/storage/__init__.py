@@ -31,8 +31,9 @@ Modules, from the outside in: `database` opens and verifies a directory; `snapsh
 is the Raft log, with `stored_entries` (on disk), `log_cache` (in memory) and `tail_marker`; `state_store` is the state
 machine's data; `rocksdb` is a room for RocksDB and the quirks of its binding; `snapshot_file` is a pure file format;
 `identity`, `formats`, `quarantine`, `reserve`, `directory_lock` and `durable_file` are the files beside RocksDB;
-`failstop` and `corruption` are what every module raises. Seventeen modules, because each file of a data directory is
-one of them; what belongs to RocksDB alone has its own room.
+`failstop` and `corruption` are what every module raises; `exported_state` is what is told of a state that is sent
+elsewhere. Eighteen modules, because each file of a data directory is one of them; what belongs to RocksDB alone has
+its own room.
 """
 
 from collectionstore_node.storage.database import Database

@@ -1,6 +1,7 @@
 """The handlers, one module per resource: parse a request, call the store, render its answer.
 
 - `documents.py` `kv.py` `catalog.py` `transactions.py`  data; `transaction_bodies.py` parses a transaction
+- `direct.py`  reads and writes of one target, in two halves, for documents and raw values
 - `cluster.py` `debug.py` `probes.py`  the cluster, diagnostics, probes
 - `write_answers.py` `read_answers.py`  how outcomes, values and pages become answers
 """

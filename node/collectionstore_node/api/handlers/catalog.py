@@ -88,7 +88,7 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("collections", options.prefix)
     request = ListCollections(options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_collections(
+    page = await call.api.store.lists.collections(
         request, show=listed, consistency=options.consistency, timeout_s=call.timeout_s
     )
     return page_answer(scope, page, "collections")

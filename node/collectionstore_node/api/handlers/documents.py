@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
 from collectionstore_node.api.http.answers import JSON, Answer
@@ -20,7 +21,7 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -34,26 +35,6 @@ async def put(call: Call) -> Answer:
     value = await _document(call)
     outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
     return _put_answer(ref.id, outcome)
-
-
-class _DirectPut:
-    """Implements `DirectHandler` with what `put` is made of."""
-
-    json = True
-
-    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
-        return min(FEW_VALUES_BYTES, store_limits.document_bytes_max)
-
-    def name(self, argument: str) -> str:
-        return collection_name(argument)
-
-    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
-        value = compact_json(call.body, _rules(limits.depth_max))
-        store.begin_write(call, Put(DocumentRef(call.place.name, call.last), value), limits.timeout_default_s)
-
-    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
-        outcome = store.end_write(call, limits.timeout_default_s)
-        return None if outcome is None else _put_answer(call.last, outcome)
 
 
 async def post(call: Call) -> Answer:
@@ -87,29 +68,6 @@ async def get(call: Call) -> Answer:
     return _get_answer(call.request.headers, found)
 
 
-class _DirectGet:
-    """Implements `DirectHandler` with what `get` is made of."""
-
-    json = False
-
-    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
-        return 0
-
-    def name(self, argument: str) -> str:
-        return collection_name(argument)
-
-    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
-        store.begin_read(call, DocumentRef(call.place.name, call.last), limits.timeout_default_s)
-
-    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
-        found = store.end_read(call, limits.timeout_default_s)
-        return None if found is None else _get_answer(call.headers, found)
-
-
-PUT: Final = _DirectPut()
-GET: Final = _DirectGet()
-
-
 async def delete(call: Call) -> Answer:
     """Remove a document; one that does not exist is 404."""
     ref = _ref(call)
@@ -123,7 +81,7 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_documents(
+    page = await call.api.store.lists.documents(
         request, show=listed, consistency=options.consistency, timeout_s=call.timeout_s
     )
     return page_answer(scope, page, "documents")
@@ -141,6 +99,15 @@ async def _document(call: Call) -> bytes:
 
 _rules = cache(Rules)
 """Made once, for the hot path."""
+
+
+def _direct_write(call: DirectCall, limits: HttpLimits) -> Put:
+    value = compact_json(call.body, _rules(limits.depth_max))
+    return Put(DocumentRef(call.place.name, call.last), value)
+
+
+def _direct_bytes_max(limits: StoreLimits) -> int:
+    return min(FEW_VALUES_BYTES, limits.document_bytes_max)
 
 
 def _put_answer(document_id: str, outcome: Outcome) -> Answer:
@@ -163,3 +130,9 @@ def listed(item: Listed) -> bytes:
     """Return an item of a list as JSON."""
     stored = item.stored
     return b'{"id":%s,"revision":%d,"document":%s}' % (orjson.dumps(item.id), stored.revision, stored.value)
+
+
+GET: Final = DirectGet(name=collection_name, target=DocumentRef, answer=_get_answer)
+PUT: Final = DirectPut(
+    json=True, bytes_max=_direct_bytes_max, name=collection_name, write=_direct_write, answer=_put_answer
+)

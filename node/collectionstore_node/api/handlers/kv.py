@@ -9,6 +9,7 @@ import orjson
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
 from collectionstore_node.api.http.answers import Answer
@@ -20,7 +21,7 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, key_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.operations import ANY, KeyRef, ListKeys, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -41,55 +42,10 @@ async def put(call: Call) -> Answer:
     return _put_answer(ref.key, outcome)
 
 
-class _DirectPut:
-    """Implements `DirectHandler` with what `put` is made of."""
-
-    json = False
-
-    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
-        return min(BODY_BYTES_MAX, store_limits.value_bytes_max)
-
-    def name(self, argument: str) -> str:
-        return bucket_name(argument)
-
-    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
-        given = call.headers.get(hdrs.CONTENT_TYPE)
-        content_type = DEFAULT_CONTENT_TYPE if given is None else check_content_type(given)
-        write = Put(KeyRef(call.place.name, call.last), call.body, ANY, content_type)
-        store.begin_write(call, write, limits.timeout_default_s)
-
-    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
-        outcome = store.end_write(call, limits.timeout_default_s)
-        return None if outcome is None else _put_answer(call.last, outcome)
-
-
 async def get(call: Call) -> Answer:
     """Return the bytes as they are stored."""
     found = await call.api.store.read(_ref(call), consistency=call.options.consistency, timeout_s=call.timeout_s)
     return _get_answer(call.request.headers, found)
-
-
-class _DirectGet:
-    """Implements `DirectHandler` with what `get` is made of."""
-
-    json = False
-
-    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
-        return 0
-
-    def name(self, argument: str) -> str:
-        return bucket_name(argument)
-
-    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
-        store.begin_read(call, KeyRef(call.place.name, call.last), limits.timeout_default_s)
-
-    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
-        found = store.end_read(call, limits.timeout_default_s)
-        return None if found is None else _get_answer(call.headers, found)
-
-
-PUT: Final = _DirectPut()
-GET: Final = _DirectGet()
 
 
 async def delete(call: Call) -> Answer:
@@ -105,7 +61,7 @@ async def list_page(call: Call) -> Answer:
     options = call.options
     scope = ("keys", bucket, options.prefix)
     request = ListKeys(bucket, options.prefix, after_cursor(call, scope), options.limit)
-    page = await call.api.store.list_keys(
+    page = await call.api.store.lists.keys(
         request,
         show=listed_with_value if options.values else listed,
         consistency=options.consistency,
@@ -117,6 +73,16 @@ async def list_page(call: Call) -> Answer:
 def _ref(call: Call) -> KeyRef:
     bucket, raw_key = call.arguments
     return KeyRef(bucket_name(bucket), key_name(raw_key, call.api.limits.key_bytes_max))
+
+
+def _direct_write(call: DirectCall, _limits: HttpLimits) -> Put:
+    given = call.headers.get(hdrs.CONTENT_TYPE)
+    content_type = DEFAULT_CONTENT_TYPE if given is None else check_content_type(given)
+    return Put(KeyRef(call.place.name, call.last), call.body, ANY, content_type)
+
+
+def _direct_bytes_max(limits: StoreLimits) -> int:
+    return min(BODY_BYTES_MAX, limits.value_bytes_max)
 
 
 def _put_answer(key: str, outcome: Outcome) -> Answer:
@@ -157,3 +123,9 @@ def listed_with_value(item: Listed) -> bytes:
     """Return an item of a list as JSON, with its value in base64."""
     # Joined as text: base64 needs no escapes, and going through a string would copy a large value twice more.
     return b'%s,"value":"%s"}' % (listed(item)[:-1], base64.b64encode(item.stored.value))
+
+
+GET: Final = DirectGet(name=bucket_name, target=KeyRef, answer=_get_answer)
+PUT: Final = DirectPut(
+    json=False, bytes_max=_direct_bytes_max, name=bucket_name, write=_direct_write, answer=_put_answer
+)

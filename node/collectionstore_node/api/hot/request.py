@@ -62,7 +62,7 @@ class Halves(Protocol):
         """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
 
     def settled(self, call: DirectCall) -> None:
-        """Go on with a request whose operation has a result, in one of the next turns of the loop."""
+        """Go on with a request whose operation has a result: later, but perhaps in this turn of the loop."""
 
 
 class HotRequest:

@@ -5,7 +5,6 @@ What goes wrong, anywhere, becomes problem details here; nothing but cancellatio
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Final, TypeAlias, cast
@@ -220,9 +219,9 @@ class Dispatcher:
             release_frames(error)
 
     def settled(self, call: DirectCall) -> None:
-        """Go on with a request whose operation has a result: in the next turn of the loop, with all others."""
+        """Go on with a request whose operation has a result, together with all others that have one now."""
         if not self._settled:
-            asyncio.get_running_loop().call_soon(self._settle)
+            self._store.soon(self._settle)
         self._settled.append(call)
 
     def _settle(self) -> None:

@@ -111,7 +111,7 @@ class Reads:
         first = prefix(operation.prefix, self._limits)
         scope = ("documents", collection, first)
         request = ListDocuments(collection, first, _after(operation, scope), self._limit(operation))
-        page = await self._store.list_documents(
+        page = await self._store.lists.documents(
             request, show=documents.listed, consistency=operation.consistency, timeout_s=flight.left_s
         )
         _answer_page(stream, flight, operation, page, scope, "documents")
@@ -123,7 +123,7 @@ class Reads:
         scope = ("keys", bucket, first)
         request = ListKeys(bucket, first, _after(operation, scope), self._limit(operation))
         show = kv.listed_with_value if operation.values else kv.listed
-        page = await self._store.list_keys(
+        page = await self._store.lists.keys(
             request, show=show, consistency=operation.consistency, timeout_s=flight.left_s
         )
         _answer_page(stream, flight, operation, page, scope, "keys")
@@ -137,7 +137,7 @@ class Reads:
         first = prefix(operation.prefix, self._limits)
         scope = ("collections", first)
         request = ListCollections(first, _after(operation, scope), self._limit(operation))
-        page = await self._store.list_collections(
+        page = await self._store.lists.collections(
             request, show=catalog.listed, consistency=operation.consistency, timeout_s=flight.left_s
         )
         _answer_page(stream, flight, operation, page, scope, "collections")

@@ -23,6 +23,7 @@ from collectionstore_node.replica.consensus.conditions import Conditions
 from collectionstore_node.replica.consensus.proposals import Proposals
 from collectionstore_node.replica.consensus.reads import Reads
 from collectionstore_node.replica.consensus.stamps import Stamps
+from collectionstore_node.replica.consensus.telling import Telling
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.observation.observer import DriverObserver
@@ -73,6 +74,7 @@ class Consensus:
         )
         self.reads = Reads(self._loop, metrics.reads)
         self.conditions = Conditions(self._loop)
+        self.telling = Telling()
         self.raft = self._make_core()
         """The core; `bootstrap` replaces it once, before it has done anything."""
         self.leaderless_ticks = 0

@@ -82,7 +82,8 @@ class ReadyExecutor:
         # Within this `Ready`: a follower answers heartbeats meanwhile, and a leader sends none, see `take_messages`.
         await self._let_disk_catch_up()
         # AFTER applying: a read is served from local state, which must include the index that was confirmed.
-        self._consensus.serve_reads(ready, self._state.applied.index)
+        with self._consensus.telling:
+            self._consensus.serve_reads(ready, self._state.applied.index)
         self._consensus.raft.advance(ready)
         self._consensus.conditions.check()
 
@@ -137,16 +138,17 @@ class ReadyExecutor:
             committed, [result.outcomes for result in results], loop_s=loop_s, seconds=perf_counter() - started
         )
         # AFTER the state is stored: a client that reads after its acknowledgement must see its write.
-        for result in results:
-            entry = result.entry
-            self._compactor.applied(len(result.outcomes), len(entry.data))
-            self._consensus.applied(result)
-            self._observer.entry_applied(entry.index, began)
-        self._observer.entries_applied(committed)
-        applied = self._state.applied
-        if self._applier.record is not record:
-            self._membership_changed(applied.configuration)
-        self._compactor.compact(applied)
+        with self._consensus.telling:
+            for result in results:
+                entry = result.entry
+                self._compactor.applied(len(result.outcomes), len(entry.data))
+                self._consensus.applied(result)
+                self._observer.entry_applied(entry.index, began)
+            self._observer.entries_applied(committed)
+            applied = self._state.applied
+            if self._applier.record is not record:
+                self._membership_changed(applied.configuration)
+            self._compactor.compact(applied)
         return len(results)
 
     async def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:

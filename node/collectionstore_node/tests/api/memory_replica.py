@@ -74,6 +74,9 @@ class MemoryReplica:
     def leader(self) -> MemberInfo | None:
         return self.known_leader
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
+
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         self.timeouts_s.append(timeout_s)
         self.entered.set()

@@ -10,8 +10,11 @@ import pytest
 
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.raft.messages import Index, NodeId
-from collectionstore_node.service import Consistency, Store, StoreReplica
+from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
+from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.exports import ReadLog, ReadState
+from collectionstore_node.service.halves import Halves
+from collectionstore_node.service.lists import Lists
 from collectionstore_node.service.membership import (
     Bootstrap,
     MemberChange,
@@ -65,11 +68,11 @@ async def _submit(store: Store) -> object:
 
 
 async def _begin_write(store: Store) -> None:
-    store.begin_write(WaitingCall(), PUT, 1.0)
+    store.halves.begin_write(WaitingCall(), PUT, 1.0)
 
 
 async def _begin_read(store: Store) -> None:
-    store.begin_read(WaitingCall(), DOCUMENT, 1.0)
+    store.halves.begin_read(WaitingCall(), DOCUMENT, 1.0)
 
 
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
@@ -88,19 +91,19 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("read", KEY, lambda store: store.read(KEY, consistency=Consistency.STALE, timeout_s=1)),
     ("read_collection", ReadCollection("c"), lambda store: store.read_collection("c", consistency=NEW, timeout_s=1)),
     (
-        "list_collections",
+        "collections",
         COLLECTIONS,
-        lambda store: store.list_collections(COLLECTIONS, show=as_is, consistency=NEW, timeout_s=1),
+        lambda store: store.lists.collections(COLLECTIONS, show=as_is, consistency=NEW, timeout_s=1),
     ),
     (
-        "list_documents",
+        "documents",
         DOCUMENTS,
-        lambda store: store.list_documents(DOCUMENTS, show=as_is, consistency=NEW, timeout_s=1),
+        lambda store: store.lists.documents(DOCUMENTS, show=as_is, consistency=NEW, timeout_s=1),
     ),
-    ("list_keys", KEYS, lambda store: store.list_keys(KEYS, show=as_is, consistency=Consistency.STALE, timeout_s=1)),
+    ("keys", KEYS, lambda store: store.lists.keys(KEYS, show=as_is, consistency=Consistency.STALE, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
-    ("open_state", ReadState(), lambda store: store.open_state(consistency=NEW, timeout_s=1)),
-    ("committed_log", ReadLog(Index(7)), lambda store: store.committed_log(ReadLog(Index(7)), timeout_s=1)),
+    ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
+    ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
     ("bootstrap", Bootstrap(3), lambda store: store.bootstrap(Bootstrap(3))),
     ("change_members", MEMBERS, lambda store: store.change_members(MEMBERS, timeout_s=1)),
     (
@@ -111,10 +114,11 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
-TURNS = {"confirm_reads", "reads_wait", "read_turn"}
+TURNS = {"confirm_reads", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read"}
 """Of what `begin_write` and `begin_read` have admitted."""
+PARTS = {"backups", "halves", "lists"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
 """What probes read of a node, whatever the load."""
 
@@ -127,10 +131,11 @@ class ShutStore(Store):
     """A store that admits nothing, and keeps what was asked."""
 
     def __init__(self, replica: StoreReplica) -> None:
-        super().__init__(replica, LIMITS)
+        super().__init__(replica, LIMITS, check=self._refuse)
         self.asked: list[Operation] = []
 
-    def _admit(self, operation: Operation) -> None:
+    def _refuse(self, operation: Operation, limits: StoreLimits) -> None:
+        assert limits is LIMITS
         self.asked.append(operation)
         raise Refused
 
@@ -144,9 +149,9 @@ class Untouchable:
 
 def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
-    public = {name for name in dir(Store) if not name.startswith("_")}
+    public = {name for part in (Store, Backups, Halves, Lists) for name in dir(part) if not name.startswith("_")}
 
-    assert public == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | SECOND_HALVES | FACTS
+    assert public - PARTS == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | SECOND_HALVES | FACTS
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ def opened(replica: MemoryReplica) -> Store:
 
 
 async def write(store: Store, call: WaitingCall) -> Outcome:
-    store.begin_write(call, WRITE, 1.0)
+    store.halves.begin_write(call, WRITE, 1.0)
     while True:
         await asyncio.wait_for(call.told.wait(), 20)
-        if (outcome := store.end_write(call, 1.0)) is not None:
+        if (outcome := store.halves.end_write(call, 1.0)) is not None:
             return outcome
 
 
@@ -105,12 +105,12 @@ async def test_a_cancelled_write_is_counted_out() -> None:
     replica = MemoryReplica()
     replica.hold = asyncio.Event()
     store, call = opened(replica), WaitingCall()
-    store.begin_write(call, WRITE, 1.0)
+    store.halves.begin_write(call, WRITE, 1.0)
     assert store.writes.inflight == 1
 
     call.set_exception(asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
-        store.end_write(call, 1.0)
+        store.halves.end_write(call, 1.0)
 
     assert store.writes.inflight == 0
     replica.hold.set()
@@ -121,16 +121,16 @@ async def test_a_write_that_the_bound_has_no_place_for_is_refused() -> None:
     store.writes.limit = 0
 
     with pytest.raises(Overloaded):
-        store.begin_write(WaitingCall(), WRITE, 1.0)
+        store.halves.begin_write(WaitingCall(), WRITE, 1.0)
 
     assert store.writes.inflight == 0
 
 
 async def read(store: Store, call: WaitingCall, target: DocumentRef | KeyRef = READ) -> bytes | None:
-    store.begin_read(call, target, 1.0)
+    store.halves.begin_read(call, target, 1.0)
     while True:
         await asyncio.wait_for(call.told.wait(), 20)
-        if (found := store.end_read(call, 1.0)) is not None:
+        if (found := store.halves.end_read(call, 1.0)) is not None:
             return None if found.stored is None else found.stored.value
 
 
@@ -164,12 +164,12 @@ async def test_large_reads_wait_for_their_turn() -> None:
     await store.write(Put(READ, b"x" * (READ_BYTES_MAX - 1)), key=None, timeout_s=1)
     calls = [WaitingCall() for _ in range(3)]
     for call in calls:
-        store.begin_read(call, READ, 1.0)
+        store.halves.begin_read(call, READ, 1.0)
         await asyncio.wait_for(call.told.wait(), 20)
 
-    assert [store.end_read(call, 1.0) is None for call in calls] == [False, False, True]
+    assert [store.halves.end_read(call, 1.0) is None for call in calls] == [False, False, True]
     await asyncio.wait_for(calls[2].told.wait(), 20)
-    found = store.end_read(calls[2], 1.0)
+    found = store.halves.end_read(calls[2], 1.0)
     assert found is not None
     assert found.stored is not None
     assert replica.confirmed == 3

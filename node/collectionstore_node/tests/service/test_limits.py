@@ -148,7 +148,7 @@ async def test_a_page_ends_at_its_bytes_also_below_its_items(store: Store) -> No
         await store.write(Put(KeyRef("b", name), b"x" * LIMITS.value_bytes_max), key=None, timeout_s=1)
 
     request = ListKeys("b", "", None, 5)
-    page = await store.list_keys(request, show=as_is, consistency=Consistency.STALE, timeout_s=1)
+    page = await store.lists.keys(request, show=as_is, consistency=Consistency.STALE, timeout_s=1)
 
     assert 1 <= len(page.items) < 5
     assert page.next_after == page.items[-1].id
@@ -159,10 +159,10 @@ async def _list(store: Store, kind: str, limit: int) -> None:
     new = Consistency.LINEARIZABLE
     match kind:
         case "collections":
-            await store.list_collections(ListCollections("", None, limit), show=as_is, consistency=new, timeout_s=1)
+            await store.lists.collections(ListCollections("", None, limit), show=as_is, consistency=new, timeout_s=1)
         case "documents":
-            await store.list_documents(
+            await store.lists.documents(
                 ListDocuments("people", "", None, limit), show=as_is, consistency=new, timeout_s=1
             )
         case _:
-            await store.list_keys(ListKeys("b", "", None, limit), show=as_is, consistency=new, timeout_s=1)
+            await store.lists.keys(ListKeys("b", "", None, limit), show=as_is, consistency=new, timeout_s=1)

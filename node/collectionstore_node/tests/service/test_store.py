@@ -66,9 +66,9 @@ async def test_only_a_linearizable_read_waits_for_the_barrier(people: Store, rep
         await people.read(ADA, consistency=consistency, timeout_s=1)
         await people.read(KEY, consistency=consistency, timeout_s=1)
         await people.read_collection("people", consistency=consistency, timeout_s=1)
-        await people.list_collections(lists[0], show=as_is, consistency=consistency, timeout_s=1)
-        await people.list_documents(lists[1], show=as_is, consistency=consistency, timeout_s=1)
-        await people.list_keys(lists[2], show=as_is, consistency=consistency, timeout_s=1)
+        await people.lists.collections(lists[0], show=as_is, consistency=consistency, timeout_s=1)
+        await people.lists.documents(lists[1], show=as_is, consistency=consistency, timeout_s=1)
+        await people.lists.keys(lists[2], show=as_is, consistency=consistency, timeout_s=1)
         assert replica.barriers == barriers
 
 
@@ -139,8 +139,8 @@ async def test_pages_of_keys_follow_each_other(store: Store) -> None:
     for name in ("a1", "a2", "a3", "b1"):
         await store.write(Put(KeyRef("b", name), b"1"), key=None, timeout_s=1)
 
-    first = await store.list_keys(ListKeys("b", "a", None, 2), show=as_is, consistency=NEW, timeout_s=1)
-    second = await store.list_keys(ListKeys("b", "a", first.next_after, 2), show=as_is, consistency=NEW, timeout_s=1)
+    first = await store.lists.keys(ListKeys("b", "a", None, 2), show=as_is, consistency=NEW, timeout_s=1)
+    second = await store.lists.keys(ListKeys("b", "a", first.next_after, 2), show=as_is, consistency=NEW, timeout_s=1)
 
     assert ([item.id for item in first.items], first.next_after, first.revision) == (["a1", "a2"], "a2", 4)
     assert ([item.id for item in second.items], second.next_after) == (["a3"], None)
@@ -149,7 +149,7 @@ async def test_pages_of_keys_follow_each_other(store: Store) -> None:
 async def test_collections_are_created_listed_read_and_dropped(store: Store) -> None:
     created = await store.create_collection("people", key=None, timeout_s=1)
     exists = await store.create_collection("people", key=None, timeout_s=1)
-    page = await store.list_collections(ListCollections("", None, 5), show=as_is, consistency=NEW, timeout_s=1)
+    page = await store.lists.collections(ListCollections("", None, 5), show=as_is, consistency=NEW, timeout_s=1)
     found = await store.read_collection("people", consistency=NEW, timeout_s=1)
     dropped = await store.drop_collection("people", key=None, timeout_s=1)
     gone = await store.read_collection("people", consistency=NEW, timeout_s=1)
@@ -220,7 +220,7 @@ async def test_a_list_over_deleted_keys_has_them_reclaimed_once(
 ) -> None:
     await store.write(Put(KeyRef("b", "k"), b"v"), key=None, timeout_s=1)
     replica.view = Sparse(replica.view, times)
-    listing = store.list_keys(ListKeys("b", "", None, 2), show=as_is, consistency=NEW, timeout_s=1)
+    listing = store.lists.keys(ListKeys("b", "", None, 2), show=as_is, consistency=NEW, timeout_s=1)
     if times == 1:
         assert [item.id for item in (await listing).items] == ["k"]
     else:

@@ -165,7 +165,7 @@ async def test_lists_read_and_render_little_in_a_turn(store: Store, loop: Loop) 
 
     consistency = Consistency.LINEARIZABLE
     pages = [
-        store.list_keys(
+        store.lists.keys(
             ListKeys("b", "", None, 100),
             show=lambda item: show(len(item.stored.value)),
             consistency=consistency,
@@ -173,7 +173,7 @@ async def test_lists_read_and_render_little_in_a_turn(store: Store, loop: Loop) 
         )
         for _ in range(30)
     ] + [
-        store.list_documents(
+        store.lists.documents(
             ListDocuments("c", "", None, 1_000), show=lambda item: show(0), consistency=consistency, timeout_s=60
         )
         for _ in range(30)
@@ -189,7 +189,7 @@ async def test_lists_read_and_render_little_in_a_turn(store: Store, loop: Loop) 
 async def test_a_page_shows_one_state(store: Store) -> None:
     """What is written while the page is read is not in it, and its revision is that of its beginning."""
     first, *_ = await asyncio.gather(
-        store.list_documents(
+        store.lists.documents(
             ListDocuments("c", "", None, 1_000),
             show=lambda item: item.id,
             consistency=Consistency.STALE,

@@ -1,0 +1,81 @@
+"""`Halves`: reads and writes in two halves, see `Pending`."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Final
+
+from collectionstore_node.errors import LeadershipTransferring, NotLeader
+from collectionstore_node.service.door import Door
+from collectionstore_node.service.idempotency import command_for
+from collectionstore_node.service.operations import Read, Write
+from collectionstore_node.service.pending import Pending, wait_for
+from collectionstore_node.service.results import Outcome, ReadResult
+
+_NO_LEADER: Final = (NotLeader, LeadershipTransferring)
+"""Certainly not applied: the next leader may take it."""
+_TURN: Final = object()
+"""The result of a read that has waited for its turn."""
+
+
+class Halves:
+    """The operations of the hot path: part of `Store`, whose errors they raise."""
+
+    __slots__ = ("_door",)
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def begin_write(self, pending: Pending, write: Write, timeout_s: float) -> None:
+        """Begin `write` under `pending.key`. Raises what refuses it at once; call `end_write` otherwise."""
+        self._door.admit(write)
+        pending.target = write
+        pending.entered = self._door.writes.enter(timeout_s)
+        try:
+            self._door.replica.begin(command_for(write, pending.key), pending, timeout_s=timeout_s)
+        except _NO_LEADER as error:
+            pending.set_exception(error)
+        except BaseException:
+            self._door.writes.abandon()
+            raise
+
+    def end_write(self, pending: Pending, timeout_s: float) -> Outcome | None:
+        """Return the outcome of a write, None if it waits again. Raises as `write`; `timeout_s` is of its begin."""
+        error = pending.error
+        if error is None:
+            self._door.writes.leave(pending.entered)
+            outcome: Outcome = pending.result
+            return outcome
+        if isinstance(error, _NO_LEADER) and not pending.again:
+            rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
+            command = command_for(pending.target, pending.key)  # type: ignore[arg-type]  # it is what was written
+            wait_for(pending, self._door.replica.propose(command, timeout_s=rest_s))
+            return None
+        self._door.writes.abandon()
+        raise error
+
+    def begin_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
+        """Begin a linearizable read. Raises what refuses it at once; call `end_read` otherwise."""
+        self._door.admit(target)
+        pending.target = target
+        self._door.replica.begin_read(pending, timeout_s=timeout_s)
+
+    def end_read(self, pending: Pending, timeout_s: float) -> ReadResult | None:
+        """Return what a read found, None if it waits again. Raises as `read`; `timeout_s` is that of its begin."""
+        error = pending.error
+        if error is not None:
+            if isinstance(error, NotLeader) and not pending.again:
+                rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
+                wait_for(pending, self._door.replica.read_barrier(timeout_s=rest_s))
+                return None
+            raise error
+        if not pending.again:
+            self._door.replica.read_confirmed(pending.began)
+        if self._door.turns.reads_wait and pending.result is not _TURN:
+            wait_for(pending, self._turn_of_read())
+            return None
+        return self._door.read_now(pending.target)  # type: ignore[arg-type]  # it is what is read
+
+    async def _turn_of_read(self) -> object:
+        await self._door.turns.read_turn()
+        return _TURN

@@ -1,0 +1,114 @@
+"""`Lists`: pages of documents, raw values and collections, read in steps between other requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from collectionstore_node.errors import ManyDeleted
+from collectionstore_node.service.door import Door
+from collectionstore_node.service.operations import Consistency, List, ListCollections, ListDocuments, ListKeys
+from collectionstore_node.service.results import CollectionInfo, Listed, ListResult
+from collectionstore_node.service.turns import Work
+from collectionstore_node.statemachine.reads import Page, list_collections, list_documents, list_keys
+from collectionstore_node.statemachine.view import View
+
+T = TypeVar("T")
+
+
+class Lists:
+    """The lists of a store: part of `Store`, whose errors they raise."""
+
+    __slots__ = ("_door",)
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def documents(
+        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+    ) -> ListResult[T]:
+        """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`.
+
+        `show` converts each item as it is read, so that reading and rendering a page share its steps.
+        """
+        return await self._list(
+            request,
+            lambda view: list_documents(
+                view,
+                request.collection,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=self._door.limits.list_bytes_max,
+                show=show,
+            ),
+            consistency,
+            timeout_s,
+        )
+
+    async def keys(
+        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+    ) -> ListResult[T]:
+        """Return one page of a bucket's raw values; a bucket that was never used is empty."""
+        return await self._list(
+            request,
+            lambda view: list_keys(
+                view,
+                request.bucket,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=self._door.limits.list_bytes_max,
+                show=show,
+            ),
+            consistency,
+            timeout_s,
+        )
+
+    async def collections(
+        self,
+        request: ListCollections,
+        *,
+        show: Callable[[CollectionInfo], T],
+        consistency: Consistency,
+        timeout_s: float,
+    ) -> ListResult[T]:
+        """Return one page of the catalog."""
+        return await self._list(
+            request,
+            lambda view: list_collections(
+                view,
+                prefix=request.prefix,
+                after=request.after,
+                limit=request.limit,
+                show=lambda item: show(CollectionInfo(item.name, item.collection.id)),
+            ),
+            consistency,
+            timeout_s,
+        )
+
+    async def _list(
+        self,
+        request: List,
+        read: Callable[[View], Generator[None, None, Page[T]]],
+        consistency: Consistency,
+        timeout_s: float,
+    ) -> ListResult[T]:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        await self._door.view(request, consistency, timeout_s)
+        try:
+            return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
+        except ManyDeleted as gap:
+            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            await self._door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
+        return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
+
+    def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
+        # Revision and view in the same step, without a yield between: both are of one state. What is applied while the
+        # page is read is not in it, as the scan reads a consistent view.
+        replica = self._door.replica
+        revision = replica.revision
+        page = yield from read(replica.view)
+        return ListResult(page.items, page.next_after, revision)
