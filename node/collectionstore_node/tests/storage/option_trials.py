@@ -31,6 +31,7 @@ from typing import Any, Final, cast
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DataBlockIndexType, DBCompressionType, Options
 
+from collectionstore_node.allocator import map_large_blocks
 from collectionstore_node.memory import LIMIT_BYTES_ASSUMED, memory_budget
 from collectionstore_node.metrics import DiskSeries, member_metrics
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Entry, EntryKind, Index, Term, chain_hash
@@ -138,6 +139,7 @@ TRIALS: Final[dict[str, Change]] = {
     "log: memtable 4 MiB": _log(lambda options: options.set_write_buffer_size(4 * MIB)),
     "state: memtable 16 MiB": _state(lambda options: options.set_write_buffer_size(16 * MIB)),
     "state: memtable 4 MiB": _state(lambda options: options.set_write_buffer_size(4 * MIB)),
+    "memtable: blocks of 1 MiB": _every(lambda options: options.set_arena_block_size(MIB)),
     "block cache 8 MiB": _size("block_cache_bytes", 8 * MIB),
     "block cache 512 MiB": _size("block_cache_bytes", 512 * MIB),
     "log cache 8 MiB": _size("log_cache_bytes", 8 * MIB),
@@ -277,6 +279,7 @@ def _no_change(_entry: Entry) -> Configuration:
 
 def run(name: str, keys: int, entries: int) -> dict[str, float]:
     """Run one trial in this process and return its figures."""
+    map_large_blocks(MIB)  # as a node does
     trial = Trial()
     TRIALS[name](trial)
     change_options(trial)
