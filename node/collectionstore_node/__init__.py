@@ -21,7 +21,7 @@ def _import_structlog() -> None:
         return
     sys.modules["rich"] = cast(ModuleType, None)  # by the language: importing it raises ModuleNotFoundError
     try:
-        import structlog  # noqa: F401, PLC0415 - BEFORE any other module of the node imports it
+        import structlog  # noqa: F401 - BEFORE any other module of the node imports it
     finally:
         del sys.modules["rich"]
 

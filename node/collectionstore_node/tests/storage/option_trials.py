@@ -8,6 +8,7 @@ as a member does, with one option changed; the trials take turns, and the median
 - written   bytes written to the disk per byte of documents
 - read      microseconds of a point read of one of the documents
 - resident  MiB at the end
+- mean      of the MiB that are resident in the second half: memtables come and go
 
 `--keys` says over how many documents the puts go. docs/storage-tuning.md has the table, and what was chosen.
 """
@@ -50,6 +51,8 @@ SYNC_ENTRIES: Final = 4
 """Entries per sync: a member under load syncs several together."""
 COMPACT_ENTRIES: Final = 10_000 // PUTS
 """Entries between compactions of the log, by the default of `snapshot.commands`."""
+SAMPLE_ENTRIES: Final = 40
+"""Entries between two looks at the resident memory."""
 MIB: Final = 1 << 20
 READS: Final = 20_000
 
@@ -287,7 +290,10 @@ def run(name: str, keys: int, entries: int) -> dict[str, float]:
         member = Member(Path(directory) / "data", Tuning(**trial.sizes), keys)
         member.loop_s = 0.0
         written, began, generated = _written_bytes(), time.process_time(), time.thread_time()
-        member.store(entries)
+        resident = []
+        for first in range(0, entries, SAMPLE_ENTRIES):
+            member.store(min(SAMPLE_ENTRIES, entries - first))
+            resident.append(_resident_bytes() / MIB)
         puts = entries * PUTS
         generated = time.thread_time() - generated - member.loop_s
         spent = time.process_time() - began - generated
@@ -296,6 +302,7 @@ def run(name: str, keys: int, entries: int) -> dict[str, float]:
             "all": spent / puts * 1e6,
             "read": member.read_us(),
             "resident": _resident_bytes() / MIB,
+            "mean": statistics.mean(resident[len(resident) // 2 :]),
         }
         # With what is still in memtables: it will be written too.
         member.database.close()
@@ -338,13 +345,17 @@ def main() -> None:
 
 def render(found: Mapping[str, Sequence[Mapping[str, float]]], keys: int) -> str:
     """Return the medians of the turns as a Markdown table."""
-    lines = [f"| {keys} documents | loop us | all us | written | read us | resident MiB |", "| --- |" + " ---: |" * 5]
+    lines = [
+        f"| {keys} documents | loop us | all us | written | read us | resident MiB | mean |",
+        "| --- |" + " ---: |" * 6,
+    ]
     for name, turns in found.items():
-        loop, everything, written, read, resident = (
+        loop, everything, written, read, resident, mean = (
             statistics.median(turn[column] for turn in turns)
-            for column in ("loop", "all", "written", "read", "resident")
+            for column in ("loop", "all", "written", "read", "resident", "mean")
         )
-        lines.append(f"| {name} | {loop:.1f} | {everything:.1f} | {written:.2f} | {read:.1f} | {resident:.0f} |")
+        times = f"{loop:.1f} | {everything:.1f} | {written:.2f} | {read:.1f}"
+        lines.append(f"| {name} | {times} | {resident:.0f} | {mean:.0f} |")
     return "\n".join(lines)
 
 

@@ -24,8 +24,8 @@ def _used(directory: Path, name: str) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize(("limit", "mapped"), [(LIMIT_BYTES_ASSUMED, True), (LIMIT_BYTES_MIN, False)])
-def test_blocks_of_memtables_are_mapped_if_they_are_large(tmp_path: Path, limit: int, mapped: bool) -> None:
+@pytest.mark.parametrize(("limit", "blocks_per_memtable"), [(LIMIT_BYTES_ASSUMED, 4), (LIMIT_BYTES_MIN, 8)])
+def test_blocks_of_memtables_are_mapped_if_they_are_large(tmp_path: Path, limit: int, blocks_per_memtable: int) -> None:
     """Four fill a memtable; those of small memtables stay in the heap, an eighth each, as RocksDB chooses."""
     memtable = memory_budget(limit).memtable_bytes
     database = open_database(tmp_path / "data", Tuning(write_buffer_bytes=memtable))
@@ -33,8 +33,8 @@ def test_blocks_of_memtables_are_mapped_if_they_are_large(tmp_path: Path, limit:
     database.close()
     assert {"log", "state-1"} <= blocks.keys()
     for family in ("log", "state-1"):
-        assert (blocks[family] >= MAPPED_BYTES) == mapped
-        size = memtable // (4 if mapped else 8)
+        size = memtable // blocks_per_memtable
+        assert (size >= MAPPED_BYTES) == (blocks_per_memtable == 4)
         assert size <= blocks[family] < size + 4096  # RocksDB rounds up to a page
     # A few small records: the larger block would count against the bound of all memtables, and not be used.
     assert blocks["node"] < MAPPED_BYTES
