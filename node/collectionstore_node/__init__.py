@@ -12,7 +12,7 @@ from typing import cast
 
 
 def _import_structlog() -> None:
-    """Import structlog without rich, 6 MB, which it loads where that is installed to print exceptions.
+    """Import structlog without rich, 3 MB, which it loads where that is installed to print exceptions.
 
     No image of a node has it, development environments do. Nothing is lost: `collectionstore_telemetry.logs` has a form
     of exceptions of its own, without documents and secrets.

@@ -46,7 +46,7 @@ _CHECK_BYTES: Final = 1 << 20
 _TURN_BYTES: Final = 64 << 10
 """Offer the interpreter to other threads after this much of an export, some 0.3 ms. A thread that wants it otherwise
 waits for the end of the chunk, and longer when the system takes the core from the export: measured, turns of an event
-loop beside an export were late by 7 to 19 ms in the worst hundredth, and are by 4 to 8. It costs a tenth of the export."""
+loop beside an export were late by 7 to 19 ms in the worst hundredth, and are by 4 to 8. It costs a tenth more."""
 
 
 class DataDirectory(Protocol):

@@ -6,7 +6,7 @@ import hashlib
 import random
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -324,7 +324,7 @@ def test_install_reads_the_file_once(
     opened: list[str] = []
     path_open = Path.open
 
-    def counted(path: Path, *arguments: Any, **named: Any) -> IO[Any]:
+    def counted(path: Path, *arguments: Any, **named: Any) -> Any:
         opened.append(path.name)
         return path_open(path, *arguments, **named)
 
