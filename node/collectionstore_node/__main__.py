@@ -10,6 +10,7 @@ import structlog
 import uvloop
 
 from collectionstore_node import __version__
+from collectionstore_node.allocator import map_large_blocks
 from collectionstore_node.app import run
 from collectionstore_node.errors import DataDirectoryRefused, DescriptorsExhausted, NodeError, StorageFailed
 from collectionstore_node.lifecycle import NO_MEMORY, AddressInUse, end_without_memory
@@ -51,6 +52,8 @@ def main() -> None:
     except InvalidSetting as error:
         sys.stderr.write(f"collectionstore-node: {error}\n(collectionstore-node --help lists all settings)\n")
         sys.exit(EXIT_USAGE)
+    # BEFORE the first memtable: what is in the heap by then stays there.
+    map_large_blocks(settings.document_bytes_max)
     levels = logs.configure(format_=settings.log_format, level=settings.log_level, member=settings.name)
     sys.exit(_run(settings, levels))
 

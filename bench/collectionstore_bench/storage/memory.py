@@ -1,7 +1,8 @@
 """What the resident memory of loaded nodes consists of: `python -m collectionstore_bench.storage.memory`.
 
 Three local nodes take writes for some seconds, as in `collectionstore_bench.load`; then `/proc/PID/smaps` of each is
-added up by what its mappings hold. To compare, `--environment NAME=VALUE` sets a variable for the nodes, and `--csctl`
+added up by what its mappings hold. `resident` counts code that the nodes share in each of them, `proportional` (PSS)
+divides it among them. To compare, `--environment NAME=VALUE` sets a variable for the nodes, and `--csctl`
 runs the cluster of another installation.
 """
 
@@ -41,8 +42,11 @@ def kind_of(name: str, start: int, end: int) -> str:
     return "arenas" if start % ARENA_BYTES == 0 and end - start < ARENA_BYTES else "anonymous"
 
 
+PROPORTIONAL = "proportional"
+
+
 def resident(smaps: str) -> Counter[str]:
-    """Return resident KiB by kind, from the text of /proc/PID/smaps."""
+    """Return resident KiB by kind, and `PROPORTIONAL` of all kinds, from the text of /proc/PID/smaps."""
     found: Counter[str] = Counter()
     kind = ""
     for line in smaps.splitlines():
@@ -52,6 +56,8 @@ def resident(smaps: str) -> Counter[str]:
             kind = kind_of(fields[5] if len(fields) > 5 else "", int(start, 16), int(end, 16))
         elif fields[0] == "Rss:":
             found[kind] += int(fields[1])
+        elif fields[0] == "Pss:":
+            found[PROPORTIONAL] += int(fields[1])
     return found
 
 
@@ -83,11 +89,12 @@ def _of(pid: int) -> Counter[str]:
 
 def render(found: Sequence[tuple[str, Counter[str]]]) -> str:
     """Return the table in MiB."""
-    kinds = sorted({kind for _, sizes in found for kind in sizes})
-    rows = [
-        (name, *(f"{sizes[kind] / 1024:.1f}" for kind in kinds), f"{sizes.total() / 1024:.1f}") for name, sizes in found
-    ]
-    return table(("MiB", *kinds, "resident"), rows, right=range(1, len(kinds) + 2))
+    kinds = sorted({kind for _, sizes in found for kind in sizes} - {PROPORTIONAL})
+    rows = []
+    for name, sizes in found:
+        columns = [*(sizes[kind] for kind in kinds), sizes.total() - sizes[PROPORTIONAL], sizes[PROPORTIONAL]]
+        rows.append((name, *(f"{size / 1024:.1f}" for size in columns)))
+    return table(("MiB", *kinds, "resident", PROPORTIONAL), rows, right=range(1, len(kinds) + 3))
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
+from operator import lt
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -128,14 +129,6 @@ def verify_snapshot(path: Path) -> SnapshotContents:
         return stream.contents
 
 
-def read_chunks(path: Path) -> Iterator[list[bytes]]:
-    """Yield the chunks of a file that was verified, each a list of key, value, key, value, and so on."""
-    with path.open("rb") as file:
-        reader = _Reader(path, file)
-        reader.header()
-        yield from reader.chunks()
-
-
 class SnapshotStream:
     """A snapshot that is verified as it is read, once, from a file or a connection; `name` is for messages.
 
@@ -160,7 +153,7 @@ class SnapshotStream:
         last = b""
         for chunk in reader.chunks():
             keys = chunk[::2]
-            if len(chunk) % 2 or keys[0] <= last or sorted(set(keys)) != keys:
+            if len(chunk) % 2 or keys[0] <= last or not all(map(lt, keys, keys[1:])):
                 raise reader.corrupt(f"the records of chunk {chunks} are out of order")
             chunks, records, size, last = chunks + 1, records + len(keys), size + sum(map(len, chunk)), keys[-1]
             yield chunk

@@ -13,6 +13,8 @@ from typing import Final
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager
 
+from collectionstore_node.allocator import MAPPED_BYTES
+
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
 _OPTIONS_DIRECTORY: Final = Path(__file__).parent / "options"
@@ -110,12 +112,14 @@ class FamilyOptions:
     def log(self) -> Options:
         """For log entries: written once in order, read rarely and in order, deleted from the front."""
         options = self._common()
+        self._map_memtables(options)
         options.set_compression_type(DBCompressionType.lz4())
         return options
 
     def state(self) -> Options:
         """For documents: point reads, short scans and overwrites."""
         options = self._common(bloom_bits=10)
+        self._map_memtables(options)
         # Fast compression on the levels that are rewritten often, strong on the last one, which holds most of the data.
         options.set_compression_type(DBCompressionType.lz4())
         options.set_bottommost_compression_type(DBCompressionType.zstd())
@@ -125,6 +129,16 @@ class FamilyOptions:
     def node(self) -> Options:
         """For a few small records."""
         return self._common()
+
+    def _map_memtables(self, options: Options) -> None:
+        """Make the blocks of a memtable so large that malloc maps them, see `allocator`; only what is used is resident.
+
+        Quarters: RocksDB flushes when the next block would not fit any more, so that with halves a memtable could be
+        flushed half empty. Smaller memtables than four such blocks keep the default, an eighth.
+        """
+        quarter = self._tuning.write_buffer_bytes // 4
+        if quarter >= MAPPED_BYTES:
+            options.set_arena_block_size(quarter)
 
     def _table(self, bloom_bits: int) -> BlockBasedOptions:
         table = BlockBasedOptions()

@@ -8,6 +8,7 @@ as a member does, with one option changed; the trials take turns, and the median
 - written   bytes written to the disk per byte of documents
 - read      microseconds of a point read of one of the documents
 - resident  MiB at the end
+- mean      of the MiB that are resident in the second half: memtables come and go
 
 `--keys` says over how many documents the puts go. docs/storage-tuning.md has the table, and what was chosen.
 """
@@ -31,6 +32,7 @@ from typing import Any, Final, cast
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DataBlockIndexType, DBCompressionType, Options
 
+from collectionstore_node.allocator import map_large_blocks
 from collectionstore_node.memory import LIMIT_BYTES_ASSUMED, memory_budget
 from collectionstore_node.metrics import DiskSeries, member_metrics
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Configuration, Entry, EntryKind, Index, Term, chain_hash
@@ -49,6 +51,8 @@ SYNC_ENTRIES: Final = 4
 """Entries per sync: a member under load syncs several together."""
 COMPACT_ENTRIES: Final = 10_000 // PUTS
 """Entries between compactions of the log, by the default of `snapshot.commands`."""
+SAMPLE_ENTRIES: Final = 40
+"""Entries between two looks at the resident memory."""
 MIB: Final = 1 << 20
 READS: Final = 20_000
 
@@ -138,6 +142,7 @@ TRIALS: Final[dict[str, Change]] = {
     "log: memtable 4 MiB": _log(lambda options: options.set_write_buffer_size(4 * MIB)),
     "state: memtable 16 MiB": _state(lambda options: options.set_write_buffer_size(16 * MIB)),
     "state: memtable 4 MiB": _state(lambda options: options.set_write_buffer_size(4 * MIB)),
+    "memtable: blocks of 1 MiB": _every(lambda options: options.set_arena_block_size(MIB)),
     "block cache 8 MiB": _size("block_cache_bytes", 8 * MIB),
     "block cache 512 MiB": _size("block_cache_bytes", 512 * MIB),
     "log cache 8 MiB": _size("log_cache_bytes", 8 * MIB),
@@ -277,6 +282,7 @@ def _no_change(_entry: Entry) -> Configuration:
 
 def run(name: str, keys: int, entries: int) -> dict[str, float]:
     """Run one trial in this process and return its figures."""
+    map_large_blocks(MIB)  # as a node does
     trial = Trial()
     TRIALS[name](trial)
     change_options(trial)
@@ -284,7 +290,10 @@ def run(name: str, keys: int, entries: int) -> dict[str, float]:
         member = Member(Path(directory) / "data", Tuning(**trial.sizes), keys)
         member.loop_s = 0.0
         written, began, generated = _written_bytes(), time.process_time(), time.thread_time()
-        member.store(entries)
+        resident = []
+        for first in range(0, entries, SAMPLE_ENTRIES):
+            member.store(min(SAMPLE_ENTRIES, entries - first))
+            resident.append(_resident_bytes() / MIB)
         puts = entries * PUTS
         generated = time.thread_time() - generated - member.loop_s
         spent = time.process_time() - began - generated
@@ -293,6 +302,7 @@ def run(name: str, keys: int, entries: int) -> dict[str, float]:
             "all": spent / puts * 1e6,
             "read": member.read_us(),
             "resident": _resident_bytes() / MIB,
+            "mean": statistics.mean(resident[len(resident) // 2 :]),
         }
         # With what is still in memtables: it will be written too.
         member.database.close()
@@ -335,13 +345,17 @@ def main() -> None:
 
 def render(found: Mapping[str, Sequence[Mapping[str, float]]], keys: int) -> str:
     """Return the medians of the turns as a Markdown table."""
-    lines = [f"| {keys} documents | loop us | all us | written | read us | resident MiB |", "| --- |" + " ---: |" * 5]
+    lines = [
+        f"| {keys} documents | loop us | all us | written | read us | resident MiB | mean |",
+        "| --- |" + " ---: |" * 6,
+    ]
     for name, turns in found.items():
-        loop, everything, written, read, resident = (
+        loop, everything, written, read, resident, mean = (
             statistics.median(turn[column] for turn in turns)
-            for column in ("loop", "all", "written", "read", "resident")
+            for column in ("loop", "all", "written", "read", "resident", "mean")
         )
-        lines.append(f"| {name} | {loop:.1f} | {everything:.1f} | {written:.2f} | {read:.1f} | {resident:.0f} |")
+        times = f"{loop:.1f} | {everything:.1f} | {written:.2f} | {read:.1f}"
+        lines.append(f"| {name} | {times} | {resident:.0f} | {mean:.0f} |")
     return "\n".join(lines)
 
 

@@ -45,7 +45,7 @@ def test_install_crash_points_start_with_a_term_that_fits_the_log(
         found[point] = (opened.log.hard_state(), _core(opened).last_index)
         opened.close()
     old, new = (hard_state(1, vote=5, commit=4), 10), (hard_state(3, vote=9, commit=50), 50)
-    assert found == {"before": old, "VERIFIED": old, "LOADED": old, "SWITCHED": new, "FINISHED": new}
+    assert found == {"before": old, "CREATED": old, "LOADED": old, "SWITCHED": new, "FINISHED": new}
 
 
 def test_directory_whose_term_was_lost_between_snapshot_and_hard_state_opens(

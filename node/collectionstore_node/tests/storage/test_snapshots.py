@@ -6,6 +6,7 @@ import hashlib
 import random
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,10 @@ from collectionstore_node.storage import (
     Database,
     SnapshotFile,
     read_metadata,
+    snapshots,
     verify_snapshot,
 )
+from collectionstore_node.storage.rocksdb.family import Family
 from collectionstore_node.storage.snapshots import InstallStep, install_steps
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import (
@@ -43,6 +46,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> SnapshotFile:
     snapshot = database.export_snapshot(root)
     database.close()
     return snapshot
+
+
+@pytest.fixture
+def flushed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every chunk that an install loads is on the disk before the next one."""
+    monkeypatch.setattr(snapshots, "_FLUSH_BYTES", 1)
 
 
 def test_exported_file_says_what_it_holds(exported: SnapshotFile) -> None:
@@ -211,10 +220,8 @@ def _tail_marker_before_last(directory: Path) -> bytes:
     return b"".join(slots)
 
 
-def test_every_damaged_part_of_a_file_is_noticed(exported: SnapshotFile, database: Database, tmp_path: Path) -> None:
-    """Before anything is changed: flips all over the file, cuts all over it, bytes behind it."""
-    extend(database, 5)
-    apply(database, 5, {b"old": b"1"})
+def test_every_damaged_part_of_a_file_is_noticed(exported: SnapshotFile, tmp_path: Path) -> None:
+    """Flips all over the file, cuts all over it, bytes behind it."""
     whole = exported.path.read_bytes()
     damaged = tmp_path / "damaged"
     places = [*range(60), *range(60, len(whole), 97), *range(len(whole) - 80, len(whole))]
@@ -225,10 +232,106 @@ def test_every_damaged_part_of_a_file_is_noticed(exported: SnapshotFile, databas
                 verify_snapshot(damaged)
     damaged.write_bytes(whole + b"\0")
     with pytest.raises(InvariantViolated, match="corrupt"):
-        database.install_snapshot(damaged)
-    assert contents(database) == {b"old": b"1"}
-    assert database.log.last_index() == 5
+        verify_snapshot(damaged)
+
+
+@pytest.mark.usefixtures("flushed_often")
+def test_damaged_file_is_not_installed_wherever_the_damage_is(
+    exported: SnapshotFile, database: Database, directory: Path, tmp_path: Path
+) -> None:
+    """What was loaded before it is dropped; state, log and vote are the old ones, also after a start."""
+    old_log = extend(database, 5)
+    apply(database, 5, {b"old": b"1"})
+    database.log.sync()
+    whole = exported.path.read_bytes()
+    damaged = tmp_path / "damaged"
+    flips = [*range(0, len(whole), len(whole) // 20), *range(len(whole) - 70, len(whole), 15), len(whole) - 1]
+    files = [whole[:place] + bytes((whole[place] ^ 1,)) + whole[place + 1 :] for place in flips]
+    for data in [*files, whole + b"\0", whole[:-1], whole[: len(whole) // 2]]:
+        damaged.write_bytes(data)
+        with pytest.raises(InvariantViolated, match="corrupt"):
+            database.install_snapshot(damaged, hard_state(9, vote=9))
+        assert contents(database) == {b"old": b"1"}
+        assert len(database.rocks.state_names()) == 1
+
+    database.close()
+    again = open_database(directory)
+    assert contents(again) == {b"old": b"1"}
+    assert again.log.entries(Index(1), Index(6), 1 << 20) == tuple(old_log)
+    assert again.log.hard_state().term == 1
+    # The directory is as good as before: the undamaged file can be installed.
+    again.install_snapshot(exported.path)
+    assert contents(again) == RECORDS
+    again.close()
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_crash_while_a_snapshot_is_loaded_leaves_the_old(
+    exported: SnapshotFile,
+    database: Database,
+    directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: int,
+) -> None:
+    """After any part of it is on the disk, of a whole file and of one that is damaged at its very end."""
+    extend(database, 80)
+    apply(database, 40, {b"old": b"1"})
+    database.log.sync()
+    pictures: list[Path] = []
+    flush = Family.flush
+
+    def pictured(family: Family) -> None:
+        flush(family)
+        pictures.append(images.copy(directory, tmp_path / f"picture {len(pictures)}"))
+
+    file = tmp_path / "file"
+    file.write_bytes(exported.path.read_bytes()[: exported.size_bytes - cut])
+    # Two parts and the rest: from four tables on, a compaction would delete some while they are copied.
+    monkeypatch.setattr(snapshots, "_FLUSH_BYTES", exported.size_bytes * 2 // 5)
+    monkeypatch.setattr(Family, "flush", pictured)
+    steps = install_steps(database, file)
+    assert next(steps) is InstallStep.CREATED
+    if cut:
+        with pytest.raises(InvariantViolated, match="ends early"):
+            next(steps)
+    else:
+        assert next(steps) is InstallStep.LOADED
+    monkeypatch.undo()
+
+    assert len(pictures) >= 2
+    for picture in pictures:
+        opened = open_database(picture)
+        assert contents(opened) == {b"old": b"1"}
+        assert opened.log.last_index() == 80
+        assert len(opened.rocks.state_names()) == 1
+        opened.close()
+
+
+def test_older_snapshot_is_refused_before_anything_is_loaded(exported: SnapshotFile, database: Database) -> None:
+    """By its header: no state is made for it."""
+    extend(database, 51, term=2)
+    apply(database, 51, {b"old": b"1"})
+    with pytest.raises(InvariantViolated, match="older than the applied index 51"):
+        next(install_steps(database, exported.path))
     assert len(database.rocks.state_names()) == 1
+
+
+def test_install_reads_the_file_once(
+    exported: SnapshotFile, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It verifies what it loads, and not another reading of the file."""
+    opened: list[str] = []
+    path_open = Path.open
+
+    def counted(path: Path, *arguments: Any, **named: Any) -> Any:
+        opened.append(path.name)
+        return path_open(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", counted)
+    database.install_snapshot(exported.path)
+    assert opened.count(exported.path.name) == 1
+    assert contents(database) == RECORDS
 
 
 @pytest.mark.parametrize("content", [b"", b"CSSNAP\r\n", b"GIF89a" + bytes(100), b"CSSNAP\r\n" + b"\xff" * 50])
