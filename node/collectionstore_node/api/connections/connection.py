@@ -239,6 +239,11 @@ class Connection(PortProtocol):
 
     # Requests
 
+    @property
+    def refusable(self) -> bool:
+        """Whether what arrives are requests, and not the bytes of what has taken over the connection."""
+        return self._payload_parser is None
+
     def data_received(self, data: bytes) -> None:
         """Take in bytes, in this turn of the loop or in one of the next."""
         # Nothing comes from aiohttp itself, which parses on after a pause.
@@ -251,6 +256,9 @@ class Connection(PortProtocol):
         if pipeline is not None and data and (self._is_between(len(data)) or pipeline.busy):
             if self._close or self._force_close:
                 return
+            hot = self._around.hot
+            if hot is not None and hot.exchange.pressed(self) and self._refused_at_once(hot, data):
+                return
             try:
                 data = pipeline.take(data)
             except NO_MEMORY as error:
@@ -262,6 +270,23 @@ class Connection(PortProtocol):
             if not data:
                 return
         self.receive(data)
+
+    def _refused_at_once(self, hot: HotSurroundings, data: bytes) -> bool:
+        """Answer a request that is refused for overload, if `data` is one of those that most are, and no more."""
+        pipeline = self._pipeline
+        if pipeline is None or pipeline.busy or not self.staying or self.writing_paused:
+            return False
+        head = hot.heads.read_direct(data, 0)
+        if head is None:
+            return False
+        place, _, headers, _, begin = head
+        if begin + headers.body_bytes != len(data):
+            return False
+        answer = hot.exchange.refused_at_once(self, place)
+        if answer is None:
+            return False
+        self.reply(answer)
+        return True
 
     def _is_between(self, size: int) -> bool:
         """Return whether the general path waits for the beginning of a request."""
