@@ -37,6 +37,12 @@ what a request costs beyond its parsing comes later in the turn, and the same in
 TURN_REFUSALS_MAX: Final = 256
 """Requests that a turn refuses, at once or because they waited too long, without counting them as taken in: some four
 milliseconds."""
+REFUSALS_PER_SERVED: Final = 2
+"""While something waits, a turn refuses so many for each request that the last one served: a refusal costs a fifth of a
+write or so, so refusing takes no more than three tenths of the loop, whatever is sent. At twice what the node can take,
+to serve 80 % of it asks for one and a half."""
+REFUSALS_MIN: Final = 8
+"""And so many in any case; where nothing can be served, turns are short."""
 HELD_BYTES_MAX: Final = 256 << 10
 """Of one connection: one read of a socket. More of it in a turn is bulk, whose cost is that of reading it, which has
 been paid already."""
@@ -84,6 +90,7 @@ class Intake:
         "_queues",
         "_reads",
         "_refusals",
+        "_refusals_max",
         "_refused_before",
         "_stands_since",
         "_turn_began",
@@ -107,6 +114,8 @@ class Intake:
         """Reads taken in since then because there was no room to hold them."""
         self._refusals = 0
         """Requests that were refused during this turn, and are not among its reads."""
+        self._refusals_max = TURN_REFUSALS_MAX
+        """How many it may refuse, besides REFUSALS_MIN of those that it takes in."""
         self._refused_before = overdue.refused
         self._stands_since = 0.0
         """When something was held last after nothing had been, by `_clock`."""
@@ -128,8 +137,8 @@ class Intake:
                 self._begin()
             if self._overdue.refused != self._refused_before:
                 self._discount()
-            self._reads += 1
-            if self._reads <= TURN_READS_MAX:
+            if self._reads < TURN_READS_MAX and self._refusals < self._refusals_max:
+                self._reads += 1
                 return data
             self._stands_since = self._clock
         waits = self._held.get(source)
@@ -170,17 +179,21 @@ class Intake:
         if self._marked:
             self._forget_marks()
         beyond, self._beyond = self._beyond, 0
-        self._refusals, self._refused_before = 0, self._overdue.refused
+        if self._overdue.refused != self._refused_before:
+            self._discount()
+        served, self._refusals = self._reads, 0
         if not self._held and not self._marked:
             self._reads = 0
+            self._refusals_max = TURN_REFUSALS_MAX
             self._turning = False
             return
+        self._refusals_max = min(TURN_REFUSALS_MAX, REFUSALS_MIN + REFUSALS_PER_SERVED * served)
         # Half of it remains, whatever did not fit meanwhile: who sends bulk costs the others no more than that.
         self._reads = min(beyond, TURN_READS_MAX // 2)
         self._loop.call_soon(self._next_turn)
         self._refuse()
         queues, standing = self._queues, self._standing
-        while queues and self._reads < TURN_READS_MAX:
+        while queues and self._reads < TURN_READS_MAX and self._refusals < self._refusals_max + REFUSALS_MIN:
             self._reads += 1
             client, queue = next(iter(queues.items()))
             source = next(iter(queue))
@@ -201,9 +214,9 @@ class Intake:
         return self._clock - self._stands_since >= BURST_S
 
     def _discount(self) -> None:
-        """Count what was refused at once as refused and not as taken in, as far as a turn may refuse."""
+        """Count what was refused at once as refused and not as taken in."""
         refused = self._overdue.refused
-        fresh = min(refused - self._refused_before, TURN_REFUSALS_MAX - self._refusals, self._reads)
+        fresh = min(refused - self._refused_before, self._reads)
         self._refused_before = refused
         self._refusals += fresh
         self._reads -= fresh
@@ -221,7 +234,7 @@ class Intake:
             source, (_, since) = next(iter(self._held.items()))
             if clock - since <= longest:
                 break
-            if self._refusals >= TURN_REFUSALS_MAX or len(marked) >= marked_max:
+            if self._refusals >= self._refusals_max or len(marked) >= marked_max:
                 break
             refused = overdue.refused
             if source.refusable:

@@ -17,6 +17,7 @@ from collectionstore_node.api.connections.intake import (
     HELD_BYTES_MAX,
     HELD_TOTAL_BYTES_MAX,
     PIPELINE_BYTES_MAX,
+    REFUSALS_MIN,
     TARGET_S,
     TURN_READS_MAX,
     TURN_REFUSALS_MAX,
@@ -320,24 +321,45 @@ def test_a_connection_that_fails_while_it_is_refused_is_marked_no_longer() -> No
     assert oldest not in overload.overdue
 
 
+class Full(Caller):
+    """One whose request is refused at once: there is no place for it."""
+
+    def take_in(self, data: bytes) -> None:
+        self.overload.overdue.count()
+        self.overload.refused.append(self.number)
+
+
+def offer_to_full(overload: Overload, count: int) -> None:
+    for number in range(count):
+        one = Full(overload, number, None)
+        if got := overload.intake.offer(one, b"x"):
+            one.take_in(got)
+
+
 def test_what_is_refused_at_once_is_not_counted_as_taken_in() -> None:
     """It costs a fraction: or else more would wait, and be refused for that, than the node has to refuse."""
     overload = Overload()
-    refuse = 2 * TURN_READS_MAX
+    offer_to_full(overload, TURN_REFUSALS_MAX)
+    assert len(overload.refused) == TURN_REFUSALS_MAX
+    assert overload.intake.held == 0
 
-    class Refused(Caller):
-        def take_in(self, data: bytes) -> None:
-            overload.overdue.count()
-            overload.refused.append(self.number)
 
-    for number in range(2 * refuse):
-        one = Refused(overload, number, None)
-        if got := overload.intake.offer(one, b"x"):
-            one.take_in(got)
-    assert len(overload.refused) == refuse + TURN_READS_MAX
-    overload.turn(0.01)
+def test_while_something_waits_refusals_are_bounded_by_what_was_served() -> None:
+    """So that refusing does not keep the node from serving, whatever is sent."""
+    overload = Overload()
+    offer_to_full(overload, 2 * TURN_REFUSALS_MAX)
+    refused = len(overload.refused)
+    assert refused == TURN_REFUSALS_MAX
 
-    assert len(overload.refused) == 2 * refuse
+    overload.turn(0.001)
+    assert len(overload.refused) == refused + 2 * REFUSALS_MIN  # nothing was served
+    while overload.intake.held:
+        overload.turn(0.001)
+    assert len(overload.refused) == 2 * TURN_REFUSALS_MAX
+
+    overload.turn(0.001)
+    offer_to_full(overload, TURN_REFUSALS_MAX)
+    assert overload.intake.held == 0, "as many again where nothing waited"
 
 
 def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:

@@ -7,6 +7,8 @@ not sent, as those of clients that wait.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
@@ -22,6 +24,8 @@ SERVE_S = 0.0002
 REFUSE_S = SERVE_S / 6
 TURN_S = 0.0003
 """Of every turn, whatever it takes in."""
+WRITE_TURNS = 10
+"""Turns of the loop until a write is answered: a commit needs as many, whatever else they do."""
 CAPACITY = 1 / SERVE_S
 SETTLED_S = 2 * BURST_S
 """From here on an overload that began at 0 is one."""
@@ -51,12 +55,13 @@ class Request:
 
     def take_in(self, data: bytes) -> None:
         simulation, sender = self.simulation, self.sender
-        if self in simulation.overdue:
+        if self in simulation.overdue or simulation.full:
             simulation.overdue.count()
             simulation.busy_s += REFUSE_S
             sender.refused += 1
         else:
             simulation.busy_s += SERVE_S
+            simulation.ends.append(simulation.turns + WRITE_TURNS)
             if simulation.now >= SETTLED_S:
                 sender.served += 1
                 sender.waited.append(simulation.now + simulation.busy_s - self.sent_at)
@@ -66,7 +71,8 @@ class Request:
 class Simulation:
     """A loop in simulated time, with an intake."""
 
-    def __init__(self, *senders: Sender, seed: int) -> None:
+    def __init__(self, *senders: Sender, seed: int, places: float = math.inf) -> None:
+        """At most `places` requests are being served; more are refused at once."""
         self.now = 0.0
         self.busy_s = 0.0
         """What this turn has cost so far."""
@@ -77,6 +83,16 @@ class Simulation:
         self._chance = Random(seed)
         self._next = [self._chance.expovariate(one.rate) for one in senders]
         self.held_max = 0
+        self.turns = 0
+        self.ends: deque[int] = deque()
+        """The turn in which each request that is being served will be done."""
+        self._places = places
+
+    @property
+    def full(self) -> bool:
+        while self.ends and self.ends[0] <= self.turns:
+            self.ends.popleft()
+        return len(self.ends) >= self._places
 
     def time(self) -> float:
         return self.now
@@ -93,6 +109,7 @@ class Simulation:
                 callback()
             self.held_max = max(self.held_max, self.intake.held)
             self.now += self.busy_s
+            self.turns += 1
 
     def _poll(self) -> None:
         """Offer what has arrived since the last turn, in order."""
@@ -154,6 +171,19 @@ def test_at_ten_times_the_capacity_what_is_served_was_still_served_soon() -> Non
     assert p99(sender.waited) <= TARGET_S + 0.05
     assert sender.served >= 0.5 * CAPACITY * (5.0 - SETTLED_S)
     assert simulation.held_max <= 4_000
+
+
+@pytest.mark.parametrize("load", [2.0, 4.0, 10.0])
+def test_refusing_leaves_most_of_the_loop_to_serving_whatever_is_sent(load: float) -> None:
+    """With a bound of those that are being served, too, most are refused at once. If a turn refused all that it may, a
+    commit, which needs ten of them, would wait for a thousand refusals, and its places with it."""
+    sender = Sender("a", load * CAPACITY, connections=6_000)
+    simulation = Simulation(sender, seed=11, places=400)
+
+    simulation.run(5.0)
+
+    assert sender.served >= 0.65 * CAPACITY * (5.0 - SETTLED_S)
+    assert p99(sender.waited) <= TARGET_S + 0.05
 
 
 @pytest.mark.parametrize("flooding", [1, 20])
