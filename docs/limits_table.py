@@ -62,6 +62,14 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("port_connections", "port_refused_connections_total"),
             ),
             Limit(
+                "connections of the peer port whose dialer is not admitted yet, and from one address",
+                "{transport.settings:DEFAULT_SETTINGS.unadmitted_max}; "
+                "{transport.settings:DEFAULT_SETTINGS.unadmitted_per_address_max}",
+                ("transport.listener:Listener", "ports.admission:Admission.admit"),
+                "before TLS: those in their handshake for longest are closed, else it is refused",
+                ("port_connections", "port_refused_connections_total"),
+            ),
+            Limit(
                 "time of a TLS handshake",
                 "{ports.acceptor:HANDSHAKE_S|s}",
                 ("ports.acceptor:Port",),
@@ -266,7 +274,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             Limit(
                 "time that a request waits before it is looked at",
                 "{api.connections.intake:TARGET_S|s} of the turns of the loop while requests queue, "
-                "{api.connections.intake:BURST_S|s} in a burst",
+                "{api.connections.intake:BURST_S|s} in a burst; one bound for all addresses",
                 ("api.connections.intake:Intake.offer",),
                 "503 `overloaded`, with `Retry-After`",
                 ("writes_refused_total", *_PROBLEMS),

@@ -37,6 +37,10 @@ class Measured:
     delay_s: float
     """How late the event loop of any member was at worst, and `hold_s`, without its wait for a processor."""
     hold_s: float
+    hold_floor_s: float
+    """The loop was held for more than this: `hold_s` is the upper end of a bucket, and this its lower one."""
+    pause_s: float
+    """For how long the machine stood still at worst: see `pauses`."""
     memory_before: int
     memory_peak: int
     memory_after: int
@@ -98,8 +102,11 @@ def _broken_by_time(measured: Measured) -> list[str]:
         found.append(f"the leader changed {measured.leader_changes} times")
     if measured.success < SUCCESS_MIN:
         found.append(f"{measured.success:.1%} of the victim's requests succeeded, not {SUCCESS_MIN:.0%}")
-    if measured.hold_s > HOLD_MAX_S:
-        found.append(f"the event loop was held for up to {measured.hold_s:g} s, not {HOLD_MAX_S:g} s")
+    if measured.hold_floor_s >= HOLD_MAX_S + measured.pause_s:
+        found.append(
+            f"the event loop was held for {measured.hold_floor_s:g} to {measured.hold_s:g} s, not {HOLD_MAX_S:g} s; "
+            f"the machine stood still for {measured.pause_s:.3f} s"
+        )
     if measured.recovery_s > RECOVERY_MAX_S:
         found.append(f"normal again after {measured.recovery_s:.1f} s, not {RECOVERY_MAX_S:g} s")
     return found

@@ -92,6 +92,11 @@ def worst_hold_s(before: Snapshot, after: Snapshot) -> float:
     return max(map(_worst_s, before.pids, after.pids, before.holds, after.holds), default=0.0)
 
 
+def floor_s(snapshot: Snapshot, bound: float) -> float:
+    """Return the bucket below that of `bound`: what fell into the upper one was more than this."""
+    return max((one for one in snapshot.holds[0] if one < bound), default=0.0)
+
+
 def _worst_s(was: int, pid: int, old: Mapping[float, float], new: Mapping[float, float]) -> float:
     counts = {bound: count - (old.get(bound, 0.0) if pid == was else 0.0) for bound, count in new.items()}
     total = counts.get(float("inf"), 0.0)

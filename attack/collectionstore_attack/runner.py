@@ -13,7 +13,8 @@ from typing import Any, Final
 from collectionstore_attack.attacker import READY, field_as_json
 from collectionstore_attack.bounds import RECOVERY_MAX_S, Measured
 from collectionstore_attack.field import Attack, Field
-from collectionstore_attack.members import Snapshot, exits, observe, reset_peaks, worst_delay_s, worst_hold_s
+from collectionstore_attack.members import Snapshot, exits, floor_s, observe, reset_peaks, worst_delay_s, worst_hold_s
+from collectionstore_attack.pauses import watched
 from collectionstore_attack.victim import Victim
 from collectionstore_testkit.clusters.errors import ClusterFailed
 
@@ -47,7 +48,7 @@ async def carry_out(attack: Attack, field: Field, memory_max: int) -> Measured:
         await _line(process, PREPARE_TIMEOUT_S)
         before = await observe(field.clients, field.metrics)
         reset_peaks(before)
-        async with victim.working():
+        async with watched() as pauses, victim.working():
             calm = time.monotonic()
             await asyncio.sleep(CALM_S)
             began = time.monotonic()
@@ -66,7 +67,7 @@ async def carry_out(attack: Attack, field: Field, memory_max: int) -> Measured:
             process.kill()
             await process.wait()
     moments = Moments(calm, began, ended, over)
-    return _measured(attack, findings, victim, moments, before, after, memory_max, lost, gone)
+    return _measured(attack, findings, victim, moments, before, after, memory_max, lost, gone, pauses.worst_s)
 
 
 def _measured(
@@ -79,7 +80,9 @@ def _measured(
     memory_max: int,
     lost: list[str],
     gone: str,
+    pause_s: float,
 ) -> Measured:
+    hold_s = worst_hold_s(before, after)
     return Measured(
         attack=attack.name,
         answers=Counter(findings["answers"]),
@@ -92,7 +95,9 @@ def _measured(
         read_only=attack.read_only,
         exits=exits(before, after),
         delay_s=worst_delay_s(before, after),
-        hold_s=worst_hold_s(before, after),
+        hold_s=hold_s,
+        hold_floor_s=floor_s(after, hold_s),
+        pause_s=pause_s,
         memory_before=max(one.now for one in before.memory),
         memory_peak=max(one.peak for one in after.memory),
         memory_after=max(one.now for one in after.memory),

@@ -10,7 +10,7 @@ from collectionstore_bench.scale.groups.cores import Node, Process
 from collectionstore_bench.scale.groups.engine import Engine
 from collectionstore_bench.scale.groups.picture import draw, nice_top
 from collectionstore_bench.scale.groups.simulation import Cluster, Costs, Result, Run
-from collectionstore_bench.scale.groups.study import point
+from collectionstore_bench.scale.groups.study import point, quantile
 
 ONE = Cluster(groups=1, nodes=3, cores=4)
 
@@ -124,3 +124,15 @@ def test_the_picture_is_svg_with_a_line_for_each_size() -> None:
         assert all(0 <= x <= 960 and 0 <= y <= 400 for x, y in places)
     assert nice_top(146_511) == 150_000
     assert nice_top(7) == 7.5
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"), [(0.0, 1.0), (0.01, 1.0), (0.5, 50.0), (0.99, 99.0), (0.991, 100.0), (1.0, 100.0)]
+)
+def test_quantiles_are_of_the_nearest_rank(fraction: float, expected: float) -> None:
+    assert quantile([float(number) for number in range(1, 101)], fraction) == expected
+
+
+def test_nothing_has_no_quantile() -> None:
+    assert quantile([], 0.5) is None
+    assert quantile([3.0], 0.99) == 3.0

@@ -71,7 +71,7 @@ from collectionstore_node.part_settings import (
     transport_identity,
     transport_settings,
 )
-from collectionstore_node.ports import PortLimits, Uncounted, raise_limit
+from collectionstore_node.ports import MakePort, Port, PortLimits, PortMetrics, Uncounted, raise_limit
 from collectionstore_node.replica import (
     Clocks,
     Driver,
@@ -127,6 +127,8 @@ class HostEnvironment:
     """Makes the connector that dials other members."""
     pid: int
     levels: LogLevels = field(default_factory=LogLevels)
+    peer_port: MakePort = Port
+    """Makes the port that members dial; a simulation has no sockets."""
     serve: ServeHttp = serve_http
     """Opens a port for HTTP; a simulation has no sockets."""
     worker: Callable[[str], Worker] = WorkerThread
@@ -226,7 +228,8 @@ async def start(
     configured = replica_settings(settings, memory, storage.space_limits)
     local = LocalMember(storage, configured, series, clocks, observer, environment.worker)
     stack.callback(local.close)
-    transport = _transport(settings, memory, local, security, TransportSeries(metrics, series.snapshots), environment)
+    recorded = TransportSeries(metrics, series.snapshots)
+    transport = _transport(settings, memory, local, security, recorded, PortSeries(metrics), environment)
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     tls = None if settings.client_tls == "Disabled" else _client_tls(settings)
@@ -256,6 +259,7 @@ def _transport(
     local: LocalMember,
     security: PeerSecurity,
     series: TransportSeries,
+    ports: PortMetrics,
     environment: HostEnvironment,
 ) -> Transport:
     """Make the transport of a member, whose messages go to `local`."""
@@ -270,7 +274,9 @@ def _transport(
             overrides=RouteOverrides(settings.peer_routes),
             missing_bytes=local.storage.missing_bytes,
         ),
-        TransportEnvironment(environment.random, environment.connector, environment.clock),
+        TransportEnvironment(
+            environment.random, environment.connector, environment.clock, environment.peer_port, ports
+        ),
     )
 
 

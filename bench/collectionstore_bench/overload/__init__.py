@@ -2,8 +2,6 @@
 
 - `experiment.py`  the rows: the peak, 5,000 writes per second, a multiple of the peak; their bounds
 - `options.py`     the command line
-- `generators.py`  generator processes: started, fed, and their results put together
-- `generator.py`   one generator process: an open loop over many connections
-- `plan.py`        what a generator is told and what it tells, as JSON
-- `arrivals.py`    when requests are due, and quantiles of what they took. Pure
+- `generator.py`   the generator, a program in Go: built, started and read
+- `plan.py`        what it is told and what it tells, as JSON
 """

@@ -7,15 +7,15 @@ import json
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 import aiohttp
 import msgspec
 
-from collectionstore_bench.load.documents import fill
+from collectionstore_bench.load.documents import COLLECTION, fill
 from collectionstore_bench.machine import Machine, cpu_seconds, describe
-from collectionstore_bench.overload.arrivals import quantile
-from collectionstore_bench.overload.generators import run_plan
+from collectionstore_bench.overload import generator
 from collectionstore_bench.overload.options import Options, parse_options
 from collectionstore_bench.overload.plan import Plan, Report
 from collectionstore_bench.processes import resident_bytes
@@ -33,6 +33,9 @@ READ_SHARE: Final = 0.2
 READ_CONNECTIONS: Final = 256
 SAMPLE_S: Final = 0.5
 SEED: Final = 13
+PREFIX: Final = "document-"
+PEAK: Final = "peak"
+PEAK_AFTER: Final = "peak, after"
 
 GOODPUT_MIN: Final = 0.8
 OVERLOAD_P99_S: Final = 0.5
@@ -63,10 +66,14 @@ class Row:
     rss_bytes: int
     """The most that any node had resident."""
     leader_cpu: float
-    """Processor seconds per second of the leader, and the same of the generator."""
+    """Processor seconds per second of the leader, of all other members together, and of the generator."""
+    others_cpu: float
     generator_cpu: float
-    late_s: float
+    late_p99_s: float | None
+    """How far the generator was behind its schedule, whatever the members did; and at worst."""
+    late_s: float | None
     waited: int
+    """Writes and reads that were due when no connection was free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +118,35 @@ class Watch:
 class Experiment:
     """The rounds on one cluster."""
 
-    def __init__(self, options: Options, urls: Sequence[str], nodes: Nodes) -> None:
-        self._options, self._urls, self._nodes = options, urls, nodes
+    def __init__(self, options: Options, urls: Sequence[str], nodes: Nodes, program: Path) -> None:
+        self._options, self._urls, self._nodes, self._program = options, urls, nodes, program
 
     async def prepare(self) -> None:
         """Create the collection and every document. Raises ClusterFailed."""
         url, _ = await self._nodes.leader(self._urls)
-        await fill(
-            self._nodes.session, url, size=self._options.payload_bytes, count=self._options.keys, prefix="document-"
-        )
+        await fill(self._nodes.session, url, size=self._options.payload_bytes, count=self._options.keys, prefix=PREFIX)
 
     async def run(self) -> list[Row]:
-        """Measure the peak, then the fixed rate, then each multiple of the peak."""
+        """Measure the peak, then the fixed rate, then each multiple of the peak, then the peak again."""
         options = self._options
-        closed = [
-            await self._round("peak", 0.0, options.seconds, WARM_UP_S, connections) for connections in PEAK_CONNECTIONS
-        ]
-        rows = [max(closed, key=lambda row: row.goodput)]
-        peak = rows[0].goodput
+        rows = [await self._peak(PEAK)]
         if options.rate:
             name = f"{options.rate:,.0f}/s"
             rows.append(await self._round(name, options.rate, options.seconds, WARM_UP_S, options.connections))
         for factor in options.factors:
             name = f"{factor:g} x peak"
-            rows.append(
-                await self._round(
-                    name, factor * peak, options.overload_seconds, OVERLOAD_WARM_UP_S, options.connections
-                )
-            )
+            rate, seconds = factor * rows[0].goodput, options.overload_seconds
+            rows.append(await self._round(name, rate, seconds, OVERLOAD_WARM_UP_S, options.connections))
+        # The speed of a machine drifts. An overload is judged by the better one of both.
+        rows.append(await self._peak(PEAK_AFTER))
         return rows
+
+    async def _peak(self, name: str) -> Row:
+        closed = [
+            await self._round(name, 0.0, self._options.seconds, WARM_UP_S, connections)
+            for connections in PEAK_CONNECTIONS
+        ]
+        return max(closed, key=lambda row: row.goodput)
 
     async def _round(self, name: str, rate: float, seconds: float, warm_up_s: float, connections: int) -> Row:
         options = self._options
@@ -157,28 +164,33 @@ class Experiment:
             seconds=seconds,
             keys=options.keys,
             payload_bytes=options.payload_bytes,
+            path=f"/api/v1/collections/{COLLECTION}/documents",
+            prefix=PREFIX,
+            arrivals=options.arrivals,
+            threads=options.threads,
             seed=SEED,
         )
         watch = Watch(self._nodes, self._urls, {status.name: status.pid for status in statuses.values()})
         await watch.sample()
         watching = asyncio.create_task(watch.run())
         loop = asyncio.get_running_loop()
-        began, before = loop.time(), cpu_seconds(leader.pid)
+        pids = {status.pid for status in statuses.values()}
+        began, before = loop.time(), {pid: cpu_seconds(pid) or 0.0 for pid in pids}
         try:
-            report = await run_plan(plan, options.processes)
+            report = await generator.run_plan(self._program, plan)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        after, ended = cpu_seconds(leader.pid), loop.time()
+        ended, after = loop.time(), {pid: cpu_seconds(pid) or 0.0 for pid in pids}
         await watch.sample()
-        busy = ((after or 0.0) - (before or 0.0)) / (ended - began)
-        row = make_row(name, report, seconds, watch, busy)
+        busy = {pid: (after[pid] - before[pid]) / (ended - began) for pid in pids}
+        row = make_row(name, report, seconds, watch, busy, leader.pid)
         say(f"{name}: {row.goodput:,.0f} writes/s, {row.refused:,.0f} refused/s, p99 {milliseconds(row.p99)} ms")
         return row
 
 
-def make_row(name: str, report: Report, seconds: float, watch: Watch, leader_cpu: float) -> Row:
-    """Return the row of a round."""
+def make_row(name: str, report: Report, seconds: float, watch: Watch, busy: Mapping[int, float], leader: int) -> Row:
+    """Return the row of a round; `busy` is processor seconds per second by process."""
     writes, reads = report.writes, report.reads
     errors = dict(writes.errors)
     for cause, count in reads.errors.items():
@@ -186,32 +198,37 @@ def make_row(name: str, report: Report, seconds: float, watch: Watch, leader_cpu
     return Row(
         name=name,
         offered=writes.due / seconds,
-        goodput=len(writes.latencies) / seconds,
-        p50=quantile(writes.latencies, 0.5),
-        p99=quantile(writes.latencies, 0.99),
-        worst=quantile(writes.latencies, 1.0),
-        refused=len(writes.refusals) / seconds,
-        refused_p99=quantile(writes.refusals, 0.99),
-        reads=len(reads.latencies) / seconds,
-        reads_p99=quantile(reads.latencies, 0.99),
-        reads_refused=len(reads.refusals) / seconds,
+        goodput=writes.admitted / seconds,
+        p50=writes.p50_s,
+        p99=writes.p99_s,
+        worst=writes.worst_s,
+        refused=writes.refused / seconds,
+        refused_p99=writes.refused_p99_s,
+        reads=reads.admitted / seconds,
+        reads_p99=reads.p99_s,
+        reads_refused=reads.refused / seconds,
         errors=errors,
         leader_changes=watch.changes,
         rss_bytes=watch.rss_bytes,
-        leader_cpu=leader_cpu,
+        leader_cpu=busy.get(leader, 0.0),
+        others_cpu=sum(share for pid, share in busy.items() if pid != leader),
         generator_cpu=report.cpu_s / seconds,
+        late_p99_s=report.late_p99_s,
         late_s=report.late_s,
-        waited=report.waited,
+        waited=writes.waited + reads.waited,
     )
 
 
 def checks(rows: Sequence[Row], options: Options) -> list[Check]:
-    """Return every bound that applies to the rows; the first is the peak."""
+    """Return every bound that applies to the rows; the first is the peak, which may be measured again."""
     peak, found = rows[0], []
+    best = max(row.goodput for row in rows if row.name in (PEAK, PEAK_AFTER))
     for row in rows[1:]:
+        if row.name == PEAK_AFTER:
+            continue
         if row.name.endswith("x peak"):
             if row.offered > peak.goodput:
-                share = row.goodput / peak.goodput
+                share = row.goodput / best
                 found.append(
                     _check(row, "goodput", f"{share:.0%} of the peak", f"{GOODPUT_MIN:.0%}", share >= GOODPUT_MIN)
                 )
@@ -249,7 +266,17 @@ def _p99(row: Row, what: str, value: float | None, bound: float, *, judged: bool
 def render(rows: Sequence[Row]) -> str:
     """Return the rows as a table."""
     headings = ("round", "offered/s", "goodput/s", "p50 ms", "p99 ms", "worst ms", "refused/s", "p99 ms", "reads/s")
-    more = ("p99 ms", "leader changes", "RSS MB", "leader CPU", "generator CPU", "late ms", "errors")
+    more = (
+        "p99 ms",
+        "leader changes",
+        "RSS MB",
+        "leader CPU",
+        "others",
+        "generator",
+        "late p99 ms",
+        "waited",
+        "errors",
+    )
     lines = [
         (
             row.name,
@@ -263,13 +290,15 @@ def render(rows: Sequence[Row]) -> str:
             str(row.leader_changes),
             f"{row.rss_bytes / 1e6:.0f}",
             f"{row.leader_cpu:.2f}",
+            f"{row.others_cpu:.2f}",
             f"{row.generator_cpu:.2f}",
-            f"{row.late_s * 1000:.0f}",
+            milliseconds(row.late_p99_s),
+            f"{row.waited:,}",
             ", ".join(f"{count} x {cause}" for cause, count in sorted(row.errors.items())) or "none",
         )
         for row in rows
     ]
-    return table((*headings, *more), lines, right=range(1, 15))
+    return table((*headings, *more), lines, right=range(1, 17))
 
 
 def render_checks(found: Sequence[Check]) -> str:
@@ -285,6 +314,7 @@ async def run(options: Options) -> bool:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    program = await asyncio.to_thread(generator.program)
     machine = describe(STATE_PARENT)
     say(f"starting {options.nodes} nodes on 127.0.0.1:{options.base_port}")
     spec = {"unsafe": {"allowSingleReplica": True}} if options.nodes == 1 else None
@@ -293,7 +323,7 @@ async def run(options: Options) -> bool:
         aiohttp.ClientSession() as session,
     ):
         nodes, urls = Nodes(session), cluster.urls(options.nodes)
-        experiment = Experiment(options, urls, nodes)
+        experiment = Experiment(options, urls, nodes, program)
         await experiment.prepare()
         _, leader = await nodes.leader(urls)
         rows = await experiment.run()
@@ -321,7 +351,7 @@ def print_result(
         f"{options.connections} connections"
     )
     print("\n".join([*machine.lines(), settings, "", render(rows), "", render_checks(found)]))
-    if any(row.late_s > LATE_S_MAX for row in rows):
+    if any((row.late_p99_s or 0.0) > LATE_S_MAX for row in rows):
         print("The generator was late: it shares the processors with the nodes, and part of the latencies is its own.")
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 EXAMPLES = """examples:
   python -m collectionstore_bench.overload                       peak, 5,000 writes/s, twice the peak for 60 s
-  python -m collectionstore_bench.overload --overload-seconds 600    the full form: ten minutes of overload
+  python -m collectionstore_bench.overload --overload-seconds 600 -o json    the full form: ten minutes of overload
+  python -m collectionstore_bench.overload --rate 5000 --factors none --seconds 60    only the fixed rate, with reads
   python -m collectionstore_bench.overload --factors 1.5,2,4 --seconds 10
   python -m collectionstore_bench.overload --payload 65536 --spread all -o json
 
@@ -25,7 +26,8 @@ class Options:
     factors: tuple[float, ...]
     rate: float
     connections: int
-    processes: int
+    threads: int
+    arrivals: str
     payload_bytes: int
     keys: int
     spread: str
@@ -46,10 +48,17 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add = parser.add_argument
     add("--seconds", type=_seconds, default=10.0, help="length of the peak and of the fixed rate (default: 10)")
     add("--overload-seconds", type=_seconds, default=60.0, help="length of each overload (default: 60)")
-    add("--factors", type=_factors, default=(2.0,), metavar="N[,N]", help="offered, in multiples of the peak (2)")
+    add(
+        "--factors",
+        type=_factors,
+        default=(2.0,),
+        metavar="N[,N]",
+        help="offered, in multiples of the peak, or none (2)",
+    )
     add("--rate", type=_rate, default=5_000.0, help="the fixed rate, in writes per second; 0 leaves it out (5000)")
     add("--connections", type=_count, default=3_000, help="connections of the open loop (default: 3000)")
-    add("--processes", type=_count, default=1, help="generator processes (default: 1)")
+    add("--threads", type=_count, default=1, help="of the generator, at a time (default: 1)")
+    add("--arrivals", choices=("poisson", "constant"), default="poisson", help="of the open loop (default: poisson)")
     add("--payload", type=_payload, default=255, metavar="BYTES", help="size of the JSON documents (default: 255)")
     add("--keys", type=_count, default=10_000, help="how many documents are written (default: 10000)")
     add("--spread", choices=("leader", "all"), default="leader", help="where requests go (default: leader)")
@@ -64,7 +73,8 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         factors=given.factors,
         rate=given.rate,
         connections=given.connections,
-        processes=given.processes,
+        threads=given.threads,
+        arrivals=given.arrivals,
         payload_bytes=given.payload,
         keys=given.keys,
         spread=given.spread,
@@ -94,7 +104,7 @@ def _rate(text: str) -> float:
 
 
 def _factors(text: str) -> tuple[float, ...]:
-    return tuple(_number(part, 0.1, 100) for part in text.split(","))
+    return () if text == "none" else tuple(_number(part, 0.1, 100) for part in text.split(","))
 
 
 def _count(text: str) -> int:

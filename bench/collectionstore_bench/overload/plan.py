@@ -1,4 +1,4 @@
-"""What a generator process is told, and what it tells, as JSON."""
+"""What a generator is told, and what it tells, as JSON; `bench/go/openload` has the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One round of one generator process."""
+    """One round."""
 
     urls: list[str]
     connections: int
@@ -20,30 +20,41 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Length of the window that counts, after the warm-up."""
     keys: int
     payload_bytes: int
+    path: str
+    """Of the documents; an ID follows it."""
+    prefix: str
+    """Of their IDs, which end with eight digits."""
+    arrivals: str = "poisson"
+    """`poisson`: independent clients. `constant`: one every 1 / rate seconds."""
+    threads: int = 1
     seed: int
 
 
-class Told(msgspec.Struct, kw_only=True):
-    """What became of the requests of one kind that were due in the window; latencies in seconds from then on."""
+class Told(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What became of the requests of one kind that were due in the window; in seconds from when they were due."""
 
     due: int = 0
-    latencies: list[float] = []
-    """Of the 2xx answers, in any order."""
-    refusals: list[float] = []
-    """Of the 503 answers with the problem `overloaded`, in any order."""
+    admitted: int = 0
+    """Answered 2xx."""
+    p50_s: float | None = None
+    p99_s: float | None = None
+    worst_s: float | None = None
+    refused: int = 0
+    """Answered 503 with Retry-After."""
+    refused_p99_s: float | None = None
+    waited: int = 0
+    """Requests that were due when every connection had one in flight; their wait is in their latency."""
     errors: dict[str, int] = {}
     """Everything else, by cause."""
 
 
-class Report(msgspec.Struct, kw_only=True):
-    """What one generator process found."""
+class Report(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a generator found."""
 
     writes: Told
     reads: Told
-    late_s: float
-    """How late the generator itself was at worst: how long after it was due a request was sent although a connection
-    was free. Figures of a generator that is late are its own."""
-    waited: int
-    """Requests that were due when every connection had one in flight; their wait is in their latency."""
+    late_p99_s: float | None
+    """How long behind its schedule the generator itself was, whatever the members did; and at worst."""
+    late_s: float | None
     cpu_s: float
     """Processor time of the generator during the window."""

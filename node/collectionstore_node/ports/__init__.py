@@ -6,7 +6,7 @@
 - `protocol.py`     a connection that a port can count and close
 """
 
-from collectionstore_node.ports.acceptor import Port, PortMetrics, Uncounted
+from collectionstore_node.ports.acceptor import Listening, MakePort, Port, PortMetrics, Uncounted
 from collectionstore_node.ports.admission import LOOPBACK, Admission, PortLimits, network_of
 from collectionstore_node.ports.descriptors import Descriptors, divide, raise_limit
 from collectionstore_node.ports.protocol import PortProtocol
@@ -15,6 +15,8 @@ __all__ = [
     "LOOPBACK",
     "Admission",
     "Descriptors",
+    "Listening",
+    "MakePort",
     "Port",
     "PortLimits",
     "PortMetrics",

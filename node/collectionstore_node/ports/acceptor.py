@@ -53,6 +53,36 @@ class Uncounted:
         """Do nothing."""
 
 
+class Listening(Protocol):
+    """A port as its user sees it."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether the port accepts connections."""
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen on all addresses of `host`; return the port. Raises `OSError`."""
+
+    async def close(self) -> None:
+        """Stop listening, and end the handshakes; admitted connections stay."""
+
+
+class MakePort(Protocol):
+    """Makes a port; a simulation has no sockets to accept."""
+
+    def __call__(
+        self,
+        purpose: str,
+        make: Callable[[], PortProtocol],
+        limits: PortLimits,
+        metrics: PortMetrics,
+        *,
+        tls: ssl.SSLContext | None,
+        handshake_s: float = HANDSHAKE_S,
+    ) -> Listening:
+        """Do as the constructor of `Port`."""
+
+
 class _Arrival:
     """A connection between `accept` and its protocol: in its TLS handshake."""
 

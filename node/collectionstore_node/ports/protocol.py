@@ -38,6 +38,10 @@ class PortProtocol(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the port, too."""
         super().connection_lost(exc)
+        self.uncount()
+
+    def uncount(self) -> None:
+        """Have the port count the connection no longer: it has ended, or others count it from now on."""
         ended, self._ended = self._ended, None
         if ended is not None:
             ended()

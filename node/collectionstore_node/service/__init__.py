@@ -24,6 +24,7 @@ Invariants:
 - a linearizable read sees every write acknowledged before the read began.
 """
 
+from collectionstore_node.service.admission import OVERDUE
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import Consistency
 from collectionstore_node.service.pending import Pending
@@ -31,4 +32,4 @@ from collectionstore_node.service.store import Store, insertion
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 
-__all__ = ["Consistency", "Pending", "Store", "StoreLimits", "StoreReplica", "Work", "insertion"]
+__all__ = ["OVERDUE", "Consistency", "Pending", "Store", "StoreLimits", "StoreReplica", "Work", "insertion"]

@@ -55,6 +55,7 @@ SERVICE_S_MAX: Final = 1.0
 """Most of the time of service that is added to what is allowed."""
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 30.0
+OVERDUE: Final = "the request waited too long before the member could look at it"
 RETRY_STEPS: Final = 32
 """Different times after which writes that are refused together may return."""
 
@@ -71,6 +72,8 @@ class WriteAdmission:
     __slots__ = (
         "_clock",
         "_counted",
+        "_detail",
+        "_detail_limit",
         "_flowing_since",
         "_idle_since",
         "_last_outcome",
@@ -85,6 +88,7 @@ class WriteAdmission:
         "_retry_s",
         "_service_s",
         "_slow_before",
+        "_spread",
         "_sum_s",
         "_wait_each_s",
         "_writes_max",
@@ -103,6 +107,9 @@ class WriteAdmission:
         """How many may be in flight now."""
         self._refused = {"queue": 0, "deadline": 0, "overdue": 0}
         self._retry_s = RETRY_S_MIN
+        self._spread = 0
+        """Refusals of everything, reads included."""
+        self._detail, self._detail_limit = "", -1
         self._service_s = 0.0
         self._rate_cut = self._rate_least = 0.0
         """Writes per second when the bound was lowered, and at its least when that took a part of them away."""
@@ -139,12 +146,20 @@ class WriteAdmission:
 
     def refusal(self) -> Overloaded:
         """Count a write that its bound has no place for, and return what refuses it."""
+        return self._refuse("queue", self.full_detail())
+
+    def full_detail(self) -> str:
+        """Return why there is no place for a write."""
         # The same words for all refusals of a window: they are rendered once, see `api.http.overload_answers`.
-        return self._refuse("queue", f"{self.limit} writes are in flight, and at this rate the member takes no more")
+        limit = self.limit
+        if limit != self._detail_limit:
+            self._detail = f"{limit} writes are in flight, and at this rate the member takes no more"
+            self._detail_limit = limit
+        return self._detail
 
     def overdue(self) -> Overloaded:
         """Count a write that waited too long before it was looked at, and return what refuses it."""
-        return self._refuse("overdue", "the request waited too long before the member could look at it")
+        return self._refuse("overdue", OVERDUE)
 
     def enter(self, timeout_s: float) -> float:
         """Count a write in and return when it entered, for `leave`. `timeout_s` is what its client will wait.
@@ -251,10 +266,19 @@ class WriteAdmission:
         self._retry_s = min(RETRY_S_MIN + self._refused_in_window / self._counted, RETRY_S_MAX)
         self._open(until)
 
-    def _refuse(self, reason: str, detail: str) -> Overloaded:
-        self._refused[reason] = count = self._refused[reason] + 1
+    def count(self, reason: str) -> float:
+        """Count a write that is refused for that reason, and return after how many seconds it may return."""
+        self._refused[reason] += 1
         self._refused_in_window += 1
+        return self.retry_after_s()
+
+    def retry_after_s(self) -> float:
+        """Return after how many seconds a request that is refused now may return: another one for each."""
         # Spread over half to one and a half of it, lest the refused ones return together: multiples of the golden ratio
         # leave no gaps, and are the same in every run. In steps, so that few different answers are rendered.
+        self._spread = count = self._spread + 1
         step = int(count * _GOLDEN % 1.0 * RETRY_STEPS)
-        return Overloaded(detail, retry_after_s=self._retry_s * (0.5 + step / RETRY_STEPS))
+        return self._retry_s * (0.5 + step / RETRY_STEPS)
+
+    def _refuse(self, reason: str, detail: str) -> Overloaded:
+        return Overloaded(detail, retry_after_s=self.count(reason))

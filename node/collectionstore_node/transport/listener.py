@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from aiohttp import ClientError, web
 
+from collectionstore_node.ports import Listening, PortLimits, PortProtocol
 from collectionstore_node.raft.messages import NodeId, decode_messages
 from collectionstore_node.transport.connection.channel import Channel
 from collectionstore_node.transport.connection.close_reason import CloseReason, close_code_name, close_socket
@@ -32,6 +33,7 @@ from collectionstore_node.transport.connection.websocket_channel import WEBSOCKE
 from collectionstore_node.transport.handler import TransportHandler
 from collectionstore_node.transport.log_once import LogOnce
 from collectionstore_node.transport.metrics_port import TransportMetrics
+from collectionstore_node.transport.options import TransportEnvironment
 from collectionstore_node.transport.requests.server import RequestServer
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.settings import OVERAGE
@@ -46,7 +48,6 @@ from collectionstore_node.transport.wire.handshake import (
     check_hello,
     choose_stream,
 )
-from collectionstore_telemetry.listening import bind_host
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class Listener:
         snapshots: SnapshotReceiver,
         metrics: TransportMetrics,
         members: Members,
+        environment: TransportEnvironment,
     ) -> None:
         self._context = context
         self._local = context.local
@@ -91,26 +93,33 @@ class Listener:
         """Processes that were found to be the second with their node ID."""
         self._inbound: dict[Connection, asyncio.Task[None]] = {}
         self._logged = LogOnce()
-        self._web = web.Server(self._accept, access_log=None, keepalive_timeout=context.settings.handshake_timeout_s)
-        self._server: asyncio.Server | None = None
+        self._web = web.Server(self._accept)
+        self._environment = environment
+        self._port: Listening | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port, which differs from `port` when that is 0. Raises `OSError`."""
-        self._server = await asyncio.get_running_loop().create_server(
-            self._web,
-            bind_host(host),
-            port,
-            ssl=self._security.listening,
-            ssl_handshake_timeout=self._settings.handshake_timeout_s,
-            ssl_shutdown_timeout=self._settings.close_timeout_s,
+        loop, settings = asyncio.get_running_loop(), self._settings
+
+        def make() -> PortProtocol:
+            return PortProtocol(self._web, loop=loop, access_log=None, keepalive_timeout=settings.handshake_timeout_s)
+
+        # Who is admitted is counted by member from then on: what is bounded here has shown no certificate yet.
+        limits = PortLimits(settings.unadmitted_max, settings.unadmitted_per_address_max)
+        self._port = self._environment.port(
+            "peers",
+            make,
+            limits,
+            self._environment.port_metrics,
+            tls=self._security.listening,
+            handshake_s=settings.handshake_timeout_s,
         )
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        return await self._port.open(host, port)
 
     async def close(self) -> None:
         """Stop listening and close every connection with a reason."""
-        if self._server is not None:
-            self._server.close()
+        if self._port is not None:
+            await self._port.close()
         for connection in self._inbound:
             connection.end(CloseCode.SHUTTING_DOWN, "")
         await asyncio.gather(*self._inbound.values(), return_exceptions=True)
@@ -189,12 +198,14 @@ class Listener:
             return web.Response(status=400)
         connection = await self._handshake(socket, request.transport)
         if connection is not None:
+            if isinstance(request.protocol, PortProtocol):
+                request.protocol.uncount()
             await self._run(connection)
         return socket
 
     @property
     def _listening(self) -> bool:
-        return self._server is not None and self._server.is_serving()
+        return self._port is not None and self._port.serving
 
     async def _handshake(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> Connection | None:
         """Return the connection when the dialer is admitted; otherwise it is closed with the reason."""

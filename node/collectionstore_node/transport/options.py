@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
+from collectionstore_node.ports import MakePort, Port, PortMetrics, Uncounted
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.addressing.peer_resolver import tcp_connector
 from collectionstore_node.transport.addressing.route_overrides import NO_OVERRIDES, RouteOverrides
@@ -50,3 +51,6 @@ class TransportEnvironment:
     """Makes what dials."""
     clock: Callable[[], float] = time.monotonic
     """Monotonic, in seconds."""
+    port: MakePort = Port
+    """Makes what listens."""
+    port_metrics: PortMetrics = field(default_factory=Uncounted)

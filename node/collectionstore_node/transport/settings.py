@@ -46,6 +46,11 @@ class TransportSettings:
     """Message connections accepted of one member; more than one only while it renews its own."""
     handshakes_max: int = 64
     """Maximum number of concurrent handshakes."""
+    unadmitted_max: int = 128
+    """Connections of the peer port, from `accept` on, whose dialer is not admitted yet; beyond them those are closed
+    that have been in their TLS handshake for longest."""
+    unadmitted_per_address_max: int = 32
+    """The same of one address; loopback has no bound of its own."""
     snapshot_chunk_bytes: int = 256 << 10
     snapshot_window_bytes: int = 1 << 20
     """Snapshot bytes sent and not yet acknowledged; this paces the sender to what the receiver can store."""

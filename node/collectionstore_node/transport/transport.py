@@ -69,7 +69,7 @@ class Transport:
         self._spool = Spool(options.spool, settings, options.missing_bytes)
         self._snapshots_in = SnapshotReceiver(self._spool, handler, settings, metrics, environment.clock)
         self._snapshots_out = SnapshotSender(self._dialer, settings, environment.random, self._peers.directory.find)
-        self._listener = Listener(context, security, handler, self._snapshots_in, metrics, self._peers)
+        self._listener = Listener(context, security, handler, self._snapshots_in, metrics, self._peers, environment)
         self._beating: asyncio.Task[None] | None = None
         self.port = identity.listen[1]
         """The port bound, from `start` on."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from collectionstore_bench.overload.arrivals import quantile
 from collectionstore_bench.scale.groups.simulation import Cluster, Costs, Run
 
 CLIENTS_PER_GROUP: Final = 256
@@ -69,3 +69,10 @@ def point(cluster: Cluster, seconds: float, seed: int) -> Point:
         disk_busy=max(most.disk_busy),
         leader_busy=max(most.leader_busy),
     )
+
+
+def quantile(ascending: Sequence[float], fraction: float) -> float | None:
+    """Return the least value that at least `fraction` of all do not exceed (nearest rank); None without values."""
+    if not ascending:
+        return None
+    return ascending[max(0, math.ceil(fraction * len(ascending)) - 1)]

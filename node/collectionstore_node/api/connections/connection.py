@@ -9,42 +9,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE as MESSAGES_MAX
 from aiohttp.web_protocol import _ErrInfo
 
-from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.connections.checks import (
     HEAD_BYTES_MAX,
-    IsOurs,
     check_head_size,
     check_message,
     too_large_head,
 )
-from collectionstore_node.api.connections.intake import PIPELINE_BYTES_MAX, Intake
+from collectionstore_node.api.connections.intake import PIPELINE_BYTES_MAX
+from collectionstore_node.api.connections.outgoing import KEEPALIVE_S, Outgoing
+from collectionstore_node.api.connections.surroundings import Surroundings, Upgraded
 from collectionstore_node.api.hot.pipeline import Pipeline
 from collectionstore_node.api.hot.surroundings import HotSurroundings
 from collectionstore_node.api.http.dispatcher import target_too_long
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.errors import NodeError, Overloaded
+from collectionstore_node.errors import NodeError
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
-from collectionstore_node.ports import PortProtocol, network_of
+from collectionstore_node.ports import network_of
 
 log = structlog.get_logger()
 
 FIELD_BYTES_MAX: Final = 8190
 """Name and value of one header."""
 HEADERS_MAX: Final = 128
-KEEPALIVE_S: Final = 75.0
 HEAD_S: Final = 10.0
 """From the first byte of a request to the end of its headers."""
 READ_BYTES: Final = 64 << 10
@@ -57,60 +55,15 @@ CHUNK_OVERHEAD_FACTOR: Final = 8
 """Framing of a chunked body: at most CHUNK_OVERHEAD_MIN, and this many bytes for each byte of the body."""
 
 
-class Exchange(Protocol):
-    """What answers the requests of a server."""
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request; raises nothing but cancellation."""
-
-    def refuse(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
-        """Return the problem details of `error`."""
-
-    def cut(self, reason: str) -> None:
-        """Count a connection that was closed because its client is too slow."""
-
-
-@runtime_checkable
-class Upgraded(Protocol):
-    """What has taken over a connection: in place of aiohttp's WebSocket, it is handed the bytes that arrive."""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take bytes of the client."""
-
-    def drain(self) -> None:
-        """Take no more requests, and close the connection when those in progress are answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all connections of one server share."""
-
-    server: web.Server
-    exchange: Exchange
-    limits: HttpLimits
-    budgets: Budgets
-    heads: dict[Connection, float]
-    """Connections on which a request has begun whose headers are not complete, and since when."""
-    is_ours: IsOurs | None
-    loop: asyncio.AbstractEventLoop
-    intake: Intake
-    hot: HotSurroundings | None = None
-    """None where every request takes the general path."""
-
-
-class Connection(PortProtocol):
+class Connection(Outgoing):
     """One connection."""
 
     __slots__ = (
-        "_around",
         "_between",
-        "_half_closed",
         "_head_bytes",
         "_host",
-        "_last",
         "_left",
         "_pipeline",
-        "_rest",
         "_wire_bytes",
         "client",
     )
@@ -118,8 +71,7 @@ class Connection(PortProtocol):
     def __init__(self, around: Surroundings) -> None:
         limits = around.limits
         super().__init__(
-            around.server,
-            loop=around.loop,
+            around,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
             # A connection closed with unread bytes is reset, and the reset may overtake the refusal (RFC 9112 9.6).
@@ -132,15 +84,9 @@ class Connection(PortProtocol):
             max_headers=HEADERS_MAX,
             read_bufsize=READ_BYTES,
         )
-        self._around = around
         self.client: Client | None = None
         self._head_bytes = 0
-        self._last: StreamReader = EMPTY_PAYLOAD
-        """The body of the newest request."""
         self._wire_bytes = 0
-        self._half_closed = False
-        self._rest = 0
-        """What is left of an answer that waits, beyond the transport's buffer."""
         self._pipeline = None if around.hot is None else Pipeline(self, around.hot)
         self._between = True
         """Whether the parser is known to be between two requests: only then may others be served without it."""
@@ -232,12 +178,12 @@ class Connection(PortProtocol):
             self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
         super()._process_keepalive()
 
-    @property
-    def ending(self) -> bool:
-        """Whether the connection closes after the answer that is being made."""
-        return self._close or (self._half_closed and not self._messages)
-
     # Requests
+
+    @property
+    def refusable(self) -> bool:
+        """Whether what arrives are requests, and not the bytes of what has taken over the connection."""
+        return self._payload_parser is None
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, in this turn of the loop or in one of the next."""
@@ -251,6 +197,9 @@ class Connection(PortProtocol):
         if pipeline is not None and data and (self._is_between(len(data)) or pipeline.busy):
             if self._close or self._force_close:
                 return
+            hot = self._around.hot
+            if hot is not None and hot.exchange.pressed(self) and self._refused_at_once(hot, data):
+                return
             try:
                 data = pipeline.take(data)
             except NO_MEMORY as error:
@@ -262,6 +211,23 @@ class Connection(PortProtocol):
             if not data:
                 return
         self.receive(data)
+
+    def _refused_at_once(self, hot: HotSurroundings, data: bytes) -> bool:
+        """Answer a request that is refused for overload, if `data` is one of those that most are, and no more."""
+        pipeline = self._pipeline
+        if pipeline is None or pipeline.busy or not self.staying or self.writing_paused:
+            return False
+        head = hot.heads.read_direct(data, 0)
+        if head is None:
+            return False
+        place, _, headers, _, begin = head
+        if begin + headers.body_bytes != len(data):
+            return False
+        answer = hot.exchange.refused_at_once(self, place)
+        if answer is None:
+            return False
+        self.reply(answer)
+        return True
 
     def _is_between(self, size: int) -> bool:
         """Return whether the general path waits for the beginning of a request."""
@@ -421,121 +387,6 @@ class Connection(PortProtocol):
         self._close = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    # Answers
-
-    @property
-    def half_closed(self) -> bool:
-        """Whether the client sends nothing more."""
-        return self._half_closed
-
-    @property
-    def scheme(self) -> str:
-        """`http` or `https`."""
-        return "https" if self.ssl_context is not None else "http"
-
-    @property
-    def remote(self) -> str | None:
-        """The client's address, as aiohttp gives it for a request."""
-        peer = self.peername
-        return str(peer[0]) if isinstance(peer, (list, tuple)) else None if peer is None else str(peer)
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the connection is closed")
-        transport.write(data)
-
-    @property
-    def staying(self) -> bool:
-        """Whether the connection goes on behind the answer that is made now: nothing is closed, or about to be."""
-        transport = self.transport
-        return not (self._close or self._half_closed or transport is None or transport.is_closing())
-
-    def reply(self, data: bytes) -> None:
-        """Write an answer while the connection is `staying`."""
-        self.transport.write(data)  # type: ignore[union-attr]  # it is there
-        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
-
-    @property
-    def gone(self) -> bool:
-        """Whether the connection is closed, or is closing."""
-        return self.transport is None or self.transport.is_closing()
-
-    def abort(self) -> None:
-        """Close the connection at once."""
-        if self.transport is not None:
-            self.transport.abort()
-
-    def hold_reading(self) -> None:
-        """Read nothing until `release_reading`: the hot path holds enough."""
-        self._pause_transport_reading()
-
-    def release_reading(self) -> None:
-        """Read on, unless the general path does not want to."""
-        if not self._reading_paused and not self._buffer_paused:
-            self._resume_transport_reading()
-
-    def answered(self, *, last: bool) -> None:
-        """Note that the hot path has answered; the connection ends after its `last` answer."""
-        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
-        if last:
-            self._end()
-
-    def at_rest(self) -> None:
-        """Note that nothing is pending on the hot path; end what was to end behind it."""
-        if not (self._half_closed or self._close):
-            return
-        waiter = self._waiter
-        if self._messages:
-            # The general path answers what is complete, and a body that is not complete never will be.
-            if not self._last.is_eof():
-                self._end()
-        elif waiter is not None and not waiter.done():
-            self._end()
-
-    def _end(self) -> None:
-        """Close the connection on which nothing more is served; what was written is still sent."""
-        transport = self.transport
-        super().close()
-        if transport is not None:
-            transport.close()
-
-    def unsent(self) -> int:
-        """Return how many bytes of the answer wait in this process."""
-        transport = self.transport
-        return self._rest + (transport.get_write_buffer_size() if transport is not None else 0)
-
-    def cut(self, reason: str) -> None:
-        """Close the connection at once, because its client is too slow."""
-        self._around.exchange.cut(reason)
-        self.abort()
-
-    async def drain(self, rest: int) -> None:
-        """Wait until the client has taken what was written; `rest` bytes of the answer come later.
-
-        Raises `ConnectionError` when it has gone or was cut.
-        """
-        sending = self._around.budgets.sending
-        self._rest = rest
-        charged = self in sending
-        if not charged:
-            try:
-                sending.take(self, self.unsent())
-            except Overloaded:
-                self.cut("evicted_read")
-                raise ConnectionResetError("no room for an answer that is not read") from None
-        try:
-            await self._drain_helper()
-        finally:
-            self._rest = 0
-            if not charged:
-                sending.release(self)
-
-    def sent(self) -> None:
-        """Give back the room that was taken for a large answer, which has been sent or dropped."""
-        self._around.budgets.sending.release(self)
 
     # Errors
 

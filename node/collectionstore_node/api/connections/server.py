@@ -18,10 +18,9 @@ from collectionstore_node.api.connections.connection import (
     FIELD_BYTES_MAX,
     HEADERS_MAX,
     Connection,
-    Exchange,
-    Surroundings,
 )
 from collectionstore_node.api.connections.intake import Intake
+from collectionstore_node.api.connections.surroundings import Arriving, Exchange, Surroundings
 from collectionstore_node.api.hot.heads import HeadBounds, Heads
 from collectionstore_node.api.hot.surroundings import HotExchange, HotSurroundings
 from collectionstore_node.api.http.limits import HttpLimits
@@ -46,7 +45,7 @@ class ApiServer(web.Server):
         super().__init__(exchange.handle)
         self._event_loop = asyncio.get_running_loop()
         self._budgets = budgets
-        self._heads: dict[Connection, float] = {}
+        self._heads: dict[Arriving, float] = {}
         surroundings = None
         if hot is not None:
             bounds = HeadBounds(HEAD_BYTES_MAX, limits.target_bytes_max, FIELD_BYTES_MAX, HEADERS_MAX)

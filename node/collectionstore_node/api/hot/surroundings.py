@@ -37,6 +37,12 @@ class HotExchange(Halves, Protocol):
     def refusal_at(self, connection: object, place: Place) -> Answer | None:
         """Do as `refusal`, for a request in halves."""
 
+    def pressed(self, connection: object) -> bool:
+        """Return whether `refused_at_once` may have an answer."""
+
+    def refused_at_once(self, connection: object, place: Place) -> bytes | None:
+        """Do as `refusal_at`, and return the whole message."""
+
     def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, Answer]:
         """Answer a request; raises nothing but cancellation."""
 

@@ -24,6 +24,7 @@ _STATUS_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".enco
     # Never sent: the client has gone. nginx's number, so that metrics tell it from faults of either side.
     499: b"HTTP/1.1 499 Client Closed Request\r\n"
 }
+OVERLOADED_LINE: Final = _STATUS_LINES[503]
 _LENGTH_LINES: Final = [b"Content-Length: %d\r\n\r\n" % size for size in range(1_024)]
 """The end of a head, by the size of the body."""
 _BODILESS: Final = frozenset((204, 304))
@@ -118,12 +119,12 @@ class Answer(web.StreamResponse):
             size = len(body)
             length = _LENGTH_LINES[size] if size < len(_LENGTH_LINES) else b"Content-Length: %d\r\n\r\n" % size
             # Joined: a third of what formatting costs.
-            return b"".join((_STATUS_LINES[code], _date_line(), self.header_lines, length, body))
+            return b"".join((_STATUS_LINES[code], date_line(), self.header_lines, length, body))
         if keep_open:
             connection = b"Connection: keep-alive\r\n" if old else b""
         else:
             connection = b"Connection: close\r\n"
-        head = _STATUS_LINES[code] + _date_line() + self.header_lines + connection
+        head = _STATUS_LINES[code] + date_line() + self.header_lines + connection
         if code in _BODILESS:
             return head + b"\r\n"
         size = len(body) if content_bytes is None else content_bytes
@@ -133,7 +134,7 @@ class Answer(web.StreamResponse):
     def head(self, more: bytes, *, keep_open: bool) -> bytes:
         """Return the status line and all header lines, with `more`, of a body whose length is not announced."""
         connection = b"" if keep_open else b"Connection: close\r\n"
-        return _STATUS_LINES[self.code] + _date_line() + self.header_lines + more + connection + b"\r\n"
+        return _STATUS_LINES[self.code] + date_line() + self.header_lines + more + connection + b"\r\n"
 
 
 def json_answer(value: object, *, status: int = 200, headers: bytes = b"") -> Answer:
@@ -153,7 +154,7 @@ class _Clock:
     line = b""
 
 
-def _date_line() -> bytes:
+def date_line() -> bytes:
     now = int(time.time())
     if now != _Clock.second:
         _Clock.second = now

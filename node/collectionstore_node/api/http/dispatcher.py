@@ -28,10 +28,10 @@ from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
 from collectionstore_node.api.http.router import Entry, Route, Router
 from collectionstore_node.errors import NotLeader, Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
+from collectionstore_node.service import OVERDUE
 
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 9.2.1: repeating these cannot do anything twice."""
-_OVERDUE: Final = "the request waited too long before the member could look at it"
 
 _ANY_LAST: Final = "-"
 """Stands for the last part of paths that differ in it only."""
@@ -103,9 +103,28 @@ class Dispatcher:
             return None
         return self._refusal(entry, None, perf_counter(), overdue=overdue)
 
+    def pressed(self, connection: object) -> bool:
+        """Return whether `refused_at_once` may have an answer; nearly always there is room, and nothing overdue."""
+        writes, overdue = self._store.writes, self._overdue.marked
+        return (writes.inflight >= writes.limit or (bool(overdue) and connection in overdue)) and not self.traced
+
+    def refused_at_once(self, connection: object, place: Place) -> bytes | None:
+        """Do as `refusal_at`, and return the whole message: a refusal must cost far less than what it refuses."""
+        writes, entry, overdue = self._store.writes, place.entry, self._overdue
+        is_overdue = connection in overdue.marked
+        if not is_overdue and not (entry.write and writes.full):
+            return None
+        overdue.refused += 1
+        if not is_overdue:
+            detail, retry_after_s = writes.full_detail(), writes.count("queue")
+        else:
+            detail, retry_after_s = OVERDUE, writes.count("overdue") if entry.write else writes.retry_after_s()
+        self._metrics.problem("overloaded")
+        entry.metrics.finished(503, 0.0)
+        return self._overload_answers.encode(detail, retry_after_s, self._request_ids.new(), self._store.revision)
+
     def _refusal(self, entry: Entry, given_id: str | None, started: float, *, overdue: bool) -> Answer:
-        if overdue:
-            self._overdue.count()
+        self._overdue.count()
         error = self._overload_of(entry, overdue=overdue)
         answer = self._overload_answers.answer(error, self._request_ids.kept(given_id), self._store.revision)
         self._metrics.problem("overloaded")
@@ -116,7 +135,7 @@ class Dispatcher:
         writes = self._store.writes
         if not overdue:
             return writes.refusal()
-        return writes.overdue() if entry.write else Overloaded(_OVERDUE)
+        return writes.overdue() if entry.write else Overloaded(OVERDUE, retry_after_s=writes.retry_after_s())
 
     def cut(self, reason: str) -> None:
         """Count a connection that was closed because its client is too slow."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.answers import OVERLOADED_LINE, Answer, date_line
 from collectionstore_node.api.http.problems import problem_of, render
 from collectionstore_node.errors import Overloaded
 
 KEPT_MAX: Final = 256
 _REQUEST_ID: Final = "00request-id00"
+_ANY: Final = b"~"
+"""As often as a request ID has letters: no text of a refusal has so many."""
 _REVISION: Final = 8_000_000_000_000_000_000
 """Stand for those of a request; no detail of a refusal contains them."""
 _PLAIN: Final = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -25,10 +27,37 @@ _PLAIN: Final = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 class OverloadAnswers:
     """Answers by what refuses; at most `KEPT_MAX` are kept."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_encoded", "_kept")
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, float], tuple[bytes, bytes]] = {}
+        self._encoded: dict[tuple[str, float, int], tuple[bytes, bytes]] = {}
+        """Whole messages behind the date, in two parts; by the length of the request ID, too."""
+
+    def encode(self, detail: str, retry_after_s: float, request_id: bytes, revision: int) -> bytes:
+        """Return the answer of `Overloaded(detail, retry_after_s)` to a write on a connection that stays open.
+
+        `request_id` is one that was made here.
+        """
+        key = (detail, retry_after_s, len(request_id))
+        kept = self._encoded.get(key)
+        if kept is None:
+            kept = self._encode(detail, retry_after_s, len(request_id))
+            if len(self._encoded) >= KEPT_MAX:
+                self._encoded.clear()
+            self._encoded[key] = kept
+        head, rest = kept
+        # Joined: what is the same in all of them is by far the most.
+        identified = rest.replace(_ANY * len(request_id), request_id)
+        return b"".join((OVERLOADED_LINE, date_line(), head, b"%d" % revision, identified))
+
+    def _encode(self, detail: str, retry_after_s: float, id_bytes: int) -> tuple[bytes, bytes]:
+        stands_for = (_ANY * id_bytes).decode()
+        error = Overloaded(detail, retry_after_s=retry_after_s)
+        made = render(problem_of(error, safe_to_repeat=True), request_id=stands_for, revision=_REVISION)
+        whole = made.encode("PUT", keep_open=True)
+        head, _, rest = whole[len(OVERLOADED_LINE) + len(date_line()) :].partition(b"%d" % _REVISION)
+        return head, rest
 
     def answer(self, error: Overloaded, request_id: str, revision: int) -> Answer:
         """Return the problem details of `error`, as `problems.render` makes them."""

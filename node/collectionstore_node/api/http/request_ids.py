@@ -45,3 +45,7 @@ class RequestIds:
         if given is not None and _ALLOWED.fullmatch(given):
             return given
         return f"{self._process}-{next(self._numbers):x}"
+
+    def new(self) -> bytes:
+        """Return a new id, for a request that has none."""
+        return b"%s-%x" % (self._process.encode(), next(self._numbers))

@@ -9,7 +9,7 @@ from collectionstore_node.metrics.table.raft import PEER
 from collectionstore_telemetry.metrics.series import Chapters, Label, counter, gauge, histogram
 
 _ROUTE: Final = Label("route", bound="route patterns of the API, never a path")
-_PORT: Final = Label("port", ("clients", "metrics"))
+_PORT: Final = Label("port", ("clients", "metrics", "peers"))
 _METHOD: Final = Label("method", bound="methods of the API")
 
 _PEERS: Final = (
@@ -75,7 +75,11 @@ _HTTP: Final = (
         "Connections closed because their client is too slow",
         Label("reason", ("slow_head", "slow_read", "evicted_read")),
     ),
-    gauge("port_connections", "Connections of a port, from accept to their end", _PORT),
+    gauge(
+        "port_connections",
+        "Connections of a port, from accept to their end; of the peers' port, until the member is admitted",
+        _PORT,
+    ),
     gauge("port_connections_max", "Bound of the connections of a port", _PORT),
     counter(
         "port_refused_connections_total",

@@ -10,8 +10,9 @@ import pytest
 import structlog
 
 from collectionstore_node.api.budgets.sending import WINDOW_S, Reader, Sending
-from collectionstore_node.api.connections.connection import KEEPALIVE_S, Connection
+from collectionstore_node.api.connections.connection import Connection
 from collectionstore_node.api.connections.intake import PIPELINE_BYTES_MAX
+from collectionstore_node.api.connections.outgoing import KEEPALIVE_S
 from collectionstore_node.api.hot.heads import REMEMBERED_MAX
 from collectionstore_node.api.hot.pipeline import HELD_BYTES_MAX, PARALLEL_MAX
 from collectionstore_node.errors import OutcomeUnknown, Overloaded

@@ -17,6 +17,7 @@ from collectionstore_node.api.connections.intake import (
     HELD_BYTES_MAX,
     HELD_TOTAL_BYTES_MAX,
     PIPELINE_BYTES_MAX,
+    REFUSALS_MIN,
     TARGET_S,
     TURN_READS_MAX,
     TURN_REFUSALS_MAX,
@@ -33,6 +34,8 @@ BURST_TURNS = round(BURST_S / TURN_S_MAX)
 
 class Connection:
     """Takes in bytes, and keeps them with its number."""
+
+    refusable = True
 
     def __init__(self, taken: list[tuple[int, bytes]], number: int, client: Client | None = None) -> None:
         self.taken, self.number, self.client = taken, number, client
@@ -130,7 +133,7 @@ async def test_what_is_held_is_bounded_in_total_and_what_goes_beyond_it_costs_th
     assert [number for number, _ in taken[TURN_READS_MAX:]] == [2_000 + number for number in range(TURN_READS_MAX - 5)]
     taken.clear()
     await turn()
-    assert [number for number, _ in taken] == [1_000 + number for number in range(5)]
+    assert [number for number, _ in taken] == [1_000 + number for number in range(fits)]
     await turn()
     assert (len(taken), intake.held) == (fits, 0)
 
@@ -181,6 +184,8 @@ class Overload:
 
 class Caller:
     """A connection with one request."""
+
+    refusable = True
 
     def __init__(self, overload: Overload, number: int, client: Client | None) -> None:
         self.overload, self.number, self.client = overload, number, client
@@ -264,8 +269,8 @@ def test_what_is_not_refused_at_once_is_counted_as_taken_in_and_marked_for_two_t
     assert not overload.turns
 
 
-def test_what_did_not_fit_leaves_room_to_refuse_and_to_serve() -> None:
-    """Whatever was taken in since the last turn because there was no room to hold it."""
+def test_what_did_not_fit_costs_the_next_turn_no_more_than_half() -> None:
+    """Whatever was taken in since the last turn because there was no room to hold it, and however it was sent."""
     overload = Overload(at_once=False)
     overload.send(range(60 * TURN_READS_MAX))
     for _ in range(BURST_TURNS):
@@ -278,8 +283,83 @@ def test_what_did_not_fit_leaves_room_to_refuse_and_to_serve() -> None:
 
     overload.turn(TURN_S_MAX)
 
-    assert (len(overload.refused), len(overload.served)) == (1, 1)
+    assert (len(overload.refused), len(overload.served)) == (TURN_READS_MAX // 4, TURN_READS_MAX // 4)
     assert overload.intake._bytes == overload.intake.held
+
+
+def test_bytes_that_cannot_be_refused_are_not_marked() -> None:
+    """Those of a stream: its operations have bounds of their own."""
+    overload = Overload(at_once=False)
+    overload.send(range(60 * TURN_READS_MAX))
+    for one in overload.intake._held:
+        one.refusable = False  # type: ignore[misc]
+    for _ in range(BURST_TURNS + 5):
+        overload.turn(TURN_S_MAX)
+
+    assert overload.refused == []
+    assert not overload.overdue.marked
+
+
+def test_a_connection_that_fails_while_it_is_refused_is_marked_no_longer() -> None:
+    overload = Overload()
+    overload.send(range(60 * TURN_READS_MAX))
+    for _ in range(BURST_TURNS):
+        overload.turn(TURN_S_MAX)
+    oldest = next(iter(overload.intake._held))
+
+    def fails(data: bytes) -> None:
+        raise RuntimeError("as a connection must not")
+
+    oldest.take_in = fails  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        overload.turn(TURN_S_MAX)
+    assert oldest in overload.overdue
+    overload.turn(0.0)
+    overload.turn(0.0)
+    overload.turn(0.0)
+
+    assert oldest not in overload.overdue
+
+
+class Full(Caller):
+    """One whose request is refused at once: there is no place for it."""
+
+    def take_in(self, data: bytes) -> None:
+        self.overload.overdue.count()
+        self.overload.refused.append(self.number)
+
+
+def offer_to_full(overload: Overload, count: int) -> None:
+    for number in range(count):
+        one = Full(overload, number, None)
+        if got := overload.intake.offer(one, b"x"):
+            one.take_in(got)
+
+
+def test_what_is_refused_at_once_is_not_counted_as_taken_in() -> None:
+    """It costs a fraction: or else more would wait, and be refused for that, than the node has to refuse."""
+    overload = Overload()
+    offer_to_full(overload, TURN_REFUSALS_MAX)
+    assert len(overload.refused) == TURN_REFUSALS_MAX
+    assert overload.intake.held == 0
+
+
+def test_while_something_waits_refusals_are_bounded_by_what_was_served() -> None:
+    """So that refusing does not keep the node from serving, whatever is sent."""
+    overload = Overload()
+    offer_to_full(overload, 2 * TURN_REFUSALS_MAX)
+    refused = len(overload.refused)
+    assert refused == TURN_REFUSALS_MAX
+
+    overload.turn(0.001)
+    assert len(overload.refused) == refused + 2 * REFUSALS_MIN  # nothing was served
+    while overload.intake.held:
+        overload.turn(0.001)
+    assert len(overload.refused) == 2 * TURN_REFUSALS_MAX
+
+    overload.turn(0.001)
+    offer_to_full(overload, TURN_REFUSALS_MAX)
+    assert overload.intake.held == 0, "as many again where nothing waited"
 
 
 def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:
@@ -295,7 +375,7 @@ def test_bytes_that_are_refused_or_dropped_are_held_no_longer() -> None:
         overload.turn(TURN_S_MAX)
 
     assert overload.refused
-    assert (overload.intake._bytes, overload.intake._queues) == (0, {})
+    assert (overload.intake._bytes, overload.intake._queues, overload.intake._held) == (0, {}, {})
 
 
 def test_turns_are_counted_once_although_bytes_come_while_nothing_but_marks_is_left() -> None:
@@ -382,6 +462,26 @@ async def test_an_overdue_request_is_refused_and_the_next_one_served(request_id:
     connection.data_received(b"GET /api/v1/kv/b/missing HTTP/1.1\r\nHost: x\r\n\r\n")
     await turns(5)
     assert transport.written.startswith(b"HTTP/1.1 404 ")
+    transport.lose()
+    await port.close()
+
+
+async def test_overdue_reads_are_not_told_to_return_together() -> None:
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    transport = await port.connect()
+    get = b"GET /api/v1/kv/b/k HTTP/1.1\r\nHost: x\r\n\r\n"
+    transport.protocol.data_received(get)
+    await turns(5)
+    transport.writes.clear()
+    for _ in range(8):
+        port.server._around.budgets.overdue.mark(transport.protocol)
+        transport.protocol.data_received(get)
+        await turns(5)
+
+    told = re.findall(rb'"retry_after_ms":(\d+)', transport.written)
+    assert len(told) == 8
+    assert len(set(told)) == 8
+    assert all(500 <= int(ms) <= 1500 for ms in told)
     transport.lose()
     await port.close()
 

@@ -27,6 +27,7 @@ from collectionstore_node.tests.transport.doubles import QUICK, Authority, Recor
 from collectionstore_node.transport.connection.connection import ConnectionContext
 from collectionstore_node.transport.connection.local_node import LocalNode
 from collectionstore_node.transport.listener import Listener
+from collectionstore_node.transport.options import TransportEnvironment
 from collectionstore_node.transport.security.peer_security import PeerSecurity
 from collectionstore_node.transport.snapshots.receiver import SnapshotReceiver
 from collectionstore_node.transport.snapshots.spool import Spool
@@ -224,7 +225,13 @@ class Target:
         self.spool = directory
         self._snapshots = SnapshotReceiver(Spool(directory, QUICK), member.handler, QUICK, metrics, loop.time)
         self.listener = Listener(
-            context, cast(PeerSecurity, None), member.handler, self._snapshots, metrics, _Directory(member)
+            context,
+            cast(PeerSecurity, None),
+            member.handler,
+            self._snapshots,
+            metrics,
+            _Directory(member),
+            TransportEnvironment(Random(0).random),
         )
 
     async def connect(self, credential: Credential, frames: list[bytes], random: Random) -> MemorySocket:

@@ -14,6 +14,7 @@ from typing import Final
 
 from collectionstore_node import app
 from collectionstore_node.lifecycle import SHUTDOWN_S, Bounds, HttpServer
+from collectionstore_node.ports import PortLimits, PortMetrics, PortProtocol
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.settings import PREFIX, Address, Settings
 from collectionstore_node.tests.simulation.connector import MemoryConnector
@@ -123,6 +124,36 @@ class _Worker:
         self._executor.shutdown()
 
 
+class _PeerPort:
+    """Implements `ports.Listening` in the simulated network, without bounds."""
+
+    def __init__(
+        self,
+        purpose: str,
+        make: Callable[[], PortProtocol],
+        limits: PortLimits,
+        metrics: PortMetrics,
+        *,
+        tls: object,
+        handshake_s: float = 0.0,
+    ) -> None:
+        self._make = make
+        self._server: asyncio.AbstractServer | None = None
+
+    @property
+    def serving(self) -> bool:
+        return self._server is not None
+
+    async def open(self, host: str, port: int) -> int:
+        self._server = await asyncio.get_running_loop().create_server(self._make, host, port)
+        return port
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+
 async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
     run.database = run.disk.open(CLUSTER, run.settings.name, run.node_id)
     stack.callback(run.database.close)
@@ -133,6 +164,7 @@ async def _work(stack: AsyncExitStack, run: Run, loop: SimulatedLoop) -> None:
         connector=MemoryConnector,
         pid=1,
         serve=_serve,
+        peer_port=_PeerPort,
         worker=_Worker,
     )
     run.member = await app.start(stack, run.settings, run.database, _SECURITY, environment)

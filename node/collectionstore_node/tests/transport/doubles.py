@@ -232,6 +232,20 @@ class RecordedMetrics:
         self.snapshots_failed += 1
 
 
+class RecordedPorts:
+    """Implements `PortMetrics` for one port."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], int] = lambda: 0
+        self.refusals: list[str] = []
+
+    def port(self, port: str, read: Callable[[], int], limit: int) -> None:
+        self.read = read
+
+    def refused(self, port: str, reason: str) -> None:
+        self.refusals.append(reason)
+
+
 class Node:
     """A transport with its recording replica, on 127.0.0.1."""
 
@@ -254,13 +268,14 @@ class Node:
         self.replica = Replica()
         self.metrics = RecordedMetrics()
         self.spool = spool
+        self.ports = RecordedPorts()
         self.transport = Transport(
             TransportIdentity(cluster_id, self.id, name, ("127.0.0.1", port), advertise),
             self.replica,
             TlsContexts(tls, PeerName(cluster_id, name)),
             self.metrics,
             TransportOptions(spool, settings, routes),
-            TransportEnvironment(random.Random(node_id).random),
+            TransportEnvironment(random.Random(node_id).random, port_metrics=self.ports),
         )
 
     @property

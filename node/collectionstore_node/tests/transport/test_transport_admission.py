@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.tests.transport.conftest import MakeNode
-from collectionstore_node.tests.transport.doubles import Authority, Node, eventually, heartbeat
+from collectionstore_node.tests.transport.doubles import QUICK, Authority, Node, eventually, heartbeat
 from collectionstore_node.tests.transport.visitor import Visit, visit
 from collectionstore_node.transport.connection.dialer import DialFailed
 from collectionstore_node.transport.wire.close_codes import CloseCode
@@ -66,7 +66,7 @@ async def _exchange(node: Node, context: ssl.SSLContext) -> None:
 async def test_taken_port_is_an_error_at_start(make_node: MakeNode) -> None:
     """A second process on the same address finds out at once, and holds nothing afterwards."""
     node = await make_node(1, "n1")
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match="Address already in use"):
         await make_node(2, "n2", port=node.transport.port)
 
 
@@ -276,3 +276,36 @@ async def test_failing_handler_ends_the_connection_and_nothing_else(pair: tuple[
     await eventually(lambda: one.connected(two))
     one.transport.send([heartbeat(one.id, two.id, 2)])
     await eventually(lambda: two.replica.sequences() == [2])
+
+
+async def test_connections_without_a_handshake_are_bounded_and_keep_no_member_out(make_node: MakeNode) -> None:
+    """Those that are silent for longest are closed for newer ones, before TLS costs anything; a member is admitted."""
+    settings = dataclasses.replace(QUICK, unadmitted_max=8, handshake_timeout_s=60.0)
+    first, second = await make_node(1, "n1", settings=settings), await make_node(2, "n2")
+    silent = [await asyncio.open_connection("127.0.0.1", first.transport.port) for _ in range(40)]
+    await eventually(lambda: first.ports.read() == 8)
+    first.transport.set_peers([second.address])
+    second.transport.set_peers([first.address])
+
+    await eventually(lambda: first.connected(second) and second.connected(first))
+
+    # The first of them were closed; what is admitted is counted no longer.
+    assert await asyncio.wait_for(silent[0][0].read(), 5.0) == b""
+    await eventually(lambda: first.ports.read() <= 8)
+    for _, writer in silent:
+        writer.close()
+    await eventually(lambda: first.ports.read() == 0)
+    assert second.ports.read() == 0
+    assert second.connected(first)
+
+
+async def test_a_closed_transport_ends_the_handshakes(make_node: MakeNode) -> None:
+    node = await make_node(1, "n1")
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.transport.port)
+    await eventually(lambda: node.ports.read() == 1)
+
+    await node.transport.close()
+
+    assert await asyncio.wait_for(reader.read(), 5.0) == b""
+    assert node.ports.read() == 0
+    writer.close()

@@ -1,0 +1,5 @@
+module collectionstore.io/bench/go/openload
+
+go 1.26.0
+
+tool collectionstore.io/bench/go/openload/open-load
