@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from typing import Any, Final
 
 from cryptography import x509
@@ -12,15 +11,13 @@ from collectionstore_e2e.clients.pod import clients
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import SECRET, Object, condition
 from collectionstore_e2e.harness.scenario import scenario
+from collectionstore_e2e.kube.pki import Authority, Pair
 from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import MEMBERS, READY_S, Store
-from collectionstore_operator.model.observed import CertificateKind
-from collectionstore_operator.reconcile import pki
 
 NAME: Final = "store.example.org"
 LOADED_S: Final = 240.0
 """Twice the two minutes in which a kubelet updates a mounted Secret."""
-DAY_S: Final = 86_400
 SHOWN: Final = """
 import socket, ssl, sys, time
 from cryptography import x509
@@ -41,10 +38,10 @@ while True:
 @scenario(timeout_s=900)
 async def clients_get_the_certificate_of_a_secret(context: Context) -> None:
     """Clients that ask for its name see it on every member, and its renewal; the operator needs none of it."""
-    authority = pki.make_authority("public", "public", lifetime_s=30 * DAY_S, now=time.time())
+    authority = Authority()
     async with operator(context):
         store = Store(context)
-        first = _certificate(authority)
+        first = authority.issue("public", hosts=[NAME])
         await context.client.create({**_secret(first), "apiVersion": "v1", "kind": "Secret"})
         await store.apply(tls={"clientSecretName": "public", "dnsNames": ["other.example.org"]})
         await store.until_settled(3, timeout_s=READY_S)
@@ -53,7 +50,7 @@ async def clients_get_the_certificate_of_a_secret(context: Context) -> None:
             await load.working()
             for member in MEMBERS:
                 await _until_shown(context, member, first)
-            second = _certificate(authority)
+            second = authority.issue("public", hosts=[NAME])
             await context.client.patch(SECRET, "public", _secret(second))
             for member in MEMBERS:
                 await _until_shown(context, member, second)
@@ -63,19 +60,14 @@ async def clients_get_the_certificate_of_a_secret(context: Context) -> None:
         assert {name: one["metadata"]["uid"] for name, one in (await store.pods()).items()} == pods
 
 
-async def _until_shown(context: Context, member: str, pair: pki.KeyPair) -> None:
+async def _until_shown(context: Context, member: str, pair: Pair) -> None:
     """Wait until a member shows a certificate to clients that ask for its name."""
-    serial = f"{x509.load_pem_x509_certificate(pair.certificate_pem).serial_number:x}"
+    serial = f"{x509.load_pem_x509_certificate(pair.certificate).serial_number:x}"
     command = ("python3", "-c", SHOWN, NAME, serial, f"{LOADED_S}")
     await context.kubectl.exec(member, *command, timeout_s=LOADED_S + 60)
 
 
-def _certificate(authority: pki.KeyPair) -> pki.KeyPair:
-    kind, names = CertificateKind.MEMBER, (f"DNS:{NAME}",)
-    return pki.make_leaf(authority, kind=kind, name="public", names=names, lifetime_s=DAY_S, now=time.time())
-
-
-def _secret(pair: pki.KeyPair) -> Object:
-    data: dict[str, Any] = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem}
+def _secret(pair: Pair) -> Object:
+    data: dict[str, Any] = {"tls.crt": pair.certificate, "tls.key": pair.key}
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
     return {"metadata": {"name": "public"}, "type": "kubernetes.io/tls", "data": encoded}
