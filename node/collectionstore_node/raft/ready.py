@@ -133,5 +133,7 @@ class RaftStatus:
     transferring_to: NodeId
     progress: tuple[ProgressStatus, ...]
     """Empty unless this node is the leader."""
+    last_log_term: Term = Term(0)
+    """Term of the entry at `last_index`."""
     elected_by: frozenset[NodeId] = frozenset()
     """The voters that elected this leader; empty unless this node is the leader."""
