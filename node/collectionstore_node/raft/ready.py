@@ -128,12 +128,12 @@ class RaftStatus:
     applied_index: Index
     first_index: Index
     last_index: Index
+    last_log_term: Term
+    """Of the entry at `last_index`."""
     configuration: Configuration
     pending_change_index: Index
     transferring_to: NodeId
     progress: tuple[ProgressStatus, ...]
     """Empty unless this node is the leader."""
-    last_log_term: Term = Term(0)
-    """Term of the entry at `last_index`."""
     elected_by: frozenset[NodeId] = frozenset()
     """The voters that elected this leader; empty unless this node is the leader."""

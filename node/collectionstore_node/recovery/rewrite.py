@@ -55,7 +55,7 @@ from collectionstore_node.statemachine.members import MemberInfo, read_membershi
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage import Database, Tuning
 from collectionstore_node.storage.corruption import Corrupted
-from collectionstore_node.storage.database import IDENTITY_KEY, ROCKS, TAIL_MARKER, needed_to_open
+from collectionstore_node.storage.database import IDENTITY_KEY, RECOVERING, ROCKS, TAIL_MARKER, needed_to_open
 from collectionstore_node.storage.directory_lock import DirectoryLock
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import Identity, check_owner, new_identity, read_identity, write_identity
@@ -137,7 +137,7 @@ def recovery_steps(
     """Perform a recovery that is not done yet step by step: each item taken completes one."""
     lock = DirectoryLock(directory)
     try:
-        mark = marks.read(directory, marks.RECOVERING)
+        mark = marks.read(directory, RECOVERING)
         if mark is None:
             mark = _check(directory, instruction, new, tuning, limits)
             yield RecoveryStep.CHECKED
@@ -150,7 +150,8 @@ def recovery_steps(
         yield RecoveryStep.FINISHED
     except (Corrupted, InvariantViolated) as error:
         raise DataDirectoryRefused(
-            f"The data directory {directory} cannot be recovered. {error} Recover another survivor, or restore a backup."
+            f"The data directory {directory} cannot be recovered. {error} Recover another survivor, or restore a "
+            "backup."
         ) from error
     finally:
         lock.release()
@@ -161,7 +162,7 @@ def _done(directory: Path, instruction: Instruction, new: NewIdentity) -> bool:
     if new.cluster_id == instruction.cluster_id:
         raise DataDirectoryRefused(f"The new cluster must have an ID of its own, not {new.cluster_id!r}.")
     identity = read_identity(directory)
-    if identity is None or identity.cluster_id != new.cluster_id or marks.read(directory, marks.RECOVERING) is not None:
+    if identity is None or identity.cluster_id != new.cluster_id or marks.read(directory, RECOVERING) is not None:
         return False
     done = marks.read(directory, marks.RECOVERED)
     if done is not None and done.cluster_id == new.cluster_id:

@@ -195,6 +195,7 @@ from collectionstore_node.recovery import Instruction, NewIdentity, recover
 from collectionstore_node.tests.storage.entries import SMALL
 
 left = int(sys.argv[3])
+NEW = NewIdentity("new", "127.0.0.1:7411", "http://127.0.0.1:7410")
 
 def count(event, args):
     # Every file of the directory that is created, renamed or removed, and every one that is opened for writing.
@@ -207,7 +208,7 @@ def count(event, args):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(count)
-recover(Path(sys.argv[1]), Instruction.parse(sys.argv[2]), NewIdentity("new", "127.0.0.1:7411", "http://127.0.0.1:7410"), tuning=SMALL)
+recover(Path(sys.argv[1]), Instruction.parse(sys.argv[2]), NEW, tuning=SMALL)
 """
 
 
