@@ -20,7 +20,10 @@ from collectionstore_operator.model.actions import (
     Plan,
     RecordInitialized,
     RecordRecovery,
+    RemoveLearners,
+    RestartPod,
     RetireVolume,
+    TransferLeadership,
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
@@ -157,15 +160,7 @@ class World:
                     elif ordinal not in self.running:
                         self._start(ordinal)
             case RetireVolume():
-                disk = self.disks[action.ordinal]
-                assert action.keep, f"{action} deletes a disk"
-                assert not self.running, f"{action} while {self.running} run"
-                assert not disk.node_id or self.record is not None, f"{action} without a recovery"
-                assert self.record is None or action.ordinal != self.record.ordinal, (
-                    f"{action} takes the survivor's disk"
-                )
-                self.kept.append(self.disks.pop(action.ordinal))
-                self.lost.discard(action.ordinal)
+                self._retire(action)
             case AddLearners():
                 new = {*self.configuration.learners, *(one.node_id for one in action.members)}
                 self._adopt(voters=self.configuration.voters, learners=tuple(sorted(new)))
@@ -174,10 +169,28 @@ class World:
                 voters = ({*self.configuration.voters} | added) - {one.node_id for one in action.remove}
                 learners = tuple(one for one in self.configuration.learners if one not in added)
                 self._adopt(voters=tuple(sorted(voters)), learners=learners)
-            case RecordInitialized():
+            case RemoveLearners():
+                gone = {one.node_id for one in action.members}
+                learners = tuple(one for one in self.configuration.learners if one not in gone)
+                self._adopt(voters=self.configuration.voters, learners=learners)
+            case RecordInitialized() | TransferLeadership() | RestartPod():
                 pass
             case _:
                 raise AssertionError(f"{action} is no part of a recovery")
+
+    def _retire(self, action: RetireVolume) -> None:
+        disk = self.disks[action.ordinal]
+        assert action.keep, f"{action} deletes a disk"
+        if self.record is not None and self.record.active:
+            assert not self.running, f"{action} while {self.running} run"
+            assert action.ordinal != self.record.ordinal, f"{action} takes the survivor's disk"
+        else:
+            others = {self.disks[one].node_id for one in self.disks if one != action.ordinal}
+            assert disk.node_id not in self.configuration.voters or len(others & {*self.configuration.voters}) > 1
+        self.kept.append(self.disks.pop(action.ordinal))
+        self.lost.discard(action.ordinal)
+        if self.running.pop(action.ordinal, None) is not None:
+            self._start(action.ordinal)
 
     def _record(self, action: RecordRecovery) -> None:
         if not recoveries.precedes(self.record, action.record, action.before, self.cluster_id):

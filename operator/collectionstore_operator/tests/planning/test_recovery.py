@@ -295,7 +295,7 @@ def check_recovered(world: World) -> None:
 def test_the_survivor_forms_a_new_cluster_and_the_others_join_it() -> None:
     world = two_lost()
     acknowledge(world)
-    phases = []
+    phases: list[str] = []
     for _ in range(40):
         world.round()
         if world.offered().phase not in phases[-1:]:
