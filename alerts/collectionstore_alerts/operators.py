@@ -83,6 +83,15 @@ OPERATOR: Final = Group(
             "operator",
         ),
         Alert(
+            "QuorumLost",
+            'collectionstore_cluster_condition{condition="QuorumLost", status="True"} == 1',
+            "2m",
+            "critical",
+            f"{_CLUSTER} has lost its quorum: the disks of a majority are gone, or their pods cannot start.",
+            "status.conditions, QuorumLost, says which; status.recovery what survives, and how to recover.",
+            "operator",
+        ),
+        Alert(
             "VolumesUnsafe",
             _false("VolumesSafe"),
             "5m",
