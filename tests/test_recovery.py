@@ -79,7 +79,7 @@ def kill_node(cluster: LocalCluster, ordinal: int) -> None:
 async def lose(cluster: LocalCluster, ordinals: tuple[int, ...]) -> Path:
     """Delete the data directories of members, and end their processes: their successors start on empty ones.
 
-    Return a copy of the directories, as somebody would find them on a disk that turns up again.
+    Return a copy of the directories, as they would be on a disk that turns up again.
     """
     kept = cluster.folder / "kept"
     kept.mkdir()

@@ -11,7 +11,12 @@ _CLUSTER: Final = "{{ $labels.namespace }}/{{ $labels.cluster }}"
 
 def _false(condition: str) -> str:
     """Return the expression for a condition of a cluster that is False, whichever operator tells it."""
-    series = f'collectionstore_cluster_condition{{condition="{condition}", status="False"}}'
+    return _has(condition, "False")
+
+
+def _has(condition: str, status: str) -> str:
+    """Return the expression for a condition of a cluster that has a status, whichever operator tells it."""
+    series = f'collectionstore_cluster_condition{{condition="{condition}", status="{status}"}}'
     return f"max by (namespace, cluster) ({series}) == 1"
 
 
@@ -84,7 +89,7 @@ OPERATOR: Final = Group(
         ),
         Alert(
             "QuorumLost",
-            'collectionstore_cluster_condition{condition="QuorumLost", status="True"} == 1',
+            _has("QuorumLost", "True"),
             "2m",
             "critical",
             f"{_CLUSTER} has lost its quorum: the disks of a majority are gone, or their pods cannot start.",

@@ -215,7 +215,14 @@ def _recover(settings: Settings, tuning: Tuning, limits: SpaceLimits) -> None:
         return
     new = NewIdentity(settings.cluster_id, settings.peer_advertise, settings.client_advertise)
     recovered = recover(settings.data_dir, instruction, new, tuning=tuning, limits=limits)
-    log.info("directory.recovered", nonce=instruction.nonce, **recovered._asdict())
+    log.info(
+        "directory.recovered",
+        nonce=instruction.nonce,
+        node_id=recovered.node_id,
+        index=recovered.applied_index,
+        revision=recovered.revision,
+        already=recovered.already,
+    )
 
 
 async def start(

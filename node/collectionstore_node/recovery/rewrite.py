@@ -246,13 +246,13 @@ def _open(directory: Path, identity: Identity, tuning: Tuning, limits: SpaceLimi
 
 
 class _Held(DirectoryLock):
-    """The lock of a directory that somebody else holds and releases."""
+    """The lock of a directory that the caller holds and releases."""
 
     def __init__(self) -> None:
         pass
 
     def release(self) -> None:
-        """Leave it to the one who took it."""
+        """Leave it to the caller."""
 
 
 def _owner(directory: Path, tuning: Tuning) -> Identity:

@@ -160,8 +160,10 @@ def _fate(slot: Slot, node_id: NodeId, node: NodeStatus | None) -> tuple[Fate, s
     if node is not None or isinstance(volume.node_id, Absent):
         return Fate.GONE, "claim deleted, and the new one is empty"
     if isinstance(volume.node_id, str):
-        same = volume.node_id == node_id
-        return (Fate.SURVIVES, "") if same else (Fate.GONE, "claim replaced by that of another incarnation")
+        if volume.node_id == node_id:
+            return Fate.SURVIVES, ""
+        # It may have taken the place of this one in a newer configuration, which no member that responds knows.
+        return Fate.UNKNOWN, f"its volume holds the incarnation {volume.node_id}, which does not respond"
     return Fate.UNKNOWN, f"it is not known whose data its volume holds: {volume.node_id.reason}"
 
 

@@ -1,6 +1,6 @@
 """The record of a recovery from a lost quorum: what was decided, and which phase has begun. Pure.
 
-Every phase is recorded BEFORE it acts, so that whoever continues it decides nothing again: the survivor, its
+Every phase is recorded BEFORE it acts, so that the operator that continues it decides nothing again: the survivor, its
 incarnation and the new cluster's ID are fixed by the first record.
 
     Stopping       the survivor is chosen; all members are being stopped
@@ -15,6 +15,8 @@ import enum
 import hashlib
 
 import msgspec
+
+from collectionstore_operator.errors import InvariantViolated
 
 NONCE_LENGTH = 32
 
@@ -78,13 +80,19 @@ def instruction(record: RecoveryRecord | None) -> str:
 
 
 def new_cluster_id(from_cluster: str, nonce: str) -> str:
-    """Return the ID of the cluster that a recovery forms: the same for whoever derives it, and no other's."""
+    """Return the ID of the cluster that a recovery forms: the same whenever it is derived, and no other's."""
     return hashlib.sha256(f"recovery of {from_cluster} by {nonce}".encode()).hexdigest()[:16]
 
 
 def read(text: str) -> RecoveryRecord | None:
-    """Return a stored record; None if there is none. Raises `msgspec.DecodeError` for one that cannot be read."""
-    return msgspec.json.decode(text, type=RecoveryRecord) if text else None
+    """Return a stored record; None if there is none. Raises InvariantViolated for one that cannot be read.
+
+    Never treated as absent: a survivor that was chosen must not be chosen again.
+    """
+    try:
+        return msgspec.json.decode(text, type=RecoveryRecord) if text else None
+    except msgspec.DecodeError as error:
+        raise InvariantViolated(f"the recovery in the record of the cluster cannot be read: {error}") from error
 
 
 def written(record: RecoveryRecord) -> str:

@@ -1,7 +1,7 @@
 """Recovery from the loss of a majority of the disks: frozen, offered, acknowledged, then phase by phase. Pure.
 
 Nothing here happens by itself: without the nonce of this very loss in the spec, the cluster stays frozen as it is. Each
-phase is recorded BEFORE it acts (`model.recovery`), and whoever continues takes the survivor from the record.
+phase is recorded BEFORE it acts (`model.recovery`), and the operator that continues takes the survivor from it.
 
 Invariants:
 - a survivor is chosen once; its disk is never set aside, and no other disk is while it is not there;

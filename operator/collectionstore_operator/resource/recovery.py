@@ -1,4 +1,4 @@
-"""The fields bootstrap and recovery of a spec: a cluster that begins with the data of a backup, or of one survivor."""
+"""The field recovery of a spec: the acknowledgement that one survivor may form a new cluster."""
 
 from __future__ import annotations
 
@@ -8,62 +8,8 @@ from msgspec import Meta, field
 
 from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.labels import NAME_LENGTH_MAX
-from collectionstore_operator.resource.repository import Repository
 
 NONCE_PATTERN: Final = r"^[0-9a-f]{16,64}$"
-BACKUP_PATTERN: Final = r"^(latest|[A-Za-z0-9][A-Za-z0-9._-]{0,127})$"
-POINT_PATTERN: Final = (
-    r"^(end|revision:[0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2}))$"
-)
-
-
-class Restore(Part, frozen=True):
-    """Restore names the backup that a cluster begins with, and how far the archived log is applied to it."""
-
-    repository: Annotated[Repository, Meta(description="repository is where the backup is.")]
-    source_cluster: (
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
-                max_length=63,
-                title="the ID of a cluster",
-                description="sourceCluster is the ID of the cluster that the backup is of. Required if several "
-                "clusters share the repository.",
-            ),
-        ]
-        | None
-    ) = None
-    backup: Annotated[
-        str,
-        Meta(
-            pattern=BACKUP_PATTERN,
-            max_length=128,
-            title="latest, or the ID of a backup",
-            description="backup is latest, or the ID of a backup in the repository. Defaults to latest.",
-        ),
-    ] = "latest"
-    to: (
-        Annotated[
-            str,
-            Meta(
-                pattern=POINT_PATTERN,
-                max_length=32,
-                title="end, revision:N, or a time such as 2026-01-02T03:04:05Z",
-                description="to is how far the archived log is applied to the backup: its end, a revision as "
-                "revision:N, or a time in RFC 3339. If absent, the state is that of the backup.",
-            ),
-        ]
-        | None
-    ) = None
-
-
-class Bootstrap(Part, frozen=True):
-    """Bootstrap is how a new cluster gets its first data. Honoured once, and immutable from then on."""
-
-    restore: Annotated[
-        Restore | None, Meta(description="restore makes the first member of a backup; the others join it.")
-    ] = None
 
 
 class Recovery(Part, frozen=True):

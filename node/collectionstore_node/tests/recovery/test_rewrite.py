@@ -164,7 +164,7 @@ def test_a_second_time_changes_nothing(directory: Path, instruction: Instruction
 def test_killed_after_any_step_it_is_completed_once(
     directory: Path, instruction: Instruction, tmp_path: Path, done: int
 ) -> None:
-    """Step: take a crash image after `done` steps. Check: nobody starts on it but as before, or wholly recovered."""
+    """Step: take a crash image after `done` steps. Check: no node starts on it but as before, or wholly recovered."""
     steps = recovery_steps(directory, instruction, NEW, tuning=SMALL)
     taken = list(islice(steps, done))
     image = images.copy(directory, tmp_path / "image")

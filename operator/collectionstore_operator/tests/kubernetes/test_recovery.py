@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from collectionstore_operator.errors import ActionRefused
+from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.kubernetes import volumes
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.claims import read_claim
@@ -163,3 +163,8 @@ def test_pods_are_told_only_while_the_new_cluster_forms_and_the_revision_does_no
 def test_a_record_is_read_as_it_was_written() -> None:
     assert recoveries.read(recoveries.written(FIRST)) == FIRST
     assert recoveries.read("") is None
+
+
+def test_a_record_that_cannot_be_read_is_never_taken_for_none() -> None:
+    with pytest.raises(InvariantViolated, match="cannot be read"):
+        recoveries.read('{"phase": "Forming"}')

@@ -105,6 +105,15 @@ def test_a_volume_that_cannot_be_observed_is_never_gone() -> None:
     assert world.offered().nonce == ""
 
 
+def test_a_disk_of_an_incarnation_that_does_not_respond_is_not_gone() -> None:
+    """It may have replaced the voter in a configuration that is newer than that of any member that responds."""
+    world = two_lost()
+    world.stop(0)
+    world.round()
+    assert condition(world)[1] == "PodsCannotStart"
+    assert world.offered().nonce == ""
+
+
 def test_a_voter_whose_pod_is_not_known_is_not_gone() -> None:
     """A configuration with a member of no ordinal of ours: two known losses of four are no majority."""
     world = two_lost()
@@ -255,7 +264,7 @@ def test_a_survivor_without_data_is_refused(named: str) -> None:
 
 
 def test_a_survivor_that_does_not_respond_must_be_named() -> None:
-    """Its position in the log is not known, so nobody can say that it is the best."""
+    """Its position in the log is not known, so it cannot be said to be the best."""
     world = healthy()
     world.lose(0)
     world.lose(1)
