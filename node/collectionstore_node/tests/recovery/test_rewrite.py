@@ -64,7 +64,8 @@ def fill(path: Path) -> Instruction:
         for number, one in enumerate([own, *OTHERS], 1)
     )
     voters = ConfigChange(
-        tuple(Change(ChangeKind.ADD_VOTER, one.node_id) for one in infos), encode_context(MembershipContext(9, infos))
+        tuple(Change(ChangeKind.ADD_VOTER, NodeId(one.node_id)) for one in infos),
+        encode_context(MembershipContext(9, infos)),
     )
     # The end of the log has a change of the membership, too: recovered, it must not bring the old members back.
     learner = ConfigChange((Change(ChangeKind.ADD_LEARNER, NodeId(0xD4)),), encode_context(MembershipContext(9)))
