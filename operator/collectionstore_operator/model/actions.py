@@ -407,6 +407,8 @@ Action: TypeAlias = (
 )
 
 
+RECOVER_QUORUM: Final = "RecoverQuorum"
+"""The name of every step of a recovery from a lost quorum."""
 AWAIT_LEADER: Final = "AwaitLeader"
 """The name of the step that waits for a leader that can be trusted."""
 
@@ -418,6 +420,8 @@ def disruptive(action: Action) -> bool:
             return True
         case RestartPod() | RetireVolume() | ReplaceWorkload():
             return True
+        case RecordRecovery():
+            return True  # what follows stops every member: the Lease is read again, and the result observed
         case EnsureWorkload():
             return action.shrinks
         case _:

@@ -17,6 +17,7 @@ import msgspec
 
 from collectionstore_operator.model import recovery as records
 from collectionstore_operator.model.actions import (
+    RECOVER_QUORUM,
     AdoptVolume,
     EnsureWorkload,
     Proposal,
@@ -32,8 +33,6 @@ from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, Quorum
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord, new_cluster_id
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning import certificates, objects, workload
-
-STEP = "RecoverQuorum"
 
 
 def concerns(assessment: Assessment) -> bool:
@@ -67,7 +66,7 @@ def _begin(assessment: Assessment, loss: QuorumLoss) -> Proposal:
     blocker = blocked_by(assessment, loss)
     chosen = choose(assessment, loss)
     if blocker or isinstance(chosen, str):
-        return postpone(STEP, reason=loss.message, blocked_by=blocker or str(chosen), subject=name)
+        return postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=blocker or str(chosen), subject=name)
     cluster_id = assessment.observed.cluster_id
     record = RecoveryRecord(
         nonce=loss.nonce,
@@ -85,7 +84,7 @@ def _begin(assessment: Assessment, loss: QuorumLoss) -> Proposal:
         started=assessment.observed.now,
     )
     reason = f"spec.recovery acknowledges it: {loss.message}; {chosen.name} is the survivor"
-    return propose(RecordRecovery(record=record, before=None, reason=reason), subject=chosen.name, name=STEP)
+    return propose(RecordRecovery(record=record, before=None, reason=reason), subject=chosen.name, name=RECOVER_QUORUM)
 
 
 def blocked_by(assessment: Assessment, loss: QuorumLoss) -> str:
@@ -126,14 +125,14 @@ def _stop(assessment: Assessment, record: RecoveryRecord) -> Proposal:
     reason = f"all members stop before {record.survivor} forms the cluster {record.cluster_id}"
     if isinstance(found, Unknown):
         blocker = f"the workload cannot be observed: {found.reason}"
-        return postpone(STEP, reason=reason, blocked_by=blocker, subject=record.survivor)
+        return postpone(RECOVER_QUORUM, reason=reason, blocked_by=blocker, subject=record.survivor)
     if isinstance(found, Workload) and found.replicas > 0:
         action = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
-        return propose(action, subject=assessment.desired.name, name=STEP)
+        return propose(action, subject=assessment.desired.name, name=RECOVER_QUORUM)
     running = [assessment.name(slot.ordinal) for slot in observed.slots if not isinstance(slot.pod, Absent)]
     if running:
         blocker = f"{', '.join(running)} must terminate first"
-        return postpone(STEP, reason=reason, blocked_by=blocker, subject=record.survivor)
+        return postpone(RECOVER_QUORUM, reason=reason, blocked_by=blocker, subject=record.survivor)
     following = f"nothing of the cluster {record.from_cluster} runs any more"
     return _advance(record, RecoveryPhase.SETTING_ASIDE, following)
 
@@ -144,7 +143,7 @@ def _set_aside(assessment: Assessment, record: RecoveryRecord) -> Iterator[Propo
     blocker = _survivor_missing(assessment, record) or _running_again(assessment)
     if blocker:
         reason = f"the disks of all but {record.survivor} are set aside"
-        yield postpone(STEP, reason=reason, blocked_by=blocker, subject=record.survivor)
+        yield postpone(RECOVER_QUORUM, reason=reason, blocked_by=blocker, subject=record.survivor)
         return
     others = [slot for slot in observed.slots if slot.ordinal != record.ordinal and not isinstance(slot.volume, Absent)]
     for slot in others:
@@ -153,20 +152,20 @@ def _set_aside(assessment: Assessment, record: RecoveryRecord) -> Iterator[Propo
         if isinstance(slot.volume, Volume):
             # Kept whatever the retention is: it may hold what the survivor does not have.
             action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=True, reason=reason)
-            yield propose(action, subject=name, name=STEP)
+            yield propose(action, subject=name, name=RECOVER_QUORUM)
         elif isinstance(slot.volume, Unknown):
             waits = f"the volume of {name} cannot be observed: {slot.volume.reason}"
-            yield postpone(STEP, reason=reason, blocked_by=waits, subject=name)
+            yield postpone(RECOVER_QUORUM, reason=reason, blocked_by=waits, subject=name)
     if others:
         return
     if observed.objects is not None and isinstance(observed.workload, Workload):
         # Its claim template names the old cluster, and cannot be changed.
         reason = "the claims of the new cluster need another template"
-        yield propose(ReplaceWorkload(replicas=0, reason=reason), subject=assessment.desired.name, name=STEP)
+        yield propose(ReplaceWorkload(replicas=0, reason=reason), subject=assessment.desired.name, name=RECOVER_QUORUM)
         return
     if not isinstance(observed.workload, Absent | Workload):
         blocker = f"the workload cannot be observed: {observed.workload.reason}"
-        yield postpone(STEP, reason="the workload is replaced", blocked_by=blocker, subject=record.survivor)
+        yield postpone(RECOVER_QUORUM, reason="the workload is replaced", blocked_by=blocker, subject=record.survivor)
         return
     yield _advance(record, RecoveryPhase.FORMING, f"only the disk of {record.survivor} is left")
 
@@ -207,7 +206,7 @@ def _form(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]:
             cluster_id=record.cluster_id,
             reason=reason,
         )
-        yield propose(action, subject=record.survivor, name=STEP)
+        yield propose(action, subject=record.survivor, name=RECOVER_QUORUM)
         return
     yield from workload.ensure(assessment)
     node = responding_node(slot, assessment.observed.cluster_id)
@@ -220,7 +219,7 @@ def _form(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]:
     waits = waits or f"{record.survivor} does not lead yet"
     if isinstance(slot.pod, Pod) and slot.pod.detail:
         waits = f"{record.survivor}: {slot.pod.detail}"
-    yield postpone(STEP, reason=reason, blocked_by=waits, subject=record.survivor)
+    yield postpone(RECOVER_QUORUM, reason=reason, blocked_by=waits, subject=record.survivor)
 
 
 def _leads(node: NodeStatus) -> bool:
@@ -240,4 +239,4 @@ def _told(record: RecoveryRecord, node: NodeStatus) -> str:
 def _advance(record: RecoveryRecord, phase: RecoveryPhase, reason: str) -> Proposal:
     following = msgspec.structs.replace(record, phase=phase)
     action = RecordRecovery(record=following, before=record.phase, reason=reason)
-    return propose(action, subject=record.survivor, name=STEP)
+    return propose(action, subject=record.survivor, name=RECOVER_QUORUM)

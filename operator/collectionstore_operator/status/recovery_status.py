@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from collectionstore_operator.model.actions import Plan
+from collectionstore_operator.model.actions import RECOVER_QUORUM, Plan
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, QuorumLoss, examine, offered_at
 from collectionstore_operator.model.recovery import RecoveryRecord, active
@@ -21,7 +21,6 @@ Word: TypeAlias = Annotated[str, Meta(max_length=253, title="a name or a word")]
 
 CANDIDATES_MAX: Final = 16
 MESSAGE_LENGTH_MAX: Final = 1_024
-STEP: Final = "RecoverQuorum"
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -127,10 +126,10 @@ def lost_since(published: RecoveryStatus) -> float:
 def recovery_status(assessment: Assessment, plan: Plan, before: RecoveryStatus) -> RecoveryStatus:
     """Return status.recovery; `before` is the one published last."""
     observed = assessment.observed
-    waiting = next((step.blocked_by for step in plan.steps if step.name == STEP), "")
+    waiting = next((step.blocked_by for step in plan.steps if step.name == RECOVER_QUORUM), "")
     record = active(observed.recovery)
     if record is not None:
-        reason = next((step.reason for step in plan.steps if step.name == STEP), "")
+        reason = next((step.reason for step in plan.steps if step.name == RECOVER_QUORUM), "")
         return _shown(record, record.phase.value, reason, waiting)
     loss = examine(assessment)
     if loss is not None and loss.cause is Cause.DISKS:

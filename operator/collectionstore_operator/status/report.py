@@ -211,7 +211,7 @@ class Status(_Part, frozen=True):
     cluster_id: Annotated[
         Word,
         Meta(
-            description="clusterID identifies the cluster in its volumes and certificates. It never changes once set."
+            description="clusterID identifies the cluster in its volumes and certificates. Only a recovery changes it."
         ),
     ] = field(name="clusterID", default="")
     initialized: Annotated[
