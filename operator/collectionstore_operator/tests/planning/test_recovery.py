@@ -263,6 +263,20 @@ def test_a_survivor_without_data_is_refused(named: str) -> None:
     assert f"spec.recovery.survivor is {named}, whose disk is not known to survive" in blocker(world.look())
 
 
+def test_a_survivor_whose_disk_cannot_be_observed_is_refused() -> None:
+    world = healthy()
+    world.configuration = msgspec.structs.replace(
+        world.configuration, voters=NODES[1:], outgoing=(NODES[0],), joint=True
+    )
+    world.lose(0)
+    world.stop(1)
+    world.unseen.add(1)
+    wait(world)
+    acknowledge(world, survivor="demo-1")
+    assert world.look().actions == ()
+    assert "spec.recovery.survivor is demo-1, whose disk is not known to survive" in blocker(world.look())
+
+
 def test_a_survivor_that_does_not_respond_must_be_named() -> None:
     """Its position in the log is not known, so it cannot be said to be the best."""
     world = healthy()
@@ -377,6 +391,20 @@ def test_no_disk_is_set_aside_while_that_of_the_survivor_is_not_there() -> None:
     world.disks[2] = replace(kept, uid="another claim")
     assert world.round() == []
     world.disks[2] = kept
+    settle(world)
+    check_recovered(world)
+
+
+def test_no_disk_is_set_aside_while_anything_runs() -> None:
+    """A pod that a controller started again, or one that was not seen before."""
+    world = two_lost()
+    acknowledge(world)
+    while world.record is None or world.record.phase is not RecoveryPhase.SETTING_ASIDE:
+        world.round()
+    world.running[1] = True
+    assert world.round() == []
+    assert blocker(world.look()) == "demo-1 must terminate first"
+    del world.running[1]
     settle(world)
     check_recovered(world)
 
