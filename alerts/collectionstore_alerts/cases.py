@@ -375,6 +375,13 @@ CASES: Final = (
         _DEMO,
     ),
     Case(
+        "QuorumLost",
+        "critical",
+        {f'collectionstore_cluster_condition{{{_TOLD}, condition="QuorumLost", status="True"}}': "1x100"},
+        {f'collectionstore_cluster_condition{{{_TOLD}, condition="QuorumLost", status="True"}}': "0x100"},
+        _DEMO,
+    ),
+    Case(
         "VolumesUnsafe",
         "warning",
         {

@@ -11,7 +11,12 @@ _CLUSTER: Final = "{{ $labels.namespace }}/{{ $labels.cluster }}"
 
 def _false(condition: str) -> str:
     """Return the expression for a condition of a cluster that is False, whichever operator tells it."""
-    series = f'collectionstore_cluster_condition{{condition="{condition}", status="False"}}'
+    return _has(condition, "False")
+
+
+def _has(condition: str, status: str) -> str:
+    """Return the expression for a condition of a cluster that has a status, whichever operator tells it."""
+    series = f'collectionstore_cluster_condition{{condition="{condition}", status="{status}"}}'
     return f"max by (namespace, cluster) ({series}) == 1"
 
 
@@ -80,6 +85,15 @@ OPERATOR: Final = Group(
             "warning",
             f"Certificates of {_CLUSTER} are missing, or were not renewed in time.",
             "Members serve until they expire. status.conditions, CertificatesReady, names the certificates and dates.",
+            "operator",
+        ),
+        Alert(
+            "QuorumLost",
+            _has("QuorumLost", "True"),
+            "2m",
+            "critical",
+            f"{_CLUSTER} has lost its quorum: the disks of a majority are gone, or their pods cannot start.",
+            "status.conditions, QuorumLost, says which; status.recovery what survives, and how to recover.",
             "operator",
         ),
         Alert(

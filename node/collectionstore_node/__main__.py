@@ -94,14 +94,35 @@ def _answer(arguments: list[str]) -> int:
         case ["--version"]:
             sys.stdout.write(f"collectionstore-node {__version__}\n")
         case ["--help" | "-h"]:
-            sys.stdout.write("usage: collectionstore-node\n\nRun one member of a Collection Store cluster.\n\n")
+            sys.stdout.write(
+                "usage: collectionstore-node [recover --help]\n\nRun one member of a Collection Store cluster.\n\n"
+            )
             sys.stdout.write("settings, by environment variables:\n")
             for name, default, meaning in VARIABLES:
                 sys.stdout.write(f"  {PREFIX + name:<36} {meaning} ({default})\n")
             sys.stdout.write(f"\n{_TRACES}\n{_EXIT_CODES}")
+        case ["recover", *rest]:
+            return _recover(rest)
         case _:
-            sys.stderr.write("collectionstore-node takes --help or --version; its settings are environment variables\n")
+            sys.stderr.write(
+                "collectionstore-node takes --help, --version or recover; its settings are environment variables\n"
+            )
             return EXIT_USAGE
+    return 0
+
+
+def _recover(arguments: list[str]) -> int:
+    # Imported here: no node needs a parser of options.
+    from collectionstore_node.recovery.cli import command
+
+    try:
+        command.main(arguments, standalone_mode=True)
+    except DataDirectoryRefused as error:
+        sys.stderr.write(f"collectionstore-node: {error}\n")
+        return EXIT_DATA_REFUSED
+    except StorageFailed as error:
+        sys.stderr.write(f"collectionstore-node: {error}\n")
+        return EXIT_DISK
     return 0
 
 

@@ -72,6 +72,7 @@ from collectionstore_node.part_settings import (
     transport_settings,
 )
 from collectionstore_node.ports import MakePort, Port, PortLimits, PortMetrics, Uncounted, raise_limit
+from collectionstore_node.recovery import Instruction, NewIdentity, recover
 from collectionstore_node.replica import (
     Clocks,
     Driver,
@@ -88,7 +89,8 @@ from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.settings import Settings
-from collectionstore_node.storage import Database
+from collectionstore_node.space import SpaceLimits
+from collectionstore_node.storage import Database, Tuning
 from collectionstore_node.transport import (
     PeerSecurity,
     RouteOverrides,
@@ -203,8 +205,27 @@ def _open(settings: Settings) -> Database:
     except OSError as error:
         raise StorageFailed(f"open {settings.data_dir}: {error}") from error
     tuning = storage_tuning(budget(settings), limits, descriptors(settings))
+    if settings.recover:
+        _recover(settings, tuning, limits)
     return Database.open(
         settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
+    )
+
+
+def _recover(settings: Settings, tuning: Tuning, limits: SpaceLimits) -> None:
+    """Recover the data directory from a lost quorum, if the instruction names this member and it was not done yet."""
+    instruction = Instruction.parse(settings.recover)
+    if instruction.name != settings.name:
+        return
+    new = NewIdentity(settings.cluster_id, settings.peer_advertise, settings.client_advertise)
+    recovered = recover(settings.data_dir, instruction, new, tuning=tuning, limits=limits)
+    log.info(
+        "directory.recovered",
+        nonce=instruction.nonce,
+        node_id=recovered.node_id,
+        index=recovered.applied_index,
+        revision=recovered.revision,
+        already=recovered.already,
     )
 
 

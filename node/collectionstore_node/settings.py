@@ -18,6 +18,11 @@ from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings
 
 PREFIX: Final = "COLLECTIONSTORE_"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+RECOVER_PATTERN: Final = re.compile(
+    r"(?P<name>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<node>[0-9a-f]{16})/"
+    r"(?P<cluster>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<nonce>[0-9a-f]{16,64})"
+)
+RECOVER_ALLOWED: Final = "member/node ID/cluster ID/nonce, such as demo-0/00c0ffee00c0ffee/1f2e3d4c/0123456789abcdef"
 SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TRUST_FILE: Final = Path("/etc/collectionstore/trust/ca.crt")
 
@@ -126,6 +131,8 @@ class Settings:
     """Whether the profiling endpoint is served."""
     traces: TraceSettings = TRACES_OFF
     """From the standard OpenTelemetry variables; the SDK reads the rest of them itself."""
+    recover: str = ""
+    """The instruction to recover the data directory BEFORE it is opened (see the room `recovery`); empty for none."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -212,6 +219,7 @@ class Settings:
                 Literal["Enabled", "Disabled"], read.choice("PROFILING", "Disabled", ("Enabled", "Disabled"))
             ),
             traces=read_trace_settings(environment),
+            recover=read.optional("RECOVER", RECOVER_PATTERN, RECOVER_ALLOWED),
         )
 
 
@@ -232,6 +240,10 @@ class _Reader:
         if value is None or not pattern.fullmatch(value):
             raise InvalidSetting(variable, value, allowed)
         return value
+
+    def optional(self, variable: str, pattern: re.Pattern[str], allowed: str) -> str:
+        """Return a value that matches; empty when the variable is absent or empty."""
+        return self.matching(variable, pattern, allowed) if self._environment.get(PREFIX + variable) else ""
 
     def choice(self, variable: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.text(variable, default)
@@ -360,5 +372,10 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("SLOW_APPLY_MS", "100", "slow log threshold of applying entries; 0 disables"),
     ("SLOW_HTTP_MS", "1000", "slow log threshold of an HTTP request; 0 disables"),
     ("PROFILING", "Disabled", "Enabled: serve GET /debug/profile"),
+    (
+        "RECOVER",
+        "none",
+        "member/node ID/cluster ID/nonce: make that member's data those of the new cluster CLUSTER_ID, once",
+    ),
 )
 """Name, default and description of every variable, for `--help` and the documentation."""

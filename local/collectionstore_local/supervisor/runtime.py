@@ -29,8 +29,10 @@ from collectionstore_operator.manifests.node_environment import (
     MemberPlacement,
     memory_settings,
     placement_settings,
+    recovery_settings,
     spec_settings,
 )
+from collectionstore_operator.model import recovery as recoveries
 from collectionstore_operator.model.actions import (
     Action,
     AddLearners,
@@ -45,6 +47,7 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordRecovery,
     RemoveLearners,
     RestartPod,
     RetireAuthority,
@@ -53,11 +56,13 @@ from collectionstore_operator.model.actions import (
     TransferLeadership,
 )
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Slot, Unknown, Workload
+from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.resource.desired import Desired, Runtime, parse
 from collectionstore_operator.status.events import Event
+from collectionstore_operator.status.recovery_status import lost_since
 from collectionstore_operator.status.report import Status
 
 NOT_RUNNING = Unknown("its process does not run")
@@ -143,6 +148,8 @@ class LocalRuntime:
             initialized=has_data((slot.node for slot in slots), recorded=facts.initialized),
             initialized_recorded=facts.initialized,
             bootstrap_node=facts.bootstrap_node,
+            recovery=facts.recovery,
+            quorum_lost_since=await self._quorum_lost_since(),
             epoch=facts.epoch,
             workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
             idle=tuple(ordinal for ordinal in included if not self._node(ordinal).record.should_run),
@@ -172,6 +179,8 @@ class LocalRuntime:
                 self._establish_identity(action)
             case RecordInitialized():
                 self._state.change(initialized=True)
+            case RecordRecovery():
+                self._record_recovery(action)
             case RaiseEpoch():
                 self._state.change(epoch=max(self._state.current.epoch, action.epoch))
             case IssueCertificate():
@@ -256,6 +265,20 @@ class LocalRuntime:
         if not self._state.current.cluster_id:
             self._state.change(cluster_id=action.cluster_id or secrets.token_hex(8))
 
+    def _record_recovery(self, action: RecordRecovery) -> None:
+        present, wanted, facts = self._state.current.recovery, action.record, self._state.current
+        if present is not None and (present.nonce, present.phase) == (wanted.nonce, wanted.phase):
+            return
+        if not recoveries.precedes(present, wanted, action.before, facts.cluster_id):
+            raise ActionRefused("the record of the recovery has changed since it was observed")
+        # In one write: there is no moment at which the state names the new cluster, and not whose disk it begins with.
+        forming = wanted.phase is RecoveryPhase.FORMING
+        self._state.change(recovery=wanted, cluster_id=wanted.cluster_id if forming else facts.cluster_id)
+
+    async def _quorum_lost_since(self) -> float:
+        before = await self.last_status()
+        return lost_since(before.recovery) if before is not None else 0.0
+
     async def _ensure_workload(self, action: EnsureWorkload, desired: Desired) -> None:
         workload = WorkloadState(
             replicas=action.replicas,
@@ -314,6 +337,7 @@ class LocalRuntime:
             settings={
                 **placement_settings(placement),
                 **facts.workload.settings,
+                **recovery_settings(recoveries.instruction(facts.recovery)),
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
                 f"{PREFIX}ADMIN_TOKEN_FILE": str(self._directory.admin_token),
             },

@@ -26,7 +26,7 @@ from collectionstore_node.backup.verify import Hashed, Watched, compare, opened
 from collectionstore_node.errors import InsufficientStorage, InvariantViolated
 from collectionstore_node.raft.messages import Configuration, NodeId, SnapshotMetadata
 from collectionstore_node.statemachine.header import Header, read_header, write_header
-from collectionstore_node.statemachine.members import MemberInfo, MembershipRecord, read_membership, write_membership
+from collectionstore_node.statemachine.members import MemberInfo, read_membership, sole_member, write_membership
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage import Database, StateStore
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
@@ -189,16 +189,7 @@ def adopted(state: StateStore, node_id: NodeId, member: NewMember, bump_revision
         write_header(overlay, header)
     applied = state.applied
     info = MemberInfo(node_id, member.name, member.peer_address, member.client_address)
-    write_membership(
-        overlay,
-        MembershipRecord(
-            index=applied.index,
-            members=(info,),
-            # They had the log of this state: none of them may ever count as a member of the new cluster.
-            removed=tuple(sorted({*before.removed, *before.node_ids})),
-            node_ids=(node_id,),
-        ),
-    )
+    write_membership(overlay, sole_member(before, info, applied.index, epoch=0))
     metadata = SnapshotMetadata(applied.index, applied.term, applied.chain, Configuration(voters=(node_id,)))
     values = {key: value for key, value in overlay.writes.values.items() if value is not None}
     return Adoption(metadata, values, header.level)

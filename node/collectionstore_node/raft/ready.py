@@ -128,6 +128,8 @@ class RaftStatus:
     applied_index: Index
     first_index: Index
     last_index: Index
+    last_log_term: Term
+    """Of the entry at `last_index`."""
     configuration: Configuration
     pending_change_index: Index
     transferring_to: NodeId

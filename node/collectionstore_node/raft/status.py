@@ -20,6 +20,7 @@ def read_status(state: RaftState) -> RaftStatus:
         applied_index=log.applied,
         first_index=log.first_index(),
         last_index=log.last_index,
+        last_log_term=log.last_term,
         configuration=state.configuration,
         pending_change_index=leadership.pending_change if leadership else Index(0),
         transferring_to=leadership.transferee if leadership else NO_NODE,

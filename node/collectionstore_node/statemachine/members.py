@@ -122,6 +122,15 @@ def apply_membership(overlay: Overlay, index: int, context: bytes, configuration
     return after
 
 
+def sole_member(before: MembershipRecord, info: MemberInfo, index: int, *, epoch: int) -> MembershipRecord:
+    """Return the record of a new cluster on the state of an old one, whose only member is `info`.
+
+    All members of the old cluster had the log of this state: none of them may ever count as a member of the new one.
+    """
+    removed = tuple(sorted({*before.removed, *before.node_ids} - {info.node_id}))
+    return MembershipRecord(index=index, epoch=epoch, members=(info,), removed=removed, node_ids=(info.node_id,))
+
+
 def write_membership(overlay: Overlay, record: MembershipRecord) -> None:
     """Store a membership record."""
     overlay.put(MEMBERSHIP_KEY, _encoder.encode(record))

@@ -6,6 +6,7 @@ A data directory contains:
 - `WITNESS`    the durable-tail marker: the end of the log that was durable at its last update (see `tail_marker`)
 - `rocks/`     RocksDB: the log, the hard state, the state machine (see `rocksdb`)
 - `spool/`     snapshot files in transfer; emptied at every start
+- `RECOVERING` and `RECOVERED`  written by a recovery from a lost quorum (see the room `recovery`)
 - `CONDEMNED`  the quarantine mark: the state was found to differ from the majority's (see `quarantine`)
 
 What a crash can leave, in the order of the steps, and what the next start finds:

@@ -43,11 +43,14 @@ from collectionstore_node.storage.snapshots import (
 from collectionstore_node.storage.state_store import StateStore
 from collectionstore_node.storage.tail_marker import TailMarker
 
-_ROCKS: Final = "rocks"
-_TAIL_MARKER: Final = "WITNESS"
+ROCKS: Final = "rocks"
+TAIL_MARKER: Final = "WITNESS"
 _SPOOL: Final = "spool"
+RECOVERING: Final = "RECOVERING"
+"""Exists while a recovery rewrites the directory; see the room `recovery`."""
 _CREATING: Final = "CREATING"
-_IDENTITY_KEY: Final = b"identity"
+IDENTITY_KEY: Final = b"identity"
+"""Key, in the node family, of the identity that the database belongs to."""
 _IGNORED: Final = frozenset({LOCK_FILE, "lost+found"})
 """Names that may exist in a directory that counts as empty."""
 
@@ -91,7 +94,7 @@ class Database:
         """When the size of all files was measured last, and what it was."""
         self._closed = False
         self.failstop = FailStop()
-        self._tail_marker = TailMarker(path / _TAIL_MARKER, identity.node_id, self.failstop)
+        self._tail_marker = TailMarker(path / TAIL_MARKER, identity.node_id, self.failstop)
         try:
             # BEFORE RocksDB opens: on a full disk it may need what an unfinished transfer left behind.
             _empty(self.spool)
@@ -135,7 +138,7 @@ class Database:
         try:
             # FIRST of all that writes: on a full disk nothing else can be done before.
             reserve = Reserve(path, limits)
-            reserve.give_back(_needed_to_open(path))
+            reserve.give_back(needed_to_open(path))
             lock.name_holder()
             identity = read_identity(path)
             created = identity is None
@@ -143,6 +146,7 @@ class Database:
                 identity = _create(path, cluster_id, name, tuning)
             check_owner(path, identity, cluster_id=cluster_id, name=name)
             check_not_quarantined(path)
+            _check_not_recovering(path)
             (path / _CREATING).unlink(missing_ok=True)
             return cls(path, identity, tuning, lock, reserve, created=created)
         except Corrupted as error:
@@ -177,7 +181,7 @@ class Database:
         A power loss may leave the unsynced end of the WAL with zeros in place of data. To RocksDB that is corruption,
         yet nothing durable is lost. The tail marker shows whether that is the case.
         """
-        directory = self.path / _ROCKS
+        directory = self.path / ROCKS
         try:
             return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE, self.reserve.before_write)
         except WalCorrupted as damage:
@@ -198,7 +202,7 @@ class Database:
     def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[StateStore, LogStore]:
         """Return the verified content of `rocks`, without writing. Raises `Corrupted`."""
         node = rocks.family(NODE_FAMILY)
-        if node.get(_IDENTITY_KEY) != msgspec.msgpack.encode(self.identity):
+        if node.get(IDENTITY_KEY) != msgspec.msgpack.encode(self.identity):
             raise Corrupted(f"{self.path / IDENTITY_FILE} and the database beside it belong to different nodes.")
         active = (node.get(ACTIVE_STATE) or b"").decode(errors="replace")
         state = StateStore(rocks, rocks.family(active))
@@ -305,10 +309,18 @@ class Database:
         return self.rocks.int_property(f"rocksdb.{name}")
 
 
-def _needed_to_open(path: Path) -> int:
+def needed_to_open(path: Path) -> int:
     """Return the space that opening needs at most: RocksDB writes its WAL to tables before it deletes it."""
-    wal = sum(file.stat().st_size for file in (path / _ROCKS).glob("*.log"))
+    wal = sum(file.stat().st_size for file in (path / ROCKS).glob("*.log"))
     return _OPENING_BYTES + wal + wal // 4
+
+
+def _check_not_recovering(path: Path) -> None:
+    if (path / RECOVERING).exists():
+        raise DataDirectoryRefused(
+            f"{path} is being recovered, and the recovery is not complete. Start the node with the same "
+            "COLLECTIONSTORE_RECOVER, or repeat the command `collectionstore-node recover`."
+        )
 
 
 def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
@@ -323,18 +335,18 @@ def _create(path: Path, cluster_id: str, name: str, tuning: Tuning) -> Identity:
     # A crash before the end leaves this marker and no IDENTITY: the next start removes the remains and starts over. No
     # node ID of an unfinished directory was ever sent to another node.
     write_file(marker, b"This directory is being set up; nothing in it was used yet.\n")
-    shutil.rmtree(path / _ROCKS, ignore_errors=True)
+    shutil.rmtree(path / ROCKS, ignore_errors=True)
     identity = new_identity(cluster_id, name)
-    rocks = Rocks(path / _ROCKS, tuning, FailStop(), OpenMode.CREATE)
+    rocks = Rocks(path / ROCKS, tuning, FailStop(), OpenMode.CREATE)
     try:
         batch = rocks.batch(rocks.family(NODE_FAMILY))
-        batch[_IDENTITY_KEY] = msgspec.msgpack.encode(identity)
+        batch[IDENTITY_KEY] = msgspec.msgpack.encode(identity)
         batch[ACTIVE_STATE] = FIRST_STATE.encode()
         rocks.write(batch)
         rocks.sync_wal()
     finally:
         rocks.close()
-    TailMarker.create(path / _TAIL_MARKER, identity.node_id)
+    TailMarker.create(path / TAIL_MARKER, identity.node_id)
     sync_directory(path)
     sync_directory(path.parent)
     # LAST, and after everything else is durable: with IDENTITY present, a missing or empty part counts as lost data.

@@ -42,8 +42,12 @@ IDENTITY: Final = (
     Transition(
         "status",
         "!has(oldSelf.status) || !has(oldSelf.status.clusterID) || oldSelf.status.clusterID == '' || "
-        "(has(self.status) && has(self.status.clusterID) && self.status.clusterID == oldSelf.status.clusterID)",
-        "status.clusterID is immutable: volumes and certificates are stamped with it",
+        "(has(self.status) && has(self.status.clusterID) && (self.status.clusterID == oldSelf.status.clusterID || "
+        "(has(self.status.recovery) && has(self.status.recovery.clusterID) && "
+        "has(self.status.recovery.fromClusterID) && "
+        "self.status.recovery.clusterID == self.status.clusterID && "
+        "self.status.recovery.fromClusterID == oldSelf.status.clusterID)))",
+        "status.clusterID is immutable, but for a recovery: volumes and certificates are stamped with it",
     ),
     Transition(
         "status",

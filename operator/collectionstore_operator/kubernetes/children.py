@@ -120,9 +120,12 @@ class Children:
         uid = found["metadata"]["uid"]
         await self._kube.delete(KINDS[action.kind], action.name, desired.namespace, uid=uid)
 
-    async def ensure_workload(self, action: EnsureWorkload, desired: Desired, *, cluster_id: str) -> None:
+    async def ensure_workload(
+        self, action: EnsureWorkload, desired: Desired, *, cluster_id: str, recover: str = ""
+    ) -> None:
         """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
-        await self._apply(statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas), desired)
+        built = statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas, recover=recover)
+        await self._apply(built, desired)
 
     async def release_workload(self, action: ReplaceWorkload, desired: Desired) -> None:
         """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""

@@ -60,6 +60,7 @@ def read_claim(
         not_expandable_reason=_not_expandable_reason(claim, classes or {}),
         resize_status=_resize_status(claim),
         labelled=labelled,
+        lost=claim.get("status", {}).get("phase") == "Lost",
         terminating=is_deleting(claim),
         persistent_volume=claim["spec"].get("volumeName") or "",
         **_policies(volume),

@@ -19,6 +19,7 @@ from collectionstore_operator.model.actions import (
     Action,
     AddFinalizer,
     AddLearners,
+    AdoptVolume,
     ApplyObject,
     Bootstrap,
     ChangeVoters,
@@ -37,6 +38,7 @@ from collectionstore_operator.model.actions import (
     RaiseEpoch,
     RecordInitialized,
     RecordProtectedDeletion,
+    RecordRecovery,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -53,6 +55,7 @@ from collectionstore_operator.model.actions import (
     disruptive,
 )
 from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.model.recovery import instruction
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.resource.desired import Desired
 
@@ -111,6 +114,8 @@ class Executor:
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
             case IssueCertificate() | PublishAuthority() | SignRequest() | DenyRequest():
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
+            case RecordRecovery():
+                await self._access.record.advance(action, desired)
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
@@ -118,7 +123,10 @@ class Executor:
             case DeleteObject():
                 await self._access.children.delete(action, desired)
             case EnsureWorkload():
-                await self._access.children.ensure_workload(action, desired, cluster_id=observed.cluster_id)
+                recover = instruction(observed.recovery)
+                await self._access.children.ensure_workload(
+                    action, desired, cluster_id=observed.cluster_id, recover=recover
+                )
             case ReplaceWorkload():
                 await self._access.children.release_workload(action, desired)
             case StartPod():
@@ -134,6 +142,8 @@ class Executor:
                 await self._restart(action, desired)
             case RestoreLabels():
                 await self._access.children.restore_labels(action, desired)
+            case AdoptVolume():
+                await volumes.adopt(self._access.kube, action, desired)
             case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
                 await volumes.perform(self._access.kube, action, desired)
 

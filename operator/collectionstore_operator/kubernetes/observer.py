@@ -19,6 +19,7 @@ from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts
 from collectionstore_operator.model import identity
+from collectionstore_operator.model import recovery as recoveries
 from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -36,6 +37,7 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.status.recovery_status import lost_since
 
 NOT_RUNNING = Unknown("its pod does not run")
 
@@ -87,6 +89,8 @@ class Observer:
             initialized=has_data((slot.node for slot in slots), recorded=bool(facts.initialized)),
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
+            recovery=recoveries.read(facts.recovery),
+            quorum_lost_since=self._quorum_lost_since(),
             finalizer=self._access.resource.has_finalizer(),
             published=self._access.resource.published_identity(),
             volume_cluster_ids=claims.cluster_ids(named.claims),
@@ -151,9 +155,10 @@ class Observer:
             if desired.member(ordinal) in deviating
         }
         answers = await self._ask_nodes(desired, by_ordinal, seen)
+        published = self._access.resource.published_identity().cluster_id
         proven = identity.prove(
             facts.cluster_id,
-            self._access.resource.published_identity().cluster_id,
+            recoveries.published_as(recoveries.read(facts.recovery), facts.cluster_id, published),
             [one for one in answers.values() if isinstance(one, NodeStatus)],
             claims.cluster_ids(found_claims),
         )
@@ -194,6 +199,10 @@ class Observer:
         seen = {one.ordinal for one in before.members} if before is not None else set()
         ordinals = {*range(max(replicas, desired.spec.replicas)), *seen}
         return {desired.member(one): claims.claim_name(desired, one) for one in sorted(ordinals)}
+
+    def _quorum_lost_since(self) -> float:
+        before = self._access.resource.last_status()
+        return lost_since(before.recovery) if before is not None else 0.0
 
     def _known_uids(self) -> frozenset[str]:
         """Return the uids of the pods that the last status named."""

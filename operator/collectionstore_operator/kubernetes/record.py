@@ -13,8 +13,10 @@ from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
-from collectionstore_operator.model.actions import EstablishIdentity, RestoreIdentity
+from collectionstore_operator.model import recovery as recoveries
+from collectionstore_operator.model.actions import EstablishIdentity, RecordRecovery, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
+from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -30,6 +32,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     bootstrap_node: str = ""
     authorities: str = msgspec.field(name=AUTHORITIES, default="")
     """Trust anchors of the members, concatenated PEM; mounted by the pods."""
+    recovery: str = ""
+    """The last recovery from a lost quorum, as JSON (`model.recovery`)."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
 
@@ -73,6 +77,23 @@ class Record:
         if recorded not in (action.recorded, action.cluster_id):
             raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.recorded}")
         await self.change(desired, cluster_id=action.cluster_id)
+
+    async def advance(self, action: RecordRecovery, desired: Desired) -> None:
+        """Record a recovery, or its next phase, with the cluster ID that it brings. Raises ActionRefused.
+
+        An attempt whose outcome was lost is recognized. Nothing else is: what was planned rests on the old record.
+        """
+        found = _facts(await self._find_ours(desired))
+        present, wanted = recoveries.read(found.recovery), action.record
+        if present is not None and (present.nonce, present.phase) == (wanted.nonce, wanted.phase):
+            return
+        if not recoveries.precedes(present, wanted, action.before, found.cluster_id):
+            raise ActionRefused("the record of the recovery has changed since it was observed")
+        facts = {"recovery": recoveries.written(wanted)}
+        if wanted.phase is RecoveryPhase.FORMING:
+            # One write: at no moment does the record name the new cluster, and not whose disk it begins with.
+            facts["cluster_id"] = wanted.cluster_id
+        await self.change(desired, **facts)
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.model.actions import GrowVolume, MarkVolume, RetireVolume, SetReclaimPolicy, StampVolume
+from collectionstore_operator.kubernetes.claims import claim_name
+from collectionstore_operator.kubernetes.ownership import preconditions
+from collectionstore_operator.model.actions import (
+    AdoptVolume,
+    GrowVolume,
+    MarkVolume,
+    RetireVolume,
+    SetReclaimPolicy,
+    StampVolume,
+)
 from collectionstore_operator.model.observed import NodeId
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -31,6 +40,26 @@ async def perform(
             await grow(kube, action, desired)
         case SetReclaimPolicy():
             await set_reclaim_policy(kube, action, desired)
+
+
+async def adopt(kube: Kube, action: AdoptVolume, desired: Desired) -> None:
+    """Stamp the claim of a recovery's survivor with the new cluster. Raises ActionRefused when it is another claim.
+
+    Its incarnation is a new one, and is stamped once it was observed.
+    """
+    name = claim_name(desired, action.ordinal)
+    found = await kube.get(Kind.PERSISTENT_VOLUME_CLAIM, name, desired.namespace)
+    metadata = found["metadata"]
+    stamp = (metadata.get("annotations") or {}).get(labels.CLUSTER_ID, "")
+    if metadata["uid"] != action.uid or "deletionTimestamp" in metadata:
+        raise ActionRefused(f"the claim {name} is not the one of the chosen survivor, or is being deleted")
+    if stamp == action.cluster_id:
+        return
+    if stamp != action.from_cluster:
+        raise ActionRefused(f"the claim {name} has the stamp {stamp!r}, not that of {action.from_cluster}")
+    annotations = {labels.CLUSTER_ID: action.cluster_id, labels.NODE_ID: None}
+    body: Body = {"metadata": {**preconditions(found), "annotations": annotations}}
+    await kube.patch(Kind.PERSISTENT_VOLUME_CLAIM, name, desired.namespace, body)
 
 
 async def mark(kube: Kube, action: MarkVolume, desired: Desired) -> None:

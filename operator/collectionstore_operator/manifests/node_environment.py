@@ -88,6 +88,11 @@ def _diagnostics(diagnostics: Diagnostics) -> dict[str, str]:
     return settings | {f"{PREFIX}SLOW_{name.upper()}_MS": str(milliseconds) for name, milliseconds in changed.items()}
 
 
+def recovery_settings(recover: str) -> dict[str, str]:
+    """Return the variable with an instruction to recover; none without one."""
+    return {f"{PREFIX}RECOVER": recover} if recover else {}
+
+
 def placement_settings(placement: MemberPlacement) -> dict[str, str]:
     """Return the variables that are specific to a member."""
     return {

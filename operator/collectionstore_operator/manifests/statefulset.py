@@ -18,6 +18,7 @@ from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
     node_settings,
+    recovery_settings,
     revision,
     spec_settings,
 )
@@ -47,8 +48,12 @@ IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy"
 """Fields of a StatefulSet that the API server does not let change; new volume sizes need a new StatefulSet."""
 
 
-def build(desired: Desired, *, cluster_id: str, replicas: int) -> Manifest:
-    """Return the StatefulSet with this number of replicas."""
+def build(desired: Desired, *, cluster_id: str, replicas: int, recover: str = "") -> Manifest:
+    """Return the StatefulSet with this number of replicas.
+
+    `recover` tells the survivor of a lost quorum to recover (`model.recovery`), and is not in the revision: a pod that
+    was started with it need not restart once it has.
+    """
     spec: Body = {
         "replicas": replicas,
         "serviceName": labels.peer_service(desired.name),
@@ -56,7 +61,7 @@ def build(desired: Desired, *, cluster_id: str, replicas: int) -> Manifest:
         "updateStrategy": {"type": "OnDelete"},
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Retain"},
         "selector": {"matchLabels": labels.selector(desired.name)},
-        "template": _template(desired, cluster_id),
+        "template": _template(desired, cluster_id, recover),
         "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
     return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.name, spec=spec)
@@ -75,7 +80,7 @@ def starts_as_required(template: Mapping[str, Any], desired: Desired) -> bool:
     return all(found.get(name) == value for name, value in [*spec_settings(desired).items(), *_further(desired)])
 
 
-def _template(desired: Desired, cluster_id: str) -> Body:
+def _template(desired: Desired, cluster_id: str, recover: str) -> Body:
     pod = desired.spec.pod
     pod_labels = {**pod.labels, **labels.object_labels(desired.name), labels.VERSION_LABEL: desired.spec.version}
     return {
@@ -97,18 +102,18 @@ def _template(desired: Desired, cluster_id: str) -> Body:
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container(desired, cluster_id)],
+            "containers": [_container(desired, cluster_id, recover)],
             "volumes": [_trust(desired), _credentials(), *_given(desired)],
         },
     }
 
 
-def _container(desired: Desired, cluster_id: str) -> Body:
+def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
     return {
         "name": CONTAINER,
         "image": desired.spec.effective_image,
         "imagePullPolicy": desired.spec.pod.image_pull_policy,
-        "env": _environment(desired, cluster_id),
+        "env": _environment(desired, cluster_id, recover),
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT, "protocol": "TCP"},
             {"name": "peer", "containerPort": PEER_PORT, "protocol": "TCP"},
@@ -134,7 +139,7 @@ def _container(desired: Desired, cluster_id: str) -> Body:
     }
 
 
-def _environment(desired: Desired, cluster_id: str) -> list[Body]:
+def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
     """Return the node's variables. The name comes from the pod and is expanded in the addresses."""
     name = f"$({PREFIX}NAME)"
     host = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
@@ -156,6 +161,7 @@ def _environment(desired: Desired, cluster_id: str) -> list[Body]:
     settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"
     if desired.spec.tls.client_secret_name:
         settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
+    settings |= recovery_settings(recover)
     written = [*settings.items(), *_further(desired)]
     return [*from_pod, *({"name": variable, "value": value} for variable, value in written)]
 

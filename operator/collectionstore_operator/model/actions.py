@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
+from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
 
 
 class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -340,6 +341,33 @@ class ReplaceWorkload(_Action, frozen=True):
     replicas: int
 
 
+class RecordRecovery(_Action, frozen=True):
+    """Record a recovery from a lost quorum, or its next phase, BEFORE the phase acts. One durable write.
+
+    With the phase Forming, the cluster ID becomes that of the new cluster in the same write. Refused unless the record
+    is as it was planned from: the nonce is that of the recovery, and the phase is `before`; None for a first record,
+    which no other recovery may be in the way of.
+    """
+
+    record: RecoveryRecord
+    before: RecoveryPhase | None
+
+
+class AdoptVolume(_Action, frozen=True):
+    """Stamp the claim of a recovery's survivor with the ID of the new cluster. AFTER that was recorded.
+
+    Refused when it is another claim than that of the chosen survivor, or of a third cluster.
+    """
+
+    ordinal: int
+    name: str
+    """Of the member."""
+    uid: str
+    """Of the claim."""
+    from_cluster: str
+    cluster_id: str
+
+
 Action: TypeAlias = (
     AddFinalizer
     | RemoveFinalizer
@@ -374,9 +402,13 @@ Action: TypeAlias = (
     | RetireVolume
     | GrowVolume
     | ReplaceWorkload
+    | RecordRecovery
+    | AdoptVolume
 )
 
 
+RECOVER_QUORUM: Final = "RecoverQuorum"
+"""The name of every step of a recovery from a lost quorum."""
 AWAIT_LEADER: Final = "AwaitLeader"
 """The name of the step that waits for a leader that can be trusted."""
 
@@ -388,6 +420,8 @@ def disruptive(action: Action) -> bool:
             return True
         case RestartPod() | RetireVolume() | ReplaceWorkload():
             return True
+        case RecordRecovery():
+            return True  # what follows stops every member: the Lease is read again, and the result observed
         case EnsureWorkload():
             return action.shrinks
         case _:

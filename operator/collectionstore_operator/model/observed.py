@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from collectionstore_operator.model.recovery import RecoveryRecord
+
 NodeId: TypeAlias = str
 """An incarnation, as on the wire: 16 hexadecimal digits. Drawn once per data directory."""
 
@@ -120,6 +122,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     applied_index: int = 0
     first_index: int = 0
     last_index: int = 0
+    last_log_term: int = 0
+    """Term of the entry at `last_index`; 0 also from a version that does not report it."""
     revision: int = 0
     epoch: int = 0
     configuration: Configuration = Configuration()
@@ -234,6 +238,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Status of an expansion that is in progress, such as `FileSystemResizePending`."""
     labelled: bool = True
     """It has all our labels, by which people and we find it."""
+    lost: bool = False
+    """Its claim is bound to a PersistentVolume that does not exist any more: what it held is gone."""
     terminating: bool = False
     """Its claim is being deleted and waits only for its pod to end: a restart of the pod loses the volume."""
     persistent_volume: str = ""
@@ -392,6 +398,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether `initialized` is recorded durably; until then only the answers of nodes say so."""
     bootstrap_node: NodeId = ""
     """The incarnation chosen by `Bootstrap`, recorded BEFORE the call."""
+    recovery: RecoveryRecord | None = None
+    """The last recovery from a lost quorum, as recorded."""
+    quorum_lost_since: float = 0.0
+    """Since when the status has said that the quorum is lost with its disks, in Unix seconds; 0 if it does not."""
     finalizer: bool | None = None
     """Whether the resource has our finalizer; None where resources have none (local)."""
     published: PublishedIdentity = PublishedIdentity()

@@ -1,5 +1,7 @@
 """What to do now, and what remains: Assessment -> Plan. Pure.
 
+A cluster that has lost a majority of its disks is frozen: nothing but its recovery is planned, once it is acknowledged.
+
 The parts run in order of urgency: prerequisites, repair, scaling, rollout of a new revision. Each part proposes
 independently; this module limits one round to at most one action that is disruptive or changes the membership, because
 its result must be observed before the next.
@@ -41,6 +43,7 @@ from collectionstore_operator.planning import (
     objects,
     ownership,
     records,
+    recovery,
     retention,
     rollout,
     teardown,
@@ -100,6 +103,10 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
             yield from certificates.publish_authority(assessment)
         return
     yield from labelling.restore(assessment)
+    if recovery.concerns(assessment):
+        # Frozen: nothing else may scale, restart, replace or retire what a recovery rests on.
+        yield from recovery.proceed(assessment)
+        return
     yield from retention.release(assessment)
     yield from certificates.issue(assessment)
     yield from certificates.enrol(assessment)

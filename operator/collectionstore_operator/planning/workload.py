@@ -11,6 +11,7 @@ from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.recovery import instruction
 from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
 
@@ -111,7 +112,10 @@ def _drift(assessment: Assessment, replicas: int) -> str:
     found = next((one for one in assessment.observed.objects or () if one.kind == "StatefulSet"), None)
     if found is None:
         return ""
-    manifest = statefulset.build(assessment.desired, cluster_id=assessment.observed.cluster_id, replicas=replicas)
+    observed = assessment.observed
+    manifest = statefulset.build(
+        assessment.desired, cluster_id=observed.cluster_id, replicas=replicas, recover=instruction(observed.recovery)
+    )
     return why_apply(manifest, found, ignored=statefulset.IMMUTABLE)[0]
 
 

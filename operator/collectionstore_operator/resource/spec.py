@@ -18,6 +18,7 @@ from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.network import NetworkAccess, Tls
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import Raft, Snapshot
+from collectionstore_operator.resource.recovery import Recovery
 from collectionstore_operator.resource.scheduling import Spread
 from collectionstore_operator.resource.storage import Storage
 
@@ -210,6 +211,16 @@ class Spec(Part, frozen=True):
             "until this field is set to false. Defaults to false."
         ),
     ] = False
+    recovery: (
+        Annotated[
+            Recovery,
+            Meta(
+                description="recovery acknowledges the recovery of a cluster whose quorum is lost for good, with the "
+                "nonce that status.recovery offers. What only the lost members had is lost."
+            ),
+        ]
+        | None
+    ) = None
     unsafe: Annotated[Unsafe, Meta(description="unsafe permits configurations that are usually a mistake.")] = Unsafe()
     local: Annotated[
         Local, Meta(description="local configures the ports used by csctl local. Ignored on Kubernetes.")

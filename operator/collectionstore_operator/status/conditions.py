@@ -32,6 +32,7 @@ from collectionstore_operator.status import domains, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.history import History, electing
+from collectionstore_operator.status.quorum_condition import quorum_lost
 from collectionstore_operator.status.storage_condition import storage_available
 
 _ROTATION: Final = tuple(one.__name__ for one in (PrepareAuthority, PromoteAuthority, RetireAuthority))
@@ -239,6 +240,7 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
         "Available": available(found, assessment, history),
         "Degraded": degraded(found, assessment),
         **{kind: evaluator(assessment, plan) for kind, evaluator in EVALUATORS.items()},
+        "QuorumLost": quorum_lost(assessment, history.unhealthy_s),
     }
     states["Ready"] = ready(found, assessment, states)
     return {kind: states[kind] for kind in TYPES}
@@ -265,10 +267,11 @@ TYPES: Final = (
     "Progressing",
     "Degraded",
     *(kind for kind in EVALUATORS if kind not in ("Accepted", "Progressing")),
+    "QuorumLost",
 )
 """All conditions by type, in the order of the status."""
 
-GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused"})
+GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused", "QuorumLost"})
 """The conditions whose status True is not the good one."""
 
 

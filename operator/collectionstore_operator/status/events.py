@@ -11,6 +11,7 @@ from collectionstore_operator.model.actions import (
     Action,
     AddFinalizer,
     AddLearners,
+    AdoptVolume,
     ApplyObject,
     Bootstrap,
     ChangeVoters,
@@ -30,6 +31,7 @@ from collectionstore_operator.model.actions import (
     RaiseEpoch,
     RecordInitialized,
     RecordProtectedDeletion,
+    RecordRecovery,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -72,7 +74,9 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case RestoreIdentity() | RecordProtectedDeletion():
             return desired.name
-        case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
+        case RecordRecovery():
+            return action.record.survivor
+        case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | RestartPod():
             return action.name
         case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
             return action.name

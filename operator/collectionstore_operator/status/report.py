@@ -24,6 +24,7 @@ from collectionstore_operator.model.assessment import (
 )
 from collectionstore_operator.model.certificate_lifetimes import first_expiry
 from collectionstore_operator.model.observed import Absent, Authority, NodeId, Observed, Pod, Slot, Unknown, Volume
+from collectionstore_operator.model.recovery import published_as
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
@@ -31,6 +32,7 @@ from collectionstore_operator.status.ailments import ailments
 from collectionstore_operator.status.condition_state import ConditionState, ConditionStatus
 from collectionstore_operator.status.conditions import TYPES, evaluate, member_ready
 from collectionstore_operator.status.history import History, electing
+from collectionstore_operator.status.recovery_status import RecoveryStatus, recovery_status
 
 STEPS_MAX: Final = 32
 MEMBERS_MAX: Final = 32
@@ -209,7 +211,7 @@ class Status(_Part, frozen=True):
     cluster_id: Annotated[
         Word,
         Meta(
-            description="clusterID identifies the cluster in its volumes and certificates. It never changes once set."
+            description="clusterID identifies the cluster in its volumes and certificates. Only a recovery changes it."
         ),
     ] = field(name="clusterID", default="")
     initialized: Annotated[
@@ -265,6 +267,9 @@ class Status(_Part, frozen=True):
     certificates_expire: Annotated[
         Timestamp, Meta(description="certificatesExpire is the earliest expiry of a certificate.")
     ] = ""
+    recovery: Annotated[RecoveryStatus, Meta(description="recovery is the loss of the quorum, and its recovery.")] = (
+        RecoveryStatus()
+    )
     authority: Annotated[
         AuthorityStatus, Meta(description="authority is the certificate authority of the cluster.")
     ] = AuthorityStatus()
@@ -296,8 +301,8 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         ready_members=working,
         members_summary=f"{working}/{desired.spec.replicas}",
         selector=",".join(f"{key}={value}" for key, value in sorted(labels.selector(desired.name).items())),
-        # What is published stays: the API server refuses a status with another ID.
-        cluster_id=before.cluster_id or observed.cluster_id,
+        # What is published stays: the API server refuses a status with another ID, but for that of a recovery.
+        cluster_id=published_as(observed.recovery, observed.cluster_id, before.cluster_id) or observed.cluster_id,
         initialized=view.initialized or before.initialized,
         bootstrap_node=observed.bootstrap_node or before.bootstrap_node,
         leader=view.leader.name if view.leader else "",
@@ -315,6 +320,7 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
         largest_volume=max((_size(slot.volume) for slot in observed.slots), default=0),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
+        recovery=recovery_status(assessment, plan, before.recovery),
         authority=_authority(observed.authority),
     )
 

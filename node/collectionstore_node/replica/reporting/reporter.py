@@ -96,6 +96,7 @@ class Reporter:
             space=member.space.report,
             writes_refused=self._writes_refused(raft),
             tls=facts.tls(),
+            last_log_term=raft.last_log_term,
         )
 
     def _writes_refused(self, raft: RaftStatus) -> str:

@@ -138,6 +138,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Why this member, as the leader, refuses writes that add data; empty if it takes them, and on other members."""
     tls: TlsStatus | None = None
     """The certificates in use."""
+    last_log_term: int = 0
+    """Term of the entry at `last_index`: with it, how up to date the log is (Raft 5.4.1)."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:

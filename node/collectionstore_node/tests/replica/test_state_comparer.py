@@ -210,6 +210,7 @@ class Leader:
             applied_index=Index(5),
             first_index=Index(1),
             last_index=Index(5),
+            last_log_term=Term(1),
             configuration=Configuration(voters=voters),
             pending_change_index=Index(0),
             transferring_to=NodeId(0),

@@ -24,6 +24,7 @@ NEVER: Final = frozenset(
         *(
             f"{name}.{edge}"
             for name in (
+                "AdoptVolume",
                 "DeleteIdentity",
                 "DeleteObject",
                 "DenyRequest",
@@ -33,6 +34,7 @@ NEVER: Final = frozenset(
                 "PromoteAuthority",
                 "RaiseEpoch",
                 "RecordProtectedDeletion",
+                "RecordRecovery",
                 "RemoveLearners",
                 "ReplaceWorkload",
                 "RestoreIdentity",

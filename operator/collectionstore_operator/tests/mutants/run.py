@@ -26,6 +26,7 @@ STAGES: Final = (
     (
         "planning/test_plan.py",
         "planning/test_plan_guards.py",
+        "planning/test_recovery.py",
         "planning/test_plan_stuck_pods.py",
         "planning/test_unexplained_members.py",
         "model/test_assessment.py",
@@ -49,6 +50,7 @@ STAGES: Final = (
         "kubernetes/test_pod_diagnostics.py",
         "kubernetes/test_ownership.py",
         "kubernetes/test_records.py",
+        "kubernetes/test_recovery.py",
         "kubernetes/test_authority_rotation.py",
         "kubernetes/test_tenure.py",
         "kubernetes/test_two_operators.py",

@@ -79,6 +79,7 @@ def test_conditions_and_fields_of_a_healthy_cluster() -> None:
         "StorageAvailable": "Unknown NoReport",
         "ObjectsApplied": "Unknown NoObjectsHere",
         "Paused": "False NotPaused",
+        "QuorumLost": "False QuorumWorks",
     }
     assert (status.leader, status.term, status.fault_tolerance, status.members_summary) == ("demo-0", 7, 1, "3/3")
     assert status.configuration.voters == ("demo-0", "demo-1", "demo-2")
