@@ -20,7 +20,7 @@ def test_every_safety_row_has_one_mutant() -> None:
     rows = [mutant.row for mutant in MUTANTS]
     assert [row for row in rows if row.startswith("S")] == [f"S{number:02}" for number in range(1, 23)]
     assert {row for row in rows if row.startswith("N")} == {f"N{number:02}" for number in range(3, 7)}
-    assert [row for row in rows if row.startswith("P")] == [f"P{number:02}" for number in range(1, 15)]
+    assert [row for row in rows if row.startswith("P")] == [f"P{number:02}" for number in range(1, 16)]
     assert [row for row in rows if row.startswith("C")] == [f"C{number:02}" for number in range(1, 19)]
     assert [row for row in rows if row.startswith("W")] == [f"W{number:02}" for number in range(1, 8)]
     assert [row for row in rows if row.startswith("M")] == [f"M{number:02}" for number in range(1, 5)]
