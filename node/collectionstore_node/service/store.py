@@ -43,6 +43,7 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    BoundedStaleness,
     Consistency,
     CreateCollection,
     DocumentRef,
@@ -56,6 +57,7 @@ from collectionstore_node.service.operations import (
     Put,
     Read,
     ReadCollection,
+    ReadConsistency,
     Transaction,
     Write,
 )
@@ -210,11 +212,10 @@ class Store:
 
     # Reads
 
-    async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
+    async def read(self, target: Read, *, consistency: ReadConsistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._admit(target)
-        if consistency is Consistency.LINEARIZABLE:
-            await self._replica.read_barrier(timeout_s=timeout_s)
+        await self.confirm(consistency, timeout_s=timeout_s)
         if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
             await self._turns.read_turn()
@@ -223,17 +224,21 @@ class Store:
     def read_at_once(self, target: Read) -> ReadResult:
         """Read what this node has applied. Raises `InvalidRequest("collection_not_found")`.
 
-        Linearizable after `confirm_reads`. Call it only in a turn of the loop that has room: see `read_turn`.
+        As current as `confirm` has confirmed. Call it only in a turn of the loop that has room: see `read_turn`.
         """
         self._admit(target)
         return self._read_now(target)
 
-    async def confirm_reads(self, *, timeout_s: float) -> None:
-        """Return when reads that began before the call are linearizable; one confirmation serves any number of them.
+    async def confirm(self, consistency: ReadConsistency, *, timeout_s: float) -> None:
+        """Return when reads that began before the call are as current; one confirmation serves any number of them.
 
         Raises `NotNow`; nothing was read then.
         """
-        await self._replica.read_barrier(timeout_s=timeout_s)
+        if consistency is Consistency.LINEARIZABLE:
+            await self._replica.read_barrier(timeout_s=timeout_s)
+        else:
+            bound_s = consistency.max_s if isinstance(consistency, BoundedStaleness) else None
+            await self._replica.stale_barrier(bound_s, timeout_s=timeout_s)
 
     @property
     def reads_wait(self) -> bool:
@@ -245,7 +250,7 @@ class Store:
         await self._turns.read_turn()
 
     async def list_documents(
-        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: ReadConsistency, timeout_s: float
     ) -> ListResult[T]:
         """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`.
 
@@ -267,7 +272,7 @@ class Store:
         )
 
     async def list_keys(
-        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: ReadConsistency, timeout_s: float
     ) -> ListResult[T]:
         """Return one page of a bucket's raw values; a bucket that was never used is empty."""
         return await self._list(
@@ -290,7 +295,7 @@ class Store:
         request: ListCollections,
         *,
         show: Callable[[CollectionInfo], T],
-        consistency: Consistency,
+        consistency: ReadConsistency,
         timeout_s: float,
     ) -> ListResult[T]:
         """Return one page of the catalog."""
@@ -307,7 +312,7 @@ class Store:
             timeout_s,
         )
 
-    async def read_collection(self, name: str, *, consistency: Consistency, timeout_s: float) -> CollectionResult:
+    async def read_collection(self, name: str, *, consistency: ReadConsistency, timeout_s: float) -> CollectionResult:
         """Read a collection's catalog record."""
         found = find_collection(await self._view(ReadCollection(name), consistency, timeout_s), name)
         info = None if found is None else CollectionInfo(name, found.id)
@@ -396,7 +401,7 @@ class Store:
 
     # Everything, for backups
 
-    async def open_state(self, *, consistency: Consistency, timeout_s: float) -> tuple[ExportedState, StateExport]:
+    async def open_state(self, *, consistency: ReadConsistency, timeout_s: float) -> tuple[ExportedState, StateExport]:
         """Return the whole state as a stream, and what it is of; `close` it. One at a time: raises `Overloaded`.
 
         Linearizable, it holds everything that was acknowledged before the call.
@@ -445,6 +450,15 @@ class Store:
         """Whether this node leads, as far as it knows."""
         return self._replica.is_leader
 
+    def staleness_s(self) -> float | None:
+        """Return how stale what this node has applied can be at most, in seconds; None if nothing is known of it."""
+        return self._replica.staleness_s()
+
+    @property
+    def name(self) -> str:
+        """Name of this member."""
+        return self._replica.name
+
     def leader(self) -> LeaderStatus | None:
         """Return the leader this node knows, or None."""
         leader = self._replica.leader()
@@ -459,8 +473,8 @@ class Store:
         return self._replica.inspect()
 
     async def check_ready(self, *, timeout_s: float) -> int:
-        """Return the revision once a linearizable read works here. Raises `NotNow`."""
-        await self._replica.read_barrier(timeout_s=timeout_s)
+        """Return the revision once reads work here: linearizable ones, or without a vote recent ones. Raises `NotNow`."""
+        await self._replica.ready_barrier(timeout_s=timeout_s)
         return self._replica.revision
 
     # Execution
@@ -506,7 +520,7 @@ class Store:
         self,
         request: List,
         read: Callable[[View], Generator[None, None, Page[T]]],
-        consistency: Consistency,
+        consistency: ReadConsistency,
         timeout_s: float,
     ) -> ListResult[T]:
         clock = asyncio.get_running_loop().time
@@ -527,11 +541,10 @@ class Store:
         page = yield from read(replica.view)
         return ListResult(page.items, page.next_after, revision)
 
-    async def _view(self, operation: Operation, consistency: Consistency, timeout_s: float) -> View:
+    async def _view(self, operation: Operation, consistency: ReadConsistency, timeout_s: float) -> View:
         """Admit a read and return the state it may see. The caller reads it and the revision without an await."""
         self._admit(operation)
-        if consistency is Consistency.LINEARIZABLE:
-            await self._replica.read_barrier(timeout_s=timeout_s)
+        await self.confirm(consistency, timeout_s=timeout_s)
         return self._replica.view
 
 

@@ -136,6 +136,11 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Why this member, as the leader, refuses writes that add data; empty if it takes them, and on other members."""
     tls: TlsStatus | None = None
     """The certificates in use."""
+    staleness_ms: int | None = None
+    """How stale the state of a member without a vote can be at most; null before it was ever confirmed, and on voters,
+    which confirm nothing by themselves."""
+    staleness_max_ms: int | None = None
+    """Above which that member refuses stale reads, and is not ready; null on voters."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:
