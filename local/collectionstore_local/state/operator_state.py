@@ -31,6 +31,8 @@ class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap_node: str = ""
     epoch: int = 0
     workload: WorkloadState | None = None
+    read_workload: WorkloadState | None = None
+    """The same for read replicas."""
 
 
 class OperatorStateFile:

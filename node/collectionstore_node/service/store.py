@@ -473,7 +473,7 @@ class Store:
         return self._replica.inspect()
 
     async def check_ready(self, *, timeout_s: float) -> int:
-        """Return the revision once reads work here: linearizable ones, or without a vote recent ones. Raises `NotNow`."""
+        """Return the revision once reads work here, on a member without a vote recent ones. Raises `NotNow`."""
         await self._replica.ready_barrier(timeout_s=timeout_s)
         return self._replica.revision
 

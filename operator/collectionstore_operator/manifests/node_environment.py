@@ -47,6 +47,7 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         **_diagnostics(spec.diagnostics),
         # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
         **({f"{PREFIX}QUOTA_BYTES": str(spec.storage.quota_bytes)} if spec.storage.quota else {}),
+        **_of_group(desired),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
         f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
         f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
@@ -54,6 +55,14 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         f"{PREFIX}SNAPSHOT_COMMANDS": str(spec.snapshot.commands),
         f"{PREFIX}SNAPSHOT_LOG_BYTES": str(spec.snapshot.log_bytes),
     }
+
+
+def _of_group(desired: Desired) -> dict[str, str]:
+    """Return what only read replicas are set to; only if used, so that no other revision changes."""
+    staleness_s = desired.spec.read_replica_max_staleness_seconds
+    if desired.group == "voters" or staleness_s is None:
+        return {}
+    return {f"{PREFIX}STALENESS_MAX_MS": str(staleness_s * 1_000)}
 
 
 def memory_settings(desired: Desired) -> dict[str, str]:

@@ -3,8 +3,8 @@
 A state is *as fresh as* a moment if it holds everything that was acknowledged before it. A ReadIndex round (thesis 6.4)
 that this member asks for at `t` ends with a state that is as fresh as `t`: the leader takes its commit index after `t`,
 a majority confirms that it still leads, and the reads of the round are told once that index is applied here. So
-`now - t` bounds the staleness, by one clock of one machine. A heartbeat would not do: the time that it was on its way is
-not known, and a deposed leader sends heartbeats, too.
+`now - t` bounds the staleness, by one clock of one machine. A heartbeat would not do: how long it was on its way is not
+known, and a deposed leader sends heartbeats, too.
 
 Only members without a vote ask by themselves, and only they are bounded: a voter takes part in the quorum, and is asked
 for the newest state.
@@ -59,7 +59,7 @@ class Freshness:
         return self._clock() - max(self._as_of, self._started)
 
     def bound_s(self, asked_s: float | None) -> float:
-        """Return the bound on a stale read: what the request allows, and on a member without a vote no more than its own."""
+        """Return the bound on a stale read: what the request allows, and without a vote no more than `max_s`."""
         own = self.max_s if self.bounded else inf
         return own if asked_s is None else min(asked_s, own)
 

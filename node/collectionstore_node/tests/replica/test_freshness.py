@@ -1,4 +1,4 @@
-"""How stale a member without a vote is, what it refuses, and that no message of a deposed leader makes it look fresh."""
+"""How stale a member without a vote is, what it refuses, and that no deposed leader makes it look fresh."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from collectionstore_node.errors import NotLeader, NotNow, TooStale
-from collectionstore_node.raft.messages import Configuration
+from collectionstore_node.raft.messages import Configuration, NodeId
 from collectionstore_node.replica.consensus.consensus import Consensus
 from collectionstore_node.replica.consensus.freshness import ROUND_S, Freshness
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
@@ -22,15 +22,16 @@ from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.tests.replica.group import PATIENCE_S, SETTINGS, Member, Wires, group
 
-VOTER = Configuration(voters=(1, 2))
-LEARNER = Configuration(voters=(1,), learners=(2,))
+LEADS, OWN = NodeId(1), NodeId(2)
+VOTER = Configuration(voters=(LEADS, OWN))
+LEARNER = Configuration(voters=(LEADS,), learners=(OWN,))
 
 
 class Rounds:
     """Keeps the rounds that a member asks for; implements what `Freshness` needs of `Consensus`."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.raft = SimpleNamespace(configuration=configuration, node_id=2)
+        self.raft = SimpleNamespace(configuration=configuration, node_id=OWN)
         self.asked: list[tuple[float, Waiter[None]]] = []
         self.stopping = False
 
@@ -130,12 +131,12 @@ def test_no_request_extends_the_bound_of_a_member_without_a_vote(asked_s: float 
 
 
 def test_an_outgoing_voter_still_votes() -> None:
-    freshness, _, _ = freshness_of(Configuration(voters=(1,), outgoing=(1, 2)))
+    freshness, _, _ = freshness_of(Configuration(voters=(LEADS,), outgoing=(LEADS, OWN)))
     assert not freshness.bounded
 
 
 def test_a_removed_member_is_bounded() -> None:
-    freshness, _, _ = freshness_of(Configuration(voters=(1,)))
+    freshness, _, _ = freshness_of(Configuration(voters=(LEADS,)))
     assert freshness.bounded
 
 
