@@ -350,6 +350,15 @@ def test_one_that_votes_by_another_hand_is_shown_and_kept() -> None:
     assert any(step.startswith("DemoteVoter demo-read-0") for step in blocked_steps(made))
 
 
+def test_one_that_votes_counts_for_the_quorum_that_it_is_part_of() -> None:
+    """Four voters, one of them a read replica: two in sync are no majority, three are."""
+    desired = make_desired(3, read_replicas=1)
+    two = with_reads(desired, "0: leader\n1:\n2: down=600", Replica(votes=True, active=False))
+    assert "no quorum" in assess(desired, two).view.untrusted_reason
+    three = with_reads(desired, "0: leader\n1:\n2: down=600", Replica(votes=True))
+    assert assess(desired, three).view.trusted
+
+
 def test_an_autoscaler_sets_their_number() -> None:
     desired = make_desired(3, read_replicas=1, read_replicas_max=4)
     new = Replica(member=False, joined=False, ready=False)
