@@ -69,7 +69,8 @@ class Freshness:
 
     def tick(self, now: float) -> None:
         """Ask for the next round when it is due; `now` is loop time, for deadlines."""
-        if not self.bounded:
+        # Without a leader there is nothing to ask; once there is one, the round is due at once.
+        if not self._consensus.raft.leader or not self.bounded:
             return
         clock = self._clock()
         waiting = self._round is not None and not self._round.done()

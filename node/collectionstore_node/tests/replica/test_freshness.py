@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from collectionstore_node.errors import NotLeader, NotNow, TooStale
-from collectionstore_node.raft.messages import Configuration, NodeId
+from collectionstore_node.raft.messages import NO_NODE, Configuration, NodeId
 from collectionstore_node.replica.consensus.consensus import Consensus
 from collectionstore_node.replica.consensus.freshness import ROUND_S, Freshness
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
@@ -31,7 +31,7 @@ class Rounds:
     """Keeps the rounds that a member asks for; implements what `Freshness` needs of `Consensus`."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.raft = SimpleNamespace(configuration=configuration, node_id=OWN)
+        self.raft = SimpleNamespace(configuration=configuration, node_id=OWN, leader=LEADS)
         self.asked: list[tuple[float, Waiter[None]]] = []
         self.stopping = False
 
@@ -138,6 +138,19 @@ def test_an_outgoing_voter_still_votes() -> None:
 def test_a_removed_member_is_bounded() -> None:
     freshness, _, _ = freshness_of(Configuration(voters=(LEADS,)))
     assert freshness.bounded
+
+
+def test_without_a_leader_nothing_is_asked_and_with_one_at_once() -> None:
+    freshness, rounds, clock = freshness_of(LEARNER)
+    freshness.tick(0.0)
+    rounds.asked[0][1].set_exception(NotLeader())
+    rounds.raft.leader = NO_NODE
+    clock.now += 60.0
+    freshness.tick(60.0)
+    assert len(rounds.asked) == 1
+    rounds.raft.leader = LEADS
+    freshness.tick(60.0)
+    assert len(rounds.asked) == 2
 
 
 def test_a_stopping_node_asks_nothing_more() -> None:
