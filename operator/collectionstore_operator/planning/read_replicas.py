@@ -102,6 +102,7 @@ def maintain(assessment: Assessment) -> Iterator[Proposal]:
     yield from _of_reads(volume_expansion.renew_template(reads))
     yield from _of_reads(_clear_away(reads))
     yield from _voting(reads)
+    yield from _await(reads)
 
 
 def before_voters(assessment: Assessment, restarts: Iterable[Proposal]) -> Iterator[Proposal]:
@@ -250,3 +251,13 @@ def _voting(reads: Assessment) -> Iterator[Proposal]:
             reason = "a read replica must have no vote"
             blocked_by = "it was promoted by another hand: demote it by a request to the leader, or keep it"
             yield postpone("DemoteVoter", reason=reason, blocked_by=blocked_by, subject=member.name)
+
+
+def _await(reads: Assessment) -> Iterator[Proposal]:
+    """Show the read replicas that are started and do not serve: without a step the cluster would be called settled."""
+    for ordinal in reads.desired_ordinals():
+        slot, name = reads.observed.slot(ordinal), reads.name(ordinal)
+        if isinstance(slot.pod, Pod) and not is_serving(slot.pod):
+            reason = "it must be within its bound of staleness to serve"
+            blocked_by = unhealthy_reason(slot, name, reads.observed.cluster_id) or f"{name} is not ready"
+            yield postpone("AwaitReadReplica", reason=reason, blocked_by=blocked_by, subject=name)

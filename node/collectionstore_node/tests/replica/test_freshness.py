@@ -256,6 +256,7 @@ async def test_replicas_alone_never_elect(tmp_path: Path) -> None:
 async def test_a_voter_reads_what_it_has_without_a_bound(tmp_path: Path) -> None:
     async with with_replica(tmp_path) as (wires, voters, _):
         wires.isolate(voters[1])
+        voters[1].now += 60.0
         await voters[1].replica.stale_barrier(None, timeout_s=0.2)
         with pytest.raises(TooStale):
             await voters[1].replica.stale_barrier(1.0, timeout_s=0.2)

@@ -309,6 +309,13 @@ def test_they_are_restarted_before_the_voters_and_one_at_a_time() -> None:
     assert any("demo-read-0 is restarted first" in step for step in blocked_steps(made))
 
 
+def test_the_plan_is_not_empty_before_all_of_them_serve() -> None:
+    desired = make_desired(3, read_replicas=2)
+    made = planned(desired, with_reads(desired, THREE, Replica(), Replica(ready=False, unready_s=2.0)))
+    assert made.actions == ()
+    assert blocked_steps(made) == ["AwaitReadReplica demo-read-1: demo-read-1 is not ready"]
+
+
 def test_the_next_one_waits_for_the_one_before() -> None:
     desired = make_desired(3, read_replicas=2)
     back = Replica(ready=False, unready_s=5.0)
@@ -439,11 +446,10 @@ def test_the_status_shows_them_beside_the_voters() -> None:
     assert rows == [("demo-read-0", "ReadReplica", "reads", 0), ("demo-read-1", "ReadReplica", "reads", 40)]
     assert (status.read_replicas, status.ready_read_replicas) == (2, 1)
     assert status.members_summary == "3/3"
-    ready, safe = status.condition("Ready"), status.condition("QuorumSafe")
-    assert ready is not None
-    assert ready.status == "True"
-    assert safe is not None
-    assert safe.status == "True"
+    for kind in ("Available", "QuorumSafe", "MembersUpdated"):
+        found = status.condition(kind)
+        assert found is not None
+        assert found.status == "True", kind
 
 
 REPLICAS = st.builds(
