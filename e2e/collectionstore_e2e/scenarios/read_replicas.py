@@ -81,6 +81,7 @@ async def read_replicas_serve_within_their_bound(context: Context) -> None:
             await _cut_off(context, store)
             await load.working()
 
+            await _scale_as_an_autoscaler(context, store)
             # More fault tolerance is asked of the voters: a read replica is not promoted, new members are.
             await store.scale(5)
             found = await store.until(lambda one: _settled(one, 5, 2), what="five voters and two read replicas")
@@ -129,6 +130,22 @@ async def _cut_off(context: Context, store: Store) -> None:
         await context.own_machines.unmute(node)
     await context.client.until_one(POD, VICTIM, is_ready, what="Ready again", timeout_s=READY_S)
     await _until_served_by(context, {VICTIM, f"{GROUP}-1"})
+
+
+async def _scale_as_an_autoscaler(context: Context, store: Store) -> None:
+    """Scale the StatefulSet, as a HorizontalPodAutoscaler does: up, down, and beyond the range."""
+    await store.change(readReplicasMax=4, readReplicas=1)
+    for asked, number in ((3, 3), (1, 1), (7, 4)):
+        await context.kubectl("scale", f"statefulset/{GROUP}", f"--replicas={asked}")
+        found = await store.until(
+            lambda one, number=number: _settled(one, 3, number),  # type: ignore[misc]
+            what=f"{number} read replicas, {asked} asked for",
+        )
+        learners = found["status"]["configuration"]["learners"]
+        assert sorted(learners) == [f"{GROUP}-{one}" for one in range(number)], learners
+    await store.change(readReplicasMax=None, readReplicas=2)
+    await store.until(lambda one: _settled(one, 3, 2), what="two read replicas again")
+    context.say("scaled by its StatefulSet to 3, 1 and, within the range, 4")
 
 
 async def _answer(context: Context) -> dict[str, Any]:
