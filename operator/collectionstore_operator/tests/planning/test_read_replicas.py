@@ -268,7 +268,7 @@ def test_down_to_none_deletes_their_objects_last() -> None:
     objects = tuple(
         AppliedObject(kind=kind, name="demo-read") for kind in ("Service", "PodDisruptionBudget", "StatefulSet")
     )
-    busy = planned(desired, with_reads(desired, THREE, Replica()))
+    busy = planned(desired, msgspec.structs.replace(with_reads(desired, THREE, Replica()), objects=objects))
     assert not any(isinstance(one, DeleteObject) for one in busy.actions)
     idle = Replica(pod=False, member=False, removed=True)
     left = with_reads(desired, THREE, idle, workload=0)
