@@ -8,7 +8,7 @@ from collectionstore.kubernetes import names
 from collectionstore.kubernetes.names import Resource
 from collectionstore_operator.kubernetes.api.kinds import Kind
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import METRICS_PORT
+from collectionstore_operator.resource.desired import METRICS_PORT, Desired
 from collectionstore_operator.settings import LEASE_NAME, OperatorSettings
 
 RESOURCES = {name: value for name, value in vars(names).items() if isinstance(value, Resource)}
@@ -27,6 +27,7 @@ def test_resources_and_their_paths(name: str) -> None:
 
 def test_labels_and_object_names() -> None:
     assert names.member_labels("demo") == labels.selector("demo")
+    assert names.read_replica_labels("demo").items() <= Desired(name="demo").reads().object_labels.items()
     assert names.record_name("demo") == labels.record("demo")
     assert names.NAME_LABEL == labels.NAME
 

@@ -114,6 +114,16 @@ REPLICATION: Final = Group(
             "raft",
         ),
         Alert(
+            "ReadReplicaStale",
+            "collectionstore_read_staleness_seconds > collectionstore_read_staleness_max_seconds",
+            "2m",
+            "warning",
+            f"{_MEMBER} is further behind than a member without a vote may be.",
+            "Its state may be {{ $value | humanizeDuration }} old. It refuses stale reads, and the Service of the read "
+            "replicas has dropped it.",
+            "raft",
+        ),
+        Alert(
             "SlowLink",
             "histogram_quantile(0.99, sum by (namespace, cluster, instance, peer, le) "
             "(rate(collectionstore_peer_round_trip_seconds_bucket[5m]))) > 0.15",

@@ -41,6 +41,9 @@ class Case:
         return "-".join([self.alert, self.severity, *(self.labels[key] for key in ("long",) if key in self.labels)])
 
 
+_STALE_MAX: Final[Series] = {f"collectionstore_read_staleness_max_seconds{{{MEMBER}}}": "10x1000"}
+
+
 def _gauge(series: str, firing: str, quiet: str, *labels: str) -> tuple[Series, Series]:
     selector = f"{series}{{{', '.join(labels or (MEMBER,))}}}"
     return {selector: f"{firing}x1000"}, {selector: f"{quiet}x1000"}
@@ -292,6 +295,12 @@ CASES: Final = (
         "warning",
         *_gauge("collectionstore_raft_peer_lag_entries", "5000", "900", _LINK),
         {**_DEMO, "peer": "demo-1"},
+    ),
+    Case(
+        "ReadReplicaStale",
+        "warning",
+        {**_STALE_MAX, f"collectionstore_read_staleness_seconds{{{MEMBER}}}": "40x1000"},
+        {**_STALE_MAX, f"collectionstore_read_staleness_seconds{{{MEMBER}}}": "1x1000"},
     ),
     Case(
         "SlowLink",

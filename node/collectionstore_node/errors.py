@@ -10,6 +10,7 @@ NodeError
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
 │   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   ├── TooStale              the state may be older than a stale read may be
 │   └── ManyDeleted           a scan met too many deleted keys in a row; they are being reclaimed
 ├── OutcomeUnknown            the command may or may not be applied: never report it as failed (504)
 ├── MessageRejected           a peer sent an invalid message: count it, log it, drop it
@@ -81,6 +82,10 @@ class LeadershipTransferring(NotNow):
 
 class ReadTimedOut(NotNow):
     """A linearizable read was not confirmed by its deadline; nothing was read."""
+
+
+class TooStale(NotNow):
+    """It is not confirmed that the state is within the bound of a stale read; nothing was read."""
 
 
 class ManyDeleted(NotNow):

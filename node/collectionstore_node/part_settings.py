@@ -87,6 +87,7 @@ def replica_settings(settings: Settings, memory: MemoryBudget, limits: SpaceLimi
             document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
         ),
         space=limits,
+        staleness_max_s=settings.staleness_max_ms / 1000,
         uncommitted_bytes_max=_within_space(memory.uncommitted_bytes, limits),
         waiting_bytes_max=_within_space(memory.waiting_bytes, limits),
         # Below what a peer's queue holds: a message that does not fit is dropped, and sent again after a probe.

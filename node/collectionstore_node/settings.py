@@ -26,6 +26,8 @@ RECOVER_ALLOWED: Final = "member/node ID/cluster ID/nonce, such as demo-0/00c0ff
 SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TRUST_FILE: Final = Path("/etc/collectionstore/trust/ca.crt")
 
+STALENESS_MIN_MS: Final = 1_000
+"""A member asks four times within its bound: below this, one lost connection would take it out of service."""
 
 ANY_HOST: Final = "*"
 _CERTIFICATE_NAME: Final = re.compile(r"DNS:[*A-Za-z0-9][A-Za-z0-9.-]{0,252}|IP:[0-9A-Fa-f:.]{2,45}")
@@ -121,6 +123,8 @@ class Settings:
     """Disabled: requests are not counted; what is read at scrape time is still exported."""
     log_format: Literal["auto", "json", "console"]
     log_level: Literal["debug", "info", "warning", "error"]
+    staleness_max_ms: int
+    """How stale the state of a member without a vote may be: beyond it, it is not ready and refuses stale reads."""
     slow_write_ms: int
     """Threshold of the slow log, in milliseconds; 0 disables it. Also for the following four."""
     slow_read_ms: int
@@ -210,6 +214,7 @@ class Settings:
                 Literal["debug", "info", "warning", "error"],
                 read.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             ),
+            staleness_max_ms=read.integer("STALENESS_MAX_MS", 10_000, STALENESS_MIN_MS, 3_600_000),
             slow_write_ms=read.integer("SLOW_WRITE_MS", 500, 0, 600_000),
             slow_read_ms=read.integer("SLOW_READ_MS", 300, 0, 600_000),
             slow_fsync_ms=read.integer("SLOW_FSYNC_MS", 100, 0, 600_000),
@@ -366,6 +371,11 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("METRICS", "Enabled", "Disabled: requests are not counted; what is read at scrape time is still exported"),
     ("LOG_FORMAT", "auto", "json, console or auto; auto is console on a terminal, else json"),
     ("LOG_LEVEL", "info", "debug, info, warning or error; SIGUSR1 switches to debug, SIGUSR2 back"),
+    (
+        "STALENESS_MAX_MS",
+        "10000",
+        "how stale the state of a member without a vote may be before it refuses stale reads and is not ready",
+    ),
     ("SLOW_WRITE_MS", "500", "slow log threshold of an entry, from its first command to its reply; 0 disables"),
     ("SLOW_READ_MS", "300", "slow log threshold of the confirmation of a read; 0 disables"),
     ("SLOW_FSYNC_MS", "100", "slow log threshold of a sync of the log; 0 disables"),

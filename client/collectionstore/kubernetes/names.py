@@ -60,6 +60,11 @@ def member_labels(cluster: str) -> dict[str, str]:
     }
 
 
+def read_replica_labels(cluster: str) -> dict[str, str]:
+    """Return the labels that select the pods of a cluster's read replicas, and every other object made for them."""
+    return {**member_labels(f"{cluster}-read"), "collectionstore.io/cluster": cluster}
+
+
 def record_name(cluster: str) -> str:
     """Return the name of the ConfigMap in which the operator keeps the cluster's record."""
     return f"{cluster}-record"

@@ -38,7 +38,7 @@ def plan_report(
     Without `operator_namespace` the operator is found by its label in all namespaces; where the user may not list pods
     of all, in the namespace of the documentation.
     """
-    pods = server.list_objects(names.PODS, namespace, names.member_labels(cluster))
+    pods = _of_cluster(server, names.PODS, namespace, cluster)
     items = [
         Item("kubernetes/version.json", "/version", "json", _text(server, "/version")),
         _object(server, names.CLUSTERS, namespace, cluster, "cluster/resource.json"),
@@ -122,8 +122,14 @@ def _object(server: ApiServer, resource: Resource, namespace: str, name: str, fi
 
 
 def _list(server: ApiServer, resource: Resource, namespace: str, cluster: str) -> Item:
-    read = partial(server.list_objects, resource, namespace, names.member_labels(cluster))
+    read = partial(_of_cluster, server, resource, namespace, cluster)
     return Item(f"kubernetes/{resource.plural}.json", resource.path(namespace), "json", _json(read))
+
+
+def _of_cluster(server: ApiServer, resource: Resource, namespace: str, cluster: str) -> list[Object]:
+    """Return the objects of a cluster, those of its read replicas last. Raises ApiError."""
+    selectors = (names.member_labels(cluster), names.read_replica_labels(cluster))
+    return [one for labels in selectors for one in server.list_objects(resource, namespace, labels)]
 
 
 def _events(server: ApiServer, namespace: str, cluster: str) -> list[Object]:

@@ -246,6 +246,13 @@ REPLICATION: Final = Row(
             log=True,
         ),
         graph(
+            "Staleness of read replicas",
+            "How stale the state of each member without a vote can be at most. Past its bound it refuses stale reads.",
+            "s",
+            Query(now("collectionstore_read_staleness_seconds"), "{{instance}}"),
+            Query(f"max({now('collectionstore_read_staleness_max_seconds', scope=CLUSTER)})", "bound"),
+        ),
+        graph(
             "Handshakes, p99",
             "Time of a dial: TCP, TLS, WebSocket. Seen only when connections are made.",
             "s",

@@ -17,6 +17,8 @@ from collectionstore_e2e.kube.machines.machine import Machine, processes
 from collectionstore_e2e.kube.places import API_SERVER, CONTROL, KUBECONFIG, MACHINES, NODES
 
 API_PROGRAM: Final = "kube-apiserver"
+MUTED: Final = "77"
+"""Priority of the routing rules that drop what a pod sends."""
 
 
 class Machines:
@@ -40,6 +42,16 @@ class Machines:
         """End the partition of a node."""
         await asyncio.to_thread(network.set_cable, node, plugged=True)
 
+    async def mute(self, node: str, address: str) -> None:
+        """Drop all that a pod of a node sends, except to its own node: probes and `kubectl exec` still work."""
+        # After the table of local addresses (priority 0), before that of routes.
+        rule = ["ip", "rule", "add", "from", address, "blackhole", "priority", MUTED]
+        await asyncio.to_thread(Machine(node).run, rule)
+
+    async def unmute(self, node: str) -> None:
+        """End that, for all pods of a node."""
+        await asyncio.to_thread(Machine(node).run, ["sh", "-c", f"while ip rule del priority {MUTED} 2>&-; do :; done"])
+
     async def hang_api_server(self) -> None:
         """Make the API server stop responding; connections stay open, as to an overloaded host."""
         await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGSTOP)
@@ -55,6 +67,7 @@ class Machines:
             if Machine(node).first_pid() is None:
                 await self.start(node)
             await self.rejoin(node)
+            await self.unmute(node)
 
     def logs(self) -> dict[str, Path]:
         """Return the log folder of each machine."""

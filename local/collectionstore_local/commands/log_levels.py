@@ -17,11 +17,11 @@ import msgspec
 from collectionstore_local.commands.lifecycle import supervisor_pid
 from collectionstore_local.errors import LocalError
 from collectionstore_local.faults.injection import ClusterDown
-from collectionstore_local.processes.port_allocation import HOST, node_ports
+from collectionstore_local.processes.port_allocation import HOST, member_ports
 from collectionstore_local.state import admin_token
 from collectionstore_local.state.applied_resource import read_desired
 from collectionstore_local.state.credentials import Credentials
-from collectionstore_local.state.directory import ClusterDirectory, ordinal_key
+from collectionstore_local.state.directory import ClusterDirectory
 from collectionstore_operator.resource.desired import Desired
 
 RESPONSE_TIMEOUT_S = 5.0
@@ -70,8 +70,10 @@ def signal_supervisor(directory: ClusterDirectory, level: Literal["debug", "conf
 
 def _url(desired: Desired, name: str) -> str:
     scheme = "http" if desired.spec.tls.client == "Disabled" else "https"
-    port = node_ports(desired.spec.local, ordinal_key(name)[1]).client
-    return f"{scheme}://{HOST}:{port}/debug/log-level"
+    ports = member_ports(desired, name)
+    if ports is None:
+        raise LocalError(f"{name} is no member of {desired.name}")
+    return f"{scheme}://{HOST}:{ports.client}/debug/log-level"
 
 
 async def _request(

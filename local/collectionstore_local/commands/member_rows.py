@@ -19,6 +19,7 @@ class MemberRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     commit_index: int | None
     applied_index: int | None
     lag: int | None
+    staleness_ms: int | None
     version: str
     disk_bytes: int | None
     node_id: str
@@ -32,8 +33,14 @@ class MemberRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def member_rows(status: Status, observed: Observed) -> tuple[MemberRow, ...]:
     """Return a row for each member of the status, in order of ordinal."""
-    leader = max((node for node in observed.nodes() if node.role == "Leader"), key=lambda node: node.term, default=None)
-    return tuple(_row(member, observed.slot(member.ordinal), leader) for member in status.members)
+    leader = max(
+        (node for node in observed.all_nodes() if node.role == "Leader"), key=lambda node: node.term, default=None
+    )
+    return tuple(_row(member, _slot(member, observed), leader) for member in status.members)
+
+
+def _slot(member: MemberStatus, observed: Observed) -> Slot:
+    return (observed.of_reads() if member.group == "reads" else observed).slot(member.ordinal)
 
 
 def _row(member: MemberStatus, slot: Slot, leader: NodeStatus | None) -> MemberRow:
@@ -49,6 +56,7 @@ def _row(member: MemberStatus, slot: Slot, leader: NodeStatus | None) -> MemberR
         commit_index=node.commit_index if node else None,
         applied_index=node.applied_index if node else None,
         lag=_lag(member.node_id, leader),
+        staleness_ms=node.staleness_ms if node else None,
         version=member.version,
         disk_bytes=node.data_bytes if node else None,
         node_id=member.node_id,

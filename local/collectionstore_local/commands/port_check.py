@@ -20,10 +20,11 @@ def check_ports(state: StateDirectory, directory: ClusterDirectory, desired: Des
     Ports of running nodes of this cluster are not checked.
     """
     needed: dict[int, str] = {}
-    for ordinal in range(desired.spec.replicas):
-        name = desired.member(ordinal)
-        if running_process(directory.node(name)) is None:
-            needed |= dict.fromkeys(node_ports(desired.spec.local, ordinal).all, name)
+    for group in (desired, desired.reads()):
+        for ordinal in range(group.spec.replicas):
+            name = group.member(ordinal)
+            if running_process(directory.node(name)) is None:
+                needed |= dict.fromkeys(node_ports(group, ordinal).all, name)
     taken = taken_ports(needed)
     if not taken:
         return

@@ -22,11 +22,11 @@ from cryptography import x509
 
 from collectionstore.report.items import ITEM_BYTES_MAX, LOG_BYTES_MAX, Item, ItemUnavailable, ReportPlan, Shape
 from collectionstore.report.pages import MEMBER_PAGES
-from collectionstore_local.processes.port_allocation import HOST, node_ports
+from collectionstore_local.processes.port_allocation import HOST, member_ports
 from collectionstore_local.state.applied_resource import read_desired
 from collectionstore_local.state.authority_files import AUTHORITY_CERTIFICATE, KEYS
 from collectionstore_local.state.credentials import CERTIFICATE, KEY
-from collectionstore_local.state.directory import ClusterDirectory, NodeDirectory, StateDirectory, ordinal_key
+from collectionstore_local.state.directory import ClusterDirectory, NodeDirectory, StateDirectory
 
 PAGE_TIMEOUT_S: Final = 10.0
 
@@ -80,7 +80,9 @@ def _member_files(node: NodeDirectory) -> Iterator[Item]:
 
 
 def _member_pages(directory: ClusterDirectory, name: str, session: aiohttp.ClientSession) -> Iterator[Item]:
-    ports = node_ports(read_desired(directory).spec.local, ordinal_key(name)[1])
+    ports = member_ports(read_desired(directory), name)
+    if ports is None:
+        return
     for page in MEMBER_PAGES:
         url = f"http://{HOST}:{ports.metrics}/{page.path}"
         yield Item(f"members/{name}/{page.file}", url, page.shape, partial(fetch, session, url))

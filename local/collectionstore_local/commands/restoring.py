@@ -98,7 +98,7 @@ def restore(
         identity = OperatorStateFile(directory.operator_state).change(cluster_id=secrets.token_hex(8), initialized=True)
         node = directory.node(desired.member(0))
         node.path.mkdir(mode=0o700, parents=True)
-        ports = node_ports(desired.spec.local, 0)
+        ports = node_ports(desired, 0)
         scheme = "http" if desired.spec.tls.client == "Disabled" else "https"
         code = run_program(
             "restore",
@@ -122,7 +122,7 @@ def access(directory: ClusterDirectory, desired: Desired) -> list[str]:
     scheme = "http" if desired.spec.tls.client == "Disabled" else "https"
     found = []
     for ordinal in range(desired.spec.replicas):
-        found += ["--endpoint", f"{scheme}://{HOST}:{node_ports(desired.spec.local, ordinal).client}"]
+        found += ["--endpoint", f"{scheme}://{HOST}:{node_ports(desired, ordinal).client}"]
     if scheme == "http":
         return [*found, "--token-file", str(directory.admin_token)]
     held = directory.credentials

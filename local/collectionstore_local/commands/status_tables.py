@@ -87,12 +87,14 @@ def configuration_line(status: Status) -> str:
 def members_table(rows: Sequence[MemberRow], *, wide: bool) -> Table:
     """Return one line per member."""
     columns = ["NAME", "READY", "ROLE", "ADDRESS", "TERM", "COMMIT", "APPLIED", "LAG", "VERSION", "DISK"]
+    if any(row.staleness_ms is not None for row in rows):
+        columns.insert(columns.index("VERSION"), "STALE")
     if wide:
         columns += ["NODE ID", "PEER ADDRESS", "PID", "RESTARTS", "RTT P50", "HANDSHAKE"]
     if any(row.message for row in rows):
         columns.append("MESSAGE")
     table = _table(
-        columns, right={"TERM", "COMMIT", "APPLIED", "LAG", "DISK", "PID", "RESTARTS", "RTT P50", "HANDSHAKE"}
+        columns, right={"TERM", "COMMIT", "APPLIED", "LAG", "STALE", "DISK", "PID", "RESTARTS", "RTT P50", "HANDSHAKE"}
     )
     for row in rows:
         cells = _member_cells(row)
@@ -174,6 +176,7 @@ def _member_cells(row: MemberRow) -> dict[str, str]:
         "COMMIT": _number(row.commit_index),
         "APPLIED": _number(row.applied_index),
         "LAG": _number(row.lag),
+        "STALE": NOTHING if row.staleness_ms is None else f"{row.staleness_ms} ms",
         "VERSION": row.version or NOTHING,
         "DISK": format_size(row.disk_bytes),
         "NODE ID": row.node_id or NOTHING,

@@ -23,7 +23,7 @@ from collectionstore_local.faults.link_faults import (
     write_report,
 )
 from collectionstore_local.faults.links import Link
-from collectionstore_local.processes.port_allocation import HOST, node_ports
+from collectionstore_local.processes.port_allocation import HOST, member_ports
 from collectionstore_local.processes.process import own_identity
 from collectionstore_local.state.directory import ClusterDirectory, read_json, write_json
 from collectionstore_local.state.run_state import RunState, read_run_state
@@ -89,7 +89,9 @@ class FaultProxy:
 
     async def _apply(self, faults: DesiredFaults) -> None:
         desired = parse(read_json(self._directory.resource), runtime=Runtime.LOCAL)
-        names = {*self._directory.node_names(), *(desired.member(number) for number in range(desired.spec.replicas))}
+        groups = (desired, desired.reads())
+        started = (group.member(number) for group in groups for number in range(group.spec.replicas))
+        names = {*self._directory.node_names(), *started}
         for source in sorted(names):
             for target in sorted(names - {source}):
                 await self._ensure_link(desired, source, target)
@@ -102,10 +104,10 @@ class FaultProxy:
         self._generation = faults.generation
 
     async def _ensure_link(self, desired: Desired, source: str, target: str) -> None:
-        ordinal = desired.ordinal(target)
-        if ordinal is None or (source, target) in self._links:
+        ports = member_ports(desired, target)
+        if ports is None or (source, target) in self._links:
             return
-        link = Link((HOST, node_ports(desired.spec.local, ordinal).peer), self._random)
+        link = Link((HOST, ports.peer), self._random)
         await link.start(HOST)
         self._links[source, target] = link
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from collectionstore.cli.exit_codes import ExitCode
 from collectionstore_local.errors import LocalError
 from collectionstore_local.processes.process import PROC, command_line, process_ids
-from collectionstore_operator.resource.desired import Local
+from collectionstore_operator.resource.desired import Desired
 
 HOST = "127.0.0.1"
 LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
@@ -50,10 +50,19 @@ class PortsTaken(LocalError):
     exit_code = ExitCode.PORT_TAKEN
 
 
-def node_ports(local: Local, ordinal: int) -> NodePorts:
-    """Return the ports of the node with this ordinal."""
-    client = local.client_port(ordinal)
+def node_ports(desired: Desired, ordinal: int) -> NodePorts:
+    """Return the ports of the node with this ordinal, of the group of `desired`."""
+    client = desired.local_port(ordinal)
     return NodePorts(client=client, peer=client + 1, metrics=client + 2)
+
+
+def member_ports(desired: Desired, name: str) -> NodePorts | None:
+    """Return the ports of a voter or read replica by its name; None for a name that is not of the cluster."""
+    for group in (desired, desired.reads()):
+        ordinal = group.ordinal(name)
+        if ordinal is not None:
+            return node_ports(group, ordinal)
+    return None
 
 
 def taken_ports(ports: Iterable[int]) -> tuple[int, ...]:

@@ -33,6 +33,8 @@ class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     workload: WorkloadState | None = None
     recovery: RecoveryRecord | None = None
+    read_workload: WorkloadState | None = None
+    """The same for read replicas."""
 
 
 class OperatorStateFile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from collectionstore_local.processes.node_process import Node
 from collectionstore_local.processes.node_records import Launch
 from collectionstore_local.processes.pod_view import PodView, explain
-from collectionstore_local.processes.port_allocation import HOST, node_ports
+from collectionstore_local.processes.port_allocation import HOST, member_ports, node_ports
 from collectionstore_local.processes.probes import Probes
 from collectionstore_local.state import admin_token, volumes
 from collectionstore_local.state.credentials import Credentials
@@ -55,7 +55,7 @@ from collectionstore_operator.model.actions import (
     StartPod,
     TransferLeadership,
 )
-from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Slot, Unknown, Workload
+from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Replicas, Slot, Unknown, Workload
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
@@ -89,7 +89,7 @@ class LocalRuntime:
         self._state = OperatorStateFile(directory.operator_state)
         self._credentials = Credentials(directory)
         self._events = EventWriter(directory.events)
-        self._nodes: dict[int, Node] = {}
+        self._nodes: dict[str, Node] = {}
         self._pods = PodView()
         self._probes = Probes(client, changed)
         self._shown: tuple[int, ...] = ()
@@ -102,7 +102,7 @@ class LocalRuntime:
         self._client.authorize(admin_token.ensure(self._directory))
         facts = self._state.change(epoch=self._state.current.epoch + 1)
         for name in self._directory.node_names():
-            self._node(int(name.rpartition("-")[2])).recover(start_desired=start_desired)
+            self._node(name).recover(start_desired=start_desired)
         return facts.epoch
 
     async def stop_nodes(self) -> None:
@@ -110,10 +110,10 @@ class LocalRuntime:
         desired = await self.desired()
         answers = await ask_nodes(self._client, self._metrics_urls(desired)) if desired is not None else {}
         leaders = {
-            ordinal for ordinal, answer in answers.items() if isinstance(answer, NodeStatus) and answer.role == "Leader"
+            name for name, answer in answers.items() if isinstance(answer, NodeStatus) and answer.role == "Leader"
         }
-        await asyncio.gather(*(node.stop() for ordinal, node in self._nodes.items() if ordinal not in leaders))
-        await asyncio.gather(*(self._nodes[ordinal].stop() for ordinal in leaders))
+        await asyncio.gather(*(node.stop() for name, node in self._nodes.items() if name not in leaders))
+        await asyncio.gather(*(self._nodes[name].stop() for name in leaders))
 
     async def release(self) -> None:
         """Stop supervising every node and leave its process running."""
@@ -133,30 +133,41 @@ class LocalRuntime:
     async def observe(self, desired: Desired) -> Observed:
         """Observe processes, folders and nodes. Only this process's own connections and probes are adjusted."""
         self._show_certificate()
-        facts = self._state.current
-        included = range(facts.workload.replicas) if facts.workload else ()
-        ordinals = sorted({*self._nodes, *included, *self._ordinals_with_folder(desired)})
         urls = self._metrics_urls(desired)
-        self._probes.watch({self._pods.uid(self._node(ordinal)): url for ordinal, url in urls.items()})
+        self._probes.watch({self._pods.uid(self._node(name)): url for name, url in urls.items()})
         answers = await ask_nodes(self._client, urls)
-        facts = self._above(facts, answers.values())
-        slots = tuple(self._slot(desired, ordinal, answers.get(ordinal, NOT_RUNNING)) for ordinal in ordinals)
-        workload = facts.workload
+        facts = self._above(self._state.current, answers.values())
+        voters = self._group(desired, facts.workload, answers)
+        reads = self._group(desired.reads(), facts.read_workload, answers)
         return Observed(
             now=time.time(),
             cluster_id=facts.cluster_id,
-            initialized=has_data((slot.node for slot in slots), recorded=facts.initialized),
+            initialized=has_data((slot.node for slot in voters.slots), recorded=facts.initialized),
             initialized_recorded=facts.initialized,
             bootstrap_node=facts.bootstrap_node,
             recovery=facts.recovery,
             quorum_lost_since=await self._quorum_lost_since(),
             epoch=facts.epoch,
-            workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
-            idle=tuple(ordinal for ordinal in included if not self._node(ordinal).record.should_run),
-            slots=slots,
+            workload=voters.workload,
+            idle=voters.idle,
+            slots=voters.slots,
+            reads=reads if reads != Replicas() or desired.spec.has_read_replicas else None,
             certificates=self._credentials.look(),
             authority=self._credentials.authority(),
             authority_published=self._credentials.published(),
+        )
+
+    def _group(
+        self, desired: Desired, workload: WorkloadState | None, answers: Mapping[str, NodeStatus | Unknown]
+    ) -> Replicas:
+        """Return what there is of a group of members."""
+        included = range(workload.replicas) if workload else ()
+        named = (desired.ordinal(name) for name in (*self._nodes, *self._directory.node_names()))
+        ordinals = sorted({*included, *(one for one in named if one is not None)})
+        return Replicas(
+            workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
+            idle=tuple(one for one in included if not self._node(desired.member(one)).record.should_run),
+            slots=tuple(self._slot(desired, one, answers.get(desired.member(one), NOT_RUNNING)) for one in ordinals),
         )
 
     def _above(self, facts: OperatorState, answers: Iterable[NodeStatus | Unknown]) -> OperatorState:
@@ -174,6 +185,8 @@ class LocalRuntime:
 
     async def execute(self, action: Action, desired: Desired, observed: Observed) -> None:
         """Perform one action."""
+        if action.group == "reads":
+            desired = desired.reads()
         match action:
             case EstablishIdentity():
                 self._establish_identity(action)
@@ -200,10 +213,11 @@ class LocalRuntime:
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._client)
             case RestartPod():
-                self._check_uid(action.ordinal, action.uid)
-                await self._node(action.ordinal).restart(self._launch(desired, action.ordinal))
+                node = self._node(desired.member(action.ordinal))
+                self._check_uid(node, action.uid)
+                await node.restart(self._launch(desired, action.ordinal))
             case MarkVolume():
-                directory = self._node(action.ordinal).directory
+                directory = self._node(desired.member(action.ordinal)).directory
                 volumes.mark_removed(directory, action.node_id)
                 directory.replace_request.unlink(missing_ok=True)
             case RetireVolume():
@@ -231,27 +245,22 @@ class LocalRuntime:
         """Append an event to the cluster's event file."""
         self._events.record(event)
 
-    def _metrics_urls(self, desired: Desired) -> dict[int, str]:
-        """Return the metrics URL of each running node, by ordinal; it serves /status and /readyz."""
+    def _metrics_urls(self, desired: Desired) -> dict[str, str]:
+        """Return the metrics URL of each running node, by name; it serves /status and /readyz."""
         return {
-            ordinal: f"http://{HOST}:{node_ports(desired.spec.local, ordinal).metrics}"
-            for ordinal, node in self._nodes.items()
-            if node.running
+            name: f"http://{HOST}:{ports.metrics}"
+            for name, node in self._nodes.items()
+            if node.running and (ports := member_ports(desired, name)) is not None
         }
 
-    def _node(self, ordinal: int) -> Node:
-        if ordinal not in self._nodes:
-            directory = self._directory.node(f"{self._directory.name}-{ordinal}")
-            self._nodes[ordinal] = Node(directory, self._changed)
-        return self._nodes[ordinal]
-
-    def _ordinals_with_folder(self, desired: Desired) -> set[int]:
-        found = (desired.ordinal(name) for name in self._directory.node_names())
-        return {ordinal for ordinal in found if ordinal is not None}
+    def _node(self, name: str) -> Node:
+        if name not in self._nodes:
+            self._nodes[name] = Node(self._directory.node(name), self._changed)
+        return self._nodes[name]
 
     def _slot(self, desired: Desired, ordinal: int, answer: NodeStatus | Unknown) -> Slot:
-        node = self._node(ordinal)
-        ports = node_ports(desired.spec.local, ordinal)
+        node = self._node(desired.member(ordinal))
+        ports = node_ports(desired, ordinal)
         pod = self._pods.look(
             node,
             ready=isinstance(answer, NodeStatus) and self._probes.is_ready(self._pods.uid(node)),
@@ -286,41 +295,49 @@ class LocalRuntime:
             settings=spec_settings(desired) | memory_settings(desired),
         )
         # BEFORE any process starts or stops: after a crash in between, the rest is observed as idle and started.
-        self._state.change(workload=workload)
+        if desired.group == "reads":
+            self._state.change(read_workload=workload)
+        else:
+            self._state.change(workload=workload)
         self._start_all(desired)
-        surplus = [node for ordinal, node in self._nodes.items() if ordinal >= action.replicas]
-        await asyncio.gather(*(node.stop() for node in surplus))
+        ordinals = {name: desired.ordinal(name) for name in self._nodes}
+        surplus = [name for name, ordinal in ordinals.items() if ordinal is not None and ordinal >= action.replicas]
+        await asyncio.gather(*(self._nodes[name].stop() for name in surplus))
+
+    def _workload(self, desired: Desired) -> WorkloadState | None:
+        facts = self._state.current
+        return facts.read_workload if desired.group == "reads" else facts.workload
 
     def _start_all(self, desired: Desired) -> None:
-        workload = self._state.current.workload
+        workload = self._workload(desired)
         for ordinal in range(workload.replicas if workload is not None else 0):
             self._start(desired, ordinal)
 
     def _start(self, desired: Desired, ordinal: int) -> None:
         """Start a node unless it is to run already; from then on it is started again whenever it ends."""
-        if not self._node(ordinal).record.should_run:
-            self._node(ordinal).ensure_running(self._launch(desired, ordinal))
+        node = self._node(desired.member(ordinal))
+        if not node.record.should_run:
+            node.ensure_running(self._launch(desired, ordinal))
 
     async def _retire_volume(self, action: RetireVolume, desired: Desired) -> None:
-        node = self._node(action.ordinal)
-        self._check_uid(action.ordinal, action.uid)
+        node = self._node(desired.member(action.ordinal))
+        self._check_uid(node, action.uid)
         await node.stop()
         retire = volumes.retire_and_keep if action.keep else volumes.retire_and_delete
         retire(node.directory, action.node_id)
         node.directory.replace_request.unlink(missing_ok=True)
         self._start_all(desired)
 
-    def _check_uid(self, ordinal: int, uid: str) -> None:
-        found = self._pods.uid(self._node(ordinal))
-        if uid != found:
-            raise ActionRefused(f"the process of {self._node(ordinal).name} is not the one that was seen any more")
+    def _check_uid(self, node: Node, uid: str) -> None:
+        if uid != self._pods.uid(node):
+            raise ActionRefused(f"the process of {node.name} is not the one that was seen any more")
 
     def _launch(self, desired: Desired, ordinal: int) -> Launch:
-        facts = self._state.current
-        if facts.workload is None:
+        facts, workload = self._state.current, self._workload(desired)
+        if workload is None:
             raise InvariantViolated("a node is to be started before the workload is recorded")
-        node = self._node(ordinal)
-        ports = node_ports(desired.spec.local, ordinal)
+        node = self._node(desired.member(ordinal))
+        ports = node_ports(desired, ordinal)
         placement = MemberPlacement(
             name=node.name,
             cluster_id=facts.cluster_id,
@@ -336,12 +353,12 @@ class LocalRuntime:
             command=self._node_command,
             settings={
                 **placement_settings(placement),
-                **facts.workload.settings,
+                **workload.settings,
                 **recovery_settings(recoveries.instruction(facts.recovery)),
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
                 f"{PREFIX}ADMIN_TOKEN_FILE": str(self._directory.admin_token),
             },
-            revision=facts.workload.revision,
+            revision=workload.revision,
         )
 
     def _show_certificate(self) -> None:

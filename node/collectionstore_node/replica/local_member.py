@@ -20,6 +20,7 @@ from collectionstore_node.errors import DataDirectoryRefused, NodeError
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
+from collectionstore_node.replica.consensus.freshness import Freshness
 from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.health.self_check import SelfCheck
@@ -79,6 +80,7 @@ class LocalMember:
         self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
         stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)
         self.consensus = Consensus(storage, settings, self.wakeup, metrics, observer, stamps, random=clocks.random)
+        self.freshness = Freshness(self.consensus, settings, clock=clocks.pause_clock)
         self.self_check = SelfCheck(
             self.log_writer,
             metrics.watchdog,

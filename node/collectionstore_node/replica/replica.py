@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import isfinite
 from time import perf_counter
 
 from collectionstore_node.errors import (
@@ -18,6 +19,7 @@ from collectionstore_node.errors import (
     NotNow,
     OutcomeUnknown,
     ReadTimedOut,
+    TooStale,
 )
 from collectionstore_node.raft.log_reader import Compacted
 from collectionstore_node.raft.messages import NO_NODE, Entry, Index, NodeId
@@ -63,6 +65,11 @@ class Replica:
     async def close(self) -> None:
         """Stop waiting for the replies of other members; the outcome of forwarded commands is unknown."""
         await self._forwarder.close()
+
+    @property
+    def name(self) -> str:
+        """Name of this member."""
+        return self.identity.name
 
     @property
     def revision(self) -> int:
@@ -150,6 +157,39 @@ class Replica:
             parent = None if sampled is None else sampled.carried
             self._observer.read_confirmed(parent, started, leader_s=asked - began, confirm_s=self._loop.time() - asked)
             return
+
+    async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
+        """Return when `view` is at most that stale: at once if that is known, else as `read_barrier` does.
+
+        Without a bound, and on a member with a vote, at once: it reads what was applied. A member without a vote has a
+        bound of its own, which no request extends. Raises `TooStale` when the bound cannot be confirmed.
+        """
+        freshness = self._member.freshness
+        bound_s, staleness_s = freshness.bound_s(staleness_max_s), freshness.staleness_s()
+        if staleness_s <= bound_s:
+            return
+        as_of = freshness.now()
+        try:
+            await self.read_barrier(timeout_s=timeout_s)
+        except NotNow as error:
+            why = f"this node cannot confirm that its state is at most {bound_s:g} s old: {error}"
+            raise TooStale(why) from error
+        freshness.confirmed(as_of)
+
+    def staleness_s(self) -> float | None:
+        """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
+        found = self._member.freshness.staleness_s()
+        return found if isfinite(found) else None
+
+    async def ready_barrier(self, *, timeout_s: float) -> None:
+        """Return when this member can serve: reads that are linearizable, or without a vote, recent enough.
+
+        Raises `NotNow`.
+        """
+        if self._member.freshness.bounded:
+            await self.stale_barrier(None, timeout_s=timeout_s)
+        else:
+            await self.read_barrier(timeout_s=timeout_s)
 
     def begin_read(self, waiter: Waiter[None], *, timeout_s: float) -> None:
         """Tell `waiter` when reads of `view` are linearizable that began before this call; call `read_confirmed` then.

@@ -30,6 +30,8 @@ class ReplicaSettings:
     """Bytes of commands that may wait to be proposed."""
     waiting_max: int = 4_096
     """Commands that may wait to be proposed."""
+    staleness_max_s: float = 10.0
+    """How stale the state of a member without a vote may be before it refuses stale reads and is not ready."""
     commands: CommandLimits = field(default_factory=CommandLimits)
     """Bounds on one command that another member forwards."""
 

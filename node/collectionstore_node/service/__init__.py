@@ -26,10 +26,21 @@ Invariants:
 
 from collectionstore_node.service.admission import OVERDUE
 from collectionstore_node.service.limits import StoreLimits
-from collectionstore_node.service.operations import Consistency
+from collectionstore_node.service.operations import BoundedStaleness, Consistency, ReadConsistency
 from collectionstore_node.service.pending import Pending
 from collectionstore_node.service.store import Store, insertion
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 
-__all__ = ["OVERDUE", "Consistency", "Pending", "Store", "StoreLimits", "StoreReplica", "Work", "insertion"]
+__all__ = [
+    "OVERDUE",
+    "BoundedStaleness",
+    "Consistency",
+    "Pending",
+    "ReadConsistency",
+    "Store",
+    "StoreLimits",
+    "StoreReplica",
+    "Work",
+    "insertion",
+]

@@ -13,7 +13,6 @@ from collectionstore_node.service.exports import (
     StateExport,
     encode_entries,
 )
-from collectionstore_node.service.operations import Consistency
 from collectionstore_node.storage.exported_state import ExportedState
 
 _READ_STATE: Final = ReadState()
@@ -27,7 +26,7 @@ class Backups:
     def __init__(self, door: Door) -> None:
         self._door = door
 
-    async def open_state(self, *, consistency: Consistency, timeout_s: float) -> tuple[ExportedState, StateExport]:
+    async def open_state(self, *, consistency: ReadConsistency, timeout_s: float) -> tuple[ExportedState, StateExport]:
         """Return the whole state as a stream, and what it is of; `close` it. One at a time: raises `Overloaded`.
 
         Linearizable, it holds everything that was acknowledged before the call.

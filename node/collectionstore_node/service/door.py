@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.limits import StoreLimits
-from collectionstore_node.service.operations import Consistency, DocumentRef, Operation, Read
+from collectionstore_node.service.operations import (
+    BoundedStaleness,
+    Consistency,
+    DocumentRef,
+    Operation,
+    Read,
+    ReadConsistency,
+)
 from collectionstore_node.service.results import ReadResult
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Turns
@@ -44,12 +51,19 @@ class Door:
         """
         self._check(operation, self.limits)
 
-    async def view(self, operation: Operation, consistency: Consistency, timeout_s: float) -> View:
+    async def view(self, operation: Operation, consistency: ReadConsistency, timeout_s: float) -> View:
         """Admit a read and return the state it may see. The caller reads it and the revision without an await."""
         self.admit(operation)
+        await self.confirm(consistency, timeout_s)
+        return self.replica.view
+
+    async def confirm(self, consistency: ReadConsistency, timeout_s: float) -> None:
+        """Return when reads that began before the call are as current; one confirmation serves any number of them."""
         if consistency is Consistency.LINEARIZABLE:
             await self.replica.read_barrier(timeout_s=timeout_s)
-        return self.replica.view
+        else:
+            bound_s = consistency.max_s if isinstance(consistency, BoundedStaleness) else None
+            await self.replica.stale_barrier(bound_s, timeout_s=timeout_s)
 
     def read_now(self, target: Read) -> ReadResult:
         """Read what this node has applied. Raises `InvalidRequest("collection_not_found")`."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from collectionstore_node.errors import ManyDeleted
 from collectionstore_node.service.door import Door
-from collectionstore_node.service.operations import Consistency, List, ListCollections, ListDocuments, ListKeys
+from collectionstore_node.service.operations import List, ListCollections, ListDocuments, ListKeys, ReadConsistency
 from collectionstore_node.service.results import CollectionInfo, Listed, ListResult
 from collectionstore_node.service.turns import Work
 from collectionstore_node.statemachine.reads import Page, list_collections, list_documents, list_keys
@@ -26,7 +26,7 @@ class Lists:
         self._door = door
 
     async def documents(
-        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+        self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: ReadConsistency, timeout_s: float
     ) -> ListResult[T]:
         """Return one page of a collection's documents. Raises `InvalidRequest("collection_not_found")`.
 
@@ -48,7 +48,7 @@ class Lists:
         )
 
     async def keys(
-        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: Consistency, timeout_s: float
+        self, request: ListKeys, *, show: Callable[[Listed], T], consistency: ReadConsistency, timeout_s: float
     ) -> ListResult[T]:
         """Return one page of a bucket's raw values; a bucket that was never used is empty."""
         return await self._list(
@@ -71,7 +71,7 @@ class Lists:
         request: ListCollections,
         *,
         show: Callable[[CollectionInfo], T],
-        consistency: Consistency,
+        consistency: ReadConsistency,
         timeout_s: float,
     ) -> ListResult[T]:
         """Return one page of the catalog."""
@@ -92,7 +92,7 @@ class Lists:
         self,
         request: List,
         read: Callable[[View], Generator[None, None, Page[T]]],
-        consistency: Consistency,
+        consistency: ReadConsistency,
         timeout_s: float,
     ) -> ListResult[T]:
         clock = asyncio.get_running_loop().time

@@ -52,6 +52,15 @@ class Consistency(enum.Enum):
     """It sees what this node has applied."""
 
 
+class BoundedStaleness(msgspec.Struct, frozen=True):
+    """A stale read of a state that is at most `max_s` seconds old: it sees every write acknowledged before that."""
+
+    max_s: float
+
+
+ReadConsistency: TypeAlias = Consistency | BoundedStaleness
+
+
 class ReadCollection(msgspec.Struct, frozen=True, gc=False):
     """Read the catalog record of a collection."""
 
@@ -113,6 +122,7 @@ __all__ = [
     "NAME",
     "REVISIONS_MAX",
     "Action",
+    "BoundedStaleness",
     "CompareField",
     "CompareOperator",
     "Consistency",
@@ -132,6 +142,7 @@ __all__ = [
     "Put",
     "Read",
     "ReadCollection",
+    "ReadConsistency",
     "Ref",
     "Transaction",
     "TransactionStep",

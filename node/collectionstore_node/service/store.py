@@ -41,7 +41,6 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
-    Consistency,
     CreateCollection,
     DocumentRef,
     DropCollection,
@@ -50,6 +49,7 @@ from collectionstore_node.service.operations import (
     Put,
     Read,
     ReadCollection,
+    ReadConsistency,
     Transaction,
     Write,
 )
@@ -206,11 +206,10 @@ class Store:
 
     # Reads
 
-    async def read(self, target: Read, *, consistency: Consistency, timeout_s: float) -> ReadResult:
+    async def read(self, target: Read, *, consistency: ReadConsistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._door.admit(target)
-        if consistency is Consistency.LINEARIZABLE:
-            await self._replica.read_barrier(timeout_s=timeout_s)
+        await self.confirm(consistency, timeout_s=timeout_s)
         if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
             await self._turns.read_turn()
@@ -219,17 +218,17 @@ class Store:
     def read_at_once(self, target: Read) -> ReadResult:
         """Read what this node has applied. Raises `InvalidRequest("collection_not_found")`.
 
-        Linearizable after `confirm_reads`. Call it only in a turn of the loop that has room: see `read_turn`.
+        As current as `confirm` has confirmed. Call it only in a turn of the loop that has room: see `read_turn`.
         """
         self._door.admit(target)
         return self._door.read_now(target)
 
-    async def confirm_reads(self, *, timeout_s: float) -> None:
-        """Return when reads that began before the call are linearizable; one confirmation serves any number of them.
+    async def confirm(self, consistency: ReadConsistency, *, timeout_s: float) -> None:
+        """Return when reads that began before the call are as current; one confirmation serves any number of them.
 
         Raises `NotNow`; nothing was read then.
         """
-        await self._replica.read_barrier(timeout_s=timeout_s)
+        await self._door.confirm(consistency, timeout_s)
 
     @property
     def reads_wait(self) -> bool:
@@ -240,7 +239,7 @@ class Store:
         """Return in a turn of the loop that has room for another read."""
         await self._turns.read_turn()
 
-    async def read_collection(self, name: str, *, consistency: Consistency, timeout_s: float) -> CollectionResult:
+    async def read_collection(self, name: str, *, consistency: ReadConsistency, timeout_s: float) -> CollectionResult:
         """Read a collection's catalog record."""
         found = find_collection(await self._door.view(ReadCollection(name), consistency, timeout_s), name)
         info = None if found is None else CollectionInfo(name, found.id)
@@ -288,6 +287,15 @@ class Store:
         """Whether this node leads, as far as it knows."""
         return self._replica.is_leader
 
+    def staleness_s(self) -> float | None:
+        """Return how stale what this node has applied can be at most, in seconds; None if nothing is known of it."""
+        return self._replica.staleness_s()
+
+    @property
+    def name(self) -> str:
+        """Name of this member."""
+        return self._replica.name
+
     def leader(self) -> LeaderStatus | None:
         """Return the leader this node knows, or None."""
         leader = self._replica.leader()
@@ -302,8 +310,8 @@ class Store:
         return self._replica.inspect()
 
     async def check_ready(self, *, timeout_s: float) -> int:
-        """Return the revision once a linearizable read works here. Raises `NotNow`."""
-        await self._replica.read_barrier(timeout_s=timeout_s)
+        """Return the revision once reads work here, on a member without a vote recent ones. Raises `NotNow`."""
+        await self._replica.ready_barrier(timeout_s=timeout_s)
         return self._replica.revision
 
     # Execution

@@ -29,6 +29,10 @@ class StoreReplica(Protocol):
         """Revision of the last applied command."""
 
     @property
+    def name(self) -> str:
+        """Name of this member."""
+
+    @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
 
@@ -64,6 +68,15 @@ class StoreReplica(Protocol):
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Wait until reads of `view` are linearizable. Raises `NotNow`."""
+
+    async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
+        """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
+
+    def staleness_s(self) -> float | None:
+        """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
+
+    async def ready_barrier(self, *, timeout_s: float) -> None:
+        """Wait until this node can serve reads. Raises `NotNow`."""
 
     async def reclaim(self, lo: bytes, hi: bytes, *, timeout_s: float) -> None:
         """Make the range readable in which a scan raised `ManyDeleted`. Raises `ReadTimedOut`."""

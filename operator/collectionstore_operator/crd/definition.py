@@ -40,6 +40,7 @@ COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Status of the condition Ready.", 0),
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Reason of the condition Ready.", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation.", 0),
+    ("ReadReplicas", "integer", ".status.readyReadReplicas", "Read replicas within their bound of staleness.", 1),
     ("Image", "string", ".status.image", "Image of the members; several during a rollout.", 1),
     ("Term", "integer", ".status.term", "Raft term of the leader.", 1),
     ("Configuration", "integer", ".status.configuration.index", "Log index of the configuration.", 1),

@@ -168,7 +168,7 @@ class Authority:
         if request is None:
             return  # answered already, by an attempt whose outcome was lost
         pod = await self._kube.get(Kind.POD, action.name, desired.namespace)
-        workload = await self._kube.get(Kind.STATEFUL_SET, desired.name, desired.namespace)
+        workload = await self._kube.get(Kind.STATEFUL_SET, desired.workload, desired.namespace)
         require_ours("StatefulSet", workload, desired)
         doubt = unproved(request, pod, workload, desired)
         if doubt:

@@ -41,7 +41,7 @@ async def with_unlabelled(
 def is_labelled(body: Mapping[str, Any], desired: Desired) -> bool:
     """Return whether an object has all our labels."""
     found = body["metadata"].get("labels") or {}
-    return all(found.get(key) == value for key, value in labels.object_labels(desired.name).items())
+    return all(found.get(key) == value for key, value in desired.object_labels.items())
 
 
 def owned(
@@ -90,7 +90,7 @@ def other_controller(
     owner = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), None)
     if owner is None:
         return None
-    ours = (owner["kind"], owner["name"]) == (_WORKLOAD, desired.name)
+    ours = (owner["kind"], owner["name"]) == (_WORKLOAD, desired.workload)
     if ours and not (workload is not None and foreign(_WORKLOAD, workload, desired)):
         return None
     return ForeignObject(kind=kind, name=metadata["name"], owner=f"the {owner['kind']} {owner['name']}")
@@ -99,7 +99,11 @@ def other_controller(
 def is_selected(body: Mapping[str, Any], desired: Desired) -> bool:
     """Return whether the selector of the cluster finds an object."""
     found = body["metadata"].get("labels") or {}
-    return all(found.get(key) == value for key, value in labels.selector(desired.name).items())
+    wanted = labels.selector(desired.workload)
+    if desired.group == "reads":
+        # A cluster of the name of our read replicas, made before that name was reserved, has the same selector.
+        wanted[labels.CLUSTER] = desired.name
+    return all(found.get(key) == value for key, value in wanted.items())
 
 
 def _stamped(claim: Mapping[str, Any]) -> bool:

@@ -66,5 +66,5 @@ def unproved(request: Mapping[str, Any], pod: Mapping[str, Any], workload: Mappi
         return f"it came from the node {machines[0]}, the pod {name} is on {spec.get('nodeName') or 'none'}"
     controllers = [one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")]
     if not any(one.get("uid") == workload["metadata"]["uid"] for one in controllers):
-        return f"the pod {name} is not controlled by the StatefulSet {desired.name}"
+        return f"the pod {name} is not controlled by the StatefulSet {desired.workload}"
     return ""

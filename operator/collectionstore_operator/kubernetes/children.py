@@ -65,7 +65,7 @@ class Children:
 
     async def read(self, desired: Desired) -> Found:
         """Return the objects under the names of the cluster; by name, since labels can be changed."""
-        names = ((WORKLOAD, desired.name), *manifests.names(desired))
+        names = ((WORKLOAD, desired.workload), *manifests.names(desired))
         # None also for a kind whose CustomResourceDefinition is not installed, so that no object of it can exist.
         reads, namespace = self._reads, desired.namespace
         bodies = await asyncio.gather(*(reads.find(KINDS[kind], name, namespace) for kind, name in names))
@@ -110,12 +110,14 @@ class Children:
         raise ActionRefused(f"the manifest of {action.kind} {action.name} differs from the planned one")
 
     async def delete(self, action: DeleteObject, desired: Desired) -> None:
-        """Delete one object of an optional kind. Raises ActionRefused for any other kind, and for one of others."""
-        if action.kind not in manifests.OPTIONAL:
+        """Delete one object of an optional kind, or of read replicas. Raises ActionRefused for any other one."""
+        if action.kind not in manifests.OPTIONAL and desired.group == "voters":
             raise ActionRefused(f"a {action.kind} stays as long as its cluster")
         found = await self._find(action.kind, action.name, desired)
         if found is None:
             return
+        if action.kind == WORKLOAD and found["spec"].get("replicas", 1):
+            raise ActionRefused(f"the StatefulSet {action.name} has pods")
         require_ours(action.kind, found, desired)
         uid = found["metadata"]["uid"]
         await self._kube.delete(KINDS[action.kind], action.name, desired.namespace, uid=uid)
@@ -129,14 +131,14 @@ class Children:
 
     async def release_workload(self, action: ReplaceWorkload, desired: Desired) -> None:
         """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""
-        found = await self._find(WORKLOAD, desired.name, desired)
+        found = await self._find(WORKLOAD, desired.workload, desired)
         seen = read_workload(found, desired)
         if found is None or not isinstance(seen, Workload) or seen.replicas != action.replicas:
-            raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
+            raise ActionRefused(f"the StatefulSet {desired.workload} has changed since it was observed")
         metadata = found["metadata"]
         await self._kube.delete(
             Kind.STATEFUL_SET,
-            desired.name,
+            desired.workload,
             desired.namespace,
             uid=metadata["uid"],
             resource_version=metadata["resourceVersion"],
@@ -149,10 +151,10 @@ class Children:
         found = await self._kube.get(kind, action.name, desired.namespace)
         if found["metadata"]["uid"] != action.uid:
             raise ActionRefused(f"the {action.kind} {action.name} is another one than was observed")
-        workload = await self._find(WORKLOAD, desired.name, desired)
+        workload = await self._find(WORKLOAD, desired.workload, desired)
         if other := by_name.other_controller(action.kind, found, desired, workload):
             raise ActionRefused(f"the {action.kind} {action.name} belongs to {other.owner}")
-        metadata: Body = {**preconditions(found), "labels": labels.object_labels(desired.name)}
+        metadata: Body = {**preconditions(found), "labels": desired.object_labels}
         await self._kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
 
     async def _find(self, kind: str, name: str, desired: Desired) -> Body | None:
@@ -214,9 +216,9 @@ def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | U
         return ABSENT
     other = foreign(WORKLOAD, found, desired)
     if other is not None:
-        return Unknown(f"the StatefulSet {desired.name} belongs to {other.owner}")
+        return Unknown(f"the StatefulSet {desired.workload} belongs to {other.owner}")
     if "deletionTimestamp" in found["metadata"]:
-        return Unknown(f"the StatefulSet {desired.name} is being deleted")
+        return Unknown(f"the StatefulSet {desired.workload} is being deleted")
     template = found["spec"]["template"]["metadata"].get("annotations") or {}
     sizes = [requested_bytes(claim) for claim in found["spec"].get("volumeClaimTemplates") or ()]
     return Workload(

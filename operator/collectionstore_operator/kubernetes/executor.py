@@ -79,6 +79,8 @@ class Executor:
         tenure = self._access.tenure
         if not tenure.holds and not isinstance(action, RemoveFinalizer):
             raise ActionRefused("the Lease was not renewed in time: another operator may be acting")
+        if action.group == "reads":
+            desired = desired.reads()
         try:
             if disruptive(action):
                 await tenure.confirm(desired)

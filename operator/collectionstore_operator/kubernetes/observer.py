@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,11 +25,14 @@ from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
     Absent,
+    AppliedObject,
     Certificate,
     CertificateKind,
+    ForeignObject,
     NodeStatus,
     Observed,
     Pod,
+    Replicas,
     Slot,
     Unknown,
     Volume,
@@ -36,10 +40,17 @@ from collectionstore_operator.model.observed import (
 )
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.desired import Desired, Group
 from collectionstore_operator.status.recovery_status import lost_since
 
 NOT_RUNNING = Unknown("its pod does not run")
+
+
+class _Further(NamedTuple):
+    """The objects of read replicas, and those of others under their names."""
+
+    objects: tuple[AppliedObject, ...] = ()
+    foreign: tuple[ForeignObject, ...] = ()
 
 
 class Observer:
@@ -47,6 +58,7 @@ class Observer:
 
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
+        self._located: dict[Group, dict[str, str]] = {}
 
     async def observe(self, desired: Desired) -> Observed:
         """Return everything there is of the cluster. Raises ApiError when a list cannot be read."""
@@ -77,6 +89,7 @@ class Observer:
             self._access.nodes.use(keys.context)
         deviating = await self._access.children.deviating(named.pods, children.workload_body, desired)
         slots, proven = await self._slots(desired, named, facts, workload, deviating)
+        reads, further = await self._replicas(desired, facts, proven)
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
         terminating = await pod_diagnostics.is_terminating(kube, namespace)
         return Observed(
@@ -98,14 +111,54 @@ class Observer:
             epoch=self._access.tenure.epoch,
             workload=workload,
             slots=slots,
-            objects=children.objects,
-            foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign, *named.foreign),
+            reads=reads,
+            objects=(*children.objects, *further.objects),
+            foreign=(
+                *children.foreign,
+                *further.foreign,
+                *((foreign_record,) if foreign_record else ()),
+                *keys.foreign,
+                *named.foreign,
+            ),
             namespace_terminating=terminating,
-            certificates=(*keys.certificates, *member_certificates(slots, proven.cluster_id)),
+            certificates=(
+                *keys.certificates,
+                *member_certificates((*slots, *(reads.slots if reads else ())), proven.cluster_id),
+            ),
             authority=keys.authority,
             authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
             enrolment_granted=granted,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
+        )
+
+    async def _replicas(
+        self, desired: Desired, facts: Facts, proven: identity.Identity
+    ) -> tuple[Replicas | None, _Further]:
+        """Return the read replicas, and their objects; None if there is nothing of them, and none are desired.
+
+        Asked by lists that a cache answers: a cluster without read replicas costs no request for them.
+        """
+        kube, namespace, group = self._access.reads, desired.namespace, desired.reads()
+        selector = labels.selector(group.workload)
+        pods, found_claims, workloads = await asyncio.gather(
+            kube.find_all(Kind.POD, namespace, selector),
+            kube.find_all(Kind.PERSISTENT_VOLUME_CLAIM, namespace, selector),
+            kube.find_all(Kind.STATEFUL_SET, namespace, selector),
+        )
+        ours = [one for one in (*pods, *found_claims, *workloads) if by_name.is_selected(one, group)]
+        if not ours and not desired.spec.has_read_replicas:
+            return None, _Further()
+        children = await self._access.children.read(group)
+        names = self._names(group, children.workload)
+        pods, found_claims = await asyncio.gather(
+            by_name.with_unlabelled(kube, Kind.POD, namespace, pods, names),
+            by_name.with_unlabelled(kube, Kind.PERSISTENT_VOLUME_CLAIM, namespace, found_claims, names.values()),
+        )
+        named = by_name.owned(pods, found_claims, group, known_uids=self._known_uids(), workload=children.workload_body)
+        deviating = await self._access.children.deviating(named.pods, children.workload_body, group)
+        slots, _ = await self._slots(group, named, facts, children.workload, deviating, proven)
+        return Replicas(workload=children.workload, slots=slots), _Further(
+            children.objects, (*children.foreign, *named.foreign)
         )
 
     def _released_with_namespace(self, desired: Desired) -> Observed:
@@ -129,6 +182,7 @@ class Observer:
         facts: Facts,
         workload: Workload | Absent | Unknown,
         deviating: frozenset[str],
+        proven: identity.Identity | None = None,
     ) -> tuple[tuple[Slot, ...], identity.Identity]:
         pods, found_claims = named.pods, named.claims
         foreign_pods, foreign_claims = _foreign_by_ordinal(desired, named)
@@ -156,7 +210,7 @@ class Observer:
         }
         answers = await self._ask_nodes(desired, by_ordinal, seen)
         published = self._access.resource.published_identity().cluster_id
-        proven = identity.prove(
+        proven = proven or identity.prove(
             facts.cluster_id,
             recoveries.published_as(recoveries.read(facts.recovery), facts.cluster_id, published),
             [one for one in answers.values() if isinstance(one, NodeStatus)],
@@ -196,7 +250,8 @@ class Observer:
         """Return the names of pods that may exist, and of their claims: included, desired, or seen before."""
         replicas = workload.replicas if isinstance(workload, Workload) else 0
         before = self._access.resource.last_status()
-        seen = {one.ordinal for one in before.members} if before is not None else set()
+        members = before.members if before is not None else ()
+        seen = {ordinal for one in members if (ordinal := desired.ordinal(one.name)) is not None}
         ordinals = {*range(max(replicas, desired.spec.replicas)), *seen}
         return {desired.member(one): claims.claim_name(desired, one) for one in sorted(ordinals)}
 
@@ -213,9 +268,10 @@ class Observer:
         self, desired: Desired, by_ordinal: Mapping[int, Body], seen: Mapping[int, Pod]
     ) -> dict[int, NodeStatus | Unknown]:
         # By the pods' own IPs: DNS returns the previous pod's address for as long as it is cached.
-        self._access.nodes.locate(
-            {host: ip for body in by_ordinal.values() for host, ip in address_of(body, desired).items()}
-        )
+        self._located[desired.group] = {
+            host: ip for body in by_ordinal.values() for host, ip in address_of(body, desired).items()
+        }
+        self._access.nodes.locate({host: ip for found in self._located.values() for host, ip in found.items()})
         return await ask_nodes(
             self._access.nodes, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
         )

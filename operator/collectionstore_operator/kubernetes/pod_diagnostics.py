@@ -60,7 +60,7 @@ async def creation_failures(kube: Reader, desired: Desired, ordinals: Iterable[i
     missing = {ordinal: desired.member(ordinal) for ordinal in ordinals}
     if not missing:
         return {}
-    fields = {"regarding.kind": "StatefulSet", "regarding.name": desired.name}
+    fields = {"regarding.kind": "StatefulSet", "regarding.name": desired.workload}
     events = sorted(await kube.find_all(Kind.EVENT, desired.namespace, fields=fields), key=_last_seen)
     about = {
         ordinal: [event for event in events if f" Pod {name} " in _note(event)] for ordinal, name in missing.items()

@@ -97,7 +97,7 @@ def address_of(body: Mapping[str, Any], desired: Desired) -> dict[str, str]:
 
 def host_of(pod: str, desired: Desired) -> str:
     """Return the stable DNS name of a pod, which other members and clients use."""
-    return f"{pod}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
+    return f"{pod}.{labels.peer_service(desired.workload)}.{desired.namespace}.svc"
 
 
 def lost_machines(nodes: Mapping[str, Mapping[str, Any]], used: frozenset[str]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
-__all__ = ["OPTIONAL", "Manifest", "build", "names", "required"]
+__all__ = ["OPTIONAL", "Manifest", "build", "names", "names_of_reads", "required"]
 
 OPTIONAL: Final = ("NetworkPolicy", "PodMonitor")
 """Kinds that are deleted when the resource no longer requires them; all others exist as long as the cluster."""
@@ -23,11 +23,22 @@ def names(desired: Desired) -> tuple[tuple[str, str], ...]:
     """Return kind and name of every object that a cluster can have, except the StatefulSet."""
     return (
         ("ServiceAccount", labels.service_account(desired.name)),
-        ("Service", labels.client_service(desired.name)),
-        ("Service", labels.peer_service(desired.name)),
-        ("PodDisruptionBudget", desired.name),
-        ("NetworkPolicy", labels.network_policy(desired.name)),
-        ("PodMonitor", desired.name),
+        *_of_group(desired),
+    )
+
+
+def names_of_reads(desired: Desired) -> tuple[tuple[str, str], ...]:
+    """Return kind and name of every object that only read replicas need, except their StatefulSet."""
+    return _of_group(desired.reads())
+
+
+def _of_group(desired: Desired) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Service", labels.client_service(desired.workload)),
+        ("Service", labels.peer_service(desired.workload)),
+        ("PodDisruptionBudget", desired.workload),
+        ("NetworkPolicy", labels.network_policy(desired.workload)),
+        ("PodMonitor", desired.workload),
     )
 
 
@@ -37,8 +48,10 @@ def required(desired: Desired) -> frozenset[tuple[str, str]]:
 
 
 def build(desired: Desired, *, disruptions: int | None) -> tuple[Manifest, ...]:
-    """Return all objects except the StatefulSet. Without `disruptions` the PodDisruptionBudget is left unchanged."""
-    objects = [serviceaccount.build(desired), services.client(desired), services.peers(desired)]
+    """Return the objects of a group but its StatefulSet. Without `disruptions` its budget stays as it is."""
+    objects = [services.client(desired), services.peers(desired)]
+    if desired.group == "voters":
+        objects.insert(0, serviceaccount.build(desired))
     if disruptions is not None:
         objects.append(poddisruptionbudget.build(desired, disruptions=disruptions))
     if desired.spec.network_policy.mode == "Enabled":

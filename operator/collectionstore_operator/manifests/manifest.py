@@ -36,7 +36,7 @@ def manifest(
     further_labels: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Return a manifest with labels, owner reference and digest. `content` is for kinds without a spec."""
-    object_labels = {**(further_labels or {}), **labels.object_labels(desired.name)}
+    object_labels = {**(further_labels or {}), **desired.object_labels}
     metadata: Body = {"name": name, "namespace": desired.namespace, "labels": object_labels}
     if desired.uid:
         metadata["ownerReferences"] = [_owner(desired)]

@@ -30,12 +30,12 @@ _TRACES: Final = re.compile(r"OTEL_EXPORTER_OTLP(_[A-Z]+)?_ENDPOINT")
 def build(desired: Desired) -> Manifest:
     """Return the policy."""
     spec = {
-        "podSelector": {"matchLabels": labels.selector(desired.name)},
+        "podSelector": {"matchLabels": labels.selector(desired.workload)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": _ingress(desired),
         "egress": _egress(desired),
     }
-    name = labels.network_policy(desired.name)
+    name = labels.network_policy(desired.workload)
     return manifest(desired, api_version="networking.k8s.io/v1", kind="NetworkPolicy", name=name, spec=spec)
 
 
@@ -44,10 +44,10 @@ def _ingress(desired: Desired) -> list[Body]:
     operator = {"namespaceSelector": {}, "podSelector": {"matchLabels": dict(OPERATOR)}}
     clients: Body = {"ports": _ports(CLIENT_PORT)}
     if access.clients:
-        clients["from"] = [members, operator, *(_peers(one) for one in access.clients)]
+        clients["from"] = [*members, operator, *(_peers(one) for one in access.clients)]
     monitoring = [_peers(one) for one in access.monitoring] or [{"namespaceSelector": {}}]
     return [
-        {"from": [members], "ports": _ports(PEER_PORT)},
+        {"from": members, "ports": _ports(PEER_PORT)},
         clients,
         {"from": monitoring, "ports": _ports(METRICS_PORT)},
     ]
@@ -57,7 +57,7 @@ def _egress(desired: Desired) -> list[Body]:
     """Return what members may reach: each other, DNS, the API server for certificates, and collectors of traces."""
     names = [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP") for port in DNS_PORTS]
     return [
-        {"to": [_members(desired)], "ports": _ports(PEER_PORT, CLIENT_PORT)},
+        {"to": _members(desired), "ports": _ports(PEER_PORT, CLIENT_PORT)},
         {"ports": names},
         {"ports": _ports(*sorted({*API_SERVER_PORTS, *_collectors(desired)}))},
     ]
@@ -75,8 +75,12 @@ def _collectors(desired: Desired) -> Iterable[int]:
                 yield port
 
 
-def _members(desired: Desired) -> Body:
-    return {"podSelector": {"matchLabels": labels.selector(desired.name)}}
+def _members(desired: Desired) -> list[Body]:
+    """Return the pods of all members: those that vote, and read replicas if there may be any."""
+    workloads = [desired.name]
+    if desired.group == "reads" or desired.spec.has_read_replicas:
+        workloads.append(labels.read_workload(desired.name))
+    return [{"podSelector": {"matchLabels": labels.selector(one)}} for one in workloads]
 
 
 def _peers(peers: NetworkPeers) -> Body:

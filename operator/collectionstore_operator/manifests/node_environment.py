@@ -48,6 +48,7 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
         **({f"{PREFIX}QUOTA_BYTES": str(spec.storage.quota_bytes)} if spec.storage.quota else {}),
         **_certificate_names(desired),
+        **_of_group(desired),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
         f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
         f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
@@ -67,6 +68,14 @@ def _certificate_names(desired: Desired) -> dict[str, str]:
     domain = (f"DNS:{clients}.{tls.cluster_domain}",) if tls.cluster_domain else ()
     names = (*domain, *tls.further_names)
     return {f"{PREFIX}CERTIFICATE_NAMES": ",".join(names)} if names else {}
+
+
+def _of_group(desired: Desired) -> dict[str, str]:
+    """Return what only read replicas are set to; only if used, so that no other revision changes."""
+    staleness_s = desired.spec.read_replica_max_staleness_seconds
+    if desired.group == "voters" or staleness_s is None:
+        return {}
+    return {f"{PREFIX}STALENESS_MAX_MS": str(staleness_s * 1_000)}
 
 
 def memory_settings(desired: Desired) -> dict[str, str]:

@@ -12,6 +12,6 @@ def build(desired: Desired, *, disruptions: int) -> Manifest:
     spec = {
         "maxUnavailable": disruptions,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": labels.selector(desired.name)},
+        "selector": {"matchLabels": labels.selector(desired.workload)},
     }
-    return manifest(desired, api_version="policy/v1", kind="PodDisruptionBudget", name=desired.name, spec=spec)
+    return manifest(desired, api_version="policy/v1", kind="PodDisruptionBudget", name=desired.workload, spec=spec)

@@ -8,9 +8,9 @@ from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT,
 
 
 def client(desired: Desired) -> Manifest:
-    """Return the Service for clients. Every ready member serves all requests."""
-    spec = {"type": "ClusterIP", "selector": labels.selector(desired.name), "ports": [_port("client", CLIENT_PORT)]}
-    return manifest(desired, api_version="v1", kind="Service", name=labels.client_service(desired.name), spec=spec)
+    """Return the Service for clients: every ready member of the group serves all requests."""
+    spec = {"type": "ClusterIP", "selector": labels.selector(desired.workload), "ports": [_port("client", CLIENT_PORT)]}
+    return manifest(desired, api_version="v1", kind="Service", name=labels.client_service(desired.workload), spec=spec)
 
 
 def peers(desired: Desired) -> Manifest:
@@ -24,10 +24,10 @@ def peers(desired: Desired) -> Manifest:
         "type": "ClusterIP",
         "clusterIP": "None",
         "publishNotReadyAddresses": True,
-        "selector": labels.selector(desired.name),
+        "selector": labels.selector(desired.workload),
         "ports": ports,
     }
-    return manifest(desired, api_version="v1", kind="Service", name=labels.peer_service(desired.name), spec=spec)
+    return manifest(desired, api_version="v1", kind="Service", name=labels.peer_service(desired.workload), spec=spec)
 
 
 def _port(name: str, number: int) -> Body:

@@ -56,15 +56,15 @@ def build(desired: Desired, *, cluster_id: str, replicas: int, recover: str = ""
     """
     spec: Body = {
         "replicas": replicas,
-        "serviceName": labels.peer_service(desired.name),
+        "serviceName": labels.peer_service(desired.workload),
         "podManagementPolicy": "Parallel",
         "updateStrategy": {"type": "OnDelete"},
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Retain"},
-        "selector": {"matchLabels": labels.selector(desired.name)},
+        "selector": {"matchLabels": labels.selector(desired.workload)},
         "template": _template(desired, cluster_id, recover),
         "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
-    return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.name, spec=spec)
+    return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.workload, spec=spec)
 
 
 def starts_as_required(template: Mapping[str, Any], desired: Desired) -> bool:
@@ -82,7 +82,7 @@ def starts_as_required(template: Mapping[str, Any], desired: Desired) -> bool:
 
 def _template(desired: Desired, cluster_id: str, recover: str) -> Body:
     pod = desired.spec.pod
-    pod_labels = {**pod.labels, **labels.object_labels(desired.name), labels.VERSION_LABEL: desired.spec.version}
+    pod_labels = {**pod.labels, **desired.object_labels, labels.VERSION_LABEL: desired.spec.version}
     return {
         "metadata": {
             "labels": pod_labels,
@@ -142,7 +142,7 @@ def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
 def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
     """Return the node's variables. The name comes from the pod and is expanded in the addresses."""
     name = f"$({PREFIX}NAME)"
-    host = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
+    host = f"{name}.{labels.peer_service(desired.workload)}.{desired.namespace}.svc"
     scheme = "https" if desired.spec.tls.client == "Required" else "http"
     placement = MemberPlacement(
         name=name,
@@ -229,7 +229,7 @@ def _spread(desired: Desired, key: str, policy: Policy) -> list[Body]:
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "DoNotSchedule" if policy == "Required" else "ScheduleAnyway",
-        "labelSelector": {"matchLabels": labels.selector(desired.name)},
+        "labelSelector": {"matchLabels": labels.selector(desired.workload)},
     }
     return [constraint]
 
@@ -243,7 +243,7 @@ def _claim(desired: Desired, cluster_id: str) -> Body:
         spec["storageClassName"] = desired.spec.storage.class_
     metadata = {
         "name": DATA_VOLUME,
-        "labels": labels.object_labels(desired.name),
+        "labels": desired.object_labels,
         "annotations": {labels.CLUSTER_ID: cluster_id},
     }
     return {"metadata": metadata, "spec": spec}

@@ -17,6 +17,7 @@ import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
+from collectionstore_operator.resource.desired import Group
 
 
 class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class _Action(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of all actions; `reason` is one human-readable clause without a full stop."""
 
     reason: str
+    group: Group = "voters"
+    """Whose workload, pods, ordinals and objects are meant."""
 
 
 class AddFinalizer(_Action, frozen=True):

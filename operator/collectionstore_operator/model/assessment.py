@@ -25,7 +25,9 @@ from collectionstore_operator.model.observed import (
     Slot,
     Unknown,
     Volume,
+    Workload,
 )
+from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 ACTIVE_WITHIN_MS: Final = 2_000
@@ -63,13 +65,15 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration
     """That of the leader, or without a leader the newest that a node reports; empty if no node responds."""
     members: tuple[MemberView, ...]
-    """Every incarnation in the configuration, by ordinal."""
+    """Every incarnation in the configuration, by ordinal; without those in `reads`."""
     untrusted_reason: str
     """Why the leader's report must not be acted on; empty if it is trusted."""
     initialized: bool
     """The cluster has, or has had, data."""
     maybe_initialized: bool
     """It is initialized, or a bootstrap was started and may have succeeded: treated as if it had data."""
+    reads: tuple[MemberView, ...] = ()
+    """The members that are read replicas by their name and have no vote: they count for nothing in `members`."""
 
     @property
     def trusted(self) -> bool:
@@ -115,16 +119,37 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
         seen = {slot.ordinal for slot in self.observed.slots}
         return tuple(self.observed.slot(ordinal) for ordinal in sorted(seen | set(self.desired_ordinals())))
 
+    def reads(self) -> Assessment | None:
+        """Return the same assessment of the read replicas, with their slots, workload and ordinals; None without any.
+
+        Its members are the read replicas alone. Nothing about a quorum can be derived from it.
+        """
+        observed, desired = self.observed.of_reads(), self.desired
+        if self.observed.reads is None and not desired.spec.has_read_replicas and not self.view.reads:
+            return None
+        scaled_to = observed.workload.replicas if isinstance(observed.workload, Workload) else None
+        # By name, also one that votes, made a voter by another hand: it keeps its pod, and is not removed.
+        named = (member for member in (*self.view.members, *self.view.reads) if is_read_replica(desired, member.name))
+        reads = desired.reads(scaled_to)
+        members = (msgspec.structs.replace(member, ordinal=reads.ordinal(member.name)) for member in named)
+        view = msgspec.structs.replace(self.view, members=_by_ordinal(members), reads=())
+        return Assessment(desired=reads, observed=observed, view=view)
+
     def name(self, ordinal: int) -> str:
         """Return the name of the member with this ordinal."""
         return self.desired.member(ordinal)
+
+
+def is_read_replica(desired: Desired, name: str) -> bool:
+    """Return whether a member is a read replica of the cluster. By its name, which is part of the replicated record."""
+    return labels.ordinal_of(labels.read_workload(desired.name), name) is not None
 
 
 def fenced_reason(observed: Observed) -> str:
     """Return why this operator is fenced, empty if it is not: another one with a higher epoch has acted."""
     # Nodes store the highest epoch they have seen and refuse lower ones. The check here stops the actions that no node
     # can refuse, such as deleting a pod. Nodes of another cluster on a foreign volume do not count.
-    for node in observed.nodes():
+    for node in observed.all_nodes():
         if node.epoch > observed.epoch and node.cluster_id == observed.cluster_id:
             return f"another operator has taken over: {node.name} has seen epoch {node.epoch}, ours is {observed.epoch}"
     return ""
@@ -132,15 +157,18 @@ def fenced_reason(observed: Observed) -> str:
 
 def assess(desired: Desired, observed: Observed) -> Assessment:
     """Merge the reports of all nodes into one assessment."""
-    nodes = [node for node in observed.nodes() if node.cluster_id == observed.cluster_id]
+    nodes = [node for node in observed.all_nodes() if node.cluster_id == observed.cluster_id]
     # After a partition a deposed leader may still report itself as leader: the highest term wins.
     leader = max((node for node in nodes if node.role == "Leader"), key=lambda node: node.term, default=None)
     configuration = leader.configuration if leader else _newest(nodes)
     initialized = _initialized(observed, nodes)
+    members = _member_views(desired, observed, leader, configuration)
+    reads = tuple(member for member in members if not member.voter and is_read_replica(desired, member.name))
     view = ClusterView(
         leader=leader,
         configuration=configuration,
-        members=_member_views(desired, observed, leader, configuration),
+        members=tuple(member for member in members if member not in reads),
+        reads=reads,
         untrusted_reason="",
         initialized=initialized,
         maybe_initialized=initialized or bool(observed.bootstrap_node),
@@ -188,12 +216,15 @@ def is_serving(pod: Pod | Absent | Unknown) -> bool:
 
 def coarse_lag(lag: int | None) -> int:
     """Round a lag down to one significant digit, and to 0 up to LAG_MAX: the exact number changes with every write."""
-    if lag is None or lag <= LAG_MAX:
-        return 0
+    return 0 if lag is None or lag <= LAG_MAX else one_digit(lag)
+
+
+def one_digit(number: int) -> int:
+    """Round a positive number down to one significant digit."""
     scale = 1
-    while lag >= 10 * scale:
+    while number >= 10 * scale:
         scale *= 10
-    return lag // scale * scale
+    return number // scale * scale
 
 
 def unhealthy_reason(slot: Slot, name: str, cluster_id: str, *, detailed: bool = False) -> str:
@@ -257,6 +288,10 @@ def _member_views(
                 lag=0 if leads else member.lag,
             )
         )
+    return _by_ordinal(members)
+
+
+def _by_ordinal(members: Iterable[MemberView]) -> tuple[MemberView, ...]:
     return tuple(sorted(members, key=lambda member: (member.ordinal is None, member.ordinal or 0, member.node_id)))
 
 
@@ -266,7 +301,10 @@ def _names(desired: Desired, observed: Observed) -> dict[NodeId, str]:
     for slot in observed.slots:
         if isinstance(slot.volume, Volume) and isinstance(slot.volume.node_id, str):
             names[slot.volume.node_id] = desired.member(slot.ordinal)
-    for node in observed.nodes():
+    for slot in observed.of_reads().slots:
+        if isinstance(slot.volume, Volume) and isinstance(slot.volume.node_id, str):
+            names[slot.volume.node_id] = desired.reads().member(slot.ordinal)
+    for node in observed.all_nodes():
         names[node.node_id] = node.name
         names |= {member.node_id: member.name for member in node.members if member.name}
     return names

@@ -143,6 +143,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     certificate_not_after: float = 0.0
     """Expiry of the certificate that it presented, in Unix seconds; 0 without TLS. On a kept connection that was when
     it was opened: `tls` says what is in use now."""
+    staleness_ms: int | None = None
+    """How stale its state can be at most; None before that was ever confirmed, on voters, and from older versions."""
+    staleness_max_ms: int | None = None
+    """Above which it refuses stale reads; None on voters and from older versions."""
     tls: NodeTls | None = None
     """None from a version that does not report it."""
 
@@ -271,6 +275,14 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The revision of pods that it creates from now on."""
     volume_bytes: int | None = None
     """Size of the volumes that it creates from now on; None if the runtime has no sizes."""
+
+
+class Replicas(msgspec.Struct, frozen=True, kw_only=True):
+    """The read replicas: a workload of their own, with the meaning of the same fields of `Observed`."""
+
+    workload: Workload | Absent | Unknown = ABSENT
+    idle: tuple[int, ...] = ()
+    slots: tuple[Slot, ...] = ()
 
 
 class AppliedObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -416,6 +428,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Ordinals that the workload includes and that nothing will start; always empty where a controller does."""
     slots: tuple[Slot, ...] = ()
     """Every ordinal with a pod or a volume, or below the replicas of the workload, ascending."""
+    reads: Replicas | None = None
+    """The read replicas; None if there are none, and none are desired. No field above contains them."""
     objects: tuple[AppliedObject, ...] | None = None
     """None if the runtime has no such objects (csctl local)."""
     foreign: tuple[ForeignObject, ...] = ()
@@ -443,3 +457,16 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Return the nodes that responded, by ordinal."""
         return tuple(slot.node for slot in self.slots if isinstance(slot.node, NodeStatus))
+
+    def of_reads(self) -> Observed:
+        """Return the same observation with the read replicas in place of the voters."""
+        reads = self.reads or Replicas()
+        return msgspec.structs.replace(self, workload=reads.workload, idle=reads.idle, slots=reads.slots, reads=None)
+
+    def all_slots(self) -> tuple[Slot, ...]:
+        """Return the slots of voters and read replicas: ordinals may occur twice."""
+        return self.slots if self.reads is None else (*self.slots, *self.reads.slots)
+
+    def all_nodes(self) -> tuple[NodeStatus, ...]:
+        """Return all nodes that responded, those of read replicas last."""
+        return tuple(slot.node for slot in self.all_slots() if isinstance(slot.node, NodeStatus))

@@ -157,8 +157,10 @@ def _unready(assessment: Assessment, lacks: Callable[[str, NodeTls], str]) -> tu
     A member without a pod holds nothing: it reads the published authorities when it starts.
     """
     found = []
-    for slot in assessment.slots():
-        name = assessment.name(slot.ordinal)
+    named = [(slot, assessment.name(slot.ordinal)) for slot in assessment.slots()]
+    reads = assessment.reads()
+    named += [] if reads is None else [(slot, reads.name(slot.ordinal)) for slot in reads.slots()]
+    for slot, name in named:
         if isinstance(slot.pod, Absent):
             continue
         node = responding_node(slot, assessment.observed.cluster_id)

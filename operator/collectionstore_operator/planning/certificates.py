@@ -81,8 +81,8 @@ def member(desired: Desired, cluster_id: str, ordinal: int, node_id: NodeId = ""
     """Return the subject of a member: its identity, its incarnation if known, and every name that clients use."""
     tls = desired.spec.tls
     name = desired.member(ordinal)
-    peers = f"{name}.{labels.peer_service(desired.name)}.{desired.namespace}.svc"
-    clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
+    peers = f"{name}.{labels.peer_service(desired.workload)}.{desired.namespace}.svc"
+    clients = f"{labels.client_service(desired.workload)}.{desired.namespace}.svc"
     domain = tls.domain
     dns = ("localhost", name, peers, f"{peers}.{domain}", clients, f"{clients}.{domain}")
     names = {f"URI:{identity(cluster_id, name)}", "IP:127.0.0.1", *(f"DNS:{one}" for one in dns), *tls.further_names}
@@ -92,10 +92,16 @@ def member(desired: Desired, cluster_id: str, ordinal: int, node_id: NodeId = ""
     return Subject(kind=kind, name=name, lifetime_s=lifetime_s, names=tuple(sorted(names)))
 
 
-def required(desired: Desired, cluster_id: str, ordinals: Iterable[int]) -> tuple[Subject, ...]:
-    """Return every certificate that the operator issues with its key, the CA first, because it signs the others."""
+def required(
+    desired: Desired, cluster_id: str, ordinals: Iterable[int], reads: Iterable[int] = ()
+) -> tuple[Subject, ...]:
+    """Return every certificate that the operator issues with its key, the CA first, because it signs the others.
+
+    `ordinals` are those of voters, `reads` those of read replicas.
+    """
     members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
-    return (authority(desired), operator(desired, cluster_id), *members)
+    replicas = (member(desired.reads(), cluster_id, ordinal) for ordinal in reads)
+    return (authority(desired), operator(desired, cluster_id), *members, *replicas)
 
 
 def issue(assessment: Assessment) -> Iterator[Proposal]:
@@ -107,7 +113,7 @@ def issue(assessment: Assessment) -> Iterator[Proposal]:
         subject = labels.authority_secret(assessment.desired.name)
         yield postpone(IssueCertificate.__name__, reason=reason, blocked_by=conflict, subject=subject)
         return
-    due = to_issue(assessment.desired, assessment.observed, _ordinals(assessment))
+    due = to_issue(assessment.desired, assessment.observed, _ordinals(assessment), _ordinals_of_reads(assessment))
     renewed = [action for action in due if action.kind is CertificateKind.AUTHORITY]
     for action in renewed:
         yield propose(action, subject=action.name)
@@ -143,7 +149,8 @@ def enrol(assessment: Assessment) -> Iterator[Proposal]:
 
 def answer(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to sign or to refuse the requests of nodes."""
-    for one in to_answer(assessment.desired, assessment.observed, _ordinals(assessment)):
+    ordinals, reads = _ordinals(assessment), _ordinals_of_reads(assessment)
+    for one in to_answer(assessment.desired, assessment.observed, ordinals, reads):
         yield propose(one, subject=one.name if isinstance(one, SignRequest) else one.request)
 
 
@@ -153,14 +160,21 @@ def _ordinals(assessment: Assessment) -> range:
     return range(max(workload.size(assessment), kept.replicas if isinstance(kept, Workload) else 0))
 
 
-def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> tuple[IssueCertificate, ...]:
+def _ordinals_of_reads(assessment: Assessment) -> range:
+    reads = assessment.reads()
+    return range(0) if reads is None else _ordinals(reads)
+
+
+def to_issue(
+    desired: Desired, observed: Observed, ordinals: Iterable[int], reads: Iterable[int] = ()
+) -> tuple[IssueCertificate, ...]:
     """Return the certificates to issue now, in order. Empty if the runtime issues none or the cluster has no ID yet."""
     if observed.certificates is None or not observed.cluster_id:
         return ()
     actions = []
     key = _authority_key(observed.certificates)
-    made_here = ordinals if observed.requests is None else ()
-    for subject in required(desired, observed.cluster_id, made_here):
+    made_here = (ordinals, reads) if observed.requests is None else ((), ())
+    for subject in required(desired, observed.cluster_id, *made_here):
         reason = _why_issue(subject, _find(observed.certificates, subject), key, observed.now)
         if reason:
             actions.append(
@@ -175,7 +189,9 @@ def to_issue(desired: Desired, observed: Observed, ordinals: Iterable[int]) -> t
     return tuple(actions)
 
 
-def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> tuple[SignRequest | DenyRequest, ...]:
+def to_answer(
+    desired: Desired, observed: Observed, ordinals: Sequence[int], reads: Sequence[int] = ()
+) -> tuple[SignRequest | DenyRequest, ...]:
     """Return the requests of nodes to sign and to deny; those that cannot be decided yet stay pending.
 
     Only a request of an existing pod, for its own name, is signed. A request outlives its pod: another UID means that
@@ -185,24 +201,27 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
         return ()
     answers: list[SignRequest | DenyRequest] = []
     for request in observed.requests:
-        ordinal = desired.ordinal(request.member)
-        if ordinal is None or ordinal not in ordinals:
+        group, of_group, known = desired, observed, ordinals
+        if desired.ordinal(request.member) is None:
+            group, of_group, known = desired.reads(), observed.of_reads(), reads
+        ordinal = group.ordinal(request.member)
+        if ordinal is None or ordinal not in known:
             reason = f"{request.member or 'the requester'} is not a member of {desired.name}"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
-        pod = observed.slot(ordinal).pod
+        pod = of_group.slot(ordinal).pod
         if not isinstance(pod, Pod):
             continue
         if pod.uid != request.pod_uid:
             reason = f"the pod {request.member} was replaced after the request"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
-        holder = _holder(desired, observed, request, ordinals)
+        holder = _holder(group, of_group, request, known)
         if holder:
             reason = f"the node ID {request.node_id} is that of {holder}"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
-        subject = member(desired, observed.cluster_id, ordinal, request.node_id)
+        subject = member(group, observed.cluster_id, ordinal, request.node_id)
         answers.append(
             SignRequest(
                 request=request.name,
@@ -210,6 +229,7 @@ def to_answer(desired: Desired, observed: Observed, ordinals: Sequence[int]) -> 
                 uid=pod.uid,
                 names=subject.names,
                 lifetime_s=subject.lifetime_s,
+                group=group.group,
                 reason="its pod generated a key and requests a certificate",
             )
         )

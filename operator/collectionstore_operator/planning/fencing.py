@@ -20,7 +20,7 @@ EPOCH_MAX: Final = 2**53 - 1
 def raise_epoch(assessment: Assessment) -> Iterator[Proposal]:
     """Propose the next epoch above the highest that a node of this cluster has seen. By one: nodes bound its steps."""
     observed = assessment.observed
-    nodes = [node for node in observed.nodes() if node.cluster_id == observed.cluster_id]
+    nodes = [node for node in observed.all_nodes() if node.cluster_id == observed.cluster_id]
     highest = max(nodes, key=lambda node: node.epoch, default=None)
     if highest is None or highest.epoch <= observed.epoch:
         return

@@ -35,7 +35,7 @@ def release(assessment: Assessment, remaining: Sequence[Proposal]) -> tuple[Prop
         RemoveFinalizer(reason="the cluster is torn down, nothing remains to be done"), subject=desired.name
     )
     # A volume that cannot be seen may hold data: Unknown is never "gone".
-    if any(isinstance(slot.volume, Volume | Unknown) for slot in observed.slots):
+    if any(isinstance(slot.volume, Volume | Unknown) for slot in observed.all_slots()):
         return (released,)
     forgotten = propose(DeleteIdentity(reason="no volume of the cluster is left"), subject=desired.name)
     return (forgotten, released)

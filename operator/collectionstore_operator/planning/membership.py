@@ -91,17 +91,17 @@ def repair(assessment: Assessment) -> tuple[Proposal, ...]:
     """Replace incarnations whose volume is lost by their successors, in one joint change."""
     if not assessment.view.initialized:
         return ()
-    return _held(assessment, (*_swap(assessment), *_drop_learners(assessment)))
+    return held(assessment, (*_swap(assessment), *drop_learners(assessment)))
 
 
 def scale(assessment: Assessment) -> tuple[Proposal, ...]:
     """Add the desired members that are not in the configuration, and remove the voters that are surplus."""
     if not assessment.view.initialized:
         return ()
-    return _held(assessment, (*_add_learners(assessment), *_promote(assessment), *_remove(assessment)))
+    return held(assessment, (*add_learners(assessment), *_promote(assessment), *_remove(assessment)))
 
 
-def _held(assessment: Assessment, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+def held(assessment: Assessment, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
     """Block proposals while no membership change can start; an untrusted leader overrides every other cause."""
     blocker = change_blocked_by(assessment)
     if assessment.view.untrusted_reason:
@@ -157,7 +157,7 @@ def _awaits_successor(assessment: Assessment, ordinal: int) -> bool:
     return len(members) > 1 or others or (isinstance(volume, Volume) and isinstance(volume.node_id, Absent))
 
 
-def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
+def drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose to remove learners that are surplus, or whose volume is lost."""
     surplus, gone = [], []
     for member in assessment.view.members:
@@ -169,8 +169,9 @@ def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
             gone.append(member)
     if not surplus and not gone:
         return ()
+    field = "spec.replicas" if assessment.desired.group == "voters" else "the number of read replicas"
     reason = (
-        "spec.replicas is lower, and learners have no vote"
+        f"{field} is lower, and learners have no vote"
         if surplus
         else "their volumes were lost, and learners have no vote"
     )
@@ -179,11 +180,14 @@ def _drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
     return (propose(RemoveLearners(members=members, expected_index=index, reason=reason), subject=_subject(members)),)
 
 
-def _add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
+def add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose one request for all nodes that can join now; the others are blocked."""
     joining: list[MemberRef] = []
     waiting: list[Proposal] = []
-    reason = "new members replicate the log as learners until they have caught up"
+    if assessment.desired.group == "reads":
+        reason = "read replicas replicate the log and have no vote"
+    else:
+        reason = "new members replicate the log as learners until they have caught up"
     for ordinal in assessment.desired_ordinals():
         slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
         node = responding_node(slot, assessment.observed.cluster_id)

@@ -18,13 +18,18 @@ def apply(assessment: Assessment) -> Iterator[Proposal]:
 
     Objects of others under these names are `ownership`'s.
     """
-    observed = assessment.observed
+    yield from apply_with(assessment, max_unavailable(assessment))
+
+
+def apply_with(assessment: Assessment, budget: int | None) -> Iterator[Proposal]:
+    """Do so for a group of members; `budget` is how many pods a drain may evict, None while that must not change."""
+    observed, desired = assessment.observed, assessment.desired
     if observed.objects is None:
         return
-    applied = {(one.kind, one.name): one for one in observed.objects}
+    own = set(manifests.names(desired))
+    applied = {(one.kind, one.name): one for one in observed.objects if (one.kind, one.name) in own}
     taken = {(one.kind, one.name) for one in observed.foreign}
-    budget = max_unavailable(assessment)
-    manifested = manifests.build(assessment.desired, disruptions=budget)
+    manifested = manifests.build(desired, disruptions=budget)
     for manifest in manifested:
         if (manifest.kind, manifest.name) in taken:
             continue

@@ -12,7 +12,7 @@ from typing import Final
 
 from collectionstore_operator.model.actions import Proposal, postpone
 from collectionstore_operator.model.assessment import Assessment
-from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.model.observed import ForeignObject, Observed
 
 ESSENTIAL: Final = frozenset({"ConfigMap", "Secret", "StatefulSet"})
 """Kinds without which nothing can be decided or done."""
@@ -30,8 +30,14 @@ def hold_everything(assessment: Assessment) -> bool:
     """Return whether nothing may be done for the cluster until the conflict is gone."""
     observed = assessment.observed
     return bool(observed.foreign) and (
-        not assessment.view.maybe_initialized or any(one.kind in ESSENTIAL for one in observed.foreign)
+        not assessment.view.maybe_initialized or any(_essential(assessment, one) for one in observed.foreign)
     )
+
+
+def _essential(assessment: Assessment, one: ForeignObject) -> bool:
+    # Without the StatefulSet of read replicas there are none of those, and the cluster is what it is.
+    of_reads = one.name == assessment.desired.reads().workload
+    return one.kind in ESSENTIAL and not of_reads
 
 
 def holds_workload(observed: Observed) -> bool:

@@ -42,6 +42,7 @@ from collectionstore_operator.planning import (
     membership,
     objects,
     ownership,
+    read_replicas,
     records,
     recovery,
     retention,
@@ -81,12 +82,14 @@ def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
     yield from records.record(assessment)
     if not teardown.due(assessment.desired):
         yield from workload.start_idle(assessment)
+    yield from read_replicas.upkeep(assessment)
 
 
 def _changes(assessment: Assessment) -> Iterator[Proposal]:
     """Yield what every part proposes, most urgent first."""
     desired = assessment.desired
     if teardown.due(desired):
+        yield from read_replicas.tear_down(assessment)
         yield from teardown.tear_down(assessment)
         return
     if desired.deleting:
@@ -114,6 +117,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from objects.apply(assessment)
     yield from workload.ensure(assessment)
     yield from workload.unexplained(assessment)
+    yield from read_replicas.ensure(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
     yield from rollout.restart_broken(assessment)
@@ -127,7 +131,8 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
     yield from volume_expansion.grow(assessment)
-    yield from rollout.restart_healthy(assessment)
+    yield from read_replicas.maintain(assessment)
+    yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))
     yield from volume_expansion.renew_template(assessment)
 
 

@@ -36,7 +36,7 @@ def record(assessment: Assessment) -> Iterator[Proposal]:
         reason = "a member has data: the cluster must never be bootstrapped again"
         yield propose(RecordInitialized(reason=reason), subject=desired.name)
     if observed.stamps_volumes:
-        yield from _stamp(assessment)
+        yield from stamp(assessment)
 
 
 def _restore_identity(assessment: Assessment) -> Proposal:
@@ -48,7 +48,8 @@ def _restore_identity(assessment: Assessment) -> Proposal:
     return propose(action, subject=assessment.desired.name)
 
 
-def _stamp(assessment: Assessment) -> Iterator[Proposal]:
+def stamp(assessment: Assessment) -> Iterator[Proposal]:
+    """Yield the volumes that do not say yet, or say wrongly, which node runs on them."""
     for slot in assessment.observed.slots:
         # Only what a node of this cluster reports: a volume is evidence against a bootstrap, or for a removal.
         node, volume = responding_node(slot, assessment.observed.cluster_id), slot.volume

@@ -24,11 +24,16 @@ def size(assessment: Assessment) -> int:
     if not view.maybe_initialized:
         # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
         return max(replicas, kept)
+    if assessment.desired.autoscaled:
+        # Whoever scales it has decided already, and a larger number of ours would be read as the decision.
+        return max(replicas, 0)
     if view.trusted:
         ordinals = [member.ordinal for member in view.members]
         # A member's name is no reason to start pods: whoever can add one could have any number started.
         explained = explained_size(assessment)
-        needed = 1 + max((one for one in ordinals if one is not None and one < explained), default=0)
+        # Without a member, one pod of those that vote: they were never without.
+        none = 0 if assessment.desired.group == "voters" else -1
+        needed = 1 + max((one for one in ordinals if one is not None and one < explained), default=none)
         # A member without a known ordinal may run in any pod: keep all of them.
         return max(replicas, needed, kept if None in ordinals else 0)
     # Without a trusted leader the configuration is unknown: every volume that may hold a member keeps its pod.
@@ -100,7 +105,7 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         return blockers
     reason = drifted or _why(assessment, workload, replicas, desired_revision)
     action = EnsureWorkload(replicas=replicas, revision=desired_revision, drifted=bool(drifted), reason=reason)
-    return (propose(action, subject=assessment.desired.name), *blockers)
+    return (propose(action, subject=assessment.desired.workload), *blockers)
 
 
 def _drift(assessment: Assessment, replicas: int) -> str:
@@ -109,7 +114,10 @@ def _drift(assessment: Assessment, replicas: int) -> str:
     Also for a manifest that a newer operator renders in another way: pods take the new template when they start, and
     are restarted for another revision only.
     """
-    found = next((one for one in assessment.observed.objects or () if one.kind == "StatefulSet"), None)
+    name = assessment.desired.workload
+    found = next(
+        (one for one in assessment.observed.objects or () if (one.kind, one.name) == ("StatefulSet", name)), None
+    )
     if found is None:
         return ""
     observed = assessment.observed
@@ -173,6 +181,10 @@ def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
 def _still_needed(assessment: Assessment, workload: Workload) -> Proposal:
     surplus = range(assessment.desired.spec.replicas, workload.replicas)
     names = ", ".join(assessment.name(ordinal) for ordinal in surplus)
-    reason = f"spec.replicas is {assessment.desired.spec.replicas}"
+    reason = f"{_asked(assessment)} is {assessment.desired.spec.replicas}"
     blocked_by = assessment.view.untrusted_reason or f"{names} must be removed from the cluster first"
     return postpone("EnsureWorkload", reason=reason, blocked_by=blocked_by, subject=names)
+
+
+def _asked(assessment: Assessment) -> str:
+    return "spec.replicas" if assessment.desired.group == "voters" else "the number of read replicas"

@@ -84,7 +84,7 @@ def _leader_url(observed: Observed) -> str:
     """Return the client URL of the leader of the highest term: a deposed leader may not know of its successor yet."""
     leaders = [
         (slot.node.term, slot)
-        for slot in observed.slots
+        for slot in observed.all_slots()
         if isinstance(slot.node, NodeStatus) and slot.node.role == "Leader"
     ]
     if not leaders:

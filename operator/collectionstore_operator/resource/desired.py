@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
@@ -31,6 +31,7 @@ from collectionstore_operator.resource.spec import (
     IMAGE_REPOSITORY,
     PORT_MAX,
     PORTS_PER_NODE,
+    READ_REPLICAS_MAX,
     REPLICAS_MAX,
     FailedMember,
     Local,
@@ -48,11 +49,13 @@ __all__ = [
     "PORTS_PER_NODE",
     "PORT_MAX",
     "PROFILES",
+    "READ_REPLICAS_MAX",
     "REPLICAS_MAX",
     "Desired",
     "Diagnostics",
     "EnvironmentVariable",
     "FailedMember",
+    "Group",
     "Local",
     "Monitoring",
     "NetworkAccess",
@@ -83,6 +86,9 @@ _NAME: Final = f"at most {labels.NAME_LENGTH_MAX} of a-z, 0-9 and '-', beginning
 _NAMESPACE: Final = "at most 63 of a-z, 0-9 and '-', not at the ends"
 
 
+Group: TypeAlias = Literal["voters", "reads"]
+
+
 class Runtime(enum.Enum):
     """The platform of the cluster; a few values are valid on one of them only."""
 
@@ -102,14 +108,44 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
     """The resource has a deletion timestamp."""
     spec: Spec = Spec()
+    group: Group = "voters"
+    """Which members are meant: by default those that vote. Of `reads`, `spec.replicas` is the number of those."""
+
+    @property
+    def workload(self) -> str:
+        """Return the name of the StatefulSet of the group, from which those of its pods and Services are derived."""
+        return self.name if self.group == "voters" else labels.read_workload(self.name)
+
+    @property
+    def object_labels(self) -> dict[str, str]:
+        """Return the labels of the objects, pods and volumes of the group."""
+        return labels.object_labels(self.name, self.workload)
 
     def member(self, ordinal: int) -> str:
-        """Return the name of a member of this cluster."""
-        return labels.member_name(self.name, ordinal)
+        """Return the name of a member of the group."""
+        return labels.member_name(self.workload, ordinal)
 
     def ordinal(self, member: str) -> int | None:
-        """Return the ordinal of a member of this cluster, or None for a foreign name."""
-        return labels.ordinal_of(self.name, member)
+        """Return the ordinal of a member of the group, or None for a foreign name."""
+        return labels.ordinal_of(self.workload, member)
+
+    def local_port(self, ordinal: int) -> int:
+        """Return the client port of a member of the group under csctl local; those of read replicas come last."""
+        first = 0 if self.group == "voters" else REPLICAS_MAX
+        return self.spec.local.client_port(first + ordinal)
+
+    def reads(self, scaled_to: int | None = None) -> Desired:
+        """Return the desired state of the read replicas; `scaled_to` is the number that an autoscaler has set."""
+        spec = self.spec
+        number = spec.read_replicas or 0
+        if spec.read_replicas_max is not None and scaled_to is not None:
+            number = min(max(number, scaled_to), spec.read_replicas_max)
+        return msgspec.structs.replace(self, group="reads", spec=msgspec.structs.replace(spec, replicas=number))
+
+    @property
+    def autoscaled(self) -> bool:
+        """Return whether another one than the operator sets the number of the group's pods."""
+        return self.group == "reads" and self.spec.read_replicas_max is not None
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -221,7 +257,8 @@ def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
 def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
     if runtime is Runtime.KUBERNETES:
         return list(rules.violations(spec, "spec", rules.KUBERNETES_RULES))
-    highest = spec.local.client_port(REPLICAS_MAX - 1) + PORTS_PER_NODE - 1
+    members = REPLICAS_MAX + (READ_REPLICAS_MAX if spec.has_read_replicas else 0)
+    highest = spec.local.client_port(members - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:
         message = f"with portStep {spec.local.port_step} the last member's port would be {highest}"
         lowest_excess = spec.local.base_port - (highest - PORT_MAX)

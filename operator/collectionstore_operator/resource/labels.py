@@ -54,7 +54,8 @@ NAME_LENGTH_MAX: Final = 40
 """Leaves room in 63 characters for an ordinal, a suffix such as `-peers` and a revision hash."""
 NAME_PATTERN: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
-RESERVED_SUFFIXES: Final = ("-authority", "-node", "-operator", "-peers", "-record")
+READ_SUFFIX: Final = "-read"
+RESERVED_SUFFIXES: Final = ("-authority", "-node", "-operator", "-peers", READ_SUFFIX, "-record")
 """Ends of the names of objects that are derived from a cluster's name. A cluster `a-peers` would have a Service of the
 same name as the headless Service of a cluster `a`."""
 
@@ -79,9 +80,14 @@ def selector(cluster: str) -> dict[str, str]:
     return {NAME: "collectionstore", INSTANCE: cluster, COMPONENT: "node"}
 
 
-def object_labels(cluster: str) -> dict[str, str]:
-    """Return the labels of every object of a cluster."""
-    return {**selector(cluster), MANAGED_BY: FIELD_MANAGER, CLUSTER: cluster}
+def object_labels(cluster: str, workload: str = "") -> dict[str, str]:
+    """Return the labels of every object of a cluster, or of its objects for another workload than the voters'."""
+    return {**selector(workload or cluster), MANAGED_BY: FIELD_MANAGER, CLUSTER: cluster}
+
+
+def read_workload(cluster: str) -> str:
+    """Return the name of the StatefulSet, the Service and the instance of a cluster's read replicas."""
+    return f"{cluster}{READ_SUFFIX}"
 
 
 def service_account(cluster: str) -> str:

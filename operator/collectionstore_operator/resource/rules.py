@@ -113,6 +113,17 @@ _VALUES = Violation("Exists and DoesNotExist take no values", "none; at least on
 _ONE_NUMBER = Violation("Gt and Lt require one integer", "one value of digits")
 
 
+_CROSSED = Violation(
+    "an autoscaler needs a range to scale in, and at least one read replica to scale from",
+    "spec.readReplicas or more, with spec.readReplicas of at least 1",
+)
+
+
+def _crossed(spec: Spec) -> Violation | None:
+    least, most = spec.read_replicas or 0, spec.read_replicas_max
+    return None if most is None or most >= least >= 1 else _CROSSED
+
+
 def _single(spec: Spec) -> Violation | None:
     return _SINGLE if spec.replicas == 1 and not spec.unsafe.allow_single_replica else None
 
@@ -202,6 +213,13 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
             "self.replicas % 2 == 1 || self.unsafe.allowEvenReplicas",
             f"{quoted(str(_EVEN))}.format([self.replicas, self.replicas - 1])",
             _even,
+        ),
+        Rule(
+            "readReplicasMax",
+            "!has(self.readReplicasMax) || "
+            "(has(self.readReplicas) && self.readReplicas >= 1 && self.readReplicasMax >= self.readReplicas)",
+            _CROSSED,
+            _crossed,
         ),
     ),
     Raft: (

@@ -28,6 +28,7 @@ IMAGE_REPOSITORY: Final = "collectionstore/node"
 IMAGE_PATTERN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9._:/@\[\]]*[A-Za-z0-9])?$"
 VERSION_PATTERN: Final = r"^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$"
 REPLICAS_MAX: Final = 9
+READ_REPLICAS_MAX: Final = 9
 PORTS_PER_NODE: Final = 3
 PORT_MAX: Final = 65_535
 
@@ -82,7 +83,7 @@ class Local(Part, frozen=True):
             ge=1_024,
             le=PORT_MAX,
             description="basePort is the client port of member 0; the next two ports are its peer and metrics ports. "
-            "Defaults to 7400.",
+            f"Read replicas follow after the ports of {REPLICAS_MAX} members. Defaults to 7400.",
         ),
     ] = 7_400
     port_step: Annotated[
@@ -112,6 +113,45 @@ class Spec(Part, frozen=True):
             "change. Defaults to 3.",
         ),
     ] = 3
+    read_replicas: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=READ_REPLICAS_MAX,
+                description="readReplicas is the number of members without a vote, which serve stale reads: pods "
+                "<name>-read-0 and following, behind the Service <name>-read. They never count for the quorum, and are "
+                "never promoted. If absent, there are none.",
+            ),
+        ]
+        | None
+    ) = None
+    read_replicas_max: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=READ_REPLICAS_MAX,
+                description="readReplicasMax leaves the number of read replicas to an autoscaler: it scales the "
+                "StatefulSet <name>-read, and the operator follows, from readReplicas, then at least 1, to "
+                "readReplicasMax. If absent, readReplicas is the number.",
+            ),
+        ]
+        | None
+    ) = None
+    read_replica_max_staleness_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=3_600,
+                description="readReplicaMaxStalenessSeconds is how stale the state of a read replica may be before it "
+                "is not ready and refuses stale reads, in seconds. A change restarts the read replicas, one at a time. "
+                "If absent, 10.",
+            ),
+        ]
+        | None
+    ) = None
     version: Annotated[
         str,
         Meta(
@@ -225,6 +265,11 @@ class Spec(Part, frozen=True):
     local: Annotated[
         Local, Meta(description="local configures the ports used by csctl local. Ignored on Kubernetes.")
     ] = Local()
+
+    @property
+    def has_read_replicas(self) -> bool:
+        """Return whether the resource asks for read replicas."""
+        return bool(self.read_replicas)
 
     @property
     def effective_image(self) -> str:

@@ -19,11 +19,23 @@ from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
     coarse_lag,
+    is_serving,
+    one_digit,
     responding_node,
     unhealthy_reason,
 )
 from collectionstore_operator.model.certificate_lifetimes import first_expiry
-from collectionstore_operator.model.observed import Absent, Authority, NodeId, Observed, Pod, Slot, Unknown, Volume
+from collectionstore_operator.model.observed import (
+    Absent,
+    Authority,
+    NodeId,
+    NodeStatus,
+    Observed,
+    Pod,
+    Slot,
+    Unknown,
+    Volume,
+)
 from collectionstore_operator.model.recovery import published_as
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
@@ -70,7 +82,7 @@ class MemberStatus(_Part, frozen=True):
     """A member, or a pod or volume of a former member."""
 
     name: Annotated[Word, Meta(description="name is the name of the member and of its pod.")]
-    ordinal: Annotated[int, Meta(ge=0, description="ordinal is the ordinal index of the pod in the StatefulSet.")]
+    ordinal: Annotated[int, Meta(ge=0, description="ordinal is the ordinal index of the pod in its StatefulSet.")]
     pod_uid: Annotated[Word, Meta(description="podUID is the UID of the pod; empty if there is no pod.")] = field(
         name="podUID", default=""
     )
@@ -81,10 +93,16 @@ class MemberStatus(_Part, frozen=True):
     role: Annotated[
         Word,
         Meta(
-            description="role is Leader, Voter or Learner; Incoming or Outgoing in a joint configuration; None if the "
-            "member is not in the configuration; Unknown if the configuration is not known."
+            description="role is Leader, Voter, Learner or ReadReplica; Incoming or Outgoing in a joint configuration; "
+            "None if the member is not in the configuration; Unknown if the configuration is not known."
         ),
     ] = ""
+    group: Annotated[
+        Literal["voters", "reads"],
+        Meta(
+            description="group is reads for read replicas and what is left of them, and voters for all other members."
+        ),
+    ] = "voters"
     ready: Annotated[
         bool, Meta(description="ready is true if the member passed its readiness probe, a linearizable read.")
     ] = False
@@ -94,6 +112,14 @@ class MemberStatus(_Part, frozen=True):
             ge=0,
             description="lag is the number of log entries the member is behind the leader: 0 if it has caught up, "
             "rounded down to one significant digit otherwise.",
+        ),
+    ] = 0
+    staleness_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="stalenessSeconds is how stale the state of a read replica can be at most: 0 within its bound, "
+            "in seconds, rounded down to one significant digit otherwise.",
         ),
     ] = 0
     version: Annotated[Word, Meta(description="version is the version of the storage node that the member runs.")] = ""
@@ -202,6 +228,12 @@ class Status(_Part, frozen=True):
             ge=0, description="readyMembers is the number of voters that are ready and have caught up with the leader."
         ),
     ] = 0
+    read_replicas: Annotated[
+        int, Meta(ge=0, description="readReplicas is the number of read replicas that should exist now.")
+    ] = 0
+    ready_read_replicas: Annotated[
+        int, Meta(ge=0, description="readyReadReplicas is the number of read replicas within their bound of staleness.")
+    ] = 0
     members_summary: Annotated[
         Word, Meta(description="membersSummary shows readyMembers of spec.replicas, such as 3/3.")
     ] = ""
@@ -281,7 +313,7 @@ class Status(_Part, frozen=True):
 
 def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Status:
     """Return the status of an accepted resource; `previous` is the one published last."""
-    desired, observed = assessment.desired, assessment.observed
+    desired, observed, reads = assessment.desired, assessment.observed, assessment.reads()
     view, now = assessment.view, rfc3339(observed.now)
     before = previous or Status()
     working = sum(member_ready(assessment, ordinal) for ordinal in assessment.desired_ordinals())
@@ -299,6 +331,10 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         conditions=conditions_from(states, before, desired.generation, observed.now),
         replicas=sum(isinstance(slot.pod, Pod) for slot in observed.slots),
         ready_members=working,
+        read_replicas=reads.desired.spec.replicas if reads else 0,
+        ready_read_replicas=sum(is_serving(reads.observed.slot(one).pod) for one in reads.desired_ordinals())
+        if reads
+        else 0,
         members_summary=f"{working}/{desired.spec.replicas}",
         selector=",".join(f"{key}={value}" for key, value in sorted(labels.selector(desired.name).items())),
         # What is published stays: the API server refuses a status with another ID, but for that of a recovery.
@@ -312,13 +348,13 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         revision=revision(desired),
         version=_version(observed),
         image=_shortened(", ".join(sorted({pod.image for pod in _pods(observed) if pod.image}))),
-        members=tuple(
-            _member(assessment, slot, unhealthy_since.get(slot.ordinal, ""))
-            for slot in assessment.slots()[:MEMBERS_MAX]
-        ),
+        members=(
+            *(_member(assessment, slot, unhealthy_since.get(slot.ordinal, "")) for slot in assessment.slots()),
+            *((_member(reads, slot, "") for slot in reads.slots()) if reads else ()),
+        )[:MEMBERS_MAX],
         plan=tuple(_planned(step, before, now) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
-        largest_volume=max((_size(slot.volume) for slot in observed.slots), default=0),
+        largest_volume=max((_size(slot.volume) for slot in observed.all_slots()), default=0),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
         recovery=recovery_status(assessment, plan, before.recovery),
         authority=_authority(observed.authority),
@@ -386,7 +422,8 @@ def _planned(step: Step, before: Status, now: str) -> PlannedStep:
 
 def _configuration(assessment: Assessment) -> ConfigurationStatus:
     configuration = assessment.view.configuration
-    names = {member.node_id: member.name or member.node_id for member in assessment.view.members}
+    view = assessment.view
+    names = {member.node_id: member.name or member.node_id for member in (*view.members, *view.reads)}
 
     def named(ids: tuple[NodeId, ...]) -> tuple[str, ...]:
         return tuple(member_name for one, member_name in names.items() if one in ids)[:MEMBERS_MAX]
@@ -451,6 +488,8 @@ def _member(assessment: Assessment, slot: Slot, unhealthy_since: str) -> MemberS
         pod_uid=pod.uid if pod else "",
         node_id=node.node_id if node else member.node_id if member else "",
         role=_role(assessment, member),
+        group=assessment.desired.group,
+        staleness_seconds=_staleness_s(node),
         ready=pod.ready if pod else False,
         lag=coarse_lag(member.lag if member else None),
         version=node.version if node else "",
@@ -476,10 +515,17 @@ def _role(assessment: Assessment, member: MemberView | None) -> str:
     if assessment.view.is_leader(member.node_id):
         return "Leader"
     if member.node_id in configuration.learners:
-        return "Learner"
+        return "ReadReplica" if assessment.desired.group == "reads" else "Learner"
     if not configuration.joint or (member.node_id in configuration.voters and member.node_id in configuration.outgoing):
         return "Voter"
     return "Incoming" if member.node_id in configuration.voters else "Outgoing"
+
+
+def _staleness_s(node: NodeStatus | None) -> int:
+    """Return a staleness above the bound of the node, coarse: it grows with every second."""
+    if node is None or node.staleness_ms is None or node.staleness_ms <= (node.staleness_max_ms or 0):
+        return 0
+    return one_digit(node.staleness_ms // 1_000)
 
 
 def _message(assessment: Assessment, slot: Slot, name: str) -> str:

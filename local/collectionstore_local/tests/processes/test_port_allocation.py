@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collectionstore_local.processes.port_allocation import HOST, NodePorts, node_ports, port_holders, taken_ports
-from collectionstore_operator.resource.desired import Local
+from collectionstore_operator.resource.desired import Desired
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 def test_each_node_has_three_ports_a_step_apart() -> None:
     """Node 2 of the default cluster listens on 7420, 7421 and 7422."""
-    assert node_ports(Local(), 2) == NodePorts(client=7420, peer=7421, metrics=7422)
+    assert node_ports(Desired(name="demo"), 2) == NodePorts(client=7420, peer=7421, metrics=7422)
 
 
 def test_taken_port_is_found(listener: int) -> None:

@@ -13,7 +13,7 @@ from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
 from collectionstore_node.api.http.names import collection_name
 from collectionstore_node.api.http.preconditions import ABSENT, write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Consistency
+from collectionstore_node.service import Consistency, ReadConsistency
 from collectionstore_node.service.operations import ANY, ListCollections
 from collectionstore_node.service.results import Code, CollectionInfo, Outcome
 
@@ -103,7 +103,7 @@ def _created(name: str, outcome: Outcome) -> Answer:
     )
 
 
-async def _found(call: Call, name: str, consistency: Consistency, headers: bytes = b"") -> Answer:
+async def _found(call: Call, name: str, consistency: ReadConsistency, headers: bytes = b"") -> Answer:
     found = await call.api.store.read_collection(name, consistency=consistency, timeout_s=call.timeout_s)
     collection = found.collection
     if collection is None:

@@ -6,6 +6,7 @@ rest of a small request (measured: 30 of 70 us). An `Answer` holds its header li
 
 from __future__ import annotations
 
+import math
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -145,6 +146,18 @@ def json_answer(value: object, *, status: int = 200, headers: bytes = b"") -> An
 def revision_line(revision: int) -> bytes:
     """Return the header line with the store's revision."""
     return b"X-Revision: %d\r\n" % revision
+
+
+def staleness_lines(name: str, staleness_s: float | None) -> bytes:
+    """Return the header lines of a stale read: the member that served it, and how stale it is at most, if known."""
+    milliseconds = staleness_ms(staleness_s)
+    served = b"X-Served-By: %s\r\n" % name.encode()
+    return served if milliseconds is None else b"%sX-Staleness-Ms: %d\r\n" % (served, milliseconds)
+
+
+def staleness_ms(staleness_s: float | None) -> int | None:
+    """Return whole milliseconds, rounded up: it is a bound."""
+    return None if staleness_s is None else math.ceil(staleness_s * 1000)
 
 
 class _Clock:

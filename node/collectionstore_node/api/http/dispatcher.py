@@ -14,7 +14,7 @@ from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
-from collectionstore_node.api.http.answers import PIECE_BYTES, Answer
+from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, staleness_lines
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.direct import DirectCall, Place
 from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
@@ -28,7 +28,7 @@ from collectionstore_node.api.http.request_ids import REQUEST_ID, RequestIds
 from collectionstore_node.api.http.router import Entry, Route, Router
 from collectionstore_node.errors import NotLeader, Overloaded
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
-from collectionstore_node.service import OVERDUE
+from collectionstore_node.service import OVERDUE, Consistency
 
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """RFC 9110 9.2.1: repeating these cannot do anything twice."""
@@ -145,6 +145,7 @@ class Dispatcher:
         """Answer `request`; raises nothing but cancellation."""
         started = perf_counter()
         counters, entry, call, traced, client = self._unrouted, None, None, None, None
+        options = self._defaults
         self._inflight += 1
         try:
             target = request.raw_path
@@ -195,6 +196,9 @@ class Dispatcher:
                 call.leave()
             elif client is not None:
                 self._api.leave(client)
+        if options.consistency is not Consistency.LINEARIZABLE:
+            # Refusals, too: that there is no such document is what the state says.
+            answer.header_lines += staleness_lines(self._store.name, self._store.staleness_s())
         seconds = perf_counter() - started
         if traced is None:
             counters.finished(answer.code, seconds)

@@ -16,10 +16,10 @@ import msgspec
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Consistency
+from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
 
 WRITE: Final = frozenset({"timeout", "redirect"})
-READ: Final = WRITE | {"consistency"}
+READ: Final = WRITE | {"consistency", "max_staleness"}
 LIST: Final = READ | {"prefix", "limit", "cursor"}
 LIST_KEYS: Final = LIST | {"values"}
 TIMED: Final = frozenset({"timeout"})
@@ -30,9 +30,11 @@ SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
 TIMEOUT_MIN_S: Final = 0.001
+STALENESS_MIN_S: Final = 0.001
+STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
 
-_TIMEOUT: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
+_DURATION: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")
 _INDEX: Final = re.compile(r"[0-9]{1,18}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}")
@@ -45,7 +47,8 @@ class Options(msgspec.Struct, kw_only=True):
 
     timeout_s: float
     """One budget for everything the request waits for: its body, forwarding, commit, apply."""
-    consistency: Consistency = Consistency.LINEARIZABLE
+    consistency: ReadConsistency = Consistency.LINEARIZABLE
+    max_staleness_s: float | None = None
     redirect: bool = False
     """Answer 307 to the leader instead of forwarding."""
     prefix: str = ""
@@ -75,6 +78,10 @@ def parse_options(query: str, allowed: frozenset[str], limits: HttpLimits) -> Op
             raise Problem("invalid_parameter", f"{name} is given twice")
         seen.add(name)
         _PARSERS[name](options, value, limits)
+    if options.max_staleness_s is not None:
+        if options.consistency is not Consistency.STALE:
+            raise Problem("invalid_parameter", "max_staleness is for reads with consistency=stale")
+        options.consistency = BoundedStaleness(options.max_staleness_s)
     return options
 
 
@@ -89,14 +96,29 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
-    found = _TIMEOUT.fullmatch(value)
-    seconds = float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+    seconds = _duration(value)
     if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
             f"timeout is {quoted(value)}; allowed are 1ms to {limits.timeout_max_s:g}s, like 500ms or 2s",
         )
     options.timeout_s = seconds
+
+
+def _duration(value: str) -> float:
+    """Return a number of seconds, 0 if `value` is none."""
+    found = _DURATION.fullmatch(value)
+    return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+
+
+def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
+    seconds = _duration(value)
+    if not STALENESS_MIN_S <= seconds <= STALENESS_MAX_S:
+        raise Problem(
+            "invalid_parameter",
+            f"max_staleness is {quoted(value)}; allowed are 1ms to {STALENESS_MAX_S:g}s, like 500ms or 10s",
+        )
+    options.max_staleness_s = seconds
 
 
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
@@ -149,6 +171,7 @@ def _choice(name: str, value: str, off: str, on: str) -> bool:
 _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "timeout": _timeout,
     "consistency": _consistency,
+    "max_staleness": _max_staleness,
     "redirect": _redirect,
     "seconds": _seconds,
     "prefix": _prefix,

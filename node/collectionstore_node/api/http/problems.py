@@ -26,6 +26,7 @@ from collectionstore_node.errors import (
     ReadTimedOut,
     StorageFailed,
     TooLarge,
+    TooStale,
 )
 
 Effect = Literal["not_applied", "applied", "unknown"]
@@ -114,6 +115,7 @@ KINDS: Final[dict[str, Kind]] = {
     "leadership_transferring": Kind(503, "Leadership is being handed over", retryable=True),
     "unavailable": Kind(503, "The node cannot serve this now", retryable=True),
     "not_ready": Kind(503, "No linearizable read works here now", retryable=True),
+    "too_stale": Kind(503, "The node's state may be older than the read allows", retryable=True),
     "read_timeout": Kind(504, "The read was not confirmed in time", retryable=True),
     "outcome_unknown": Kind(504, "It is not known whether the request took effect", outcome="unknown"),
     "insufficient_storage": Kind(507, "A member is short of disk space; reads and deletes work"),
@@ -129,6 +131,7 @@ CODES: Final[dict[type[NodeError], str]] = {
     ChangePending: "change_pending",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",
+    TooStale: "too_stale",
     NotNow: "unavailable",
     OutcomeUnknown: "outcome_unknown",
     StorageFailed: "storage_failed",

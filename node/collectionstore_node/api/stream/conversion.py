@@ -8,10 +8,11 @@ from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_con
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, check_key, check_text, collection_name
-from collectionstore_node.api.http.options import TIMEOUT_MIN_S
+from collectionstore_node.api.http.options import STALENESS_MAX_S, STALENESS_MIN_S, TIMEOUT_MIN_S
 from collectionstore_node.api.http.preconditions import ABSENT, PRESENT
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.api.stream.operations import ConditionalRead, ConditionalWrite, Revisions, Write
+from collectionstore_node.api.stream.operations import ConditionalRead, ConditionalWrite, Read, Revisions, Write
+from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
 from collectionstore_node.service.operations import (
     ANY,
     IDEMPOTENCY_KEY,
@@ -35,6 +36,21 @@ def timeout_s(timeout_ms: int | None, limits: HttpLimits) -> float:
             "invalid_parameter", f"timeout_ms is {timeout_ms}; allowed are 1 to {limits.timeout_max_s * 1000:g}"
         )
     return timeout_ms / 1000
+
+
+def consistency(operation: Read) -> ReadConsistency:
+    """Return how current a read must be."""
+    if operation.max_staleness_ms is None:
+        return operation.consistency
+    if operation.consistency is not Consistency.STALE:
+        raise Problem("invalid_parameter", "max_staleness_ms is for reads with consistency stale")
+    # In milliseconds, as above.
+    if not STALENESS_MIN_S * 1000 <= operation.max_staleness_ms <= STALENESS_MAX_S * 1000:
+        raise Problem(
+            "invalid_parameter",
+            f"max_staleness_ms is {operation.max_staleness_ms}; allowed are 1 to {STALENESS_MAX_S * 1000:g}",
+        )
+    return BoundedStaleness(operation.max_staleness_ms / 1000)
 
 
 def idempotency_key(operation: Write) -> str | None:

@@ -53,6 +53,8 @@ class Read(Operation, frozen=True, kw_only=True):
     """An operation that changes nothing."""
 
     consistency: Consistency = Consistency.LINEARIZABLE
+    max_staleness_ms: int | None = None
+    """With `stale`: how old the state may be at most."""
 
 
 class ConditionalRead(Read, frozen=True, kw_only=True):
@@ -285,6 +287,8 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """ETag: the revision of the target's last write; left out of answers to writes, where it is `revision`."""
     replayed: bool = False
     """Idempotency-Replayed."""
+    staleness_ms: int | None = None
+    """X-Staleness-Ms, of a stale read."""
     id: str | None = None
     """Of an inserted document."""
     body: bytes | msgspec.Raw | None = None

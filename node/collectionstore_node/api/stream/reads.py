@@ -6,22 +6,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from collectionstore_node.api.handlers import catalog, documents, kv
 from collectionstore_node.api.handlers.read_answers import page_answer
+from collectionstore_node.api.http.answers import staleness_ms
 from collectionstore_node.api.http.call import ApiContext
 from collectionstore_node.api.http.cursors import decode_cursor
 from collectionstore_node.api.http.names import bucket_name, collection_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.stream import operations
-from collectionstore_node.api.stream.conversion import prefix
+from collectionstore_node.api.stream.conversion import consistency, prefix
 from collectionstore_node.api.stream.flight import Flight, Stream
 from collectionstore_node.api.stream.operations import Answer, Page
 from collectionstore_node.api.stream.rendering import read_answer
 from collectionstore_node.api.stream.settings import TURN_READS_MAX
 from collectionstore_node.errors import NodeError
 from collectionstore_node.lifecycle import NO_MEMORY
-from collectionstore_node.service import Consistency
+from collectionstore_node.service import Consistency, ReadConsistency
 from collectionstore_node.service.operations import ListCollections, ListDocuments, ListKeys
 from collectionstore_node.service.results import ListResult
 
@@ -39,23 +41,26 @@ class Reads:
 
     def read(self, stream: Stream, flights: Sequence[Flight]) -> None:
         """Execute prepared reads: one confirmation for all linearizable ones with the same budget."""
-        groups: dict[tuple[bool, float], list[Flight]] = {}
+        groups: dict[tuple[ReadConsistency, float], list[Flight]] = {}
         for flight in flights:
             operation = flight.operation
-            stale = isinstance(operation, operations.Read) and operation.consistency is Consistency.STALE
-            groups.setdefault((stale, flight.timeout_s), []).append(flight)
-        for (stale, _), group in groups.items():
-            stream.spawn(group, self._read_group(stream, group, stale=stale))
-
-    async def _read_group(self, stream: Stream, flights: Sequence[Flight], *, stale: bool) -> None:
-        store = self._store
-        if not stale:
             try:
-                await store.confirm_reads(timeout_s=flights[0].left_s)
-            except NodeError as error:
-                for flight in flights:
-                    stream.fail(flight, error)
-                return
+                current = consistency(operation) if isinstance(operation, operations.Read) else _LINEARIZABLE
+            except Problem as problem:
+                stream.fail(flight, problem)
+                continue
+            groups.setdefault((current, flight.timeout_s), []).append(flight)
+        for (current, _), group in groups.items():
+            stream.spawn(group, self._read_group(stream, group, current))
+
+    async def _read_group(self, stream: Stream, flights: Sequence[Flight], current: ReadConsistency) -> None:
+        store = self._store
+        try:
+            await store.confirm(current, timeout_s=flights[0].left_s)
+        except NodeError as error:
+            for flight in flights:
+                stream.fail(flight, error)
+            return
         for flight in flights:
             while self._reads >= TURN_READS_MAX:  # noqa: ASYNC110 - a turn of the loop is what it waits for
                 await asyncio.sleep(0)
@@ -86,14 +91,21 @@ class Reads:
             raise Problem("client_closed", "the client closed the stream")
         if target is None or not isinstance(operation, operations.ConditionalRead):
             raise RuntimeError("only a read is read")
-        stream.answer(flight, read_answer(operation, self._store.read_at_once(target), stream.codec))
+        answer = read_answer(operation, self._store.read_at_once(target), stream.codec)
+        answer.staleness_ms = self._staleness_ms(operation)
+        stream.answer(flight, answer)
+
+    def _staleness_ms(self, operation: operations.Read) -> int | None:
+        if operation.consistency is Consistency.LINEARIZABLE:
+            return None
+        return staleness_ms(self._store.staleness_s())
 
     async def answer_collection(
-        self, stream: Stream, flight: Flight, name: str, consistency: Consistency, *, replayed: bool
+        self, stream: Stream, flight: Flight, name: str, current: ReadConsistency, *, replayed: bool
     ) -> None:
         """Answer with what is known of a collection. Raises `Problem` or `NodeError`."""
         checked = collection_name(name)
-        found = await self._store.read_collection(checked, consistency=consistency, timeout_s=flight.left_s)
+        found = await self._store.read_collection(checked, consistency=current, timeout_s=flight.left_s)
         collection = found.collection
         if collection is None:
             raise Problem("collection_not_found", f"there is no collection {checked!r}")
@@ -112,9 +124,9 @@ class Reads:
         scope = ("documents", collection, first)
         request = ListDocuments(collection, first, _after(operation, scope), self._limit(operation))
         page = await self._store.lists.documents(
-            request, show=documents.listed, consistency=operation.consistency, timeout_s=flight.left_s
+            request, show=documents.listed, consistency=consistency(operation), timeout_s=flight.left_s
         )
-        _answer_page(stream, flight, operation, page, scope, "documents")
+        self._answer_page(stream, flight, operation, page, scope, "documents")
 
     async def list_keys(self, stream: Stream, flight: Flight, operation: operations.ListKeys) -> None:
         """Answer with one page of a bucket's values. Raises `Problem` or `NodeError`."""
@@ -124,13 +136,13 @@ class Reads:
         request = ListKeys(bucket, first, _after(operation, scope), self._limit(operation))
         show = kv.listed_with_value if operation.values else kv.listed
         page = await self._store.lists.keys(
-            request, show=show, consistency=operation.consistency, timeout_s=flight.left_s
+            request, show=show, consistency=consistency(operation), timeout_s=flight.left_s
         )
-        _answer_page(stream, flight, operation, page, scope, "keys")
+        self._answer_page(stream, flight, operation, page, scope, "keys")
 
     async def get_collection(self, stream: Stream, flight: Flight, operation: operations.GetCollection) -> None:
         """Answer with what is known of a collection. Raises `Problem` or `NodeError`."""
-        await self.answer_collection(stream, flight, operation.collection, operation.consistency, replayed=False)
+        await self.answer_collection(stream, flight, operation.collection, consistency(operation), replayed=False)
 
     async def list_collections(self, stream: Stream, flight: Flight, operation: operations.ListCollections) -> None:
         """Answer with one page of the collections. Raises `Problem` or `NodeError`."""
@@ -138,20 +150,29 @@ class Reads:
         scope = ("collections", first)
         request = ListCollections(first, _after(operation, scope), self._limit(operation))
         page = await self._store.lists.collections(
-            request, show=catalog.listed, consistency=operation.consistency, timeout_s=flight.left_s
+            request, show=catalog.listed, consistency=consistency(operation), timeout_s=flight.left_s
         )
-        _answer_page(stream, flight, operation, page, scope, "collections")
+        self._answer_page(stream, flight, operation, page, scope, "collections")
+
+    def _answer_page(
+        self,
+        stream: Stream,
+        flight: Flight,
+        operation: Page,
+        page: ListResult[bytes],
+        scope: tuple[str, ...],
+        field: str,
+    ) -> None:
+        body, stale_ms = stream.codec.json(page_answer(scope, page, field).content), self._staleness_ms(operation)
+        answer = Answer(tag=operation.tag, status=200, revision=page.revision, body=body, staleness_ms=stale_ms)
+        stream.answer(flight, answer)
 
     def _limit(self, operation: Page) -> int:
         return self._limits.list_items_default if operation.limit is None else operation.limit
 
 
+_LINEARIZABLE: Final = Consistency.LINEARIZABLE
+
+
 def _after(operation: Page, scope: tuple[str, ...]) -> str | None:
     return None if operation.cursor is None else decode_cursor(scope, operation.cursor)
-
-
-def _answer_page(
-    stream: Stream, flight: Flight, operation: Page, page: ListResult[bytes], scope: tuple[str, ...], field: str
-) -> None:
-    body = stream.codec.json(page_answer(scope, page, field).content)
-    stream.answer(flight, Answer(tag=operation.tag, status=200, revision=page.revision, body=body))

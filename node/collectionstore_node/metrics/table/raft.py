@@ -109,6 +109,15 @@ _READS: Final = (
     counter(
         "raft_reads_total", "Linearizable reads started by this member; a read interrupted by an election starts again"
     ),
+    gauge(
+        "read_staleness_seconds",
+        "How stale the state can be at most; before it was ever confirmed, the age of the process; "
+        "members without a vote only",
+    ),
+    gauge(
+        "read_staleness_max_seconds",
+        "Staleness above which the member refuses stale reads and is not ready; members without a vote only",
+    ),
     gauge("raft_reads_waiting", "Linearizable reads waiting for confirmation, or for their read index to be applied"),
     histogram("raft_read_index_duration_seconds", "Time until a quorum confirmed a read index", buckets=SECONDS),
     counter(

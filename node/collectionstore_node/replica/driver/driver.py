@@ -132,6 +132,7 @@ class Driver:
             member.space.tick(now)
             # A follower whose disk hangs does not campaign: it would lead as badly as the leader it replaces.
             self._consensus.tick(now, may_campaign=not member.self_check.disk_hangs)
+            member.freshness.tick(now)
         except NodeError as error:
             member.wakeup.fail(error)
         self._executor.answer()

@@ -161,7 +161,7 @@ def _check_member(change: MemberChange, record: MembershipRecord, active: frozen
     name = change.name
     if not _LABEL.fullmatch(name):
         raise InvalidRequest("invalid_member", "a member's name has 1-63 characters of a-z, 0-9 and '-'")
-    # The members of a cluster are named by one controller, <cluster>-<ordinal>, and so is this one's.
+    # The members of a cluster are named by one controller, and so is this one's.
     sets = {found for one in record.members if (found := set_of(one.name)) is not None}
     if len(sets) == 1 and set_of(name) not in sets:
         raise InvalidRequest("invalid_member", f"{name!r} is not a member of this cluster: {sets.pop()}-<ordinal>")

@@ -68,6 +68,9 @@ class MemberGauges:
         self._set("raft_proposals_waiting", proposals.waiting)
         self._set("raft_proposals_waiting_max", proposals.waiting_max)
         self._set("raft_proposals_pending", proposals.pending)
+        freshness = self._member.freshness
+        self._set("read_staleness_seconds", freshness.unconfirmed_s() if freshness.bounded else None)
+        self._set("read_staleness_max_seconds", freshness.max_s if freshness.bounded else None)
         self._set("raft_reads_waiting", self._member.consensus.reads.pending)
         self._set("snapshot_sending", len(self._driver.snapshot_receivers))
         self._set("event_loop_tasks", len(asyncio.all_tasks()))

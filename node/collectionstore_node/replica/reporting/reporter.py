@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil, isfinite
 
 from collectionstore_node.raft.ready import RaftStatus, Role
 from collectionstore_node.replica.driver.driver import Driver
@@ -97,7 +98,14 @@ class Reporter:
             writes_refused=self._writes_refused(raft),
             tls=facts.tls(),
             last_log_term=raft.last_log_term,
+            staleness_ms=self._staleness_ms(),
+            staleness_max_ms=round(member.freshness.max_s * 1000) if member.freshness.bounded else None,
         )
+
+    def _staleness_ms(self) -> int | None:
+        freshness = self._member.freshness
+        staleness_s = freshness.staleness_s()
+        return ceil(staleness_s * 1000) if freshness.bounded and isfinite(staleness_s) else None
 
     def _writes_refused(self, raft: RaftStatus) -> str:
         short = self._member.shortage() if raft.role is Role.LEADER else None

@@ -140,6 +140,11 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """The certificates in use."""
     last_log_term: int = 0
     """Term of the entry at `last_index`: with it, how up to date the log is (Raft 5.4.1)."""
+    staleness_ms: int | None = None
+    """How stale the state of a member without a vote can be at most; null before it was ever confirmed, and on voters,
+    which confirm nothing by themselves."""
+    staleness_max_ms: int | None = None
+    """Above which that member refuses stale reads, and is not ready; null on voters."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:

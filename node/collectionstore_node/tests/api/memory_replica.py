@@ -55,6 +55,11 @@ class MemoryReplica:
         """What the next calls of `submit` return."""
         self.timeouts_s: list[float] = []
         self.barriers = 0
+        self.bounds_s: list[float | None] = []
+        """The bounds of the stale reads."""
+        self.stale_error: NodeError | None = None
+        self.stale_s: float | None = None
+        self.name = ME.name
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
@@ -124,6 +129,17 @@ class MemoryReplica:
             raise self.read_error
         if self.known_leader is None:
             raise NotLeader
+
+    async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
+        self.bounds_s.append(staleness_max_s)
+        if self.stale_error is not None:
+            raise self.stale_error
+
+    async def ready_barrier(self, *, timeout_s: float) -> None:
+        await self.read_barrier(timeout_s=timeout_s)
+
+    def staleness_s(self) -> float | None:
+        return self.stale_s
 
     async def open_state(self) -> MemoryExport:
         if self.export_error is not None:

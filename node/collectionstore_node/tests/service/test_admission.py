@@ -114,12 +114,12 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
-TURNS = {"confirm_reads", "reads_wait", "read_turn", "soon"}
+TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read"}
 """Of what `begin_write` and `begin_read` have admitted."""
 PARTS = {"backups", "halves", "lists"}
-FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready"}
+FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 
 

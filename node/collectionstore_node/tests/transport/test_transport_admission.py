@@ -161,11 +161,14 @@ async def test_certificate_of_the_operator_is_no_members(
             async with visit(node, tls, name=name):
                 pass
         assert [one["reason"] for one in logs if one["event"] == "peer.rejected"] == ["wrong_name"]
-    async with visit(node, authority.issue(tmp_path / "member", "demo-1"), name="demo-1") as member:
-        assert not member.ended.done()
+    for name in ("demo-1", "demo-read-0"):
+        async with visit(node, authority.issue(tmp_path / name, name), name=name) as member:
+            assert not member.ended.done()
 
 
-@pytest.mark.parametrize("name", ["prod-1", "demo", "demo-01", "demo-x", "demo-123456"])
+@pytest.mark.parametrize(
+    "name", ["prod-1", "demo", "demo-01", "demo-x", "demo-123456", "prod-read-0", "demo-read", "demo-write-0"]
+)
 async def test_name_outside_the_clusters_own_is_refused(
     make_node: MakeNode, authority: Authority, tmp_path: Path, name: str
 ) -> None:

@@ -37,8 +37,8 @@ HANDSHAKE_BYTES_MAX: Final = 4 << 10
 OPERATOR_NAME: Final = "operator"
 """Name in the certificate of the cluster's operator, which is no member."""
 
-_ORDINAL_NAME: Final = re.compile(r"(?P<set>.+)-(?:0|[1-9][0-9]{0,4})")
-"""Names that a controller gives to members: <cluster>-<ordinal>."""
+_ORDINAL_NAME: Final = re.compile(r"(?P<set>.+?)(?:-read)?-(?:0|[1-9][0-9]{0,4})")
+"""Names that a controller gives to members: <cluster>-<ordinal>, and to read replicas <cluster>-read-<ordinal>."""
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:[0-9]{1,5}")
 
 
@@ -133,11 +133,14 @@ def check_peer(certificate: PeerName, *, own: PeerName) -> None:
     mine, other = set_of(own.name), set_of(certificate.name)
     # Members that were named by hand have no common form; those of a controller have, and so has this one then.
     if mine is not None and other != mine:
-        raise Refused(CloseCode.WRONG_NAME, f"members are named {mine}-<ordinal>, not {certificate.name!r}")
+        raise Refused(
+            CloseCode.WRONG_NAME,
+            f"members are named {mine}-<ordinal> or {mine}-read-<ordinal>, not {certificate.name!r}",
+        )
 
 
 def set_of(name: str) -> str | None:
-    """Return the <cluster> in the name <cluster>-<ordinal> that a controller gives; None for a name of another form."""
+    """Return the <cluster> in a name that a controller gives; None for a name of another form."""
     found = _ORDINAL_NAME.fullmatch(name)
     return found["set"] if found is not None else None
 

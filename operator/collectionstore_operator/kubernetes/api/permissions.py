@@ -42,11 +42,12 @@ PERMISSIONS: Final = (
     Permission("", "pods/eviction", ("create",)),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update")),
     Permission("", "persistentvolumeclaims", ("get", "list", "watch", "create", "patch", "delete")),
-    Permission("", "services", ("get", "list", "watch", "create", "patch", "update")),
+    # delete: those of read replicas, when there are none any more.
+    Permission("", "services", ("get", "list", "watch", "create", "patch", "update", "delete")),
     Permission("", "serviceaccounts", ("get", "list", "watch", "create", "patch", "update")),
     Permission("", "configmaps", ("get", "create", "patch", "delete")),
     Permission("", "secrets", ("get", "create", "patch", "delete")),
-    Permission("policy", "poddisruptionbudgets", ("get", "list", "watch", "create", "patch", "update")),
+    Permission("policy", "poddisruptionbudgets", ("get", "list", "watch", "create", "patch", "update", "delete")),
     Permission(
         "networking.k8s.io",
         "networkpolicies",

@@ -19,7 +19,7 @@ ACTIONS: Final = tuple(sorted(kind.__name__ for kind in get_args(Action)))
 SPANS: Final = ("exported", "failed", "dropped")
 OUTCOMES: Final = ("Done", "Refused", "Unfinished")
 KINDS: Final = ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount", "StatefulSet")
-ROLES: Final = ("Leader", "Voter", "Incoming", "Outgoing", "Learner", "None", "Unknown")
+ROLES: Final = ("Leader", "Voter", "Incoming", "Outgoing", "Learner", "ReadReplica", "None", "Unknown")
 STATUSES: Final = ("True", "False", "Unknown")
 
 _CLUSTER: Final = (
@@ -103,6 +103,8 @@ CLUSTERS: Final = (
         Label("role", ROLES),
         Label("ready", ("true", "false")),
     ),
+    gauge("cluster_read_replicas", "Desired number of read replicas", *_CLUSTER),
+    gauge("cluster_ready_read_replicas", "Read replicas within their bound of staleness", *_CLUSTER),
     gauge("cluster_fault_tolerance", "Further voter failures that keep a quorum", *_CLUSTER),
     counter(
         "cluster_actions_total",

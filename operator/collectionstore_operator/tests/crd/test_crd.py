@@ -167,6 +167,7 @@ def test_columns_and_subresources_point_to_fields_that_exist() -> None:
         ("Ready", 0),
         ("Reason", 0),
         ("Age", 0),
+        ("ReadReplicas", 1),
         ("Image", 1),
         ("Term", 1),
         ("Configuration", 1),

@@ -49,6 +49,9 @@ def test_defaults_are_explicit() -> None:
     """A manifest without a spec is complete: every default is written here."""
     assert msgspec.to_builtins(parse(manifest()).spec) == {
         "replicas": 3,
+        "readReplicas": None,
+        "readReplicasMax": None,
+        "readReplicaMaxStalenessSeconds": None,
         "version": "0.1.0",
         "image": None,
         "storage": {"size": "10Gi", "class": None, "quota": None, "retention": "Retain"},
