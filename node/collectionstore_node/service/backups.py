@@ -13,6 +13,7 @@ from collectionstore_node.service.exports import (
     StateExport,
     encode_entries,
 )
+from collectionstore_node.service.operations import ReadConsistency
 from collectionstore_node.storage.exported_state import ExportedState
 
 _READ_STATE: Final = ReadState()
