@@ -11,7 +11,14 @@ import click
 from collectionstore.cli.commands import Group
 from collectionstore.cli.options import LONG_DURATION, state_dir_option
 from collectionstore.cli.terminal import Progress, console
-from collectionstore_local.commands import console_output, fault_commands, lifecycle, log_reader, status_tables
+from collectionstore_local.commands import (
+    console_output,
+    fault_commands,
+    lifecycle,
+    log_reader,
+    planned_work_commands,
+    status_tables,
+)
 from collectionstore_local.commands.options import (
     cluster_options,
     file_option,
@@ -45,6 +52,7 @@ Examples:
   csctl local partition demo-1               isolate a node from its peers
   csctl local pause demo-1 --for 5s          pause a node, like a stalled machine
   csctl local heal                           end all faults
+  csctl local transfer-leader                let another member lead
   csctl local rotate-authority               replace the key of the certificate authority
   csctl local logs demo-1 -f                 follow a node's log
   csctl local down                           stop the cluster, keep the data
@@ -280,7 +288,7 @@ def clean(state: StateDirectory, directory: ClusterDirectory, *, yes: bool) -> N
     click.echo(f"{directory.name} is deleted.")
 
 
-for command in fault_commands.COMMANDS:
+for command in (*fault_commands.COMMANDS, *planned_work_commands.COMMANDS):
     local.add_command(command)
 
 

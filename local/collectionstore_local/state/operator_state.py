@@ -12,6 +12,7 @@ import msgspec
 
 from collectionstore_local.errors import LocalError
 from collectionstore_local.state.directory import write_atomically
+from collectionstore_operator.model.planned_work import PlannedWork
 
 
 class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap_node: str = ""
     epoch: int = 0
     workload: WorkloadState | None = None
+    planned_work: PlannedWork = PlannedWork()
 
 
 class OperatorStateFile:

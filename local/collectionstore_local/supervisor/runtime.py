@@ -45,6 +45,7 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordPlannedWork,
     RemoveLearners,
     RestartPod,
     RetireAuthority,
@@ -143,6 +144,7 @@ class LocalRuntime:
             initialized=has_data((slot.node for slot in slots), recorded=facts.initialized),
             initialized_recorded=facts.initialized,
             bootstrap_node=facts.bootstrap_node,
+            planned_work=facts.planned_work,
             epoch=facts.epoch,
             workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
             idle=tuple(ordinal for ordinal in included if not self._node(ordinal).record.should_run),
@@ -172,6 +174,8 @@ class LocalRuntime:
                 self._establish_identity(action)
             case RecordInitialized():
                 self._state.change(initialized=True)
+            case RecordPlannedWork():
+                self._state.change(planned_work=action.work)
             case RaiseEpoch():
                 self._state.change(epoch=max(self._state.current.epoch, action.epoch))
             case IssueCertificate():

@@ -36,6 +36,7 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordPlannedWork,
     RecordProtectedDeletion,
     RemoveFinalizer,
     RemoveLearners,
@@ -57,7 +58,12 @@ from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.resource.desired import Desired
 
 RecordAction: TypeAlias = (
-    EstablishIdentity | RestoreIdentity | RecordInitialized | RecordProtectedDeletion | DeleteIdentity
+    EstablishIdentity
+    | RestoreIdentity
+    | RecordInitialized
+    | RecordPlannedWork
+    | RecordProtectedDeletion
+    | DeleteIdentity
 )
 RotationAction: TypeAlias = PrepareAuthority | PromoteAuthority | RetireAuthority
 CertificateAction: TypeAlias = IssueCertificate | RotationAction | PublishAuthority | SignRequest | DenyRequest
@@ -103,6 +109,7 @@ class Executor:
                 EstablishIdentity()
                 | RestoreIdentity()
                 | RecordInitialized()
+                | RecordPlannedWork()
                 | RecordProtectedDeletion()
                 | DeleteIdentity()
             ):
@@ -156,6 +163,8 @@ class Executor:
                 await self._access.record.change(desired, protected_deletion=action.uid)
             case RecordInitialized():
                 await self._access.record.change(desired, initialized="true")
+            case RecordPlannedWork():
+                await self._access.record.plan_work(action, desired)
             case DeleteIdentity():
                 # The record is deleted LAST: as long as it exists, an interrupted deletion is detected and repeated.
                 await self._access.authority.delete(desired)

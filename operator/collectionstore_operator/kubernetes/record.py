@@ -13,8 +13,9 @@ from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
-from collectionstore_operator.model.actions import EstablishIdentity, RestoreIdentity
+from collectionstore_operator.model.actions import EstablishIdentity, RecordPlannedWork, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
+from collectionstore_operator.model.planned_work import decode
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -32,6 +33,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """Trust anchors of the members, concatenated PEM; mounted by the pods."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
+    planned_work: str = ""
+    """JSON of `model.planned_work.PlannedWork`."""
 
 
 class Record:
@@ -73,6 +76,13 @@ class Record:
         if recorded not in (action.recorded, action.cluster_id):
             raise ActionRefused(f"the record names the cluster {recorded} by now, not {action.recorded}")
         await self.change(desired, cluster_id=action.cluster_id)
+
+    async def plan_work(self, action: RecordPlannedWork, desired: Desired) -> None:
+        """Record how far planned work has come. Raises ActionRefused when another step was recorded meanwhile."""
+        recorded = _facts(await self._find_ours(desired)).planned_work
+        if decode(recorded) not in (action.was, action.work):
+            raise ActionRefused("another step of planned work has been recorded since it was observed")
+        await self.change(desired, planned_work=action.work.encoded())
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
+from collectionstore_operator.model.planned_work import PlannedWork
 
 
 class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,16 @@ class RecordInitialized(_Action, frozen=True):
 
     BEFORE all other changes of a round: the record is what prevents a second bootstrap while no member answers.
     """
+
+
+class RecordPlannedWork(_Action, frozen=True):
+    """Record durably how far planned work has come (`Observed.planned_work`).
+
+    BEFORE what it announces. Refused when the record says something else than `was` and `work` by now.
+    """
+
+    work: PlannedWork
+    was: PlannedWork
 
 
 class StampVolume(_Action, frozen=True):
@@ -351,6 +362,7 @@ Action: TypeAlias = (
     | EstablishIdentity
     | DeleteIdentity
     | RecordInitialized
+    | RecordPlannedWork
     | StampVolume
     | IssueCertificate
     | PrepareAuthority

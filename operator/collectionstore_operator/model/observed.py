@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from collectionstore_operator.model.planned_work import PlannedWork
+
 NodeId: TypeAlias = str
 """An incarnation, as on the wire: 16 hexadecimal digits. Drawn once per data directory."""
 
@@ -388,6 +390,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether `initialized` is recorded durably; until then only the answers of nodes say so."""
     bootstrap_node: NodeId = ""
     """The incarnation chosen by `Bootstrap`, recorded BEFORE the call."""
+    planned_work: PlannedWork = PlannedWork()
+    """How far planned work has come, as recorded."""
     finalizer: bool | None = None
     """Whether the resource has our finalizer; None where resources have none (local)."""
     published: PublishedIdentity = PublishedIdentity()

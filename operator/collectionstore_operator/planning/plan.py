@@ -43,6 +43,7 @@ from collectionstore_operator.planning import (
     records,
     retention,
     rollout,
+    switchover,
     teardown,
     volume_expansion,
     volumes,
@@ -115,6 +116,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from membership.repair(assessment)
     yield from volumes.replace_failed(assessment)
     yield from endangered.replace(assessment)
+    yield from switchover.transfer(assessment)
     yield from membership.scale(assessment)
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):

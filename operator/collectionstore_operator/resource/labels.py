@@ -46,6 +46,8 @@ RESTART: Final = f"{GROUP}/restart"
 """Annotation on the resource, set by users: any new value restarts all members, one at a time."""
 ROTATE_AUTHORITY: Final = f"{GROUP}/rotate-authority"
 """Annotation on the resource, set by users: any new value replaces the key of the cluster's authority, in phases."""
+TRANSFER_LEADER: Final = f"{GROUP}/transfer-leader"
+"""Annotation on the resource, set by users: the member that is to lead, or `any`; each new value once."""
 
 ADMINISTRATOR: Final = "operator"
 """Name in the operator's certificate. No member can have it, because member names end with an ordinal."""

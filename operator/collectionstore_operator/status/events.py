@@ -29,6 +29,7 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordPlannedWork,
     RecordProtectedDeletion,
     RemoveFinalizer,
     RemoveLearners,
@@ -70,7 +71,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
             return desired.name
-        case RestoreIdentity() | RecordProtectedDeletion():
+        case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork():
             return desired.name
         case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
             return action.name

@@ -1,0 +1,103 @@
+"""Planned work on a cluster of processes under load: no request fails, nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+
+from collectionstore_testkit.clusters.local import LocalCluster, local_cluster
+from collectionstore_testkit.clusters.ports import free_base_port
+
+pytestmark = pytest.mark.xdist_group("planned-work")
+
+DEADLINE_S = 60.0
+ENOUGH = 50
+"""Writes that a load must have done to show anything."""
+
+
+@contextlib.asynccontextmanager
+async def cluster() -> AsyncIterator[LocalCluster]:
+    port = free_base_port(30, within=range(20_000, 30_000))
+    async with local_cluster(replicas=3, base_port=port, name="planned") as one:
+        yield one
+
+
+def status(of: LocalCluster) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((of.state / of.name / "status.json").read_bytes())
+    return found
+
+
+@dataclass
+class Load:
+    """One client for each member that writes new values and never repeats one; every failure is kept."""
+
+    cluster: LocalCluster
+    written: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    async def write(self, number: int) -> None:
+        async with aiohttp.ClientSession(base_url=self.cluster.urls(3)[number]) as session:
+            count = 0
+            while True:
+                key, value = f"{number}-{count}", f"value-{count}"
+                count += 1
+                try:
+                    async with session.put(f"/api/v1/kv/load/{key}", data=value) as answer:
+                        if answer.status in (200, 201):
+                            self.written[key] = value
+                        else:
+                            self.failures.append(f"{key}: {answer.status} {await answer.text()}")
+                except (aiohttp.ClientError, OSError) as error:
+                    self.failures.append(f"{key}: {type(error).__name__}: {error}")
+                await asyncio.sleep(0.01)
+
+    async def read_back(self) -> dict[str, str]:
+        """Return what the first member reads of everything that was acknowledged."""
+        found = {}
+        async with aiohttp.ClientSession(base_url=self.cluster.urls(3)[0]) as session:
+            for key in self.written:
+                async with session.get(f"/api/v1/kv/load/{key}") as answer:
+                    found[key] = await answer.text() if answer.status == 200 else f"{answer.status}"
+        return found
+
+
+@contextlib.asynccontextmanager
+async def loaded(on: LocalCluster) -> AsyncIterator[Load]:
+    """Run the load for the time of the block."""
+    running = Load(on)
+    tasks = [asyncio.create_task(running.write(number)) for number in range(3)]
+    try:
+        yield running
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+    assert len(running.written) > ENOUGH
+
+
+async def test_leadership_is_transferred_without_a_failed_request() -> None:
+    """To a named member and back to any: members hold writes meanwhile, and no client without retries sees an error."""
+    async with cluster() as one, loaded(one) as load:
+        for target in ("1", "2", "any", "planned-0"):
+            before = status(one)
+            printed = await one.csctl("transfer-leader", target, "--timeout", f"{DEADLINE_S:g}", timeout_s=90)
+            leader = printed.split()[0]
+            assert leader == one.member(int(target[-1])) if target != "any" else leader != before["leader"]
+        assert load.failures == []
+        assert await load.read_back() == load.written
+
+
+async def test_transfer_to_a_member_that_does_not_exist_is_refused() -> None:
+    async with cluster() as one:
+        leader = status(one)["leader"]
+        printed = await one.csctl("transfer-leader", "7", timeout_s=30, allowed=(1,))
+        assert printed == ""
+        assert status(one)["leader"] == leader
