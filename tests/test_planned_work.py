@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -32,6 +35,13 @@ async def cluster() -> AsyncIterator[LocalCluster]:
 def status(of: LocalCluster) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((of.state / of.name / "status.json").read_bytes())
     return found
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Return when it holds; other processes announce nothing."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -85,12 +95,13 @@ async def loaded(on: LocalCluster) -> AsyncIterator[Load]:
 
 async def test_leadership_is_transferred_without_a_failed_request() -> None:
     """To a named member and back to any: members hold writes meanwhile, and no client without retries sees an error."""
-    async with cluster() as one, loaded(one) as load:
-        for target in ("1", "2", "any", "planned-0"):
-            before = status(one)
-            printed = await one.csctl("transfer-leader", target, "--timeout", f"{DEADLINE_S:g}", timeout_s=90)
-            leader = printed.split()[0]
-            assert leader == one.member(int(target[-1])) if target != "any" else leader != before["leader"]
+    async with cluster() as one:
+        async with loaded(one) as load:
+            for target in ("1", "2", "any", "planned-0"):
+                before = status(one)
+                printed = await one.csctl("transfer-leader", target, "--timeout", f"{DEADLINE_S:g}", timeout_s=90)
+                leader = printed.split()[0]
+                assert leader == one.member(int(target[-1])) if target != "any" else leader != before["leader"]
         assert load.failures == []
         assert await load.read_back() == load.written
 
@@ -101,3 +112,49 @@ async def test_transfer_to_a_member_that_does_not_exist_is_refused() -> None:
         printed = await one.csctl("transfer-leader", "7", timeout_s=30, allowed=(1,))
         assert printed == ""
         assert status(one)["leader"] == leader
+
+
+async def test_hibernated_cluster_stops_and_wakes_with_every_acknowledged_write() -> None:
+    """Stopped under load: no process is left, other changes wait, and all that was acknowledged is there afterwards."""
+    async with cluster() as one:
+        async with loaded(one) as load:
+            await eventually(lambda: len(load.written) > ENOUGH)
+            await one.apply({"hibernate": True})
+        conditions = {found["type"]: found for found in status(one)["conditions"]}
+        assert conditions["Hibernated"]["status"] == "True", conditions
+        assert conditions["Available"]["reason"] == "Hibernated"
+        assert not nodes(one)
+        await one.csctl("scale", "--replicas", "5", "--no-wait", timeout_s=30)
+        await eventually(lambda: "spec.replicas is 5" in json.dumps(status(one)["plan"]))
+        assert not nodes(one)
+        await one.csctl("scale", "--replicas", "3", "--no-wait", timeout_s=30)
+        await one.apply({"hibernate": False})
+        assert len(nodes(one)) == 3
+        assert "Hibernated" not in {found["type"] for found in status(one)["conditions"]}
+        assert await load.read_back() == load.written
+
+
+async def test_supervisor_that_is_killed_while_members_stop_goes_on() -> None:
+    """Whenever it is killed: the next one finds what was recorded, and stops what is left."""
+    async with cluster() as one:
+        os.kill(one.supervisor_pid(), signal.SIGSTOP)
+        manifest = json.loads(one.manifest.read_text())
+        manifest["spec"]["hibernate"] = True
+        one.manifest.write_text(json.dumps(manifest))
+        await one.csctl("apply", "-f", str(one.manifest), "--no-wait", timeout_s=30)
+        os.kill(one.supervisor_pid(), signal.SIGCONT)
+        await eventually(lambda: "stopping" in (one.state / one.name / "operator.json").read_text())
+        os.kill(one.supervisor_pid(), signal.SIGKILL)
+        await one.csctl("up", "-f", str(one.manifest), timeout_s=90)
+        assert not nodes(one)
+        assert {found["type"]: found["status"] for found in status(one)["conditions"]}["Hibernated"] == "True"
+
+
+def nodes(of: LocalCluster) -> list[int]:
+    """Return the processes of members."""
+    supervisor = of.supervisor_pid()
+    return [pid for pid in of.processes() if pid != supervisor and b"COLLECTIONSTORE_DATA_DIR" in environ(pid)]
+
+
+def environ(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()

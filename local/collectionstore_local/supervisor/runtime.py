@@ -50,6 +50,7 @@ from collectionstore_operator.model.actions import (
     RestartPod,
     RetireAuthority,
     RetireVolume,
+    ScaleWorkload,
     StartPod,
     TransferLeadership,
 )
@@ -186,6 +187,8 @@ class LocalRuntime:
                 self._credentials.publish()
             case EnsureWorkload():
                 await self._ensure_workload(action, desired)
+            case ScaleWorkload():
+                await self._scale_workload(action, desired)
             case StartPod():
                 self._start(desired, action.ordinal)
             case Bootstrap():
@@ -266,10 +269,20 @@ class LocalRuntime:
             revision=action.revision,
             settings=spec_settings(desired) | memory_settings(desired),
         )
+        await self._keep(workload, desired)
+
+    async def _scale_workload(self, action: ScaleWorkload, desired: Desired) -> None:
+        workload = self._state.current.workload
+        if workload is None or workload.replicas not in (action.was, action.replicas):
+            raise ActionRefused("the workload has changed since it was observed")
+        await self._keep(msgspec.structs.replace(workload, replicas=action.replicas), desired)
+
+    async def _keep(self, workload: WorkloadState, desired: Desired) -> None:
+        """Record a workload, start the nodes that it includes, and stop the others."""
         # BEFORE any process starts or stops: after a crash in between, the rest is observed as idle and started.
         self._state.change(workload=workload)
         self._start_all(desired)
-        surplus = [node for ordinal, node in self._nodes.items() if ordinal >= action.replicas]
+        surplus = [node for ordinal, node in self._nodes.items() if ordinal >= workload.replicas]
         await asyncio.gather(*(node.stop() for node in surplus))
 
     def _start_all(self, desired: Desired) -> None:

@@ -26,6 +26,7 @@ from collectionstore_operator.model.actions import (
     EnsureWorkload,
     ReplaceWorkload,
     RestoreLabels,
+    ScaleWorkload,
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
@@ -123,6 +124,17 @@ class Children:
     async def ensure_workload(self, action: EnsureWorkload, desired: Desired, *, cluster_id: str) -> None:
         """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
         await self._apply(statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas), desired)
+
+    async def scale_workload(self, action: ScaleWorkload, desired: Desired) -> None:
+        """Change the replicas of the StatefulSet alone. Raises ActionRefused if it has others than were observed."""
+        found = await self._find(WORKLOAD, desired.name, desired)
+        seen = read_workload(found, desired)
+        if found is not None and isinstance(seen, Workload) and seen.replicas == action.replicas:
+            return
+        if found is None or not isinstance(seen, Workload) or seen.replicas != action.was:
+            raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
+        body = {"metadata": preconditions(found), "spec": {"replicas": action.replicas}}
+        await self._kube.patch(Kind.STATEFUL_SET, desired.name, desired.namespace, body)
 
     async def release_workload(self, action: ReplaceWorkload, desired: Desired) -> None:
         """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""

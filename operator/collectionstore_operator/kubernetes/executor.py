@@ -46,6 +46,7 @@ from collectionstore_operator.model.actions import (
     RestoreLabels,
     RetireAuthority,
     RetireVolume,
+    ScaleWorkload,
     SetReclaimPolicy,
     SignRequest,
     StampVolume,
@@ -126,6 +127,8 @@ class Executor:
                 await self._access.children.delete(action, desired)
             case EnsureWorkload():
                 await self._access.children.ensure_workload(action, desired, cluster_id=observed.cluster_id)
+            case ScaleWorkload():
+                await self._access.children.scale_workload(action, desired)
             case ReplaceWorkload():
                 await self._access.children.release_workload(action, desired)
             case StartPod():

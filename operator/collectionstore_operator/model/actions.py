@@ -249,6 +249,16 @@ class EnsureWorkload(_Action, frozen=True):
     """As for ApplyObject."""
 
 
+class ScaleWorkload(_Action, frozen=True):
+    """Change the number of pods, and nothing else: the revision of pods that start stays. Members and volumes stay.
+
+    `was` is a precondition.
+    """
+
+    replicas: int
+    was: int
+
+
 class StartPod(_Action, frozen=True):
     """Start the process of one ordinal that the workload includes. Only where no controller does (local)."""
 
@@ -375,6 +385,7 @@ Action: TypeAlias = (
     | ApplyObject
     | DeleteObject
     | EnsureWorkload
+    | ScaleWorkload
     | StartPod
     | Bootstrap
     | AddLearners
@@ -398,7 +409,7 @@ def disruptive(action: Action) -> bool:
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
             return True
-        case RestartPod() | RetireVolume() | ReplaceWorkload():
+        case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload():
             return True
         case EnsureWorkload():
             return action.shrinks

@@ -21,10 +21,25 @@ class Switchover(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     done: bool = False
 
 
+class Hibernation(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A cluster that is stopped on purpose: what it had then."""
+
+    term: int
+    commit_index: int
+    """What every voter has stored before it is stopped."""
+    voters: tuple[str, ...]
+    """Their node IDs."""
+    replicas: int
+    """The pods to start again."""
+    stopping: bool = False
+    """The members are stopped, or about to be; before that nothing has happened."""
+
+
 class PlannedWork(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Everything that is recorded of planned work; empty for a cluster that has never had any."""
 
     switchover: Switchover | None = None
+    hibernation: Hibernation | None = None
     unreadable: str = ""
     """Why the record could not be read; empty if it could. Nothing follows from it, and nothing is written over it."""
 

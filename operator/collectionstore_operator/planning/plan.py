@@ -22,6 +22,7 @@ from collectionstore_operator.model.actions import (
     AddLearners,
     Plan,
     Proposal,
+    RecordPlannedWork,
     Step,
     disruptive,
     postpone,
@@ -34,6 +35,7 @@ from collectionstore_operator.planning import (
     endangered,
     fencing,
     finalizer,
+    hibernation,
     identity,
     labelling,
     leadership,
@@ -106,6 +108,9 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from certificates.enrol(assessment)
     yield from certificates.answer(assessment)
     yield from objects.apply(assessment)
+    if hibernation.suspends(assessment):
+        yield from hibernation.suspended(assessment)
+        return
     yield from workload.ensure(assessment)
     yield from workload.unexplained(assessment)
     yield from membership.bootstrap(assessment)
@@ -124,6 +129,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from volume_expansion.grow(assessment)
     yield from rollout.restart_healthy(assessment)
     yield from volume_expansion.renew_template(assessment)
+    yield from hibernation.prepare(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:
@@ -143,5 +149,6 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
 
 
 def _exclusive(action: Action) -> bool:
-    # AddLearners removes no member, but it moves the configuration index that every other change is planned from.
-    return disruptive(action) or isinstance(action, AddLearners)
+    # AddLearners removes no member, but it moves the configuration index that every other change is planned from; so
+    # does RecordPlannedWork the record.
+    return disruptive(action) or isinstance(action, AddLearners | RecordPlannedWork)

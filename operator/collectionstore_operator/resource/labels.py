@@ -48,6 +48,8 @@ ROTATE_AUTHORITY: Final = f"{GROUP}/rotate-authority"
 """Annotation on the resource, set by users: any new value replaces the key of the cluster's authority, in phases."""
 TRANSFER_LEADER: Final = f"{GROUP}/transfer-leader"
 """Annotation on the resource, set by users: the member that is to lead, or `any`; each new value once."""
+ACCEPT_LOSS: Final = f"{GROUP}/accept-loss"
+"""Annotation on the resource, set by users: the index that hibernation recorded and that its volumes lack."""
 
 ADMINISTRATOR: Final = "operator"
 """Name in the operator's certificate. No member can have it, because member names end with an ordinal."""

@@ -203,6 +203,18 @@ class Spec(Part, frozen=True):
             "Defaults to false."
         ),
     ] = False
+    hibernate: (
+        Annotated[
+            bool,
+            Meta(
+                description="hibernate stops all members and keeps their volumes: nothing is read or written, and "
+                "other changes wait. A healthy cluster is stopped as soon as every member has all that is committed. "
+                "If absent or false, the members start again, and the cluster is available when they have at least "
+                "that."
+            ),
+        ]
+        | None
+    ) = None
     deletion_protection: Annotated[
         bool,
         Meta(
@@ -214,6 +226,11 @@ class Spec(Part, frozen=True):
     local: Annotated[
         Local, Meta(description="local configures the ports used by csctl local. Ignored on Kubernetes.")
     ] = Local()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether no member is to run."""
+        return self.hibernate is True
 
     @property
     def effective_image(self) -> str:

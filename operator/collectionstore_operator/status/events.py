@@ -39,6 +39,7 @@ from collectionstore_operator.model.actions import (
     RestoreLabels,
     RetireAuthority,
     RetireVolume,
+    ScaleWorkload,
     SetReclaimPolicy,
     SignRequest,
     StampVolume,
@@ -81,7 +82,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return action.request
         case ApplyObject() | DeleteObject() | RestoreLabels():
             return f"{action.kind} {action.name}"
-        case EnsureWorkload():
+        case EnsureWorkload() | ScaleWorkload():
             return "1 node" if action.replicas == 1 else f"{action.replicas} nodes"
         case Bootstrap():
             return desired.member(action.ordinal)

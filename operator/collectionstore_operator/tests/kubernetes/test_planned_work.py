@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Kube
-from collectionstore_operator.model.actions import RecordPlannedWork
-from collectionstore_operator.model.planned_work import PlannedWork, Switchover, decode
+from collectionstore_operator.model.actions import RecordPlannedWork, ScaleWorkload
+from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, Switchover, decode
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer
 from collectionstore_operator.tests.kubernetes.test_client import Clock
-from collectionstore_operator.tests.kubernetes.test_runtime import RECORD, World, living
+from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, RECORD, WORKLOAD, World, living
 
 
 @pytest.fixture
@@ -23,6 +24,8 @@ async def world() -> AsyncIterator[World]:
     await server.stop()
 
 
+POD = "/api/v1/namespaces/shop/pods/demo-0"
+CLAIM = "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0"
 BEGUN = PlannedWork(switchover=Switchover(request="r", term=4))
 DONE = PlannedWork(switchover=Switchover(request="r", term=5, done=True))
 
@@ -64,3 +67,48 @@ async def test_damaged_record_of_planned_work_stops_no_round(world: World) -> No
     assert "Failed" not in await world.rounds(2)
     _, observed = await world.look()
     assert "not valid" in observed.planned_work.unreadable
+
+
+def hibernation() -> PlannedWork:
+    recorded = Hibernation(term=1, commit_index=5, voters=("node-0",), replicas=3, stopping=True)
+    return PlannedWork(hibernation=recorded)
+
+
+async def test_workload_is_scaled_and_nothing_else_of_it_changes(world: World) -> None:
+    """The template of pods that start again is the one of pods that were stopped."""
+    await living(world)
+    before = world.server.objects[WORKLOAD]["spec"]
+    desired, observed = await world.look()
+    newer = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, version="9.9.9"))
+    for _ in range(2):  # the answer to the first may have been lost
+        await world.runtime.execute(ScaleWorkload(replicas=0, was=3, reason="x"), newer, observed)
+    assert world.server.objects[WORKLOAD]["spec"] == {**before, "replicas": 0}
+
+
+async def test_workload_that_has_changed_is_not_scaled(world: World) -> None:
+    await living(world)
+    desired, observed = await world.look()
+    world.server.objects[WORKLOAD]["spec"]["replicas"] = 5
+    with pytest.raises(ActionRefused, match="has changed since it was observed"):
+        await world.runtime.execute(ScaleWorkload(replicas=0, was=3, reason="x"), desired, observed)
+
+
+async def test_hibernated_cluster_keeps_claims_and_objects(world: World) -> None:
+    """Rounds of the real loop: the pods' workload is at 0, drift is not taken for it, the claims stay."""
+    await living(world)
+    desired, observed = await world.look()
+    await world.runtime.execute(RecordPlannedWork(work=hibernation(), was=PlannedWork(), reason="x"), desired, observed)
+    world.server.objects[CLUSTER]["spec"]["hibernate"] = True
+    await world.rounds(1)
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
+    world.nodes.answers.clear()
+    world.server.objects.pop(POD)
+    await world.rounds(3)
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
+    assert "deletionTimestamp" not in world.server.objects[CLAIM]["metadata"]
+    conditions = {one["type"]: one for one in world.server.objects[CLUSTER]["status"]["conditions"]}
+    assert conditions["Hibernated"]["status"] == "True"
+    assert conditions["Available"]["reason"] == "Hibernated"
+    world.server.objects[CLUSTER]["spec"].pop("hibernate")
+    await world.rounds(1)
+    assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3

@@ -47,6 +47,7 @@ from collectionstore_operator.model.actions import (
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    ScaleWorkload,
     TransferLeadership,
 )
 from collectionstore_operator.model.assessment import assess
@@ -269,6 +270,7 @@ def _node(line: Line, configuration: Configuration, members: tuple[Member, ...])
         state="Member" if known else "Joining" if history else "Uninitialized",
         role="Leader" if leads else "Follower",
         term=7 if history else 0,
+        commit_index=20_000 if history else 0,
         last_index=20_000 if history else 0,
         epoch=1 if history else 0,
         configuration=configuration if known else Configuration(),
@@ -295,8 +297,8 @@ def blocked_steps(made: Plan) -> list[str]:
 
 def _action_text(action: Action) -> str:
     match action:
-        case EnsureWorkload():
-            return f"EnsureWorkload {action.replicas}"
+        case EnsureWorkload() | ScaleWorkload():
+            return f"{type(action).__name__} {action.replicas}"
         case AddLearners() | RemoveLearners():
             return f"{type(action).__name__} {' '.join(member.name for member in action.members)}"
         case ChangeVoters():
