@@ -158,3 +158,32 @@ def nodes(of: LocalCluster) -> list[int]:
 
 def environ(pid: int) -> bytes:
     return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+async def test_fenced_member_is_stopped_and_comes_back() -> None:
+    """A supervisor that starts meanwhile does not start it; its data directory stays."""
+    async with cluster() as one:
+        await annotate(one, fence="planned-1")
+        await eventually(lambda: condition(one, "MembersFenced") == "True")
+        assert len(nodes(one)) == 2
+        os.kill(one.supervisor_pid(), signal.SIGKILL)
+        await one.csctl("up", "-f", str(one.manifest), "--timeout", "5", timeout_s=30, allowed=(0, 6))
+        assert len(nodes(one)) == 2
+        assert condition(one, "MembersFenced") == "True"
+        await annotate(one)
+        await eventually(lambda: condition(one, "Ready") == "True")
+        assert len(nodes(one)) == 3
+        assert not list((one.state / one.name / "nodes" / "planned-1").glob("retired/*"))
+
+
+async def annotate(of: LocalCluster, **annotations: str) -> None:
+    """Apply the manifest with these annotations of ours."""
+    manifest = json.loads(of.manifest.read_text())
+    manifest["metadata"]["annotations"] = {f"collectionstore.io/{name}": text for name, text in annotations.items()}
+    of.manifest.write_text(json.dumps(manifest))
+    await of.csctl("apply", "-f", str(of.manifest), "--no-wait", timeout_s=30)
+
+
+def condition(of: LocalCluster, kind: str) -> str:
+    """Return the status of a condition; empty if there is none of this type."""
+    return next((str(found["status"]) for found in status(of)["conditions"] if found["type"] == kind), "")

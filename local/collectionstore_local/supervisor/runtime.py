@@ -52,8 +52,10 @@ from collectionstore_operator.model.actions import (
     RetireVolume,
     ScaleWorkload,
     StartPod,
+    StopPod,
     TransferLeadership,
 )
+from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Slot, Unknown, Workload
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
@@ -189,6 +191,9 @@ class LocalRuntime:
                 await self._ensure_workload(action, desired)
             case ScaleWorkload():
                 await self._scale_workload(action, desired)
+            case StopPod():
+                self._check_uid(action.ordinal, action.uid)
+                await self._node(action.ordinal).stop()
             case StartPod():
                 self._start(desired, action.ordinal)
             case Bootstrap():
@@ -288,7 +293,8 @@ class LocalRuntime:
     def _start_all(self, desired: Desired) -> None:
         workload = self._state.current.workload
         for ordinal in range(workload.replicas if workload is not None else 0):
-            self._start(desired, ordinal)
+            if not is_fenced(desired, desired.member(ordinal)):
+                self._start(desired, ordinal)
 
     def _start(self, desired: Desired, ordinal: int) -> None:
         """Start a node unless it is to run already; from then on it is started again whenever it ends."""

@@ -27,6 +27,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GateWorkload,
     GrantEnrolment,
     GrowVolume,
     IssueCertificate,
@@ -38,6 +39,7 @@ from collectionstore_operator.model.actions import (
     RecordInitialized,
     RecordPlannedWork,
     RecordProtectedDeletion,
+    ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -51,6 +53,7 @@ from collectionstore_operator.model.actions import (
     SignRequest,
     StampVolume,
     StartPod,
+    StopPod,
     TransferLeadership,
     disruptive,
 )
@@ -131,8 +134,12 @@ class Executor:
                 await self._access.children.scale_workload(action, desired)
             case ReplaceWorkload():
                 await self._access.children.release_workload(action, desired)
-            case StartPod():
-                raise ActionRefused("the StatefulSet's controller starts pods")
+            case GateWorkload():
+                await self._access.children.gate_workload(desired)
+            case ReleasePod():
+                await self._access.children.release_pod(action, desired)
+            case StartPod() | StopPod():
+                raise ActionRefused("the StatefulSet's controller starts and stops pods")
             case Bootstrap():
                 # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
                 await self._access.record.change(desired, bootstrap_node=action.node_id)

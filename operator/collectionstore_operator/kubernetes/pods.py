@@ -77,6 +77,7 @@ def read_pod(
         unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
         failure=failure,
         detail=detail,
+        gated=any(one.get("name") == labels.GATE for one in body["spec"].get("schedulingGates") or ()),
         replace_requested=labels.REPLACE in annotations,
         labelled=labelled,
         restart_reason=restart_reason,

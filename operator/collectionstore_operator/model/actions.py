@@ -259,6 +259,29 @@ class ScaleWorkload(_Action, frozen=True):
     was: int
 
 
+class GateWorkload(_Action, frozen=True):
+    """Let pods that are created from now on wait to be scheduled, until `EnsureWorkload` applies the manifest again.
+
+    Pods that exist are not changed.
+    """
+
+
+class ReleasePod(_Action, frozen=True):
+    """Let a pod be scheduled that waits at our gate, by its uid."""
+
+    ordinal: int
+    name: str
+    uid: str
+
+
+class StopPod(_Action, frozen=True):
+    """Stop the process of one ordinal; nothing starts it again. Only where no controller does (local)."""
+
+    ordinal: int
+    name: str
+    uid: str
+
+
 class StartPod(_Action, frozen=True):
     """Start the process of one ordinal that the workload includes. Only where no controller does (local)."""
 
@@ -386,6 +409,9 @@ Action: TypeAlias = (
     | DeleteObject
     | EnsureWorkload
     | ScaleWorkload
+    | GateWorkload
+    | ReleasePod
+    | StopPod
     | StartPod
     | Bootstrap
     | AddLearners
@@ -409,7 +435,7 @@ def disruptive(action: Action) -> bool:
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
             return True
-        case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload():
+        case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload() | StopPod():
             return True
         case EnsureWorkload():
             return action.shrinks

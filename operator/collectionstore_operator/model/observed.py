@@ -189,6 +189,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     failure: Failure = Failure.NONE
     detail: str = ""
     """Human-readable cause of the failure: `ImagePullBackOff: no such tag`."""
+    gated: bool = False
+    """It waits to be scheduled until we let it: its member is fenced."""
     replace_requested: bool = False
     """A user requested immediate replacement of this member."""
     labelled: bool = True
@@ -263,6 +265,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     replicas: int
     revision: str
     """The revision of pods that it creates from now on."""
+    gated: bool | None = None
+    """Pods that it creates from now on wait to be scheduled; None if we start them ourselves (local)."""
+    settled: bool = True
+    """Its controller has seen it as it is now: the next pod starts from this template."""
     volume_bytes: int | None = None
     """Size of the volumes that it creates from now on; None if the runtime has no sizes."""
 

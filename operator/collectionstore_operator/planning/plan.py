@@ -39,6 +39,7 @@ from collectionstore_operator.planning import (
     identity,
     labelling,
     leadership,
+    member_fencing,
     membership,
     objects,
     ownership,
@@ -112,6 +113,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
         yield from hibernation.suspended(assessment)
         return
     yield from workload.ensure(assessment)
+    yield from member_fencing.release(assessment)
     yield from workload.unexplained(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
@@ -122,6 +124,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from volumes.replace_failed(assessment)
     yield from endangered.replace(assessment)
     yield from switchover.transfer(assessment)
+    yield from member_fencing.fence(assessment)
     yield from membership.scale(assessment)
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):

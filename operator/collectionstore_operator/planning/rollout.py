@@ -68,6 +68,7 @@ def _outdated(assessment: Assessment) -> list[tuple[Slot, Pod]]:
         if isinstance(slot.pod, Pod)
         and slot.ordinal < kept
         and not slot.pod.terminating
+        and not slot.pod.gated
         and outdated(slot.pod, desired_revision)
     ]
 

@@ -120,6 +120,8 @@ def _failed(assessment: Assessment, slot: Slot) -> bool:
     pod, members = slot.pod, assessment.view.members_at(slot.ordinal)
     if isinstance(pod, Pod) and pod.replace_requested:
         return True
+    if isinstance(pod, Pod) and pod.gated:
+        return False  # fenced, and its volume is to be kept for when it is not any more
     if isinstance(pod, Absent) or any(member.recently_active for member in members):
         return False
     node = responding_node(slot, assessment.observed.cluster_id)

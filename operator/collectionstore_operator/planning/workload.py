@@ -10,7 +10,9 @@ from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
+from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.planning.member_fencing import gate_is_needed
 from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
 
@@ -88,6 +90,8 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         return (
             postpone("EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {workload.reason}"),
         )
+    if isinstance(workload, Workload) and workload.gated and gate_is_needed(assessment):
+        return ()
     started = workload.replicas if isinstance(workload, Workload) else 0
     replicas, blockers = _startable(assessment, started)
     drifted = ""
@@ -123,7 +127,9 @@ def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:
     """
     reason = "the workload includes it, and nothing has started it"
     actions = (
-        StartPod(ordinal=ordinal, name=assessment.name(ordinal), reason=reason) for ordinal in assessment.observed.idle
+        StartPod(ordinal=ordinal, name=assessment.name(ordinal), reason=reason)
+        for ordinal in assessment.observed.idle
+        if not is_fenced(assessment.desired, assessment.name(ordinal))
     )
     return tuple(propose(action, subject=action.name) for action in actions)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from collectionstore_operator.model.assessment import Assessment, unhealthy_reason
 from collectionstore_operator.model.observed import Failure, Pod, Slot, Unknown
+from collectionstore_operator.status.fenced import stands
 from collectionstore_operator.status.hibernated import stopped
 
 STARTING_S: Final = 120.0
@@ -39,6 +40,8 @@ def ailments(assessment: Assessment, unhealthy_s: Mapping[int, float]) -> tuple[
     if stopped(assessment):
         return ()
     for ordinal in assessment.desired_ordinals():
+        if stands(assessment, ordinal):
+            continue
         slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
         clause = _clause(assessment, ordinal)
         if clause:

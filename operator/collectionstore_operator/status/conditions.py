@@ -28,7 +28,7 @@ from collectionstore_operator.model.assessment import Assessment, responding_nod
 from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.status import domains, hibernated, owned_objects, safeguards
+from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.history import History, electing
@@ -216,6 +216,8 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
         "Degraded": degraded(found, assessment),
         **{kind: evaluator(assessment, plan) for kind, evaluator in EVALUATORS.items()},
     }
+    if (fences := fenced.members_fenced(assessment, plan)) is not None:
+        states[fenced.MEMBERS_FENCED] = fences
     states = hibernated.with_hibernation(states, assessment, plan)
     states["Ready"] = ready(found, assessment, states)
     return {kind: states[kind] for kind in (*TYPES, *OCCASIONAL) if kind in states}
@@ -245,7 +247,7 @@ TYPES: Final = (
 )
 """All conditions by type, in the order of the status."""
 
-OCCASIONAL: Final = (hibernated.HIBERNATED,)
+OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED)
 """Conditions of clusters that they apply to: absent from the status of all others."""
 
 GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused", *OCCASIONAL})

@@ -19,6 +19,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GateWorkload,
     GrantEnrolment,
     GrowVolume,
     IssueCertificate,
@@ -31,6 +32,7 @@ from collectionstore_operator.model.actions import (
     RecordInitialized,
     RecordPlannedWork,
     RecordProtectedDeletion,
+    ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -44,6 +46,7 @@ from collectionstore_operator.model.actions import (
     SignRequest,
     StampVolume,
     StartPod,
+    StopPod,
     TransferLeadership,
 )
 from collectionstore_operator.resource.desired import Desired
@@ -70,11 +73,11 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case PrepareAuthority() | PromoteAuthority() | RetireAuthority():
             return desired.name
-        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
+        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | GateWorkload() | RaiseEpoch():
             return desired.name
         case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork():
             return desired.name
-        case IssueCertificate() | SignRequest() | StartPod() | RestartPod():
+        case IssueCertificate() | SignRequest() | StartPod() | StopPod() | RestartPod() | ReleasePod():
             return action.name
         case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
             return action.name

@@ -9,8 +9,10 @@ import pytest
 
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Kube
-from collectionstore_operator.model.actions import RecordPlannedWork, ScaleWorkload
+from collectionstore_operator.model.actions import GateWorkload, RecordPlannedWork, ReleasePod, ScaleWorkload
+from collectionstore_operator.model.observed import Pod, Workload
 from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, Switchover, decode
+from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, RECORD, WORKLOAD, World, living
@@ -112,3 +114,29 @@ async def test_hibernated_cluster_keeps_claims_and_objects(world: World) -> None
     world.server.objects[CLUSTER]["spec"].pop("hibernate")
     await world.rounds(1)
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 3
+
+
+async def test_template_is_gated_and_ungated_with_the_manifest(world: World) -> None:
+    await living(world)
+    desired, observed = await world.look()
+    await world.runtime.execute(GateWorkload(reason="x"), desired, observed)
+    _, observed = await world.look()
+    assert isinstance(observed.workload, Workload)
+    assert observed.workload.gated
+    template = world.server.objects[WORKLOAD]["spec"]["template"]["spec"]
+    assert template["schedulingGates"] == [{"name": labels.GATE}]
+    assert world.server.objects[WORKLOAD]["metadata"]["annotations"][labels.DIGEST] == "gated"
+
+
+async def test_pod_is_let_through_our_gate_only(world: World) -> None:
+    await living(world)
+    gates = [{"name": labels.GATE}, {"name": "example.com/quota"}]
+    world.server.objects[POD]["spec"]["schedulingGates"] = gates
+    desired, observed = await world.look()
+    pod = observed.slot(0).pod
+    assert isinstance(pod, Pod)
+    assert pod.gated
+    with pytest.raises(ActionRefused, match="another one than was observed"):
+        await world.runtime.execute(ReleasePod(ordinal=0, name="demo-0", uid="old", reason="x"), desired, observed)
+    await world.runtime.execute(ReleasePod(ordinal=0, name="demo-0", uid=pod.uid, reason="x"), desired, observed)
+    assert world.server.objects[POD]["spec"]["schedulingGates"] == gates[1:]
