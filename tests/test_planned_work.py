@@ -187,3 +187,26 @@ async def annotate(of: LocalCluster, **annotations: str) -> None:
 def condition(of: LocalCluster, kind: str) -> str:
     """Return the status of a condition; empty if there is none of this type."""
     return next((str(found["status"]) for found in status(of)["conditions"] if found["type"] == kind), "")
+
+
+async def test_member_that_works_is_replaced_without_a_moment_of_less_tolerance() -> None:
+    """An extra member votes in its place meanwhile; no request fails, and the extra one is gone in the end."""
+    async with cluster() as one:
+        before = {found["name"]: found["nodeID"] for found in status(one)["members"]}
+        tolerances = []
+
+        async def watch() -> None:
+            while True:
+                tolerances.append(status(one)["faultTolerance"])
+                await asyncio.sleep(0.05)
+
+        watching = asyncio.create_task(watch())
+        async with loaded(one) as load:
+            await one.csctl("replace", "1", "--timeout", f"{DEADLINE_S:g}", timeout_s=90)
+        watching.cancel()
+        assert set(tolerances) == {1}, tolerances
+        assert load.failures == []
+        after = {found["name"]: found["nodeID"] for found in status(one)["members"] if found["podUID"]}
+        assert after.keys() == before.keys()
+        assert [name for name in before if after[name] != before[name]] == ["planned-1"]
+        assert await load.read_back() == load.written

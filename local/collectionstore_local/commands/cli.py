@@ -170,14 +170,18 @@ def rotate_authority(state: StateDirectory, directory: ClusterDirectory, timeout
 
 @local.command()
 @click.argument("member")
+@click.option("--in-place", is_flag=True, help="Retire the volume at once, without an extra member.")
 @cluster_options
 @timeout_option(180)
-def replace(state: StateDirectory, directory: ClusterDirectory, member: str, timeout_s: float) -> None:
+def replace(
+    state: StateDirectory, directory: ClusterDirectory, member: str, timeout_s: float, *, in_place: bool
+) -> None:
     """Replace a member by a new one with an empty volume.
 
-    The old volume is kept in the directory of the member, under retired/.
+    One that works is copied to an extra member first, which votes in its place until the new one does. The old volume
+    is kept in the directory of the member, under retired/.
     """
-    lifecycle.replace(directory, member)
+    lifecycle.replace(directory, member, in_place=in_place)
     console_output.watch_until_ready(directory, applied_resource.read_desired(directory).generation, timeout_s)
 
 

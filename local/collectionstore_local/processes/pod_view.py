@@ -9,6 +9,7 @@ from pathlib import Path
 from collectionstore_local.processes.node_process import CANNOT_START, Node
 from collectionstore_operator.model.exit_reason import exit_reason
 from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Unknown
+from collectionstore_operator.resource import labels
 
 STARTING_S = 10.0
 """For this long after its start, an unreachable node is reported as starting."""
@@ -51,6 +52,7 @@ class PodView:
             failure=failure,
             detail="" if ready else failure_detail(node),
             replace_requested=node.directory.replace_request.exists(),
+            replace_in_place=_in_place(node.directory.replace_request),
             peer_address=peer_address,
             http_address=http_address,
         )
@@ -69,6 +71,14 @@ class PodView:
         # Monotonic: a step of the wall clock must not make a node look unready for hours, and get its disk replaced.
         now = time.monotonic()
         return now - self._unready_since.setdefault(name, now)
+
+
+def _in_place(request: Path) -> bool:
+    """Return whether a requested replacement is to retire the volume at once."""
+    try:
+        return request.read_text() == labels.IN_PLACE
+    except FileNotFoundError:
+        return False
 
 
 def explain(node: Node, answer: NodeStatus | Unknown) -> NodeStatus | Unknown:

@@ -79,6 +79,7 @@ def read_pod(
         detail=detail,
         gated=any(one.get("name") == labels.GATE for one in body["spec"].get("schedulingGates") or ()),
         replace_requested=labels.REPLACE in annotations,
+        replace_in_place=annotations.get(labels.REPLACE) == labels.IN_PLACE,
         labelled=labelled,
         restart_reason=restart_reason,
         peer_address=f"{host}:{PEER_PORT}",

@@ -192,6 +192,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     gated: bool = False
     """It waits to be scheduled until we let it: its member is fenced."""
     replace_requested: bool = False
+    replace_in_place: bool = False
+    """And its volume is to be retired at once, without a copy first."""
     """A user requested immediate replacement of this member."""
     labelled: bool = True
     """It has all our labels; without them it is in no Service and under no budget."""

@@ -35,11 +35,22 @@ class Hibernation(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """The members are stopped, or about to be; before that nothing has happened."""
 
 
+class Replacement(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A member that works and is being replaced: an extra one is to have its data first."""
+
+    ordinal: int
+    node_id: str
+    """Of the member to be replaced; its successor in this ordinal has another one."""
+    surge: int
+    """The ordinal of the extra member."""
+
+
 class PlannedWork(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Everything that is recorded of planned work; empty for a cluster that has never had any."""
 
     switchover: Switchover | None = None
     hibernation: Hibernation | None = None
+    replacement: Replacement | None = None
     unreadable: str = ""
     """Why the record could not be read; empty if it could. Nothing follows from it, and nothing is written over it."""
 

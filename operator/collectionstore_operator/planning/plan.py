@@ -44,6 +44,7 @@ from collectionstore_operator.planning import (
     objects,
     ownership,
     records,
+    replacement,
     retention,
     rollout,
     switchover,
@@ -123,6 +124,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from membership.repair(assessment)
     yield from volumes.replace_failed(assessment)
     yield from endangered.replace(assessment)
+    yield from replacement.replace(assessment)
     yield from switchover.transfer(assessment)
     yield from member_fencing.fence(assessment)
     yield from membership.scale(assessment)

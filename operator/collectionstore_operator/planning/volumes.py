@@ -30,6 +30,7 @@ from collectionstore_operator.model.assessment import (
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning.leadership import transfer_leadership
+from collectionstore_operator.planning.replacement import copies_first
 from collectionstore_operator.planning.retention import retains
 
 SETTLE_S: Final = 5.0
@@ -96,7 +97,9 @@ def replace_failed(assessment: Assessment) -> tuple[Proposal, ...]:
     # the majority that stores an acknowledged entry.
     busy = _being_replaced(assessment)
     failed = (
-        slot for slot in map(assessment.observed.slot, assessment.desired_ordinals()) if _failed(assessment, slot)
+        slot
+        for slot in map(assessment.observed.slot, assessment.desired_ordinals())
+        if _failed(assessment, slot) and not copies_first(assessment, slot)
     )
     for slot in failed:
         owner = _owner(assessment, slot)

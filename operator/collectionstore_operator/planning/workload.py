@@ -20,7 +20,7 @@ from collectionstore_operator.planning.volumes import clear_for_start, mark_remo
 def size(assessment: Assessment) -> int:
     """Return the number of pods required now: the desired ones, and those of members that are still to be removed."""
     view, workload = assessment.view, assessment.observed.workload
-    replicas = assessment.desired.spec.replicas
+    replicas = 1 + max(assessment.joining_ordinals())
     kept = workload.replicas if isinstance(workload, Workload) else _present(assessment)
     if not view.maybe_initialized:
         # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
@@ -159,6 +159,8 @@ def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
     workload, replicas = assessment.observed.workload, size(assessment)
     if not isinstance(workload, Workload) or workload.replicas <= assessment.desired.spec.replicas:
         return ()
+    if workload.replicas <= replicas and assessment.observed.planned_work.replacement is not None:
+        return ()  # `replacement` says what it is for
     if workload.replicas <= replicas:
         return (_still_needed(assessment, workload),)
     leaving = range(replicas, workload.replicas)

@@ -24,7 +24,7 @@ And its state:
     old                    started at an earlier revision
     marked empty nodisk    of its volume
     doomed                 its claim is being deleted, and waits for its pod
-    replace stopping       of its pod
+    replace in-place stopping    of its pod
     gated                  of its pod: it waits at our scheduling gate
     stuck                  terminating on a lost Kubernetes node, and its volume is being deleted
 """
@@ -246,6 +246,7 @@ def _pod(line: Line, desired: Desired) -> Pod | Absent | Unknown:
         unready_s=float(unready_s),
         failure=Failure(line.numbers.get("failure", "None")),
         replace_requested="replace" in line.words,
+        replace_in_place="in-place" in line.words,
         gated="gated" in line.words,
         peer_address=f"127.0.0.1:{7401 + 10 * line.ordinal}",
         http_address=f"http://127.0.0.1:{7400 + 10 * line.ordinal}",

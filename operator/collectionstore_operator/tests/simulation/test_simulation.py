@@ -6,6 +6,7 @@ import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Unsafe
 from collectionstore_operator.tests.simulation.simulated_cluster import ZONES
 from collectionstore_operator.tests.simulation.simulated_life import QUIET_S, Life
 
@@ -151,6 +152,32 @@ def test_hibernated_cluster_wakes_with_everything_and_grows_then() -> None:
     assert len(life.cluster.voters_by_name()) == 5
     assert {pod.revision for pod in life.cluster.pods.values()} == {revision(life.desired)}
     assert life.cluster.planned_work.hibernation is None
+
+
+@pytest.mark.parametrize("ordinal", [0, 1, 2])
+@pytest.mark.parametrize("replicas", [1, 3, 5])
+def test_replacement_of_a_member_that_works_never_costs_tolerance(ordinal: int, replicas: int) -> None:
+    """At every moment as many voters are in sync as without it; in the end it has another volume, and no extra pod."""
+    if ordinal >= replicas:
+        ordinal = 0
+    life = Life(seed=11)
+    life.want(replicas=replicas, unsafe=Unsafe(allow_single_replica=True))
+    life.settle()
+    before = life.cluster.disks[ordinal].node_id
+    life.cluster.catch_up_rate = 700
+    life.cluster.pods[ordinal].replace_requested = True
+    for _ in range(QUIET_S):
+        life.round()
+        voters = life.cluster.configuration.voters
+        missing = [one for one in voters if one not in life.cluster.alive()]
+        assert (len(voters), missing) == (replicas, []), life.trace[-10:]
+        if life.cluster.disks[ordinal].node_id not in ("", before) and not life.cluster.configuration.learners:
+            break
+    life.settle()
+    assert life.cluster.disks[ordinal].node_id != before
+    assert life.cluster.voters_by_name() == [f"demo-{one}" for one in range(replicas)]
+    assert sorted(life.cluster.pods) == list(range(replicas))
+    assert life.cluster.planned_work.replacement is None
 
 
 def test_calm_life_takes_one_joint_change_for_each_step() -> None:
