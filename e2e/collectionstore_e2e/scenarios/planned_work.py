@@ -10,9 +10,10 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import CLUSTER, STATEFUL_SET, Object, condition
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import MEMBERS, READY_S, Store, condition_text
+from collectionstore_e2e.product.store import MEMBERS, READY_S, Store, condition_text, container_images
 
 TRANSFER: Final = "collectionstore.io/transfer-leader"
+APPROVE: Final = "collectionstore.io/approve-update"
 FENCE: Final = "collectionstore.io/fence"
 TRANSFERS: Final = 5
 TRANSFER_S: Final = 30.0
@@ -138,6 +139,35 @@ async def a_fenced_member_stays_away_and_comes_back(context: Context) -> None:
             await store.until_settled(3)
             assert await store.members() == members
             assert _volumes(await store.claims()) == claims
+
+
+@scenario(timeout_s=480)
+async def a_supervised_update_waits_for_its_approval(context: Context) -> None:
+    """A new image waits, for another revision, too; a member that fails is repaired; the approval lets the rest go."""
+    async with operator(context):
+        store = Store(context)
+        await store.apply(updates={"mode": "Supervised"})
+        await store.until_settled(3, timeout_s=READY_S)
+        async with clients(context) as load:
+            before = {name: one["metadata"]["uid"] for name, one in (await store.pods()).items()}
+            await store.change(image=context.images.node_next)
+            found = await store.until(
+                lambda one: condition_text(one, "MembersUpdated").startswith("False UpdateHeld"),
+                what="an update that waits",
+            )
+            revision = found["status"]["revision"]
+            assert revision in condition_text(found, "MembersUpdated")
+            await annotate(context, store, {APPROVE: "another"})
+            await load.working(writes=100)
+            assert {name: one["metadata"]["uid"] for name, one in (await store.pods()).items()} == before
+            assert condition(await store.read(), "Ready") == "True"
+            await store.delete_pod("demo-1")
+            assert container_images(await store.pods()) == {context.images.node, context.images.node_next}
+            began = load.now
+            await annotate(context, store, {APPROVE: revision})
+            await store.until_settled(3)
+            await load.say_pauses("approved update", began, longest_s=8.0)
+            assert container_images(await store.pods()) == {context.images.node_next}
 
 
 def _gates(pods: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import Raft, Snapshot
 from collectionstore_operator.resource.scheduling import Spread
 from collectionstore_operator.resource.storage import Storage
+from collectionstore_operator.resource.updates import Updates
 
 DEFAULT_VERSION: Final = "0.1.0"
 """A literal, not the operator's own version: upgrading the operator must not restart every cluster."""
@@ -203,6 +204,16 @@ class Spec(Part, frozen=True):
             "Defaults to false."
         ),
     ] = False
+    updates: (
+        Annotated[
+            Updates,
+            Meta(
+                description="updates determines when members that work are restarted for a change of the resource. "
+                "If absent, at once."
+            ),
+        ]
+        | None
+    ) = None
     hibernate: (
         Annotated[
             bool,

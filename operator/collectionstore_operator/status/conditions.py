@@ -28,6 +28,7 @@ from collectionstore_operator.model.assessment import Assessment, responding_nod
 from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
+from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
@@ -142,6 +143,10 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
         behind_now = outdated(pod, desired_revision) if isinstance(pod, Pod) else started_at != desired_revision
         if behind_now:
             behind.append(assessment.name(ordinal))
+    held = update_held(assessment.desired, desired_revision, assessment.observed.now)
+    if behind and held:
+        message = f"not at revision {desired_revision}: {', '.join(behind)}; {held}"
+        return ConditionState("False", "UpdateHeld", message)
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {desired_revision}: {', '.join(behind)}")
     return ConditionState("True", "AllUpdated", f"all members run revision {desired_revision}")
