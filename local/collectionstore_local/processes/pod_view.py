@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from collectionstore_local.processes.node_process import CANNOT_START, Node
-from collectionstore_operator.model.exit_reason import exit_reason
+from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
 from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Unknown
 from collectionstore_operator.resource import labels
 
@@ -98,6 +98,8 @@ def failure_kind(node: Node) -> Failure:
     # replacing the member.
     if last_exit is None or last_exit.code is None or node.quick_exits == 0:
         return Failure.NONE
+    if is_too_new(last_exit.code, exit_reason(_end_of(node.directory.log))):
+        return Failure.DOWNGRADED
     if last_exit.code in FAILURES:
         return FAILURES[last_exit.code]
     return Failure.CRASH if node.quick_exits >= CRASHES else Failure.NONE

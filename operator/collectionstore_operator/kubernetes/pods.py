@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from collectionstore_operator.model.exit_reason import exit_reason
+from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
 from collectionstore_operator.model.observed import Failure, Pod
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, Desired
@@ -131,6 +131,8 @@ def _diagnose(
         return Failure.MACHINE, _describe(status)  # evicted, or rejected by the kubelet: never caused by the container
     ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
     waiting = (container.get("state") or {}).get("waiting") or {}
+    if ended and is_too_new(int(ended.get("exitCode") or 0), exit_reason(ended.get("message") or "")):
+        return Failure.DOWNGRADED, _describe_exit(ended)
     if ended and ended.get("exitCode") in _EXITS:
         return _EXITS[ended["exitCode"]], _describe_exit(ended)
     failure = _WAITING.get(waiting.get("reason", ""), Failure.NONE)

@@ -157,6 +157,8 @@ class Failure(enum.Enum):
     """Its disk failed (exit code 74)."""
     DAMAGED = "Damaged"
     """The node refused its data directory, which no restart heals (exit code 65)."""
+    DOWNGRADED = "Downgraded"
+    """Its data is of a newer feature level than its program (exit code 76); another version reads it."""
     MACHINE = "Machine"
     """Its Kubernetes node is deleted or unreachable."""
     SCHEDULING = "Scheduling"

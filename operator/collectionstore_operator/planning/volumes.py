@@ -38,7 +38,7 @@ SETTLE_S: Final = 5.0
 RESTARTING_S: Final = 30.0
 """A member without a known failure is restarting for this long, and is not a candidate for a replacement."""
 
-_NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION})
+_NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION, Failure.DOWNGRADED})
 """Failures that a new volume cannot remedy."""
 _REMEDIED: Final = frozenset({Failure.DISK, Failure.DAMAGED, Failure.MACHINE, Failure.SCHEDULING})
 """Failures that a new volume, or the Kubernetes node that its pod moves to, can remedy."""

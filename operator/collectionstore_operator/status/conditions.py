@@ -25,7 +25,7 @@ from collectionstore_operator.model.actions import (
     Step,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
-from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
+from collectionstore_operator.model.observed import Absent, Failure, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.model.update_windows import update_held
@@ -99,6 +99,10 @@ def _without_routine(assessment: Assessment, plan: Plan) -> list[Step]:
 def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
     """Return whether a desired member is down: more than a restart, a start or a catch-up that takes its time."""
     down = [one for one in found if not one.expected]
+    pods = [slot.pod for slot in assessment.observed.slots if isinstance(slot.pod, Pod)]
+    if down and any(pod.failure is Failure.DOWNGRADED for pod in pods):
+        advice = "a version that supports the data's feature level must run: set spec.version or spec.image again"
+        return ConditionState("True", "Downgraded", f"{described(found)}; {advice}")
     if down:
         return ConditionState("True", "MembersDown", described(found))
     if not assessment.view.initialized:

@@ -196,6 +196,17 @@ def test_damaged_data_of_a_new_revision_wait_as_others_do() -> None:
     assert not [one for one in actions_of(planned(DESIRED, draw(picture, DESIRED))) if "RetireVolume" in one]
 
 
+@pytest.mark.parametrize("picture", ["0: leader\n1: voter\n2: voter old", "0: leader old\n1: voter old\n2: voter"])
+def test_member_with_data_of_a_newer_level_is_not_replaced(picture: str) -> None:
+    """However long: its data is unharmed, and another version reads it. That version is rolled out to it."""
+    refused = picture.replace("2: voter", "2: voter down=90000 failure=Downgraded")
+    made = planned(DESIRED, draw(refused, DESIRED))
+    assert not [one for one in actions_of(made) if one.startswith("RetireVolume")]
+    assert any("a new volume would not help" in one for one in blocked_steps(made))
+    assert condition(DESIRED, draw(refused, DESIRED), "Degraded") == "True Downgraded"
+    assert ("RestartPod demo-2" in actions_of(made)) is ("2: voter old" in picture)
+
+
 # Labels
 
 
