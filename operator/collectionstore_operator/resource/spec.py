@@ -19,6 +19,7 @@ from collectionstore_operator.resource.network import NetworkAccess, Tls
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import Raft, Snapshot
 from collectionstore_operator.resource.scheduling import Spread
+from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.storage import Storage
 from collectionstore_operator.resource.updates import Updates
 
@@ -204,6 +205,16 @@ class Spec(Part, frozen=True):
             "Defaults to false."
         ),
     ] = False
+    service: (
+        Annotated[
+            Service,
+            Meta(
+                description="service configures the Service for clients: its type, annotations and labels. A change "
+                "restarts no member. If absent, it is of type ClusterIP. Ignored by csctl local."
+            ),
+        ]
+        | None
+    ) = None
     updates: (
         Annotated[
             Updates,

@@ -86,6 +86,7 @@ def test_defaults_are_explicit() -> None:
             "slowMilliseconds": {"write": 500, "read": 300, "fsync": 100, "apply": 100, "http": 1_000},
         },
         "paused": False,
+        "service": None,
         "updates": None,
         "hibernate": None,
         "deletionProtection": False,
