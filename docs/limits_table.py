@@ -418,7 +418,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "feature level",
                 "{statemachine.levels:HIGHEST}",
                 ("statemachine.commands:decode_batch",),
-                "a version that does not know it ends with exit code 65 or 70",
+                "a version that does not know it ends with exit code 76 (65 before that code) or 70",
                 ("feature_level", "feature_level_supported"),
             ),
         ),

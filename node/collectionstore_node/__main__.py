@@ -12,7 +12,13 @@ import uvloop
 from collectionstore_node import __version__
 from collectionstore_node.allocator import map_large_blocks
 from collectionstore_node.app import run
-from collectionstore_node.errors import DataDirectoryRefused, DescriptorsExhausted, NodeError, StorageFailed
+from collectionstore_node.errors import (
+    DataDirectoryRefused,
+    DataTooNew,
+    DescriptorsExhausted,
+    NodeError,
+    StorageFailed,
+)
 from collectionstore_node.lifecycle import NO_MEMORY, AddressInUse, end_without_memory
 from collectionstore_node.memory import MemoryTooSmall
 from collectionstore_node.security import CredentialsUnusable
@@ -26,6 +32,7 @@ EXIT_ADDRESS_TAKEN = 69
 EXIT_INTERNAL = 70
 EXIT_DESCRIPTORS = 71
 EXIT_DISK = 74
+EXIT_DATA_TOO_NEW = 76
 
 _TRACES = """traces, by the standard variables of OpenTelemetry (docs/operate/tracing.md):
   on when OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set; OTEL_TRACES_SAMPLER says which
@@ -40,6 +47,7 @@ _EXIT_CODES = """exit codes:
   71  no file could be opened: the limit of open files is too low
   74  the disk reported an error
   75  memory ran out
+  76  the data is of a feature level that this version does not support; it is unharmed
 """
 
 
@@ -63,6 +71,9 @@ def _run(settings: Settings, levels: LogLevels) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings, levels))
+    except DataTooNew as error:
+        log.error("node.refused", reason=str(error))
+        return EXIT_DATA_TOO_NEW
     except DataDirectoryRefused as error:
         log.error("node.refused", reason=str(error))
         return EXIT_DATA_REFUSED

@@ -16,6 +16,7 @@ NodeError
 ├── MessageRejected           a peer sent an invalid message: count it, log it, drop it
 └── Fatal                     this process must stop: log, exit, let the supervisor restart it
     ├── DataDirectoryRefused  another owner's, corrupt or quarantined: the message says what to do
+    │   └── DataTooNew        of a feature level that this program does not support: another version reads it
     ├── StorageFailed         first I/O error: stop, as a retried fsync proves nothing
     ├── OutOfMemory           memory ran out: stop at once, what is left may not suffice for an orderly end
     │   └── DescriptorsExhausted  no file could be opened (EMFILE): the process is at fault, not the disk
@@ -120,6 +121,10 @@ class Fatal(NodeError):
 
 class DataDirectoryRefused(Fatal):
     """The data directory is another member's or cluster's, corrupt, quarantined or in use. The text says what to do."""
+
+
+class DataTooNew(DataDirectoryRefused):
+    """The data is of a feature level that this program does not support; it is unharmed. Run a version that does."""
 
 
 class StorageFailed(Fatal):

@@ -17,6 +17,7 @@ import msgspec
 from collectionstore_bench.lifecycle.acknowledged import COLLECTION, Writers
 from collectionstore_bench.lifecycle.data_trials import measure_compaction, measure_restart, measure_snapshot
 from collectionstore_bench.lifecycle.failover import measure_leader_kills
+from collectionstore_bench.lifecycle.switchover import measure_switchovers
 from collectionstore_bench.lifecycle.trials import (
     Finding,
     Lab,
@@ -63,6 +64,7 @@ STAGES = (
             "dead-member": measure_dead_member,
             "partition": measure_partition,
             "leader-kills": measure_leader_kills,
+            "switchover": measure_switchovers,
             "kill-all": measure_kill_of_all,
             "join": measure_join,
             "scale-down": measure_scale_down,
@@ -82,7 +84,7 @@ STAGES = (
     ),
 )
 TRIALS = tuple(name for stage in STAGES for name in stage.trials)
-NEED_NO_DOCUMENTS = frozenset({"peers", "fast-leader-kills", "restart", "compaction"})
+NEED_NO_DOCUMENTS = frozenset({"peers", "switchover", "fast-leader-kills", "restart", "compaction"})
 START_SIZE = 3
 
 EXAMPLES = f"""trials, in this order: {", ".join(TRIALS)}
@@ -103,6 +105,7 @@ class Options:
 
     trials: tuple[str, ...]
     kills: int
+    switchovers: int
     documents: int
     writers: int
     writes_per_second: float
@@ -122,6 +125,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     add = parser.add_argument
     add("--only", action="append", choices=TRIALS, default=None, help="run this trial; may be repeated")
     add("--kills", type=_positive, default=20, help="how often the leader is killed (default: 20)")
+    add("--switchovers", type=_positive, default=20, help="how often leadership is transferred (default: 20)")
     add("--documents", type=_positive, default=10_000, help="how many 1 KiB documents there are (default: 10000)")
     add("--writers", type=_positive, default=8, help="how many writers write at the same time (default: 8)")
     add("--rate", type=_positive, default=200, help="writes per second of all writers together (default: 200)")
@@ -132,6 +136,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     return Options(
         trials=tuple(name for name in TRIALS if given.only is None or name in given.only),
         kills=given.kills,
+        switchovers=given.switchovers,
         documents=given.documents,
         writers=given.writers,
         writes_per_second=float(given.rate),
@@ -180,6 +185,7 @@ async def _run_stage(
             writers=Writers(session, lambda: lab.urls, count=options.writers, per_second=options.writes_per_second),
             documents=options.documents,
             kills=options.kills,
+            switchovers=options.switchovers,
             profile=stage.profile,
             say=say,
         )

@@ -59,6 +59,7 @@ class Lab:
     writers: Writers
     documents: int
     kills: int
+    switchovers: int
     profile: str
     """That of spec.raft."""
     say: Callable[[str], None]

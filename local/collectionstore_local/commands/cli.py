@@ -11,7 +11,14 @@ import click
 from collectionstore.cli.commands import Group
 from collectionstore.cli.options import LONG_DURATION, state_dir_option
 from collectionstore.cli.terminal import Progress, console
-from collectionstore_local.commands import console_output, fault_commands, lifecycle, log_reader, status_tables
+from collectionstore_local.commands import (
+    console_output,
+    fault_commands,
+    lifecycle,
+    log_reader,
+    planned_work_commands,
+    status_tables,
+)
 from collectionstore_local.commands.options import (
     cluster_options,
     file_option,
@@ -45,6 +52,7 @@ Examples:
   csctl local partition demo-1               isolate a node from its peers
   csctl local pause demo-1 --for 5s          pause a node, like a stalled machine
   csctl local heal                           end all faults
+  csctl local transfer-leader                let another member lead
   csctl local rotate-authority               replace the key of the certificate authority
   csctl local logs demo-1 -f                 follow a node's log
   csctl local down                           stop the cluster, keep the data
@@ -162,14 +170,18 @@ def rotate_authority(state: StateDirectory, directory: ClusterDirectory, timeout
 
 @local.command()
 @click.argument("member")
+@click.option("--in-place", is_flag=True, help="Retire the volume at once, without an extra member.")
 @cluster_options
 @timeout_option(180)
-def replace(state: StateDirectory, directory: ClusterDirectory, member: str, timeout_s: float) -> None:
+def replace(
+    state: StateDirectory, directory: ClusterDirectory, member: str, timeout_s: float, *, in_place: bool
+) -> None:
     """Replace a member by a new one with an empty volume.
 
-    The old volume is kept in the directory of the member, under retired/.
+    One that works is copied to an extra member first, which votes in its place until the new one does. The old volume
+    is kept in the directory of the member, under retired/.
     """
-    lifecycle.replace(directory, member)
+    lifecycle.replace(directory, member, in_place=in_place)
     console_output.watch_until_ready(directory, applied_resource.read_desired(directory).generation, timeout_s)
 
 
@@ -280,7 +292,7 @@ def clean(state: StateDirectory, directory: ClusterDirectory, *, yes: bool) -> N
     click.echo(f"{directory.name} is deleted.")
 
 
-for command in fault_commands.COMMANDS:
+for command in (*fault_commands.COMMANDS, *planned_work_commands.COMMANDS):
     local.add_command(command)
 
 

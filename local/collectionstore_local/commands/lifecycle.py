@@ -23,6 +23,7 @@ from collectionstore_local.state import applied_resource, manifest
 from collectionstore_local.state.applied_resource import ResourceChange
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 from collectionstore_local.state.run_state import RunState, read_run_state, write_run_state
+from collectionstore_operator.resource import labels
 from collectionstore_operator.status.report import AuthorityStatus, Status
 
 STOP_TIMEOUT_S = 60.0
@@ -147,10 +148,12 @@ def kill(directory: ClusterDirectory, member: str, number: signal.Signals) -> in
     return injection.signal_member(directory, member_name(directory, member), number)
 
 
-def replace(directory: ClusterDirectory, member: str) -> None:
-    """Request the replacement of a member by a new one with an empty volume."""
+def replace(directory: ClusterDirectory, member: str, *, in_place: bool) -> None:
+    """Request the replacement of a member by a new one; `in_place`: without a copy to an extra member first."""
     require_running(directory)
-    directory.node(member_name(directory, member)).replace_request.touch(mode=0o600)
+    request = directory.node(member_name(directory, member)).replace_request
+    request.touch(mode=0o600)
+    request.write_text(labels.IN_PLACE if in_place else "")
 
 
 def is_running(directory: ClusterDirectory) -> bool:

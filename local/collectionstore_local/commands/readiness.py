@@ -106,9 +106,9 @@ def refresh(directory: ClusterDirectory, *, timeout_s: float) -> bool:
 
 
 def ready(status: Status, generation: int) -> bool:
-    """Return whether this generation of the resource is ready, with an empty plan."""
-    condition = status.condition("Ready")
-    settled = not status.plan and condition is not None and condition.status == "True"
+    """Return whether this generation of the resource is ready, with an empty plan; or hibernated, if it is to be."""
+    conditions = (status.condition("Ready"), status.condition("Hibernated"))
+    settled = not status.plan and any(one is not None and one.status == "True" for one in conditions)
     return settled and status.observed_generation >= generation
 
 

@@ -14,7 +14,7 @@ from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.report import Condition, PlannedStep, Status
 
 NOTHING = "-"
-GOOD_WHEN_FALSE = frozenset({"Progressing", "Degraded", "Paused"})
+GOOD_WHEN_FALSE = frozenset({"Progressing", "Degraded", "Paused", "Hibernated"})
 """Conditions that are False in a healthy cluster."""
 
 
@@ -46,7 +46,11 @@ def headline(name: str, status: Status) -> Text:
     is_ready = ready is not None and ready.status == "True"
     text = Text(name, style="bold")
     text.append("  ")
-    text.append("Ready" if is_ready else "not Ready", style="green" if is_ready else "yellow")
+    asleep = status.condition("Hibernated")
+    if asleep is not None and asleep.status == "True":
+        text.append("Hibernated", style="yellow")
+    else:
+        text.append("Ready" if is_ready else "not Ready", style="green" if is_ready else "yellow")
     text.append(
         f"  {status.members_summary or '0/0'} members, {format_leader(status)}, {format_fault_tolerance(status)}"
     )

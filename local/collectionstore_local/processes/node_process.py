@@ -54,6 +54,7 @@ EXIT_MEANINGS: Mapping[int, str] = {
     71: "it had no file descriptor left",
     74: "its disk failed",
     75: "it had no memory left",
+    76: "its data is of a newer feature level than its version",
 }
 
 log = structlog.get_logger(__name__)

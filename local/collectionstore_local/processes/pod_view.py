@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from collectionstore_local.processes.node_process import CANNOT_START, Node
-from collectionstore_operator.model.exit_reason import exit_reason
+from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
 from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Unknown
+from collectionstore_operator.resource import labels
 
 STARTING_S = 10.0
 """For this long after its start, an unreachable node is reported as starting."""
@@ -51,6 +52,7 @@ class PodView:
             failure=failure,
             detail="" if ready else failure_detail(node),
             replace_requested=node.directory.replace_request.exists(),
+            replace_in_place=_in_place(node.directory.replace_request),
             peer_address=peer_address,
             http_address=http_address,
         )
@@ -71,6 +73,14 @@ class PodView:
         return now - self._unready_since.setdefault(name, now)
 
 
+def _in_place(request: Path) -> bool:
+    """Return whether a requested replacement is to retire the volume at once."""
+    try:
+        return request.read_text() == labels.IN_PLACE
+    except FileNotFoundError:
+        return False
+
+
 def explain(node: Node, answer: NodeStatus | Unknown) -> NodeStatus | Unknown:
     """Return a node's response; if there is none because the node is starting, that reason."""
     if isinstance(answer, NodeStatus) or not node.running:
@@ -88,6 +98,8 @@ def failure_kind(node: Node) -> Failure:
     # replacing the member.
     if last_exit is None or last_exit.code is None or node.quick_exits == 0:
         return Failure.NONE
+    if is_too_new(last_exit.code, exit_reason(_end_of(node.directory.log))):
+        return Failure.DOWNGRADED
     if last_exit.code in FAILURES:
         return FAILURES[last_exit.code]
     return Failure.CRASH if node.quick_exits >= CRASHES else Failure.NONE

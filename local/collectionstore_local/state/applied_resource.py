@@ -91,12 +91,18 @@ def prepare_scale(
 
 def prepare_restart(directory: ClusterDirectory) -> ResourceChange:
     """Return the change to a new restart annotation, which restarts all members one by one."""
-    return _prepare_request(directory, labels.RESTART)
+    return _prepare_request(directory, labels.RESTART, _now())
 
 
 def prepare_rotation(directory: ClusterDirectory) -> ResourceChange:
     """Return the change to a new annotation that requests a new key of the authority; no member restarts."""
-    return _prepare_request(directory, labels.ROTATE_AUTHORITY)
+    return _prepare_request(directory, labels.ROTATE_AUTHORITY, _now())
+
+
+def prepare_transfer(directory: ClusterDirectory, target: str) -> ResourceChange:
+    """Return the change to a new annotation that requests a transfer of leadership to a member, or to `any`."""
+    # To the microsecond: two requests within a second are two requests.
+    return _prepare_request(directory, labels.TRANSFER_LEADER, f"{target} {datetime.now(UTC).isoformat()}")
 
 
 def write(directory: ClusterDirectory, change: ResourceChange) -> None:
@@ -112,10 +118,10 @@ def read_desired(directory: ClusterDirectory) -> Desired:
     return _parse_applied(read_json(directory.resource))
 
 
-def _prepare_request(directory: ClusterDirectory, annotation: str) -> ResourceChange:
+def _prepare_request(directory: ClusterDirectory, annotation: str, value: str) -> ResourceChange:
     old = read_json(directory.resource)
     metadata = _user_metadata(old)
-    annotations = {**metadata.get("annotations", {}), annotation: _now()}
+    annotations = {**metadata.get("annotations", {}), annotation: value}
     return _prepare_change(old, old.get("spec", {}), {**metadata, "annotations": annotations})
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from collectionstore_local.errors import LocalError
 from collectionstore_local.state.directory import write_atomically
+from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
 
 
@@ -35,6 +36,7 @@ class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     recovery: RecoveryRecord | None = None
     read_workload: WorkloadState | None = None
     """The same for read replicas."""
+    planned_work: PlannedWork = PlannedWork()
 
 
 class OperatorStateFile:

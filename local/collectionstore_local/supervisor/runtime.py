@@ -47,14 +47,18 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordPlannedWork,
     RecordRecovery,
     RemoveLearners,
     RestartPod,
     RetireAuthority,
     RetireVolume,
+    ScaleWorkload,
     StartPod,
+    StopPod,
     TransferLeadership,
 )
+from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Replicas, Slot, Unknown, Workload
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.reconcile.execute import perform_on_nodes
@@ -147,6 +151,7 @@ class LocalRuntime:
             bootstrap_node=facts.bootstrap_node,
             recovery=facts.recovery,
             quorum_lost_since=await self._quorum_lost_since(),
+            planned_work=facts.planned_work,
             epoch=facts.epoch,
             workload=voters.workload,
             idle=voters.idle,
@@ -194,6 +199,8 @@ class LocalRuntime:
                 self._state.change(initialized=True)
             case RecordRecovery():
                 self._record_recovery(action)
+            case RecordPlannedWork():
+                self._state.change(planned_work=action.work)
             case RaiseEpoch():
                 self._state.change(epoch=max(self._state.current.epoch, action.epoch))
             case IssueCertificate():
@@ -204,6 +211,12 @@ class LocalRuntime:
                 self._credentials.publish()
             case EnsureWorkload():
                 await self._ensure_workload(action, desired)
+            case ScaleWorkload():
+                await self._scale_workload(action, desired)
+            case StopPod():
+                node = self._node(desired.member(action.ordinal))
+                self._check_uid(node, action.uid)
+                await node.stop()
             case StartPod():
                 self._start(desired, action.ordinal)
             case Bootstrap():
@@ -294,6 +307,16 @@ class LocalRuntime:
             revision=action.revision,
             settings=spec_settings(desired) | memory_settings(desired),
         )
+        await self._keep(workload, desired)
+
+    async def _scale_workload(self, action: ScaleWorkload, desired: Desired) -> None:
+        workload = self._state.current.workload
+        if workload is None or workload.replicas not in (action.was, action.replicas):
+            raise ActionRefused("the workload has changed since it was observed")
+        await self._keep(msgspec.structs.replace(workload, replicas=action.replicas), desired)
+
+    async def _keep(self, workload: WorkloadState, desired: Desired) -> None:
+        """Record a workload, start the nodes that it includes, and stop the others."""
         # BEFORE any process starts or stops: after a crash in between, the rest is observed as idle and started.
         if desired.group == "reads":
             self._state.change(read_workload=workload)
@@ -301,7 +324,7 @@ class LocalRuntime:
             self._state.change(workload=workload)
         self._start_all(desired)
         ordinals = {name: desired.ordinal(name) for name in self._nodes}
-        surplus = [name for name, ordinal in ordinals.items() if ordinal is not None and ordinal >= action.replicas]
+        surplus = [name for name, ordinal in ordinals.items() if ordinal is not None and ordinal >= workload.replicas]
         await asyncio.gather(*(self._nodes[name].stop() for name in surplus))
 
     def _workload(self, desired: Desired) -> WorkloadState | None:
@@ -311,7 +334,8 @@ class LocalRuntime:
     def _start_all(self, desired: Desired) -> None:
         workload = self._workload(desired)
         for ordinal in range(workload.replicas if workload is not None else 0):
-            self._start(desired, ordinal)
+            if not is_fenced(desired, desired.member(ordinal)):
+                self._start(desired, ordinal)
 
     def _start(self, desired: Desired, ordinal: int) -> None:
         """Start a node unless it is to run already; from then on it is started again whenever it ends."""

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_node.errors import DataDirectoryRefused
+from collectionstore_node.errors import DataDirectoryRefused, DataTooNew
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.storage.durable_file import write_file
@@ -65,7 +65,8 @@ def read_identity(directory: Path) -> Identity | None:
             "otherwise remove the member from the cluster and start it again on an empty directory."
         ) from error
     if level_of(file.format) is None:
-        raise DataDirectoryRefused(
+        refused = DataTooNew if file.format > NEWEST else DataDirectoryRefused
+        raise refused(
             f"{directory} has data format {file.format}; this version reads formats {FORMAT} to {NEWEST}. A format is "
             "never lowered: run a version that reads it, or replace the member on an empty directory."
         )

@@ -24,8 +24,10 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     DeleteObject,
     EnsureWorkload,
+    ReleasePod,
     ReplaceWorkload,
     RestoreLabels,
+    ScaleWorkload,
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
@@ -129,6 +131,37 @@ class Children:
         built = statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas, recover=recover)
         await self._apply(built, desired)
 
+    async def scale_workload(self, action: ScaleWorkload, desired: Desired) -> None:
+        """Change the replicas of the StatefulSet alone. Raises ActionRefused if it has others than were observed."""
+        found = await self._find(WORKLOAD, desired.name, desired)
+        seen = read_workload(found, desired)
+        if found is not None and isinstance(seen, Workload) and seen.replicas == action.replicas:
+            return
+        if found is None or not isinstance(seen, Workload) or seen.replicas != action.was:
+            raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
+        body = {"metadata": preconditions(found), "spec": {"replicas": action.replicas}}
+        await self._kube.patch(Kind.STATEFUL_SET, desired.name, desired.namespace, body)
+
+    async def gate_workload(self, desired: Desired) -> None:
+        """Give the pod template our scheduling gate. Raises ActionRefused if the StatefulSet is not ours."""
+        found = await self._find(WORKLOAD, desired.name, desired)
+        if found is None or not isinstance(read_workload(found, desired), Workload):
+            raise ActionRefused(f"the StatefulSet {desired.name} has changed since it was observed")
+        # Another digest: until the manifest is applied again, this is not what it says.
+        metadata = {**preconditions(found), "annotations": {labels.DIGEST: "gated"}}
+        template = {"spec": {"schedulingGates": [{"name": labels.GATE}]}}
+        body = {"metadata": metadata, "spec": {"template": template}}
+        await self._kube.patch(Kind.STATEFUL_SET, desired.name, desired.namespace, body)
+
+    async def release_pod(self, action: ReleasePod, desired: Desired) -> None:
+        """Remove our scheduling gate from a pod, and leave those of others. Raises ActionRefused for another pod."""
+        found = await self._kube.get(Kind.POD, action.name, desired.namespace)
+        if found["metadata"]["uid"] != action.uid:
+            raise ActionRefused(f"the pod {action.name} is another one than was observed")
+        gates = [one for one in found["spec"].get("schedulingGates") or () if one.get("name") != labels.GATE]
+        body = {"metadata": preconditions(found), "spec": {"schedulingGates": gates}}
+        await self._kube.patch(Kind.POD, action.name, desired.namespace, body)
+
     async def release_workload(self, action: ReplaceWorkload, desired: Desired) -> None:
         """Delete the StatefulSet and orphan its pods, which the next one of this name adopts. Raises ActionRefused."""
         found = await self._find(WORKLOAD, desired.workload, desired)
@@ -220,10 +253,13 @@ def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | U
     if "deletionTimestamp" in found["metadata"]:
         return Unknown(f"the StatefulSet {desired.workload} is being deleted")
     template = found["spec"]["template"]["metadata"].get("annotations") or {}
+    gates = found["spec"]["template"].get("spec", {}).get("schedulingGates") or ()
     sizes = [requested_bytes(claim) for claim in found["spec"].get("volumeClaimTemplates") or ()]
     return Workload(
         replicas=found["spec"].get("replicas", 1),
         revision=template.get(labels.REVISION, ""),
+        gated=any(one.get("name") == labels.GATE for one in gates),
+        settled=found.get("status", {}).get("observedGeneration", 0) >= found["metadata"].get("generation", 0),
         volume_bytes=sizes[0] if sizes else None,
     )
 

@@ -28,6 +28,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GateWorkload,
     GrantEnrolment,
     GrowVolume,
     IssueCertificate,
@@ -37,8 +38,10 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordPlannedWork,
     RecordProtectedDeletion,
     RecordRecovery,
+    ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -47,10 +50,12 @@ from collectionstore_operator.model.actions import (
     RestoreLabels,
     RetireAuthority,
     RetireVolume,
+    ScaleWorkload,
     SetReclaimPolicy,
     SignRequest,
     StampVolume,
     StartPod,
+    StopPod,
     TransferLeadership,
     disruptive,
 )
@@ -60,7 +65,12 @@ from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.resource.desired import Desired
 
 RecordAction: TypeAlias = (
-    EstablishIdentity | RestoreIdentity | RecordInitialized | RecordProtectedDeletion | DeleteIdentity
+    EstablishIdentity
+    | RestoreIdentity
+    | RecordInitialized
+    | RecordPlannedWork
+    | RecordProtectedDeletion
+    | DeleteIdentity
 )
 RotationAction: TypeAlias = PrepareAuthority | PromoteAuthority | RetireAuthority
 CertificateAction: TypeAlias = IssueCertificate | RotationAction | PublishAuthority | SignRequest | DenyRequest
@@ -108,6 +118,7 @@ class Executor:
                 EstablishIdentity()
                 | RestoreIdentity()
                 | RecordInitialized()
+                | RecordPlannedWork()
                 | RecordProtectedDeletion()
                 | DeleteIdentity()
             ):
@@ -129,10 +140,16 @@ class Executor:
                 await self._access.children.ensure_workload(
                     action, desired, cluster_id=observed.cluster_id, recover=recover
                 )
+            case ScaleWorkload():
+                await self._access.children.scale_workload(action, desired)
             case ReplaceWorkload():
                 await self._access.children.release_workload(action, desired)
-            case StartPod():
-                raise ActionRefused("the StatefulSet's controller starts pods")
+            case GateWorkload():
+                await self._access.children.gate_workload(desired)
+            case ReleasePod():
+                await self._access.children.release_pod(action, desired)
+            case StartPod() | StopPod():
+                raise ActionRefused("the StatefulSet's controller starts and stops pods")
             case Bootstrap():
                 # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
                 await self._access.record.change(desired, bootstrap_node=action.node_id)
@@ -168,6 +185,8 @@ class Executor:
                 await self._access.record.change(desired, protected_deletion=action.uid)
             case RecordInitialized():
                 await self._access.record.change(desired, initialized="true")
+            case RecordPlannedWork():
+                await self._access.record.plan_work(action, desired)
             case DeleteIdentity():
                 # The record is deleted LAST: as long as it exists, an interrupted deletion is detected and repeated.
                 await self._access.authority.delete(desired)

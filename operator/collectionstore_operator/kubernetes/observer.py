@@ -19,7 +19,7 @@ from collectionstore_operator.kubernetes.certificate_requests import SIGNER, acc
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts
-from collectionstore_operator.model import identity
+from collectionstore_operator.model import identity, planned_work
 from collectionstore_operator.model import recovery as recoveries
 from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
@@ -104,6 +104,7 @@ class Observer:
             bootstrap_node=facts.bootstrap_node,
             recovery=recoveries.read(facts.recovery),
             quorum_lost_since=self._quorum_lost_since(),
+            planned_work=planned_work.decode(facts.planned_work),
             finalizer=self._access.resource.has_finalizer(),
             published=self._access.resource.published_identity(),
             volume_cluster_ids=claims.cluster_ids(named.claims),

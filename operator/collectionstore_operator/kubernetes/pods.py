@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from collectionstore_operator.model.exit_reason import exit_reason
+from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
 from collectionstore_operator.model.observed import Failure, Pod
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, Desired
@@ -77,7 +77,9 @@ def read_pod(
         unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
         failure=failure,
         detail=detail,
+        gated=any(one.get("name") == labels.GATE for one in body["spec"].get("schedulingGates") or ()),
         replace_requested=labels.REPLACE in annotations,
+        replace_in_place=annotations.get(labels.REPLACE) == labels.IN_PLACE,
         labelled=labelled,
         restart_reason=restart_reason,
         peer_address=f"{host}:{PEER_PORT}",
@@ -129,6 +131,8 @@ def _diagnose(
         return Failure.MACHINE, _describe(status)  # evicted, or rejected by the kubelet: never caused by the container
     ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
     waiting = (container.get("state") or {}).get("waiting") or {}
+    if ended and is_too_new(int(ended.get("exitCode") or 0), exit_reason(ended.get("message") or "")):
+        return Failure.DOWNGRADED, _describe_exit(ended)
     if ended and ended.get("exitCode") in _EXITS:
         return _EXITS[ended["exitCode"]], _describe_exit(ended)
     failure = _WAITING.get(waiting.get("reason", ""), Failure.NONE)

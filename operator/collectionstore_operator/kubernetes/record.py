@@ -14,8 +14,9 @@ from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.model import recovery as recoveries
-from collectionstore_operator.model.actions import EstablishIdentity, RecordRecovery, RestoreIdentity
+from collectionstore_operator.model.actions import EstablishIdentity, RecordPlannedWork, RecordRecovery, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
+from collectionstore_operator.model.planned_work import decode
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -36,6 +37,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """The last recovery from a lost quorum, as JSON (`model.recovery`)."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
+    planned_work: str = ""
+    """JSON of `model.planned_work.PlannedWork`."""
 
 
 class Record:
@@ -94,6 +97,13 @@ class Record:
             # One write: at no moment does the record name the new cluster, and not whose disk it begins with.
             facts["cluster_id"] = wanted.cluster_id
         await self.change(desired, **facts)
+
+    async def plan_work(self, action: RecordPlannedWork, desired: Desired) -> None:
+        """Record how far planned work has come. Raises ActionRefused when another step was recorded meanwhile."""
+        recorded = _facts(await self._find_ours(desired)).planned_work
+        if decode(recorded) not in (action.was, action.work):
+            raise ActionRefused("another step of planned work has been recorded since it was observed")
+        await self.change(desired, planned_work=action.work.encoded())
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

@@ -34,15 +34,18 @@ def manifest(
     spec: Body | None = None,
     content: Body | None = None,
     further_labels: Mapping[str, str] | None = None,
+    further_annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Return a manifest with labels, owner reference and digest. `content` is for kinds without a spec."""
     object_labels = {**(further_labels or {}), **desired.object_labels}
     metadata: Body = {"name": name, "namespace": desired.namespace, "labels": object_labels}
     if desired.uid:
         metadata["ownerReferences"] = [_owner(desired)]
+    if further_annotations:
+        metadata["annotations"] = dict(further_annotations)
     body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **(content or {"spec": spec})}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-    metadata["annotations"] = {labels.DIGEST: digest}
+    metadata["annotations"] = {**(further_annotations or {}), labels.DIGEST: digest}
     return Manifest(kind=kind, name=name, body=body, digest=digest)
 
 

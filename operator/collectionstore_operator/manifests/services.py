@@ -5,12 +5,30 @@ from __future__ import annotations
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
+from collectionstore_operator.resource.service import Service
 
 
 def client(desired: Desired) -> Manifest:
     """Return the Service for clients: every ready member of the group serves all requests."""
-    spec = {"type": "ClusterIP", "selector": labels.selector(desired.workload), "ports": [_port("client", CLIENT_PORT)]}
-    return manifest(desired, api_version="v1", kind="Service", name=labels.client_service(desired.workload), spec=spec)
+    wanted = desired.spec.service or Service()
+    spec: Body = {
+        "type": wanted.effective_type,
+        "selector": labels.selector(desired.workload),
+        "ports": [_port("client", CLIENT_PORT)],
+    }
+    if wanted.external_traffic_policy is not None:
+        spec["externalTrafficPolicy"] = wanted.external_traffic_policy
+    if wanted.load_balancer_source_ranges:
+        spec["loadBalancerSourceRanges"] = list(wanted.load_balancer_source_ranges)
+    return manifest(
+        desired,
+        api_version="v1",
+        kind="Service",
+        name=labels.client_service(desired.workload),
+        spec=spec,
+        further_labels=wanted.labels,
+        further_annotations=wanted.annotations,
+    )
 
 
 def peers(desired: Desired) -> Manifest:

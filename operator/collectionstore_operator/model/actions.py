@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
+from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
 from collectionstore_operator.resource.desired import Group
 
@@ -124,6 +125,16 @@ class RecordInitialized(_Action, frozen=True):
 
     BEFORE all other changes of a round: the record is what prevents a second bootstrap while no member answers.
     """
+
+
+class RecordPlannedWork(_Action, frozen=True):
+    """Record durably how far planned work has come (`Observed.planned_work`).
+
+    BEFORE what it announces. Refused when the record says something else than `was` and `work` by now.
+    """
+
+    work: PlannedWork
+    was: PlannedWork
 
 
 class StampVolume(_Action, frozen=True):
@@ -240,6 +251,39 @@ class EnsureWorkload(_Action, frozen=True):
     shrinks: bool = False
     drifted: bool = False
     """As for ApplyObject."""
+
+
+class ScaleWorkload(_Action, frozen=True):
+    """Change the number of pods, and nothing else: the revision of pods that start stays. Members and volumes stay.
+
+    `was` is a precondition.
+    """
+
+    replicas: int
+    was: int
+
+
+class GateWorkload(_Action, frozen=True):
+    """Let pods that are created from now on wait to be scheduled, until `EnsureWorkload` applies the manifest again.
+
+    Pods that exist are not changed.
+    """
+
+
+class ReleasePod(_Action, frozen=True):
+    """Let a pod be scheduled that waits at our gate, by its uid."""
+
+    ordinal: int
+    name: str
+    uid: str
+
+
+class StopPod(_Action, frozen=True):
+    """Stop the process of one ordinal; nothing starts it again. Only where no controller does (local)."""
+
+    ordinal: int
+    name: str
+    uid: str
 
 
 class StartPod(_Action, frozen=True):
@@ -382,6 +426,7 @@ Action: TypeAlias = (
     | EstablishIdentity
     | DeleteIdentity
     | RecordInitialized
+    | RecordPlannedWork
     | StampVolume
     | IssueCertificate
     | PrepareAuthority
@@ -394,6 +439,10 @@ Action: TypeAlias = (
     | ApplyObject
     | DeleteObject
     | EnsureWorkload
+    | ScaleWorkload
+    | GateWorkload
+    | ReleasePod
+    | StopPod
     | StartPod
     | Bootstrap
     | AddLearners
@@ -421,7 +470,7 @@ def disruptive(action: Action) -> bool:
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
             return True
-        case RestartPod() | RetireVolume() | ReplaceWorkload():
+        case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload() | StopPod():
             return True
         case RecordRecovery():
             return True  # what follows stops every member: the Lease is read again, and the result observed

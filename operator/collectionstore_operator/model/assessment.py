@@ -114,6 +114,12 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
         """Return the ordinals of the desired voters."""
         return range(self.desired.spec.replicas)
 
+    def joining_ordinals(self) -> tuple[int, ...]:
+        """Return the ordinals of members that may join: the desired ones, and the extra one of a replacement."""
+        work = self.observed.planned_work.replacement
+        extra = () if work is None or work.surge in self.desired_ordinals() else (work.surge,)
+        return (*self.desired_ordinals(), *extra)
+
     def slots(self) -> tuple[Slot, ...]:
         """Return every desired or observed ordinal, ascending."""
         seen = {slot.ordinal for slot in self.observed.slots}

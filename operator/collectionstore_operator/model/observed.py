@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
 
 NodeId: TypeAlias = str
@@ -165,6 +166,8 @@ class Failure(enum.Enum):
     """Its disk failed (exit code 74)."""
     DAMAGED = "Damaged"
     """The node refused its data directory, which no restart heals (exit code 65)."""
+    DOWNGRADED = "Downgraded"
+    """Its data is of a newer feature level than its program (exit code 76); another version reads it."""
     MACHINE = "Machine"
     """Its Kubernetes node is deleted or unreachable."""
     SCHEDULING = "Scheduling"
@@ -197,7 +200,11 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     failure: Failure = Failure.NONE
     detail: str = ""
     """Human-readable cause of the failure: `ImagePullBackOff: no such tag`."""
+    gated: bool = False
+    """It waits to be scheduled until we let it: its member is fenced."""
     replace_requested: bool = False
+    replace_in_place: bool = False
+    """And its volume is to be retired at once, without a copy first."""
     """A user requested immediate replacement of this member."""
     labelled: bool = True
     """It has all our labels; without them it is in no Service and under no budget."""
@@ -273,6 +280,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     replicas: int
     revision: str
     """The revision of pods that it creates from now on."""
+    gated: bool | None = None
+    """Pods that it creates from now on wait to be scheduled; None if we start them ourselves (local)."""
+    settled: bool = True
+    """Its controller has seen it as it is now: the next pod starts from this template."""
     volume_bytes: int | None = None
     """Size of the volumes that it creates from now on; None if the runtime has no sizes."""
 
@@ -414,6 +425,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The last recovery from a lost quorum, as recorded."""
     quorum_lost_since: float = 0.0
     """Since when the status has said that the quorum is lost with its disks, in Unix seconds; 0 if it does not."""
+    planned_work: PlannedWork = PlannedWork()
+    """How far planned work has come, as recorded."""
     finalizer: bool | None = None
     """Whether the resource has our finalizer; None where resources have none (local)."""
     published: PublishedIdentity = PublishedIdentity()
@@ -461,7 +474,15 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     def of_reads(self) -> Observed:
         """Return the same observation with the read replicas in place of the voters."""
         reads = self.reads or Replicas()
-        return msgspec.structs.replace(self, workload=reads.workload, idle=reads.idle, slots=reads.slots, reads=None)
+        # Work that is planned concerns voters alone.
+        return msgspec.structs.replace(
+            self,
+            workload=reads.workload,
+            idle=reads.idle,
+            slots=reads.slots,
+            reads=None,
+            planned_work=PlannedWork(),
+        )
 
     def all_slots(self) -> tuple[Slot, ...]:
         """Return the slots of voters and read replicas: ordinals may occur twice."""

@@ -16,7 +16,6 @@ Source: Kubernetes, "Manual Rotation of CA Certificates".
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 from collectionstore_operator.model.actions import (
@@ -37,6 +36,7 @@ from collectionstore_operator.model.observed import (
     RotationPhase,
     Unknown,
 )
+from collectionstore_operator.model.planned_work import request_digest
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -56,12 +56,8 @@ def rotate(assessment: Assessment) -> Iterator[Proposal]:
 
 
 def requested(desired: Desired) -> str:
-    """Return the digest of the user's request for a rotation; empty if there is none.
-
-    The digest and not the value: an annotation may have 256 KiB.
-    """
-    value = desired.annotations.get(labels.ROTATE_AUTHORITY, "")
-    return hashlib.sha256(value.encode()).hexdigest()[:16] if value else ""
+    """Return the digest of the user's request for a rotation; empty if there is none."""
+    return request_digest(desired.annotations, labels.ROTATE_AUTHORITY)
 
 
 def awaits_members(assessment: Assessment) -> bool:

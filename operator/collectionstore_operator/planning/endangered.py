@@ -14,6 +14,7 @@ from collectionstore_operator.model.actions import Proposal
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Pod, Slot, Volume
 from collectionstore_operator.planning.leadership import transfer_leadership
+from collectionstore_operator.planning.replacement import copies_first
 from collectionstore_operator.planning.rollout import unsafe_to_restart
 from collectionstore_operator.planning.volumes import retire
 
@@ -30,6 +31,8 @@ def replace(assessment: Assessment) -> Iterator[Proposal]:
         return
     for slot in assessment.observed.slots:
         if not is_endangered(slot) or slot.ordinal not in assessment.desired_ordinals():
+            continue
+        if copies_first(assessment, slot):
             continue
         name, blocker = assessment.name(slot.ordinal), _blocker(assessment, slot)
         leads = any(assessment.view.is_leader(member.node_id) for member in assessment.view.members_at(slot.ordinal))

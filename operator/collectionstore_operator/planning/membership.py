@@ -125,10 +125,10 @@ def _swap(assessment: Assessment) -> tuple[Proposal, ...]:
         lost = [member for member in replaced_members(assessment, ordinal) if member.voter]
         if not lost:
             continue
-        new = _current_member(assessment, ordinal)
+        new = current_member(assessment, ordinal)
         # While the leader hears from the old incarnation, its volume exists, and replacing it would not be a repair.
         both_active = any(member.recently_active for member in lost)
-        blocker = f"two incarnations of {name} are active" if both_active else _unfit(new, name)
+        blocker = f"two incarnations of {name} are active" if both_active else unfit(new, name)
         if blocker:
             waiting.append(postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=name))
             continue
@@ -163,7 +163,7 @@ def drop_learners(assessment: Assessment) -> tuple[Proposal, ...]:
     for member in assessment.view.members:
         if member.voter or member.ordinal is None:
             continue
-        if member.ordinal not in assessment.desired_ordinals():
+        if member.ordinal not in assessment.joining_ordinals():
             surplus.append(member)
         elif member in replaced_members(assessment, member.ordinal) and not member.recently_active:
             gone.append(member)
@@ -188,7 +188,7 @@ def add_learners(assessment: Assessment) -> tuple[Proposal, ...]:
         reason = "read replicas replicate the log and have no vote"
     else:
         reason = "new members replicate the log as learners until they have caught up"
-    for ordinal in assessment.desired_ordinals():
+    for ordinal in assessment.joining_ordinals():
         slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
         node = responding_node(slot, assessment.observed.cluster_id)
         members = assessment.view.members_at(ordinal)
@@ -237,24 +237,23 @@ def _promote(assessment: Assessment) -> tuple[Proposal, ...]:
     names = ", ".join(assessment.name(ordinal) for ordinal in new)
     fit: list[MemberRef] = []
     for ordinal in new:
-        member = _current_member(assessment, ordinal)
-        blocker = _unfit(member, assessment.name(ordinal))
+        member = current_member(assessment, ordinal)
+        blocker = unfit(member, assessment.name(ordinal))
         if member is None or blocker:
             return (postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=names),)
         fit.append(member.ref())
-    return (joint_change(assessment, add=fit, remove=(), reason=reason),)
+    leaving = _surplus_voters(assessment)
+    if not leaving:
+        return (joint_change(assessment, add=fit, remove=(), reason=reason),)
+    # The extra voter of a replacement leaves in the same change: there is never an even number of voters.
+    reason = f"{names} votes again, and the extra member leaves"
+    return _removal(assessment, leaving, add=fit, reason=reason)
 
 
 def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose one joint change that removes all surplus voters; a leader among them transfers leadership first."""
-    view = assessment.view
-    voters = [member for member in view.members if _votes(assessment, member)]
-    leaving = [
-        member
-        for member in voters
-        if member.ordinal is not None and member.ordinal not in assessment.desired_ordinals()
-    ]
-    staying = [member for member in voters if member not in leaving]
+    leaving = _surplus_voters(assessment)
+    staying = [member for member in assessment.view.members if _votes(assessment, member) and member not in leaving]
     if not leaving:
         return ()
     replicas = assessment.desired.spec.replicas
@@ -263,9 +262,30 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
     if blocker:
         names = ", ".join(member.name for member in leaving)
         return (postpone("ChangeVoters", reason=reason, blocked_by=blocker, subject=names),)
+    return _removal(assessment, leaving, add=(), reason=reason)
+
+
+def _surplus_voters(assessment: Assessment) -> list[MemberView]:
+    """Return the voters of ordinals that are not desired."""
+    return [
+        member
+        for member in assessment.view.members
+        if _votes(assessment, member)
+        and member.ordinal is not None
+        and member.ordinal not in assessment.desired_ordinals()
+    ]
+
+
+def _removal(
+    assessment: Assessment, leaving: Sequence[MemberView], *, add: Sequence[MemberRef], reason: str
+) -> tuple[Proposal, ...]:
+    """Propose the joint change that removes voters and promotes `add`; a leader among them hands over first."""
+    view = assessment.view
     # Leader last: a leader that removes itself steps down after the commit, and clients wait for an election timeout. A
     # transfer before the change avoids that.
-    if view.leader is not None and any(view.is_leader(member.node_id) for member in leaving):
+    leads = view.leader is not None and any(view.is_leader(member.node_id) for member in leaving)
+    # A single voter has no successor: it hands over by leaving.
+    if view.leader is not None and leads and len(view.configuration.voters) > 1:
         names = ", ".join(member.name for member in leaving)
         then = postpone(
             "ChangeVoters",
@@ -273,8 +293,9 @@ def _remove(assessment: Assessment) -> tuple[Proposal, ...]:
             blocked_by=f"{view.leader.name} must transfer leadership first",
             subject=names,
         )
+        staying = [member for member in view.members if _votes(assessment, member) and member not in leaving]
         return (transfer_leadership(assessment, staying, reason="the leader is about to be removed"), then)
-    return (joint_change(assessment, add=(), remove=[member.ref() for member in leaving], reason=reason),)
+    return (joint_change(assessment, add=add, remove=[member.ref() for member in leaving], reason=reason),)
 
 
 def _unsafe_to_shrink(staying: Sequence[MemberView], replicas: int) -> str:
@@ -283,6 +304,9 @@ def _unsafe_to_shrink(staying: Sequence[MemberView], replicas: int) -> str:
     One voter more than a majority must be in sync, unless the desired size tolerates no failure at all: scaling down
     onto a failed member would replace an existing fault tolerance by a nominal one.
     """
+    if len(staying) < replicas:
+        # The extra member of a replacement: without it there would be fewer voters than desired.
+        return f"{replicas} other voters are desired, {len(staying)} vote: others must join first"
     # At desired sizes 1 and 2 full_tolerance is 0: no spare voter can be required.
     needed = quorum.majority(len(staying)) + min(1, quorum.full_tolerance(replicas))
     in_sync = [member for member in staying if member.in_sync]
@@ -316,7 +340,7 @@ def joint_change(
     return propose(action, subject=subject)
 
 
-def _current_member(assessment: Assessment, ordinal: int) -> MemberView | None:
+def current_member(assessment: Assessment, ordinal: int) -> MemberView | None:
     """Return the member that responds at an ordinal; without a response, the only member of that ordinal."""
     node = responding_node(assessment.observed.slot(ordinal), assessment.observed.cluster_id)
     if node is not None:
@@ -325,7 +349,7 @@ def _current_member(assessment: Assessment, ordinal: int) -> MemberView | None:
     return members[0] if len(members) == 1 else None
 
 
-def _unfit(member: MemberView | None, name: str) -> str:
+def unfit(member: MemberView | None, name: str) -> str:
     """Return why a member cannot be promoted yet; empty if it can."""
     if member is None:
         return f"{name} must join first"

@@ -24,6 +24,7 @@ from collectionstore_operator.model.actions import (
     AddLearners,
     Plan,
     Proposal,
+    RecordPlannedWork,
     Step,
     disruptive,
     postpone,
@@ -36,17 +37,21 @@ from collectionstore_operator.planning import (
     endangered,
     fencing,
     finalizer,
+    hibernation,
     identity,
     labelling,
     leadership,
+    member_fencing,
     membership,
     objects,
     ownership,
     read_replicas,
     records,
     recovery,
+    replacement,
     retention,
     rollout,
+    switchover,
     teardown,
     volume_expansion,
     volumes,
@@ -115,7 +120,11 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from certificates.enrol(assessment)
     yield from certificates.answer(assessment)
     yield from objects.apply(assessment)
+    if hibernation.suspends(assessment):
+        yield from hibernation.suspended(assessment)
+        return
     yield from workload.ensure(assessment)
+    yield from member_fencing.release(assessment)
     yield from workload.unexplained(assessment)
     yield from read_replicas.ensure(assessment)
     yield from membership.bootstrap(assessment)
@@ -126,6 +135,9 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from membership.repair(assessment)
     yield from volumes.replace_failed(assessment)
     yield from endangered.replace(assessment)
+    yield from replacement.replace(assessment)
+    yield from switchover.transfer(assessment)
+    yield from member_fencing.fence(assessment)
     yield from membership.scale(assessment)
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):
@@ -134,6 +146,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from read_replicas.maintain(assessment)
     yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))
     yield from volume_expansion.renew_template(assessment)
+    yield from hibernation.prepare(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:
@@ -153,5 +166,6 @@ def _schedule(proposals: Iterable[Proposal]) -> Plan:
 
 
 def _exclusive(action: Action) -> bool:
-    # AddLearners removes no member, but it moves the configuration index that every other change is planned from.
-    return disruptive(action) or isinstance(action, AddLearners)
+    # AddLearners removes no member, but it moves the configuration index that every other change is planned from; so
+    # does RecordPlannedWork the record.
+    return disruptive(action) or isinstance(action, AddLearners | RecordPlannedWork)

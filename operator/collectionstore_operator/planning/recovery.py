@@ -28,7 +28,7 @@ from collectionstore_operator.model.actions import (
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
-from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Unknown, Volume, Workload
+from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, QuorumLoss, examine, offered_at
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord, new_cluster_id
 from collectionstore_operator.model.timestamps import rfc3339
@@ -89,6 +89,14 @@ def _begin(assessment: Assessment, loss: QuorumLoss) -> Proposal:
 
 def blocked_by(assessment: Assessment, loss: QuorumLoss) -> str:
     """Return why a recovery does not begin, apart from the choice of the survivor; empty if it may."""
+    reads = assessment.reads()
+    copies = [reads.name(slot.ordinal) for slot in reads.slots() if not _gone(slot)] if reads is not None else []
+    if copies:
+        group = assessment.desired.reads().workload
+        return (
+            f"the read replicas {', '.join(copies)} copy the cluster that ends: delete the StatefulSet {group} and the "
+            "claims of its pods, they copy the new one then"
+        )
     due, asked = offered_at(assessment), assessment.desired.spec.recovery
     if not due or assessment.observed.now < due:
         at = f" at {rfc3339(due)}" if due else ""
@@ -98,6 +106,10 @@ def blocked_by(assessment: Assessment, loss: QuorumLoss) -> str:
     if asked.nonce != loss.nonce:
         return f"spec.recovery.nonce is {asked.nonce}, of another loss; that of this one is in status.recovery.nonce"
     return ""
+
+
+def _gone(slot: Slot) -> bool:
+    return isinstance(slot.pod, Absent) and isinstance(slot.volume, Absent)
 
 
 def choose(assessment: Assessment, loss: QuorumLoss) -> Disk | str:

@@ -23,6 +23,7 @@ from collectionstore_operator.model.assessment import (
 )
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.pods import outdated
+from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.planning.leadership import transfer_leadership
 
@@ -43,6 +44,8 @@ def restart_broken(assessment: Assessment) -> tuple[Proposal, ...]:
 
 def restart_healthy(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose the next restart of a pod that counts towards the quorum; the others are blocked, in their order."""
+    if update_held(assessment.desired, revision(assessment.desired), assessment.observed.now):
+        return ()  # no step that waits, since nothing is wrong: the condition MembersUpdated says what for
     healthy = [(slot, pod) for slot, pod in _outdated(assessment) if _in_quorum(assessment, slot) or is_serving(pod)]
     proposals: list[Proposal] = []
     for slot, pod in sorted(healthy, key=lambda one: _order(assessment, *one)):
@@ -68,6 +71,7 @@ def _outdated(assessment: Assessment) -> list[tuple[Slot, Pod]]:
         if isinstance(slot.pod, Pod)
         and slot.ordinal < kept
         and not slot.pod.terminating
+        and not slot.pod.gated
         and outdated(slot.pod, desired_revision)
     ]
 

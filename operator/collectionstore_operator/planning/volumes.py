@@ -30,6 +30,7 @@ from collectionstore_operator.model.assessment import (
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning.leadership import transfer_leadership
+from collectionstore_operator.planning.replacement import copies_first
 from collectionstore_operator.planning.retention import retains
 
 SETTLE_S: Final = 5.0
@@ -37,7 +38,7 @@ SETTLE_S: Final = 5.0
 RESTARTING_S: Final = 30.0
 """A member without a known failure is restarting for this long, and is not a candidate for a replacement."""
 
-_NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION})
+_NOT_REMEDIED: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION, Failure.DOWNGRADED})
 """Failures that a new volume cannot remedy."""
 _REMEDIED: Final = frozenset({Failure.DISK, Failure.DAMAGED, Failure.MACHINE, Failure.SCHEDULING})
 """Failures that a new volume, or the Kubernetes node that its pod moves to, can remedy."""
@@ -96,7 +97,9 @@ def replace_failed(assessment: Assessment) -> tuple[Proposal, ...]:
     # the majority that stores an acknowledged entry.
     busy = _being_replaced(assessment)
     failed = (
-        slot for slot in map(assessment.observed.slot, assessment.desired_ordinals()) if _failed(assessment, slot)
+        slot
+        for slot in map(assessment.observed.slot, assessment.desired_ordinals())
+        if _failed(assessment, slot) and not copies_first(assessment, slot)
     )
     for slot in failed:
         owner = _owner(assessment, slot)
@@ -120,6 +123,8 @@ def _failed(assessment: Assessment, slot: Slot) -> bool:
     pod, members = slot.pod, assessment.view.members_at(slot.ordinal)
     if isinstance(pod, Pod) and pod.replace_requested:
         return True
+    if isinstance(pod, Pod) and pod.gated:
+        return False  # fenced, and its volume is to be kept for when it is not any more
     if isinstance(pod, Absent) or any(member.recently_active for member in members):
         return False
     node = responding_node(slot, assessment.observed.cluster_id)

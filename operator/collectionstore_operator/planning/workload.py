@@ -10,8 +10,10 @@ from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
+from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.recovery import instruction
+from collectionstore_operator.planning.member_fencing import gate_is_needed
 from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
 
@@ -19,7 +21,7 @@ from collectionstore_operator.planning.volumes import clear_for_start, mark_remo
 def size(assessment: Assessment) -> int:
     """Return the number of pods required now: the desired ones, and those of members that are still to be removed."""
     view, workload = assessment.view, assessment.observed.workload
-    replicas = assessment.desired.spec.replicas
+    replicas = 1 + max(assessment.joining_ordinals())
     kept = workload.replicas if isinstance(workload, Workload) else _present(assessment)
     if not view.maybe_initialized:
         # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
@@ -94,6 +96,8 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         return (
             postpone("EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {workload.reason}"),
         )
+    if isinstance(workload, Workload) and workload.gated and gate_is_needed(assessment):
+        return ()
     started = workload.replicas if isinstance(workload, Workload) else 0
     replicas, blockers = _startable(assessment, started)
     drifted = ""
@@ -135,7 +139,9 @@ def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:
     """
     reason = "the workload includes it, and nothing has started it"
     actions = (
-        StartPod(ordinal=ordinal, name=assessment.name(ordinal), reason=reason) for ordinal in assessment.observed.idle
+        StartPod(ordinal=ordinal, name=assessment.name(ordinal), reason=reason)
+        for ordinal in assessment.observed.idle
+        if not is_fenced(assessment.desired, assessment.name(ordinal))
     )
     return tuple(propose(action, subject=action.name) for action in actions)
 
@@ -165,6 +171,8 @@ def shrink(assessment: Assessment) -> tuple[Proposal, ...]:
     workload, replicas = assessment.observed.workload, size(assessment)
     if not isinstance(workload, Workload) or workload.replicas <= assessment.desired.spec.replicas:
         return ()
+    if workload.replicas <= replicas and assessment.observed.planned_work.replacement is not None:
+        return ()  # `replacement` says what it is for
     if workload.replicas <= replicas:
         return (_still_needed(assessment, workload),)
     leaving = range(replicas, workload.replicas)

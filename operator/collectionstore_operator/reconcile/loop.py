@@ -431,7 +431,8 @@ class Reconciler:
         return self._status
 
     async def _publish(self, status: Status, desired: Desired | None) -> None:
-        self._series.reported(status, desired_members=desired.spec.replicas if desired is not None else None)
+        members = None if desired is None else 0 if desired.spec.asleep else desired.spec.replicas
+        self._series.reported(status, desired_members=members)
         previous = await self._previous()
         if status != previous:
             self._unchanged = 0

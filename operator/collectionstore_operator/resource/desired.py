@@ -137,8 +137,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     def reads(self, scaled_to: int | None = None) -> Desired:
         """Return the desired state of the read replicas; `scaled_to` is the number that an autoscaler has set."""
         spec = self.spec
-        number = spec.read_replicas or 0
-        if spec.read_replicas_max is not None and scaled_to is not None:
+        number = (spec.read_replicas or 0) if spec.has_read_replicas else 0
+        if spec.has_read_replicas and spec.read_replicas_max is not None and scaled_to is not None:
             number = min(max(number, scaled_to), spec.read_replicas_max)
         return msgspec.structs.replace(self, group="reads", spec=msgspec.structs.replace(spec, replicas=number))
 

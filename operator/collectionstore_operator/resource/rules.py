@@ -20,6 +20,7 @@ from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, E
 from collectionstore_operator.resource.raft import PROFILES, Raft
 from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
 from collectionstore_operator.resource.schema import child
+from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.spec import Spec
 from collectionstore_operator.resource.storage import Storage
 from collectionstore_operator.resource.violation import Violation
@@ -110,6 +111,8 @@ _NO_KEY = Violation("an absent key matches every taint and requires the operator
 _SECONDS = Violation("tolerationSeconds requires the effect NoExecute", "absent; any with effect NoExecute")
 _NO_VALUES = Violation("In and NotIn require values", "at least one; none with Exists and DoesNotExist")
 _VALUES = Violation("Exists and DoesNotExist take no values", "none; at least one with In and NotIn")
+_NOT_EXTERNAL = Violation("no traffic from outside reaches a ClusterIP", "absent; any with NodePort or LoadBalancer")
+_NO_BALANCER = Violation("only a load balancer has source ranges", "absent; any with LoadBalancer")
 _ONE_NUMBER = Violation("Gt and Lt require one integer", "one value of digits")
 
 
@@ -174,8 +177,8 @@ def _short_authority(tls: Tls) -> Violation | None:
     return None if given >= least else _SHORT_AUTHORITY.of(given, least)
 
 
-def _reserved(keys: Mapping[str, str]) -> Violation | None:
-    taken = any(key in RESERVED_LABELS or key.startswith(_RESERVED_PREFIX) for key in keys)
+def _reserved(keys: Mapping[str, str] | None) -> Violation | None:
+    taken = any(key in RESERVED_LABELS or key.startswith(_RESERVED_PREFIX) for key in keys or ())
     return _RESERVED_LABEL if taken else None
 
 
@@ -183,6 +186,19 @@ def _reserved_cel(field: str) -> str:
     names = ", ".join(quoted(name) for name in RESERVED_LABELS)
     taken = f"key in [{names}] || key.startsWith({quoted(_RESERVED_PREFIX)})"
     return f"!has(self.{field}) || !self.{field}.exists(key, {taken})"
+
+
+def _service(field: str, types: tuple[str, ...], violation: Violation) -> Rule:
+    """Return the rule of a field that only Services of these types have."""
+    attribute = next(one.name for one in fields_of(Service) if one.encode_name == field)
+    named = ", ".join(quoted(one) for one in types)
+
+    def violated(service: Service) -> Violation | None:
+        given = bool(getattr(service, attribute))
+        return violation if given and service.effective_type not in types else None
+
+    given = f"has(self.{field})" + (f" && self.{field}.size() > 0" if field.endswith("Ranges") else "")
+    return Rule(field, f"!({given}) || (has(self.type) && self.type in [{named}])", violation, violated)
 
 
 def _values(requirement: LabelRequirement | NodeRequirement) -> Violation | None:
@@ -268,6 +284,12 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     PodTemplate: (
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda pod: _reserved(pod.labels)),
         Rule("annotations", _reserved_cel("annotations"), _RESERVED_LABEL, lambda pod: _reserved(pod.annotations)),
+    ),
+    Service: (
+        Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda one: _reserved(one.labels)),
+        Rule("annotations", _reserved_cel("annotations"), _RESERVED_LABEL, lambda one: _reserved(one.annotations)),
+        _service("externalTrafficPolicy", ("NodePort", "LoadBalancer"), _NOT_EXTERNAL),
+        _service("loadBalancerSourceRanges", ("LoadBalancer",), _NO_BALANCER),
     ),
     EnvironmentVariable: (
         Rule(

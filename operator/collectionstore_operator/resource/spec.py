@@ -20,7 +20,9 @@ from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import Raft, Snapshot
 from collectionstore_operator.resource.recovery import Recovery
 from collectionstore_operator.resource.scheduling import Spread
+from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.storage import Storage
+from collectionstore_operator.resource.updates import Updates
 
 DEFAULT_VERSION: Final = "0.1.0"
 """A literal, not the operator's own version: upgrading the operator must not restart every cluster."""
@@ -244,6 +246,38 @@ class Spec(Part, frozen=True):
             "Defaults to false."
         ),
     ] = False
+    service: (
+        Annotated[
+            Service,
+            Meta(
+                description="service configures the Service for clients: its type, annotations and labels. A change "
+                "restarts no member. If absent, it is of type ClusterIP. Ignored by csctl local."
+            ),
+        ]
+        | None
+    ) = None
+    updates: (
+        Annotated[
+            Updates,
+            Meta(
+                description="updates determines when members that work are restarted for a change of the resource. "
+                "If absent, at once."
+            ),
+        ]
+        | None
+    ) = None
+    hibernate: (
+        Annotated[
+            bool,
+            Meta(
+                description="hibernate stops all members and keeps their volumes: nothing is read or written, and "
+                "other changes wait. A healthy cluster is stopped as soon as every member has all that is committed. "
+                "If absent or false, the members start again, and the cluster is available when they have at least "
+                "that."
+            ),
+        ]
+        | None
+    ) = None
     deletion_protection: Annotated[
         bool,
         Meta(
@@ -268,8 +302,13 @@ class Spec(Part, frozen=True):
 
     @property
     def has_read_replicas(self) -> bool:
-        """Return whether the resource asks for read replicas."""
-        return bool(self.read_replicas)
+        """Return whether the resource asks for read replicas: copies, which a cluster that sleeps has none of."""
+        return bool(self.read_replicas) and not self.asleep
+
+    @property
+    def asleep(self) -> bool:
+        """Whether no member is to run."""
+        return self.hibernate is True
 
     @property
     def effective_image(self) -> str:

@@ -13,6 +13,8 @@ import msgspec
 
 from collectionstore_operator.model.assessment import Assessment, unhealthy_reason
 from collectionstore_operator.model.observed import Failure, Pod, Slot, Unknown
+from collectionstore_operator.status.fenced import stands
+from collectionstore_operator.status.hibernated import stopped
 
 STARTING_S: Final = 120.0
 """Time for a new pod to pull its image, bind its volume and get its certificate before it counts as down."""
@@ -34,8 +36,12 @@ class Ailment(msgspec.Struct, frozen=True):
 
 def ailments(assessment: Assessment, unhealthy_s: Mapping[int, float]) -> tuple[Ailment, ...]:
     """Return what is wrong, by ordinal. `unhealthy_s`: for how long, by ordinal; absent for what is new."""
-    found = []
+    found: list[Ailment] = []
+    if stopped(assessment):
+        return ()
     for ordinal in assessment.desired_ordinals():
+        if stands(assessment, ordinal):
+            continue
         slot, name = assessment.observed.slot(ordinal), assessment.name(ordinal)
         clause = _clause(assessment, ordinal)
         if clause:

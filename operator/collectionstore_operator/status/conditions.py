@@ -25,10 +25,11 @@ from collectionstore_operator.model.actions import (
     Step,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
-from collectionstore_operator.model.observed import Absent, Pod, Unknown, Workload
+from collectionstore_operator.model.observed import Absent, Failure, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.status import domains, owned_objects, safeguards
+from collectionstore_operator.model.update_windows import update_held
+from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.history import History, electing
@@ -99,6 +100,10 @@ def _without_routine(assessment: Assessment, plan: Plan) -> list[Step]:
 def degraded(found: Sequence[Ailment], assessment: Assessment) -> ConditionState:
     """Return whether a desired member is down: more than a restart, a start or a catch-up that takes its time."""
     down = [one for one in found if not one.expected]
+    pods = [slot.pod for slot in assessment.observed.slots if isinstance(slot.pod, Pod)]
+    if down and any(pod.failure is Failure.DOWNGRADED for pod in pods):
+        advice = "a version that supports the data's feature level must run: set spec.version or spec.image again"
+        return ConditionState("True", "Downgraded", f"{described(found)}; {advice}")
     if down:
         return ConditionState("True", "MembersDown", described(found))
     if not assessment.view.initialized:
@@ -143,6 +148,10 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
         behind_now = outdated(pod, desired_revision) if isinstance(pod, Pod) else started_at != desired_revision
         if behind_now:
             behind.append(assessment.name(ordinal))
+    held = update_held(assessment.desired, desired_revision, assessment.observed.now)
+    if behind and held:
+        message = f"not at revision {desired_revision}: {', '.join(behind)}; {held}"
+        return ConditionState("False", "UpdateHeld", message)
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {desired_revision}: {', '.join(behind)}")
     return ConditionState("True", "AllUpdated", f"all members run revision {desired_revision}")
@@ -242,8 +251,11 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
         **{kind: evaluator(assessment, plan) for kind, evaluator in EVALUATORS.items()},
         "QuorumLost": quorum_lost(assessment, history.unhealthy_s),
     }
+    if (fences := fenced.members_fenced(assessment, plan)) is not None:
+        states[fenced.MEMBERS_FENCED] = fences
+    states = hibernated.with_hibernation(states, assessment, plan)
     states["Ready"] = ready(found, assessment, states)
-    return {kind: states[kind] for kind in TYPES}
+    return {kind: states[kind] for kind in (*TYPES, *OCCASIONAL) if kind in states}
 
 
 EVALUATORS: Final[dict[str, Callable[[Assessment, Plan], ConditionState]]] = {
@@ -271,7 +283,10 @@ TYPES: Final = (
 )
 """All conditions by type, in the order of the status."""
 
-GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused", "QuorumLost"})
+OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED)
+"""Conditions of clusters that they apply to: absent from the status of all others."""
+
+GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused", "QuorumLost", *OCCASIONAL})
 """The conditions whose status True is not the good one."""
 
 

@@ -20,6 +20,7 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
+    GateWorkload,
     GrantEnrolment,
     GrowVolume,
     IssueCertificate,
@@ -30,8 +31,10 @@ from collectionstore_operator.model.actions import (
     PublishAuthority,
     RaiseEpoch,
     RecordInitialized,
+    RecordPlannedWork,
     RecordProtectedDeletion,
     RecordRecovery,
+    ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -40,10 +43,12 @@ from collectionstore_operator.model.actions import (
     RestoreLabels,
     RetireAuthority,
     RetireVolume,
+    ScaleWorkload,
     SetReclaimPolicy,
     SignRequest,
     StampVolume,
     StartPod,
+    StopPod,
     TransferLeadership,
 )
 from collectionstore_operator.resource.desired import Desired
@@ -70,13 +75,13 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case PrepareAuthority() | PromoteAuthority() | RetireAuthority():
             return desired.name
-        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
+        case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | GateWorkload() | RaiseEpoch():
             return desired.name
-        case RestoreIdentity() | RecordProtectedDeletion():
+        case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork():
             return desired.name
         case RecordRecovery():
             return action.record.survivor
-        case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | RestartPod():
+        case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | StopPod() | RestartPod() | ReleasePod():
             return action.name
         case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
             return action.name
@@ -84,7 +89,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return action.request
         case ApplyObject() | DeleteObject() | RestoreLabels():
             return f"{action.kind} {action.name}"
-        case EnsureWorkload():
+        case EnsureWorkload() | ScaleWorkload():
             return "1 node" if action.replicas == 1 else f"{action.replicas} nodes"
         case Bootstrap():
             return desired.member(action.ordinal)

@@ -272,7 +272,7 @@ def test_restart_goes_through_all_members_one_after_the_other(running: Project) 
 def test_replaced_member_is_another_incarnation(running: Project) -> None:
     """The old volume is kept, and one joint change swaps the two."""
     node_ids = running.node_ids()
-    assert "RetireVolume demo-1" in running.csctl("replace", "demo-1")
+    assert "RetireVolume demo-1" in running.csctl("replace", "demo-1", "--in-place")
     after = running.node_ids()
     assert after["demo-1"] != node_ids["demo-1"]
     assert after["demo-0"] == node_ids["demo-0"]

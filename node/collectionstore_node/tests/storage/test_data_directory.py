@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
+from collectionstore_node.errors import DataDirectoryRefused, DataTooNew, StorageFailed
 from collectionstore_node.metrics.stored import ERRORS, OF_A_FAMILY, OF_THE_WHOLE
 from collectionstore_node.raft.messages import Index
 from collectionstore_node.storage import Database
@@ -81,8 +81,12 @@ def test_other_format_is_refused(database: Database, directory: Path, other: int
     database.close()
     identity = directory / "IDENTITY"
     identity.write_text(identity.read_text().replace(f'"format": {FORMAT}', f'"format": {other}'))
-    with pytest.raises(DataDirectoryRefused, match=f"data format {other}; this version reads formats {FORMAT} to"):
+    with pytest.raises(
+        DataDirectoryRefused, match=f"data format {other}; this version reads formats {FORMAT} to"
+    ) as no:
         open_database(directory)
+    # Only the newer one is unharmed, and of use to another version.
+    assert isinstance(no.value, DataTooNew) is (other > NEWEST)
 
 
 def test_quarantined_directory_is_refused_at_every_start(database: Database, directory: Path) -> None:

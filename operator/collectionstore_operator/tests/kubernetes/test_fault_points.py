@@ -1,7 +1,8 @@
 """The operator dies at every fault point of every procedure; the next process ends with the same result.
 
-The procedures: create, grow, upgrade, replace a member whose disk is lost, shrink, grow again (which retires volumes),
-delete. The cluster is simulated behind an API server in this process, and judges every action as in `test_faults`.
+The procedures: create, grow, upgrade, replace a member whose disk is lost, hibernate, wake, shrink, grow again (which
+retires volumes), delete. The cluster is simulated behind an API server in this process, and judges every action as in
+`test_faults`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ NEVER: Final = frozenset(
                 "DeleteIdentity",
                 "DeleteObject",
                 "DenyRequest",
+                "GateWorkload",
                 "GrantEnrolment",
                 "GrowVolume",
                 "PrepareAuthority",
@@ -35,6 +37,7 @@ NEVER: Final = frozenset(
                 "RaiseEpoch",
                 "RecordProtectedDeletion",
                 "RecordRecovery",
+                "ReleasePod",
                 "RemoveLearners",
                 "ReplaceWorkload",
                 "RestoreIdentity",
@@ -43,6 +46,7 @@ NEVER: Final = frozenset(
                 "SetReclaimPolicy",
                 "SignRequest",
                 "StartPod",
+                "StopPod",
             )
             for edge in ("before", "after")
         ),
@@ -92,7 +96,16 @@ class Story:
         """Run the procedures; return the result of each."""
         found = []
         with faults.armed(self.arrive):
-            for procedure in (self._create, self._grow, self._upgrade, self._replace, self._shrink, self._grow):
+            for procedure in (
+                self._create,
+                self._grow,
+                self._upgrade,
+                self._replace,
+                self._hibernate,
+                self._wake,
+                self._shrink,
+                self._grow,
+            ):
                 self._left = set(self.kill_at)
                 procedure()
                 await self.life.settle()
@@ -113,6 +126,12 @@ class Story:
     def _replace(self) -> None:
         self.life.world.cluster.lose_disk(1)
         self.life.world.show()
+
+    def _hibernate(self) -> None:
+        self.life.want(hibernate=True)
+
+    def _wake(self) -> None:
+        self.life.want(hibernate=False)
 
     def _shrink(self) -> None:
         self.life.want(replicas=3)
@@ -156,7 +175,8 @@ def test_procedures_reach_every_point_that_is_not_excepted() -> None:
     reached, results = undisturbed()
     assert reached | NEVER == set(faults.POINTS)
     assert not reached & NEVER
-    assert [len(one.voters) for one in results] == [3, 5, 5, 5, 3, 5]
+    assert [len(one.voters) for one in results] == [3, 5, 5, 5, 5, 5, 3, 5]
+    assert [one.revisions for one in results] == [1, 1, 1, 1, 0, 1, 1, 1]
     assert {one.bootstraps for one in results} == {1}
 
 

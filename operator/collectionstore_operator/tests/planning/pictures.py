@@ -24,7 +24,8 @@ And its state:
     old                    started at an earlier revision
     marked empty nodisk    of its volume
     doomed                 its claim is being deleted, and waits for its pod
-    replace stopping       of its pod
+    replace in-place stopping    of its pod
+    gated                  of its pod: it waits at our scheduling gate
     stuck                  terminating on a lost Kubernetes node, and its volume is being deleted
 """
 
@@ -47,6 +48,7 @@ from collectionstore_operator.model.actions import (
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    ScaleWorkload,
     TransferLeadership,
 )
 from collectionstore_operator.model.assessment import assess
@@ -244,6 +246,8 @@ def _pod(line: Line, desired: Desired) -> Pod | Absent | Unknown:
         unready_s=float(unready_s),
         failure=Failure(line.numbers.get("failure", "None")),
         replace_requested="replace" in line.words,
+        replace_in_place="in-place" in line.words,
+        gated="gated" in line.words,
         peer_address=f"127.0.0.1:{7401 + 10 * line.ordinal}",
         http_address=f"http://127.0.0.1:{7400 + 10 * line.ordinal}",
     )
@@ -269,6 +273,7 @@ def _node(line: Line, configuration: Configuration, members: tuple[Member, ...])
         state="Member" if known else "Joining" if history else "Uninitialized",
         role="Leader" if leads else "Follower",
         term=7 if history else 0,
+        commit_index=20_000 if history else 0,
         last_index=20_000 if history else 0,
         epoch=1 if history else 0,
         configuration=configuration if known else Configuration(),
@@ -295,8 +300,8 @@ def blocked_steps(made: Plan) -> list[str]:
 
 def _action_text(action: Action) -> str:
     match action:
-        case EnsureWorkload():
-            return f"EnsureWorkload {action.replicas}"
+        case EnsureWorkload() | ScaleWorkload():
+            return f"{type(action).__name__} {action.replicas}"
         case AddLearners() | RemoveLearners():
             return f"{type(action).__name__} {' '.join(member.name for member in action.members)}"
         case ChangeVoters():

@@ -12,9 +12,11 @@ from collectionstore_operator.model.actions import (
     IssueCertificate,
     MarkVolume,
     RecordInitialized,
+    RecordPlannedWork,
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    ScaleWorkload,
     SignRequest,
     TransferLeadership,
 )
@@ -31,6 +33,12 @@ def execute(cluster: SimulatedCluster, action: Action) -> None:
             cluster.cluster_id = CLUSTER_ID
         case RecordInitialized():
             cluster.initialized = True
+        case RecordPlannedWork():
+            if cluster.planned_work not in (action.was, action.work):
+                raise Unsafe(f"{action} was planned from another record")
+            cluster.planned_work = action.work
+        case ScaleWorkload():
+            _scale(cluster, action)
         case IssueCertificate():
             _issue(cluster, action)
         case SignRequest():
@@ -84,6 +92,8 @@ def _sign(cluster: SimulatedCluster, action: SignRequest) -> None:
 
 def _ensure(cluster: SimulatedCluster, action: EnsureWorkload) -> None:
     held = {cluster.ordinal_of(one) for one in cluster.configuration.members() if cluster.find(one)}
+    if cluster.workload is None:
+        held &= set(cluster.pods)  # what does not run is not stopped
     if any(ordinal >= action.replicas for ordinal in held) and not cluster.deleting:
         raise Unsafe(f"{action} stops a member")
     if cluster.workload and action.replicas < cluster.workload.replicas and not action.shrinks:
@@ -97,6 +107,13 @@ def _ensure(cluster: SimulatedCluster, action: EnsureWorkload) -> None:
     ):
         raise Unsafe(f"{action} starts a pod without a certificate")
     cluster.workload = Workload(replicas=action.replicas, revision=action.revision)
+
+
+def _scale(cluster: SimulatedCluster, action: ScaleWorkload) -> None:
+    sleep = cluster.planned_work.hibernation
+    if sleep is None or not sleep.stopping or cluster.workload is None:
+        raise Unsafe(f"{action} before it is recorded that the cluster is to be stopped")
+    cluster.workload = Workload(replicas=action.replicas, revision=cluster.workload.revision)
 
 
 def _bootstrap(cluster: SimulatedCluster, action: Bootstrap) -> None:
@@ -139,7 +156,7 @@ def _change_voters(cluster: SimulatedCluster, action: ChangeVoters) -> None:
     remove = {member.node_id for member in action.remove}
     if not add <= set(old.learners) or not remove <= set(old.voters):
         raise Unsafe(f"{action} does not fit {old}")
-    if cluster.leader in remove:
+    if cluster.leader in remove and len(old.voters) > 1:
         raise Unsafe("the leader is removed before it handed over")
     voters = tuple(sorted({*old.voters, *add} - remove))
     learners = tuple(one for one in old.learners if one not in add)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from collectionstore_operator.model.certificate_lifetimes import renew_at
 from collectionstore_operator.model.observed import Certificate, Configuration, Failure, SigningRequest, Workload
+from collectionstore_operator.model.planned_work import PlannedWork
 
 ZONES = 3
 EPOCH_S = 1_700_000_000.0
@@ -72,6 +73,7 @@ class SimulatedCluster:
         self.initialized = False
         self.bootstrap_node = ""
         self.bootstraps = 0
+        self.planned_work = PlannedWork()
         self.deleting = False
         """The user has asked for all of it to stop."""
         self.workload: Workload | None = None
@@ -212,8 +214,8 @@ class SimulatedCluster:
 
     def crash(self, ordinal: int) -> None:
         """End a process; the runtime starts it again in the same pod."""
-        pod = self.pods[ordinal]
-        if pod.running:
+        pod = self.pods.get(ordinal)
+        if pod is not None and pod.running:
             pod.running, pod.runs_at = False, self.time + self.random.randint(2, 6)
             if pod.ready:
                 pod.unready_since = self.time

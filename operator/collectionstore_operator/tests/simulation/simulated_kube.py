@@ -26,9 +26,11 @@ from collectionstore_operator.model.actions import (
     RemoveLearners,
     RestartPod,
     RetireVolume,
+    ScaleWorkload,
     TransferLeadership,
 )
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Failure, NodeStatus, Unknown
+from collectionstore_operator.model.planned_work import decode
 from collectionstore_operator.reconcile.node_client import ChangeResult, Done, MemberChange, NodeClient, Refused
 from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.fake_api_server import Body, FakeApiServer, status
@@ -182,7 +184,9 @@ class SimulatedKube:
     def take_over(self) -> None:
         """Let what was written to the API server happen to the cluster, and judge it."""
         objects, cluster = self.server.objects, self.cluster
-        cluster.cluster_id = objects.get(RECORD, {}).get("data", {}).get("cluster-id", "")
+        record = objects.get(RECORD, {}).get("data", {})
+        cluster.cluster_id = record.get("cluster-id", "")
+        cluster.planned_work = decode(record.get("planned-work", ""))
         for ordinal in list(cluster.disks):
             claim, pod = objects.get(_claim(ordinal)), cluster.pods.get(ordinal)
             stopped = pod is not None and _pod(ordinal) not in objects
@@ -206,6 +210,10 @@ class SimulatedKube:
         revision = found["spec"]["template"]["metadata"]["annotations"][labels.REVISION]
         known = cluster.workload
         if known is None or (known.replicas, known.revision) != (replicas, revision):
+            stopped = cluster.planned_work.hibernation
+            if known is not None and known.replicas != replicas and stopped is not None and not cluster.deleting:
+                execute(cluster, ScaleWorkload(replicas=replicas, was=known.replicas, reason="asked"))
+                return
             shrinks = known is not None and replicas < known.replicas
             execute(cluster, EnsureWorkload(replicas=replicas, revision=revision, shrinks=shrinks, reason="asked"))
 

@@ -44,6 +44,11 @@ class Life:
         self.desired = msgspec.structs.replace(self.desired, spec=spec)
         self.trace.append(f"{self.cluster.time}: wanted {fields}")
 
+    def annotate(self, annotations: dict[str, str]) -> None:
+        """Replace the annotations."""
+        self.desired = msgspec.structs.replace(self.desired, annotations=annotations)
+        self.trace.append(f"{self.cluster.time}: annotated {annotations}")
+
     def observe(self, unknown: float = 0.0) -> Observed:
         """Look at everything."""
         return observe(self.cluster, unknown)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Unsafe
 from collectionstore_operator.tests.simulation.simulated_cluster import ZONES
 from collectionstore_operator.tests.simulation.simulated_life import QUIET_S, Life
 
@@ -16,7 +18,7 @@ def trouble(life: Life) -> None:
     """Let one thing happen that a cluster must bear."""
     cluster, chance = life.cluster, life.random
     ordinal = chance.choice(sorted(cluster.pods)) if cluster.pods else 0
-    match chance.randrange(14):
+    match chance.randrange(16):
         case 0:
             life.want(replicas=chance.choice((3, 5, 7)))
         case 1:
@@ -54,6 +56,11 @@ def trouble(life: Life) -> None:
         case 13:
             cluster.lose_workload()
             life.trace.append(f"{cluster.time}: lost the workload")
+        case 14:
+            life.want(hibernate=chance.random() < 0.5)
+        case 15:
+            target = chance.choice(("any", f"demo-{ordinal}", "demo-99"))
+            life.annotate({labels.TRANSFER_LEADER: f"{target} {cluster.time}"})
         case _:
             pass  # nothing there that could break
 
@@ -66,7 +73,8 @@ def test_troubled_cluster_stays_safe_and_converges(seed: int) -> None:
         if life.random.random() < 0.15:
             trouble(life)
         life.round(unknown=0.05, failing=0.1)
-    life.want(paused=False, version="1.0.0", replicas=life.random.choice((3, 5)))
+    life.annotate({})
+    life.want(paused=False, hibernate=None, version="1.0.0", replicas=life.random.choice((3, 5)))
     life.cluster.catch_up_rate = 2_000
     life.settle()
     make_desired = [f"demo-{ordinal}" for ordinal in range(life.desired.spec.replicas)]
@@ -120,6 +128,56 @@ def test_drain_of_all_machines_under_the_budget_never_costs_the_quorum(seed: int
                 left[ordinal] -= 1
     assert not any(left.values()), "the budget blocks drains forever"
     life.settle()
+
+
+def test_hibernated_cluster_wakes_with_everything_and_grows_then() -> None:
+    """No pod, no change of members, no volume touched; what was asked for meanwhile is done afterwards."""
+    life = Life(seed=7)
+    life.settle()
+    voters, disks = life.cluster.configuration.voters, dict(life.cluster.disks)
+    life.want(hibernate=True)
+    life.settle()
+    assert not life.cluster.pods
+    assert life.cluster.configuration.voters == voters
+    committed = life.cluster.committed
+    life.want(replicas=5, version="0.9.0")
+    for _ in range(20):
+        life.round()
+    assert not life.cluster.pods
+    assert life.cluster.disks == disks
+    life.want(hibernate=None)
+    life.settle()
+    assert life.cluster.committed >= committed
+    assert set(voters) < set(life.cluster.configuration.voters)
+    assert len(life.cluster.voters_by_name()) == 5
+    assert {pod.revision for pod in life.cluster.pods.values()} == {revision(life.desired)}
+    assert life.cluster.planned_work.hibernation is None
+
+
+@pytest.mark.parametrize("ordinal", [0, 1, 2])
+@pytest.mark.parametrize("replicas", [1, 3, 5])
+def test_replacement_of_a_member_that_works_never_costs_tolerance(ordinal: int, replicas: int) -> None:
+    """At every moment as many voters are in sync as without it; in the end it has another volume, and no extra pod."""
+    if ordinal >= replicas:
+        ordinal = 0
+    life = Life(seed=11)
+    life.want(replicas=replicas, unsafe=Unsafe(allow_single_replica=True))
+    life.settle()
+    before = life.cluster.disks[ordinal].node_id
+    life.cluster.catch_up_rate = 700
+    life.cluster.pods[ordinal].replace_requested = True
+    for _ in range(QUIET_S):
+        life.round()
+        voters = life.cluster.configuration.voters
+        missing = [one for one in voters if one not in life.cluster.alive()]
+        assert (len(voters), missing) == (replicas, []), life.trace[-10:]
+        if life.cluster.disks[ordinal].node_id not in ("", before) and not life.cluster.configuration.learners:
+            break
+    life.settle()
+    assert life.cluster.disks[ordinal].node_id != before
+    assert life.cluster.voters_by_name() == [f"demo-{one}" for one in range(replicas)]
+    assert sorted(life.cluster.pods) == list(range(replicas))
+    assert life.cluster.planned_work.replacement is None
 
 
 def test_calm_life_takes_one_joint_change_for_each_step() -> None:
