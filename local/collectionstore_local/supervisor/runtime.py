@@ -23,6 +23,7 @@ from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
 from collectionstore_local.state.event_journal import EventWriter
 from collectionstore_local.state.operator_state import OperatorState, OperatorStateFile, WorkloadState
+from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
@@ -187,6 +188,7 @@ class LocalRuntime:
             case Bootstrap():
                 # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
                 self._state.change(bootstrap_node=action.node_id)
+                faults.reach("Bootstrap.recorded")
                 await perform_on_nodes(action, observed, self._client)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._client)
@@ -264,6 +266,7 @@ class LocalRuntime:
         )
         # BEFORE any process starts or stops: after a crash in between, the rest is observed as idle and started.
         self._state.change(workload=workload)
+        faults.reach("EnsureWorkload.recorded")
         self._start_all(desired)
         surplus = [node for ordinal, node in self._nodes.items() if ordinal >= action.replicas]
         await asyncio.gather(*(node.stop() for node in surplus))
@@ -282,8 +285,10 @@ class LocalRuntime:
         node = self._node(action.ordinal)
         self._check_uid(action.ordinal, action.uid)
         await node.stop()
+        faults.reach("RetireVolume.stopped")
         retire = volumes.retire_and_keep if action.keep else volumes.retire_and_delete
         retire(node.directory, action.node_id)
+        faults.reach("RetireVolume.kept")
         node.directory.replace_request.unlink(missing_ok=True)
         self._start_all(desired)
 
