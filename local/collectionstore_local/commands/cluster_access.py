@@ -90,7 +90,7 @@ def preview_change(directory: ClusterDirectory, proposed: Object) -> Object:
     change = applied_resource.prepare_apply(directory, manifest.accept(proposed))
     refresh(directory, timeout_s=REFRESH_S)
     observed = read_observed(directory) or Observed(now=time.time())
-    steps = msgspec.to_builtins(preview(plan(assess(change.desired, observed))))
+    steps = list(msgspec.to_builtins(preview(plan(assess(change.desired, observed)))))
     return {
         "outcome": change.outcome,
         "changes": [str(one) for one in change.changes],

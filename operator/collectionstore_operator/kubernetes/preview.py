@@ -58,7 +58,7 @@ def preview_change(request: Body) -> dict[str, Any]:
         errors = [{"path": one.path, "message": one.message, "allowed": one.allowed} for one in error.errors]
         return {"steps": [], "assumed": [], "errors": errors}
     observed = _observed(request, desired)
-    steps = msgspec.to_builtins(preview(plan(assess(desired, observed))))
+    steps = list(msgspec.to_builtins(preview(plan(assess(desired, observed)))))
     return {"steps": steps, "assumed": list(ASSUMED), "errors": []}
 
 

@@ -18,7 +18,7 @@ from collectionstore.tests.operate.recorded import PATH, Plugin, cluster, condit
 NOT_READY = [condition("Ready", "False", "MembersDown", "demo-1 is not ready")]
 
 
-def annotations(one: Plugin) -> dict[str, str]:
+def annotated(one: Plugin) -> dict[str, str]:
     found: dict[str, str] = one.stored["metadata"].get("annotations") or {}
     return found
 
@@ -107,11 +107,11 @@ def test_fence_adds_to_the_fenced_and_unfence_takes_away(tmp_path: Path) -> None
     with plugin(tmp_path, found) as one:
         one.run("fence", "demo", "3", "--yes", "--no-wait")
         one.run("fence", "demo", "4", "3", "--yes", "--no-wait")
-        assert annotations(one)[names.FENCE] == "demo-3,demo-4"
+        assert annotated(one)[names.FENCE] == "demo-3,demo-4"
         one.run("unfence", "demo", "3", "--no-wait")
-        assert annotations(one)[names.FENCE] == "demo-4"
+        assert annotated(one)[names.FENCE] == "demo-4"
         one.run("unfence", "demo", "--no-wait")
-        assert names.FENCE not in annotations(one)
+        assert names.FENCE not in annotated(one)
         assert "nothing to do" in one.run("unfence", "demo")
     assert fenced_members({"metadata": {"annotations": {names.FENCE: " a , ,b"}}}) == ("a", "b")
 
