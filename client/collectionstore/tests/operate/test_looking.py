@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from collectionstore.cli.commands import TRACEBACK
 from collectionstore.kubernetes import names
 from collectionstore.plugin import main
 from collectionstore.tests.kubernetes.fake_api_server import Request, Response, refusal
@@ -166,3 +171,35 @@ def test_manifest_that_is_none_is_refused(tmp_path: Path, content: str, told: st
 
 def test_names_of_backups_are_of_the_same_group() -> None:
     assert names.BACKUPS.api_version == names.CLUSTERS.api_version
+
+
+@pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colors_are_for_terminals_and_not_with_no_color(
+    tmp_path: Path, variables: dict[str, str], *, colored: bool
+) -> None:
+    with plugin(tmp_path):
+        main_end, terminal = pty.openpty()
+        words = ["status", "demo", "-n", "shop", "--kubeconfig", str(tmp_path / "kubeconfig")]
+        program = Path(sys.executable).with_name("kubectl-collectionstore")
+        environment = {"PATH": "/usr/bin", "TERM": "xterm-256color", **variables}
+        subprocess.run([program, *words], stdout=terminal, env=environment, check=True, timeout=60)
+        output = os.read(main_end, 1 << 16).decode()
+        os.close(terminal)
+        os.close(main_end)
+    assert "demo-0" in output
+    assert ("\x1b[32m" in output) is colored
+
+
+def test_unexpected_error_is_told_without_a_traceback(tmp_path: Path) -> None:
+    """Unless the user asks for it, for a bug report."""
+    broken = cluster(members=[{"ordinal": 0}])
+    words = ["status", "demo", "-n", "shop", "--kubeconfig", str(tmp_path / "kubeconfig")]
+    program = Path(sys.executable).with_name("kubectl-collectionstore")
+    with plugin(tmp_path, broken):
+        for variables, told in (({}, "This is a bug of kubectl collectionstore"), ({TRACEBACK: "1"}, "Traceback")):
+            done = subprocess.run(
+                [program, *words], env={"PATH": "/usr/bin", **variables}, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 1
+            assert told in done.stderr
+            assert ("Traceback" in done.stderr) is bool(variables)
