@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -123,7 +123,7 @@ def test_launcher_runs_the_wheel_of_its_version_with_all_arguments(tmp_path: Pat
     fake.parent.mkdir()
     fake.write_text('#!/bin/sh\necho "$*"\n')
     fake.chmod(0o755)
-    words = [launcher, "status", "a b"]
+    words: list[Path | str] = [launcher, "status", "a b"]
     done = subprocess.run(words, env={"PATH": str(fake.parent)}, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(begins)
     assert done.stdout.endswith("kubectl-collectionstore status a b\n")

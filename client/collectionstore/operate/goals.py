@@ -83,6 +83,11 @@ def working(names: tuple[str, ...]) -> Goal:
     return lambda now: settled(now) and all(member(now, name).get("ready") for name in names)
 
 
+def recovered(resource: Mapping[str, Any]) -> bool:
+    """Return whether a recovery from a lost quorum is over, and the cluster whole again."""
+    return ready(resource) and (status_of(resource).get("recovery") or {}).get("phase") == "Finished"
+
+
 def asleep(resource: Mapping[str, Any]) -> bool:
     """Return whether a hibernated cluster has no pod any more."""
     return settled(resource) and not status_of(resource).get("replicas")

@@ -240,7 +240,7 @@ def recover(
     with place.open(cluster) as access:
         before = access.read()
         found = status_of(before).get("recovery") or {}
-        if not found.get("nonce"):
+        if found.get("phase") in (None, "", "Finished"):
             raise NothingToRecover(f"{access.name}: the operator reports no lost quorum, there is nothing to recover")
         if survivor is None:
             if output in DOCUMENTS:
@@ -248,8 +248,11 @@ def recover(
                 return
             console = result_console()
             console.print(views.recovery_view(found, width=console.width))
-            click.echo(f"To go on with one of them: recover {access.name} --survivor MEMBER")
+            if found.get("nonce"):
+                click.echo(f"To go on with one of them: recover {access.name} --survivor MEMBER")
             return
+        if found["phase"] != "Offered":
+            raise NothingToRecover(f"{access.name}: no recovery is offered now: {found['phase']}")
         name = member_name(before, survivor)
         candidates = [one.get("name") for one in found.get("survivors") or ()]
         if name not in candidates:
@@ -261,7 +264,7 @@ def recover(
         access.change({"spec": {"recovery": {"nonce": found["nonce"], "survivor": name}}})
         click.echo(f"{access.name}: recovery with {name} requested")
         if wait:
-            click.echo(wait_for(access, before, goals.ready, what="the recovery", timeout_s=timeout_s))
+            click.echo(wait_for(access, before, goals.recovered, what="the recovery", timeout_s=timeout_s))
 
 
 def _compact_now() -> str:

@@ -57,9 +57,11 @@ CERTIFICATES: Final = (
 )
 SURVIVORS: Final = (
     Column("SURVIVOR"),
+    Column("KNOWN"),
     Column("TERM", right=True),
     Column("INDEX", right=True),
-    Column("LOSS", wraps=True),
+    Column("COMMITTED", right=True, drop=3),
+    Column("REVISION", right=True, drop=2),
     Column("MESSAGE", wraps=True, drop=1),
 )
 CLUSTERS: Final = (
@@ -100,7 +102,7 @@ def status_view(resource: Mapping[str, Any], *, place: str, width: int, wide: bo
     parts += [members_view(resource, width=width, wide=wide, now=now), Text(), Text(configuration_line(resource))]
     parts += [Text(), conditions_view(resource, width=width), Text(), plan_view(resource)]
     recovery = status_of(resource).get("recovery")
-    if recovery:
+    if recovery and recovery.get("phase") not in ("", "Finished"):
         parts += [Text(), recovery_view(recovery, width=width)]
     return Group(*parts)
 
@@ -209,14 +211,21 @@ def certificates_view(resource: Mapping[str, Any], *, width: int, now: datetime)
 
 
 def recovery_view(recovery: Mapping[str, Any], *, width: int) -> RenderableType:
-    """Return the survivors of a lost quorum, in the order in which the operator ranks them."""
+    """Return what is left of a lost quorum, the survivor with the most up-to-date log first, and the phase."""
     rows = [
-        tuple(Text(_shown(one.get(key))) for key in ("name", "lastTerm", "lastIndex", "possibleLoss", "message"))
+        (
+            Text(str(one.get("name"))),
+            Text("yes") if one.get("known") else Text("no", style="yellow"),
+            *(Text(_shown(one.get(key))) for key in ("lastLogTerm", "lastIndex", "commitIndex", "revision")),
+            Text(str(one.get("message") or "")),
+        )
         for one in recovery.get("survivors") or ()
     ]
-    lines: list[RenderableType] = [Text("The quorum is lost.", style="bold red")]
-    lines += [Text(f"  {recovery[key]}") for key in ("reason", "message") if recovery.get(key)]
-    lines += [table(SURVIVORS, rows, width=width)] if rows else [Text("No survivor: recover from a backup.")]
+    lines: list[RenderableType] = [Text(f"Quorum lost: {recovery.get('phase') or 'Offered'}", style="bold red")]
+    lines += [Text(f"  {recovery[key]}") for key in ("message", "waitingFor") if recovery.get(key)]
+    if recovery.get("lost"):
+        lines.append(Text(f"  Gone with their disks: {', '.join(recovery['lost'])}"))
+    lines += [table(SURVIVORS, rows, width=width)] if rows else [Text("No survivor: the data can come from a backup.")]
     lines.append(Text(f"Nonce: {recovery.get('nonce') or NOTHING}"))
     return Group(*lines)
 

@@ -167,6 +167,7 @@ def test_wait_that_ends_too_late_says_what_it_waits_for(tmp_path: Path) -> None:
         (goals.fenced(("demo-1",)), cluster(), cluster(members=[member(0), member(1, ready=False)])),
         (goals.working(("demo-1",)), cluster(members=[member(1, ready=False)]), cluster()),
         (goals.asleep, cluster(), cluster(replicas=0)),
+        (goals.recovered, cluster(recovery={"phase": "Forming"}), cluster(recovery={"phase": "Finished"})),
         (goals.ready, cluster(conditions=NOT_READY), cluster()),
         (goals.ready, cluster(observedGeneration=0), cluster()),
         (goals.ready, cluster(plan=[{"step": "X"}]), cluster()),
@@ -242,8 +243,11 @@ def test_restore_makes_a_new_resource_and_never_touches_one_that_exists(tmp_path
 
 
 RECOVERY = {
-    "nonce": "n1",
-    "survivors": [{"name": "demo-1", "lastTerm": 3, "lastIndex": 90, "possibleLoss": "at most 4 entries"}],
+    "phase": "Offered",
+    "nonce": "00c0ffee00c0ffee",
+    "message": "2 of 3 disks are gone",
+    "lost": ["demo-0", "demo-2"],
+    "survivors": [{"name": "demo-1", "known": True, "lastLogTerm": 3, "lastIndex": 90, "revision": 71}],
 }
 
 
@@ -251,7 +255,7 @@ def test_recover_shows_the_survivors_and_changes_nothing(tmp_path: Path) -> None
     with plugin(tmp_path, cluster(recovery=RECOVERY)) as one:
         output = one.run("recover", "demo")
         assert one.writes() == []
-    for part in ("The quorum is lost.", "demo-1", "at most 4 entries", "Nonce: n1"):
+    for part in ("2 of 3 disks are gone", "demo-0, demo-2", "demo-1    yes", "71", "Nonce: 00c0ffee00c0ffee"):
         assert part in output
 
 
@@ -260,10 +264,23 @@ def test_recover_sends_the_nonce_that_was_looked_at(tmp_path: Path) -> None:
         one.run("recover", "demo", "--survivor", "1", code=2)
         assert one.writes() == []
         one.run("recover", "demo", "--survivor", "1", "--yes", "--no-wait")
-        assert one.writes() == [(PATH, {"spec": {"recovery": {"nonce": "n1", "survivor": "demo-1"}}})]
+        assert one.writes() == [(PATH, {"spec": {"recovery": {"nonce": RECOVERY["nonce"], "survivor": "demo-1"}}})]
         assert "not among the survivors" in one.run("recover", "demo", "--survivor", "2", "--yes", code=1)
 
 
-def test_recover_without_a_lost_quorum_is_refused(tmp_path: Path) -> None:
-    with plugin(tmp_path) as one:
+@pytest.mark.parametrize("phase", ["", "Finished"])
+def test_recover_without_a_lost_quorum_is_refused(tmp_path: Path, phase: str) -> None:
+    """Also after a recovery, whose nonce the status keeps."""
+    with plugin(tmp_path, cluster(recovery={**RECOVERY, "phase": phase} if phase else {})) as one:
         assert "nothing to recover" in one.run("recover", "demo", code=1)
+        assert "Quorum lost" not in one.run("status", "demo")
+
+
+@pytest.mark.parametrize("phase", ["Waiting", "Stopping", "SettingAside", "Forming"])
+def test_recover_shows_how_far_it_is_and_asks_for_nothing_twice(tmp_path: Path, phase: str) -> None:
+    found = {**RECOVERY, "phase": phase, "waitingFor": "demo-1 to stop"}
+    with plugin(tmp_path, cluster(recovery=found)) as one:
+        assert "demo-1 to stop" in one.run("recover", "demo")
+        assert "Quorum lost" in one.run("status", "demo")
+        assert phase in one.run("recover", "demo", "--survivor", "1", "--yes", code=1)
+        assert one.writes() == []
