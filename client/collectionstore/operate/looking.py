@@ -13,14 +13,14 @@ from rich.live import Live
 from collectionstore.cli.commands import Command
 from collectionstore.cli.options import LONG_DURATION
 from collectionstore.operate import views
-from collectionstore.operate.access import LogLine, LogQuery, Object, ResourceInvalid, member_names, members_of
+from collectionstore.operate.access import LogLine, LogQuery, member_names, members_of
 from collectionstore.operate.goals import status_of
 from collectionstore.operate.kubernetes_access import list_clusters
+from collectionstore.operate.manifest import load_manifest
 from collectionstore.operate.options import Place, place_options
-from collectionstore.operate.output import load_yaml, output_option, print_document, result_console
+from collectionstore.operate.output import output_option, print_document, printable, result_console
 
 WATCH_S: Final = 1.0
-FILE_BYTES_MAX: Final = 1 << 20
 COLORS: Final = ("cyan", "magenta", "blue", "green", "bright_cyan", "bright_magenta", "bright_blue")
 DOCUMENTS: Final = ("json", "yaml")
 
@@ -57,7 +57,7 @@ def status(cluster: str | None, output: str, place: Place, *, all_namespaces: bo
 
         def view() -> Any:
             return views.status_view(
-                access.read(), place=access.place, width=console.width, wide=wide, now=views.utc_now()
+                printable(access.read()), place=access.place, width=console.width, wide=wide, now=views.utc_now()
             )
 
         if not watch:
@@ -83,7 +83,7 @@ def _listed(place: Place, output: str, *, everywhere: bool) -> bool:
         click.echo("There is no CollectionStoreCluster.", err=True)
         return True
     console = result_console()
-    console.print(views.clusters_view(found, width=console.width, namespaces=everywhere))
+    console.print(views.clusters_view(printable(found), width=console.width, namespaces=everywhere))
     return True
 
 
@@ -106,7 +106,7 @@ def members(cluster: str | None, output: str, place: Place) -> None:
         return
     console = result_console()
     console.print(
-        views.members_view(resource, width=console.width, wide=output == "wide", now=views.utc_now()),
+        views.members_view(printable(resource), width=console.width, wide=output == "wide", now=views.utc_now()),
     )
 
 
@@ -139,7 +139,7 @@ def plan(cluster: str | None, file: Path | None, output: str, place: Place) -> N
         if output in DOCUMENTS:
             print_document(list(status_of(resource).get("plan") or ()), output)
         else:
-            result_console().print(views.plan_view(resource))
+            result_console().print(views.plan_view(printable(resource)))
         return
     manifest = load_manifest(file)
     name = str(manifest["metadata"]["name"])
@@ -151,7 +151,7 @@ def plan(cluster: str | None, file: Path | None, output: str, place: Place) -> N
         print_document({"name": name, **found}, output)
         return
     console = result_console()
-    console.print(views.preview_view(found, name=name, width=console.width))
+    console.print(views.preview_view(printable(found), name=name, width=console.width))
     click.echo("Nothing was changed.")
 
 
@@ -177,7 +177,7 @@ def certificates(cluster: str | None, output: str, place: Place) -> None:
         print_document({"authority": status_of(resource).get("authority") or {}, "members": found}, output)
         return
     console = result_console()
-    console.print(views.certificates_view(resource, width=console.width, now=views.utc_now()))
+    console.print(views.certificates_view(printable(resource), width=console.width, now=views.utc_now()))
 
 
 @click.command("logs", cls=Command, short_help="The logs of members, merged by time.")
@@ -211,26 +211,3 @@ def logs(
 def _print_line(line: LogLine, order: tuple[str, ...]) -> None:
     color = COLORS[order.index(line.member) % len(COLORS)]
     click.echo(f"{click.style(line.member, fg=color)} {line.text}")
-
-
-def load_manifest(file: Path) -> Object:
-    """Return the one CollectionStoreCluster in a file. Raises ResourceInvalid with what is allowed."""
-    yaml = load_yaml()
-    with click.open_file(str(file), encoding="utf-8") as stream:
-        text = stream.read(FILE_BYTES_MAX + 1)
-    if len(text) > FILE_BYTES_MAX:
-        raise ResourceInvalid(f"{file} is too large\n    allowed: {FILE_BYTES_MAX} characters")
-    try:
-        found = [one for one in yaml.safe_load_all(text) if one is not None]
-    except yaml.YAMLError as error:
-        raise ResourceInvalid(f"{file} is not YAML: {error}") from error
-    if len(found) != 1 or not isinstance(found[0], dict) or found[0].get("kind") != "CollectionStoreCluster":
-        raise ResourceInvalid(f"{file}\n    allowed: one document, a CollectionStoreCluster")
-    manifest: Object = found[0]
-    metadata = manifest.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise ResourceInvalid(f"{file}: metadata.name is missing\n    allowed: the name of the cluster")
-    for key in ("spec", "metadata"):
-        if not isinstance(manifest.get(key) or {}, dict):
-            raise ResourceInvalid(f"{file}: {key} is not an object\n    allowed: an object")
-    return manifest

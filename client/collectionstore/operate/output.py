@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from collectionstore.cli.terminal import PLAIN_WIDTH
 NOTHING: Final = "-"
 COLUMNS: Final = "COLUMNS"
 GAP: Final = 2
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MESSAGE_MIN: Final = 20
 """Columns that a text which may wrap needs, to be worth showing in a narrow terminal."""
 
@@ -81,6 +83,18 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: i
             break
         used.remove(max(droppable, key=lambda index: columns[index].drop))
     return used
+
+
+def printable(value: Any) -> Any:
+    """Return a JSON value with the control characters of its texts replaced, which a terminal would obey.
+
+    Whoever can write a resource must not write to the terminal of whoever looks at it. JSON and YAML escape them.
+    """
+    if isinstance(value, str):
+        return CONTROL.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {printable(key): printable(one) for key, one in value.items()}
+    return [printable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def print_document(document: object, output: str) -> None:

@@ -20,9 +20,10 @@ from collectionstore.operate.access import Object, WaitTimedOut, member_name
 from collectionstore.operate.goals import condition, status_of
 from collectionstore.operate.kubernetes_access import KubernetesAccess, refusals
 from collectionstore.operate.local_plugin import run_local
-from collectionstore.operate.looking import DOCUMENTS, load_manifest
+from collectionstore.operate.looking import DOCUMENTS
+from collectionstore.operate.manifest import load_manifest
 from collectionstore.operate.options import Place, confirm, place_options, wait_options, yes_option
-from collectionstore.operate.output import output_option, print_document, result_console
+from collectionstore.operate.output import output_option, print_document, printable, result_console
 from collectionstore.operate.waiting import POLL_S, wait_for
 
 LATEST: Final = "latest"
@@ -247,7 +248,7 @@ def recover(
                 print_document(found, output)
                 return
             console = result_console()
-            console.print(views.recovery_view(found, width=console.width))
+            console.print(views.recovery_view(printable(found), width=console.width))
             if found.get("nonce"):
                 click.echo(f"To go on with one of them: recover {access.name} --survivor MEMBER")
             return

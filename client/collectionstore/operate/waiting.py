@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from collectionstore.cli.exit_codes import CommandError
 from collectionstore.cli.terminal import Progress
-from collectionstore.operate.access import ClusterAccess, WaitTimedOut
+from collectionstore.operate.access import ClusterAccess, ClusterMissing, WaitTimedOut
 from collectionstore.operate.goals import Goal, condition, member, status_of, waits_for
+from collectionstore.operate.output import printable
 from collectionstore.operate.views import headline
 
 POLL_S: Final = 0.5
@@ -26,20 +28,35 @@ def wait_for(access: ClusterAccess, before: Mapping[str, Any], goal: Goal, *, wh
     last = before
     with Progress() as progress:
         deadline = time.monotonic() + timeout_s
-        while True:
-            now = access.read()
-            for line, good in news(last, now):
-                (progress.done if good else progress.warn)(line)
-            last = now
-            if goal(now):
-                return f"{headline(now).plain}  ({progress.elapsed_s:.1f} s)"
-            if time.monotonic() > deadline:
-                raise WaitTimedOut(
-                    f"timed out after {timeout_s:g} s waiting for {what}. The operator goes on.\n"
-                    f"  {waits_for(now) or 'the plan is empty and the cluster Ready: was the change seen?'}"
-                )
-            progress.waiting(waits_for(now) or f"waiting for {what}")
-            time.sleep(POLL_S)
+        try:
+            while True:
+                last, trouble = _look(access, last, progress)
+                if not trouble and goal(last):
+                    return f"{headline(last).plain}  ({progress.elapsed_s:.1f} s)"
+                reason = trouble or waits_for(last)
+                if time.monotonic() > deadline:
+                    raise WaitTimedOut(
+                        f"timed out after {timeout_s:g} s waiting for {what}. The operator goes on.\n"
+                        f"  {reason or 'the plan is empty and the cluster Ready: was the change seen?'}"
+                    )
+                progress.waiting(reason or f"waiting for {what}")
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            progress.warn("interrupted; the operator goes on")
+            raise
+
+
+def _look(access: ClusterAccess, last: Mapping[str, Any], progress: Progress) -> tuple[Mapping[str, Any], str]:
+    """Show what is new; return the resource, and why it could not be read: a server may be away for a while."""
+    try:
+        now = printable(access.read())
+    except ClusterMissing:
+        raise
+    except CommandError as error:
+        return last, str(error)
+    for line, good in news(last, now):
+        (progress.done if good else progress.warn)(line)
+    return now, ""
 
 
 def news(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:

@@ -87,13 +87,14 @@ def report(
       csctl report demo -k -n shop          a cluster on Kubernetes
       csctl report --file /tmp/bug.tar.gz   write another file
     """
+    kubernetes = kubernetes or any(one is not None for one in (namespace, context, kubeconfig))
     if local and kubernetes:
-        raise click.UsageError("--local excludes --kubernetes")
+        raise click.UsageError("--local excludes --kubernetes, --namespace, --context and --kubeconfig")
     usual = bool(click.get_current_context().find_root().meta.get(ON_KUBERNETES))
     if not kubernetes and (local or not usual):
         manifest, path = asyncio.run(_report_local(state_dir, name, file))
     elif name is None:
-        raise click.UsageError("NAME is required with --kubernetes: csctl report NAME -k -n NAMESPACE")
+        raise click.UsageError("NAME is required for a cluster on Kubernetes: report NAME -n NAMESPACE")
     else:
         with connect(find_kubeconfig(kubeconfig), context=context) as server:
             manifest, path = _report_kubernetes(

@@ -148,6 +148,23 @@ def test_wait_ends_with_the_goal_and_shows_what_happened(tmp_path: Path) -> None
     assert "demo  Ready  3/3 members" in output
 
 
+def test_wait_outlives_a_server_that_is_away(tmp_path: Path) -> None:
+    with plugin(tmp_path) as one:
+        looks: list[int] = []
+
+        def respond(request: Request) -> Response | None:
+            if request.method != "GET" or not one.writes():
+                return None
+            looks.append(1)
+            return refusal(403, "Forbidden", "not now") if len(looks) < 3 else Response(200, cluster(revision="r2"))
+
+        one.fake.behave = respond
+        assert "Ready  3/3 members" in one.run("restart", "demo", "--timeout", "30")
+        looks.clear()
+        one.fake.behave = lambda request: refusal(404, "NotFound", "gone") if request.method == "GET" else None
+        assert "gone" in one.run("restart", "demo", "--timeout", "30", code=5)
+
+
 def test_wait_that_ends_too_late_says_what_it_waits_for(tmp_path: Path) -> None:
     step = {"step": "RestartPod", "subject": "demo-1", "reason": "another revision", "blockedBy": "no quorum"}
     with plugin(tmp_path, cluster(plan=[step])) as one:

@@ -169,6 +169,34 @@ def test_manifest_that_is_none_is_refused(tmp_path: Path, content: str, told: st
         assert told in one.run("plan", "-f", str(path), code=3)
 
 
+def test_manifest_with_an_alias_or_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    head = "kind: CollectionStoreCluster\nmetadata: {name: demo}\n"
+    for content, told in (
+        (f"{head}spec: {{pod: {{labels: &x {{a: b}}, annotations: *x}}}}", "alias"),
+        (f"{head}spec: {{replicas: 3, replicas: 5}}", "'replicas' comes twice"),
+    ):
+        path = tmp_path / "demo.yaml"
+        path.write_text(content)
+        with plugin(tmp_path) as one:
+            assert told in one.run("plan", "-f", str(path), code=3)
+
+
+@pytest.mark.parametrize("words", LOOKING)
+def test_control_characters_of_a_status_do_not_reach_the_terminal(tmp_path: Path, words: tuple[str, str]) -> None:
+    """Not even those that set the title of a window, or move the cursor."""
+    bad = "\x1b]0;title\x07\x1b[2Jtext"
+    step = {"step": "RestartPod", "subject": bad, "reason": bad}
+    found = cluster(
+        members=[member(0, message=bad, certificateSerial=bad)],
+        plan=[step],
+        conditions=[condition("Ready", "True", bad, bad)],
+    )
+    with plugin(tmp_path, found) as one:
+        output = one.run(*words)
+        assert json.loads(one.run("status", "demo", "-o", "json"))["status"]["plan"][0]["reason"] == bad
+    assert not {"\x1b", "\x07"} & set(output)
+
+
 def test_names_of_backups_are_of_the_same_group() -> None:
     assert names.BACKUPS.api_version == names.CLUSTERS.api_version
 
