@@ -54,17 +54,26 @@ def _look(access: ClusterAccess, last: Mapping[str, Any], progress: Progress) ->
         raise
     except CommandError as error:
         return last, str(error)
+    for step in begun(last, now):
+        progress.begin(step)
     for line, good in news(last, now):
         (progress.done if good else progress.warn)(line)
     return now, ""
 
 
+def begun(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the steps that the operator performs now and did not before: its status has a step BEFORE it acts.
+
+    Not the end of a step: one that has left the plan may have been taken back.
+    """
+    earlier = {_step(one) for one in status_of(before).get("plan") or () if not one.get("blockedBy")}
+    for step in status_of(now).get("plan") or ():
+        if not step.get("blockedBy") and _step(step) not in earlier:
+            yield f"{_step(step)}: {step.get('reason', '')}"
+
+
 def news(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Yield what has happened between two states of a resource, each with whether it is good."""
-    remaining = {_step(one) for one in status_of(now).get("plan") or ()}
-    for step in status_of(before).get("plan") or ():
-        if _step(step) not in remaining:
-            yield f"{_step(step)}: {step.get('reason', '')}", True
+    """Yield what has changed between two states of a resource, each with whether it is good."""
     leader = status_of(now).get("leader")
     if leader and leader != status_of(before).get("leader"):
         yield f"{leader} leads in term {status_of(now).get('term')}", True

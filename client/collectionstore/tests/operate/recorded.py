@@ -63,7 +63,7 @@ def cluster(**status: Any) -> dict[str, Any]:
         "members": [member(0), member(1), member(2)],
         "conditions": [
             condition("Ready", "True", "AllMembersReady", "3 of 3 members are ready"),
-            condition("MembersUpdated", "True", "UpToDate", "all members run the desired revision"),
+            condition("MembersUpdated", "True", "AllUpdated", "all members run the desired revision"),
         ],
     }
     return {

@@ -12,6 +12,7 @@ from collectionstore.kubernetes import names
 from collectionstore.operate import goals
 from collectionstore.operate.changing import fenced_members
 from collectionstore.operate.saving import restored_resource
+from collectionstore.operate.waiting import begun, news
 from collectionstore.tests.kubernetes.fake_api_server import Request, Response, refusal
 from collectionstore.tests.operate.recorded import PATH, Plugin, cluster, condition, member, plugin
 
@@ -143,9 +144,20 @@ def test_wait_ends_with_the_goal_and_shows_what_happened(tmp_path: Path) -> None
         one.fake.behave = respond
         output = one.run("restart", "demo", "--timeout", "30")
     assert "restart requested" in output
-    assert "RestartPod demo-1: another revision" in output
+    assert "→ RestartPod demo-1: another revision" in output
     assert "demo-1 leads in term 3" in output
     assert "demo  Ready  3/3 members" in output
+
+
+def test_step_is_shown_when_it_begins_and_not_when_it_leaves_the_plan() -> None:
+    """A step that is blocked has not begun, and one that is gone may have been taken back."""
+    blocked = {"step": "RestartPod", "subject": "demo-1", "reason": "r", "blockedBy": "no quorum"}
+    open_step = {**blocked, "blockedBy": ""}
+    assert list(begun(cluster(), cluster(plan=[blocked]))) == []
+    assert list(begun(cluster(plan=[blocked]), cluster(plan=[open_step]))) == ["RestartPod demo-1: r"]
+    assert list(begun(cluster(plan=[open_step]), cluster(plan=[open_step]))) == []
+    assert list(begun(cluster(plan=[open_step]), cluster())) == []
+    assert list(news(cluster(plan=[open_step]), cluster())) == []
 
 
 def test_wait_outlives_a_server_that_is_away(tmp_path: Path) -> None:
