@@ -90,9 +90,11 @@ class ClusterAccess(Protocol):
 
 
 class OpenLocal(Protocol):
-    """Opens a cluster of this machine; `cluster` None for the only one, `manifest` for one that need not exist."""
+    """Opens a cluster of this machine; `cluster` None for the only one. With `may_be_new` it need not exist."""
 
-    def __call__(self, state_dir: Path, cluster: str | None) -> AbstractContextManager[ClusterAccess]: ...
+    def __call__(
+        self, state_dir: Path, cluster: str | None, *, may_be_new: bool = False
+    ) -> AbstractContextManager[ClusterAccess]: ...
 
 
 def members_of(resource: Object) -> list[Object]:

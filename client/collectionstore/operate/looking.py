@@ -145,7 +145,7 @@ def plan(cluster: str | None, file: Path | None, output: str, place: Place) -> N
     name = str(manifest["metadata"]["name"])
     if cluster not in (None, name):
         raise click.UsageError(f"the manifest is of {name}, not of {cluster}")
-    with place.open(name) as access:
+    with place.of_manifest(manifest).open(name, may_be_new=True) as access:
         found = access.preview(manifest)
     if output in DOCUMENTS:
         print_document({"name": name, **found}, output)

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import click
 
 from collectionstore.cli.options import ON_KUBERNETES, state_dir_option
 from collectionstore.kubernetes.api_server import ApiServer, connect, find_kubeconfig
-from collectionstore.operate.access import ClusterAccess, ClusterMissing
+from collectionstore.operate.access import ClusterAccess, ClusterMissing, Object
 from collectionstore.operate.kubernetes_access import KubernetesAccess, list_clusters
 from collectionstore.operate.local_plugin import load_local
 
@@ -33,6 +33,15 @@ class Place:
     kubeconfig: str
     state_dir: Path
 
+    def of_manifest(self, manifest: Object) -> Place:
+        """Return the place of a manifest: its namespace, as with kubectl. Raises UsageError if another one is named."""
+        named = (manifest.get("metadata") or {}).get("namespace")
+        if not self.kubernetes or not named:
+            return self
+        if self.namespace not in (None, named):
+            raise click.UsageError(f"the manifest is of namespace {named}, not of {self.namespace}")
+        return replace(self, namespace=str(named))
+
     @contextlib.contextmanager
     def server(self) -> Iterator[ApiServer]:
         """Connect to the API server. Raises CommandError."""
@@ -40,10 +49,13 @@ class Place:
             yield server
 
     @contextlib.contextmanager
-    def open(self, name: str | None) -> Iterator[ClusterAccess]:
-        """Open a cluster, the only one there is without a name. Raises ClusterMissing or another CommandError."""
+    def open(self, name: str | None, *, may_be_new: bool = False) -> Iterator[ClusterAccess]:
+        """Open a cluster, the only one there is without a name. Raises ClusterMissing or another CommandError.
+
+        With `may_be_new` it need not exist, and only `preview` can be asked of it then.
+        """
         if not self.kubernetes:
-            with load_local()(self.state_dir, name) as access:
+            with load_local()(self.state_dir, name, may_be_new=may_be_new) as access:
                 yield access
             return
         with self.server() as server:

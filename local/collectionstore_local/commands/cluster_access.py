@@ -100,7 +100,14 @@ def preview_change(directory: ClusterDirectory, proposed: Object) -> Object:
 
 
 @contextlib.contextmanager
-def open_cluster(state_dir: Path, cluster: str | None) -> Iterator[LocalAccess]:
-    """Open a cluster of a state directory, the only one if `cluster` is None. Raises LocalError."""
+def open_cluster(state_dir: Path, cluster: str | None, *, may_be_new: bool = False) -> Iterator[LocalAccess]:
+    """Open a cluster of a state directory, the only one if `cluster` is None. Raises LocalError.
+
+    With `may_be_new` neither the cluster nor the state directory need exist, and none is created.
+    """
+    if may_be_new and cluster is not None:
+        state = StateDirectory.at(state_dir)
+        yield LocalAccess(state, lifecycle.cluster_directory(state, cluster))
+        return
     state = StateDirectory.open(state_dir)
     yield LocalAccess(state, state.cluster(cluster))

@@ -169,6 +169,31 @@ def test_manifest_that_is_none_is_refused(tmp_path: Path, content: str, told: st
         assert told in one.run("plan", "-f", str(path), code=3)
 
 
+def test_manifest_of_another_namespace_is_refused(tmp_path: Path) -> None:
+    """As with kubectl: what would be applied there must not be tried here."""
+    path = tmp_path / "demo.yaml"
+    path.write_text("kind: CollectionStoreCluster\nmetadata: {name: demo, namespace: prod}")
+    with plugin(tmp_path) as one:
+        assert "of namespace prod, not of shop" in one.run("plan", "-f", str(path), code=2)
+
+
+def test_plan_of_a_change_is_that_of_the_installed_operator(tmp_path: Path) -> None:
+    """With members that cannot be asked: nothing that needs their answer is possible."""
+    path = tmp_path / "demo.yaml"
+    path.write_text(
+        "apiVersion: collectionstore.io/v1alpha1\nkind: CollectionStoreCluster\n"
+        "metadata: {name: demo, namespace: shop}\nspec: {replicas: 5}"
+    )
+    with plugin(tmp_path) as one:
+        found = json.loads(one.run("plan", "-f", str(path), "-o", "json"))
+        assert one.writes() == []
+        path.write_text(path.read_text().replace("5", "2"))
+        assert "allowed: 3, 5, 7 or 9" in one.run("plan", "-f", str(path), code=3)
+    assert (found["outcome"], found["changes"]) == ("configured", ["spec.replicas: 3 → 5"])
+    assert found["assumed"]
+    assert not [step for step in found["steps"] if step["disruptive"] and not step["waitsFor"]]
+
+
 def test_manifest_with_an_alias_or_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
     head = "kind: CollectionStoreCluster\nmetadata: {name: demo}\n"
     for content, told in (

@@ -19,7 +19,7 @@ from collectionstore_local.tests.clusters.test_local_cluster import Project
 
 pytestmark = pytest.mark.xdist_group("local_cluster")
 
-started, running = clusters.started, clusters.running
+project, started, running = clusters.project, clusters.started, clusters.running
 
 
 def run(project: Project, *words: str, code: ExitCode = ExitCode.OK, of: Any = csctl) -> str:
@@ -54,6 +54,13 @@ def test_plan_shows_the_steps_and_changes_nothing(running: Project) -> None:
     assert "allowed: 3, 5, 7 or 9" in run(running, "plan", "-f", str(running.file), code=ExitCode.INVALID_RESOURCE)
     running.write()
     assert "unchanged" in run(running, "plan", "-f", str(running.file))
+
+
+def test_plan_of_a_new_cluster_creates_nothing(project: Project) -> None:
+    found = json.loads(run(project, "plan", "-f", str(project.file), "-o", "json"))
+    assert found["outcome"] == "created"
+    assert [one["step"] for one in found["steps"]] == ["EstablishIdentity"]
+    assert not project.state.exists()
 
 
 def test_restart_and_replace_wait_for_their_end(running: Project) -> None:
