@@ -53,6 +53,13 @@ def test_csctl_runs(environment: Path, arguments: list[str]) -> None:
     assert "csctl" in run(environment / "bin" / "csctl", *arguments)
 
 
+def test_plugin_runs_and_says_what_kubernetes_needs(environment: Path) -> None:
+    plugin = environment / "bin" / "kubectl-collectionstore"
+    assert "kubectl collectionstore status" in run(plugin, "--help")
+    assert "pip install 'collectionstore[kubernetes]'" in run(plugin, "status", "demo", allowed=1)
+    assert "pip install collectionstore-local" in run(plugin, "status", "--local", allowed=1)
+
+
 def test_commands_of_other_packages_say_what_to_install(environment: Path) -> None:
     csctl = environment / "bin" / "csctl"
     assert "pip install collectionstore-local" in run(csctl, "local", "up", "-f", "x.yaml", allowed=1)

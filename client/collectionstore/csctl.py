@@ -12,6 +12,8 @@ from typing import Final
 
 import click
 
+from collectionstore.cli.commands import run_root
+from collectionstore.operate.verbs import CHANGING, LOOKING
 from collectionstore.report.command import report
 
 GROUP: Final = "collectionstore.csctl"
@@ -27,6 +29,8 @@ Examples:
   csctl local up -f examples/local.yaml   start a cluster on this machine
   csctl local status                      members, leader, conditions and plan
   csctl local --help                      all commands for local clusters
+  csctl status demo -k -n shop            a cluster on Kubernetes
+  csctl plan -f demo.yaml -k              what applying a manifest would do
   csctl backup --help                     back up a cluster; csctl restore makes a new one
   csctl report                            gather the data for a bug report, redacted
   csctl version                           the installed version
@@ -101,4 +105,10 @@ def show_version() -> None:
     click.echo(f"csctl {version('collectionstore')}")
 
 
-main.add_command(report)
+def run() -> None:
+    """Run csctl."""
+    run_root(main, "csctl")
+
+
+for verb in (*LOOKING, *CHANGING, report):
+    main.add_command(verb)

@@ -75,12 +75,20 @@ Exit codes:
 Several replicas may run: one holds the Lease and acts, the others stand by. Clusters keep running without any operator.
 """
 )
-def main() -> None:
+@click.option(
+    "--list-fault-points",
+    is_flag=True,
+    help=f"List the points at which {settings.FAULT_POINT} lets a process die in tests, and exit.",
+)
+def main(*, list_fault_points: bool) -> None:
     """Reconcile every CollectionStoreCluster resource of a Kubernetes cluster.
 
     Usually run by its Helm chart. By hand, against the cluster of a kubeconfig:
     KUBECONFIG=~/.kube/config collectionstore-operator
     """
+    if list_fault_points:
+        click.echo("\n".join(faults.POINTS))
+        return
     try:
         chosen = OperatorSettings.from_environment(os.environ)
     except InvalidSetting as error:

@@ -27,6 +27,7 @@ ENROLMENT_BINDING = "COLLECTIONSTORE_ENROLMENT_BINDING"
 HEALTH_ADDRESS = "COLLECTIONSTORE_HEALTH_ADDRESS"
 PROFILING = "COLLECTIONSTORE_PROFILING"
 FAULT_POINT = "COLLECTIONSTORE_FAULT_POINT"
+FAULT_RECORD = "COLLECTIONSTORE_FAULT_RECORD"
 KUBECONFIG = "KUBECONFIG"
 NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
@@ -44,13 +45,15 @@ class Settings:
     log_level: Level
     traces: TraceSettings
     """From the standard variables of OpenTelemetry; the SDK reads further ones itself."""
+    fault: Fault | None = None
+    """Where a test lets the process die or stop; None but in tests."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the variables. Raises InvalidSetting."""
         command = shlex.split(environment.get(NODE_COMMAND, ""))
         program = tuple(command) or (sys.executable, "-P", "-m", "collectionstore_node")
-        return cls(program, _log_level(environment), read_trace_settings(environment))
+        return cls(program, _log_level(environment), read_trace_settings(environment), _fault(environment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ def _namespace(variable: str, text: str) -> str:
 def _fault(environment: Mapping[str, str]) -> Fault | None:
     text = environment.get(FAULT_POINT, "")
     try:
-        return parse(text) if text else None
+        return parse(text, environment.get(FAULT_RECORD, "")) if text else None
     except ValueError as error:
         raise InvalidSetting(f"{FAULT_POINT} is {text!r}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Build wheels, images, charts and SBOMs of the version in VERSION into dist/, and publish nothing.
+"""Build wheels, images, charts, the krew manifest and SBOMs of the version in VERSION into dist/, and publish nothing.
 
 Refuses a checkout that is not ready: no section of the version in CHANGELOG.md, another version in a chart, or files
 that differ from the commit.
@@ -21,6 +21,7 @@ from typing import Final
 
 from collectionstore_charts.helm import CHARTS, HelmFailed, helm
 from collectionstore_images.build import main as build_images
+from collectionstore_release import krew
 from collectionstore_release.checks import CHARTS as CHART_NAMES
 from collectionstore_release.checks import problems
 from collectionstore_testkit.errors import ToolError
@@ -74,6 +75,7 @@ PARTS: Final[Mapping[str, Callable[[Path], None]]] = {
     "wheels": build_wheels,
     "sboms": write_sboms,
     "charts": package_charts,
+    "krew": krew.write,
     "images": archive_images,
 }
 

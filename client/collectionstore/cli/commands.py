@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from collectionstore.cli.exit_codes import CommandError
+from collectionstore.cli.exit_codes import CommandError, ExitCode
+
+TRACEBACK: Final = "COLLECTIONSTORE_TRACEBACK"
+"""Environment variable: show the traceback of an unexpected error."""
 
 
 class Failure(click.ClickException):
@@ -37,6 +42,21 @@ def report_errors() -> Iterator[None]:
             raise
         text = f"{error.strerror}: {error.filename}" if error.filename else str(error)
         raise Failure(CommandError(text)) from error
+
+
+def run_root(root: click.Command, name: str) -> None:
+    """Run a root command to its exit. No error of ours is shown as a traceback, which tells a user nothing."""
+    try:
+        root(prog_name=name)
+    except Exception as error:  # a bug: whatever it is, it ends the program here
+        if os.environ.get(TRACEBACK):
+            raise
+        click.echo(
+            f"Error: unexpected {type(error).__name__}: {error}\n"
+            f"This is a bug of {name}. Please report it, with the output of {TRACEBACK}=1 {name} ...",
+            err=True,
+        )
+        sys.exit(ExitCode.FAILED)
 
 
 class Group(click.Group):

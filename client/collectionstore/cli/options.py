@@ -11,6 +11,9 @@ import click
 
 _SECONDS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
+ON_KUBERNETES: Final = "on_kubernetes"
+"""Key in the meta of the root command's context: without options, a cluster is on Kubernetes."""
+
 state_dir_option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),

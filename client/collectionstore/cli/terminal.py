@@ -91,6 +91,10 @@ class Progress:
         """Show a step that csctl itself performed."""
         self._print(f"[green]✓[/] {escape(text)}")
 
+    def begin(self, text: str) -> None:
+        """Show a step that has begun, of which the end is not known."""
+        self._print(f"[dim]→[/] {escape(text)}")
+
     def warn(self, text: str) -> None:
         """Show a warning."""
         self._print(f"[yellow]![/] {escape(text)}")

@@ -1,1 +1,1 @@
-"""Read-only access to the Kubernetes API server, with the extra `collectionstore[kubernetes]`."""
+"""Access to the Kubernetes API server, with the extra `collectionstore[kubernetes]`."""

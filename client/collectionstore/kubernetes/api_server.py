@@ -1,4 +1,4 @@
-"""A read-only client of the API server: objects, lists in pages, logs, and pages of pods through the pod proxy.
+"""A client of the API server: objects, lists in pages, logs, pages of pods through the pod proxy, and single changes.
 
 Connections, credentials and retries are those of the official `kubernetes` package and its urllib3; its models are not
 used, because they drop the fields of a newer API server. The package is imported on first use: it belongs to the extra
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlencode
 
@@ -26,6 +28,7 @@ from collectionstore.kubernetes.names import Resource
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as JSON."""
 
+KUBECONFIG: Final = "KUBECONFIG"
 PAGE_SIZE: Final = 250
 TRY_TIMEOUT_S: Final = 5.0
 """Of one try of a GET of an object or a page of a list."""
@@ -33,6 +36,9 @@ RETRIES: Final = 2
 TRANSIENT: Final = (429, 500, 502, 503, 504)
 READ_TIMEOUT_S: Final = 12.0
 """Of a log or a page of a pod, body included."""
+WRITE_TIMEOUT_S: Final = 15.0
+FIELD_MANAGER: Final = "csctl"
+MERGE_PATCH: Final = "application/merge-patch+json"
 CHUNK_BYTES: Final = 1 << 16
 
 
@@ -77,6 +83,29 @@ class ApiServer:
         # 410 Gone: the snapshot that the continue token names was compacted. One new list is enough for a report.
         return self._pages(path, query)
 
+    def merge(self, path: str, change: Object) -> Object:
+        """Apply a JSON merge patch to an object; return the object. Raises ApiError."""
+        return self._write("PATCH", path, change, MERGE_PATCH)
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object in the list at `path`; return it. Raises ApiError."""
+        return self._write("POST", path, body, "application/json")
+
+    def follow(self, path: str, query: Mapping[str, str]) -> Iterator[bytes]:
+        """Yield a log in chunks as it is written, until it ends. Raises ApiError."""
+        import urllib3
+
+        try:
+            response = self._request("GET", path, query, retries=False, timeout_s=None)
+            try:
+                if response.status >= 300:
+                    raise ApiError(f"GET {path}: {_refusal(response.data)}", status=response.status)
+                yield from response.stream(CHUNK_BYTES)
+            finally:
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiError(f"GET {path}: {error}") from error
+
     def read(self, path: str, query: Mapping[str, str] | None = None, *, bytes_max: int) -> bytes:
         """Return the first `bytes_max` bytes of a log, or of a page of a pod whatever its status. Raises ApiError.
 
@@ -87,7 +116,7 @@ class ApiServer:
         deadline = time.monotonic() + READ_TIMEOUT_S
         content = bytearray()
         try:
-            response = self._request(path, query or {}, retries=False, timeout_s=READ_TIMEOUT_S)
+            response = self._request("GET", path, query or {}, retries=False, timeout_s=READ_TIMEOUT_S)
             try:
                 for chunk in response.stream(CHUNK_BYTES):
                     content += chunk
@@ -123,37 +152,69 @@ class ApiServer:
             total=RETRIES, backoff_factor=0.2, status_forcelist=TRANSIENT, raise_on_status=False, redirect=0
         )
         try:
-            response = self._request(path, query, retries=retries, timeout_s=TRY_TIMEOUT_S)
+            response = self._request("GET", path, query, retries=retries, timeout_s=TRY_TIMEOUT_S)
             content = response.data
         except urllib3.exceptions.HTTPError as error:
             raise ApiError(f"GET {path}: {error}") from error
-        if response.status >= 300:
-            reason = _refusal(content) or f"HTTP {response.status}"
-            raise ApiError(f"GET {path}: {reason}", status=response.status)
+        return _decoded(f"GET {path}", response.status, content)
+
+    def _write(self, method: str, path: str, body: Object, content_type: str) -> Object:
+        import urllib3
+
+        # Not repeated: only the caller knows whether a second one would be harmless.
         try:
-            decoded = json.loads(content)
-        except ValueError as error:
-            raise ApiError(f"GET {path}: the response is not JSON") from error
-        if not isinstance(decoded, dict):
-            raise ApiError(f"GET {path}: the response is not a JSON object")
-        return decoded
+            response = self._request(
+                method,
+                path,
+                {"fieldManager": FIELD_MANAGER},
+                retries=False,
+                timeout_s=WRITE_TIMEOUT_S,
+                body=json.dumps(body),
+                content_type=content_type,
+            )
+            content = response.data
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiError(f"{method} {path}: {error}; it may or may not have taken effect") from error
+        return _decoded(f"{method} {path}", response.status, content)
 
     def _request(
-        self, path: str, query: Mapping[str, str], *, retries: urllib3.Retry | bool, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        retries: urllib3.Retry | bool,
+        timeout_s: float | None,
+        body: str | None = None,
+        content_type: str = "",
     ) -> urllib3.BaseHTTPResponse:
+        wanted = {"Accept": "*/*", **({"Content-Type": content_type} if content_type else {})}
         _, url, headers, _, _ = self._client.param_serialize(
-            "GET", path, header_params={"Accept": "*/*"}, auth_settings=["BearerToken"]
+            method, path, header_params=wanted, auth_settings=["BearerToken"]
         )
         pool: urllib3.PoolManager = self._client.rest_client.pool_manager
         return pool.request(
-            "GET",
+            method,
             f"{url}?{urlencode(query)}" if query else url,
+            body=body,
             headers=headers,
             retries=retries,
             redirect=False,
             timeout=timeout_s,
             preload_content=False,
         )
+
+
+def _decoded(what: str, status: int, content: bytes) -> Object:
+    if status >= 300:
+        raise ApiError(f"{what}: {_refusal(content) or f'HTTP {status}'}", status=status)
+    try:
+        decoded = json.loads(content)
+    except ValueError as error:
+        raise ApiError(f"{what}: the response is not JSON") from error
+    if not isinstance(decoded, dict):
+        raise ApiError(f"{what}: the response is not a JSON object")
+    return decoded
 
 
 def _refusal(content: bytes) -> str | None:
@@ -167,9 +228,14 @@ def _refusal(content: bytes) -> str | None:
     return None
 
 
+def find_kubeconfig(named: str | None = None) -> str:
+    """Return the kubeconfig to use, as kubectl does: the one that is named, KUBECONFIG's, or the user's."""
+    return named or os.environ.get(KUBECONFIG) or str(Path("~/.kube/config").expanduser())
+
+
 @contextlib.contextmanager
-def connect(kubeconfig: str) -> Iterator[ApiServer]:
-    """Connect as the user of a kubeconfig. Raises KubernetesUnavailable."""
+def connect(kubeconfig: str, *, context: str | None = None) -> Iterator[ApiServer]:
+    """Connect as the user of a kubeconfig, in its current context unless one is named. Raises KubernetesUnavailable."""
     try:
         from kubernetes.client import ApiClient, Configuration
         from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
@@ -181,13 +247,14 @@ def connect(kubeconfig: str) -> Iterator[ApiServer]:
     configuration = Configuration()
     try:
         load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, client_configuration=configuration
+            config_file=kubeconfig, context=context, client_configuration=configuration
         )
-        _, context = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+        known, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         raise KubernetesUnavailable(f"cannot use the kubeconfig {kubeconfig}: {error}") from error
+    chosen = current if context is None else next(one for one in known if one["name"] == context)
     with ApiClient(configuration) as client:
         try:
-            yield ApiServer(client, namespace=str(context["context"].get("namespace") or "default"))
+            yield ApiServer(client, namespace=str(chosen["context"].get("namespace") or "default"))
         finally:
             client.rest_client.pool_manager.clear()

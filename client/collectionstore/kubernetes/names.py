@@ -26,6 +26,7 @@ class Resource(NamedTuple):
 
 
 CLUSTERS: Final = Resource("collectionstore.io/v1alpha1", "collectionstoreclusters")
+BACKUPS: Final = Resource("collectionstore.io/v1alpha1", "collectionstorebackups")
 CONFIG_MAPS: Final = Resource("v1", "configmaps")
 EVENTS: Final = Resource("events.k8s.io/v1", "events")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
@@ -37,6 +38,22 @@ POD_MONITORS: Final = Resource("monitoring.coreos.com/v1", "podmonitors")
 SERVICES: Final = Resource("v1", "services")
 SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 STATEFUL_SETS: Final = Resource("apps/v1", "statefulsets")
+
+CLUSTER_KIND: Final = "CollectionStoreCluster"
+BACKUP_KIND: Final = "CollectionStoreBackup"
+
+REPLACE: Final = "collectionstore.io/replace"
+"""Annotation on a pod: replace this member now."""
+RESTART: Final = "collectionstore.io/restart"
+"""Annotation on the resource, as those below: a new value restarts all members, one at a time."""
+ROTATE_AUTHORITY: Final = "collectionstore.io/rotate-authority"
+"""A new value replaces the key of the certificate authority."""
+TRANSFER_LEADER: Final = "collectionstore.io/transfer-leader"
+"""The member that is to lead, or `any`; what follows a space makes the value new."""
+FENCE: Final = "collectionstore.io/fence"
+"""The members to keep from working, separated by commas."""
+APPROVE_UPDATE: Final = "collectionstore.io/approve-update"
+"""A supervised update may begin."""
 
 NAME_LABEL: Final = "app.kubernetes.io/name"
 OPERATOR: Final = "collectionstore-operator"

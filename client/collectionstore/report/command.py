@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import os
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -16,17 +15,21 @@ import click
 
 from collectionstore.cli.commands import Command
 from collectionstore.cli.exit_codes import CommandError
-from collectionstore.cli.options import LONG_DURATION, output_option, state_dir_option
+from collectionstore.cli.options import LONG_DURATION, ON_KUBERNETES, output_option, state_dir_option
 from collectionstore.cli.terminal import Progress
-from collectionstore.kubernetes.api_server import ApiError, KubernetesUnavailable, connect
+from collectionstore.kubernetes.api_server import (
+    ApiError,
+    ApiServer,
+    KubernetesUnavailable,
+    connect,
+    find_kubeconfig,
+)
 from collectionstore.report.archive import Archive, Manifest
 from collectionstore.report.gather import gather
 from collectionstore.report.items import ReportPlan
 from collectionstore.report.kubernetes_items import plan_report
 from collectionstore.report.local_plugin import load_local_plugin
 from collectionstore.report.redaction import Redactor
-
-KUBECONFIG = "KUBECONFIG"
 
 
 class ReportEmpty(CommandError):
@@ -36,7 +39,10 @@ class ReportEmpty(CommandError):
 @click.command("report", cls=Command, short_help="Gather the data for a bug report, redacted.")
 @click.argument("name", required=False)
 @click.option("-k", "--kubernetes", is_flag=True, help="The cluster is on Kubernetes; uses the kubeconfig of kubectl.")
+@click.option("--local", is_flag=True, help="The cluster runs on this machine.")
 @click.option("-n", "--namespace", help="Namespace of the cluster. [default: that of the kubeconfig's context]")
+@click.option("--context", help="Context of the kubeconfig. [default: the current one]")
+@click.option("--kubeconfig", help="The kubeconfig. [default: KUBECONFIG, ~/.kube/config]")
 @click.option("--operator-namespace", help="Namespace of the operator. [default: all that have one]")
 @click.option(
     "--since",
@@ -57,6 +63,8 @@ class ReportEmpty(CommandError):
 def report(
     name: str | None,
     namespace: str | None,
+    context: str | None,
+    kubeconfig: str | None,
     operator_namespace: str | None,
     since_s: float,
     file: Path | None,
@@ -64,6 +72,7 @@ def report(
     state_dir: Path,
     *,
     kubernetes: bool,
+    local: bool,
 ) -> None:
     """Gather logs, status, metrics, configuration, events and debug pages of a cluster in one .tar.gz.
 
@@ -78,12 +87,19 @@ def report(
       csctl report demo -k -n shop          a cluster on Kubernetes
       csctl report --file /tmp/bug.tar.gz   write another file
     """
-    if not kubernetes:
+    kubernetes = kubernetes or any(one is not None for one in (namespace, context, kubeconfig))
+    if local and kubernetes:
+        raise click.UsageError("--local excludes --kubernetes, --namespace, --context and --kubeconfig")
+    usual = bool(click.get_current_context().find_root().meta.get(ON_KUBERNETES))
+    if not kubernetes and (local or not usual):
         manifest, path = asyncio.run(_report_local(state_dir, name, file))
     elif name is None:
-        raise click.UsageError("NAME is required with --kubernetes: csctl report NAME -k -n NAMESPACE")
+        raise click.UsageError("NAME is required for a cluster on Kubernetes: report NAME -n NAMESPACE")
     else:
-        manifest, path = _report_kubernetes(name, namespace, operator_namespace, max(1, round(since_s)), file)
+        with connect(find_kubeconfig(kubeconfig), context=context) as server:
+            manifest, path = _report_kubernetes(
+                server, name, namespace, operator_namespace, max(1, round(since_s)), file
+            )
     _print_summary(manifest, path, output)
 
 
@@ -94,21 +110,19 @@ async def _report_local(state_dir: Path, name: str | None, file: Path | None) ->
 
 
 def _report_kubernetes(
-    name: str, namespace: str | None, operator_namespace: str | None, since_s: int, file: Path | None
+    server: ApiServer, name: str, namespace: str | None, operator_namespace: str | None, since_s: int, file: Path | None
 ) -> tuple[Manifest, Path]:
-    kubeconfig = os.environ.get(KUBECONFIG) or str(Path("~/.kube/config").expanduser())
-    with connect(kubeconfig) as server:
-        try:
-            plan = plan_report(
-                server,
-                namespace=namespace or server.namespace,
-                cluster=name,
-                operator_namespace=operator_namespace,
-                since_s=since_s,
-            )
-        except ApiError as error:
-            raise KubernetesUnavailable(f"cannot list the pods of {name}: {error}") from error
-        return asyncio.run(_write(plan, file))
+    try:
+        plan = plan_report(
+            server,
+            namespace=namespace or server.namespace,
+            cluster=name,
+            operator_namespace=operator_namespace,
+            since_s=since_s,
+        )
+    except ApiError as error:
+        raise KubernetesUnavailable(f"cannot list the pods of {name}: {error}") from error
+    return asyncio.run(_write(plan, file))
 
 
 async def _write(plan: ReportPlan, file: Path | None) -> tuple[Manifest, Path]:

@@ -105,6 +105,11 @@ def prepare_transfer(directory: ClusterDirectory, target: str) -> ResourceChange
     return _prepare_request(directory, labels.TRANSFER_LEADER, f"{target} {datetime.now(UTC).isoformat()}")
 
 
+def prepare_edit(directory: ClusterDirectory, resource: Mapping[str, Any]) -> ResourceChange:
+    """Return the change to the spec, labels and annotations of `resource`. Raises ChangeRefused."""
+    return _prepare_change(read_json(directory.resource), resource.get("spec", {}), _user_metadata(resource))
+
+
 def write(directory: ClusterDirectory, change: ResourceChange) -> None:
     """Write a prepared change, durably."""
     if change.outcome != "unchanged":

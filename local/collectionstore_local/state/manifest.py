@@ -51,6 +51,14 @@ def load(file: Path) -> Manifest:
     return Manifest(cast(dict[str, Any], resource), desired)
 
 
+def accept(resource: dict[str, object]) -> Manifest:
+    """Validate a manifest that was read already. Raises ManifestInvalid with every error."""
+    try:
+        return Manifest(resource, parse(resource, runtime=Runtime.LOCAL))
+    except InvalidResource as error:
+        raise ManifestInvalid(describe(Path("the manifest"), error.errors, {})) from error
+
+
 def describe(file: Path, errors: Sequence[FieldError], lines: dict[str, int]) -> str:
     """Return the message for an invalid manifest, one paragraph per error."""
     faults = []

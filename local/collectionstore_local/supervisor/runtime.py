@@ -23,6 +23,7 @@ from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
 from collectionstore_local.state.event_journal import EventWriter
 from collectionstore_local.state.operator_state import OperatorState, OperatorStateFile, WorkloadState
+from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
@@ -222,6 +223,7 @@ class LocalRuntime:
             case Bootstrap():
                 # Durable BEFORE the call: after a crash in between, no other node may be chosen to form the cluster.
                 self._state.change(bootstrap_node=action.node_id)
+                faults.reach("Bootstrap.recorded")
                 await perform_on_nodes(action, observed, self._client)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._client)
@@ -322,6 +324,7 @@ class LocalRuntime:
             self._state.change(read_workload=workload)
         else:
             self._state.change(workload=workload)
+        faults.reach("EnsureWorkload.recorded")
         self._start_all(desired)
         ordinals = {name: desired.ordinal(name) for name in self._nodes}
         surplus = [name for name, ordinal in ordinals.items() if ordinal is not None and ordinal >= workload.replicas]
@@ -347,8 +350,10 @@ class LocalRuntime:
         node = self._node(desired.member(action.ordinal))
         self._check_uid(node, action.uid)
         await node.stop()
+        faults.reach("RetireVolume.stopped")
         retire = volumes.retire_and_keep if action.keep else volumes.retire_and_delete
         retire(node.directory, action.node_id)
+        faults.reach("RetireVolume.kept")
         node.directory.replace_request.unlink(missing_ok=True)
         self._start_all(desired)
 

@@ -26,6 +26,7 @@ from collectionstore_local.state.directory import ClusterDirectory
 from collectionstore_local.state.run_state import RunState, read_run_state
 from collectionstore_local.state.supervisor_lock import AlreadySupervised, acquire_supervisor_lock, listen_for_wakeups
 from collectionstore_local.supervisor.runtime import LocalRuntime
+from collectionstore_operator import faults
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.observability import logs
 from collectionstore_operator.observability.metrics import add_metrics, process_metrics
@@ -158,8 +159,11 @@ def main() -> None:
         log.info("supervisor.unneeded", reason=str(error))
         return
     log.info("supervisor.started", pid=os.getpid(), node_command=settings.node_command)
+    if settings.fault is not None:
+        log.warning("fault.armed", point=settings.fault.point, effect=settings.fault.effect)
     try:
-        asyncio.run(Supervisor(directory, settings, levels).run())
+        with faults.armed(faults.signalling(settings.fault)):
+            asyncio.run(Supervisor(directory, settings, levels).run())
     except LocalError as error:
         log.error("supervisor.failed", reason=str(error))
         sys.exit(int(ExitCode.FAILED))

@@ -94,9 +94,7 @@ class Executor:
         try:
             if disruptive(action):
                 await tenure.confirm(desired)
-            faults.reach(f"{type(action).__name__}.before")
             await self._perform(action, desired, observed)
-            faults.reach(f"{type(action).__name__}.after")
         except Unavailable as error:
             # The request may have arrived and only its answer been lost: "unfinished", never "failed".
             raise ActionUnfinished(str(error)) from error

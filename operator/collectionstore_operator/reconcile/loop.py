@@ -327,7 +327,9 @@ class Reconciler:
         started = time.monotonic()
         outcome = "Unfinished"
         try:
+            faults.reach(f"{name}.before")
             await self._runtime.execute(action, desired, observed)
+            faults.reach(f"{name}.after")
             outcome = "Done"
         except (ActionRefused, ActionUnfinished) as error:
             if isinstance(error, ActionRefused):

@@ -1,4 +1,4 @@
-"""A stand-in for the API server that serves objects over HTTP from memory, read only."""
+"""A stand-in for the API server that serves objects over HTTP from memory, and takes merge patches and new objects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from kubernetes.client import ApiClient, Configuration
 
 from collectionstore.kubernetes.api_server import ApiServer, Object
+from collectionstore.operate.changes import patched
 
 PAGE_SIZE = 2
 """Objects in a page at most, whatever the limit of the request."""
@@ -28,6 +29,8 @@ class Response(NamedTuple):
 class Request(NamedTuple):
     path: str
     query: dict[str, str]
+    method: str = "GET"
+    body: Any = None
 
 
 def refusal(status: int, reason: str, message: str) -> Response:
@@ -59,7 +62,9 @@ class FakeApiServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
-                request = Request(url.path, dict(parse_qsl(url.query)))
+                length = int(self.headers.get("Content-Length") or 0)
+                sent = json.loads(self.rfile.read(length)) if length else None
+                request = Request(url.path, dict(parse_qsl(url.query)), self.command, sent)
                 fake.requests.append(request)
                 fake.tokens.append(self.headers.get("Authorization"))
                 response = fake.behave(request) or fake._serve(request)
@@ -68,6 +73,8 @@ class FakeApiServer:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_PATCH = do_POST = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the name in the base class
                 """Print nothing."""
@@ -87,7 +94,14 @@ class FakeApiServer:
         self._thread.join()
 
     def _serve(self, request: Request) -> Response:
+        if request.method == "POST":
+            path = f"{request.path}/{request.body['metadata']['name']}"
+            self.objects[path] = request.body
+            return Response(201, request.body)
         found = self.objects.get(request.path)
+        if request.method == "PATCH" and found is not None:
+            self.objects[request.path] = patched(found, request.body)
+            return Response(200, self.objects[request.path])
         if found is not None:
             return Response(200, found)
         plural = request.path.rpartition("/")[2]

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from collectionstore_operator import faults
-from collectionstore_operator.settings import InvalidSetting, OperatorSettings
+from collectionstore_operator.__main__ import main
+from collectionstore_operator.settings import InvalidSetting, OperatorSettings, Settings
 from collectionstore_operator.tests.kubernetes.test_faults import CLUSTER, Life, living
 
 SEED: Final = 31
@@ -54,6 +57,9 @@ NEVER: Final = frozenset(
         "ApplyObject.cleaned",
         "DeleteIdentity.keys-deleted",
         "SignRequest.approved",
+        # Steps of local clusters.
+        "EnsureWorkload.recorded",
+        "RetireVolume.stopped",
     }
 )
 """Points that the simulation does not reach; the list is checked."""
@@ -223,5 +229,46 @@ def test_wrong_fault_points_are_refused_with_what_is_allowed(text: str) -> None:
 
 def test_fault_point_is_read_from_the_environment() -> None:
     made: dict[str, Any] = {"COLLECTIONSTORE_FAULT_POINT": "Bootstrap.recorded:kill"}
-    assert OperatorSettings.from_environment(made).fault == ("Bootstrap.recorded", "kill")
+    assert OperatorSettings.from_environment(made).fault == ("Bootstrap.recorded", "kill", None)
     assert OperatorSettings.from_environment({}).fault is None
+
+
+def test_every_point_has_its_effect_once_also_for_later_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Noted before the signal: the process that dies there has no other chance."""
+    sent: list[str] = []
+    record = tmp_path / "points"
+    monkeypatch.setattr("os.kill", lambda *_: sent.append(record.read_text()))
+    fault = faults.parse("every:kill", str(record))
+    for _ in range(2):
+        with faults.armed(faults.signalling(fault)):
+            faults.reach("Round.observed")
+            faults.reach("RestartPod.before")
+            faults.reach("Round.observed")
+    assert sent == ["Round.observed\n", "Round.observed\nRestartPod.before\n"]
+    record.write_text("")
+    with faults.armed(faults.signalling(fault)):
+        faults.reach("Round.observed")
+    assert len(sent) == 3
+
+
+@pytest.mark.parametrize(("point", "record"), [("every:kill", ""), ("RestartPod.after:kill", "/tmp/points")])
+def test_only_every_point_needs_a_record(point: str, record: str) -> None:
+    """Without one the operator would die at the same point for ever."""
+    with pytest.raises(InvalidSetting, match="a record"):
+        OperatorSettings.from_environment(
+            {"COLLECTIONSTORE_FAULT_POINT": point, "COLLECTIONSTORE_FAULT_RECORD": record}
+        )
+
+
+def test_local_supervisor_has_the_same_setting() -> None:
+    made = Settings.from_environment({"COLLECTIONSTORE_FAULT_POINT": "Bootstrap.recorded:kill"})
+    assert made.fault == ("Bootstrap.recorded", "kill", None)
+    assert Settings.from_environment({}).fault is None
+
+
+def test_all_points_can_be_listed() -> None:
+    result = CliRunner().invoke(main, ["--list-fault-points"])
+    assert result.exit_code == 0
+    assert tuple(result.output.split()) == faults.POINTS

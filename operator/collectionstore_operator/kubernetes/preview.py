@@ -1,0 +1,153 @@
+"""What the operator would do after a change of a resource, from objects that another program has read: JSON to JSON.
+
+`csctl plan` finds `preview_change` by its entry point, reads the objects as its user, and shows the steps: the planner
+is the operator's own, and nothing is written. The user may read neither the keys of the cluster nor the objects of the
+operator, so these are taken to be as the operator left them: `ASSUMED` says so beside the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from collectionstore_operator import manifests
+from collectionstore_operator.errors import InvalidResource
+from collectionstore_operator.kubernetes import claims
+from collectionstore_operator.kubernetes.children import read_workload
+from collectionstore_operator.kubernetes.pods import read_pod
+from collectionstore_operator.model.assessment import assess
+from collectionstore_operator.model.observed import (
+    ABSENT,
+    AppliedObject,
+    NodeStatus,
+    Observed,
+    PublishedIdentity,
+    Slot,
+    Unknown,
+)
+from collectionstore_operator.planning.disruption_budget import max_unavailable
+from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource.desired import Desired, parse
+from collectionstore_operator.status.preview import preview
+from collectionstore_operator.status.report import Status
+
+ASSUMED: Final = (
+    "certificates are valid, and the operator's objects are as it left them",
+    "every Kubernetes node works",
+)
+NEW_CLUSTER: Final = "new"
+"""Stands for the ID that a new cluster gets, so that the steps after it can be shown."""
+
+Body = Mapping[str, Any]
+
+
+def preview_change(request: Body) -> dict[str, Any]:
+    """Return the steps that follow from a change, as JSON.
+
+    `request` has `now` (Unix seconds), `proposed` (the resource as it would be), and of a cluster that exists
+    `resource` (as it is), `workload` (the StatefulSet or None), `pods`, `claims`, and `answers`: by the name of the
+    member what `GET /status` answered, or `{"error": reason}`.
+
+    The result has `steps`, `assumed`, and `errors`: of an invalid resource every error, each with what is allowed.
+    """
+    try:
+        desired = parse(request["proposed"])
+    except InvalidResource as error:
+        errors = [{"path": one.path, "message": one.message, "allowed": one.allowed} for one in error.errors]
+        return {"steps": [], "assumed": [], "errors": errors}
+    observed = _observed(request, desired)
+    steps = list(msgspec.to_builtins(preview(plan(assess(desired, observed)))))
+    return {"steps": steps, "assumed": list(ASSUMED), "errors": []}
+
+
+def _observed(request: Body, desired: Desired) -> Observed:
+    resource = request.get("resource")
+    if resource is None:
+        return Observed(now=request["now"], cluster_id=NEW_CLUSTER, finalizer=True, objects=())
+    status = _status(resource)
+    slots = _slots(request, desired)
+    nodes = [slot.node for slot in slots if isinstance(slot.node, NodeStatus)]
+    seen = Observed(
+        now=request["now"],
+        cluster_id=status.cluster_id,
+        initialized=status.initialized,
+        initialized_recorded=status.initialized,
+        bootstrap_node=status.bootstrap_node,
+        finalizer=True,
+        published=PublishedIdentity(
+            cluster_id=status.cluster_id, initialized=status.initialized, bootstrap_node=status.bootstrap_node
+        ),
+        volume_cluster_ids=claims.cluster_ids(request["claims"]),
+        stamps_volumes=True,
+        # That of the operator at work: only it knows, and the nodes follow it.
+        epoch=max((node.epoch for node in nodes), default=0),
+        workload=read_workload(request["workload"], desired),
+        slots=slots,
+    )
+    return msgspec.structs.replace(seen, objects=_objects(resource, seen))
+
+
+def _status(resource: Body) -> Status:
+    """Return the published status; an empty one where another version wrote it unreadably."""
+    try:
+        return msgspec.convert(resource.get("status") or {}, Status)
+    except msgspec.ValidationError:
+        return Status()
+
+
+def _objects(resource: Body, seen: Observed) -> tuple[AppliedObject, ...]:
+    """Return the objects that the operator has made of the resource as it is now."""
+    try:
+        present = parse(resource)
+    except InvalidResource:
+        # The operator has not accepted it: its objects are those of an earlier one, and cannot be told.
+        return ()
+    budget = max_unavailable(assess(present, seen))
+    return tuple(
+        AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body)
+        for one in manifests.build(present, disruptions=budget)
+    )
+
+
+def _slots(request: Body, desired: Desired) -> tuple[Slot, ...]:
+    pods = {desired.ordinal(one["metadata"]["name"]): one for one in request["pods"]}
+    claimed = {claims.ordinal_of(desired, one["metadata"]["name"]): one for one in request["claims"]}
+    replicas = (request["workload"] or {}).get("spec", {}).get("replicas") or 0
+    ordinals = sorted({one for one in (*pods, *claimed, *range(replicas)) if one is not None})
+    return tuple(_slot(ordinal, pods.get(ordinal), claimed.get(ordinal), request, desired) for ordinal in ordinals)
+
+
+def _slot(ordinal: int, pod: Body | None, claim: Body | None, request: Body, desired: Desired) -> Slot:
+    now = request["now"]
+    cluster_id = _status(request["resource"]).cluster_id
+    seen = None
+    if pod is not None:
+        seen = read_pod(
+            pod,
+            desired,
+            now=now,
+            lost_machines=frozenset(),
+            restart_reason=claims.restart_reason(claim, now),
+            claim_deleting=claims.is_deleting(claim),
+        )
+    volume = claims.read_claim(claim, pod, cluster_id, {}) if claim is not None else ABSENT
+    return Slot(
+        ordinal=ordinal,
+        pod=seen or ABSENT,
+        node=_answer(request["answers"].get(desired.member(ordinal))),
+        volume=volume,
+        pending_reason=claims.pending_reason(claim, {}),
+    )
+
+
+def _answer(answer: Body | None) -> NodeStatus | Unknown:
+    if answer is None:
+        return Unknown("its pod does not run")
+    if "error" in answer:
+        return Unknown(str(answer["error"]))
+    try:
+        return msgspec.convert(answer, NodeStatus)
+    except msgspec.ValidationError as error:
+        return Unknown(f"its status is not understood: {error}")
