@@ -73,8 +73,8 @@ class ClusterAccess(Protocol):
     def change(self, patch: Object) -> None:
         """Apply a JSON merge patch with `metadata.annotations` and `spec`. Raises ResourceInvalid."""
 
-    def replace(self, member: str) -> None:
-        """Ask for the replacement of a member, by its full name."""
+    def replace(self, member: str, *, in_place: bool) -> None:
+        """Ask for the replacement of a member, by its full name; `in_place`: without a copy to an extra member first."""
 
     def preview(self, manifest: Object) -> Object:
         """Return what applying a manifest would do, and change nothing: `changes`, `outcome`, `steps`, `assumed`.

@@ -66,13 +66,18 @@ def rotate_authority(cluster: str, timeout_s: float, place: Place, *, wait: bool
 @click.command("replace", cls=Command, short_help="Replace a member by one with an empty volume.")
 @cluster_argument
 @click.argument("member")
+@click.option("--in-place", is_flag=True, help="Retire the volume at once, without an extra member.")
 @yes_option
 @wait_options(600)
 @place_options
-def replace(cluster: str, member: str, timeout_s: float, place: Place, *, wait: bool, yes: bool) -> None:
-    """Replace a member by a new one with an empty volume, in one joint change. The old volume is kept.
+def replace(
+    cluster: str, member: str, timeout_s: float, place: Place, *, wait: bool, yes: bool, in_place: bool
+) -> None:
+    """Replace a member by a new one with an empty volume.
 
-    MEMBER is a name (demo-1) or an ordinal (1). What becomes of the old volume is in spec.storage.retention.
+    A member that works is copied to an extra member first, which votes in its place meanwhile: as many members fail
+    without harm as before. MEMBER is a name (demo-1) or an ordinal (1). What becomes of the old volume is in
+    spec.storage.retention.
 
     \b
     Example:
@@ -84,7 +89,7 @@ def replace(cluster: str, member: str, timeout_s: float, place: Place, *, wait: 
         retention = (before.get("spec", {}).get("storage") or {}).get("retention", "Retain")
         fate = "is deleted" if retention == "Delete" else "is kept"
         confirm(f"Replace {name} by a new member? Its volume {fate}.", yes=yes)
-        access.replace(name)
+        access.replace(name, in_place=in_place)
         click.echo(f"{access.name}: replacement of {name} requested")
         goal = goals.replaced(before, name)
         _wait(access, before, goal, what=f"the replacement of {name}", wait=wait, timeout_s=timeout_s)

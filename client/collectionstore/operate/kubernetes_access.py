@@ -59,8 +59,8 @@ class KubernetesAccess:
         with refusals(f"cannot change the cluster {self.name} in {self.place}"):
             self._server.merge(self._path, patch)
 
-    def replace(self, member: str) -> None:
-        patch = {"metadata": {"annotations": {names.REPLACE: "true"}}}
+    def replace(self, member: str, *, in_place: bool) -> None:
+        patch = {"metadata": {"annotations": {names.REPLACE: "in-place" if in_place else "true"}}}
         with refusals(f"cannot ask for the replacement of {member}"):
             self._server.merge(names.PODS.path(self._namespace, member), patch)
 

@@ -57,8 +57,8 @@ class LocalAccess:
             )
         self._wake()
 
-    def replace(self, member: str) -> None:
-        lifecycle.replace(self._directory, member)
+    def replace(self, member: str, *, in_place: bool) -> None:
+        lifecycle.replace(self._directory, member, in_place=in_place)
         self._wake()
 
     def preview(self, manifest: Object) -> Object:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from collectionstore.cli.exit_codes import ExitCode
 from collectionstore_local.errors import LocalError
@@ -189,13 +189,23 @@ def _user_metadata(resource: Mapping[str, Any]) -> dict[str, Any]:
     return {key: metadata[key] for key in ("name", "namespace", "labels", "annotations") if metadata.get(key)}
 
 
-def _with_requests(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the annotations of an earlier `restart` and `rotate-authority`.
+_REQUESTS: Final = (
+    labels.RESTART,
+    labels.ROTATE_AUTHORITY,
+    labels.TRANSFER_LEADER,
+    labels.APPROVE_UPDATE,
+    labels.FENCE,
+)
 
-    The removal of the first would restart every member once more, that of the other would take back what is not begun.
+
+def _with_requests(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what was asked for by annotations since the manifest was applied.
+
+    The removal of `restart` would restart every member once more, that of the others would take back what is not begun,
+    or let a fenced member return.
     """
     before = old["metadata"].get("annotations", {})
-    kept = {key: before[key] for key in (labels.RESTART, labels.ROTATE_AUTHORITY) if key in before}
+    kept = {key: before[key] for key in _REQUESTS if key in before}
     return {**metadata, "annotations": {**kept, **metadata.get("annotations", {})}} if kept else metadata
 
 

@@ -11,10 +11,13 @@ from collectionstore_operator.model.actions import (
     Bootstrap,
     ChangeVoters,
     Plan,
+    RecordRecovery,
     RemoveLearners,
     ReplaceWorkload,
     RestartPod,
     RetireVolume,
+    ScaleWorkload,
+    StopPod,
     TransferLeadership,
     disruptive,
 )
@@ -24,10 +27,13 @@ DISRUPTIVE_NAMES: Final = frozenset(
     for kind in (
         Bootstrap,
         ChangeVoters,
+        RecordRecovery,
         RemoveLearners,
         ReplaceWorkload,
         RestartPod,
         RetireVolume,
+        ScaleWorkload,
+        StopPod,
         TransferLeadership,
     )
 )
