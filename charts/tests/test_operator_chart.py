@@ -134,7 +134,12 @@ def test_whoever_may_edit_a_namespace_may_scale_its_clusters_but_not_write_their
     edit = render().one("ClusterRole", "system:op-collectionstore-operator:edit")
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     resources = {resource for _, resource, _, _ in granted(edit["rules"])}
-    assert resources == {"collectionstoreclusters", "collectionstoreclusters/scale"}
+    assert resources == {
+        "collectionstoreclusters",
+        "collectionstoreclusters/scale",
+        "collectionstorebackups",
+        "collectionstorebackupschedules",
+    }
     assert len(render({"rbac.aggregate": False}).of("ClusterRole")) == 3
 
 

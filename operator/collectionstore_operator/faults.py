@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from collectionstore_operator.model.actions import Action
+from collectionstore_operator.model.backups.actions import BackupAction
 
 Effect: TypeAlias = Literal["kill", "stop"]
 """SIGKILL, or SIGSTOP until SIGCONT: as a machine that dies, or one that is suspended past the end of the Lease."""
@@ -21,6 +22,8 @@ Effect: TypeAlias = Literal["kill", "stop"]
 INNER: Final = (
     "ApplyObject.adopted",
     "ApplyObject.cleaned",
+    "BackupRound.observed",
+    "BackupRound.published",
     "Bootstrap.recorded",
     "DeleteIdentity.keys-deleted",
     "RemoveFinalizer.revoked",
@@ -33,7 +36,16 @@ INNER: Final = (
 """Between the steps of one action, and of a round. ApplyObject stands for EnsureWorkload, too."""
 
 POINTS: Final = tuple(
-    sorted((*INNER, *(f"{kind.__name__}.{edge}" for kind in get_args(Action) for edge in ("before", "after"))))
+    sorted(
+        (
+            *INNER,
+            *(
+                f"{kind.__name__}.{edge}"
+                for kind in (*get_args(Action), *get_args(BackupAction))
+                for edge in ("before", "after")
+            ),
+        )
+    )
 )
 
 _SIGNALS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

@@ -7,7 +7,7 @@ change only together with their subject, and a lag is reported only above a thre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
@@ -333,8 +333,15 @@ def refused(error: InvalidResource, previous: Status | None, now: float) -> Stat
     return msgspec.structs.replace(before, observed_generation=generation, conditions=conditions)
 
 
+class Conditioned(Protocol):
+    """A status that has conditions."""
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition by its type."""
+
+
 def conditions_from(
-    states: Mapping[str, ConditionState], before: Status, generation: int, now: float
+    states: Mapping[str, ConditionState], before: Conditioned, generation: int, now: float
 ) -> tuple[Condition, ...]:
     """Return conditions in these states; `now`, in Unix seconds, is the transition time of those that changed."""
     conditions = []
