@@ -40,6 +40,10 @@ class Machines:
         """End the partition of a node."""
         await asyncio.to_thread(network.set_cable, node, plugged=True)
 
+    async def run(self, node: str, *command: str) -> str:
+        """Run a command on a node as its administrator, and return its output."""
+        return await asyncio.to_thread(Machine(node).run, command)
+
     async def hang_api_server(self) -> None:
         """Make the API server stop responding; connections stay open, as to an overloaded host."""
         await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGSTOP)

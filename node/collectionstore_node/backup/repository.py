@@ -176,7 +176,9 @@ class Repository:
             return Refused(f"{what}: the bucket does not exist; it is not created here")
         if isinstance(error, FileNotFoundError):
             return NotFound(f"{what}: it does not exist")
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        # A listing that is refused is a general error of the library.
+        listing = re.search(r"\b(401 Unauthorized|403 Forbidden)\b", text)
+        if listing or isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
             return CredentialsRefused(f"{what}: the repository refuses the credentials ({line})")
         if _ROLES.search(text):
             # Without credentials the library asks the machine for those of its role.
