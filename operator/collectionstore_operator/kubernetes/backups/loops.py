@@ -78,7 +78,7 @@ class BackupLoops:
         kind, namespace, name = key
         rounds, woken, failures = self._make(kind, namespace, name), self._woken[key], 0
         try:
-            with structlog.contextvars.bound_contextvars(namespace=namespace, resource=f"{kind.plural}/{name}"):
+            with structlog.contextvars.bound_contextvars(namespace=namespace, owner=f"{kind.plural}/{name}"):
                 while True:
                     # Cleared BEFORE the round: what changes during it must wake the next one.
                     woken.clear()

@@ -13,7 +13,7 @@ from collectionstore_telemetry.logs import LogEvent
 FIELDS: Final[dict[str, str]] = {
     "namespace": "namespace of the resource that the line is about, on Kubernetes",
     "cluster": "name of the resource",
-    "resource": "kind and name of the resource, if it is a backup or a schedule",
+    "owner": "kind and name of the resource, if it is a backup or a schedule",
 }
 """Fields of every line about a resource, besides those that every program has."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Collection
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import pytest
 
 from collectionstore_operator import faults
+from collectionstore_operator.model.backups.actions import BackupAction
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings
 from collectionstore_operator.tests.kubernetes.test_faults import CLUSTER, Life, living
 
@@ -44,6 +45,10 @@ NEVER: Final = frozenset(
             )
             for edge in ("before", "after")
         ),
+        # Of backups and schedules: `kubernetes.backups` has their tests.
+        *(f"{kind.__name__}.{edge}" for kind in get_args(BackupAction) for edge in ("before", "after")),
+        "BackupRound.observed",
+        "BackupRound.published",
         "ApplyObject.adopted",
         "ApplyObject.cleaned",
         "DeleteIdentity.keys-deleted",
