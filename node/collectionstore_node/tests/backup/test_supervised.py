@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,13 @@ from collectionstore_node.backup.archive import Lag
 from collectionstore_node.backup.archive_status import ArchiveStatus, served
 from collectionstore_node.backup.cli import main
 from collectionstore_node.backup.drill import drill_backup
-from collectionstore_node.backup.errors import Corrupt, ExitCode, InvalidUse
+from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode, InvalidUse
 from collectionstore_node.backup.manifest import Manifest, encode_manifest
 from collectionstore_node.backup.parts import part_name
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.restore import Restored
 from collectionstore_node.backup.results import BYTES_MAX, VARIABLE, record, record_failure
+from collectionstore_node.backup.source import Access, Source
 from collectionstore_node.backup.stored import folder, manifest_name
 from collectionstore_node.tests.backup.sample import FakeCluster, FakeMember, SampleState, make_state
 
@@ -217,6 +219,20 @@ def test_status_of_an_archive_answers_over_http() -> None:
         status.tell(Lag(7, 9))
         with urllib.request.urlopen(f"http://127.0.0.1:{status.port}/", timeout=5) as answer:
             assert json.loads(answer.read())["archived_index"] == 7
+
+
+def test_credentials_that_are_replaced_are_read_again(state: SampleState, tmp_path: Path) -> None:
+    """An archive runs for longer than a certificate lives."""
+    token = tmp_path / "token"
+    token.write_text("old")
+    with FakeCluster([FakeMember("n0", state, leader=True)], token="new") as cluster:
+        source = Source([cluster.members[0].address], Access(token_file=token))
+        (member,) = source.cluster().members
+        with pytest.raises(CredentialsRefused):
+            source.open_state(member, stale=False)
+        token.write_text("new")
+        os.utime(token, ns=(1, 1))
+        source.open_state(member, stale=False).close()
 
 
 @pytest.mark.parametrize("address", ["7403", "host:", ":70000", "host:99999"])
