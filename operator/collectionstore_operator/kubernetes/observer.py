@@ -96,6 +96,7 @@ class Observer:
             slots=slots,
             objects=children.objects,
             foreign=(*children.foreign, *((foreign_record,) if foreign_record else ()), *keys.foreign, *named.foreign),
+            schedules=await self._access.schedules.read(desired),
             namespace_terminating=terminating,
             certificates=(*keys.certificates, *member_certificates(slots, proven.cluster_id)),
             authority=keys.authority,
