@@ -47,7 +47,9 @@ class ScheduleRounds:
         view = assess_schedule(schedule, observed, (previous or ScheduleStatus()).memory())
         seen = observed.cluster if isinstance(observed.cluster, ClusterSeen) else None
         work = work_of_schedule(schedule, seen.desired if seen else None, seen.cluster_id if seen else "")
-        archives = schedule.spec.archive and seen is not None and seen.initialized
+        # Behind a backup: without one there is nothing that the log could continue.
+        begun = view.success is not None or (previous is not None and bool(previous.last_success_time))
+        archives = schedule.spec.archive and begun and seen is not None and seen.initialized
         digest = build_archive(work).digest if archives else ""
         # A cluster that cannot be read says nothing about its archive: what there is stays.
         keeps = schedule.spec.archive and seen is None

@@ -86,7 +86,7 @@ def _container(
         "image": work.image,
         "imagePullPolicy": work.cluster.spec.pod.image_pull_policy if work.cluster else "IfNotPresent",
         "command": ["collectionstore-backup"],
-        "args": [*command, *options],
+        "args": [_escaped(one) for one in (*command, *options)],
         "env": _environment(work, reads_cluster=reads_cluster),
         "terminationMessagePath": RESULT,
         # The result file says why; without one, such as after an invalid option, the end of the output does.
@@ -117,8 +117,12 @@ def _environment(work: Work, *, reads_cluster: bool) -> list[Body]:
         }
     if work.repository.encryption_key is not None:
         found["KEY_FILE"] = f"{KEY}/key"
-    # Escaped, because the kubelet expands $(NAME) in values.
-    return [{"name": f"{PREFIX}{name}", "value": value.replace("$(", "$$(")} for name, value in found.items()]
+    return [{"name": f"{PREFIX}{name}", "value": _escaped(value)} for name, value in found.items()]
+
+
+def _escaped(text: str) -> str:
+    """Return a text in which the kubelet expands no $(NAME)."""
+    return text.replace("$(", "$$(")
 
 
 def _endpoints(cluster: Desired) -> list[str]:

@@ -69,7 +69,7 @@ def archiving(observed: ScheduleObserved) -> ConditionState:
     if isinstance(found, Unknown):
         return ConditionState("Unknown", "ArchiveUnknown", f"the Deployment cannot be read: {found.reason}")
     if isinstance(found, Absent):
-        return ConditionState("False", "NotStarted", "the archive has not been started yet")
+        return ConditionState("False", "NotStarted", "the archive begins behind the first backup")
     if found.trouble:
         return ConditionState("False", "ArchiveFailing", found.trouble)
     if not found.available or found.lag is None:

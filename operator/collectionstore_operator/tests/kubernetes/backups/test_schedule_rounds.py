@@ -214,7 +214,7 @@ async def test_one_time_has_one_backup_whenever_the_operator_is_killed(world: Wo
 
 
 async def test_archive_runs_tells_its_lag_and_ends(world: World) -> None:
-    path = world.schedule(archive=True)
+    path = world.archiving()
     await world.run_schedule()
     (deployment,) = [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
     assert world.body(deployment)["spec"]["strategy"] == {"type": "Recreate"}
@@ -236,8 +236,18 @@ async def test_archive_runs_tells_its_lag_and_ends(world: World) -> None:
     assert deployment not in world.server.objects
 
 
+async def test_archive_begins_behind_the_first_backup(world: World) -> None:
+    path = world.schedule(archive=True, immediate=True)
+    await world.run_schedule()
+    assert not [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
+    assert world.condition(path, "Archiving")["reason"] == "NotStarted"
+    await complete(world, backups(world)[0])
+    await world.run_schedule()
+    assert [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
+
+
 async def test_archive_that_fails_says_why(world: World) -> None:
-    path = world.schedule(archive=True)
+    path = world.archiving()
     await world.run_schedule()
     (deployment,) = [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
     labels = world.body(deployment)["spec"]["template"]["metadata"]["labels"]
@@ -252,7 +262,7 @@ async def test_archive_that_fails_says_why(world: World) -> None:
 
 
 async def test_archive_stays_while_the_cluster_cannot_be_read(world: World) -> None:
-    world.schedule(archive=True)
+    world.archiving()
     await world.run_schedule()
     cluster = f"{GROUP}/collectionstoreclusters/demo"
     body = world.server.objects[cluster]

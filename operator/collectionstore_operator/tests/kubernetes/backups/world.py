@@ -62,6 +62,12 @@ class World:
         given = {"schedule": "0 * * * *"} | spec
         return self._put("collectionstorebackupschedules", "CollectionStoreBackupSchedule", name, given)
 
+    def archiving(self) -> str:
+        """Put a schedule that archives and has made a backup; return its path."""
+        path = self.schedule(archive=True)
+        self.server.put(path, {**self.body(path), "status": {"lastSuccessTime": rfc3339(self.now)}})
+        return path
+
     def _put(self, plural: str, kind: str, name: str, spec: dict[str, Any]) -> str:
         path = f"{GROUP}/{plural}/{name}"
         metadata = {

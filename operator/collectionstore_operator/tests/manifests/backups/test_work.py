@@ -96,6 +96,11 @@ def test_secrets_are_never_in_the_arguments(task: Task) -> None:
     assert all("secret" not in one.lower() for one in found["args"])
 
 
+def test_nothing_is_expanded_by_the_kubelet() -> None:
+    """An option that names a variable would put a credential into the arguments."""
+    assert "--option=region=$$(HOME)" in container(job("create"))["args"]
+
+
 def test_a_run_is_bounded_and_repeated_only_where_that_can_help() -> None:
     spec = job("create").body["spec"]
     assert spec["activeDeadlineSeconds"] == 21_600
