@@ -22,4 +22,4 @@ Conditions: TypeAlias = Annotated[
     tuple[Condition, ...],
     Meta(max_length=8, description="conditions are the current conditions.", extra_json_schema=unique_by("type")),
 ]
-Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]

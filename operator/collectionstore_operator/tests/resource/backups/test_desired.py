@@ -85,3 +85,15 @@ def test_patterns_repeat_no_more_often_than_an_api_server_allows() -> None:
         assert "None" not in text
         for part in text.split("{1,")[1:]:
             assert int(part.partition("}")[0] or 0) <= 1_000
+
+
+def test_bounds_are_numbers_that_an_api_server_reads() -> None:
+    """It reads them as floating point: the largest 64-bit number becomes the smallest."""
+
+    def maxima(value: Any) -> list[int]:
+        below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        own = [value["maximum"]] if isinstance(value, dict) and isinstance(value.get("maximum"), int) else []
+        return own + [one for part in below for one in maxima(part)]
+
+    for one in RESOURCES:
+        assert all(bound <= 1 << 53 for bound in maxima(definition(one)))
