@@ -24,11 +24,6 @@ class Due(NamedTuple):
     last: float | None
     next: float | None
 
-    @property
-    def interval_s(self) -> float | None:
-        """Return the seconds between them."""
-        return None if self.last is None or self.next is None else self.next - self.last
-
 
 def due(expression: str, zone: str, now: float) -> Due:
     """Return when `expression` was and will be due. Raises InvalidTimetable."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
@@ -29,8 +28,6 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
 from collectionstore_operator.resource.backups.desired import Schedule
 from collectionstore_operator.resource.backups.names import FINALIZER
-
-_APPLIES: Final = "NetworkPolicy"
 
 
 class Executor:
@@ -90,7 +87,9 @@ class Executor:
             if found is not None and (found["metadata"].get("annotations") or {}).get(labels.DIGEST) == manifest.digest:
                 continue
             if found is not None and (found["metadata"].get("labels") or {}).get(labels.CLUSTER) != work.cluster_name:
-                raise ActionRefused(f"the {_APPLIES} {manifest.name} belongs to somebody else: rename or delete it")
+                raise ActionRefused(
+                    f"the {manifest.kind} {manifest.name} belongs to somebody else: rename or delete it"
+                )
             await self._kube.apply(manifest.body)
 
     async def _apply_archive(self, action: ApplyArchive, work: Work) -> None:
