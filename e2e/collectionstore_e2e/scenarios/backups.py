@@ -155,7 +155,7 @@ async def a_backup_that_cannot_be_stored_says_why_in_time(context: Context) -> N
         nowhere = store.repository("store")
         nowhere["options"] = {**nowhere["options"], "endpoint": "http://10.213.0.254:1"}
         no_bucket = {**store.repository("store"), "url": "s3://no-such-bucket/demo"}
-        await _small_volume(context, "small", "192k")
+        await _small_volume(context, "small", "4k")
         cases = {
             "unreachable": (nowhere, {"StoreUnreachable", "DeadlineExceeded"}),
             "credentials": (store.repository("wrong"), {"CredentialsRefused"}),

@@ -25,7 +25,8 @@ from collectionstore_operator.status.backups.backup_status import (
     refused_backup,
 )
 
-_RETRYING: Final = "Retrying"
+_EXPLAINED: Final = ("Retrying", "PodWaiting")
+"""Reasons whose message says what keeps a run from ending, and is gone with its pods."""
 
 
 class BackupRounds:
@@ -81,4 +82,4 @@ def last_status(body: Body) -> BackupStatus | None:
 def _attempt(previous: BackupStatus | None) -> str:
     """Return what was published of the attempt before."""
     found = previous.condition(COMPLETE) if previous is not None else None
-    return found.message if found is not None and found.reason == _RETRYING else ""
+    return found.message if found is not None and found.reason in _EXPLAINED else ""

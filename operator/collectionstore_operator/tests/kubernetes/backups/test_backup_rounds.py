@@ -130,6 +130,13 @@ async def test_pod_that_cannot_start_is_explained(world: World) -> None:
     await world.run_backup()
     assert world.condition(path, "Complete")["reason"] == "PodWaiting"
     assert 'secret "keys" not found' in world.condition(path, "Complete")["message"]
+    world.end(JOB, 1, "", reason="DeadlineExceeded")
+    for one in [one for one in world.server.objects if "/pods/" in one]:
+        del world.server.objects[one]
+    await world.run_backup()
+    failed = world.condition(path, "Failed")
+    assert failed["reason"] == "DeadlineExceeded"
+    assert 'secret "keys" not found' in failed["message"], "its pods are gone by now"
 
 
 async def test_cluster_that_is_missing_is_waited_for_until_the_deadline(world: World) -> None:
