@@ -232,7 +232,9 @@ def test_credentials_that_are_replaced_are_read_again(state: SampleState, tmp_pa
             source.open_state(member, stale=False)
         token.write_text("new")
         os.utime(token, ns=(1, 1))
-        source.open_state(member, stale=False).close()
+        answer = source.open_state(member, stale=False)
+        assert answer.read(1 << 24), "nothing was sent"
+        answer.close()
 
 
 @pytest.mark.parametrize("address", ["7403", "host:", ":70000", "host:99999"])
