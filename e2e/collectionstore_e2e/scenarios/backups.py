@@ -160,7 +160,7 @@ async def a_backup_that_cannot_be_stored_says_why_in_time(context: Context) -> N
             "unreachable": (nowhere, {"StoreUnreachable", "DeadlineExceeded"}),
             "credentials": (store.repository("wrong"), {"CredentialsRefused"}),
             "no-bucket": (no_bucket, {"Refused"}),
-            "full": ({"url": "file:///repository/demo", "claimName": "small"}, {"StoreFull"}),
+            "full": ({"url": "file:///repository/demo", "claimName": "small"}, {"StoreFull", "DeadlineExceeded"}),
             "no-secret": (store.repository("no-such-secret"), {"DeadlineExceeded"}),
         }
         for name, (repository, _) in cases.items():
@@ -170,7 +170,7 @@ async def a_backup_that_cannot_be_stored_says_why_in_time(context: Context) -> N
             assert not succeeded(found), f"{name}: a false success: {found['status']}"
             assert reason(found, "Failed") in reasons, found["status"]["conditions"]
             assert not found["status"]["backupID"], found["status"]
-        for name, word in (("unreachable", "StoreUnreachable"), ("no-secret", "no-such-secret")):
+        for name, word in (("unreachable", "StoreUnreachable"), ("full", "StoreFull"), ("no-secret", "no-such-secret")):
             text = condition_text(await context.client.get(BACKUP, name), "Failed")
             assert word in text or reason(await context.client.get(BACKUP, name), "Failed") == word, text
         assert not await store.keys("demo"), "something that failed left objects"
