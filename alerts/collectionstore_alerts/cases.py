@@ -17,6 +17,8 @@ OTHER: Final = f'{CLUSTER}, instance="demo-1"'
 _NODE: Final = 'job="collectionstore-node"'
 _OPERATOR: Final = 'job="collectionstore-operator"'
 _DEMO: Final = {"namespace": "data", "cluster": "demo"}
+_DAILY: Final = f'{CLUSTER}, schedule="daily"'
+_SCHEDULE: Final = {**_DEMO, "schedule": "daily"}
 _DEMO_0: Final = {**_DEMO, "instance": "demo-0"}
 
 
@@ -424,5 +426,51 @@ CASES: Final = (
         },
         {"namespace": "ops", "instance": "operator-1"},
         at="30m",
+    ),
+    Case(
+        "BackupFailed",
+        "warning",
+        {
+            f"collectionstore_backup_last_failure_timestamp_seconds{{{_DAILY}}}": "200x1000",
+            f"collectionstore_backup_last_success_timestamp_seconds{{{_DAILY}}}": "100x1000",
+        },
+        {
+            f"collectionstore_backup_last_failure_timestamp_seconds{{{_DAILY}}}": "100x1000",
+            f"collectionstore_backup_last_success_timestamp_seconds{{{_DAILY}}}": "200x1000",
+        },
+        _SCHEDULE,
+    ),
+    Case(
+        "BackupTooOld",
+        "critical",
+        {
+            f"collectionstore_backup_interval_seconds{{{_DAILY}}}": "300x1000",
+            f"collectionstore_backup_last_success_timestamp_seconds{{{_DAILY}}}": "100x1000",
+        },
+        {
+            f"collectionstore_backup_interval_seconds{{{_DAILY}}}": "300x1000",
+            f"collectionstore_backup_last_success_timestamp_seconds{{{_DAILY}}}": "0+60x1000",
+        },
+        _SCHEDULE,
+    ),
+    Case(
+        "ArchiveLagging",
+        "warning",
+        {
+            f'collectionstore_backup_condition{{{_DAILY}, condition="Archiving", status="False"}}': "1x1000",
+            f"collectionstore_backup_archive_lag_entries{{{_DAILY}}}": "5x1000",
+        },
+        {
+            f'collectionstore_backup_condition{{{_DAILY}, condition="Archiving", status="False"}}': "0x1000",
+            f"collectionstore_backup_archive_lag_entries{{{_DAILY}}}": "5000x1000",
+        },
+        _SCHEDULE,
+    ),
+    Case(
+        "RestoreDrillFailed",
+        "critical",
+        {f'collectionstore_backup_condition{{{_DAILY}, condition="Verified", status="False"}}': "1x1000"},
+        {f'collectionstore_backup_condition{{{_DAILY}, condition="Verified", status="False"}}': "0x1000"},
+        _SCHEDULE,
     ),
 )

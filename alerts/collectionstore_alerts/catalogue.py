@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from collectionstore_alerts import availability, capacity, objectives, operators
+from collectionstore_alerts import availability, backups, capacity, objectives, operators
 from collectionstore_alerts.rules import RUNBOOKS, Group
 
 FILE: Final = Path(__file__).parents[1] / "rules.yaml"
@@ -16,6 +16,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     *objectives.GROUPS,
     *capacity.GROUPS,
     *operators.GROUPS,
+    *backups.GROUPS,
 )
 _COMMENT: Final = "# Made by `make generate`. A PrometheusRule has the same under `spec`.\n"
 

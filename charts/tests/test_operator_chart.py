@@ -15,6 +15,8 @@ from collectionstore_charts.helm import CHARTS, OPERATOR, template
 from collectionstore_operator import settings
 from collectionstore_operator.kubernetes.api.permissions import NODES, OWN, PERMISSIONS, Permission, binding
 from collectionstore_operator.manifests import networkpolicy
+from collectionstore_operator.manifests.backups.archive import STATUS_PORT
+from collectionstore_operator.resource.backups.names import pod_selector
 from collectionstore_operator.resource.desired import CLIENT_PORT
 from collectionstore_operator.resource.labels import selector
 from collectionstore_testkit.tools.prometheus import promtool
@@ -112,11 +114,14 @@ def test_a_network_policy_covers_the_pod_and_its_port(render: Render) -> None:
     (container,) = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
     (ingress,) = policy["ingress"]
     assert ingress["ports"] == [{"protocol": "TCP", "port": container["ports"][0]["containerPort"]}]
-    dns, api_server, members = policy["egress"]
+    dns, api_server, members, archives = policy["egress"]
     assert {(one["protocol"], one["port"]) for one in dns["ports"]} >= {("UDP", 53), ("TCP", 53)}
     assert {one["port"] for one in api_server["ports"]} == set(networkpolicy.API_SERVER_PORTS)
     (peer,) = members["to"]
     assert peer["podSelector"]["matchLabels"].items() <= selector("demo").items()
+    (peer,) = archives["to"]
+    assert peer["podSelector"]["matchLabels"].items() <= pod_selector("demo").items()
+    assert [one["port"] for one in archives["ports"]] == [STATUS_PORT]
     assert [one["port"] for one in members["ports"]] == [CLIENT_PORT]
     # The members' policy names the operator by labels that its pods have, in whatever namespace and release.
     labels = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
@@ -134,7 +139,12 @@ def test_whoever_may_edit_a_namespace_may_scale_its_clusters_but_not_write_their
     edit = render().one("ClusterRole", "system:op-collectionstore-operator:edit")
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     resources = {resource for _, resource, _, _ in granted(edit["rules"])}
-    assert resources == {"collectionstoreclusters", "collectionstoreclusters/scale"}
+    assert resources == {
+        "collectionstoreclusters",
+        "collectionstoreclusters/scale",
+        "collectionstorebackups",
+        "collectionstorebackupschedules",
+    }
     assert len(render({"rbac.aggregate": False}).of("ClusterRole")) == 3
 
 
@@ -197,8 +207,10 @@ def test_every_object_is_labelled(render: Render) -> None:
 
 
 def test_helm_never_deletes_the_definition(render: Render) -> None:
-    definition = render().one("CustomResourceDefinition")
-    assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    definitions = render().of("CustomResourceDefinition")
+    assert len(definitions) == 3
+    for one in definitions:
+        assert one["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert not render({"crds.install": False}).of("CustomResourceDefinition")
 
 

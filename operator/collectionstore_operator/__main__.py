@@ -23,6 +23,8 @@ from collectionstore_operator.kubernetes.api.client import ConfigException, conn
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.lease import Lease
 from collectionstore_operator.kubernetes.api.permissions import missing_once_reachable
+from collectionstore_operator.kubernetes.backups.loops import BackupLoops
+from collectionstore_operator.kubernetes.backups.starting import backup_loops
 from collectionstore_operator.kubernetes.caches.caches import Caches
 from collectionstore_operator.kubernetes.caches.watched import watches
 from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
@@ -170,11 +172,12 @@ async def _lead(
         caches=caches,
     )
     clusters = Clusters(context)
+    backups = backup_loops(kube, recorder, may_act=lambda: lease.holds, metrics=metrics)
     caches.wake = clusters.wake
     health.slowest_loop_s = clusters.slowest_s
     pages.loops = clusters.reports
     keeping = asyncio.create_task(lease.keep())
-    watching = asyncio.create_task(_watch(clusters, caches, chosen, health, stop))
+    watching = asyncio.create_task(_watch(clusters, backups, caches, chosen, health, stop))
     lister = Lister(kube, clusters, namespaces=chosen.namespaces)
     health.listing_s, health.watch_behind_s = lister.silent_s, lister.behind_s
     listing = asyncio.create_task(lister.run())
@@ -195,11 +198,17 @@ async def _lead(
             task.cancel()
         await asyncio.gather(keeping, watching, listing, stopping, return_exceptions=True)
         metrics.stands_by()
+        await backups.close()
         await clusters.close()
 
 
 async def _watch(
-    clusters: Clusters, caches: Caches, chosen: OperatorSettings, health: Health, stop: asyncio.Event
+    clusters: Clusters,
+    backups: BackupLoops,
+    caches: Caches,
+    chosen: OperatorSettings,
+    health: Health,
+    stop: asyncio.Event,
 ) -> None:
     ready = asyncio.Event()
     health.ready = ready.is_set
@@ -210,7 +219,7 @@ async def _watch(
         await caches.complete(stop)
         await kopf.operator(
             identity=identity,
-            registry=handlers.registry(clusters, in_cluster=chosen.kubeconfig is None),
+            registry=handlers.registry(clusters, in_cluster=chosen.kubeconfig is None, backups=backups),
             settings=handlers.settings(),
             standalone=True,
             clusterwide=not chosen.namespaces,

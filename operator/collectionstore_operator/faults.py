@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from collectionstore_operator.model.actions import Action
+from collectionstore_operator.model.backups.actions import BackupAction
 
 Effect: TypeAlias = Literal["kill", "stop"]
 """SIGKILL, or SIGSTOP until SIGCONT: as a machine that dies, or one that is suspended past the end of the Lease."""
@@ -25,6 +26,8 @@ Effect: TypeAlias = Literal["kill", "stop"]
 INNER: Final = (
     "ApplyObject.adopted",
     "ApplyObject.cleaned",
+    "BackupRound.observed",
+    "BackupRound.published",
     "Bootstrap.recorded",
     "DeleteIdentity.keys-deleted",
     "EnsureWorkload.recorded",
@@ -42,7 +45,16 @@ EnsureWorkload.recorded and RetireVolume.stopped are steps of local clusters onl
 """
 
 POINTS: Final = tuple(
-    sorted((*INNER, *(f"{kind.__name__}.{edge}" for kind in get_args(Action) for edge in ("before", "after"))))
+    sorted(
+        (
+            *INNER,
+            *(
+                f"{kind.__name__}.{edge}"
+                for kind in (*get_args(Action), *get_args(BackupAction))
+                for edge in ("before", "after")
+            ),
+        )
+    )
 )
 
 EVERY: Final = "every"

@@ -74,7 +74,7 @@ class ClusterAccess(Protocol):
         """Apply a JSON merge patch with `metadata.annotations` and `spec`. Raises ResourceInvalid."""
 
     def replace(self, member: str, *, in_place: bool) -> None:
-        """Ask for the replacement of a member, by its full name; `in_place`: without a copy to an extra member first."""
+        """Ask for the replacement of a member, by its full name; `in_place`: without an extra member."""
 
     def preview(self, manifest: Object) -> Object:
         """Return what applying a manifest would do, and change nothing: `changes`, `outcome`, `steps`, `assumed`.

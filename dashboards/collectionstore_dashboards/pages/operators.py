@@ -35,6 +35,46 @@ def _told(series: str, where: str = "", by: str = _KEYS) -> str:
     return f"max by ({by}) ({now(f'collectionstore_cluster_{series}', where, scope=CLUSTER)})"
 
 
+def _schedule(series: str) -> str:
+    return f"max by (namespace, cluster, schedule) ({now(f'collectionstore_backup_{series}', scope=CLUSTER)})"
+
+
+_NOT_MET: Final = now("collectionstore_backup_condition", 'status="False"', scope=CLUSTER)
+BACKUPS: Final = Row(
+    "Backups",
+    (
+        grid(
+            "Schedules",
+            "The newest backup of each schedule, its archive, and its last restore drill.",
+            Column("Age", f"time() - {_schedule('last_success_timestamp_seconds')}", "s"),
+            Column("Interval", _schedule("interval_seconds"), "s"),
+            Column("Failed", f"time() - {_schedule('last_failure_timestamp_seconds')}", "s"),
+            Column("Duration", _schedule("duration_seconds"), "s"),
+            Column("Size", _schedule("size_bytes"), "bytes"),
+            Column("Archive lag", _schedule("archive_lag_entries"), "short", above(10_000, 100_000)),
+            Column(
+                "Archive heard", f"time() - {_schedule('archive_confirmed_timestamp_seconds')}", "s", above(60, 300)
+            ),
+            Column("Verified", f"time() - {_schedule('last_verified_timestamp_seconds')}", "s"),
+            Column("Time to restore", _schedule("time_to_restore_seconds"), "s"),
+            keys=("namespace", "cluster", "schedule"),
+            width=24,
+            height=6,
+        ),
+        states(
+            "Conditions of schedules",
+            "Conditions of the schedules with status False.",
+            Query(
+                f"max by (namespace, schedule, condition) ({_NOT_MET})",
+                "{{namespace}}/{{schedule}} {{condition}}",
+            ),
+            words=(("1", "False", RED), ("0", "not False", GREY)),
+            width=24,
+            height=6,
+        ),
+    ),
+)
+
 STANDING: Final = Row(
     "Operator health",
     (
@@ -276,7 +316,7 @@ PAGE: Final = Page(
     "operator",
     "Collection Store / Operator",
     "Reconciliations, plans, actions and API server requests of the operator and its clusters.",
-    (STANDING, CLUSTERS, WORK, SERVER),
+    (STANDING, CLUSTERS, BACKUPS, WORK, SERVER),
     Variables(
         clusters="collectionstore_cluster_desired_members",
         instances="collectionstore_operator_is_leader",

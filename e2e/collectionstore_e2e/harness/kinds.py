@@ -37,6 +37,7 @@ SERVICE_ACCOUNT: Final = Kind("v1", "ServiceAccount", "serviceaccounts")
 CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 VOLUME: Final = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 STATEFUL_SET: Final = Kind("apps/v1", "StatefulSet", "statefulsets")
+JOB: Final = Kind("batch/v1", "Job", "jobs")
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 DISRUPTION_BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
@@ -47,6 +48,8 @@ CERTIFICATE_REQUEST: Final = Kind(
 CUSTOM_RESOURCE: Final = Kind(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
+BACKUP: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreBackup", "collectionstorebackups")
+SCHEDULE: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreBackupSchedule", "collectionstorebackupschedules")
 CLUSTER: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreCluster", "collectionstoreclusters")
 
 

@@ -52,6 +52,10 @@ class Machines:
         """End that, for all pods of a node."""
         await asyncio.to_thread(Machine(node).run, ["sh", "-c", f"while ip rule del priority {MUTED} 2>&-; do :; done"])
 
+    async def run(self, node: str, *command: str) -> str:
+        """Run a command on a node as its administrator, and return its output."""
+        return await asyncio.to_thread(Machine(node).run, command)
+
     async def hang_api_server(self) -> None:
         """Make the API server stop responding; connections stay open, as to an overloaded host."""
         await asyncio.to_thread(_signal, API_PROGRAM, signal.SIGSTOP)

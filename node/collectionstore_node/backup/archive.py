@@ -45,6 +45,11 @@ class Lag(NamedTuple):
     archived: int
     applied: int
 
+    def described(self) -> dict[str, int]:
+        """Return it for JSON."""
+        lag = max(0, self.applied - self.archived)
+        return {"archived_index": self.archived, "applied_index": self.applied, "lag_entries": lag}
+
 
 class Patience:
     """How long an outage is waited for, with pauses that grow from half a second to ten."""

@@ -8,7 +8,8 @@ import click
 
 from collectionstore_node import __version__
 from collectionstore_node.backup.commands import keeping, reading, restoring
-from collectionstore_node.backup.program import failure
+from collectionstore_node.backup.program import failure, reason_of
+from collectionstore_node.backup.results import record_failure
 
 HELP: Final = """Back up a Collection Store cluster, and restore it as a new one.
 
@@ -46,7 +47,9 @@ class Group(click.Group):
             explained = failure(error)
             if explained is None:
                 raise
-            raise _Failure(*explained) from error
+            code, text = explained
+            record_failure(reason_of(error), text, code)
+            raise _Failure(code, text) from error
 
 
 class _Failure(click.ClickException):

@@ -16,7 +16,7 @@ from hashlib import sha256
 from threading import Semaphore
 from typing import Final, NamedTuple
 
-from collectionstore_node.backup.errors import BackupError, Corrupt, CredentialsRefused, Refused, Unreachable
+from collectionstore_node.backup.errors import BackupError, Corrupt, CredentialsRefused, NotFound, Refused, Unreachable
 from collectionstore_node.backup.manifest import TIME, Manifest, encode_manifest
 from collectionstore_node.backup.parts import (
     PART_BYTES,
@@ -31,13 +31,37 @@ from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import SALT_BYTES, Sealer
 from collectionstore_node.backup.selection import Cluster, order_members
 from collectionstore_node.backup.source import Source, StateResponse
-from collectionstore_node.backup.stored import Listed, delete_backup, folder, look, manifest_name, read_manifest
+from collectionstore_node.backup.stored import (
+    ROOT,
+    Listed,
+    delete_backup,
+    folder,
+    look,
+    manifest_name,
+    read_manifest,
+)
 from collectionstore_node.backup.verify import StateSummary, opened, summarize
 from collectionstore_node.storage.exported_state import ExportedState
 
 WORKERS: Final = 2
 IN_WORK_MAX: Final = 4
 """Parts in memory at a time."""
+
+
+class Run(NamedTuple):
+    """One backup that is wanted, however often its command is started: the suffix of its ID, and when it was wanted.
+
+    Each attempt has an ID of its own, so two at the same time never write to the same place.
+    """
+
+    since: str
+    """As in an ID: `20260102T030405Z`."""
+    number: str
+
+    def finds(self, backup_id: str) -> bool:
+        """Return whether an ID is of this run."""
+        started, _, number = backup_id.partition("-")
+        return number == self.number and started >= self.since
 
 
 class Progress(NamedTuple):
@@ -55,14 +79,22 @@ def create_backup(
     expected_cluster: str | None,
     stale: bool,
     progress: Progress,
+    run: Run | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Manifest:
-    """Make a backup and return its manifest, which was read back. Raises `BackupError`; nothing is left then."""
+    """Make a backup and return its manifest, which was read back. Raises `BackupError`; nothing is left then.
+
+    With `run`, a complete backup of an earlier attempt is verified as far as its parts are there, and returned.
+    """
     started = datetime.now(UTC)
+    if run is not None and (done := _completed(repository, run, expected_cluster)) is not None:
+        progress.step(f"{done.id} was made by an earlier attempt")
+        return done
     cluster = source.cluster()
     if expected_cluster is not None and cluster.cluster_id != expected_cluster:
         raise Refused(f"the cluster is {cluster.cluster_id!r}, not {expected_cluster!r}")
-    backup_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    number = secrets.token_hex(4) if run is None else run.number
+    backup_id = f"{started:%Y%m%dT%H%M%SZ}-{number}"
     sealer = None if key is None else Sealer(key, secrets.token_bytes(SALT_BYTES))
     response = _open_state(source, cluster, stale=stale, progress=progress)
     described = response.described
@@ -116,6 +148,18 @@ def create_backup(
             delete_backup(repository, backup_id)
         raise
     return manifest
+
+
+def _completed(repository: Repository, run: Run, cluster_id: str | None) -> Manifest | None:
+    """Return the first intact backup of a run, None if there is none."""
+    for backup_id in sorted(filter(run.finds, repository.folders(ROOT))):
+        try:
+            manifest = read_manifest(repository, backup_id)[1]
+        except NotFound:
+            continue  # an attempt that was interrupted
+        if cluster_id in (None, manifest.cluster_id) and look(repository, Listed(backup_id, manifest, "")).intact:
+            return manifest
+    return None
 
 
 def _open_state(source: Source, cluster: Cluster, *, stale: bool, progress: Progress) -> StateResponse:

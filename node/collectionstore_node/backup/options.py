@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
+from collectionstore_node.backup.create import Run
 from collectionstore_node.backup.errors import InvalidUse
-from collectionstore_node.backup.manifest import TIME
+from collectionstore_node.backup.manifest import ID, TIME
 from collectionstore_node.backup.replay import Target
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import parse_key
+from collectionstore_node.backup.source import Access, Source
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SECRET: Final = re.compile(
@@ -123,6 +126,50 @@ def source_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+class Connection(NamedTuple):
+    """What a command reads, where it stores, and how it prints."""
+
+    source: Source
+    repository: Repository
+    key: bytes | None
+    as_json: bool
+    quiet: bool
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a command that reads a cluster into a repository, which it gets as one `connection`."""
+
+    @functools.wraps(command)
+    def connected(
+        *,
+        endpoints: tuple[str, ...],
+        token_file: Path | None,
+        ca_file: Path | None,
+        cert_file: Path | None,
+        cert_key_file: Path | None,
+        url: str,
+        options: tuple[str, ...],
+        form: str,
+        key_file: Path | None,
+        quiet: bool,
+        **further: Any,
+    ) -> Any:
+        access = Access(token_file, ca_file, cert_file, cert_key_file)
+        repository, key = open_repository(url, options), read_key(key_file)
+        source = Source(endpoints, access)
+        return command(connection=Connection(source, repository, key, form == "json", quiet), **further)
+
+    return source_options(repository_options(key_option(connected)))
+
+
+def parse_run(text: str) -> Run:
+    """Return which run is meant by a time and a number. Raises `InvalidUse`."""
+    if not ID.fullmatch(text):
+        raise InvalidUse(f"--run is {text!r}; allowed: a time and 8 hexadecimal digits: 20260102T030405Z-0123abcd")
+    since, _, number = text.partition("-")
+    return Run(since, number)
 
 
 def parse_point(goal: str) -> Target:

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, NoReturn, TypeVar
 
-from collectionstore_node.backup.errors import BackupError, ExitCode, TimedOut
+from collectionstore_node.backup.errors import BackupError, ExitCode, Refused, TimedOut
+from collectionstore_node.backup.results import record_failure
 from collectionstore_node.errors import DataDirectoryRefused, NodeError
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ def within(deadline_s: float, what: str, work: Callable[[], T]) -> T:
         end(INTERRUPTED, f"{what} was interrupted; it left nothing that looks complete")
     if thread.is_alive():
         error = TimedOut(f"{what} did not end within {deadline_s:g} s; it left nothing that looks complete")
+        record_failure(error.reason, str(error), error.exit_code)
         end(error.exit_code, str(error))
     if errors:
         raise errors[0]
@@ -51,6 +53,13 @@ def end(code: int, message: str) -> NoReturn:
     sys.stderr.write(f"collectionstore-backup: {message}\n")
     sys.stderr.flush()
     os._exit(code)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the kind of a failure in one word."""
+    if isinstance(error, BackupError):
+        return error.reason
+    return Refused.reason if isinstance(error, DataDirectoryRefused) else BackupError.reason
 
 
 def failure(error: Exception) -> tuple[int, str] | None:

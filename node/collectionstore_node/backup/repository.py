@@ -23,7 +23,8 @@ from collectionstore_node.backup.errors import (
     InvalidUse,
     NotFound,
     Refused,
-    Unreachable,
+    StoreFull,
+    StoreUnreachable,
 )
 
 REQUEST_S: Final = 60
@@ -32,12 +33,10 @@ RETRIES: Final = 4
 RETRY_S: Final = 120
 SCHEMES: Final = ("s3", "gs", "az", "file")
 _NO_ROOM: Final = re.compile(r"os error (28|122)\b|StorageFull|No space left", re.IGNORECASE)
+_ROLES: Final = re.compile(r"169\.254\.16[89]\.254|169\.254\.170\.|metadata\.google\.internal")
+"""Where machines of clouds answer for the credentials of their roles."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _PASSWORD: Final = re.compile(r"//[^/@\s]*@")
-
-
-class RepositoryFull(BackupError):
-    """There is no room for the object; nothing that looks complete was written."""
 
 
 class Stored(NamedTuple):
@@ -48,7 +47,7 @@ class Stored(NamedTuple):
 
 
 class Repository:
-    """Objects by name. Thread-safe. Raises `NotFound`, `CredentialsRefused`, `Unreachable`, `RepositoryFull`."""
+    """Objects by name. Thread-safe. Raises `NotFound`, `CredentialsRefused`, `StoreUnreachable`, `StoreFull`."""
 
     def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
         """Open the store at `url`, with options of obstore such as `endpoint` and `region`; credentials come from the
@@ -177,12 +176,17 @@ class Repository:
             return Refused(f"{what}: the bucket does not exist; it is not created here")
         if isinstance(error, FileNotFoundError):
             return NotFound(f"{what}: it does not exist")
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        # A listing that is refused is a general error of the library.
+        listing = re.search(r"\b(401 Unauthorized|403 Forbidden)\b", text)
+        if listing or isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
             return CredentialsRefused(f"{what}: the repository refuses the credentials ({line})")
+        if _ROLES.search(text):
+            # Without credentials the library asks the machine for those of its role.
+            return CredentialsRefused(f"{what}: no credentials: none in the environment, and no role ({line})")
         if _NO_ROOM.search(text):
-            return RepositoryFull(f"{what}: the repository is full")
+            return StoreFull(f"{what}: the repository is full")
         if "Connect" in text or "timed out" in text.lower() or "error sending request" in text or "after" in line:
-            return Unreachable(f"{what}: the repository does not answer ({line})")
+            return StoreUnreachable(f"{what}: the repository does not answer ({line})")
         return BackupError(f"{what}: {line}")
 
 

@@ -62,6 +62,13 @@ class Access(NamedTuple):
         except OSError as error:
             raise InvalidUse(f"--token-file {self.token_file}: {error.strerror}") from None
 
+    def version(self) -> tuple[int, ...]:
+        """Return when each of the files was written; it changes when one is replaced. Raises `InvalidUse`."""
+        try:
+            return tuple(one.stat().st_mtime_ns for one in self if one is not None)
+        except OSError as error:
+            raise InvalidUse(f"{error.filename}: {error.strerror}") from None
+
     def tls(self) -> ssl.SSLContext | None:
         """Return how members are verified, None without TLS. Raises `InvalidUse`."""
         if self.ca_file is None:
@@ -102,6 +109,15 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _opener(access: Access) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
+    context = access.tls()
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    # Without the proxies of the environment: members are inside the cluster's own network.
+    return urllib.request.build_opener(*handlers)
+
+
 class Source:
     """The members of a cluster. Every call raises `Unreachable`, `CredentialsRefused` or `BackupError`."""
 
@@ -111,13 +127,9 @@ class Source:
         scheme = "http" if access.ca_file is None and access.cert_file is None else "https"
         self._endpoints = [one if "://" in one else f"{scheme}://{one}" for one in endpoints]
         self._scheme = self._endpoints[0].partition("://")[0]
-        self._headers = access.headers()
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
-        context = access.tls()
-        if context is not None:
-            handlers.append(urllib.request.HTTPSHandler(context=context))
-        # Without the proxies of the environment: members are inside the cluster's own network.
-        self._opener = urllib.request.build_opener(*handlers)
+        self._access = access
+        self._version = access.version()
+        self._headers, self._opener = access.headers(), _opener(access)
 
     def cluster(self) -> Cluster:
         """Return the cluster as its leader sees it, or as the first member does that answers, if there is none."""
@@ -162,6 +174,13 @@ class Source:
         headers = response.headers
         return LogPage(data, int(headers["X-Log-Last"]), int(headers["X-Log-Applied"]))
 
+    def _renew(self) -> None:
+        """Read credentials again that were replaced: an archive runs for longer than a certificate lives."""
+        version = self._access.version()
+        if version != self._version:
+            self._headers, self._opener = self._access.headers(), _opener(self._access)
+            self._version = version
+
     def _url(self, address: str) -> str:
         return address.rstrip("/") if "://" in address else f"{self._scheme}://{address}"
 
@@ -173,6 +192,7 @@ class Source:
             raise Unreachable(f"{url}: the answer cannot be read: {_reason(error)}") from error
 
     def _open(self, url: str, where: str, timeout_s: float = SILENCE_S) -> http.client.HTTPResponse:
+        self._renew()
         request = urllib.request.Request(url, headers=self._headers)
         try:
             response: Any = self._opener.open(request, timeout=timeout_s)

@@ -12,6 +12,7 @@ from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.kubernetes.schedules import Schedules
 from collectionstore_operator.reconcile.node_client import NodeClient
 
 
@@ -30,3 +31,4 @@ class ClusterAccess:
     authority: Authority
     children: Children
     enrolment: Enrolment
+    schedules: Schedules

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import kopf
 
+from collectionstore_operator.kubernetes.api.kinds import Kind
+from collectionstore_operator.kubernetes.backups.loops import BackupLoops
 from collectionstore_operator.kubernetes.clusters import Clusters
 from collectionstore_operator.resource import labels
 
@@ -42,11 +44,14 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-def registry(clusters: Clusters, *, in_cluster: bool) -> kopf.OperatorRegistry:
+def registry(clusters: Clusters, *, in_cluster: bool, backups: BackupLoops | None = None) -> kopf.OperatorRegistry:
     """Return the registry of all handlers."""
     made = kopf.OperatorRegistry()
     _register_login(made, in_cluster=in_cluster)
     _register_clusters(made, clusters)
+    if backups is not None:
+        for kind in (Kind.BACKUP, Kind.BACKUP_SCHEDULE):
+            _register_backups(made, backups, kind)
     return made
 
 
@@ -73,6 +78,12 @@ def _register_clusters(made: kopf.OperatorRegistry, clusters: Clusters) -> None:
     @kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=made)
     async def resource_changed(event: Mapping[str, Any], body: Mapping[str, Any], **_: Any) -> None:
         handle_event(clusters, event.get("type"), body)
+
+
+def _register_backups(made: kopf.OperatorRegistry, backups: BackupLoops, kind: Kind) -> None:
+    @kopf.on.event(labels.GROUP, labels.VERSION, kind.plural, registry=made, id=f"{kind.plural}_changed")
+    async def backup_changed(body: Mapping[str, Any], **_: Any) -> None:
+        backups.changed(kind, body)
 
 
 async def run_until_stopped(clusters: Clusters, namespace: str, name: str, stopped: kopf.DaemonStopped) -> None:

@@ -121,6 +121,7 @@ class Observer:
                 *keys.foreign,
                 *named.foreign,
             ),
+            schedules=await self._access.schedules.read(desired),
             namespace_terminating=terminating,
             certificates=(
                 *keys.certificates,

@@ -17,6 +17,7 @@ from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.executor import Executor
 from collectionstore_operator.kubernetes.observer import Observer
 from collectionstore_operator.kubernetes.record import Record
+from collectionstore_operator.kubernetes.schedules import Schedules
 from collectionstore_operator.model.actions import Action
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.reconcile.node_client import NodeClient
@@ -61,6 +62,7 @@ class ClusterRuntime:
             authority=Authority(kube, record, self.reads),
             children=Children(kube, self.reads),
             enrolment=enrolment or Enrolment(kube, ""),
+            schedules=Schedules(kube),
         )
         self._observer = Observer(access)
         self._executor = Executor(access)

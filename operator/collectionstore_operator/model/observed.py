@@ -400,6 +400,15 @@ class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap_node: NodeId = ""
 
 
+class ScheduleFreshness(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule of backups of the cluster, and what its condition BackupFresh says."""
+
+    name: str
+    fresh: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything observed in one round, and the durable records of earlier rounds."""
 
@@ -447,6 +456,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """None if the runtime has no such objects (csctl local)."""
     foreign: tuple[ForeignObject, ...] = ()
     """Objects of others under names that the cluster needs."""
+    schedules: tuple[ScheduleFreshness, ...] | None = ()
+    """Of backups of the cluster; None if they cannot be read."""
     namespace_terminating: bool = False
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None

@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from collectionstore_operator.resource.fields import Name, Part
 
-URL_PATTERN: Final = r"^(s3|gs|az|file)://[A-Za-z0-9._/-]{1,1024}$"
+URL_PATTERN: Final = r"^(s3|gs|az|file)://[A-Za-z0-9._/-]+$"
 OPTION_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
 OPTIONS_MAX: Final = 16
 
@@ -42,7 +42,7 @@ class Repository(Part, frozen=True):
     ]
     options: Annotated[
         dict[
-            Annotated[str, Meta(pattern=OPTION_PATTERN, title="an option such as endpoint")],
+            Annotated[str, Meta(pattern=OPTION_PATTERN, max_length=63, title="an option such as endpoint")],
             Annotated[str, Meta(min_length=1, max_length=1_024)],
         ],
         Meta(

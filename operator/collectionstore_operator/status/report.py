@@ -7,7 +7,7 @@ change only together with their subject, and a lag is reported only above a thre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
@@ -41,6 +41,7 @@ from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
 from collectionstore_operator.status.ailments import ailments
+from collectionstore_operator.status.backup_condition import BACKUP_READY, backup_ready
 from collectionstore_operator.status.condition_state import ConditionState, ConditionStatus
 from collectionstore_operator.status.conditions import TYPES, evaluate, member_ready
 from collectionstore_operator.status.history import History, electing
@@ -326,6 +327,9 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
     if safe is not None and electing(assessment, history):
         # Only the leader knows who is in sync: what it said last counts until the next one is expected.
         states["QuorumSafe"] = ConditionState(safe.status, safe.reason, safe.message)
+    backups = backup_ready(observed.schedules, _state_of(before, BACKUP_READY))
+    if backups is not None:
+        states[BACKUP_READY] = backups
     return Status(
         observed_generation=desired.generation,
         conditions=conditions_from(states, before, desired.generation, observed.now),
@@ -375,8 +379,20 @@ def refused(error: InvalidResource, previous: Status | None, now: float) -> Stat
     return msgspec.structs.replace(before, observed_generation=generation, conditions=conditions)
 
 
+def _state_of(before: Status, kind: str) -> ConditionState | None:
+    found = before.condition(kind)
+    return None if found is None else ConditionState(found.status, found.reason, found.message)
+
+
+class Conditioned(Protocol):
+    """A status that has conditions."""
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition by its type."""
+
+
 def conditions_from(
-    states: Mapping[str, ConditionState], before: Status, generation: int, now: float
+    states: Mapping[str, ConditionState], before: Conditioned, generation: int, now: float
 ) -> tuple[Condition, ...]:
     """Return conditions in these states; `now`, in Unix seconds, is the transition time of those that changed."""
     conditions = []

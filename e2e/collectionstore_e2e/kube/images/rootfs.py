@@ -14,7 +14,7 @@ from collectionstore_e2e.kube.places import CACHE, DEBIAN_RELEASE
 from collectionstore_testkit.commands import run
 from collectionstore_testkit.progress import Progress
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Incremented when this module changes the content, so that caches are rebuilt."""
 FOLDER: Final = CACHE / "rootfs" / f"{DEBIAN_RELEASE}-{VERSION}"
 LAYER: Final = CACHE / "layers" / f"rootfs-{DEBIAN_RELEASE}-{VERSION}.tar"
@@ -67,7 +67,7 @@ def _make_folder() -> None:
             shutil.rmtree(old)
     unfinished.mkdir(parents=True)
     mirror = debian_mirror(run(["apt-get", "indextargets", "--format", "$(CREATED_BY) $(RELEASE) $(REPO_URI)"]))
-    command = ["debootstrap", "--variant=minbase", "--include=python3", DEBIAN_RELEASE, str(unfinished)]
+    command = ["debootstrap", "--variant=minbase", "--include=python3,ca-certificates", DEBIAN_RELEASE, str(unfinished)]
     run([*ISOLATED, *command, *([mirror] if mirror else [])])
     for name in UNNEEDED:
         shutil.rmtree(unfinished / name, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from collectionstore_node.backup import output
+from collectionstore_node.backup import output, results
 from collectionstore_node.backup.commands.choosing import find
 from collectionstore_node.backup.errors import NotFound, Refused
 from collectionstore_node.backup.manifest import Manifest
@@ -163,6 +163,7 @@ def delete(
         return delete_backup(repository, backup)
 
     count = within(deadline_s, "the deletion", remove)
+    results.record({"id": backup, "objects": count})
     if form == "json":
         output.print_json({"id": backup, "objects": count})
     else:
@@ -188,6 +189,9 @@ def delete(
     show_default=True,
     help="What has no manifest after this time is left over, and is deleted; 1h or more, and more than a backup takes.",
 )
+@click.option(
+    "--source-cluster", metavar="ID", help="Judge the backups of this cluster only, and keep those of all others."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @deadline_option("1h")
 def prune(
@@ -197,6 +201,7 @@ def prune(
     keep_last: int,
     keep_within_s: float,
     unfinished_after_s: float,
+    source_cluster: str | None,
     deadline_s: float,
     *,
     quiet: bool,
@@ -207,7 +212,8 @@ def prune(
     repository = open_repository(url, options)
 
     def run() -> dict[str, list[str]]:
-        found = [look(repository, one) for one in list_backups(repository)]
+        looked = [look(repository, one) for one in list_backups(repository)]
+        found = [one for one in looked if source_cluster in (None, one.cluster_id) or not one.cluster_id]
         decided = decide(
             found,
             datetime.now(UTC),
@@ -224,6 +230,7 @@ def prune(
         return decided._asdict()
 
     decided = within(deadline_s, "pruning", run)
+    results.record({name: len(ids) for name, ids in decided.items()})
     if form == "json":
         output.print_json(decided | {"dry_run": dry_run})
         return

@@ -2,77 +2,68 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Final
 
 import click
 
-from collectionstore_node.backup import output
+from collectionstore_node.backup import output, results
 from collectionstore_node.backup.archive import Lag, Patience, archive_log
-from collectionstore_node.backup.create import Progress, create_backup
+from collectionstore_node.backup.archive_status import served
+from collectionstore_node.backup.create import Progress, Run, create_backup
+from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.options import (
+    Connection,
     Duration,
+    connection_options,
     deadline_option,
-    key_option,
-    open_repository,
-    read_key,
-    repository_options,
-    source_options,
+    parse_run,
 )
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
-from collectionstore_node.backup.source import Access, Source
 
 
 @click.command()
-@source_options
-@repository_options
-@key_option
+@connection_options
 @click.option("--cluster-id", "expected", help="Refuse to back up a cluster of another ID.")
 @click.option(
     "--stale",
     is_flag=True,
     help="Also without a quorum: what the member has applied, which may lack acknowledged writes.",
 )
+@click.option(
+    "--run",
+    "run_name",
+    metavar="TIME-NUMBER",
+    help="Make one backup however often the command is repeated: the complete one whose ID ends with NUMBER (8 "
+    "hexadecimal digits) and is not older than TIME (20260102T030405Z), if there is one already.",
+)
 @deadline_option("6h")
 def create(
-    endpoints: tuple[str, ...],
-    token_file: Path | None,
-    ca_file: Path | None,
-    cert_file: Path | None,
-    cert_key_file: Path | None,
-    url: str,
-    options: tuple[str, ...],
-    form: str,
-    key_file: Path | None,
-    expected: str | None,
-    deadline_s: float,
-    *,
-    quiet: bool,
-    stale: bool,
+    connection: Connection, *, expected: str | None, stale: bool, run_name: str | None, deadline_s: float
 ) -> None:
     """Make a backup of a follower, and verify it.
 
     It holds everything that was acknowledged before the command began. The leader is read only if no follower can be.
     """
-    repository = open_repository(url, options)
-    source = Source(endpoints, Access(token_file, ca_file, cert_file, cert_key_file))
-    key = read_key(key_file)
-    meter = Meter(quiet=quiet)
+    run: Run | None = None if run_name is None else parse_run(run_name)
+    meter = Meter(quiet=connection.quiet)
     manifest = within(
         deadline_s,
         "the backup",
         lambda: create_backup(
-            source,
-            repository,
-            key=key,
+            connection.source,
+            connection.repository,
+            key=connection.key,
             expected_cluster=expected,
             stale=stale,
             progress=Progress(meter.step, meter.advance),
+            run=run,
         ),
     )
     seconds = meter.finish()
-    if form == "json":
+    results.record(_result(manifest) | {"seconds": round(seconds, 3)})
+    if connection.as_json:
         output.print_json(output.summary(manifest) | {"seconds": round(seconds, 3)})
         return
     rate = manifest.stream_bytes / (1 << 20) / max(seconds, 0.001)
@@ -84,9 +75,7 @@ def create(
 
 
 @click.command()
-@source_options
-@repository_options
-@key_option
+@connection_options
 @click.option("--once", is_flag=True, help="End when the archive has caught up.")
 @click.option(
     "--interval",
@@ -104,58 +93,75 @@ def create(
     show_default=True,
     help="Try again for so long while the cluster or the repository does not answer.",
 )
+@click.option(
+    "--status-address",
+    metavar="HOST:PORT",
+    help="Serve how far the archive is as JSON over HTTP at this address.",
+)
 @deadline_option("36500d")
 def archive(
-    endpoints: tuple[str, ...],
-    token_file: Path | None,
-    ca_file: Path | None,
-    cert_file: Path | None,
-    cert_key_file: Path | None,
-    url: str,
-    options: tuple[str, ...],
-    form: str,
-    key_file: Path | None,
+    connection: Connection,
+    *,
+    once: bool,
     interval_s: float,
     retry_s: float,
+    status_address: str | None,
     deadline_s: float,
-    *,
-    quiet: bool,
-    once: bool,
 ) -> None:
     """Archive the log behind the newest backup, for restores to a point in time; runs until it is stopped.
 
     Prints how far it is, and how far the cluster is, whenever it has stored something.
     """
-    repository = open_repository(url, options)
-    source = Source(endpoints, Access(token_file, ca_file, cert_file, cert_key_file))
-    key = read_key(key_file)
-    patience = Patience(retry_s, Meter(quiet=quiet).step)
-    shown: list[int] = []
+    with served(status_address) if status_address is not None else nullcontext() as status:
+        patience = Patience(retry_s, Meter(quiet=connection.quiet).step)
+        shown: list[int] = []
 
-    def report(lag: Lag) -> None:
-        if shown[-1:] == [lag.archived] or once:
-            return
-        shown[:] = [lag.archived]
-        if form == "json":
-            output.print_json(_lag(lag))
-        elif not quiet:
-            click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
+        def report(lag: Lag) -> None:
+            if status is not None:
+                status.tell(lag)
+            if shown[-1:] == [lag.archived] or once:
+                return
+            shown[:] = [lag.archived]
+            if connection.as_json:
+                output.print_json(lag.described())
+            elif not connection.quiet:
+                click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
 
-    lag = within(
-        deadline_s,
-        "the archive",
-        lambda: archive_log(
-            source, repository, key=key, once=once, interval_s=interval_s, report=report, patience=patience
-        ),
-    )
-    if form == "json":
-        output.print_json(_lag(lag))
+        lag = within(
+            deadline_s,
+            "the archive",
+            lambda: archive_log(
+                connection.source,
+                connection.repository,
+                key=connection.key,
+                once=once,
+                interval_s=interval_s,
+                report=report,
+                patience=patience,
+            ),
+        )
+    if connection.as_json:
+        output.print_json(lag.described())
     else:
         click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
 
 
-def _lag(lag: Lag) -> dict[str, int]:
-    return {"archived_index": lag.archived, "applied_index": lag.applied, "lag_entries": lag.applied - lag.archived}
+def _result(manifest: Manifest) -> dict[str, object]:
+    """Return what is said of a backup in the result file."""
+    return {
+        "id": manifest.id,
+        "cluster_id": manifest.cluster_id,
+        "member": manifest.member,
+        "from_leader": manifest.from_leader,
+        "term": manifest.term,
+        "index": manifest.applied_index,
+        "revision": manifest.revision,
+        "state_digest": manifest.state_digest,
+        "stored_bytes": manifest.stored_bytes,
+        "stream_bytes": manifest.stream_bytes,
+        "started_at": manifest.started_at,
+        "finished_at": manifest.finished_at,
+    }
 
 
 COMMANDS: Final = (

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import click
 
-from collectionstore_node.backup import output
+from collectionstore_node.backup import output, results
 from collectionstore_node.backup.commands.choosing import base, find
+from collectionstore_node.backup.drill import Drilled, drill_backup
 from collectionstore_node.backup.options import (
     deadline_option,
     key_option,
@@ -112,4 +113,54 @@ def restore(
     )
 
 
-COMMANDS: Final = (restore,)
+@click.command()
+@click.argument("backup")
+@repository_options
+@source_cluster_option
+@key_option
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="A directory with room for the data; what is restored in it is deleted at the end.",
+)
+@deadline_option("6h")
+def drill(
+    backup: str,
+    source_cluster: str | None,
+    url: str,
+    options: tuple[str, ...],
+    form: str,
+    key_file: Path | None,
+    scratch: Path,
+    deadline_s: float,
+    *,
+    quiet: bool,
+) -> None:
+    """Restore BACKUP, an ID or `latest`, into a throwaway directory, open it as a node does, and compare.
+
+    Prints the seconds that it took: the time to restore. Nothing that exists is touched.
+    """
+    repository, key, meter = open_repository(url, options), read_key(key_file), Meter(quiet=quiet)
+
+    def run() -> Drilled:
+        return drill_backup(
+            repository, find(repository, backup, source_cluster).id, key, scratch, advance=meter.advance
+        )
+
+    drilled = within(deadline_s, "the drill", run)
+    meter.finish()
+    results.record(drilled._asdict())
+    if form == "json":
+        output.print_json(drilled._asdict())
+        return
+    click.echo(
+        f"{drilled.id}: revision {drilled.revision} was restored and opened in {drilled.seconds:.1f} s, "
+        f"{drilled.records} records, the digest is that of the manifest"
+    )
+
+
+COMMANDS: Final = (
+    restore,
+    drill,
+)

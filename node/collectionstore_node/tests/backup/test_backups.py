@@ -18,11 +18,12 @@ from collectionstore_node.backup.errors import (
     InvalidUse,
     NotFound,
     Refused,
+    StoreFull,
     Unreachable,
 )
 from collectionstore_node.backup.manifest import Manifest, encode_manifest
 from collectionstore_node.backup.options import open_repository
-from collectionstore_node.backup.repository import Repository, RepositoryFull
+from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.source import Access, Source
 from collectionstore_node.backup.stored import delete_backup, folder, list_backups, look, manifest_name
 from collectionstore_node.backup.verify import verify_backup
@@ -377,10 +378,10 @@ def test_a_full_repository_at_any_call_leaves_nothing(tmp_path: Path, make: Make
     calls = 0
     while True:
         calls += 1
-        repository = FailingRepository(str(tmp_path / "repository"), calls, RepositoryFull("it is full"), dead=False)
+        repository = FailingRepository(str(tmp_path / "repository"), calls, StoreFull("it is full"), dead=False)
         try:
             made = make(repository)
-        except RepositoryFull:
+        except StoreFull:
             assert list_backups(Repository(repository.url)) == []
             continue
         break

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.backups.names import BACKUP_PLURAL, SCHEDULE_PLURAL
 
 Body: TypeAlias = dict[str, Any]
 """JSON of an object or a part of one."""
@@ -21,11 +22,15 @@ class _Place(NamedTuple):
 class Kind(enum.Enum):
     """One kind, named as in the API."""
 
+    BACKUP = _Place(labels.API_VERSION, BACKUP_PLURAL)
+    BACKUP_SCHEDULE = _Place(labels.API_VERSION, SCHEDULE_PLURAL)
     CLUSTER = _Place(labels.API_VERSION, labels.PLURAL)
     CLUSTER_ROLE_BINDING = _Place("rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False)
     CONFIG_MAP = _Place("v1", "configmaps")
     CONTROLLER_REVISION = _Place("apps/v1", "controllerrevisions")
+    DEPLOYMENT = _Place("apps/v1", "deployments")
     EVENT = _Place("events.k8s.io/v1", "events")
+    JOB = _Place("batch/v1", "jobs")
     LEASE = _Place("coordination.k8s.io/v1", "leases")
     NAMESPACE = _Place("v1", "namespaces", namespaced=False)
     NETWORK_POLICY = _Place("networking.k8s.io/v1", "networkpolicies")

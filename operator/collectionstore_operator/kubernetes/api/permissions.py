@@ -15,6 +15,7 @@ import structlog
 from collectionstore_operator.kubernetes.api.api_errors import Unavailable
 from collectionstore_operator.kubernetes.api.client import Kube
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.backups.names import BACKUP_PLURAL, SCHEDULE_PLURAL
 
 SIGNER: Final = f"{labels.GROUP}/node"
 
@@ -34,10 +35,16 @@ PERMISSIONS: Final = (
     # Everywhere: when a namespace is deleted, the Roles in it go before the resources that wait for our finalizer.
     Permission(labels.GROUP, labels.PLURAL, ("get", "list", "watch", "patch"), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/status", ("get", "patch"), everywhere=True),
+    Permission(labels.GROUP, BACKUP_PLURAL, ("get", "list", "watch", "create", "patch", "delete"), everywhere=True),
+    Permission(labels.GROUP, f"{BACKUP_PLURAL}/status", ("get", "patch"), everywhere=True),
+    Permission(labels.GROUP, SCHEDULE_PLURAL, ("get", "list", "watch"), everywhere=True),
+    Permission(labels.GROUP, f"{SCHEDULE_PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission("", "namespaces", ("get",), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/finalizers", ("update",)),
     Permission("apps", "statefulsets", ("get", "list", "watch", "create", "patch", "update", "delete")),
     Permission("apps", "controllerrevisions", ("get",)),
+    Permission("apps", "deployments", ("get", "create", "patch", "delete")),
+    Permission("batch", "jobs", ("get", "create", "delete")),
     Permission("", "pods", ("get", "list", "watch", "patch", "delete")),
     Permission("", "pods/eviction", ("create",)),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update")),

@@ -13,6 +13,7 @@ from collectionstore_telemetry.logs import LogEvent
 FIELDS: Final[dict[str, str]] = {
     "namespace": "namespace of the resource that the line is about, on Kubernetes",
     "cluster": "name of the resource",
+    "owner": "kind and name of the resource, if it is a backup or a schedule",
 }
 """Fields of every line about a resource, besides those that every program has."""
 
@@ -31,6 +32,13 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("plan.rejected", ("error",), "A plan violated an invariant and was not executed: a bug.", ("detail",)),
     LogEvent("action.performed", ("info",), "An action was performed, for this reason.", ("action", "subject", "reason", "seconds")),
     LogEvent("action.failed", ("warning",), "An action was refused or did not finish; it is retried in a later round.", ("action", "subject", "outcome", "detail")),
+    # Backups
+    LogEvent("backup.completed", ("info",), "A CollectionStoreBackup is complete.", ("subject", "detail")),
+    LogEvent("backup.failed", ("warning",), "A CollectionStoreBackup has failed.", ("subject", "reason", "detail")),
+    LogEvent("backup_round.failed", ("warning", "error"), "A round of a backup or a schedule failed and is repeated; level error means a bug.", ("error", "detail"), error=True),
+    LogEvent("backup_action.performed", ("info",), "An action for a backup or a schedule was performed, for this reason.", ("action", "subject", "reason")),
+    LogEvent("backup_action.failed", ("warning",), "An action for a backup or a schedule was refused or did not finish; it is retried.", ("action", "subject", "detail")),
+    LogEvent("schedules.not_listed", ("warning",), "The schedules of backups could not be read; the condition BackupReady stays as it was.", ("reason",)),
     # Kubernetes
     LogEvent("permission.missing", ("error",), "A required RBAC permission is missing; the operator exits.", ("permission",)),
     LogEvent("api_server.awaited", ("warning",), "The API server does not respond yet.", ("reason",)),

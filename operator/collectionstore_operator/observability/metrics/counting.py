@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from collectionstore_operator.observability.metrics.backups import BackupSeries
 from collectionstore_operator.observability.metrics.clusters import Clusters, Key
 from collectionstore_operator.observability.metrics.declared import Declared, family
 from collectionstore_operator.status.report import Status
@@ -39,8 +40,11 @@ class OperatorMetrics:
         declared.info("operator_build").info({"version": version})
         self._lease = _LeaseAge()
         self._clusters = Clusters()
+        self.backups = BackupSeries()
+        """The schedules of backups."""
         registry.register(self._lease)
         registry.register(self._clusters)
+        registry.register(self.backups)
 
     def loop(self, namespace: str, name: str) -> LoopSeries:
         """Return the series of the loop of a cluster."""

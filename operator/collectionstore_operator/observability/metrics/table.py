@@ -123,11 +123,56 @@ CLUSTERS: Final = (
     gauge("cluster_certificate_expiry_timestamp_seconds", "Earliest expiry of the cluster's certificates", *_CLUSTER),
 )
 
+_SCHEDULE: Final = (*_CLUSTER, Label("schedule", bound="CollectionStoreBackupSchedule resources of the cluster"))
+BACKUPS: Final = (
+    gauge(
+        "backup_condition",
+        "1 for the current status of a condition of the schedule",
+        *_SCHEDULE,
+        Label("condition", bound="conditions of the resource"),
+        Label("status", STATUSES),
+    ),
+    gauge("backup_interval_seconds", "Time between the last and the next time of the schedule", *_SCHEDULE),
+    gauge(
+        "backup_last_success_timestamp_seconds",
+        "When the newest complete backup was completed; the creation of the schedule while there is none",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_last_failure_timestamp_seconds",
+        "When the newest failed backup failed; absent if none has",
+        *_SCHEDULE,
+    ),
+    gauge("backup_duration_seconds", "Duration of the newest complete backup", *_SCHEDULE),
+    gauge("backup_size_bytes", "Size of the stored data of the newest complete backup", *_SCHEDULE),
+    gauge(
+        "backup_archive_lag_entries",
+        "Log entries that are committed and not archived yet; absent if the archive does not tell",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_archive_confirmed_timestamp_seconds",
+        "When the archive last confirmed how far the cluster is; absent if the archive does not tell",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_last_verified_timestamp_seconds",
+        "When a restore drill last succeeded; absent before the first",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_time_to_restore_seconds",
+        "Time that the last restore drill took to restore and open a backup; absent before the first",
+        *_SCHEDULE,
+    ),
+)
+
 CHAPTERS: Final[Chapters] = (
     ("Process", _PROCESS),
     ("Rounds and actions", _ROUNDS),
     ("Requests to the API server", _API),
     ("Clusters, exposed by the leading operator", CLUSTERS),
+    ("Schedules of backups, exposed by the leading operator", BACKUPS),
 )
 """Title and series, in the order of the page."""
 

@@ -47,16 +47,17 @@ def test_committed_file_is_current() -> None:
 
 def test_command_writes_and_checks(tmp_path: Path) -> None:
     """An outdated file fails the check, and the message names the command."""
-    file = tmp_path / "crds" / "x.yaml"
+    folder = tmp_path / "crds"
     runner = CliRunner()
-    assert runner.invoke(main, ["--file", str(file), "--check"]).exit_code == 1
-    assert runner.invoke(main, ["--file", str(file), "--write"]).exit_code == 0
-    assert runner.invoke(main, ["--file", str(file), "--check"]).exit_code == 0
+    assert runner.invoke(main, ["--folder", str(folder), "--check"]).exit_code == 1
+    assert runner.invoke(main, ["--folder", str(folder), "--write"]).exit_code == 0
+    assert runner.invoke(main, ["--folder", str(folder), "--check"]).exit_code == 0
+    file = folder / FILE.name
     file.write_text(file.read_text() + "\n")
-    stale = runner.invoke(main, ["--file", str(file), "--check"])
+    stale = runner.invoke(main, ["--folder", str(folder), "--check"])
     assert stale.exit_code == 1
     assert "--write" in stale.output
-    assert runner.invoke(main, []).output == crd.text()
+    assert list(yaml.safe_load_all(runner.invoke(main, []).output)) == list(crd.definitions().values())
 
 
 def test_every_field_is_described_and_bounded() -> None:

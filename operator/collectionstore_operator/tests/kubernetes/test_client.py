@@ -238,5 +238,5 @@ def test_kind_is_found_by_its_name(api_version: str, name: str, kind: Kind) -> N
 
 
 def test_unused_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="Deployment is not a kind that the operator uses"):
-        kind_named({"apiVersion": "apps/v1", "kind": "Deployment"})
+    with pytest.raises(ValueError, match="ReplicaSet is not a kind that the operator uses"):
+        kind_named({"apiVersion": "apps/v1", "kind": "ReplicaSet"})

@@ -11,13 +11,14 @@ import asyncio
 import functools
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import pytest
 from click.testing import CliRunner
 
 from collectionstore_operator import faults
 from collectionstore_operator.__main__ import main
+from collectionstore_operator.model.backups.actions import BackupAction
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings, Settings
 from collectionstore_operator.tests.kubernetes.test_faults import CLUSTER, Life, living
 
@@ -53,6 +54,10 @@ NEVER: Final = frozenset(
             )
             for edge in ("before", "after")
         ),
+        # Of backups and schedules: `kubernetes.backups` has their tests.
+        *(f"{kind.__name__}.{edge}" for kind in get_args(BackupAction) for edge in ("before", "after")),
+        "BackupRound.observed",
+        "BackupRound.published",
         "ApplyObject.adopted",
         "ApplyObject.cleaned",
         "DeleteIdentity.keys-deleted",

@@ -18,6 +18,7 @@ from collectionstore_telemetry.tests.metrics.series_rules import assert_follows_
 OPEN_BOUNDS = {
     "namespace": 1,
     "cluster": 1,
+    "schedule": 1,
     "version": 1,
     "condition": len(TYPES),
     "kind": 24,
@@ -37,7 +38,7 @@ def test_every_name_is_declared_once() -> None:
 
 @by_name
 def test_names_texts_and_labels_follow_the_rules(series: Series) -> None:
-    assert_follows_conventions(series, parts=r"(operator|cluster|tracing)_[a-z0-9]+")
+    assert_follows_conventions(series, parts=r"(operator|cluster|tracing|backup)_[a-z0-9]+")
 
 
 @by_name

@@ -1,0 +1,1 @@
+"""The objects that work for backups and schedules: Jobs, the Deployment of an archive, NetworkPolicies. Pure."""

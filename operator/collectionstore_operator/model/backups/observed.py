@@ -1,0 +1,124 @@
+"""What was observed of a backup or a schedule, and of what works for it. Times are Unix seconds.
+
+`Unknown` is what could not be read. It is never taken for absent: nothing is started or deleted because of it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from collectionstore_operator.model.observed import Absent, Unknown
+from collectionstore_operator.resource.backups.desired import Backup
+from collectionstore_operator.resource.desired import Desired
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A Job, and what its newest pod said."""
+
+    name: str
+    uid: str
+    state: Literal["Active", "Succeeded", "Failed"]
+    started: float | None = None
+    ended: float | None = None
+    reason: str = ""
+    """Of the Job's failure, such as DeadlineExceeded."""
+    exit_code: int | None = None
+    """Of the newest container that ended."""
+    message: str = ""
+    """Its termination message."""
+    failures: int = 0
+    """Pods that failed."""
+    waiting: str = ""
+    """Why no container of it runs, such as ImagePullBackOff; empty while one does."""
+    subject: str = ""
+    """What it was started for: see `StartRun`."""
+    image: str = ""
+    """Of its container."""
+
+
+class ClusterSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The cluster that is backed up."""
+
+    desired: Desired
+    cluster_id: str
+    """Empty before it has one."""
+    initialized: bool
+
+
+class BackupObserved(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is of one backup."""
+
+    now: float
+    cluster: ClusterSeen | Absent | Unknown
+    create: Run | Absent | Unknown
+    delete: Run | Absent | Unknown
+    namespace_terminating: bool = False
+
+
+class BackupSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup of a schedule, as far as the schedule is concerned."""
+
+    backup: Backup
+    due: float
+    """The time of the schedule that it was made for."""
+    state: Literal["Active", "Complete", "Failed"]
+    backup_id: str = ""
+    revision: int = 0
+    size_bytes: int = 0
+    duration_s: float = 0.0
+    started: str = ""
+    ended: str = ""
+    """RFC 3339; empty while it is active."""
+    reason: str = ""
+    message: str = ""
+
+
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far an archive is, as its pod says."""
+
+    archived_index: int
+    applied_index: int
+    lag_entries: int
+    age_s: float
+    """Since it last confirmed how far the cluster is."""
+
+
+class Archive(msgspec.Struct, frozen=True, kw_only=True):
+    """The Deployment that archives the log."""
+
+    uid: str
+    digest: str
+    available: bool
+    trouble: str = ""
+    """Why its pod does not run: the last error that it ended with, or why it waits."""
+    lag: Lag | None = None
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """When runs are due: the last time that is not in the future, and the next one. None where there is none."""
+
+    last: float | None = None
+    next: float | None = None
+
+    @property
+    def interval_s(self) -> float | None:
+        """Return the seconds between them."""
+        return None if self.last is None or self.next is None else self.next - self.last
+
+
+class ScheduleObserved(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is of one schedule. `invalid` says why its expressions cannot be read; nothing is due then."""
+
+    now: float
+    cluster: ClusterSeen | Absent | Unknown
+    backups: tuple[BackupSummary, ...]
+    """All that carry its name, in the order of their times."""
+    times: Times = Times()
+    drill_times: Times = Times()
+    invalid: str = ""
+    prune: Run | Absent | Unknown
+    drill: Run | Absent | Unknown
+    archive: Archive | Absent | Unknown
+    namespace_terminating: bool = False

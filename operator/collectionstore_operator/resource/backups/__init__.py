@@ -1,0 +1,1 @@
+"""The resources CollectionStoreBackup and CollectionStoreBackupSchedule: fields, bounds, rules and names. Pure."""

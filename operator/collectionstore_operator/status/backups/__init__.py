@@ -1,0 +1,1 @@
+"""The statuses of backups and schedules: conditions, what was achieved, and why something failed. Pure."""

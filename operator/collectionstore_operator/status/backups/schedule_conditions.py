@@ -1,0 +1,112 @@
+"""The conditions of a schedule: is there a fresh backup, can it be restored, does the archive follow. Pure."""
+
+from __future__ import annotations
+
+from collectionstore_operator.model.backups.assessment import STALE_INTERVALS, ScheduleView
+from collectionstore_operator.model.backups.observed import ScheduleObserved
+from collectionstore_operator.model.observed import Absent, Unknown
+from collectionstore_operator.model.timestamps import seconds
+from collectionstore_operator.resource.backups.desired import Schedule
+from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
+from collectionstore_operator.status.condition_state import ConditionState
+
+LAG_AGE_MAX_S = 60.0
+"""An archive that has not confirmed for so long how far the cluster is does not follow it."""
+
+
+def conditions(
+    schedule: Schedule, observed: ScheduleObserved, view: ScheduleView, achieved: ScheduleStatus
+) -> dict[str, ConditionState]:
+    """Return the state of every condition that the schedule has, the summary first; `achieved` is the status so far."""
+    states = {"Accepted": accepted(observed), "BackupFresh": fresh(schedule, observed, achieved)}
+    if schedule.spec.archive:
+        states["Archiving"] = archiving(observed)
+    if schedule.spec.drill is not None:
+        states["Verified"] = verified(achieved)
+    if schedule.spec.retention is not None:
+        states["Pruned"] = pruned(achieved)
+    return {"Ready": ready(schedule, view, states), **states}
+
+
+def accepted(observed: ScheduleObserved) -> ConditionState:
+    """Return whether the expressions can be read."""
+    if observed.invalid:
+        return ConditionState("False", "InvalidTimetable", observed.invalid)
+    return ConditionState("True", "Valid", "the resource is valid")
+
+
+def fresh(schedule: Schedule, observed: ScheduleObserved, achieved: ScheduleStatus) -> ConditionState:
+    """Return whether the newest complete backup is younger than two intervals of the schedule."""
+    interval_s = observed.times.interval_s
+    if interval_s is None:
+        return ConditionState("Unknown", "NoInterval", "the schedule has no next time")
+    bound_s = STALE_INTERVALS * interval_s
+    if not achieved.last_success_time:
+        if observed.now - seconds(schedule.created) > bound_s:
+            message = f"no backup has been completed since the schedule was created{_because(observed, achieved)}"
+            return ConditionState("False", "NoBackup", message)
+        return ConditionState("Unknown", "NoBackupYet", "the first backup has not been completed yet")
+    text = f"the newest backup was completed at {achieved.last_success_time}"
+    if observed.now - seconds(achieved.last_success_time) > bound_s:
+        return ConditionState("False", "BackupTooOld", f"{text}{_because(observed, achieved)}")
+    return ConditionState("True", "BackupFresh", text)
+
+
+def _because(observed: ScheduleObserved, achieved: ScheduleStatus) -> str:
+    cluster = observed.cluster
+    if isinstance(cluster, Absent):
+        return "; there is no cluster of this name"
+    if isinstance(cluster, Unknown):
+        return f"; the cluster cannot be read: {cluster.reason}"
+    if achieved.last_failure_time > achieved.last_success_time:
+        return f"; the last attempt: {achieved.last_failure_reason}: {achieved.last_failure_message}"
+    return ""
+
+
+def archiving(observed: ScheduleObserved) -> ConditionState:
+    """Return whether the archive follows the log."""
+    found = observed.archive
+    if isinstance(found, Unknown):
+        return ConditionState("Unknown", "ArchiveUnknown", f"the Deployment cannot be read: {found.reason}")
+    if isinstance(found, Absent):
+        return ConditionState("False", "NotStarted", "the archive begins behind the first backup")
+    if found.trouble:
+        return ConditionState("False", "ArchiveFailing", found.trouble)
+    if not found.available or found.lag is None:
+        return ConditionState("False", "ArchiveStarting", "the pod of the archive does not tell how far it is")
+    if found.lag.age_s > LAG_AGE_MAX_S:
+        message = f"the archive has heard nothing of the cluster, or stored nothing, for more than {LAG_AGE_MAX_S:g} s"
+        return ConditionState("False", "ArchiveStalled", message)
+    return ConditionState("True", "ArchiveFollows", "the archive follows the log of the cluster")
+
+
+def verified(achieved: ScheduleStatus) -> ConditionState:
+    """Return whether the last restore drill succeeded."""
+    if achieved.drill_message:
+        return ConditionState("False", "DrillFailed", achieved.drill_message)
+    if not achieved.last_verified:
+        return ConditionState("Unknown", "NoDrillYet", "no restore drill has ended yet")
+    message = f"{achieved.last_verified_backup} was restored and compared at {achieved.last_verified}"
+    return ConditionState("True", "DrillSucceeded", message)
+
+
+def pruned(achieved: ScheduleStatus) -> ConditionState:
+    """Return whether the last prune of the repository succeeded."""
+    if achieved.prune_message:
+        return ConditionState("False", "PruneFailed", achieved.prune_message)
+    if not achieved.pruned_behind:
+        return ConditionState("Unknown", "NotPrunedYet", "no backup has been completed yet")
+    return ConditionState("True", "PruneSucceeded", f"the repository was pruned behind {achieved.pruned_behind}")
+
+
+def ready(schedule: Schedule, view: ScheduleView, states: dict[str, ConditionState]) -> ConditionState:
+    """Return the summary: the first condition that is False, or the last backup that failed."""
+    for state in states.values():
+        if state.status == "False":
+            return ConditionState("False", state.reason, state.message)
+    if view.failure is not None:
+        message = f"{view.failure.backup.name}: {view.failure.reason}: {view.failure.message}"
+        return ConditionState("False", "LastBackupFailed", message)
+    if schedule.spec.suspend:
+        return ConditionState("True", "Suspended", "spec.suspend is true: no further backups are made")
+    return ConditionState("True", "Scheduled", "backups are made as scheduled")
