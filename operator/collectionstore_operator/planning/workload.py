@@ -21,7 +21,7 @@ from collectionstore_operator.planning.volumes import clear_for_start, mark_remo
 def size(assessment: Assessment) -> int:
     """Return the number of pods required now: the desired ones, and those of members that are still to be removed."""
     view, workload = assessment.view, assessment.observed.workload
-    replicas = 1 + max(assessment.joining_ordinals())
+    replicas = 1 + max(assessment.joining_ordinals(), default=-1)
     kept = workload.replicas if isinstance(workload, Workload) else _present(assessment)
     if not view.maybe_initialized:
         # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
