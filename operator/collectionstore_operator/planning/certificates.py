@@ -216,7 +216,7 @@ def to_answer(
             reason = f"the pod {request.member} was replaced after the request"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
-        holder = _holder(group, of_group, request, known)
+        holder = _holder(desired, observed, request)
         if holder:
             reason = f"the node ID {request.node_id} is that of {holder}"
             answers.append(DenyRequest(request=request.name, reason=reason))
@@ -236,16 +236,18 @@ def to_answer(
     return tuple(answers)
 
 
-def _holder(desired: Desired, observed: Observed, request: SigningRequest, ordinals: Iterable[int]) -> str:
-    """Return the other member that is known to have the node ID of a request; empty if none is, or it names none."""
-    for ordinal in ordinals:
-        name, slot = desired.member(ordinal), observed.slot(ordinal)
-        if not request.node_id or name == request.member:
-            continue
-        stamped = slot.volume.node_id if isinstance(slot.volume, Volume) else ""
-        reported = slot.node.node_id if isinstance(slot.node, NodeStatus) else ""
-        if request.node_id in (stamped, reported):
-            return name
+def _holder(desired: Desired, observed: Observed, request: SigningRequest) -> str:
+    """Return the other member, voter or read replica, that is known to have the node ID of a request.
+
+    Empty if none is, or the request names no node.
+    """
+    for group, seen in ((desired, observed), (desired.reads(), observed.of_reads())):
+        for slot in seen.slots:
+            name = group.member(slot.ordinal)
+            stamped = slot.volume.node_id if isinstance(slot.volume, Volume) else ""
+            reported = slot.node.node_id if isinstance(slot.node, NodeStatus) else ""
+            if request.node_id and request.node_id in (stamped, reported) and name != request.member:
+                return name
     return ""
 
 

@@ -93,7 +93,7 @@ def _unsettled(assessment: Assessment) -> str:
     workload, replicas = assessment.observed.workload, assessment.desired.spec.replicas
     if not isinstance(workload, Workload) or workload.replicas != replicas:
         return f"one change at a time: the workload must have {replicas} pods first"
-    if assessment.view.configuration.learners:
+    if any(not member.voter for member in assessment.view.members):
         return "one change at a time: the learners must have joined or left first"
     return change_blocked_by(assessment)
 
