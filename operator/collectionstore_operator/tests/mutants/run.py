@@ -23,7 +23,7 @@ from collectionstore_operator.tests.mutants.guards import PACKAGE, Guard, read_g
 
 ROOT: Final = PACKAGE.parents[1]
 STAGES: Final = (
-    ("planning/test_read_replicas.py",),
+    ("planning/test_read_replicas.py", "planning/test_together.py"),
     (
         "planning/test_plan.py",
         "planning/test_plan_guards.py",
