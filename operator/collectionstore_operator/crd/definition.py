@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from collectionstore_operator.crd.openapi import Schema, filled, struct_schema, without_defaults
-from collectionstore_operator.crd.transitions import IDENTITY, SIZE
+from collectionstore_operator.crd.transitions import BOOTSTRAP, IDENTITY, SIZE
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.rules import RESERVED_NAME, quoted
 from collectionstore_operator.resource.spec import Spec
@@ -135,6 +135,9 @@ def _root() -> Schema:
                 "fieldPath": ".metadata.name",
                 "optionalOldSelf": True,
             },
-            *({"rule": one.cel, "message": one.message, "fieldPath": f".{one.field}"} for one in (*IDENTITY, SIZE)),
+            *(
+                {"rule": one.cel, "message": one.message, "fieldPath": f".{one.field}"}
+                for one in (*IDENTITY, SIZE, BOOTSTRAP)
+            ),
         ],
     }

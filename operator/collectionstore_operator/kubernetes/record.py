@@ -14,7 +14,8 @@ from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.model import recovery as recoveries
-from collectionstore_operator.model.actions import EstablishIdentity, RecordRecovery, RestoreIdentity
+from collectionstore_operator.model import restore as restores
+from collectionstore_operator.model.actions import EstablishIdentity, RecordRecovery, RecordRestore, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.resource import labels
@@ -34,6 +35,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """Trust anchors of the members, concatenated PEM; mounted by the pods."""
     recovery: str = ""
     """The last recovery from a lost quorum, as JSON (`model.recovery`)."""
+    restore: str = ""
+    """The restore that the cluster begins with, as JSON (`model.restore`)."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
 
@@ -94,6 +97,13 @@ class Record:
             # One write: at no moment does the record name the new cluster, and not whose disk it begins with.
             facts["cluster_id"] = wanted.cluster_id
         await self.change(desired, **facts)
+
+    async def begin_restore(self, action: RecordRestore, desired: Desired) -> None:
+        """Record with what the cluster begins. Raises ActionRefused when it has had data, or a bootstrap was begun."""
+        found = _facts(await self._find_ours(desired))
+        if not found.cluster_id or found.initialized or found.bootstrap_node:
+            raise ActionRefused("the record has changed since it was observed: the cluster is not new any more")
+        await self.change(desired, restore=restores.written(action.restore))
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

@@ -17,6 +17,7 @@ import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
+from collectionstore_operator.resource.bootstrap import Restore
 
 
 class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -341,6 +342,12 @@ class ReplaceWorkload(_Action, frozen=True):
     replicas: int
 
 
+class RecordRestore(_Action, frozen=True):
+    """Record with which backup the new cluster begins, BEFORE any pod starts. Refused once it has had data."""
+
+    restore: Restore
+
+
 class RecordRecovery(_Action, frozen=True):
     """Record a recovery from a lost quorum, or its next phase, BEFORE the phase acts. One durable write.
 
@@ -403,6 +410,7 @@ Action: TypeAlias = (
     | GrowVolume
     | ReplaceWorkload
     | RecordRecovery
+    | RecordRestore
     | AdoptVolume
 )
 

@@ -44,6 +44,7 @@ from collectionstore_operator.planning import (
     ownership,
     records,
     recovery,
+    restore,
     retention,
     rollout,
     teardown,
@@ -103,6 +104,11 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
             yield from certificates.publish_authority(assessment)
         return
     yield from labelling.restore(assessment)
+    to_restore = restore.record(assessment)
+    if to_restore is not None:
+        # Nothing starts before it is recorded, nor instead of it.
+        yield to_restore
+        return
     if recovery.concerns(assessment):
         # Frozen: nothing else may scale, restart, replace or retire what a recovery rests on.
         yield from recovery.proceed(assessment)
@@ -114,6 +120,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from objects.apply(assessment)
     yield from workload.ensure(assessment)
     yield from workload.unexplained(assessment)
+    yield from restore.wait(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
     yield from rollout.restart_broken(assessment)

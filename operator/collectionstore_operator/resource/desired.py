@@ -221,6 +221,10 @@ def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
 def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
     if runtime is Runtime.KUBERNETES:
         return list(rules.violations(spec, "spec", rules.KUBERNETES_RULES))
+    if spec.bootstrap is not None:
+        return [
+            FieldError("spec.bootstrap", "is not for a local cluster", "absent; csctl restore makes one of a backup")
+        ]
     highest = spec.local.client_port(REPLICAS_MAX - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:
         message = f"with portStep {spec.local.port_step} the last member's port would be {highest}"

@@ -32,6 +32,7 @@ from collectionstore_operator.model.actions import (
     RecordInitialized,
     RecordProtectedDeletion,
     RecordRecovery,
+    RecordRestore,
     RemoveFinalizer,
     RemoveLearners,
     ReplaceWorkload,
@@ -72,7 +73,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | RaiseEpoch():
             return desired.name
-        case RestoreIdentity() | RecordProtectedDeletion():
+        case RestoreIdentity() | RecordProtectedDeletion() | RecordRestore():
             return desired.name
         case RecordRecovery():
             return action.record.survivor

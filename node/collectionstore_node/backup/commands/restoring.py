@@ -22,7 +22,7 @@ from collectionstore_node.backup.options import (
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
 from collectionstore_node.backup.replay import check_base, replay_log
-from collectionstore_node.backup.restore import NewMember, restore_directory
+from collectionstore_node.backup.restore import NewMember, restore_directory, restored_for
 from collectionstore_node.backup.selection import LATEST
 from collectionstore_node.backup.stored import (
     open_backup,
@@ -53,6 +53,12 @@ from collectionstore_node.backup.stored import (
     show_default=True,
     help="Add this to the revision: for clients that saw later revisions of the old cluster.",
 )
+@click.option(
+    "--request",
+    default="",
+    metavar="TEXT",
+    help="Succeed at once if the directory is complete, and was restored by a command with the same text.",
+)
 @deadline_option("6h")
 def restore(
     backup: str,
@@ -68,6 +74,7 @@ def restore(
     client_address: str,
     goal: str | None,
     bump_revision: int,
+    request: str,
     deadline_s: float,
     *,
     quiet: bool,
@@ -77,8 +84,13 @@ def restore(
 
     A node that starts on it leads the cluster alone; other members join as usual. Nothing is ever restored over data.
     """
-    repository, key, meter = open_repository(url, options), read_key(key_file), Meter(quiet=quiet)
     member = NewMember(cluster_id, name, peer_address, client_address)
+
+    if request and restored_for(data_dir, member, request):
+        click.echo(f"{data_dir} was restored for this request already")
+        return
+    repository, key = open_repository(url, options, create=False), read_key(key_file)
+    meter = Meter(quiet=quiet)
 
     def run() -> dict[str, Any]:
         target = None if goal is None else parse_point(goal)
@@ -95,6 +107,7 @@ def restore(
             sealer,
             data_dir,
             member,
+            request=request,
             bump_revision=bump_revision,
             replay=replay,
             advance=meter.advance,
