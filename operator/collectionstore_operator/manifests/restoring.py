@@ -61,7 +61,9 @@ def volumes(restore: Restore) -> list[Body]:
     repository, found = restore.repository, []
     if (key := repository.encryption_key) is not None:
         items = [{"key": key.key, "path": "key"}]
-        found.append({"name": KEY_VOLUME, "secret": {"secretName": key.secret_name, "items": items}})
+        found.append(
+            {"name": KEY_VOLUME, "secret": {"secretName": key.secret_name, "items": items, "defaultMode": 0o440}}
+        )
     if repository.claim_name is not None:
         claim = {"claimName": repository.claim_name, "readOnly": True}
         found.append({"name": REPOSITORY_VOLUME, "persistentVolumeClaim": claim})
