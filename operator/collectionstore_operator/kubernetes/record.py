@@ -14,7 +14,6 @@ from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.model import recovery as recoveries
-from collectionstore_operator.model import restore as restores
 from collectionstore_operator.model.actions import EstablishIdentity, RecordRecovery, RecordRestore, RestoreIdentity
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.model.recovery import RecoveryPhase
@@ -103,7 +102,7 @@ class Record:
         found = _facts(await self._find_ours(desired))
         if not found.cluster_id or found.initialized or found.bootstrap_node:
             raise ActionRefused("the record has changed since it was observed: the cluster is not new any more")
-        await self.change(desired, restore=restores.written(action.restore))
+        await self.change(desired, restore=action.restore)
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

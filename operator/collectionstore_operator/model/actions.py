@@ -17,7 +17,6 @@ import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
-from collectionstore_operator.resource.bootstrap import Restore
 
 
 class MemberRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -345,7 +344,8 @@ class ReplaceWorkload(_Action, frozen=True):
 class RecordRestore(_Action, frozen=True):
     """Record with which backup the new cluster begins, BEFORE any pod starts. Refused once it has had data."""
 
-    restore: Restore
+    restore: str
+    """As it is recorded (`model.restore.written`)."""
 
 
 class RecordRecovery(_Action, frozen=True):

@@ -50,4 +50,4 @@ def read(text: str) -> Restore | None:
 
 def written(restore: Restore) -> str:
     """Return a restore as it is recorded."""
-    return msgspec.json.encode(restore).decode()
+    return msgspec.json.encode(restore, order="deterministic").decode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collectionstore_operator.model.actions import Proposal, RecordRestore, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Volume
-from collectionstore_operator.model.restore import failure_of, restoring
+from collectionstore_operator.model.restore import failure_of, restoring, written
 from collectionstore_operator.resource.bootstrap import Restore
 
 RESTORE = "Restore"
@@ -35,7 +35,7 @@ def record(assessment: Assessment) -> Proposal | None:
     blocker = _not_new(assessment)
     if blocker:
         return postpone(RESTORE, reason=reason, blocked_by=blocker, subject=name)
-    return propose(RecordRestore(restore=wanted, reason=reason), subject=name, name=RESTORE)
+    return propose(RecordRestore(restore=written(wanted), reason=reason), subject=name, name=RESTORE)
 
 
 def wait(assessment: Assessment) -> tuple[Proposal, ...]:

@@ -25,6 +25,7 @@ class Restore(Part, frozen=True):
             str,
             Meta(
                 pattern=r"^[0-9a-f]{16}$",
+                max_length=16,
                 title="a cluster ID of 16 hexadecimal digits",
                 description="sourceCluster is the ID of the cluster that the backup is of: needed for latest, or with "
                 "to, if the repository has backups of several clusters.",
@@ -36,6 +37,7 @@ class Restore(Part, frozen=True):
         str,
         Meta(
             pattern=BACKUP_PATTERN,
+            max_length=128,
             title="latest, or the ID of a backup",
             description="backup is the ID of a backup, or latest: the newest one, with to the newest one before that "
             "point. Defaults to latest.",
@@ -46,6 +48,7 @@ class Restore(Part, frozen=True):
             str,
             Meta(
                 pattern=POINT_PATTERN,
+                max_length=32,
                 title="end, revision:N, or a time such as 2026-01-02T03:04:05Z",
                 description="to continues the restore from the backup through the archived log: to its end, to "
                 "revision:N, or to a time such as 2026-01-02T03:04:05Z. If absent, the restore ends with the backup.",

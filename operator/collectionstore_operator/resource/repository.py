@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from collectionstore_operator.resource.fields import Name, Part
 
-URL_PATTERN: Final = r"^(s3|gs|az|file)://[A-Za-z0-9._/-]{1,1024}$"
+URL_PATTERN: Final = r"^(s3|gs|az|file)://[A-Za-z0-9._/-]+$"
 OPTION_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
 OPTIONS_MAX: Final = 16
 
@@ -21,6 +21,7 @@ class EncryptionKey(Part, frozen=True):
         str,
         Meta(
             pattern=r"^[-._A-Za-z0-9]{1,253}$",
+            max_length=253,
             description="key is the key within the Secret. Defaults to key.",
         ),
     ] = "key"
@@ -42,8 +43,8 @@ class Repository(Part, frozen=True):
     ]
     options: Annotated[
         dict[
-            Annotated[str, Meta(pattern=OPTION_PATTERN, title="an option such as endpoint")],
-            Annotated[str, Meta(min_length=1, max_length=1_024)],
+            Annotated[str, Meta(pattern=OPTION_PATTERN, max_length=63, title="an option such as endpoint")],
+            Annotated[str, Meta(min_length=1, max_length=1_024, description="The value of the option.")],
         ],
         Meta(
             max_length=OPTIONS_MAX,

@@ -35,6 +35,7 @@ NEVER: Final = frozenset(
                 "RaiseEpoch",
                 "RecordProtectedDeletion",
                 "RecordRecovery",
+                "RecordRestore",
                 "RemoveLearners",
                 "ReplaceWorkload",
                 "RestoreIdentity",

@@ -18,6 +18,7 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.model.restore import written
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.bootstrap import Beginning, Restore
 from collectionstore_operator.resource.desired import Desired
@@ -69,7 +70,7 @@ def test_what_is_restored_is_recorded_before_anything_else() -> None:
     made = planned(restored(), new())
     assert [one for one in made.actions if isinstance(one, RecordRestore)] == [
         RecordRestore(
-            restore=WANTED, reason="the cluster is new, and begins with the backup latest of s3://backups/shop"
+            restore=written(WANTED), reason="the cluster is new, and begins with the backup latest of s3://backups/shop"
         )
     ]
     assert "EnsureWorkload 1" not in actions_of(made)
@@ -135,7 +136,7 @@ def test_the_volume_of_an_interrupted_restore_is_no_obstacle() -> None:
     """The program itself knows what an interrupted restore leaves, and refuses everything else."""
     observed = new(slots=(Slot(ordinal=0, volume=Volume(name="data-demo-0")),), restore=OTHER)
     made = planned(restored(), observed)
-    assert [one.restore for one in made.actions if isinstance(one, RecordRestore)] == [WANTED]
+    assert [one.restore for one in made.actions if isinstance(one, RecordRestore)] == [written(WANTED)]
 
 
 @pytest.mark.parametrize("recorded", [None, WANTED, OTHER])
