@@ -10,6 +10,8 @@ from collectionstore_operator.errors import InvariantViolated
 from collectionstore_operator.model.observed import Observed, Pod, Slot
 from collectionstore_operator.resource.bootstrap import Restore
 
+_PREFIXES: Final = ("Error: ", "collectionstore-backup: ")
+"""With which the program begins the line that says why it ended."""
 _CAUSES: Final = {
     2: "InvalidUse",
     5: "BackupNotFound",
@@ -34,6 +36,8 @@ def failure_of(slot: Slot) -> str:
         return ""
     code, message = pod.preparation.exit_code, pod.preparation.message
     cause = "NotStarted" if code is None else _CAUSES.get(code, "Failed")
+    for prefix in _PREFIXES:
+        message = message.removeprefix(prefix)
     return f"{cause}: {message}" if message else f"{cause}: exit code {code}"
 
 

@@ -87,7 +87,10 @@ def restore(
     member = NewMember(cluster_id, name, peer_address, client_address)
 
     if request and restored_for(data_dir, member, request):
-        click.echo(f"{data_dir} was restored for this request already")
+        if form == "json":
+            output.print_json({"cluster_id": cluster_id, "already": True})
+        else:
+            click.echo(f"{data_dir} was restored for this request already")
         return
     repository, key = open_repository(url, options, create=False), read_key(key_file)
     meter = Meter(quiet=quiet)

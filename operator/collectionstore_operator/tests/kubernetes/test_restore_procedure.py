@@ -134,7 +134,7 @@ async def test_a_failure_is_said_and_what_succeeds_later_is_taken() -> None:
             said = {one["type"]: one for one in run.status.get("conditions", ())}
             if said.get("Available", {}).get("reason") == "RestoreFailed":
                 break
-        assert "BackupNotFound: collectionstore-backup: there is no backup" in said["Available"]["message"]
+        assert "BackupNotFound: there is no backup" in said["Available"]["message"]
         assert said["Ready"]["reason"] == "RestoreFailed"
         assert f"{NAMESPACE}/pods/demo-1" not in run.server.objects
         run.failing = None
