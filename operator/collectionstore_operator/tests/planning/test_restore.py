@@ -192,3 +192,16 @@ def test_an_observation_with_a_restore_can_be_stored() -> None:
     observed = new(restore=WANTED)
     assert observed.cluster_id == CLUSTER_ID
     assert msgspec.json.decode(msgspec.json.encode(observed), type=Observed) == observed
+
+
+def test_a_wrong_image_can_be_corrected_while_it_is_restored() -> None:
+    """Not the restore, but what it runs in: the template first, then the pod, which has nothing to lose."""
+    spec = restored()
+    seen = preparing(spec, Preparation(exit_code=None, message="ErrImagePull: x"), unready_s=500.0)
+    (slot,) = seen.slots
+    assert isinstance(slot.pod, Pod)
+    pod = msgspec.structs.replace(slot.pod, revision="earlier")
+    seen = msgspec.structs.replace(seen, slots=(msgspec.structs.replace(slot, pod=pod),))
+    before = msgspec.structs.replace(seen, workload=Workload(replicas=1, revision="earlier"))
+    assert actions_of(planned(spec, before)) == ["EnsureWorkload 1"]
+    assert actions_of(planned(spec, seen)) == ["RestartPod demo-0"]
