@@ -187,8 +187,8 @@ def parse_point(goal: str) -> Target:
     return Target(time_ms=int(time.timestamp() * 1000) + 999)  # the whole second
 
 
-def open_repository(url: str, options: tuple[str, ...]) -> Repository:
-    """Return the repository of the options. Raises `InvalidUse`."""
+def open_repository(url: str, options: tuple[str, ...], *, create: bool = True) -> Repository:
+    """Return the repository of the options. Raises `InvalidUse`, and `NotFound` if it is not to be created."""
     given = {}
     for one in options:
         name, separator, value = one.partition("=")
@@ -203,7 +203,7 @@ def open_repository(url: str, options: tuple[str, ...]) -> Repository:
         if re.search(r"://[^/]*@", value):
             raise InvalidUse(f"--option {name} is a URL with a user: credentials come from the environment")
         given[name] = value
-    return Repository(url, given)
+    return Repository(url, given, create=create)
 
 
 def read_key(path: Path | None) -> bytes | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError, UnknownConfigurationKeyError
@@ -49,9 +50,11 @@ class Stored(NamedTuple):
 class Repository:
     """Objects by name. Thread-safe. Raises `NotFound`, `CredentialsRefused`, `StoreUnreachable`, `StoreFull`."""
 
-    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, options: Mapping[str, str] | None = None, *, create: bool = True) -> None:
         """Open the store at `url`, with options of obstore such as `endpoint` and `region`; credentials come from the
         environment, by the names of each provider's own tools. Raises `InvalidUse`; nothing is read or written.
+
+        A directory is made if it is missing, unless `create` is False: `NotFound` is raised then.
         """
         if "://" not in url and not _SCHEME.match(url):
             url = Path(url).absolute().as_uri()
@@ -72,7 +75,9 @@ class Repository:
             if scheme == "file":
                 if given:
                     raise InvalidUse(f"a directory has no options; given: {', '.join(sorted(given))}")
-                self._store: ObjectStore = from_url(url, mkdir=True)
+                if not create and not Path(unquote(rest)).is_dir():
+                    raise NotFound(f"{url}: there is no such directory, so no backup")
+                self._store: ObjectStore = from_url(url, mkdir=create)
             else:
                 endpoint = given.get("endpoint", "") or os.environ.get("AWS_ENDPOINT_URL", "")
                 client: Any = {

@@ -35,6 +35,8 @@ from collectionstore_node.storage.identity import IDENTITY_FILE, read_identity
 from collectionstore_node.storage.snapshots import Adoption, restore_snapshot
 
 MARK: Final = "RESTORING"
+REQUEST: Final = "RESTORED"
+"""In a directory that was restored for a request (`restore_directory`): which one it was."""
 BUILDING: Final = "restore"
 BUMP_MAX: Final = 1 << 40
 _IGNORED: Final = frozenset({"lost+found", LOCK_FILE, f"{MARK}.tmp"})
@@ -71,6 +73,7 @@ def restore_directory(
     target: Path,
     member: NewMember,
     *,
+    request: str = "",
     bump_revision: int = 0,
     replay: Replay | None = None,
     advance: Callable[[int], None] = lambda _bytes: None,
@@ -79,7 +82,7 @@ def restore_directory(
 
     `bump_revision` is added to the revision: for clients that have seen revisions of the old cluster which the backup
     has not. Raises `Refused` if there is data, or no room; `Corrupt` if the backup is not what it says. Nothing is left
-    then that a node starts on.
+    then that a node starts on. `request` stays in the directory, so that `restored_for` recognizes it.
     """
     if member.cluster_id == manifest.cluster_id:
         raise Refused(
@@ -98,7 +101,7 @@ def restore_directory(
     try:
         # Once more: a node, or another restore, may have taken the directory before the lock.
         _check_empty(target)
-        return _restore(repository, manifest, sealer, target, member, bump_revision, replay, advance)
+        return _restore(repository, manifest, sealer, target, member, request, bump_revision, replay, advance)
     except InsufficientStorage as error:
         raise Refused(f"{target}: {error}") from error
     except InvariantViolated as error:
@@ -107,12 +110,27 @@ def restore_directory(
         lock.release()
 
 
+def restored_for(target: Path, member: NewMember, request: str) -> bool:
+    """Return whether `target` is complete, of this member, and was restored for this request before.
+
+    A restore of a pod is repeated whenever the pod starts again, also after its node has run on the data.
+    """
+    identity = read_identity(target) if target.is_dir() else None
+    if identity is None or (identity.cluster_id, identity.name) != (member.cluster_id, member.name):
+        return False
+    try:
+        return (target / REQUEST).read_text(encoding="utf-8").strip() == request
+    except FileNotFoundError:
+        return False
+
+
 def _restore(
     repository: Repository,
     manifest: Manifest,
     sealer: Sealer | None,
     target: Path,
     member: NewMember,
+    request: str,
     bump_revision: int,
     replay: Replay | None,
     advance: Callable[[int], None],
@@ -128,6 +146,9 @@ def _restore(
     finally:
         database.close()
     restored = _reopened(building, member)
+    if request:
+        # Durable BEFORE the move, which makes the directory complete.
+        write_file(building / REQUEST, f"{request}\n".encode())
     _move(building, target)
     return restored
 

@@ -38,6 +38,14 @@ SIZE: Final = Transition(
 )
 """On the root object, because what exists is in the status: a size that no volume could follow can be taken back."""
 
+BOOTSTRAP: Final = Transition(
+    "spec.bootstrap",
+    "!has(oldSelf.status) || !has(oldSelf.status.clusterID) || oldSelf.status.clusterID == '' || "
+    "!has(self.spec.bootstrap) || "
+    "(has(oldSelf.spec.bootstrap) && self.spec.bootstrap == oldSelf.spec.bootstrap)",
+    "bootstrap can only be removed: the cluster has its ID, and is new no more",
+)
+
 IDENTITY: Final = (
     Transition(
         "status",

@@ -31,6 +31,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.desired import Desired
 
 WORKLOAD: Final = "StatefulSet"
@@ -125,10 +126,18 @@ class Children:
         await self._kube.delete(KINDS[action.kind], action.name, desired.namespace, uid=uid)
 
     async def ensure_workload(
-        self, action: EnsureWorkload, desired: Desired, *, cluster_id: str, recover: str = ""
+        self,
+        action: EnsureWorkload,
+        desired: Desired,
+        *,
+        cluster_id: str,
+        recover: str = "",
+        restore: Restore | None = None,
     ) -> None:
         """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
-        built = statefulset.build(desired, cluster_id=cluster_id, replicas=action.replicas, recover=recover)
+        built = statefulset.build(
+            desired, cluster_id=cluster_id, replicas=action.replicas, recover=recover, restore=restore
+        )
         await self._apply(built, desired)
 
     async def scale_workload(self, action: ScaleWorkload, desired: Desired) -> None:

@@ -41,6 +41,7 @@ from collectionstore_operator.model.actions import (
     RecordPlannedWork,
     RecordProtectedDeletion,
     RecordRecovery,
+    RecordRestore,
     ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
@@ -61,6 +62,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.model.recovery import instruction
+from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.resource.desired import Desired
 
@@ -127,6 +129,8 @@ class Executor:
                 await self._certify(action, desired, cluster_id=observed.cluster_id)
             case RecordRecovery():
                 await self._access.record.advance(action, desired)
+            case RecordRestore():
+                await self._access.record.begin_restore(action, desired)
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
@@ -136,7 +140,7 @@ class Executor:
             case EnsureWorkload():
                 recover = instruction(observed.recovery)
                 await self._access.children.ensure_workload(
-                    action, desired, cluster_id=observed.cluster_id, recover=recover
+                    action, desired, cluster_id=observed.cluster_id, recover=recover, restore=restoring(observed)
                 )
             case ScaleWorkload():
                 await self._access.children.scale_workload(action, desired)

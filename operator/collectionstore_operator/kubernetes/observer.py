@@ -21,6 +21,7 @@ from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts
 from collectionstore_operator.model import identity, planned_work
 from collectionstore_operator.model import recovery as recoveries
+from collectionstore_operator.model import restore as restores
 from collectionstore_operator.model.assessment import responding_node
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -103,6 +104,7 @@ class Observer:
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
             recovery=recoveries.read(facts.recovery),
+            restore=restores.read(facts.restore),
             quorum_lost_since=self._quorum_lost_since(),
             planned_work=planned_work.decode(facts.planned_work),
             finalizer=self._access.resource.has_finalizer(),

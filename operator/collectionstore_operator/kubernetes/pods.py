@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
-from collectionstore_operator.model.observed import Failure, Pod
+from collectionstore_operator.model.observed import Failure, Pod, Preparation
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, PEER_PORT, Desired
 
@@ -87,6 +87,7 @@ def read_pod(
         image=container.get("image") or "",
         machine=machine,
         # Kubernetes copies the topology labels of the machine to its pods from 1.35 on (KEP-4742).
+        preparation=_preparation(status),
         zone=(metadata.get("labels") or {}).get(ZONE, ""),
     )
 
@@ -141,6 +142,23 @@ def _diagnose(
     if failure is not Failure.NONE and ended and failure is Failure.CRASH:
         return failure, f"{waiting.get('reason')}; {_describe_exit(ended)}"
     return failure, _describe(waiting) if waiting.get("reason") != "ContainerCreating" else ""
+
+
+def _preparation(status: Mapping[str, Any]) -> Preparation | None:
+    """Return the last failure of the init container; None if there is none, or it has succeeded."""
+    for one in status.get("initContainerStatuses") or ():
+        state = one.get("state") or {}
+        ended = state.get("terminated") or (one.get("lastState") or {}).get("terminated") or {}
+        waiting = state.get("waiting") or {}
+        if (state.get("terminated") or {}).get("exitCode") == 0:
+            continue
+        if ended.get("exitCode"):
+            lines = [line for line in (ended.get("message") or "").splitlines() if line.strip()]
+            said = {"message": lines[-1] if lines else ended.get("reason", "")}
+            return Preparation(exit_code=int(ended["exitCode"]), message=_describe(said))
+        if waiting.get("reason") in _WAITING:
+            return Preparation(exit_code=None, message=_describe(waiting))
+    return None
 
 
 def _describe_exit(ended: Mapping[str, Any]) -> str:

@@ -14,7 +14,13 @@ from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.model import recovery as recoveries
-from collectionstore_operator.model.actions import EstablishIdentity, RecordPlannedWork, RecordRecovery, RestoreIdentity
+from collectionstore_operator.model.actions import (
+    EstablishIdentity,
+    RecordPlannedWork,
+    RecordRecovery,
+    RecordRestore,
+    RestoreIdentity,
+)
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.model.planned_work import decode
 from collectionstore_operator.model.recovery import RecoveryPhase
@@ -35,6 +41,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """Trust anchors of the members, concatenated PEM; mounted by the pods."""
     recovery: str = ""
     """The last recovery from a lost quorum, as JSON (`model.recovery`)."""
+    restore: str = ""
+    """The restore that the cluster begins with, as JSON (`model.restore`)."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
     planned_work: str = ""
@@ -104,6 +112,13 @@ class Record:
         if decode(recorded) not in (action.was, action.work):
             raise ActionRefused("another step of planned work has been recorded since it was observed")
         await self.change(desired, planned_work=action.work.encoded())
+
+    async def begin_restore(self, action: RecordRestore, desired: Desired) -> None:
+        """Record with what the cluster begins. Raises ActionRefused when it has had data, or a bootstrap was begun."""
+        found = _facts(await self._find_ours(desired))
+        if not found.cluster_id or found.initialized or found.bootstrap_node:
+            raise ActionRefused("the record has changed since it was observed: the cluster is not new any more")
+        await self.change(desired, restore=action.restore)
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.

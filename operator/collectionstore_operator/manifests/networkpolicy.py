@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from collectionstore_operator.manifests import restoring
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired, NetworkPeers
@@ -59,7 +60,7 @@ def _egress(desired: Desired) -> list[Body]:
     return [
         {"to": _members(desired), "ports": _ports(PEER_PORT, CLIENT_PORT)},
         {"ports": names},
-        {"ports": _ports(*sorted({*API_SERVER_PORTS, *_collectors(desired)}))},
+        {"ports": _ports(*sorted({*API_SERVER_PORTS, *_collectors(desired), *_stores(desired)}))},
     ]
 
 
@@ -73,6 +74,12 @@ def _collectors(desired: Desired) -> Iterable[int]:
                 continue  # the node reports an invalid URL; it can reach nothing with it
             if port is not None:
                 yield port
+
+
+def _stores(desired: Desired) -> Iterable[int]:
+    """Return the ports of the store of the backup that the cluster begins with, as long as the spec names it."""
+    restore = desired.spec.restore
+    return () if restore is None else restoring.ports(restore.repository)
 
 
 def _members(desired: Desired) -> list[Body]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from collectionstore_operator.manifests import restoring
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
@@ -23,6 +24,7 @@ from collectionstore_operator.manifests.node_environment import (
     spec_settings,
 )
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
 from collectionstore_operator.resource.fields import Policy, rendered
 
@@ -48,7 +50,9 @@ IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy"
 """Fields of a StatefulSet that the API server does not let change; new volume sizes need a new StatefulSet."""
 
 
-def build(desired: Desired, *, cluster_id: str, replicas: int, recover: str = "") -> Manifest:
+def build(
+    desired: Desired, *, cluster_id: str, replicas: int, recover: str = "", restore: Restore | None = None
+) -> Manifest:
     """Return the StatefulSet with this number of replicas.
 
     `recover` tells the survivor of a lost quorum to recover (`model.recovery`), and is not in the revision: a pod that
@@ -61,7 +65,7 @@ def build(desired: Desired, *, cluster_id: str, replicas: int, recover: str = ""
         "updateStrategy": {"type": "OnDelete"},
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Retain"},
         "selector": {"matchLabels": labels.selector(desired.workload)},
-        "template": _template(desired, cluster_id, recover),
+        "template": _template(desired, cluster_id, recover, restore),
         "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
     return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.workload, spec=spec)
@@ -80,7 +84,7 @@ def starts_as_required(template: Mapping[str, Any], desired: Desired) -> bool:
     return all(found.get(name) == value for name, value in [*spec_settings(desired).items(), *_further(desired)])
 
 
-def _template(desired: Desired, cluster_id: str, recover: str) -> Body:
+def _template(desired: Desired, cluster_id: str, recover: str, restore: Restore | None) -> Body:
     pod = desired.spec.pod
     pod_labels = {**pod.labels, **desired.object_labels, labels.VERSION_LABEL: desired.spec.version}
     return {
@@ -103,9 +107,28 @@ def _template(desired: Desired, cluster_id: str, recover: str) -> Body:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_container(desired, cluster_id, recover)],
-            "volumes": [_trust(desired), _credentials(), *_given(desired)],
+            **_initial(desired, cluster_id, restore),
+            "volumes": [
+                _trust(desired),
+                _credentials(),
+                *_given(desired),
+                *(restoring.volumes(restore) if restore else ()),
+            ],
         },
     }
+
+
+def _initial(desired: Desired, cluster_id: str, restore: Restore | None) -> Body:
+    """Return the init container of a cluster that begins with a backup; no field without one."""
+    if restore is None:
+        return {}
+    node = _container(desired, cluster_id, "")
+    shared: Body = {key: node[key] for key in ("image", "imagePullPolicy", "resources", "securityContext")}
+    # The name of the pod, which its arguments refer to.
+    shared |= {"env": node["env"][:1], "volumeMounts": node["volumeMounts"][:1]}
+    placed = _placement(desired, cluster_id)
+    target = restoring.Target(placed.name, cluster_id, placed.data_dir, placed.peer_advertise, placed.client_advertise)
+    return {"initContainers": [restoring.container(restore, target, base=shared)]}
 
 
 def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
@@ -139,12 +162,12 @@ def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
     }
 
 
-def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
-    """Return the node's variables. The name comes from the pod and is expanded in the addresses."""
+def _placement(desired: Desired, cluster_id: str) -> MemberPlacement:
+    """Return the placement of a member. The name comes from the pod and is expanded in the addresses."""
     name = f"$({PREFIX}NAME)"
     host = f"{name}.{labels.peer_service(desired.workload)}.{desired.namespace}.svc"
     scheme = "https" if desired.spec.tls.client == "Required" else "http"
-    placement = MemberPlacement(
+    return MemberPlacement(
         name=name,
         cluster_id=cluster_id,
         data_dir=f"{ROOT}/data",
@@ -155,7 +178,11 @@ def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
         client_advertise=f"{scheme}://{host}:{CLIENT_PORT}",
         peer_advertise=f"{host}:{PEER_PORT}",
     )
-    settings = node_settings(desired, placement)
+
+
+def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
+    """Return the node's variables."""
+    settings = node_settings(desired, _placement(desired, cluster_id))
     del settings[f"{PREFIX}NAME"]
     from_pod = [_field("NAME", "metadata.name"), _field("NAMESPACE", "metadata.namespace")]
     settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"

@@ -388,6 +388,13 @@ class ReplaceWorkload(_Action, frozen=True):
     replicas: int
 
 
+class RecordRestore(_Action, frozen=True):
+    """Record with which backup the new cluster begins, BEFORE any pod starts. Refused once it has had data."""
+
+    restore: str
+    """As it is recorded (`model.restore.written`)."""
+
+
 class RecordRecovery(_Action, frozen=True):
     """Record a recovery from a lost quorum, or its next phase, BEFORE the phase acts. One durable write.
 
@@ -455,6 +462,7 @@ Action: TypeAlias = (
     | GrowVolume
     | ReplaceWorkload
     | RecordRecovery
+    | RecordRestore
     | AdoptVolume
 )
 

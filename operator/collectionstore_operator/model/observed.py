@@ -14,6 +14,7 @@ import msgspec
 
 from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
+from collectionstore_operator.resource.bootstrap import Restore
 
 NodeId: TypeAlias = str
 """An incarnation, as on the wire: 16 hexadecimal digits. Drawn once per data directory."""
@@ -180,6 +181,14 @@ class Failure(enum.Enum):
     """It keeps terminating for another reason."""
 
 
+class Preparation(msgspec.Struct, frozen=True, kw_only=True):
+    """How what prepares the data directory of a pod has failed last."""
+
+    exit_code: int | None
+    """None if it could not be started."""
+    message: str = ""
+
+
 class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An existing pod, or with csctl local a process. `unready_s` is 0 while it is ready."""
 
@@ -218,6 +227,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The image of its container; empty if the runtime has none."""
     machine: str = ""
     """The Kubernetes node it runs on; empty if it is not scheduled, or if the runtime has one machine."""
+    preparation: Preparation | None = None
+    """The last failure of its init container; None if there is none, or it has not failed."""
     zone: str = ""
     """The zone of its machine; empty if it is not known."""
 
@@ -432,6 +443,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The incarnation chosen by `Bootstrap`, recorded BEFORE the call."""
     recovery: RecoveryRecord | None = None
     """The last recovery from a lost quorum, as recorded."""
+    restore: Restore | None = None
+    """The restore that the cluster begins with, as recorded BEFORE any pod started."""
     quorum_lost_since: float = 0.0
     """Since when the status has said that the quorum is lost with its disks, in Unix seconds; 0 if it does not."""
     planned_work: PlannedWork = PlannedWork()

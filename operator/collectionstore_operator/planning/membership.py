@@ -37,6 +37,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Slot, Volume
+from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning.leadership import transfer_leadership
 
 
@@ -45,6 +46,8 @@ def bootstrap(assessment: Assessment) -> tuple[Proposal, ...]:
     observed = assessment.observed
     if assessment.view.initialized or not observed.cluster_id:
         return ()
+    if restoring(observed) is not None or assessment.desired.spec.restore is not None:
+        return ()  # its first member is made of a backup (`restore`)
     reason = "the cluster is new: the first member bootstraps it, the others join"
     slot, name = observed.slot(0), assessment.name(0)
     node = responding_node(slot, observed.cluster_id)

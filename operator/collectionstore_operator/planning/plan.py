@@ -49,6 +49,7 @@ from collectionstore_operator.planning import (
     records,
     recovery,
     replacement,
+    restore,
     retention,
     rollout,
     switchover,
@@ -111,6 +112,11 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
             yield from certificates.publish_authority(assessment)
         return
     yield from labelling.restore(assessment)
+    to_restore = restore.record(assessment)
+    if to_restore is not None:
+        # Nothing starts before it is recorded, nor instead of it.
+        yield to_restore
+        return
     if recovery.concerns(assessment):
         # Frozen: nothing else may scale, restart, replace or retire what a recovery rests on.
         yield from recovery.proceed(assessment)
@@ -127,6 +133,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from member_fencing.release(assessment)
     yield from workload.unexplained(assessment)
     yield from read_replicas.ensure(assessment)
+    yield from restore.wait(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
     yield from rollout.restart_broken(assessment)

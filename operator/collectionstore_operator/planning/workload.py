@@ -13,6 +13,7 @@ from collectionstore_operator.model.assessment import Assessment, change_blocked
 from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.recovery import instruction
+from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning.member_fencing import gate_is_needed
 from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
@@ -23,6 +24,8 @@ def size(assessment: Assessment) -> int:
     view, workload = assessment.view, assessment.observed.workload
     replicas = 1 + max(assessment.joining_ordinals(), default=-1)
     kept = workload.replicas if isinstance(workload, Workload) else _present(assessment)
+    if restoring(assessment.observed) is not None:
+        return max(1, kept)  # the first member only, until its data is there
     if not view.maybe_initialized:
         # No volume can be marked yet, because no member was removed. Surplus pods terminate after initialization.
         return max(replicas, kept)
@@ -126,7 +129,11 @@ def _drift(assessment: Assessment, replicas: int) -> str:
         return ""
     observed = assessment.observed
     manifest = statefulset.build(
-        assessment.desired, cluster_id=observed.cluster_id, replicas=replicas, recover=instruction(observed.recovery)
+        assessment.desired,
+        cluster_id=observed.cluster_id,
+        replicas=replicas,
+        recover=instruction(observed.recovery),
+        restore=restoring(observed),
     )
     return why_apply(manifest, found, ignored=statefulset.IMMUTABLE)[0]
 

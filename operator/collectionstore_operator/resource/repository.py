@@ -21,6 +21,7 @@ class EncryptionKey(Part, frozen=True):
         str,
         Meta(
             pattern=r"^[-._A-Za-z0-9]{1,253}$",
+            max_length=253,
             description="key is the key within the Secret. Defaults to key.",
         ),
     ] = "key"
@@ -43,7 +44,7 @@ class Repository(Part, frozen=True):
     options: Annotated[
         dict[
             Annotated[str, Meta(pattern=OPTION_PATTERN, max_length=63, title="an option such as endpoint")],
-            Annotated[str, Meta(min_length=1, max_length=1_024)],
+            Annotated[str, Meta(min_length=1, max_length=1_024, description="The value of the option.")],
         ],
         Meta(
             max_length=OPTIONS_MAX,

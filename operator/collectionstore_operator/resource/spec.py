@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from collectionstore_operator.resource.bootstrap import Beginning, Restore
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES, Resources
 from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring
 from collectionstore_operator.resource.fields import Part
@@ -295,6 +296,16 @@ class Spec(Part, frozen=True):
         ]
         | None
     ) = None
+    bootstrap: (
+        Annotated[
+            Beginning,
+            Meta(
+                description="bootstrap is what a new cluster begins with; if absent, with nothing. It can be removed, "
+                "and not changed or added, once the cluster has its ID. Refused by csctl local: csctl restore."
+            ),
+        ]
+        | None
+    ) = None
     unsafe: Annotated[Unsafe, Meta(description="unsafe permits configurations that are usually a mistake.")] = Unsafe()
     local: Annotated[
         Local, Meta(description="local configures the ports used by csctl local. Ignored on Kubernetes.")
@@ -309,6 +320,11 @@ class Spec(Part, frozen=True):
     def asleep(self) -> bool:
         """Whether no member is to run."""
         return self.hibernate is True
+
+    @property
+    def restore(self) -> Restore | None:
+        """Return the backup that a new cluster begins with; None if it begins with nothing."""
+        return self.bootstrap.restore if self.bootstrap is not None else None
 
     @property
     def effective_image(self) -> str:

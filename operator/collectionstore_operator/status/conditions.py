@@ -27,8 +27,10 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
+from collectionstore_operator.model.restore import failure_of, restoring
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.model.update_windows import update_held
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
@@ -62,6 +64,8 @@ def available(found: Sequence[Ailment], assessment: Assessment, history: History
         voters = len(view.configuration.voters)
         message = f"{view.leader.name} is the leader, {len(view.in_sync_voters)} of {voters} voters are in sync"
         return ConditionState("True", "QuorumWorks", message)
+    if not view.initialized and (restore := wanted_or_recorded(assessment)) is not None:
+        return _restoring(assessment, restore)
     if not view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
     if electing(assessment, history):
@@ -70,6 +74,19 @@ def available(found: Sequence[Ailment], assessment: Assessment, history: History
         return ConditionState("Unknown", "NoAnswer", f"no member responds to the operator{_because(found)}")
     # With the causes: "no leader is known" alone does not say which members to look at.
     return ConditionState("False", "NoQuorum", f"{view.untrusted_reason}{_because(found)}")
+
+
+def wanted_or_recorded(assessment: Assessment) -> Restore | None:
+    """Return the restore that a cluster without data begins with; None if it begins with nothing."""
+    return restoring(assessment.observed) or assessment.desired.spec.restore
+
+
+def _restoring(assessment: Assessment, restore: Restore) -> ConditionState:
+    what = f"the backup {restore.backup} of {restore.repository.url}"
+    failure = failure_of(assessment.observed.slot(0))
+    if failure:
+        return ConditionState("False", "RestoreFailed", f"{what}: {failure}; it is tried again")
+    return ConditionState("False", "Restoring", f"the first member is made of {what}")
 
 
 def progressing(assessment: Assessment, plan: Plan) -> ConditionState:
@@ -226,7 +243,8 @@ def ready(found: Sequence[Ailment], assessment: Assessment, states: Mapping[str,
     # Report the cause, not the effect: before initialization an unhealthy pod is why the cluster is not available.
     causes = [states["Available"]] if states["Available"].status != "True" else []
     if found:
-        causes.insert(0 if not assessment.view.initialized else len(causes), states["Degraded"])
+        first = not assessment.view.initialized and states["Available"].reason != "RestoreFailed"
+        causes.insert(0 if first else len(causes), states["Degraded"])
     if causes:
         return ConditionState("False", causes[0].reason, causes[0].message)
     desired = assessment.desired.spec.replicas

@@ -34,6 +34,7 @@ from collectionstore_operator.model.actions import (
     RecordPlannedWork,
     RecordProtectedDeletion,
     RecordRecovery,
+    RecordRestore,
     ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
@@ -77,7 +78,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case PublishAuthority() | GrantEnrolment() | ReplaceWorkload() | GateWorkload() | RaiseEpoch():
             return desired.name
-        case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork():
+        case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork() | RecordRestore():
             return desired.name
         case RecordRecovery():
             return action.record.survivor

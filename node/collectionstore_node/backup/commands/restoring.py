@@ -23,7 +23,7 @@ from collectionstore_node.backup.options import (
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
 from collectionstore_node.backup.replay import check_base, replay_log
-from collectionstore_node.backup.restore import NewMember, restore_directory
+from collectionstore_node.backup.restore import NewMember, restore_directory, restored_for
 from collectionstore_node.backup.selection import LATEST
 from collectionstore_node.backup.stored import (
     open_backup,
@@ -54,6 +54,12 @@ from collectionstore_node.backup.stored import (
     show_default=True,
     help="Add this to the revision: for clients that saw later revisions of the old cluster.",
 )
+@click.option(
+    "--request",
+    default="",
+    metavar="TEXT",
+    help="Succeed at once if the directory is complete, and was restored by a command with the same text.",
+)
 @deadline_option("6h")
 def restore(
     backup: str,
@@ -69,6 +75,7 @@ def restore(
     client_address: str,
     goal: str | None,
     bump_revision: int,
+    request: str,
     deadline_s: float,
     *,
     quiet: bool,
@@ -78,8 +85,16 @@ def restore(
 
     A node that starts on it leads the cluster alone; other members join as usual. Nothing is ever restored over data.
     """
-    repository, key, meter = open_repository(url, options), read_key(key_file), Meter(quiet=quiet)
     member = NewMember(cluster_id, name, peer_address, client_address)
+
+    if request and restored_for(data_dir, member, request):
+        if form == "json":
+            output.print_json({"cluster_id": cluster_id, "already": True})
+        else:
+            click.echo(f"{data_dir} was restored for this request already")
+        return
+    repository, key = open_repository(url, options, create=False), read_key(key_file)
+    meter = Meter(quiet=quiet)
 
     def run() -> dict[str, Any]:
         target = None if goal is None else parse_point(goal)
@@ -96,6 +111,7 @@ def restore(
             sealer,
             data_dir,
             member,
+            request=request,
             bump_revision=bump_revision,
             replay=replay,
             advance=meter.advance,

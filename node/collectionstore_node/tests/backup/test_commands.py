@@ -60,6 +60,20 @@ def test_a_backup_from_creation_to_restore(root: str, state: SampleState, tmp_pa
     assert (refused.exit_code, "never replaces data" in refused.output) == (ExitCode.REFUSED, True)
 
 
+def test_a_restore_for_a_request_can_be_repeated(root: str, make: Make, tmp_path: Path) -> None:
+    """As the init container of a pod is; also while the repository does not exist any more."""
+    made = make(Repository(root))
+    target = ("--data-dir", str(tmp_path / "data"), "--cluster-id", "new", "--name", "new-0")
+    addresses = ("--peer-address", "127.0.0.1:1", "--client-address", "http://127.0.0.1:2")
+    asked = (*target, *addresses, "-o", "json", "--request")
+    first = json.loads(succeed("restore", "latest", "--repository", root, *asked, "one"))
+    assert first["backup"] == made.id
+    gone = (tmp_path / "gone").as_uri()
+    assert json.loads(succeed("restore", "latest", "--repository", gone, *asked, "one"))["already"] is True
+    other = run("restore", "latest", "--repository", root, *asked, "two")
+    assert (other.exit_code, "never replaces data" in other.output) == (ExitCode.REFUSED, True)
+
+
 def test_text_is_for_people(root: str, make: Make) -> None:
     made = make(Repository(root))
     assert made.id in succeed("list", "--repository", root)

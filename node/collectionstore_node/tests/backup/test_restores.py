@@ -14,10 +14,18 @@ from random import Random
 import msgspec
 import pytest
 
-from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, InvalidUse, Refused
+from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, InvalidUse, NotFound, Refused
 from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
-from collectionstore_node.backup.restore import BUILDING, MARK, NewMember, Restored, restore_directory
+from collectionstore_node.backup.restore import (
+    BUILDING,
+    MARK,
+    REQUEST,
+    NewMember,
+    Restored,
+    restore_directory,
+    restored_for,
+)
 from collectionstore_node.backup.stored import open_backup
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
@@ -305,3 +313,60 @@ def test_node_ids_of_the_old_cluster_stay_removed_through_a_second_restore(
     database = reopen(tmp_path / "data")
     assert NodeId(int(restored.node_id, 16)) not in read_membership(database.state).removed
     database.close()
+
+
+def restore_for(repository: Repository, made: Manifest, target: Path, request: str) -> Restored:
+    manifest, sealer = open_backup(repository, made.id, None)
+    return restore_directory(repository, manifest, sealer, target, NEW, request=request)
+
+
+def test_a_directory_that_was_restored_for_a_request_is_recognized(
+    directory: Repository, make: Make, tmp_path: Path
+) -> None:
+    """Also after its node has run on it; for another request, member or cluster it is not."""
+    target = tmp_path / "data"
+    assert not restored_for(target, NEW, "one")
+    made = make(directory)
+    restore_for(directory, made, target, "one")
+    assert restored_for(target, NEW, "one")
+    reopen(target).close()
+    assert restored_for(target, NEW, "one")
+    assert not restored_for(target, NEW, "two")
+    assert not restored_for(target, NEW._replace(cluster_id="other"), "one")
+    assert not restored_for(target, NEW._replace(name="new-1"), "one")
+
+
+def test_a_directory_without_a_request_is_recognized_by_none(directory: Repository, make: Make, tmp_path: Path) -> None:
+    restore(directory, make(directory), tmp_path / "data")
+    assert not (tmp_path / "data" / REQUEST).exists()
+    assert not restored_for(tmp_path / "data", NEW, "one")
+    with pytest.raises(Refused, match="is not empty"):
+        restore_for(directory, make(directory), tmp_path / "data", "one")
+
+
+def test_an_interrupted_restore_is_not_recognized_and_is_repeated(
+    directory: Repository, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Init: a restore that ends when all but IDENTITY is in place. Check: a repetition completes it."""
+    target, replace = tmp_path / "data", os.replace
+
+    def until_identity(source: Path, to: Path) -> None:
+        if Path(to) == target / "IDENTITY":
+            raise KeyboardInterrupt
+        replace(source, to)
+
+    made = make(directory)
+    monkeypatch.setattr(os, "replace", until_identity)
+    with pytest.raises(KeyboardInterrupt):
+        restore_for(directory, made, target, "one")
+    monkeypatch.undo()
+    assert (target / REQUEST).exists()
+    assert not restored_for(target, NEW, "one")
+    restore_for(directory, made, target, "one")
+    assert restored_for(target, NEW, "one")
+
+
+def test_a_directory_that_is_missing_is_no_backup_and_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="there is no such directory"):
+        Repository((tmp_path / "none").as_uri(), create=False)
+    assert not (tmp_path / "none").exists()

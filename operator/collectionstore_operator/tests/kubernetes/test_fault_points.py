@@ -42,6 +42,7 @@ NEVER: Final = frozenset(
                 "RecordProtectedDeletion",
                 "RecordRecovery",
                 "ReleasePod",
+                "RecordRestore",
                 "RemoveLearners",
                 "ReplaceWorkload",
                 "RestoreIdentity",

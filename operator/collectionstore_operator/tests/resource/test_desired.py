@@ -98,6 +98,7 @@ def test_defaults_are_explicit() -> None:
         "hibernate": None,
         "deletionProtection": False,
         "recovery": None,
+        "bootstrap": None,
         "unsafe": {"allowEvenReplicas": False, "allowSingleReplica": False},
         "local": {"basePort": 7_400, "portStep": 10},
     }

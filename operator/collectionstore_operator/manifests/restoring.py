@@ -1,0 +1,115 @@
+"""The init container that makes the data directory of the first member from a backup, and its volumes. Pure.
+
+Only in the pod template of a cluster that is being restored (`planning.restore`), never in a revision. The program of
+the node image does the work; it can be repeated, and leaves nothing that a node starts on when it fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from collectionstore_operator.manifests.manifest import Body
+from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.repository import Repository
+
+CONTAINER: Final = "restore"
+KEY_VOLUME: Final = "backup-key"
+KEY_PATH: Final = "/etc/collectionstore/backup-key"
+REPOSITORY_VOLUME: Final = "repository"
+REPOSITORY_PATH: Final = "/repository"
+
+
+class Target(NamedTuple):
+    """The member that the data directory is made for; values of the node's own settings."""
+
+    name: str
+    cluster_id: str
+    data_dir: str
+    peer_address: str
+    client_address: str
+
+
+def container(restore: Restore, target: Target, *, base: Body) -> Body:
+    """Return the init container. `base` has what it shares with the node: image, security context, resources."""
+    repository = restore.repository
+    mounts = [*base["volumeMounts"]]
+    if repository.encryption_key is not None:
+        mounts.append({"name": KEY_VOLUME, "mountPath": KEY_PATH, "readOnly": True})
+    if repository.claim_name is not None:
+        mounts.append({"name": REPOSITORY_VOLUME, "mountPath": REPOSITORY_PATH, "readOnly": True})
+    found: Body = {
+        **base,
+        "name": CONTAINER,
+        "command": ["collectionstore-backup"],
+        "args": ["restore", *_arguments(restore, target)],
+        # The program says in its last lines why it ended: the condition Available shows it.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+    if repository.credentials_secret_name is not None:
+        found["envFrom"] = [{"secretRef": {"name": repository.credentials_secret_name}}]
+    return found
+
+
+def volumes(restore: Restore) -> list[Body]:
+    """Return the volumes that only the init container mounts."""
+    repository, found = restore.repository, []
+    if (key := repository.encryption_key) is not None:
+        items = [{"key": key.key, "path": "key"}]
+        found.append(
+            {"name": KEY_VOLUME, "secret": {"secretName": key.secret_name, "items": items, "defaultMode": 0o440}}
+        )
+    if repository.claim_name is not None:
+        claim = {"claimName": repository.claim_name, "readOnly": True}
+        found.append({"name": REPOSITORY_VOLUME, "persistentVolumeClaim": claim})
+    return found
+
+
+def ports(repository: Repository) -> Iterable[int]:
+    """Yield the ports at which the store is reached, and the metadata server if that gives the credentials."""
+    if repository.url.startswith("file://"):
+        return
+    yield 443
+    if repository.credentials_secret_name is None:
+        yield 80
+    for value in repository.options.values():
+        if value.startswith(("http://", "https://")):
+            try:
+                found = urlsplit(value)
+                yield found.port or (80 if found.scheme == "http" else 443)
+            except ValueError:
+                continue  # the program reports an invalid URL; it can reach nothing with it
+
+
+def request(restore: Restore) -> str:
+    """Return a digest of what is asked for: the program takes no other restore for this one."""
+    return hashlib.sha256(msgspec.json.encode(restore, order="deterministic")).hexdigest()[:16]
+
+
+def _arguments(restore: Restore, target: Target) -> list[str]:
+    repository = restore.repository
+    found = [
+        *("--repository", repository.url),
+        *(part for name in sorted(repository.options) for part in ("--option", f"{name}={repository.options[name]}")),
+        *("--bump-revision", str(restore.bump_revision)),
+        *("--request", request(restore)),
+        "--quiet",
+    ]
+    if restore.source_cluster is not None:
+        found += ["--source-cluster", restore.source_cluster]
+    if restore.to is not None:
+        found += ["--to", restore.to]
+    if repository.encryption_key is not None:
+        found += ["--key-file", f"{KEY_PATH}/key"]
+    # Escaped before the names that the kubelet is to expand come in.
+    found = [one.replace("$(", "$$(") for one in [restore.backup, *found]]
+    return [
+        *found,
+        *("--data-dir", target.data_dir, "--cluster-id", target.cluster_id, "--name", target.name),
+        *("--peer-address", target.peer_address, "--client-address", target.client_address),
+    ]
