@@ -123,6 +123,13 @@ def source_options(command: F) -> F:
         _path_option("--ca-file", "Certificates of the authority that signed those of the members."),
         _path_option("--cert-file", "The operator's client certificate."),
         _path_option("--cert-key-file", "Its private key."),
+        click.option(
+            "--member-names",
+            is_flag=True,
+            envvar="COLLECTIONSTORE_BACKUP_MEMBER_NAMES",
+            help="Ask for each member, and verify it, by the first label of its host: by that name it shows the "
+            "certificate of the cluster, also if clients get another one. Needs --ca-file.",
+        ),
     ):
         command = option(command)
     return command
@@ -149,6 +156,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ca_file: Path | None,
         cert_file: Path | None,
         cert_key_file: Path | None,
+        member_names: bool,
         url: str,
         options: tuple[str, ...],
         form: str,
@@ -156,7 +164,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         quiet: bool,
         **further: Any,
     ) -> Any:
-        access = Access(token_file, ca_file, cert_file, cert_key_file)
+        access = Access(token_file, ca_file, cert_file, cert_key_file, member_names)
         repository, key = open_repository(url, options), read_key(key_file)
         source = Source(endpoints, access)
         return command(connection=Connection(source, repository, key, form == "json", quiet), **further)

@@ -128,6 +128,12 @@ def test_every_member_is_an_endpoint_by_a_name_in_its_certificate() -> None:
     ]
 
 
+def test_members_are_asked_for_by_their_names_alone() -> None:
+    """By their hosts they may show a certificate that the user gives for clients."""
+    for made in (job("create"), build_archive(work())):
+        assert {"name": "COLLECTIONSTORE_BACKUP_MEMBER_NAMES", "value": "true"} in container(made)["env"]
+
+
 def test_prune_and_drill_are_about_this_cluster_alone() -> None:
     pruned = container(job("prune", retention=Retention(keep_last=3, keep_within="2d")))["args"]
     assert {"--source-cluster=demo-1", "--keep-last=3", "--keep-within=2d", "--unfinished-after=2d"} <= set(pruned)
