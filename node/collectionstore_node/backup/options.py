@@ -101,6 +101,15 @@ source_cluster_option = click.option(
 )
 
 
+expected_cluster_option = click.option(
+    "--cluster-id",
+    "expected",
+    metavar="ID",
+    envvar="COLLECTIONSTORE_BACKUP_CLUSTER_ID",
+    help="Refuse to read a cluster of another ID.",
+)
+
+
 def _path_option(name: str, text: str) -> Callable[[F], F]:
     variable = f"COLLECTIONSTORE_BACKUP_{name.strip('-').replace('-', '_').upper()}"
     return click.option(name, type=click.Path(path_type=Path, dir_okay=False), envvar=variable, help=text)

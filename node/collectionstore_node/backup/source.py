@@ -180,6 +180,10 @@ class Source:
         headers = response.headers
         return LogPage(data, int(headers["X-Log-Last"]), int(headers["X-Log-Applied"]))
 
+    def cluster_of(self, member: Member) -> str:
+        """Return the ID of the cluster that a member is of now, by its own word."""
+        return self._json(f"{self._url(member.http_address)}/api/v1/cluster", Cluster).cluster_id
+
     def _renew(self) -> None:
         """Read credentials again that were replaced: an archive runs for longer than a certificate lives."""
         version = self._access.version()
