@@ -128,6 +128,23 @@ def test_every_member_is_an_endpoint_by_a_name_in_its_certificate() -> None:
     ]
 
 
+def test_members_are_asked_for_by_their_names_alone() -> None:
+    """By their hosts they may show a certificate that the user gives for clients."""
+    for made in (job("create"), build_archive(work())):
+        assert {"name": "COLLECTIONSTORE_BACKUP_MEMBER_NAMES", "value": "true"} in container(made)["env"]
+
+
+def test_archive_of_a_recovered_cluster_is_another_one() -> None:
+    """It has a new cluster ID: the pod must be replaced. Older images know no such argument of `archive`."""
+    before, after = (
+        build_archive(work_of_schedule(a_schedule(), CLUSTER.desired, one)) for one in ("demo-1", "demo-2")
+    )
+    assert before.name == after.name
+    assert before.digest != after.digest
+    assert {"name": "COLLECTIONSTORE_BACKUP_CLUSTER_ID", "value": "demo-2"} in container(after)["env"]
+    assert not any(one.startswith("--cluster-id") for one in container(after)["args"])
+
+
 def test_prune_and_drill_are_about_this_cluster_alone() -> None:
     pruned = container(job("prune", retention=Retention(keep_last=3, keep_within="2d")))["args"]
     assert {"--source-cluster=demo-1", "--keep-last=3", "--keep-within=2d", "--unfinished-after=2d"} <= set(pruned)
