@@ -1,4 +1,4 @@
 """The status of the resource: conditions, plan, members and events. Pure.
 
-More modules than elsewhere: each condition that takes more than some lines has its own, and `conditions` puts them together.
+More modules than elsewhere: a condition of some length has its own, and `conditions` puts them together.
 """
