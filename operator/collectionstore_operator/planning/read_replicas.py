@@ -29,6 +29,7 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.assessment import Assessment, is_serving, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.pods import outdated
+from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.planning import (
     endangered,
     labelling,
@@ -98,7 +99,9 @@ def maintain(assessment: Assessment) -> Iterator[Proposal]:
     if isinstance(reads.observed.workload, Workload):
         yield from _of_reads(volumes.discard_removed(reads, reads.observed.workload))
     yield from _of_reads(volume_expansion.grow(reads))
-    yield from _of_reads(_restart_healthy(reads))
+    # By the revision of the voters: it is the one in the status, which a user approves.
+    if not update_held(assessment.desired, revision(assessment.desired), assessment.observed.now):
+        yield from _of_reads(_restart_healthy(reads))
     yield from _of_reads(volume_expansion.renew_template(reads))
     yield from _of_reads(_clear_away(reads))
     yield from _voting(reads)
