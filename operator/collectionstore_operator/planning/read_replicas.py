@@ -44,7 +44,7 @@ from collectionstore_operator.planning import (
 )
 
 RETURN_S: Final = 60.0
-"""For this long a restarted read replica may be unready before the rollout goes on without it."""
+"""For this long a restarted read replica may be unready before the rollout goes on without it, also to others."""
 _OF_THE_REVISION: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION, Failure.CRASH})
 """Failures that a voter would have, too, once it runs the same revision."""
 _STATEFUL_SET: Final = "StatefulSet"
@@ -219,14 +219,24 @@ def _restart(reads: Assessment, slot: Slot, pod: Pod, blocker: str) -> Proposal:
 
 
 def _others_first(reads: Assessment, slot: Slot) -> str:
-    """Return which other read replica must serve before this one may stop; empty if all others do."""
+    """Return which other read replica must serve before this one may stop; empty if none has to.
+
+    One that is lost for long, and not by its revision, is not waited for: voters wait for this one, and would for both.
+    """
     for ordinal in reads.desired_ordinals():
         other = reads.observed.slot(ordinal)
-        if ordinal == slot.ordinal or is_serving(other.pod):
+        if ordinal == slot.ordinal or is_serving(other.pod) or _lost(other):
             continue
         name = reads.name(ordinal)
         return unhealthy_reason(other, name, reads.observed.cluster_id) or f"{name} must be ready first"
     return ""
+
+
+def _lost(slot: Slot) -> bool:
+    """Return whether a read replica does not serve for a cause that lasts and that its revision is not."""
+    if isinstance(slot.pod, Pod):
+        return slot.pod.failure not in _OF_THE_REVISION and slot.pod.unready_s >= RETURN_S
+    return isinstance(slot.pod, Absent) and slot.pending_failed
 
 
 def _rolling(reads: Assessment) -> str:
