@@ -19,9 +19,12 @@ from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import (
     Action,
     DeleteObject,
+    EnsureWorkload,
     MarkVolume,
     Proposal,
+    ReplaceWorkload,
     RestartPod,
+    RetireVolume,
     postpone,
     postponed,
     propose,
@@ -42,6 +45,7 @@ from collectionstore_operator.planning import (
     volumes,
     workload,
 )
+from collectionstore_operator.planning.ownership import holds_claim, holds_pod
 
 RETURN_S: Final = 60.0
 """For this long a restarted read replica may be unready before the rollout goes on without it, also to others."""
@@ -106,6 +110,59 @@ def maintain(assessment: Assessment) -> Iterator[Proposal]:
     yield from _of_reads(_clear_away(reads))
     yield from _voting(reads)
     yield from _await(reads)
+
+
+def leave(assessment: Assessment, *, step: str) -> Iterator[Proposal]:
+    """Yield what stops the read replicas and sets their volumes aside, each kept; nothing once there are none.
+
+    For a cluster that ends, whose log they must not go on with: those of the next one start on empty volumes. Every
+    step follows from what is observed, so that another operator goes on with the next.
+    """
+    reads = assessment.reads()
+    if reads is not None:
+        yield from _of_reads(_leave(reads, step))
+
+
+def _leave(reads: Assessment, step: str) -> Iterator[Proposal]:
+    observed, group = reads.observed, reads.desired.workload
+    reason = "read replicas copy the cluster that ends: they start again, on empty volumes, as copies of the next one"
+    found = observed.workload
+    if isinstance(found, Unknown) and not _of_others(reads):
+        yield postpone(step, reason=reason, blocked_by=f"{group} cannot be observed: {found.reason}", subject=group)
+        return
+    running = [
+        reads.name(slot.ordinal)
+        for slot in observed.slots
+        if not isinstance(slot.pod, Absent) and not holds_pod(observed, reads.name(slot.ordinal))
+    ]
+    # Locally again while one runs: no controller stops what was left by a crash after the number was recorded.
+    if isinstance(found, Workload) and (found.replicas > 0 or (running and observed.objects is None)):
+        action = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
+        yield propose(action, subject=group, name=step)
+        return
+    if running:
+        yield postpone(step, reason=reason, blocked_by=f"{', '.join(running)} must terminate first", subject=group)
+        return
+    left = [
+        slot
+        for slot in observed.slots
+        if not isinstance(slot.volume, Absent) and not holds_claim(observed, reads.name(slot.ordinal))
+    ]
+    for slot in left:
+        name = reads.name(slot.ordinal)
+        if isinstance(slot.volume, Volume):
+            retire = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=True, reason=reason)
+            yield propose(retire, subject=name, name=step)
+        elif isinstance(slot.volume, Unknown):
+            waits = f"the volume of {name} cannot be observed: {slot.volume.reason}"
+            yield postpone(step, reason=reason, blocked_by=waits, subject=name)
+    if not left and observed.objects is not None and isinstance(found, Workload):
+        # Its claim template names the cluster that ends, and cannot be changed.
+        yield propose(ReplaceWorkload(replicas=0, reason=reason), subject=group, name=step)
+
+
+def _of_others(reads: Assessment) -> bool:
+    return any((one.kind, one.name) == (_STATEFUL_SET, reads.desired.workload) for one in reads.observed.foreign)
 
 
 def before_voters(assessment: Assessment, restarts: Iterable[Proposal]) -> Iterator[Proposal]:
