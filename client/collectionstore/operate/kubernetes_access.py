@@ -141,16 +141,22 @@ class KubernetesAccess:
             return None
 
     def _objects(self) -> Object:
-        labels = names.member_labels(self.name)
         with refusals(f"cannot read the objects of {self.name}"):
-            pods = self._server.list_objects(names.PODS, self._namespace, labels)
-            claims = self._server.list_objects(names.PERSISTENT_VOLUME_CLAIMS, self._namespace, labels)
-            workloads = self._server.list_objects(names.STATEFUL_SETS, self._namespace, labels)
-        named = (one["metadata"]["name"] for one in pods)
+            voters = self._group(names.member_labels(self.name), self.name)
+            reads = self._group(names.read_replica_labels(self.name), f"{self.name}-read")
+        named = [one["metadata"]["name"] for one in (*voters["pods"], *reads["pods"])]
         with ThreadPoolExecutor(READERS) as readers:
-            answers = dict(readers.map(lambda name: (name, self._answer(name)), list(named)))
-        workload = next((one for one in workloads if one["metadata"]["name"] == self.name), None)
-        return {"pods": pods, "claims": claims, "workload": workload, "answers": answers}
+            answers = dict(readers.map(lambda name: (name, self._answer(name)), named))
+        return {**voters, "reads": reads, "answers": answers}
+
+    def _group(self, labels: dict[str, str], workload: str) -> Object:
+        """Return the pods, claims and StatefulSet of the voters, or of the read replicas."""
+        workloads = self._server.list_objects(names.STATEFUL_SETS, self._namespace, labels)
+        return {
+            "pods": self._server.list_objects(names.PODS, self._namespace, labels),
+            "claims": self._server.list_objects(names.PERSISTENT_VOLUME_CLAIMS, self._namespace, labels),
+            "workload": next((one for one in workloads if one["metadata"]["name"] == workload), None),
+        }
 
     def _answer(self, pod: str) -> Object:
         """Return what a member answers to GET /status; what cannot be known is an error beside the others."""

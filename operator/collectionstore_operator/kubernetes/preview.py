@@ -2,7 +2,8 @@
 
 `csctl plan` finds `preview_change` by its entry point, reads the objects as its user, and shows the steps: the planner
 is the operator's own, and nothing is written. The user may read neither the keys of the cluster nor the objects of the
-operator, so these are taken to be as the operator left them: `ASSUMED` says so beside the steps.
+operator, so these are taken to be as the operator left them: `ASSUMED` says so beside the steps. Nor the record of the
+cluster: one that is hibernated, or being recovered, is refused, because what follows rests on what is recorded.
 """
 
 from __future__ import annotations
@@ -20,23 +21,31 @@ from collectionstore_operator.kubernetes.pods import read_pod
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
+    Absent,
     AppliedObject,
     NodeStatus,
     Observed,
     PublishedIdentity,
+    Replicas,
     Slot,
     Unknown,
 )
+from collectionstore_operator.planning import read_replicas
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, parse
+from collectionstore_operator.status.hibernated import HIBERNATED
 from collectionstore_operator.status.preview import preview
+from collectionstore_operator.status.recovery_status import lost_since
 from collectionstore_operator.status.report import Status
 
 ASSUMED: Final = (
     "certificates are valid, and the operator's objects are as it left them",
     "every Kubernetes node works",
+    "no replacement of a member is under way",
 )
+UNREAD_READS: Final = "read replicas, which were not read, are none"
+_RECOVERING: Final = ("Stopping", "SettingAside", "Forming")
 NEW_CLUSTER: Final = "new"
 """Stands for the ID that a new cluster gets, so that the steps after it can be shown."""
 
@@ -47,19 +56,43 @@ def preview_change(request: Body) -> dict[str, Any]:
     """Return the steps that follow from a change, as JSON.
 
     `request` has `now` (Unix seconds), `proposed` (the resource as it would be), and of a cluster that exists
-    `resource` (as it is), `workload` (the StatefulSet or None), `pods`, `claims`, and `answers`: by the name of the
-    member what `GET /status` answered, or `{"error": reason}`.
+    `resource` (as it is), `workload` (the StatefulSet or None), `pods`, `claims`, of the read replicas `reads` with the
+    same three, and `answers`: by the name of the member what `GET /status` answered, or `{"error": reason}`.
 
-    The result has `steps`, `assumed`, and `errors`: of an invalid resource every error, each with what is allowed.
+    The result has `steps`, `assumed`, and `errors`: of an invalid resource every error, or why there is no preview,
+    each with what is allowed.
     """
     try:
         desired = parse(request["proposed"])
     except InvalidResource as error:
         errors = [{"path": one.path, "message": one.message, "allowed": one.allowed} for one in error.errors]
         return {"steps": [], "assumed": [], "errors": errors}
+    if unknown := _unforeseeable(request.get("resource")):
+        return {"steps": [], "assumed": [], "errors": [unknown]}
     observed = _observed(request, desired)
     steps = list(msgspec.to_builtins(preview(plan(assess(desired, observed)))))
-    return {"steps": steps, "assumed": list(ASSUMED), "errors": []}
+    unread = request.get("resource") is not None and request.get("reads") is None
+    return {"steps": steps, "assumed": [*ASSUMED, *([UNREAD_READS] if unread else [])], "errors": []}
+
+
+def _unforeseeable(resource: Body | None) -> dict[str, str] | None:
+    """Return why the record of a cluster, which is not read, decides what follows; None if it does not."""
+    status = _status(resource or {})
+    name = (resource or {}).get("metadata", {}).get("name", "")
+    sleep = status.condition(HIBERNATED)
+    if sleep is not None and sleep.reason != "Preparing":
+        return {
+            "path": f"status.conditions[{HIBERNATED}]",
+            "message": f"{name} is stopped or starts ({sleep.reason}): what it had is recorded where this cannot look",
+            "allowed": "a cluster whose members run: wake it first (spec.hibernate), or apply without a preview",
+        }
+    if status.recovery.phase in _RECOVERING:
+        return {
+            "path": "status.recovery.phase",
+            "message": f"{name} is being recovered ({status.recovery.phase}): no other change is made meanwhile",
+            "allowed": "a cluster without a recovery under way: wait for the phase Finished",
+        }
+    return None
 
 
 def _observed(request: Body, desired: Desired) -> Observed:
@@ -67,8 +100,9 @@ def _observed(request: Body, desired: Desired) -> Observed:
     if resource is None:
         return Observed(now=request["now"], cluster_id=NEW_CLUSTER, finalizer=True, objects=())
     status = _status(resource)
-    slots = _slots(request, desired)
-    nodes = [slot.node for slot in slots if isinstance(slot.node, NodeStatus)]
+    slots = _slots(request, request, desired)
+    reads = _reads(request, desired)
+    nodes = [slot.node for slot in (*slots, *(reads.slots if reads else ())) if isinstance(slot.node, NodeStatus)]
     seen = Observed(
         now=request["now"],
         cluster_id=status.cluster_id,
@@ -83,10 +117,20 @@ def _observed(request: Body, desired: Desired) -> Observed:
         stamps_volumes=True,
         # That of the operator at work: only it knows, and the nodes follow it.
         epoch=max((node.epoch for node in nodes), default=0),
+        quorum_lost_since=lost_since(status.recovery),
         workload=read_workload(request["workload"], desired),
         slots=slots,
+        reads=reads,
     )
     return msgspec.structs.replace(seen, objects=_objects(resource, seen))
+
+
+def _reads(request: Body, desired: Desired) -> Replicas | None:
+    """Return the read replicas; None if there is nothing of them, and none are desired."""
+    part, group = request.get("reads"), desired.reads()
+    if part is None or not (desired.spec.has_read_replicas or part["workload"] or part["pods"] or part["claims"]):
+        return None
+    return Replicas(workload=read_workload(part["workload"], group), slots=_slots(request, part, group))
 
 
 def _status(resource: Body) -> Status:
@@ -104,17 +148,19 @@ def _objects(resource: Body, seen: Observed) -> tuple[AppliedObject, ...]:
     except InvalidResource:
         # The operator has not accepted it: its objects are those of an earlier one, and cannot be told.
         return ()
-    budget = max_unavailable(assess(present, seen))
-    return tuple(
-        AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body)
-        for one in manifests.build(present, disruptions=budget)
-    )
+    assessment = assess(present, seen)
+    made = manifests.build(present, disruptions=max_unavailable(assessment))
+    reads = assessment.reads()
+    if reads is not None and not isinstance(reads.observed.workload, Absent):
+        made += manifests.build(reads.desired, disruptions=read_replicas.max_unavailable(reads))
+    return tuple(AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body) for one in made)
 
 
-def _slots(request: Body, desired: Desired) -> tuple[Slot, ...]:
-    pods = {desired.ordinal(one["metadata"]["name"]): one for one in request["pods"]}
-    claimed = {claims.ordinal_of(desired, one["metadata"]["name"]): one for one in request["claims"]}
-    replicas = (request["workload"] or {}).get("spec", {}).get("replicas") or 0
+def _slots(request: Body, part: Body, desired: Desired) -> tuple[Slot, ...]:
+    """Return the slots of a group, whose `part` of the request has its pods, claims and workload."""
+    pods = {desired.ordinal(one["metadata"]["name"]): one for one in part["pods"]}
+    claimed = {claims.ordinal_of(desired, one["metadata"]["name"]): one for one in part["claims"]}
+    replicas = (part["workload"] or {}).get("spec", {}).get("replicas") or 0
     ordinals = sorted({one for one in (*pods, *claimed, *range(replicas)) if one is not None})
     return tuple(_slot(ordinal, pods.get(ordinal), claimed.get(ordinal), request, desired) for ordinal in ordinals)
 

@@ -19,9 +19,12 @@ from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import (
     Action,
     DeleteObject,
+    EnsureWorkload,
     MarkVolume,
     Proposal,
+    ReplaceWorkload,
     RestartPod,
+    RetireVolume,
     postpone,
     postponed,
     propose,
@@ -29,6 +32,7 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.assessment import Assessment, is_serving, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
 from collectionstore_operator.model.pods import outdated
+from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.planning import (
     endangered,
     labelling,
@@ -41,9 +45,10 @@ from collectionstore_operator.planning import (
     volumes,
     workload,
 )
+from collectionstore_operator.planning.ownership import holds_claim, holds_pod
 
 RETURN_S: Final = 60.0
-"""For this long a restarted read replica may be unready before the rollout goes on without it."""
+"""For this long a restarted read replica may be unready before the rollout goes on without it, also to others."""
 _OF_THE_REVISION: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION, Failure.CRASH})
 """Failures that a voter would have, too, once it runs the same revision."""
 _STATEFUL_SET: Final = "StatefulSet"
@@ -98,11 +103,66 @@ def maintain(assessment: Assessment) -> Iterator[Proposal]:
     if isinstance(reads.observed.workload, Workload):
         yield from _of_reads(volumes.discard_removed(reads, reads.observed.workload))
     yield from _of_reads(volume_expansion.grow(reads))
-    yield from _of_reads(_restart_healthy(reads))
+    # By the revision of the voters: it is the one in the status, which a user approves.
+    if not update_held(assessment.desired, revision(assessment.desired), assessment.observed.now):
+        yield from _of_reads(_restart_healthy(reads))
     yield from _of_reads(volume_expansion.renew_template(reads))
     yield from _of_reads(_clear_away(reads))
     yield from _voting(reads)
     yield from _await(reads)
+
+
+def leave(assessment: Assessment, *, step: str) -> Iterator[Proposal]:
+    """Yield what stops the read replicas and sets their volumes aside, each kept; nothing once there are none.
+
+    For a cluster that ends, whose log they must not go on with: those of the next one start on empty volumes. Every
+    step follows from what is observed, so that another operator goes on with the next.
+    """
+    reads = assessment.reads()
+    if reads is not None:
+        yield from _of_reads(_leave(reads, step))
+
+
+def _leave(reads: Assessment, step: str) -> Iterator[Proposal]:
+    observed, group = reads.observed, reads.desired.workload
+    reason = "read replicas copy the cluster that ends: they start again, on empty volumes, as copies of the next one"
+    found = observed.workload
+    if isinstance(found, Unknown) and not _of_others(reads):
+        yield postpone(step, reason=reason, blocked_by=f"{group} cannot be observed: {found.reason}", subject=group)
+        return
+    running = [
+        reads.name(slot.ordinal)
+        for slot in observed.slots
+        if not isinstance(slot.pod, Absent) and not holds_pod(observed, reads.name(slot.ordinal))
+    ]
+    # Locally again while one runs: no controller stops what was left by a crash after the number was recorded.
+    if isinstance(found, Workload) and (found.replicas > 0 or (running and observed.objects is None)):
+        action = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
+        yield propose(action, subject=group, name=step)
+        return
+    if running:
+        yield postpone(step, reason=reason, blocked_by=f"{', '.join(running)} must terminate first", subject=group)
+        return
+    left = [
+        slot
+        for slot in observed.slots
+        if not isinstance(slot.volume, Absent) and not holds_claim(observed, reads.name(slot.ordinal))
+    ]
+    for slot in left:
+        name = reads.name(slot.ordinal)
+        if isinstance(slot.volume, Volume):
+            retire = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=True, reason=reason)
+            yield propose(retire, subject=name, name=step)
+        elif isinstance(slot.volume, Unknown):
+            waits = f"the volume of {name} cannot be observed: {slot.volume.reason}"
+            yield postpone(step, reason=reason, blocked_by=waits, subject=name)
+    if not left and observed.objects is not None and isinstance(found, Workload):
+        # Its claim template names the cluster that ends, and cannot be changed.
+        yield propose(ReplaceWorkload(replicas=0, reason=reason), subject=group, name=step)
+
+
+def _of_others(reads: Assessment) -> bool:
+    return any((one.kind, one.name) == (_STATEFUL_SET, reads.desired.workload) for one in reads.observed.foreign)
 
 
 def before_voters(assessment: Assessment, restarts: Iterable[Proposal]) -> Iterator[Proposal]:
@@ -216,14 +276,24 @@ def _restart(reads: Assessment, slot: Slot, pod: Pod, blocker: str) -> Proposal:
 
 
 def _others_first(reads: Assessment, slot: Slot) -> str:
-    """Return which other read replica must serve before this one may stop; empty if all others do."""
+    """Return which other read replica must serve before this one may stop; empty if none has to.
+
+    One that is lost for long, and not by its revision, is not waited for: voters wait for this one, and would for both.
+    """
     for ordinal in reads.desired_ordinals():
         other = reads.observed.slot(ordinal)
-        if ordinal == slot.ordinal or is_serving(other.pod):
+        if ordinal == slot.ordinal or is_serving(other.pod) or _lost(other):
             continue
         name = reads.name(ordinal)
         return unhealthy_reason(other, name, reads.observed.cluster_id) or f"{name} must be ready first"
     return ""
+
+
+def _lost(slot: Slot) -> bool:
+    """Return whether a read replica does not serve for a cause that lasts and that its revision is not."""
+    if isinstance(slot.pod, Pod):
+        return slot.pod.failure not in _OF_THE_REVISION and slot.pod.unready_s >= RETURN_S
+    return isinstance(slot.pod, Absent) and slot.pending_failed
 
 
 def _rolling(reads: Assessment) -> str:

@@ -6,7 +6,8 @@ phase is recorded BEFORE it acts (`model.recovery`), and the operator that conti
 Invariants:
 - a survivor is chosen once; its disk is never set aside, and no other disk is while it is not there;
 - no disk of a member is deleted: those of the others are kept, whatever spec.storage.retention says;
-- nothing is set aside while anything of the old cluster runs.
+- nothing is set aside while anything of the old cluster runs;
+- read replicas stop and lose their volumes BEFORE it begins, once it is acknowledged: each is kept, too.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from collectionstore_operator.model.actions import (
     postpone,
     propose,
 )
-from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
-from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.assessment import Assessment, assess, responding_node, unhealthy_reason
+from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Unknown, Volume, Workload
 from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, QuorumLoss, examine, offered_at
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord, new_cluster_id
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.planning import certificates, objects, workload
+from collectionstore_operator.planning import certificates, objects, read_replicas, workload
 
 
 def concerns(assessment: Assessment) -> bool:
@@ -50,7 +51,7 @@ def proceed(assessment: Assessment) -> Iterator[Proposal]:
     record = records.active(assessment.observed.recovery)
     if record is None:
         if (loss := _loss(assessment)) is not None:
-            yield _begin(assessment, loss)
+            yield from _begin(assessment, loss)
         return
     match record.phase:
         case RecoveryPhase.STOPPING:
@@ -66,15 +67,22 @@ def _loss(assessment: Assessment) -> QuorumLoss | None:
     return loss if loss is not None and loss.cause is Cause.DISKS else None
 
 
-def _begin(assessment: Assessment, loss: QuorumLoss) -> Proposal:
+def _begin(assessment: Assessment, loss: QuorumLoss) -> Iterator[Proposal]:
+    """Record the survivor, once the read replicas are gone: they would go on with the log of the cluster that ends."""
     name = assessment.desired.name
     blocker = blocked_by(assessment, loss)
     chosen = choose(assessment, loss)
     if blocker or isinstance(chosen, str):
-        return postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=blocker or str(chosen), subject=name)
+        yield postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=blocker or str(chosen), subject=name)
+        return
     doomed = _doomed(assessment.observed.slot(chosen.ordinal or 0).volume, chosen.name)
     if doomed:
-        return postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=doomed, subject=name)
+        yield postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=doomed, subject=name)
+        return
+    copies = tuple(read_replicas.leave(assessment, step=RECOVER_QUORUM))
+    if copies:
+        yield from copies
+        return
     cluster_id = assessment.observed.cluster_id
     record = RecoveryRecord(
         nonce=loss.nonce,
@@ -92,19 +100,11 @@ def _begin(assessment: Assessment, loss: QuorumLoss) -> Proposal:
         started=assessment.observed.now,
     )
     reason = f"spec.recovery acknowledges it: {loss.message}; {chosen.name} is the survivor"
-    return propose(RecordRecovery(record=record, before=None, reason=reason), subject=chosen.name, name=RECOVER_QUORUM)
+    yield propose(RecordRecovery(record=record, before=None, reason=reason), subject=chosen.name, name=RECOVER_QUORUM)
 
 
 def blocked_by(assessment: Assessment, loss: QuorumLoss) -> str:
     """Return why a recovery does not begin, apart from the choice of the survivor; empty if it may."""
-    reads = assessment.reads()
-    copies = [reads.name(slot.ordinal) for slot in reads.slots() if not _gone(slot)] if reads is not None else []
-    if copies:
-        group = assessment.desired.reads().workload
-        return (
-            f"the read replicas {', '.join(copies)} copy the cluster that ends: delete the StatefulSet {group} and the "
-            "claims of its pods, they copy the new one then"
-        )
     due, asked = offered_at(assessment), assessment.desired.spec.recovery
     if not due or assessment.observed.now < due:
         at = f" at {rfc3339(due)}" if due else ""
@@ -113,6 +113,10 @@ def blocked_by(assessment: Assessment, loss: QuorumLoss) -> str:
         return "nothing is recovered without spec.recovery.nonce, from status.recovery.nonce"
     if asked.nonce != loss.nonce:
         return f"spec.recovery.nonce is {asked.nonce}, of another loss; that of this one is in status.recovery.nonce"
+    alone = assess(assessment.desired, msgspec.structs.replace(assessment.observed, reads=None))
+    if _loss(alone) is None:
+        # Without them nothing would be known to be lost: they would be stopped, and started again, for ever.
+        return "only the read replicas, which must stop first, know the configuration: a surviving voter must respond"
     return ""
 
 
@@ -125,10 +129,6 @@ def _doomed(volume: Volume | Absent | Unknown, name: str) -> str:
             f"the claim of {name} is gone or being deleted: stopping {name} would delete its disk. Copy its data first"
         )
     return ""
-
-
-def _gone(slot: Slot) -> bool:
-    return isinstance(slot.pod, Absent) and isinstance(slot.volume, Absent)
 
 
 def choose(assessment: Assessment, loss: QuorumLoss) -> Disk | str:
@@ -160,10 +160,12 @@ def _stop(assessment: Assessment, record: RecoveryRecord) -> Proposal:
     doomed = _doomed(observed.slot(record.ordinal).volume, record.survivor)
     if doomed and not isinstance(observed.slot(record.ordinal).pod, Absent):
         return postpone(RECOVER_QUORUM, reason=reason, blocked_by=doomed, subject=record.survivor)
-    if isinstance(found, Workload) and found.replicas > 0:
+    running = [assessment.name(slot.ordinal) for slot in observed.slots if not isinstance(slot.pod, Absent)]
+    # Without a controller, what a crash has left running after the number was recorded is stopped by another attempt.
+    left = observed.objects is None and bool(running)
+    if isinstance(found, Workload) and (found.replicas > 0 or left):
         action = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
         return propose(action, subject=assessment.desired.name, name=RECOVER_QUORUM)
-    running = [assessment.name(slot.ordinal) for slot in observed.slots if not isinstance(slot.pod, Absent)]
     if running:
         blocker = f"{', '.join(running)} must terminate first"
         return postpone(RECOVER_QUORUM, reason=reason, blocked_by=blocker, subject=record.survivor)

@@ -165,6 +165,7 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
         behind_now = outdated(pod, desired_revision) if isinstance(pod, Pod) else started_at != desired_revision
         if behind_now:
             behind.append(assessment.name(ordinal))
+    behind += _read_replicas_behind(assessment)
     held = update_held(assessment.desired, desired_revision, assessment.observed.now)
     if behind and held:
         message = f"not at revision {desired_revision}: {', '.join(behind)}; {held}"
@@ -172,6 +173,21 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
     if behind:
         return ConditionState("False", "RolloutPending", f"not at revision {desired_revision}: {', '.join(behind)}")
     return ConditionState("True", "AllUpdated", f"all members run revision {desired_revision}")
+
+
+def _read_replicas_behind(assessment: Assessment) -> list[str]:
+    """Return the read replicas that are to be restarted, with their own revision where it is another one."""
+    reads = assessment.reads()
+    if reads is None:
+        return []
+    own = revision(reads.desired)
+    told = "" if own == revision(assessment.desired) else f" (revision {own})"
+    slots = (reads.observed.slot(ordinal) for ordinal in reads.desired_ordinals())
+    return [
+        reads.name(one.ordinal) + told
+        for one in slots
+        if isinstance(one.pod, Pod) and not one.pod.terminating and outdated(one.pod, own)
+    ]
 
 
 def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectionstore_operator.kubernetes.preview import preview_change
+from collectionstore_operator.kubernetes.preview import UNREAD_READS, preview_change
 from collectionstore_operator.model.observed import NodeStatus
+from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.test_faults import CLUSTER, Life, living
 from collectionstore_operator.tests.simulation.simulated_kube import NAMESPACE, WORKLOAD
 
@@ -38,6 +39,7 @@ async def request_for(life: Life, **spec: Any) -> dict[str, Any]:
         "workload": objects.get(WORKLOAD),
         "pods": pods,
         "claims": claims,
+        "reads": {"workload": None, "pods": [], "claims": []},
         "answers": answers,
     }
 
@@ -101,6 +103,65 @@ async def test_member_that_does_not_answer_is_unknown_and_not_gone() -> None:
     assert steps
     assert all(one["waitsFor"] for one in steps if one["disruptive"]), steps
     assert not [one for one in steps if one["step"] in ("RetireVolume", "Bootstrap")]
+
+
+def copied(request: dict[str, Any]) -> None:
+    """Have a read replica beside the voters, made from the same templates."""
+    workload = copy.deepcopy(request["workload"])
+    workload["metadata"] |= {"name": "demo-read", "labels": labels.object_labels("demo", "demo-read")}
+    workload["spec"]["replicas"] = 1
+    pod, claim = copy.deepcopy(request["pods"][0]), copy.deepcopy(request["claims"][0])
+    for one, name in ((pod, "demo-read-0"), (claim, "data-demo-read-0")):
+        one["metadata"] |= {"name": name, "uid": f"uid-{name}", "labels": labels.object_labels("demo", "demo-read")}
+        one["metadata"].get("annotations", {}).pop(labels.NODE_ID, None)
+    request["reads"] = {"workload": workload, "pods": [pod], "claims": [claim]}
+    request["resource"]["spec"]["readReplicas"] = request["proposed"]["spec"]["readReplicas"] = 1
+
+
+async def test_read_replicas_that_exist_are_not_announced_as_new() -> None:
+    async with living(SEED) as life:
+        life.want(replicas=3)
+        await life.settle()
+        request = await request_for(life)
+    copied(request)
+    made = {(one["step"], one["subject"]) for one in preview_change(request)["steps"]}
+    assert not [one for one in made if one[0] in ("EnsureWorkload", "ApplyObject")], made
+    request["reads"] = {"workload": None, "pods": [], "claims": []}
+    made = {(one["step"], one["subject"]) for one in preview_change(request)["steps"]}
+    assert ("EnsureWorkload", "demo-read") in made
+
+
+async def test_program_that_does_not_read_them_is_told_what_is_assumed() -> None:
+    async with living(SEED) as life:
+        life.want(replicas=3)
+        await life.settle()
+        request = await request_for(life)
+    assert UNREAD_READS not in preview_change(request)["assumed"]
+    del request["reads"]
+    assert UNREAD_READS in preview_change(request)["assumed"]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ({"conditions": [{"type": "Hibernated", "status": "True", "reason": "Hibernated"}]}, "is stopped or starts"),
+        ({"conditions": [{"type": "Hibernated", "status": "False", "reason": "Waking"}]}, "is stopped or starts"),
+        ({"recovery": {"phase": "SettingAside"}}, "is being recovered (SettingAside)"),
+        ({"recovery": {"phase": "Finished"}}, ""),
+        ({"conditions": [{"type": "Hibernated", "status": "False", "reason": "Preparing"}]}, ""),
+    ],
+)
+async def test_what_rests_on_the_record_is_refused(status: dict[str, Any], told: str) -> None:
+    async with living(SEED) as life:
+        life.want(replicas=3)
+        await life.settle()
+        request = await request_for(life, replicas=5)
+    changed = request["resource"]["status"]
+    changed["conditions"] += [{**changed["conditions"][0], **one} for one in status.get("conditions", [])]
+    changed |= {key: value for key, value in status.items() if key != "conditions"}
+    found = preview_change(request)
+    assert bool(found["steps"]) is not bool(told)
+    assert [told in one["message"] for one in found["errors"]] == ([True] if told else [])
 
 
 def test_new_cluster_has_the_steps_of_its_beginning() -> None:

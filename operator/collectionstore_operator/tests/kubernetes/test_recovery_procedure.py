@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -48,7 +48,8 @@ class Members(NodeClient):
         self.world = world
 
     async def status(self, metrics_url: str) -> NodeStatus | Unknown:
-        ordinal = int(metrics_url.partition("demo-")[2].partition(".")[0])
+        name = metrics_url.partition("demo-")[2].partition(".")[0]
+        ordinal = int(name) if name.isdecimal() else -1  # a read replica does not answer
         disk = self.world.disks.get(ordinal)
         if disk is None or not self.world.running.get(ordinal):
             return Unknown("no answer in time")
@@ -145,6 +146,13 @@ class Procedure:
             if quiet == 2:
                 return
         raise AssertionError(f"did not settle: {self.status.get('plan')} {self.status.get('recovery')}")
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        for _ in range(ROUNDS_MAX):
+            if done():
+                return
+            await self.round()
+        raise AssertionError(f"not reached: {self.status.get('plan')} {self.status.get('recovery')}")
 
     async def until_offered(self) -> str:
         """Run until the recovery is offered, with the grace time taken for over; return the nonce."""
@@ -250,12 +258,12 @@ def _forming(world: World) -> bool:
 
 
 @asynccontextmanager
-async def procedure() -> AsyncIterator[Procedure]:
+async def procedure(kind: type[Procedure] = Procedure) -> AsyncIterator[Procedure]:
     """Start an API server, and the first operator."""
     server, clock = FakeApiServer(), Clock()
     try:
         async with await server.start() as client:
-            yield Procedure(server, Kube(client, clock=clock.time, sleep=clock.sleep))
+            yield kind(server, Kube(client, clock=clock.time, sleep=clock.sleep))
     finally:
         await server.stop()
 
@@ -329,3 +337,56 @@ async def test_a_wrong_nonce_changes_nothing() -> None:
         assert before.keys() == after.keys()
         assert run.server.objects[WORKLOAD]["spec"]["replicas"] == 3
         assert run.world.record is None
+
+
+READS: Final = f"{WORKLOAD}-read"
+COPY: Final = f"{NAMESPACE}/pods/demo-read-0"
+COPY_CLAIM: Final = f"{NAMESPACE}/persistentvolumeclaims/data-demo-read-0"
+COPY_VOLUME: Final = "/api/v1/persistentvolumes/pv-read-0"
+
+
+class Copied(Procedure):
+    """A cluster with one read replica, whose controller is here."""
+
+    def show(self) -> None:
+        super().show()
+        objects, found = self.server.objects, self.server.objects.get(READS)
+        replicas = found["spec"]["replicas"] if found else 0
+        if found and replicas and COPY not in objects:
+            template = found["spec"]["volumeClaimTemplates"][0]["metadata"]
+            metadata = {"name": "data-demo-read-0", "uid": f"claim-{self.world.serial}", **copy.deepcopy(template)}
+            metadata["name"] = "data-demo-read-0"
+            if COPY_CLAIM not in objects:
+                spec = {"volumeName": "pv-read-0", "resources": {"requests": {"storage": "10Gi"}}}
+                self.server.put(COPY_CLAIM, {"metadata": metadata, "spec": spec, "status": {"phase": "Bound"}})
+                bound = {"persistentVolumeReclaimPolicy": "Delete", "claimRef": {"uid": metadata["uid"]}}
+                self.server.put(COPY_VOLUME, {"metadata": {"name": "pv-read-0"}, "spec": bound})
+            annotations = found["spec"]["template"]["metadata"]["annotations"]
+            labelled = {"labels": labels.object_labels("demo", "demo-read"), "annotations": annotations}
+            status = {"containerStatuses": [{"state": {"running": {}}, "restartCount": 0}]}
+            named = {"name": "demo-read-0", "uid": "copy", "creationTimestamp": rfc3339(time.time()), **labelled}
+            self.server.put(COPY, {"metadata": named, "spec": {}, "status": status})
+        elif found and not replicas:
+            objects.pop(COPY, None)
+
+
+async def test_read_replicas_are_set_aside_and_start_again_as_copies_of_the_new_cluster() -> None:
+    async with procedure(Copied) as run:
+        server = run.server
+        await run.settle()
+        run.want(readReplicas=1)
+        await run.until(lambda: COPY in server.objects)
+        run.lose(0)
+        run.lose(1)
+        nonce = await run.until_offered()
+        old, voters = server.objects[COPY_CLAIM]["metadata"]["annotations"][labels.CLUSTER_ID], {*run.world.disks}
+        assert old == run.status["clusterID"]
+        run.want(recovery={"nonce": nonce})
+        await run.until(lambda: run.world.record is not None or COPY_CLAIM not in server.objects)
+        assert run.world.record is None
+        assert {*run.world.disks} == voters
+        assert server.objects[COPY_VOLUME]["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+        await run.until(lambda: COPY in server.objects)
+        assert run.status["recovery"]["phase"] == "Finished"
+        assert run.world.formed == [run.world.cluster_id]
+        assert server.objects[COPY_CLAIM]["metadata"]["annotations"][labels.CLUSTER_ID] == run.world.cluster_id != old

@@ -41,7 +41,7 @@ from collectionstore_operator.model.observed import (
 )
 from collectionstore_operator.planning.certificates import to_answer
 from collectionstore_operator.planning.disruption_budget import max_unavailable
-from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.desired import Desired, FailedMember
 from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.planning.pictures import (
     CLUSTER_ID,
@@ -73,6 +73,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     removed: bool = False
     volume: bool = True
     votes: bool = False
+    refused: bool = False
+    """Its pod cannot be created, for a cause that does not pass."""
     lag: int = 0
 
 
@@ -154,7 +156,7 @@ def _slot(group: Desired, ordinal: int, node_id: str, one: Replica) -> Slot:
     volume = (
         Volume(name=f"data-{group.member(ordinal)}", node_id=node_id, removed=one.removed) if one.volume else ABSENT
     )
-    return Slot(ordinal=ordinal, pod=pod, node=node, volume=volume)
+    return Slot(ordinal=ordinal, pod=pod, node=node, volume=volume, pending_failed=one.refused)
 
 
 def votes(actions: tuple[Action, ...]) -> set[str]:
@@ -340,6 +342,34 @@ def test_what_holds_the_rollout_of_the_voters(broken: Replica, goes_on: bool) ->
     made = planned(desired, with_reads(desired, "0: leader\n1: old\n2: old", broken, workload=1))
     restarted = any(isinstance(one, RestartPod) and one.group == "voters" for one in made.actions)
     assert restarted is goes_on
+
+
+@pytest.mark.parametrize(
+    ("lost", "goes_on"),
+    [
+        (Replica(failure=Failure.MACHINE, active=False, unready_s=600.0), True),
+        (Replica(failure=Failure.SCHEDULING, active=False, unready_s=60.0), True),
+        (Replica(ready=False, unready_s=600.0), True),
+        (Replica(failure=Failure.MACHINE, active=False, unready_s=10.0), False),
+        (Replica(ready=False, unready_s=10.0), False),
+        (Replica(failure=Failure.IMAGE, active=False, unready_s=600.0), False),
+        (Replica(failure=Failure.CRASH, active=False, unready_s=600.0), False),
+        (Replica(pod=False, active=False), False),
+        (Replica(pod=False, active=False, refused=True), True),
+    ],
+)
+def test_a_lost_one_holds_no_restart_of_another(lost: Replica, goes_on: bool) -> None:  # noqa: FBT001 - a table
+    """The voters wait for that other one: they would wait for a machine that never comes back."""
+    desired = make_desired(3, read_replicas=2, failed_member=FailedMember(replacement="Manual"))
+    seen = with_reads(desired, "0: leader old\n1: old\n2: old", lost, Replica(old=True), workload=2)
+    assert actions_of(planned(desired, seen)) == (["RestartPod demo-read-1"] if goes_on else [])
+
+
+def test_voters_are_restarted_beside_a_lost_one_once_the_others_are() -> None:
+    desired = make_desired(3, read_replicas=2, failed_member=FailedMember(replacement="Manual"))
+    lost = Replica(failure=Failure.MACHINE, active=False, unready_s=600.0)
+    made = planned(desired, with_reads(desired, "0: leader old\n1: old\n2: old", lost, Replica()))
+    assert actions_of(made) == ["RestartPod demo-2"]
 
 
 def test_a_restarted_one_is_deleted_and_needs_no_eviction() -> None:

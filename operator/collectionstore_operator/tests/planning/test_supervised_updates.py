@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.assessment import assess
+from collectionstore_operator.model.observed import Failure
 from collectionstore_operator.model.timestamps import DAY_S, seconds
 from collectionstore_operator.model.update_windows import is_open, next_opening, update_held
 from collectionstore_operator.resource import labels
@@ -16,6 +17,7 @@ from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.updates import DAYS, Updates, Window
 from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.planning.pictures import NOW, actions_of, draw, make_desired, planned
+from collectionstore_operator.tests.planning.test_read_replicas import Replica, with_reads
 
 OLD = "0: leader\n1: voter old\n2: voter"
 SUPERVISED = Updates(mode="Supervised")
@@ -67,6 +69,40 @@ def test_approval_is_for_one_revision() -> None:
     assert actions_of(planned(desired, draw(OLD, desired))) == ["RestartPod demo-1"]
     newer = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, version="0.9.0"))
     assert "RestartPod" not in " ".join(actions_of(planned(newer, draw(OLD, newer))))
+
+
+@pytest.mark.parametrize(
+    "updates", [SUPERVISED, Updates(windows=(LATER,)), Updates(mode="Supervised", windows=(LATER,))]
+)
+def test_read_replicas_wait_as_the_voters_do(updates: Updates) -> None:
+    desired = msgspec.structs.replace(
+        updating(updates), spec=msgspec.structs.replace(updating(updates).spec, read_replicas=2)
+    )
+    seen = with_reads(desired, "0: leader\n1:\n2:", Replica(old=True), Replica(old=True))
+    assert planned(desired, seen).converged
+    found = report(assess(desired, seen), planned(desired, seen), None).condition("MembersUpdated")
+    assert found is not None
+    assert (found.status, found.reason) == ("False", "UpdateHeld")
+    assert "demo-read-0, demo-read-1" in found.message
+
+
+def test_read_replica_that_is_down_waits_for_no_approval() -> None:
+    desired = make_desired(3, read_replicas=1, updates=SUPERVISED)
+    broken = Replica(old=True, failure=Failure.IMAGE, active=False)
+    assert actions_of(planned(desired, with_reads(desired, "0: leader\n1:\n2:", broken))) == ["RestartPod demo-read-0"]
+
+
+def test_approval_of_the_revision_in_the_status_is_one_for_read_replicas() -> None:
+    """Their own revision is another one with a bound of staleness of their own; users see that of the voters."""
+    desired = make_desired(3, read_replicas=1, read_replica_max_staleness_seconds=5, updates=SUPERVISED)
+    assert revision(desired.reads()) != revision(desired)
+    seen = with_reads(desired, "0: leader\n1:\n2:", Replica(old=True))
+    assert planned(desired, seen).converged
+    agreed = msgspec.structs.replace(desired, annotations={labels.APPROVE_UPDATE: revision(desired)})
+    assert actions_of(planned(agreed, seen)) == ["RestartPod demo-read-0"]
+    found = report(assess(agreed, seen), planned(agreed, seen), None).condition("MembersUpdated")
+    assert found is not None
+    assert found.message.endswith(f"demo-read-0 (revision {revision(desired.reads())})")
 
 
 def test_approval_waits_for_a_window_as_well() -> None:

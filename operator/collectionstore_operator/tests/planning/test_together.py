@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import msgspec
+import pytest
 from msgspec import inspect
 
 from collectionstore_operator.manifests import services
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import (
+    Action,
     DenyRequest,
     EnsureWorkload,
+    Plan,
     RecordPlannedWork,
     RemoveLearners,
+    ReplaceWorkload,
+    RetireVolume,
     ScaleWorkload,
+    StampVolume,
 )
 from collectionstore_operator.model.assessment import assess
-from collectionstore_operator.model.observed import Certificate, CertificateKind, Pod, SigningRequest, Workload
+from collectionstore_operator.model.observed import (
+    ABSENT,
+    Certificate,
+    CertificateKind,
+    Member,
+    NodeStatus,
+    Observed,
+    Pod,
+    SigningRequest,
+    Unknown,
+    Workload,
+)
 from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, Replacement
-from collectionstore_operator.model.quorum_loss import examine
-from collectionstore_operator.planning import recovery
+from collectionstore_operator.model.quorum_loss import Cause, examine
+from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.planning.certificates import to_answer
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.resource.service import Service
 from collectionstore_operator.status.conditions import OCCASIONAL, TYPES
-from collectionstore_operator.status.report import Status
-from collectionstore_operator.tests.planning.lost_quorum import acknowledge, two_lost
+from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.tests.planning.lost_quorum import (
+    OLD,
+    World,
+    acknowledge,
+    blocker,
+    two_lost,
+    with_recovery,
+)
 from collectionstore_operator.tests.planning.pictures import draw, make_desired, planned
 from collectionstore_operator.tests.planning.test_read_replicas import THREE, Replica, with_reads
 
@@ -105,17 +132,177 @@ def test_all_conditions_fit_into_the_status() -> None:
     assert len(TYPES) + len(OCCASIONAL) + 1 <= (listed.max_length or 0)
 
 
-def test_recovery_waits_until_the_copies_of_the_ended_cluster_are_gone() -> None:
-    """They would go on under an identity that is none any more."""
-    world = two_lost()
-    acknowledge(world)
-    copies = with_reads(make_desired(3, read_replicas=1), THREE, Replica()).reads
-    loss = examine(assess(world.desired, world.observe()))
+@dataclass
+class Copied:
+    """A cluster that has lost its quorum, and its read replicas: what is done to them happens to them."""
+
+    world: World
+    on_kubernetes: bool
+    replicas: int = 2
+    running: set[int] = field(default_factory=lambda: {0, 1})
+    disks: set[int] = field(default_factory=lambda: {0, 1})
+    exists: bool = True
+    cut_short: bool = False
+    """Stopping the processes is left undone, as by a crash after the number of replicas was recorded."""
+    unseen: bool = False
+    """Their volumes cannot be observed."""
+
+    @property
+    def desired(self) -> Desired:
+        return with_recovery(self.world, read_replicas=2, storage=Storage(retention="Delete"))
+
+    def observe(self) -> Observed:
+        picture = [Replica(pod=one in self.running, volume=one in self.disks) for one in range(2)]
+        reads = with_reads(self.desired, THREE, *picture, workload=self.replicas).reads
+        assert reads is not None
+        slots = reads.slots
+        if self.unseen:
+            slots = tuple(msgspec.structs.replace(one, volume=Unknown("no answer")) for one in slots)
+        if not self.exists:
+            reads = msgspec.structs.replace(reads, workload=ABSENT)
+        # Locally nothing but the operator starts what the workload includes.
+        idle = () if self.on_kubernetes else tuple(one for one in range(self.replicas) if one not in self.running)
+        reads = msgspec.structs.replace(reads, slots=slots, idle=idle)
+        objects = () if self.on_kubernetes else None
+        return msgspec.structs.replace(self.world.observe(), reads=reads, objects=objects)
+
+    def look(self) -> Plan:
+        assessment = assess(self.desired, self.observe())
+        made = plan(assessment)
+        self.world.status = report(assessment, made, self.world.status)
+        return made
+
+    def step(self) -> Action | None:
+        """Perform one action, as an operator that is killed after it."""
+        actions = [one for one in self.look().actions if not isinstance(one, StampVolume)]
+        if actions:
+            self.perform(actions[0])
+        return actions[0] if actions else None
+
+    def perform(self, action: Action) -> None:
+        if action.group == "voters":
+            self.world.perform(action)
+        elif isinstance(action, EnsureWorkload):
+            assert (action.replicas, action.shrinks) == (0, True)
+            self.replicas = 0
+            self.running = self.running if self.cut_short else set()
+            self.cut_short = False
+        elif isinstance(action, RetireVolume):
+            assert action.keep, "a volume of a read replica is deleted"
+            assert not self.running, "a volume is taken from a read replica that runs"
+            self.disks.remove(action.ordinal)
+        else:
+            assert isinstance(action, ReplaceWorkload)
+            assert self.on_kubernetes
+            assert not self.disks
+            self.exists = False
+
+
+def copied(*, on_kubernetes: bool) -> Copied:
+    """Return a cluster with two read replicas that has lost two of three disks, not acknowledged yet."""
+    return Copied(world=two_lost(), on_kubernetes=on_kubernetes)
+
+
+def told(action: Action | None) -> str:
+    return f"{type(action).__name__} {action.group}" if action is not None else ""
+
+
+STEPS = ("EnsureWorkload reads", "RetireVolume reads", "RetireVolume reads")
+
+
+@pytest.mark.parametrize("on_kubernetes", [True, False])
+def test_copies_of_a_cluster_that_ends_are_set_aside_before_its_recovery(on_kubernetes: bool) -> None:  # noqa: FBT001
+    """Each step by another operator. The voters are as they were until the recovery is recorded."""
+    run = copied(on_kubernetes=on_kubernetes)
+    acknowledge(run.world)
+    before = (dict(run.world.disks), dict(run.world.running), run.world.replicas)
+    expected = [*STEPS, *(["ReplaceWorkload reads"] if on_kubernetes else [])]
+    assert [told(run.step()) for _ in expected] == expected
+    assert (run.world.disks, run.world.running, run.world.replicas) == before
+    assert run.world.record is None
+    assert told(run.step()) == "RecordRecovery voters"
+    assert run.world.record is not None
+    assert run.world.record.phase is RecoveryPhase.STOPPING
+
+
+@pytest.mark.parametrize("on_kubernetes", [True, False])
+@pytest.mark.parametrize("nonce", [None, "f" * 32])
+def test_copies_run_on_until_the_loss_is_acknowledged(on_kubernetes: bool, nonce: str | None) -> None:  # noqa: FBT001
+    run = copied(on_kubernetes=on_kubernetes)
+    if nonce:
+        acknowledge(run.world, nonce)
+    assert run.step() is None
+    assert (run.replicas, run.running, run.disks) == (2, {0, 1}, {0, 1})
+
+
+def test_copies_are_left_alone_while_no_survivor_can_be_chosen() -> None:
+    run = copied(on_kubernetes=True)
+    acknowledge(run.world, survivor="demo-0")
+    assert run.step() is None
+    assert run.running == {0, 1}
+
+
+def test_copies_that_a_crash_left_running_are_stopped_again_locally() -> None:
+    run = copied(on_kubernetes=False)
+    acknowledge(run.world)
+    run.cut_short = True
+    assert told(run.step()) == "EnsureWorkload reads"
+    assert run.running
+    assert told(run.step()) == "EnsureWorkload reads"
+    assert told(run.step()) == "RetireVolume reads"
+
+
+def test_no_volume_of_a_copy_is_taken_before_its_pod_is_gone() -> None:
+    run = copied(on_kubernetes=True)
+    acknowledge(run.world)
+    run.replicas = 0
+    assert run.step() is None
+    assert "demo-read-0, demo-read-1 must terminate first" in run.world.offered().waiting_for
+
+
+def test_a_copy_whose_volume_cannot_be_observed_holds_the_recovery() -> None:
+    run = copied(on_kubernetes=True)
+    acknowledge(run.world)
+    run.replicas, run.running, run.unseen = 0, set(), True
+    assert run.step() is None
+    assert "the volume of demo-read-0 cannot be observed" in run.world.offered().waiting_for
+
+
+def test_acknowledgement_that_is_taken_back_starts_nothing() -> None:
+    run = copied(on_kubernetes=False)
+    acknowledge(run.world)
+    run.step()
+    run.world.recovery = None
+    assert run.step() is None
+    assert (run.replicas, run.running, run.disks) == (0, set(), {0, 1})
+
+
+def test_copies_that_alone_know_the_configuration_are_not_stopped() -> None:
+    """Nothing would be known to be lost without them, so that they would be started again, and so on."""
+    run = copied(on_kubernetes=True)
+    run.world.stop(2)
+    acknowledge(run.world, survivor="demo-2")
+    seen = run.observe()
+    reads = seen.reads
+    assert reads is not None
+    known = {
+        "cluster_id": OLD,
+        "configuration": run.world.configuration,
+        "members": tuple(Member(node_id, name=name) for node_id, name in run.world.names.items()),
+    }
+    slots = tuple(
+        msgspec.structs.replace(one, node=msgspec.structs.replace(one.node, **known))
+        for one in reads.slots
+        if isinstance(one.node, NodeStatus)
+    )
+    seen = msgspec.structs.replace(seen, reads=msgspec.structs.replace(reads, slots=slots))
+    loss = examine(assess(run.desired, seen))
     assert loss is not None
-    assert recovery.blocked_by(assess(world.desired, world.observe()), loss) == ""
-    observed = msgspec.structs.replace(world.observe(), reads=copies)
-    assert "delete the StatefulSet demo-read" in recovery.blocked_by(assess(world.desired, observed), loss)
-    assert not plan(assess(world.desired, observed)).actions
+    assert loss.cause is Cause.DISKS
+    acknowledge(run.world, loss.nonce, survivor="demo-2")
+    made = plan(assess(run.desired, seen))
+    assert made.actions == ()
+    assert "a surviving voter must respond" in blocker(made)
 
 
 def test_voter_cannot_take_the_node_id_of_a_read_replica() -> None:
