@@ -34,6 +34,12 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("proxy.unneeded", ("info",), "Another fault proxy of this cluster is running; this one exits.", ("reason",)),
     LogEvent("proxy.ended", ("info",), "The fault proxy ended."),
     LogEvent("faults.changed", ("info",), "The injected faults changed.", ("generation", "faults")),
+    LogEvent(
+        "fault.armed",
+        ("warning",),
+        "COLLECTIONSTORE_FAULT_POINT is set: this process dies or stops there. For tests alone.",
+        ("point", "effect"),
+    ),
     LogEvent("folder.deleted", ("info",), "The directory of the cluster was deleted.", ("file",)),
 )
 # fmt: on

@@ -28,7 +28,7 @@ from collectionstore_node.backup.segments import (
     split_entries,
 )
 from collectionstore_node.backup.selection import Member, order_members
-from collectionstore_node.backup.source import Source
+from collectionstore_node.backup.source import LogPage, Source
 from collectionstore_node.backup.stored import list_backups
 from collectionstore_node.raft.messages import Entry
 
@@ -100,14 +100,19 @@ def archive_log(
     interval_s: float,
     report: Callable[[Lag], None],
     patience: Patience | None = None,
+    expected_cluster: str | None = None,
 ) -> Lag:
     """Archive the log until it fails; with `once`, until it holds what was acknowledged before the call.
 
     Raises `NotFound` when the cluster has dropped the entry that comes next: a new backup must be made. Raises
     `Unreachable` when no member serves its log, or the repository does not answer, for longer than `patience`.
+    The archive is of `expected_cluster`, without it of the first cluster that answers: raises `Refused` when a member
+    is of another one, as all are after a recovery, also in the middle of the run.
     """
     patience = patience or Patience(0.0, lambda _text: None)
-    cluster_id = patience.keep(lambda: source.cluster().cluster_id)
+    found = patience.keep(lambda: source.cluster().cluster_id)
+    cluster_id = expected_cluster or found
+    _check_cluster("what answers", found, cluster_id)
     last, chain = patience.keep(lambda: archive_end(repository, cluster_id, key))
     sealer = None if key is None else Sealer(key, secrets.token_bytes(SALT_BYTES))
     pending: list[Entry] = []
@@ -124,11 +129,16 @@ def archive_log(
 
     while True:
         try:
-            member, data, applied = _next_page(source, member, last, 0.001 if once else min(interval_s, 30.0))
+            member, data, applied = _next_page(
+                source, cluster_id, member, last, 0.001 if once else min(interval_s, 30.0)
+            )
         except Unreachable as error:
             flush()  # FIRST: the cluster may be gone for good
             patience.wait(error)
             continue
+        except Refused:
+            flush()  # what was read before is of the right cluster
+            raise
         except NotFound:
             flush()
             # Not before the members have dropped it: restores through what a jump leaves out would be impossible.
@@ -173,11 +183,13 @@ def _newest(repository: Repository, cluster_id: str) -> Manifest:
     return max(own, key=lambda one: one.applied_index)
 
 
-def _next_page(source: Source, member: Member | None, after: int, timeout_s: float) -> tuple[Member, bytes, int]:
+def _next_page(
+    source: Source, cluster_id: str, member: Member | None, after: int, timeout_s: float
+) -> tuple[Member, bytes, int]:
     """Return entries behind `after` from the member that served the last ones, or from another one."""
     if member is not None:
         try:
-            page = source.log(member, after, timeout_s)
+            page = _page(source, cluster_id, member, after, timeout_s)
         except (Unreachable, NotFound):
             pass  # another one may still have it
         else:
@@ -185,7 +197,7 @@ def _next_page(source: Source, member: Member | None, after: int, timeout_s: flo
     failures: list[BackupError] = []
     for other in order_members(source.cluster()):
         try:
-            page = source.log(other, after, timeout_s)
+            page = _page(source, cluster_id, other, after, timeout_s)
         except (CredentialsRefused, Refused):
             raise
         except BackupError as error:
@@ -196,6 +208,22 @@ def _next_page(source: Source, member: Member | None, after: int, timeout_s: flo
     if dropped is not None:
         raise NotFound(f"{dropped}. Make a backup; the archive goes on behind it")
     raise Unreachable(f"no member serves its log: {'; '.join(map(str, failures))}")
+
+
+def _page(source: Source, cluster_id: str, member: Member, after: int, timeout_s: float) -> LogPage:
+    """Return what a member of the cluster serves. Raises `Refused` if it is one of another cluster.
+
+    The history of a cluster that was recovered continues that of the former one: no hash tells them apart.
+    """
+    page = source.log(member, after, timeout_s)
+    # AFTER the page: the member may have become one of another cluster while it was asked for, and never goes back.
+    _check_cluster(member.name or member.node_id, source.cluster_of(member), cluster_id)
+    return page
+
+
+def _check_cluster(what: str, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise Refused(f"{what} has the cluster ID {found!r}, and the archive is of {wanted!r}")
 
 
 def _store(

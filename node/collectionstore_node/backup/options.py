@@ -101,6 +101,15 @@ source_cluster_option = click.option(
 )
 
 
+expected_cluster_option = click.option(
+    "--cluster-id",
+    "expected",
+    metavar="ID",
+    envvar="COLLECTIONSTORE_BACKUP_CLUSTER_ID",
+    help="Refuse to read a cluster of another ID.",
+)
+
+
 def _path_option(name: str, text: str) -> Callable[[F], F]:
     variable = f"COLLECTIONSTORE_BACKUP_{name.strip('-').replace('-', '_').upper()}"
     return click.option(name, type=click.Path(path_type=Path, dir_okay=False), envvar=variable, help=text)
@@ -123,6 +132,13 @@ def source_options(command: F) -> F:
         _path_option("--ca-file", "Certificates of the authority that signed those of the members."),
         _path_option("--cert-file", "The operator's client certificate."),
         _path_option("--cert-key-file", "Its private key."),
+        click.option(
+            "--member-names",
+            is_flag=True,
+            envvar="COLLECTIONSTORE_BACKUP_MEMBER_NAMES",
+            help="Ask for each member, and verify it, by the first label of its host: by that name it shows the "
+            "certificate of the cluster, also if clients get another one. Needs --ca-file.",
+        ),
     ):
         command = option(command)
     return command
@@ -149,6 +165,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ca_file: Path | None,
         cert_file: Path | None,
         cert_key_file: Path | None,
+        member_names: bool,
         url: str,
         options: tuple[str, ...],
         form: str,
@@ -156,7 +173,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         quiet: bool,
         **further: Any,
     ) -> Any:
-        access = Access(token_file, ca_file, cert_file, cert_key_file)
+        access = Access(token_file, ca_file, cert_file, cert_key_file, member_names)
         repository, key = open_repository(url, options), read_key(key_file)
         source = Source(endpoints, access)
         return command(connection=Connection(source, repository, key, form == "json", quiet), **further)

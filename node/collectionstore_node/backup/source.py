@@ -20,6 +20,7 @@ from collectionstore_node.backup.errors import (
     NotFound,
     Unreachable,
 )
+from collectionstore_node.backup.member_names import MemberHandler
 from collectionstore_node.backup.selection import Cluster, Member
 from collectionstore_node.storage.exported_state import ExportedState
 
@@ -52,6 +53,8 @@ class Access(NamedTuple):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    member_names: bool = False
+    """Members are asked for and verified by the first label of their host."""
 
     def headers(self) -> dict[str, str]:
         """Return the headers of each request. Raises `InvalidUse` if the file cannot be read."""
@@ -65,13 +68,15 @@ class Access(NamedTuple):
     def version(self) -> tuple[int, ...]:
         """Return when each of the files was written; it changes when one is replaced. Raises `InvalidUse`."""
         try:
-            return tuple(one.stat().st_mtime_ns for one in self if one is not None)
+            return tuple(one.stat().st_mtime_ns for one in self if isinstance(one, Path))
         except OSError as error:
             raise InvalidUse(f"{error.filename}: {error.strerror}") from None
 
     def tls(self) -> ssl.SSLContext | None:
         """Return how members are verified, None without TLS. Raises `InvalidUse`."""
         if self.ca_file is None:
+            if self.member_names:
+                raise InvalidUse("--member-names needs --ca-file: no other authority signs the name of a member alone")
             return None
         try:
             context = ssl.create_default_context(cafile=str(self.ca_file))
@@ -113,7 +118,8 @@ def _opener(access: Access) -> urllib.request.OpenerDirector:
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
     context = access.tls()
     if context is not None:
-        handlers.append(urllib.request.HTTPSHandler(context=context))
+        by_name = access.member_names
+        handlers.append(MemberHandler(context) if by_name else urllib.request.HTTPSHandler(context=context))
     # Without the proxies of the environment: members are inside the cluster's own network.
     return urllib.request.build_opener(*handlers)
 
@@ -173,6 +179,10 @@ class Source:
             raise Unreachable(f"{where} ended its answer early: {_reason(error)}") from error
         headers = response.headers
         return LogPage(data, int(headers["X-Log-Last"]), int(headers["X-Log-Applied"]))
+
+    def cluster_of(self, member: Member) -> str:
+        """Return the ID of the cluster that a member is of now, by its own word."""
+        return self._json(f"{self._url(member.http_address)}/api/v1/cluster", Cluster).cluster_id
 
     def _renew(self) -> None:
         """Read credentials again that were replaced: an archive runs for longer than a certificate lives."""

@@ -24,6 +24,7 @@ the old cluster, which had lost its quorum, before anything was applied.
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -214,6 +215,16 @@ def _check(directory: Path, instruction: Instruction, new: NewIdentity, tuning: 
     )
 
 
+def _sync_files(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
 def _rewrite(
     directory: Path, mark: Mark, new: NewIdentity, tuning: Tuning, limits: SpaceLimits
 ) -> Generator[RecoveryStep, None, None]:
@@ -232,6 +243,9 @@ def _rewrite(
             yield RecoveryStep.SWITCHED
         finally:
             database.close()
+    # What was seen to be switched may be the work of an attempt that was killed before its sync: a marker must not
+    # outlive the data that it is of.
+    _sync_files(directory)
     # Empty, and so behind the log: the new incarnation has promised nothing yet. Its first opening brings it forward.
     TailMarker.create(directory / TAIL_MARKER, own.node_id)
     _open(directory, own, tuning, limits).close()

@@ -122,11 +122,16 @@ class ClientTls:
     def _context(self, certificate: Path, key: Path) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=_no_password)
         context.load_verify_locations(self._files[0])
         # Optional: a certificate that is sent must verify, and `is_operator` looks at it per request.
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
+
+
+def _no_password() -> str:
+    """Refuse an encrypted key: OpenSSL would ask for its password on the terminal, and wait."""
+    raise ValueError("the key is encrypted; it must not be")
 
 
 def is_operator(cluster_id: str, certificate: Mapping[str, Any] | None) -> bool:

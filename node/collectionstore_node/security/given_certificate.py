@@ -55,7 +55,7 @@ class GivenCertificate:
             if (certificate.read_bytes(), key.read_bytes()) != content:
                 self._seen = None
                 raise ValueError("the files changed while they were read")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # the user's file: parsers raise more than they document, and a member must go on
             if str(error) != self._refused:
                 log.error("certificate.refused", purpose="given", reason=str(error))
             self._refused = str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from time import perf_counter
 from typing import TypeVar
 
 from collectionstore_node.errors import ManyDeleted
@@ -109,6 +110,7 @@ class Lists:
         # Revision and view in the same step, without a yield between: both are of one state. What is applied while the
         # page is read is not in it, as the scan reads a consistent view.
         replica = self._door.replica
-        revision = replica.revision
+        revision, staleness_s = replica.revision, replica.staleness_s()
+        stale_since = None if staleness_s is None else perf_counter() - staleness_s
         page = yield from read(replica.view)
-        return ListResult(page.items, page.next_after, revision)
+        return ListResult(page.items, page.next_after, revision, stale_since)

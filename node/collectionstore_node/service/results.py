@@ -44,6 +44,8 @@ class ListResult(msgspec.Struct, Generic[T], frozen=True):
     next_after: str | None
     revision: int
     """The store's revision when the page was read."""
+    stale_since: float | None = None
+    """`perf_counter()` of a moment at which everything acknowledged before is in the page; None if none is known."""
 
 
 class InsertResult(NamedTuple):

@@ -19,14 +19,11 @@ from typing import Final, TypeVar
 
 import uuid_utils
 
-from collectionstore_node.errors import LeadershipTransferring, NotLeader, Overloaded
+from collectionstore_node.errors import Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.door import Door
-from collectionstore_node.service.exports import (
-    ReadState,
-)
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for
 from collectionstore_node.service.limits import StoreLimits, check_operation
@@ -70,11 +67,6 @@ T = TypeVar("T")
 
 _ABSENT: Final = Precondition(exists=False)
 _READ_CLUSTER: Final = ReadCluster()
-_NO_LEADER: Final = (NotLeader, LeadershipTransferring)
-"""Certainly not applied: the next leader may take it."""
-_TURN: Final = object()
-"""The result of a read that has waited for its turn."""
-_READ_STATE: Final = ReadState()
 
 
 class Store:

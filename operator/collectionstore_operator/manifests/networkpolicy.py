@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from collectionstore_operator.manifests import restoring
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.backups import names as backup_names
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired, NetworkPeers
 
 DNS_PORTS: Final = (53, 5353)
@@ -45,7 +46,8 @@ def _ingress(desired: Desired) -> list[Body]:
     operator = {"namespaceSelector": {}, "podSelector": {"matchLabels": dict(OPERATOR)}}
     clients: Body = {"ports": _ports(CLIENT_PORT)}
     if access.clients:
-        clients["from"] = [*members, operator, *(_peers(one) for one in access.clients)]
+        backups = {"podSelector": {"matchLabels": backup_names.pod_selector(desired.name)}}
+        clients["from"] = [*members, operator, backups, *(_peers(one) for one in access.clients)]
     monitoring = [_peers(one) for one in access.monitoring] or [{"namespaceSelector": {}}]
     return [
         {"from": members, "ports": _ports(PEER_PORT)},

@@ -64,7 +64,7 @@ def _certificate_names(desired: Desired) -> dict[str, str]:
     The node asks for another certificate when it starts with one that lacks them.
     """
     tls = desired.spec.tls
-    clients = f"{labels.client_service(desired.name)}.{desired.namespace}.svc"
+    clients = f"{labels.client_service(desired.workload)}.{desired.namespace}.svc"
     domain = (f"DNS:{clients}.{tls.cluster_domain}",) if tls.cluster_domain else ()
     names = (*domain, *tls.further_names)
     return {f"{PREFIX}CERTIFICATE_NAMES": ",".join(names)} if names else {}

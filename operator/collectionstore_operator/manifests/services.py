@@ -10,7 +10,8 @@ from collectionstore_operator.resource.service import Service
 
 def client(desired: Desired) -> Manifest:
     """Return the Service for clients: every ready member of the group serves all requests."""
-    wanted = desired.spec.service or Service()
+    # Of the voters alone: two load balancers would share one name, or one address.
+    wanted = (desired.spec.service if desired.group == "voters" else None) or Service()
     spec: Body = {
         "type": wanted.effective_type,
         "selector": labels.selector(desired.workload),

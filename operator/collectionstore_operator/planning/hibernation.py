@@ -113,6 +113,8 @@ def _unsettled(assessment: Assessment) -> str:
         return "the cluster has not been bootstrapped yet"
     if blocker := change_blocked_by(assessment):
         return blocker
+    if assessment.observed.planned_work.replacement is not None:
+        return "a replacement that has begun must end first"
     desired_revision = revision(assessment.desired)
     if not isinstance(workload, Workload) or workload.replicas != spec.replicas:
         return "the workload must have the desired number of pods first"
@@ -168,7 +170,7 @@ def _start(assessment: Assessment, recorded: Hibernation) -> Iterator[Proposal]:
         yield postpone("ScaleWorkload", reason=_START, blocked_by=blocked_by)
     elif isinstance(workload, Workload) and workload.replicas < recorded.replicas:
         proposal, gone = _scale(assessment, workload, recorded.replicas, _START), _gone(assessment, recorded)
-        yield postponed(proposal, gone) if gone else proposal
+        yield postponed(proposal, gone) if gone and not _loss_accepted(assessment, recorded) else proposal
     else:
         missing = ", ".join(assessment.name(ordinal) for ordinal in _unstarted(assessment, recorded))
         yield postpone("ScaleWorkload", reason=_START, blocked_by=f"{missing} must be started first", subject=missing)
@@ -201,16 +203,21 @@ def _gone(assessment: Assessment, recorded: Hibernation) -> str:
         return ""
     return (
         f"the volumes of most of the {len(recorded.voters)} members are gone, and what they held with them: "
-        "restore the claims, or delete the resource and restore a backup"
+        "restore the claims, or delete the resource and restore a backup; to start what is left, for a recovery from a "
+        f"lost quorum, set the annotation {labels.ACCEPT_LOSS}: {recorded.commit_index}"
     )
+
+
+def _loss_accepted(assessment: Assessment, recorded: Hibernation) -> bool:
+    return assessment.desired.annotations.get(labels.ACCEPT_LOSS, "") == str(recorded.commit_index)
 
 
 def _lacks(assessment: Assessment, recorded: Hibernation) -> str:
     """Return what the members that have started lack of what was stopped; empty if nothing, or if it is not known."""
-    view, desired = assessment.view, assessment.desired
+    view = assessment.view
     if view.leader is None or not view.trusted or view.leader.last_index >= recorded.commit_index:
         return ""
-    if desired.annotations.get(labels.ACCEPT_LOSS, "") == str(recorded.commit_index):
+    if _loss_accepted(assessment, recorded):
         return ""
     return (
         f"{view.leader.name} leads with index {view.leader.last_index:,}, and {recorded.commit_index:,} was committed "
@@ -223,7 +230,7 @@ def _woken(assessment: Assessment, recorded: Hibernation) -> Iterator[Proposal]:
     view = assessment.view
     if view.leader is None or not view.trusted:
         return  # `leadership` says what is missing
-    accepted = assessment.desired.annotations.get(labels.ACCEPT_LOSS, "") == str(recorded.commit_index)
+    accepted = _loss_accepted(assessment, recorded)
     if view.leader.commit_index >= recorded.commit_index or accepted:
         reason = f"index {view.leader.commit_index:,} is committed, {recorded.commit_index:,} was recorded"
         yield _record(assessment, None, f"{reason}, when the cluster was stopped")

@@ -118,6 +118,9 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
         yield to_restore
         return
     if recovery.concerns(assessment):
+        if not recovery.is_under_way(assessment):
+            # Its log may be the better one, and is read only while it runs.
+            yield from member_fencing.release(assessment)
         # Frozen: nothing else may scale, restart, replace or retire what a recovery rests on.
         yield from recovery.proceed(assessment)
         return

@@ -37,7 +37,12 @@ from collectionstore_operator.planning import certificates, objects, workload
 
 def concerns(assessment: Assessment) -> bool:
     """Return whether a recovery is under way, or the disks of a majority are gone: no other change is made then."""
-    return records.active(assessment.observed.recovery) is not None or _loss(assessment) is not None
+    return is_under_way(assessment) or _loss(assessment) is not None
+
+
+def is_under_way(assessment: Assessment) -> bool:
+    """Return whether a recovery has begun and not ended."""
+    return records.active(assessment.observed.recovery) is not None
 
 
 def proceed(assessment: Assessment) -> Iterator[Proposal]:
@@ -67,6 +72,9 @@ def _begin(assessment: Assessment, loss: QuorumLoss) -> Proposal:
     chosen = choose(assessment, loss)
     if blocker or isinstance(chosen, str):
         return postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=blocker or str(chosen), subject=name)
+    doomed = _doomed(assessment.observed.slot(chosen.ordinal or 0).volume, chosen.name)
+    if doomed:
+        return postpone(RECOVER_QUORUM, reason=loss.message, blocked_by=doomed, subject=name)
     cluster_id = assessment.observed.cluster_id
     record = RecoveryRecord(
         nonce=loss.nonce,
@@ -108,6 +116,17 @@ def blocked_by(assessment: Assessment, loss: QuorumLoss) -> str:
     return ""
 
 
+def _doomed(volume: Volume | Absent | Unknown, name: str) -> str:
+    """Return why a member must not be stopped: its running process may be all that keeps its disk."""
+    if isinstance(volume, Unknown):
+        return f"the volume of {name} cannot be observed: {volume.reason}"
+    if isinstance(volume, Absent) or volume.lost or volume.terminating:
+        return (
+            f"the claim of {name} is gone or being deleted: stopping {name} would delete its disk. Copy its data first"
+        )
+    return ""
+
+
 def _gone(slot: Slot) -> bool:
     return isinstance(slot.pod, Absent) and isinstance(slot.volume, Absent)
 
@@ -138,6 +157,9 @@ def _stop(assessment: Assessment, record: RecoveryRecord) -> Proposal:
     if isinstance(found, Unknown):
         blocker = f"the workload cannot be observed: {found.reason}"
         return postpone(RECOVER_QUORUM, reason=reason, blocked_by=blocker, subject=record.survivor)
+    doomed = _doomed(observed.slot(record.ordinal).volume, record.survivor)
+    if doomed and not isinstance(observed.slot(record.ordinal).pod, Absent):
+        return postpone(RECOVER_QUORUM, reason=reason, blocked_by=doomed, subject=record.survivor)
     if isinstance(found, Workload) and found.replicas > 0:
         action = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
         return propose(action, subject=assessment.desired.name, name=RECOVER_QUORUM)

@@ -106,7 +106,7 @@ def requested_node(request_pem: bytes) -> str:
         request = x509.load_pem_x509_csr(request_pem)
         names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound):
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return ""
     match = _NODE.fullmatch(uris[0]) if len(uris) == 1 else None
     return match["node_id"] if match is not None else ""

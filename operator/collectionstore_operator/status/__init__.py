@@ -1,1 +1,4 @@
-"""The status of the resource: conditions, plan, members and events. Pure."""
+"""The status of the resource: conditions, plan, members and events. Pure.
+
+More modules than elsewhere: a condition of some length has its own, and `conditions` puts them together.
+"""

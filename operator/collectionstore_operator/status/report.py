@@ -217,7 +217,7 @@ class Status(_Part, frozen=True):
     conditions: Annotated[
         tuple[Condition, ...],
         Meta(
-            max_length=16,
+            max_length=24,
             description="conditions are the current conditions of the cluster.",
             extra_json_schema=unique_by("type"),
         ),

@@ -52,4 +52,6 @@ def page_answer(scope: tuple[str, ...], page: ListResult[bytes], field: str) -> 
     # Joined once: each copy of a page of four mebibytes takes a millisecond of the event loop.
     commas = repeat(b",", len(page.items) - 1)
     pieces = chain.from_iterable(zip_longest(page.items, commas, fillvalue=b""))
-    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), b"".join((head, *pieces, tail)))
+    answer = Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, page.revision, NO_CACHE), b"".join((head, *pieces, tail)))
+    answer.stale_since = page.stale_since
+    return answer

@@ -59,6 +59,9 @@ class Answer(web.StreamResponse):
     all methods that aiohttp calls are overridden here.
     """
 
+    stale_since: float | None = None
+    """`perf_counter()` of the moment whose state it shows, for what takes long to read; None: that of the answer."""
+
     def __init__(self, status: int, headers: bytes = b"", body: bytes = b"") -> None:
         self.code = status
         self.header_lines = headers

@@ -198,7 +198,9 @@ class Dispatcher:
                 self._api.leave(client)
         if options.consistency is not Consistency.LINEARIZABLE:
             # Refusals, too: that there is no such document is what the state says.
-            answer.header_lines += staleness_lines(self._store.name, self._store.staleness_s())
+            since = answer.stale_since
+            staleness_s = self._store.staleness_s() if since is None else perf_counter() - since
+            answer.header_lines += staleness_lines(self._store.name, staleness_s)
         seconds = perf_counter() - started
         if traced is None:
             counters.finished(answer.code, seconds)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Final
 
 from collectionstore_node.api.handlers import catalog, documents, kv
@@ -164,6 +165,9 @@ class Reads:
         field: str,
     ) -> None:
         body, stale_ms = stream.codec.json(page_answer(scope, page, field).content), self._staleness_ms(operation)
+        if stale_ms is not None and page.stale_since is not None:
+            # Of the moment at which it was read, not that of the answer: a round may have been confirmed since.
+            stale_ms = staleness_ms(perf_counter() - page.stale_since)
         answer = Answer(tag=operation.tag, status=200, revision=page.revision, body=body, staleness_ms=stale_ms)
         stream.answer(flight, answer)
 

@@ -17,6 +17,7 @@ from collectionstore_node.backup.options import (
     Duration,
     connection_options,
     deadline_option,
+    expected_cluster_option,
     parse_run,
 )
 from collectionstore_node.backup.output import Meter
@@ -25,7 +26,7 @@ from collectionstore_node.backup.program import within
 
 @click.command()
 @connection_options
-@click.option("--cluster-id", "expected", help="Refuse to back up a cluster of another ID.")
+@expected_cluster_option
 @click.option(
     "--stale",
     is_flag=True,
@@ -76,6 +77,7 @@ def create(
 
 @click.command()
 @connection_options
+@expected_cluster_option
 @click.option("--once", is_flag=True, help="End when the archive has caught up.")
 @click.option(
     "--interval",
@@ -102,6 +104,7 @@ def create(
 def archive(
     connection: Connection,
     *,
+    expected: str | None,
     once: bool,
     interval_s: float,
     retry_s: float,
@@ -134,6 +137,7 @@ def archive(
                 connection.source,
                 connection.repository,
                 key=connection.key,
+                expected_cluster=expected,
                 once=once,
                 interval_s=interval_s,
                 report=report,

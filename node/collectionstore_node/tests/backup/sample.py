@@ -173,6 +173,7 @@ class FakeCluster:
     def __init__(self, members: Iterable[FakeMember], token: str = "") -> None:
         self.members = list(members)
         self.token = token
+        self.cluster_id = "old"
         self._servers: list[ThreadingHTTPServer] = []
         self._threads: list[threading.Thread] = []
 
@@ -212,7 +213,7 @@ class FakeCluster:
             }
             for one in self.members
         ]
-        return json.dumps({"cluster_id": "old", "leader": known, "members": members, "more": 1}).encode()
+        return json.dumps({"cluster_id": self.cluster_id, "leader": known, "members": members, "more": 1}).encode()
 
 
 def _handler(cluster: FakeCluster, member: FakeMember) -> type[BaseHTTPRequestHandler]:

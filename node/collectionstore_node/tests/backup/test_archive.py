@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from collectionstore_node.backup.archive import Lag, Patience, archive_end, archive_log
 from collectionstore_node.backup.cli import main
-from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode, NotFound, Unreachable
+from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode, NotFound, Refused, Unreachable
 from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import Sealer
@@ -226,6 +226,53 @@ def test_once_ends_at_what_there_was_when_it_began(directory: Repository, make: 
 
     assert done == Lag(521, 529)
     assert archive_end(directory, "old", None)[0] == 521
+
+
+def test_a_kept_member_of_another_cluster_is_refused_in_the_middle_of_the_run(
+    directory: Repository, make: Make, state: SampleState
+) -> None:
+    """Init: entries are read, and not stored yet. Step: the cluster is recovered: new ID, same history, more entries.
+
+    Check: refused, naming both; what was read before is stored, and nothing of the new cluster.
+    """
+    make(directory)
+    log, _ = extend(state, 9)
+    source = member(state, log[:4])
+
+    class Recovering(Source):
+        def log(self, member: Member, after: int, timeout_s: float) -> LogPage:
+            if after == 504:
+                cluster.cluster_id, source.log = "new", log
+            return super().log(member, after, timeout_s)
+
+    with FakeCluster([source]) as cluster, pytest.raises(Refused, match=r"n0 has the cluster ID 'new'.* is of 'old'"):
+        archive_log(
+            Recovering([cluster.members[0].address], Access()),
+            directory,
+            key=None,
+            once=False,
+            interval_s=30.0,
+            report=lambda _lag: None,
+        )
+
+    assert archive_end(directory, "old", None) == (504, log[3].chain)
+    assert list(directory.objects(folder("new"))) == []
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_a_cluster_of_another_id_than_the_expected_is_refused(
+    directory: Repository, make: Make, state: SampleState, by: str
+) -> None:
+    make(directory)
+    log, _ = extend(state, 3)
+    given = ("--cluster-id", "other") if by == "option" else ()
+    environment = {"COLLECTIONSTORE_BACKUP_CLUSTER_ID": "other"} if by == "environment" else {}
+    with FakeCluster([member(state, log)]) as cluster:
+        arguments = ("--endpoint", cluster.members[0].address, "--repository", directory.url, "--once", *given)
+        done = CliRunner().invoke(main, ["archive", *arguments], env=environment)
+    assert done.exit_code == ExitCode.REFUSED, done.output
+    assert "what answers has the cluster ID 'old', and the archive is of 'other'" in done.output
+    assert list(directory.objects(folder("old"))) == []
 
 
 def test_an_archive_begins_at_a_backup(directory: Repository, state: SampleState) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from collectionstore_node.security.client_tls import ClientTls
 from collectionstore_node.security.given_certificate import covers, dns_names
@@ -172,3 +176,36 @@ def test_certificate_without_names_covers_nothing(tmp_path: Path) -> None:
     files = Authority().issue(tmp_path, "store", uris=["collectionstore://demo/store"], dns=[])
     assert dns_names(files.certificate.read_bytes()) == frozenset()
     assert x509.load_pem_x509_certificate(files.certificate.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["unsupported name", "encrypted key"])
+async def test_certificate_that_a_parser_chokes_on_ends_no_member(port: Port, kind: str) -> None:
+    """It is the user's file. OpenSSL loads the first, and would ask for the password of the second on the terminal."""
+    port.give()
+    key = ec.generate_private_key(ec.SECP256R1())
+    if kind == "encrypted key":
+        sealed = serialization.BestAvailableEncryption(b"secret")
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed)
+        (port.given / "tls.key").write_bytes(pem)
+    else:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store")])
+        x400 = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3002a300"))
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x400, critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        (port.given / "tls.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        (port.given / "tls.key").write_bytes(pem)
+    tls = port.open()
+    assert tls.given is None
+    assert await shown(tls, "store.example.org") == der(port.own / "tls.crt")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Kube
 from collectionstore_operator.model.backups.observed import ClusterSeen
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
 from collectionstore_operator.resource.desired import parse
+from collectionstore_operator.status.hibernated import HIBERNATED
 
 
 async def observe_cluster(kube: Kube, name: str, namespace: str) -> ClusterSeen | Absent | Unknown:
@@ -26,4 +30,10 @@ async def observe_cluster(kube: Kube, name: str, namespace: str) -> ClusterSeen 
         desired=desired,
         cluster_id=str(status.get("clusterID") or ""),
         initialized=bool(status.get("initialized")),
+        hibernated=desired.spec.asleep and _is_true(status, HIBERNATED),
     )
+
+
+def _is_true(status: Mapping[str, Any], kind: str) -> bool:
+    found = status.get("conditions") or ()
+    return any(one.get("type") == kind and one.get("status") == "True" for one in found)

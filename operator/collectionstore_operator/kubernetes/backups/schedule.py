@@ -49,10 +49,11 @@ class ScheduleRounds:
         work = work_of_schedule(schedule, seen.desired if seen else None, seen.cluster_id if seen else "")
         # Behind a backup: without one there is nothing that the log could continue.
         begun = view.success is not None or (previous is not None and bool(previous.last_success_time))
-        archives = schedule.spec.archive and begun and seen is not None and seen.initialized
+        archives = schedule.spec.archive and begun and seen is not None and seen.readable
         digest = build_archive(work).digest if archives else ""
-        # A cluster that cannot be read says nothing about its archive: what there is stays.
-        keeps = schedule.spec.archive and seen is None
+        # A cluster that cannot be read says nothing about its archive: what there is stays. One that is to be
+        # hibernated is archived until its members are stopped: what they have committed until then as well.
+        keeps = schedule.spec.archive and (seen is None or (seen.desired.spec.asleep and not seen.hibernated))
         plan = plan_schedule(schedule, observed, view, _present(observed) if keeps else digest)
         return Decision(
             status=schedule_status(schedule, observed, view, previous),

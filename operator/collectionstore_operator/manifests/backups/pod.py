@@ -114,6 +114,10 @@ def _environment(work: Work, *, reads_cluster: bool) -> list[Body]:
             "CA_FILE": f"{TRUST}/ca.crt",
             "CERT_FILE": f"{CERTIFICATE}/tls.crt",
             "CERT_KEY_FILE": f"{CERTIFICATE}/tls.key",
+            # By the other names of a member it may show a certificate that the user gives for clients.
+            "MEMBER_NAMES": "true",
+            # Not as an argument: a program of an older image would not start.
+            "CLUSTER_ID": work.cluster_id,
         }
     if work.repository.encryption_key is not None:
         found["KEY_FILE"] = f"{KEY}/key"

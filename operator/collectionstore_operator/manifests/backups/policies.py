@@ -1,6 +1,6 @@
-"""The NetworkPolicies of backups: what lets them into a cluster, and what their pods may reach.
+"""The NetworkPolicies of backups: what their pods may reach. Only for clusters that have a policy themselves.
 
-Only for clusters that have a policy themselves. Policies add up, so the cluster's own is not changed.
+The policy of the cluster lets these pods in: one of its own, left behind, would keep all others out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from collectionstore_operator.manifests.backups.archive import STATUS_PORT
 from collectionstore_operator.manifests.backups.work import OWNER, Work, owned
-from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
+from collectionstore_operator.manifests.manifest import Body, Manifest
 from collectionstore_operator.manifests.networkpolicy import DNS_PORTS, OPERATOR
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
@@ -25,23 +25,7 @@ def build_policies(work: Work) -> tuple[Manifest, ...]:
     cluster = work.cluster
     if cluster is None or cluster.spec.network_policy.mode != "Enabled":
         return ()
-    return _access(cluster), _pods(work, cluster)
-
-
-def _access(cluster: Desired) -> Manifest:
-    """Return what lets the pods of all backups of a cluster reach its members."""
-    spec = {
-        "podSelector": {"matchLabels": labels.selector(cluster.name)},
-        "policyTypes": ["Ingress"],
-        "ingress": [
-            {
-                "from": [{"podSelector": {"matchLabels": names.pod_selector(cluster.name)}}],
-                "ports": _ports(CLIENT_PORT),
-            }
-        ],
-    }
-    name = names.access_policy(cluster.name)
-    return manifest(cluster, api_version="networking.k8s.io/v1", kind="NetworkPolicy", name=name, spec=spec)
+    return (_pods(work, cluster),)
 
 
 def _pods(work: Work, cluster: Desired) -> Manifest:

@@ -114,6 +114,8 @@ def _obstacle(observed: BackupObserved) -> tuple[str, str]:
         return "ClusterNotFound", "there is no cluster of this name"
     if not cluster.initialized or not cluster.cluster_id:
         return "ClusterNotReady", "the cluster has not been bootstrapped yet"
+    if cluster.desired.spec.asleep:
+        return "ClusterNotReady", "the cluster is hibernated: spec.hibernate is true"
     if observed.namespace_terminating:
         return "NamespaceTerminating", "the namespace is being deleted"
     return "", ""

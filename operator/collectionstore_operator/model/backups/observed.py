@@ -45,6 +45,13 @@ class ClusterSeen(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: str
     """Empty before it has one."""
     initialized: bool
+    hibernated: bool = False
+    """No member runs any more, as `spec.hibernate` asks for."""
+
+    @property
+    def readable(self) -> bool:
+        """Return whether there is something to back up, and members that are to serve it."""
+        return self.initialized and bool(self.cluster_id) and not self.desired.spec.asleep
 
 
 class BackupObserved(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,3 +129,8 @@ class ScheduleObserved(msgspec.Struct, frozen=True, kw_only=True):
     drill: Run | Absent | Unknown
     archive: Archive | Absent | Unknown
     namespace_terminating: bool = False
+
+    @property
+    def asleep(self) -> bool:
+        """Return whether the cluster is to be hibernated: no backup of it is made."""
+        return isinstance(self.cluster, ClusterSeen) and self.cluster.desired.spec.asleep

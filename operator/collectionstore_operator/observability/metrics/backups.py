@@ -51,7 +51,8 @@ def _if_complete(read: Callable[[ScheduleStatus], float]) -> _Read:
 
 
 GAUGES: Final[dict[str, _Read]] = {
-    "backup_interval_seconds": lambda known: known.status.interval_seconds or None,
+    # Without it no backup is too old: none is made while the cluster is hibernated.
+    "backup_interval_seconds": (lambda known: None if known.observed.asleep else known.status.interval_seconds or None),
     "backup_last_success_timestamp_seconds": (
         lambda known: seconds(known.status.last_success_time or known.schedule.created)
     ),

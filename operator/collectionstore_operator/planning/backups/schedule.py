@@ -4,7 +4,8 @@ Invariants:
 - a time of the schedule has one backup: its name is derived from that time, and a time is never gone back to;
 - no backup is created while another one of the schedule is active; of several times that were missed the last counts;
 - the repository is pruned only behind a backup that is complete, once for each;
-- nothing is created while the cluster or a Job cannot be read, or the schedule's expressions are invalid.
+- nothing is created while the cluster or a Job cannot be read, or the schedule's expressions are invalid;
+- nothing is created while the cluster is to be hibernated; when it runs again, the last time that was missed counts.
 """
 
 from __future__ import annotations
@@ -76,8 +77,7 @@ def _runs(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) ->
 
 
 def _reachable(observed: ScheduleObserved) -> bool:
-    cluster = observed.cluster
-    return isinstance(cluster, ClusterSeen) and cluster.initialized and bool(cluster.cluster_id)
+    return isinstance(observed.cluster, ClusterSeen) and observed.cluster.readable
 
 
 def _prune(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) -> Iterator[BackupAction]:
@@ -119,7 +119,9 @@ def _archive(observed: ScheduleObserved, digest: str) -> Iterator[BackupAction]:
     found = observed.archive
     if not digest:
         if isinstance(found, Archive):
-            yield RemoveArchive(uid=found.uid, reason="spec.archive is false")
+            asleep = isinstance(observed.cluster, ClusterSeen) and observed.cluster.hibernated
+            reason = "the cluster is hibernated" if asleep else "spec.archive is false"
+            yield RemoveArchive(uid=found.uid, reason=reason)
         return
     if isinstance(found, Absent) or (isinstance(found, Archive) and found.digest != digest):
         yield AdmitBackups(reason="the pod of the archive must reach the cluster and the repository")

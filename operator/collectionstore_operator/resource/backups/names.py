@@ -62,8 +62,3 @@ def archive(schedule: str, uid: str) -> str:
 def scheduled_backup(schedule: str, due: float) -> str:
     """Return the name of the backup of a run: one run, one name."""
     return f"{schedule}-{int(due) // 60}"
-
-
-def access_policy(cluster: str) -> str:
-    """Return the name of the NetworkPolicy that lets backups in; with a dot, which no name of a cluster has."""
-    return f"{cluster}.backup-access"

@@ -10,6 +10,7 @@ from collectionstore_operator.resource.backups.desired import Schedule
 from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
 from collectionstore_operator.status.condition_state import ConditionState
 
+HIBERNATED = "ClusterHibernated"
 LAG_AGE_MAX_S = 60.0
 """An archive that has not confirmed for so long how far the cluster is does not follow it."""
 
@@ -37,6 +38,10 @@ def accepted(observed: ScheduleObserved) -> ConditionState:
 
 def fresh(schedule: Schedule, observed: ScheduleObserved, achieved: ScheduleStatus) -> ConditionState:
     """Return whether the newest complete backup is younger than two intervals of the schedule."""
+    if observed.asleep:
+        kept = f"; the newest one was completed at {achieved.last_success_time}" if achieved.last_success_time else ""
+        message = f"no backup is made while spec.hibernate of the cluster is true{kept}"
+        return ConditionState("Unknown", HIBERNATED, message)
     interval_s = observed.times.interval_s
     if interval_s is None:
         return ConditionState("Unknown", "NoInterval", "the schedule has no next time")
@@ -68,6 +73,9 @@ def archiving(observed: ScheduleObserved) -> ConditionState:
     found = observed.archive
     if isinstance(found, Unknown):
         return ConditionState("Unknown", "ArchiveUnknown", f"the Deployment cannot be read: {found.reason}")
+    if observed.asleep:
+        message = "the archive ends when the members have stopped, and goes on when the cluster runs again"
+        return ConditionState("Unknown", HIBERNATED, message)
     if isinstance(found, Absent):
         return ConditionState("False", "NotStarted", "the archive begins behind the first backup")
     if found.trouble:
@@ -107,6 +115,8 @@ def ready(schedule: Schedule, view: ScheduleView, states: dict[str, ConditionSta
     if view.failure is not None:
         message = f"{view.failure.backup.name}: {view.failure.reason}: {view.failure.message}"
         return ConditionState("False", "LastBackupFailed", message)
+    if states["BackupFresh"].reason == HIBERNATED:
+        return ConditionState("True", HIBERNATED, states["BackupFresh"].message)
     if schedule.spec.suspend:
         return ConditionState("True", "Suspended", "spec.suspend is true: no further backups are made")
     return ConditionState("True", "Scheduled", "backups are made as scheduled")

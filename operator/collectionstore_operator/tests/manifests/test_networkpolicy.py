@@ -6,6 +6,7 @@ from typing import Any
 
 from collectionstore_operator.manifests import networkpolicy
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.backups import names as backup_names
 from collectionstore_operator.resource.desired import (
     CLIENT_PORT,
     METRICS_PORT,
@@ -44,6 +45,7 @@ def test_named_clients_are_allowed_beside_members_and_operator() -> None:
     assert ingress[CLIENT_PORT]["from"] == [
         MEMBERS,
         {"namespaceSelector": {}, "podSelector": {"matchLabels": networkpolicy.OPERATOR}},
+        {"podSelector": {"matchLabels": backup_names.pod_selector("demo")}},
         {"namespaceSelector": {"matchLabels": {"team": "a"}}, "podSelector": {"matchLabels": {"app": "shop"}}},
     ]
     (monitoring,) = ingress[METRICS_PORT]["from"]

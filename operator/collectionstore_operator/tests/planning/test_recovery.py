@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from collectionstore_operator.model.actions import Action, EnsureWorkload, RecordRecovery, RetireVolume
 from collectionstore_operator.model.assessment import assess
+from collectionstore_operator.model.observed import NodeStatus, Volume
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.recovery import Recovery
@@ -204,6 +205,26 @@ def test_a_paused_cluster_is_not_recovered() -> None:
     world = two_lost()
     acknowledge(world)
     assert plan(assess(with_recovery(world, paused=True), world.observe())).actions == ()
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_survivor_whose_claim_is_being_deleted_is_not_stopped(*, recorded: bool) -> None:
+    """Its running process is all that keeps its disk: the claim goes as soon as its pod does."""
+    world = two_lost()
+    acknowledge(world)
+    if recorded:
+        world.round()
+        assert world.record is not None
+    seen = world.observe()
+    slots = tuple(
+        msgspec.structs.replace(slot, volume=msgspec.structs.replace(slot.volume, terminating=True))
+        if isinstance(slot.volume, Volume) and isinstance(slot.node, NodeStatus)
+        else slot
+        for slot in seen.slots
+    )
+    made = plan(assess(world.desired, msgspec.structs.replace(seen, slots=slots)))
+    assert made.actions == ()
+    assert "would delete its disk" in blocker(made)
 
 
 # Which survivor

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import inspect
 
+from collectionstore_operator.manifests import services
+from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
@@ -12,14 +15,18 @@ from collectionstore_operator.model.actions import (
     ScaleWorkload,
 )
 from collectionstore_operator.model.assessment import assess
-from collectionstore_operator.model.observed import Certificate, CertificateKind, Pod, SigningRequest
-from collectionstore_operator.model.planned_work import PlannedWork, Replacement
+from collectionstore_operator.model.observed import Certificate, CertificateKind, Pod, SigningRequest, Workload
+from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, Replacement
 from collectionstore_operator.model.quorum_loss import examine
 from collectionstore_operator.planning import recovery
 from collectionstore_operator.planning.certificates import to_answer
 from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.service import Service
+from collectionstore_operator.status.conditions import OCCASIONAL, TYPES
+from collectionstore_operator.status.report import Status
 from collectionstore_operator.tests.planning.lost_quorum import acknowledge, two_lost
-from collectionstore_operator.tests.planning.pictures import make_desired, planned
+from collectionstore_operator.tests.planning.pictures import draw, make_desired, planned
 from collectionstore_operator.tests.planning.test_read_replicas import THREE, Replica, with_reads
 
 
@@ -52,6 +59,50 @@ def test_extra_member_of_a_replacement_is_no_read_replica() -> None:
     assert reads.joining_ordinals() == (0,)
     sized = [one for one in planned(desired, seen).actions if isinstance(one, EnsureWorkload)]
     assert not [one for one in sized if one.group == "reads"]
+
+
+def test_load_balancer_is_that_of_the_voters_alone() -> None:
+    """Two of them would share one name, or one address."""
+    desired = make_desired(3, read_replicas=1, service=Service(type="LoadBalancer"))
+    types = [services.client(one).body["spec"]["type"] for one in (desired, desired.reads())]
+    assert types == ["LoadBalancer", "ClusterIP"]
+
+
+def test_cluster_does_not_sleep_during_a_replacement() -> None:
+    desired = make_desired(3, hibernate=True)
+    work = PlannedWork(replacement=Replacement(ordinal=1, node_id="old-1", surge=3))
+    made = planned(desired, draw(THREE, desired, planned_work=work))
+    assert not any(isinstance(one, ScaleWorkload) for one in made.actions)
+    recorded = [one.work.hibernation for one in made.actions if isinstance(one, RecordPlannedWork)]
+    assert recorded in ([], [None])
+
+
+def test_what_is_left_of_a_sleeping_cluster_starts_once_its_loss_is_accepted() -> None:
+    """The disks of most are gone: the one that survives must run to be recovered from."""
+    desired = make_desired(3)
+    slept = Hibernation(term=7, commit_index=20_000, voters=("old-0", "old-1", "old-2"), replicas=3, stopping=True)
+    seen = draw(
+        "0: gone\n1: gone\n2: free",
+        desired,
+        planned_work=PlannedWork(hibernation=slept),
+        workload=Workload(replicas=0, revision=revision(desired)),
+        initialized=True,
+    )
+    assert not any(isinstance(one, ScaleWorkload) for one in planned(desired, seen).actions)
+    accepted = msgspec.structs.replace(desired, annotations={labels.ACCEPT_LOSS: "20000"})
+    (start,) = [one for one in planned(accepted, seen).actions if isinstance(one, ScaleWorkload)]
+    assert start.replicas == 3
+
+
+def test_all_conditions_fit_into_the_status() -> None:
+    """The API server refuses a status with more, and nothing would be done any more."""
+    kind = inspect.type_info(Status)
+    assert isinstance(kind, inspect.StructType)
+    (listed,) = [one.type for one in kind.fields if one.name == "conditions"]
+    listed = listed.type if isinstance(listed, inspect.Metadata) else listed
+    assert isinstance(listed, inspect.VarTupleType)
+    # BackupReady is the one that neither names.
+    assert len(TYPES) + len(OCCASIONAL) + 1 <= (listed.max_length or 0)
 
 
 def test_recovery_waits_until_the_copies_of_the_ended_cluster_are_gone() -> None:

@@ -313,6 +313,40 @@ async def test_archive_stays_while_the_cluster_cannot_be_read(world: World) -> N
     assert [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
 
 
+async def test_hibernated_cluster_has_no_runs_no_archive_and_nothing_to_complain_of(world: World) -> None:
+    """Init: a schedule with an archive. Step: hibernate; two days pass; the cluster runs again.
+
+    Check: the archive stays until the members have stopped; no backup is created and no condition is False; then the
+    last time that was missed is made up for, and the archive goes on.
+    """
+    path = world.archiving()
+    await world.run_schedule()
+    for stopped in (False, True):
+        world.cluster(hibernate=True, stopped=stopped)
+        await world.run_schedule()
+        assert any(one.startswith(DEPLOYMENTS) for one in world.server.objects) is not stopped
+    made_before = backups(world)
+    world.now += 48 * HOUR
+    await world.run_schedule()
+    assert backups(world) == made_before
+    for kind, status in (("BackupFresh", "Unknown"), ("Archiving", "Unknown"), ("Ready", "True")):
+        condition = world.condition(path, kind)
+        assert (condition["status"], condition["reason"]) == (status, "ClusterHibernated")
+    assert "spec.hibernate of the cluster is true" in world.condition(path, "BackupFresh")["message"]
+    decision = next(one for one in reversed(world.reported) if one.schedule is not None)
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry, version="1")
+    assert decision.observed is not None
+    metrics.backups.report(decision.schedule, decision.observed, decision.status)
+    assert "collectionstore_backup_interval_seconds{" not in generate_latest(registry).decode(), "BackupTooOld fires"
+
+    world.cluster()
+    await world.run_schedule()
+    assert len(backups(world)) == len(made_before) + 1
+    assert any(one.startswith(DEPLOYMENTS) for one in world.server.objects)
+    assert world.condition(path, "BackupFresh")["reason"] != "ClusterHibernated"
+
+
 @pytest.mark.parametrize(
     ("spec", "text"),
     [

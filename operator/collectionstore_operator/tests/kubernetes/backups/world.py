@@ -40,16 +40,17 @@ class World:
         server.put(NAMESPACE, {"kind": "Namespace", "metadata": {"name": "shop"}})
         self.cluster()
 
-    def cluster(self, *, initialized: bool = True) -> None:
+    def cluster(self, *, initialized: bool = True, hibernate: bool = False, stopped: bool = False) -> None:
         """Put the cluster."""
+        conditions = [{"type": "Hibernated", "status": str(stopped)}] if hibernate else []
         self.server.put(
             f"{GROUP}/collectionstoreclusters/demo",
             {
                 "apiVersion": "collectionstore.io/v1alpha1",
                 "kind": "CollectionStoreCluster",
                 "metadata": {"name": "demo", "namespace": "shop", "uid": "c-1", "generation": 1},
-                "spec": {},
-                "status": {"clusterID": "demo-1", "initialized": initialized},
+                "spec": {"hibernate": True} if hibernate else {},
+                "status": {"clusterID": "demo-1", "initialized": initialized, "conditions": conditions},
             },
         )
 

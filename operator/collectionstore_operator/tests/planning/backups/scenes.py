@@ -19,12 +19,18 @@ from collectionstore_operator.resource.backups.desired import Backup, Schedule
 from collectionstore_operator.resource.backups.specs import BackupSpec, ScheduleSpec
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.repository import Repository
+from collectionstore_operator.resource.spec import Spec
 
 START = 1_800_000_000.0
 REPOSITORY = Repository(url="s3://bucket/path")
 DIGEST = "ab" * 32
 BACKUP_ID = "20270115T080000Z-0123abcd"
 CLUSTER = ClusterSeen(desired=Desired(name="demo", namespace="shop", uid="c1"), cluster_id="demo-1", initialized=True)
+ASLEEP = ClusterSeen(
+    desired=Desired(name="demo", namespace="shop", uid="c1", spec=Spec(hibernate=True)),
+    cluster_id="demo-1",
+    initialized=True,
+)
 
 
 def a_backup(**changes: Any) -> Backup:

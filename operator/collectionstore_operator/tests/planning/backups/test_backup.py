@@ -24,6 +24,7 @@ from collectionstore_operator.planning.backups.pace import RETRY_S
 from collectionstore_operator.resource.backups.desired import Backup
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.tests.planning.backups.scenes import (
+    ASLEEP,
     BACKUP_ID,
     START,
     a_backup,
@@ -65,15 +66,22 @@ def test_finalizer_is_added_before_anything_is_stored() -> None:
         of_backup(cluster=ABSENT),
         of_backup(cluster=Unknown("x")),
         of_backup(cluster=ClusterSeen(desired=Desired(name="demo"), cluster_id="", initialized=False)),
+        of_backup(cluster=ASLEEP),
         of_backup(create=Unknown("x")),
         of_backup(create=a_run()),
         of_backup(create=a_run(waiting="ImagePullBackOff")),
         of_backup(namespace_terminating=True),
     ],
-    ids=["no cluster", "cluster unknown", "not formed", "job unknown", "runs", "waits", "terminating"],
+    ids=["no cluster", "cluster unknown", "not formed", "hibernated", "job unknown", "runs", "waits", "terminating"],
 )
 def test_nothing_is_started_when(observed: BackupObserved) -> None:
     assert plan(a_backup(), observed).actions == ()
+
+
+def test_backup_of_a_hibernated_cluster_waits_and_says_why() -> None:
+    progress = assess_backup(a_backup(), of_backup(cluster=ASLEEP), None)
+    assert (progress.state, progress.reason) == ("Waiting", "ClusterNotReady")
+    assert "spec.hibernate is true" in progress.message
 
 
 @pytest.mark.parametrize("settled", [COMPLETE, FAILED])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from collectionstore_operator.reconcile import timetable
 from collectionstore_operator.resource.backups.desired import Schedule
 from collectionstore_operator.resource.backups.specs import Retention
 from collectionstore_operator.tests.planning.backups.scenes import (
+    ASLEEP,
     START,
     a_run,
     a_schedule,
@@ -101,10 +103,11 @@ def test_immediate_makes_the_first_backup_at_once_and_only_the_first() -> None:
         (a_schedule(deleting=True), of_schedule(times=DUE)),
         (a_schedule(), of_schedule(times=DUE, cluster=ABSENT)),
         (a_schedule(), of_schedule(times=DUE, cluster=Unknown("x"))),
+        (a_schedule(), of_schedule(times=DUE, cluster=ASLEEP)),
         (a_schedule(), of_schedule(times=DUE, namespace_terminating=True)),
         (a_schedule(), of_schedule(times=Times(), invalid="'x' has not 5 fields")),
     ],
-    ids=["suspended", "deleting", "no cluster", "unknown", "terminating", "invalid"],
+    ids=["suspended", "deleting", "no cluster", "unknown", "hibernated", "terminating", "invalid"],
 )
 def test_nothing_is_made_when(schedule: Schedule, observed: ScheduleObserved) -> None:
     assert created(plan(schedule, observed)) == []
@@ -170,6 +173,13 @@ def test_archive_is_applied_changed_and_removed() -> None:
     assert isinstance(plan(schedule, of_schedule(archive=present), digest="d2").actions[-1], ApplyArchive)
     assert isinstance(plan(a_schedule(), of_schedule(archive=present)).actions[0], RemoveArchive)
     assert names(plan(schedule, of_schedule(archive=Unknown("x")), digest="d1")) == []
+
+
+def test_no_prune_and_no_drill_begin_while_the_cluster_is_hibernated() -> None:
+    schedule = a_schedule(retention=Retention(), drill="0 4 * * 0")
+    observed = of_schedule(backups=(a_summary(1),), drill_times=DRILL)
+    assert names(plan(schedule, observed)).count("StartRun") == 2
+    assert names(plan(schedule, msgspec.structs.replace(observed, cluster=ASLEEP))) == []
 
 
 def test_archive_goes_on_while_suspended() -> None:
