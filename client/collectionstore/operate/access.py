@@ -29,6 +29,10 @@ class ResourceInvalid(CommandError):
     exit_code = ExitCode.INVALID_RESOURCE
 
 
+class ChangedMeanwhile(CommandError):
+    """The resource is another one than was read, since it was changed meanwhile; nothing was changed by this patch."""
+
+
 class WaitTimedOut(CommandError):
     """What a command waited for did not happen in time; the operator goes on. The text says what it waits for."""
 
@@ -71,7 +75,10 @@ class ClusterAccess(Protocol):
         """Return the resource with its status, as it is now."""
 
     def change(self, patch: Object) -> None:
-        """Apply a JSON merge patch with `metadata.annotations` and `spec`. Raises ResourceInvalid."""
+        """Apply a JSON merge patch with `metadata.annotations` and `spec`. Raises ResourceInvalid.
+
+        With `metadata.resourceVersion`, only to that version: raises ChangedMeanwhile for another one.
+        """
 
     def replace(self, member: str, *, in_place: bool) -> None:
         """Ask for the replacement of a member, by its full name; `in_place`: without an extra member."""

@@ -5,9 +5,9 @@ Each writes one field or annotation of the resource, which the operator carries 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,10 +15,13 @@ from collectionstore.cli.commands import Command
 from collectionstore.cli.exit_codes import CommandError
 from collectionstore.kubernetes import names
 from collectionstore.operate import goals
-from collectionstore.operate.access import ClusterAccess, Object, member_name, member_names
+from collectionstore.operate.access import ChangedMeanwhile, ClusterAccess, Object, member_name, member_names
 from collectionstore.operate.goals import Goal, status_of
 from collectionstore.operate.options import Place, confirm, place_options, wait_options, yes_option
 from collectionstore.operate.waiting import wait_for
+
+FENCE_WRITES_MAX: Final = 5
+"""How often a fence is written until no change comes between reading and writing: the operator writes the status."""
 
 cluster_argument = click.argument("cluster")
 
@@ -141,10 +144,15 @@ def fence(cluster: str, member: tuple[str, ...], timeout_s: float, place: Place,
     with place.open(cluster) as access:
         before = access.read()
         chosen = member_names(before, member)
-        everyone = tuple(dict.fromkeys((*fenced_members(before), *chosen)))
-        guard_quorum(before, everyone)
+
+        def everyone(resource: Mapping[str, Any]) -> tuple[str, ...]:
+            found = tuple(dict.fromkeys((*fenced_members(resource), *chosen)))
+            guard_quorum(resource, found)
+            return found
+
+        everyone(before)
         confirm(f"Fence {', '.join(chosen)}? They serve nothing until unfence.", yes=yes)
-        annotate(access, names.FENCE, ",".join(everyone))
+        write_fence(access, before, everyone)
         click.echo(f"{access.name}: fence of {', '.join(chosen)} requested")
         _wait(access, before, goals.fenced(chosen), what="the fence", wait=wait, timeout_s=timeout_s)
 
@@ -166,11 +174,14 @@ def unfence(cluster: str, member: tuple[str, ...], timeout_s: float, place: Plac
         before = access.read()
         fenced = fenced_members(before)
         chosen = member_names(before, member) or fenced
-        left = [one for one in fenced if one not in chosen]
-        if len(left) == len(fenced):
+
+        def left(resource: Mapping[str, Any]) -> tuple[str, ...]:
+            return tuple(one for one in fenced_members(resource) if one not in chosen)
+
+        if len(left(before)) == len(fenced):
             click.echo(f"{', '.join(chosen) or 'No member of ' + access.name} is not fenced, nothing to do.")
             return
-        annotate(access, names.FENCE, ",".join(left) or None)
+        write_fence(access, before, left)
         click.echo(f"{access.name}: end of the fence of {', '.join(chosen)} requested")
         _wait(access, before, goals.working(chosen), what="the members to work", wait=wait, timeout_s=timeout_s)
 
@@ -237,10 +248,28 @@ def approve_update(cluster: str, timeout_s: float, place: Place, *, wait: bool, 
         _wait(access, before, goals.ready, what="the update", wait=wait, timeout_s=timeout_s)
 
 
-def annotate(access: ClusterAccess, annotation: str, value: str | None) -> None:
-    """Set an annotation of the resource, or remove it with None."""
-    patch: Object = {"metadata": {"annotations": {annotation: value}}}
-    access.change(patch)
+def annotate(access: ClusterAccess, annotation: str, value: str | None, *, version: str | None = None) -> None:
+    """Set an annotation, or remove it with None; with `version` only of that resourceVersion (ChangedMeanwhile)."""
+    metadata: Object = {"annotations": {annotation: value}}
+    access.change({"metadata": metadata if version is None else {**metadata, "resourceVersion": version}})
+
+
+def write_fence(
+    access: ClusterAccess, resource: Mapping[str, Any], fenced: Callable[[Mapping[str, Any]], tuple[str, ...]]
+) -> None:
+    """Write the members that `fenced` makes of the resource, anew from a newer one if it was changed meanwhile.
+
+    Two fences at once are both kept. Raises what `fenced` does, and ChangedMeanwhile if changes do not end.
+    """
+    for left in reversed(range(FENCE_WRITES_MAX)):
+        value = ",".join(fenced(resource)) or None
+        try:
+            annotate(access, names.FENCE, value, version=resource["metadata"].get("resourceVersion"))
+            return
+        except ChangedMeanwhile:
+            if not left:
+                raise
+            resource = access.read()
 
 
 def stamp() -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from collectionstore.cli.exit_codes import CommandError
 from collectionstore.kubernetes import names
 from collectionstore.kubernetes.api_server import ApiError, ApiServer
-from collectionstore.operate.access import ClusterMissing, LogLine, LogQuery, Object, ResourceInvalid
+from collectionstore.operate.access import ChangedMeanwhile, ClusterMissing, LogLine, LogQuery, Object, ResourceInvalid
 from collectionstore.operate.changes import applied, resource_differences
 from collectionstore.operate.planner import load_planner
 
@@ -24,6 +24,7 @@ STATUS_BYTES_MAX: Final = 1 << 20
 READERS: Final = 4
 KINDS: Final = {names.CLUSTER_KIND: names.CLUSTERS, names.BACKUP_KIND: names.BACKUPS}
 INVALID: Final = (400, 422)
+CONFLICT: Final = 409
 
 
 @contextlib.contextmanager
@@ -57,7 +58,15 @@ class KubernetesAccess:
 
     def change(self, patch: Object) -> None:
         with refusals(f"cannot change the cluster {self.name} in {self.place}"):
-            self._server.merge(self._path, patch)
+            try:
+                self._server.merge(self._path, patch)
+            except ApiError as error:
+                if error.status != CONFLICT:
+                    raise
+                raise ChangedMeanwhile(
+                    f"the cluster {self.name} in {self.place} was changed by another at the same time. "
+                    "Nothing was changed; run the command again"
+                ) from error
 
     def replace(self, member: str, *, in_place: bool) -> None:
         patch = {"metadata": {"annotations": {names.REPLACE: "in-place" if in_place else "true"}}}

@@ -40,12 +40,18 @@ def _missing(what: str) -> LocalMissing:
 
 
 def run_local(command: str, arguments: Sequence[str]) -> None:
-    """Run a command that collectionstore-local adds to csctl, such as `backup`. Raises LocalMissing."""
+    """Run a command that collectionstore-local adds to csctl, such as `backup`, and exit as it does.
+
+    Returns if it succeeded. Raises LocalMissing.
+    """
     for point in entry_points(group=COMMANDS, name=command):
         try:
             found = cast(click.Command, point.load())
         except ModuleNotFoundError as error:
             raise _missing((error.name or "a module").partition(".")[0]) from error
-        found.main(list(arguments), prog_name=f"csctl {command}", standalone_mode=False)
+        # Not standalone, click returns the code of an exit in place of exiting; of a plain return it is None.
+        code = found.main(list(arguments), prog_name=f"csctl {command}", standalone_mode=False)
+        if code:
+            click.get_current_context().exit(code)
         return
     raise _missing("the package collectionstore-local")

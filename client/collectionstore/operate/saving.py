@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from collectionstore.cli.commands import Command
 from collectionstore.cli.exit_codes import CommandError
@@ -62,7 +63,8 @@ def backup(
 ) -> None:
     """Back up a cluster once: create a CollectionStoreBackup, and wait until it is complete and verified.
 
-    Credentials stay in Secrets; none is taken from the command line. With --local it is csctl backup create.
+    Credentials stay in Secrets; none is taken from the command line. With --local it is csctl backup create: of the
+    options it gets --repository and --option, and others are refused.
 
     \b
     Examples:
@@ -70,7 +72,13 @@ def backup(
       kubectl collectionstore backup demo --local --repository ./backups
     """
     if not place.kubernetes:
-        run_local("backup", ["create", "--repository", url, "--cluster", cluster, "--state-dir", str(place.state_dir)])
+        refuse_given(
+            "csctl backup create",
+            *("credentials_secret", "encryption_secret", "claim", "name", "timeout_s"),
+            *(() if wait else ("wait",)),
+        )
+        words = ["create", "--repository", url, "--cluster", cluster, "--state-dir", str(place.state_dir)]
+        run_local("backup", [*words, *(word for one in options for word in ("--option", one))])
         return
     repository = repository_of(url, options, credentials_secret, encryption_secret, claim)
     with place.server() as server:
@@ -81,6 +89,20 @@ def backup(
         click.echo(f"collectionstorebackup/{made['metadata']['name']} created")
         if wait:
             click.echo(_wait_for_backup(server, place, made, timeout_s))
+
+
+def refuse_given(local: str, *parameters: str) -> None:
+    """Raise UsageError for those of these parameters that the user gave; `local` is the command that takes none."""
+    options = {one.name: (*one.secondary_opts, *one.opts)[0] for one in click.get_current_context().command.params}
+    named = [options[one] for one in parameters if _given(one)]
+    if named:
+        raise click.UsageError(
+            f"{', '.join(named)} cannot be given for a cluster of this machine; what can: {local} --help"
+        )
+
+
+def _given(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is not ParameterSource.DEFAULT
 
 
 def repository_of(
@@ -181,8 +203,10 @@ def restore(
     if not place.kubernetes:
         if url is None:
             raise click.UsageError("a local cluster is restored from --repository")
+        refuse_given("csctl restore", *(() if wait else ("wait",)))
         words = [*([backup_id] if backup_id != LATEST else []), "--from", url, "--name", cluster]
         words += ["-f", str(file)] if file else []
+        words += ["--timeout", str(timeout_s)] if _given("timeout_s") else []
         run_local("restore", [*words, "--state-dir", str(place.state_dir)])
         return
     manifest = load_manifest(file) if file else {}

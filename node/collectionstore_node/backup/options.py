@@ -20,10 +20,10 @@ from collectionstore_node.backup.sealing import parse_key
 from collectionstore_node.backup.source import Access, Source
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_SECRET: Final = re.compile(
+SECRET_OPTION: Final = re.compile(
     r"secret|token|password|bearer|credential|(^|_)sas(_|$)|key(_base64)?$|^access_?key", re.IGNORECASE
 )
-_NO_SECRET: Final = ("_file", "_path", "_uri", "_enabled", "access_key_id")
+NO_SECRET: Final = ("_file", "_path", "_uri", "_enabled", "access_key_id")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -211,7 +211,7 @@ def open_repository(url: str, options: tuple[str, ...], *, create: bool = True) 
         name, separator, value = one.partition("=")
         if not separator or not name:
             raise InvalidUse("--option takes NAME=VALUE, such as endpoint=https://minio:9000")
-        if _SECRET.search(name) and not name.lower().endswith(_NO_SECRET):
+        if SECRET_OPTION.search(name) and not name.lower().endswith(NO_SECRET):
             # Every user of the machine sees the arguments of a process.
             raise InvalidUse(
                 f"--option {name} would show a secret to every user of this machine: give it in the environment, such "

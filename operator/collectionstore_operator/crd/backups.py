@@ -9,7 +9,6 @@ import msgspec
 from collectionstore_operator.crd.openapi import Schema, struct_schema, without_defaults
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
-from collectionstore_operator.resource.backups.desired import SPEC_RULES
 from collectionstore_operator.resource.backups.specs import BackupSpec, ScheduleSpec
 from collectionstore_operator.resource.rules import quoted
 from collectionstore_operator.status.backups.backup_status import BackupStatus
@@ -143,10 +142,6 @@ def definition(resource: BackupResource) -> dict[str, Any]:
 def _root(resource: BackupResource) -> Schema:
     spec = {"description": resource.spec_description, **without_defaults(struct_schema(resource.spec))}
     rules = [
-        {"rule": one.cel, "message": f"{one.message}; allowed: {one.allowed}", "fieldPath": f".{one.field}"}
-        for one in SPEC_RULES
-    ]
-    rules += [
         {
             "rule": f"has(self.{field}) == has(oldSelf.{field}) && "
             f"(!has(self.{field}) || self.{field} == oldSelf.{field})",

@@ -6,7 +6,6 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from collectionstore_operator.errors import FieldError
 from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.repository import Repository
 
@@ -80,25 +79,3 @@ class Beginning(Part, frozen=True):
         ]
         | None
     ) = None
-
-
-_FILE: Final = "file://"
-_MOUNT: Final = "/repository"
-
-
-def errors(beginning: Beginning | None, path: str) -> list[FieldError]:
-    """Return what is wrong with the repository of a restore on Kubernetes, where a file URL means a mounted claim."""
-    if beginning is None or beginning.restore is None:
-        return []
-    repository, path = beginning.restore.repository, f"{path}.restore.repository"
-    found, in_file = [], repository.url.startswith(_FILE)
-    if in_file != (repository.claim_name is not None):
-        message = "claimName is for file URLs, and required with them"
-        found.append(
-            FieldError(f"{path}.claimName", message, "a claim with file:///repository; absent with any other URL")
-        )
-    place = repository.url.removeprefix(_FILE)
-    if in_file and place != _MOUNT and (not place.startswith(f"{_MOUNT}/") or "/.." in place):
-        message = "the claim of a file URL is mounted at /repository"
-        found.append(FieldError(f"{path}.url", message, "file:///repository or a path below it"))
-    return found

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, field
 
 from collectionstore_operator.errors import FieldError, InvalidResource
-from collectionstore_operator.resource import bootstrap, labels, rules, schema
+from collectionstore_operator.resource import labels, rules, schema
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring, SlowOperations
 from collectionstore_operator.resource.fields import quantity_bytes
@@ -256,8 +256,7 @@ def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
 
 def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
     if runtime is Runtime.KUBERNETES:
-        found = list(rules.violations(spec, "spec", rules.KUBERNETES_RULES))
-        return [*found, *bootstrap.errors(spec.bootstrap, "spec.bootstrap")]
+        return list(rules.violations(spec, "spec", rules.KUBERNETES_RULES))
     if spec.bootstrap is not None:
         return [
             FieldError("spec.bootstrap", "is not for a local cluster", "absent; csctl restore makes one of a backup")

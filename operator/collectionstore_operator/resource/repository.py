@@ -1,16 +1,53 @@
-"""A repository of backups, as every resource names it: where it is, and which Secrets open it."""
+"""A repository of backups, as every resource names it: where it is, which Secrets open it, and its rules."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from msgspec import Meta, field
 
 from collectionstore_operator.resource.fields import Name, Part
+from collectionstore_operator.resource.violation import Violation
 
 URL_PATTERN: Final = r"^(s3|gs|az|file)://[A-Za-z0-9._/-]+$"
 OPTION_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
 OPTIONS_MAX: Final = 16
+MOUNT: Final = "/repository"
+"""Where the volume of a file URL is mounted."""
+SECRET_OPTION: Final = r"secret|token|password|bearer|credential|(^|_)sas(_|$)|key(_base64)?$|^access_?key"
+"""Options that hold a credential, but for those with an ending of NO_SECRET: as the program in the pods has them."""
+NO_SECRET: Final = ("_file", "_path", "_uri", "_enabled", "access_key_id")
+_USER: Final = "://[^/]*@"
+_FILE: Final = "file://"
+
+SECRETS: Final = Violation(
+    "an option holds a credential, and would be seen in the resource and in the arguments of its pods",
+    "settings such as endpoint and region; credentials in the Secret of credentialsSecretName",
+)
+USERS: Final = Violation(
+    "an option is a URL with a user, and would be seen in the resource and in the arguments of its pods",
+    "a URL without user and password; credentials in the Secret of credentialsSecretName",
+)
+CLAIM: Final = Violation(
+    "a file URL is a path on a volume, and no other URL is",
+    "the name of a PersistentVolumeClaim with a file URL, absent with any other",
+)
+PLACE: Final = Violation(
+    f"the volume of claimName is mounted at {MOUNT}",
+    f"file://{MOUNT} or a path below it",
+)
+SECRETS_CEL: Final = (
+    f"!has(self.options) || self.options.all(key, !key.matches('{SECRET_OPTION}') || "
+    f"key.matches('({'|'.join(NO_SECRET)})$'))"
+)
+USERS_CEL: Final = f"!self.matches('{_USER}')"
+"""Of the value of an option: the API server knows its length there, and can estimate the cost."""
+CLAIM_CEL: Final = "self.url.startsWith('file://') == has(self.claimName)"
+PLACE_CEL: Final = (
+    f"!self.url.startsWith('file://') || self.url == 'file://{MOUNT}' || "
+    f"(self.url.startsWith('file://{MOUNT}/') && !self.url.contains('/..'))"
+)
 
 
 class EncryptionKey(Part, frozen=True):
@@ -44,7 +81,15 @@ class Repository(Part, frozen=True):
     options: Annotated[
         dict[
             Annotated[str, Meta(pattern=OPTION_PATTERN, max_length=63, title="an option such as endpoint")],
-            Annotated[str, Meta(min_length=1, max_length=1_024, description="The value of the option.")],
+            Annotated[
+                str,
+                Meta(
+                    min_length=1,
+                    max_length=1_024,
+                    description="The value of the option.",
+                    extra_json_schema={"x-kubernetes-validations": [{"rule": USERS_CEL, "message": str(USERS)}]},
+                ),
+            ],
         ],
         Meta(
             max_length=OPTIONS_MAX,
@@ -84,3 +129,23 @@ class Repository(Part, frozen=True):
         ]
         | None
     ) = None
+
+
+def exposed(repository: Repository) -> Violation | None:
+    """Return why the options would expose a credential."""
+    names = repository.options
+    if any(re.search(SECRET_OPTION, name) and not name.endswith(NO_SECRET) for name in names):
+        return SECRETS
+    return USERS if any(re.search(_USER, value) for value in names.values()) else None
+
+
+def unclaimed(repository: Repository) -> Violation | None:
+    """Return why claimName does not fit the URL."""
+    return CLAIM if repository.url.startswith(_FILE) != (repository.claim_name is not None) else None
+
+
+def misplaced(repository: Repository) -> Violation | None:
+    """Return why a file URL is not on the volume."""
+    path = repository.url.removeprefix(_FILE)
+    inside = path == MOUNT or (path.startswith(f"{MOUNT}/") and "/.." not in path)
+    return PLACE if repository.url.startswith(_FILE) and not inside else None

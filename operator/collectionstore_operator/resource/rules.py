@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from collectionstore_operator.errors import FieldError
-from collectionstore_operator.resource import capacities, labels
+from collectionstore_operator.resource import capacities, labels, repository
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.fields import Part, fields_of
 from collectionstore_operator.resource.network import AUTHORITY_LIFETIME_S, CERTIFICATE_LIFETIME_S, Tls
 from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, EnvironmentVariable, PodTemplate
 from collectionstore_operator.resource.raft import PROFILES, Raft
+from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
 from collectionstore_operator.resource.schema import child
 from collectionstore_operator.resource.service import Service
@@ -321,10 +322,15 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     ),
     LabelRequirement: (Rule("values", _VALUES_CEL, _VALUES_MESSAGE, _values),),
     NodeRequirement: (Rule("values", _VALUES_CEL, _VALUES_MESSAGE, _values),),
+    Repository: (Rule("options", repository.SECRETS_CEL, repository.SECRETS, repository.exposed),),
 }
 """Rules for every runtime, by struct."""
 
 KUBERNETES_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     Tls: (Rule("client", "self.client != 'Disabled'", _PLAIN_TEXT, _plain_text),),
+    Repository: (
+        Rule("claimName", repository.CLAIM_CEL, repository.CLAIM, repository.unclaimed),
+        Rule("url", repository.PLACE_CEL, repository.PLACE, repository.misplaced),
+    ),
 }
 """Additional rules on Kubernetes, by struct."""

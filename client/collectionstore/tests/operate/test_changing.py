@@ -117,6 +117,57 @@ def test_fence_adds_to_the_fenced_and_unfence_takes_away(tmp_path: Path) -> None
     assert fenced_members({"metadata": {"annotations": {names.FENCE: " a , ,b"}}}) == ("a", "b")
 
 
+class Rival:
+    """Another user, who changes the fence between a command's read and its write; every write is of one version."""
+
+    def __init__(self, one: Plugin, *fences: str) -> None:
+        self._one, self._fences = one, list(fences)
+        one.stored["metadata"]["resourceVersion"] = "1"
+        one.fake.behave = self._answer
+
+    def _answer(self, request: Request) -> Response | None:
+        if request.method != "PATCH":
+            return None
+        metadata = self._one.stored["metadata"]
+        if self._fences:
+            metadata.setdefault("annotations", {})[names.FENCE] = self._fences.pop(0)
+            metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
+        if request.body["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+            return refusal(409, "Conflict", "the object has been modified")
+        return None
+
+
+def of_five() -> dict[str, Any]:
+    found = cluster(configuration={"voters": [f"demo-{one}" for one in range(5)]})
+    found["status"]["members"] = [member(one) for one in range(5)]
+    return found
+
+
+def test_two_fences_at_once_are_both_kept(tmp_path: Path) -> None:
+    with plugin(tmp_path, of_five()) as one:
+        Rival(one, "demo-4")
+        one.run("fence", "demo", "3", "--yes", "--no-wait")
+        assert annotated(one)[names.FENCE] == "demo-4,demo-3"
+        Rival(one, "demo-4,demo-3,demo-2")
+        one.run("unfence", "demo", "3", "--no-wait")
+        assert annotated(one)[names.FENCE] == "demo-4,demo-2"
+
+
+def test_two_fences_at_once_do_not_cost_the_quorum(tmp_path: Path) -> None:
+    with plugin(tmp_path) as one:
+        Rival(one, "demo-1")
+        assert "a quorum needs 2" in one.run("fence", "demo", "2", "--yes", "--no-wait", code=1)
+        assert annotated(one)[names.FENCE] == "demo-1"
+
+
+def test_fence_between_changes_without_end_is_an_error(tmp_path: Path) -> None:
+    with plugin(tmp_path, of_five()) as one:
+        Rival(one, *["demo-4"] * 9)
+        output = one.run("fence", "demo", "3", "--yes", "--no-wait", code=1)
+        assert "changed by another at the same time" in output
+        assert annotated(one)[names.FENCE] == "demo-4"
+
+
 def test_invalid_change_has_exit_code_3(tmp_path: Path) -> None:
     def respond(request: Request) -> Response | None:
         return refusal(422, "Invalid", 'unknown field "spec.hibernate"') if request.method == "PATCH" else None

@@ -67,7 +67,7 @@ class Executor:
             case RemoveRun():
                 await kube.delete(Kind.JOB, action.name, namespace, uid=action.uid)
             case CreateBackup():
-                await self._create(_scheduled(action, _required(schedule)))
+                await self._create_backup(action, _required(schedule))
             case ForgetBackup():
                 await kube.delete(Kind.BACKUP, action.name, namespace, uid=action.uid)
             case ApplyArchive():
@@ -80,6 +80,20 @@ class Executor:
             await self._kube.create(body)
         except AlreadyExists:
             return  # by an attempt whose answer was lost, or by another operator: the name says that it is the same
+
+    async def _create_backup(self, action: CreateBackup, schedule: Schedule) -> None:
+        """Create the backup of a run. The name is without a uid: a backup of another origin may have it."""
+        body = _scheduled(action, schedule)
+        try:
+            await self._kube.create(body)
+        except AlreadyExists:
+            found = await self._kube.find(Kind.BACKUP, action.name, schedule.namespace)
+            if found is None or _is_run_of(schedule, found):
+                return  # gone again, which the next round sees; or ours, see `_create`
+            raise ActionRefused(
+                f"the {names.BACKUP_KIND} {action.name} exists and is not of the schedule {schedule.name} for the "
+                f"cluster {schedule.spec.cluster_name}: rename or delete it"
+            ) from None
 
     async def _admit(self, work: Work) -> None:
         for manifest in build_policies(work):
@@ -119,6 +133,12 @@ def _required(schedule: Schedule | None) -> Schedule:
     if schedule is None:
         raise ActionRefused("only a schedule creates backups")
     return schedule
+
+
+def _is_run_of(schedule: Schedule, found: Body) -> bool:
+    """Return whether the rounds of the schedule count a backup as one of its runs."""
+    label = (found["metadata"].get("labels") or {}).get(names.SCHEDULE)
+    return label == schedule.name and (found.get("spec") or {}).get("clusterName") == schedule.spec.cluster_name
 
 
 def _scheduled(action: CreateBackup, schedule: Schedule) -> Body:

@@ -11,8 +11,8 @@ from collectionstore_operator.manifests.backups.jobs import SUBJECT
 from collectionstore_operator.model.backups.observed import Run
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
 
-JOB_NAME: Final = "batch.kubernetes.io/job-name"
-"""Label of the Job controller on its pods."""
+JOB_UID: Final = "batch.kubernetes.io/controller-uid"
+"""Label of the Job controller on its pods; that of the name is on those of an earlier Job of the same name, too."""
 WAITING_MAX: Final = 500
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
 
@@ -26,7 +26,7 @@ async def observe_run(kube: Kube, name: str, namespace: str, owner_uid: str) -> 
         owners = {one.get("uid") for one in job["metadata"].get("ownerReferences") or ()}
         if owner_uid not in owners:
             return Unknown(f"the Job {name} belongs to somebody else: rename or delete it")
-        pods = await kube.find_all(Kind.POD, namespace, {JOB_NAME: name})
+        pods = await kube.find_all(Kind.POD, namespace, {JOB_UID: job["metadata"]["uid"]})
     except ApiError as error:
         return Unknown(str(error))
     return read_run(job, pods)

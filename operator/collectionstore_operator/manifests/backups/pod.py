@@ -16,9 +16,9 @@ from collectionstore_operator.manifests.manifest import Body
 from collectionstore_operator.manifests.statefulset import USER
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
-from collectionstore_operator.resource.backups.desired import MOUNT
 from collectionstore_operator.resource.desired import CLIENT_PORT, Desired
 from collectionstore_operator.resource.fields import rendered
+from collectionstore_operator.resource.repository import MOUNT
 
 CONTAINER: Final = "backup"
 PREFIX: Final = "COLLECTIONSTORE_BACKUP_"

@@ -1,51 +1,18 @@
-"""Parsing of backups and schedules, with every validation error, and the rules between their fields.
-
-The rules are here in Python and in CEL side by side, as those of the cluster are (`resource.rules`).
-"""
+"""Parsing of backups and schedules, with every validation error."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from collectionstore_operator.errors import FieldError, InvalidResource
+from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.resource import rules, schema
 from collectionstore_operator.resource.backups.names import FINALIZER, SCHEDULE
 from collectionstore_operator.resource.backups.specs import BackupSpec, ScheduleSpec
-from collectionstore_operator.resource.repository import Repository
-
-MOUNT: Final = "/repository"
-"""Where the volume of a file URL is mounted."""
-_FILE: Final = "file://"
 
 _Spec = TypeVar("_Spec", bound=msgspec.Struct)
-
-
-class SpecRule(NamedTuple):
-    """A rule for the repository of a spec, in CEL; `broken` says in Python whether a repository breaks it."""
-
-    field: str
-    cel: str
-    message: str
-    allowed: str
-
-
-_CLAIM: Final = SpecRule(
-    "repository.claimName",
-    "self.repository.url.startsWith('file://') == has(self.repository.claimName)",
-    "a file URL is a path on a volume, and no other URL is",
-    "the name of a PersistentVolumeClaim with a file URL, absent with any other",
-)
-_PLACE: Final = SpecRule(
-    "repository.url",
-    f"!self.repository.url.startsWith('file://') || self.repository.url == 'file://{MOUNT}' || "
-    f"(self.repository.url.startsWith('file://{MOUNT}/') && !self.repository.url.contains('/..'))",
-    f"the volume of claimName is mounted at {MOUNT}",
-    f"file://{MOUNT} or a path below it",
-)
-SPEC_RULES: Final = (_CLAIM, _PLACE)
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,23 +72,11 @@ def _common(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spec(resource: Mapping[str, Any], struct: type[_Spec]) -> _Spec:
-    generation = resource["metadata"].get("generation", 0)
+    metadata = resource["metadata"]
     spec, errors = schema.convert(resource.get("spec") or {}, struct, "spec")
-    if spec is not None:
-        place: Repository = spec.repository  # type: ignore[attr-defined]  # both specs have one
-        errors = [*repository_errors(place), *rules.violations(spec, "spec")]
+    # A rule that is newer than a stored resource must not keep it from being deleted.
+    if spec is not None and "deletionTimestamp" not in metadata:
+        errors = [*rules.violations(spec, "spec"), *rules.violations(spec, "spec", rules.KUBERNETES_RULES)]
     if errors or spec is None:
-        raise InvalidResource(errors, generation=generation)
+        raise InvalidResource(errors, generation=metadata.get("generation", 0))
     return spec
-
-
-def repository_errors(repository: Repository) -> list[FieldError]:
-    """Return what is wrong with a repository on Kubernetes."""
-    in_file = repository.url.startswith(_FILE)
-    broken = []
-    if in_file != (repository.claim_name is not None):
-        broken.append(_CLAIM)
-    path = repository.url.removeprefix(_FILE)
-    if in_file and path != MOUNT and (not path.startswith(f"{MOUNT}/") or "/.." in path):
-        broken.append(_PLACE)
-    return [FieldError(f"spec.{one.field}", one.message, one.allowed) for one in broken]

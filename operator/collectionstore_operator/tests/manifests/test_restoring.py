@@ -106,9 +106,11 @@ def resource(**repository: Any) -> dict[str, Any]:
         ({"url": "s3://b/x", "claimName": "c"}, "claimName"),
         ({"url": "file:///etc", "claimName": "c"}, "url"),
         ({"url": "file:///repository/../etc", "claimName": "c"}, "url"),
+        ({"url": "s3://b/x", "options": {"azure_storage_sas_token": "hush"}}, "options"),
+        ({"url": "s3://b/x", "options": {"endpoint": "https://user:hush@minio"}}, "options"),
     ],
 )
-def test_a_file_url_is_a_path_on_the_claim(repository: dict[str, Any], field: str) -> None:
+def test_repository_of_a_restore_has_the_rules_of_backups(repository: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidResource) as raised:
         parse(resource(**repository))
     assert [one.path for one in raised.value.errors] == [f"spec.bootstrap.restore.repository.{field}"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from collectionstore_operator import faults
+from collectionstore_operator.kubernetes.backups.executor import Executor
+from collectionstore_operator.manifests.backups.work import work_of_schedule
+from collectionstore_operator.model.backups.actions import CreateBackup
 from collectionstore_operator.model.backups.observed import Lag
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.observability.metrics import OperatorMetrics
-from collectionstore_operator.resource.backups.desired import parse_backup
+from collectionstore_operator.resource.backups.desired import parse_backup, parse_schedule
 from collectionstore_operator.tests.kubernetes.backups.world import (
     DEPLOYMENTS,
     GROUP,
@@ -82,6 +86,44 @@ async def test_backup_of_a_schedule_is_valid_and_survives_it(world: World) -> No
     assert (parsed.spec.deadline_seconds, parsed.spec.service_account_name) == (600, "reader")
     assert parsed.schedule == "daily"
     assert "ownerReferences" not in body["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "cluster"), [(None, "demo"), ("nightly", "demo"), ("daily", "other")], ids=["user", "other", "cluster"]
+)
+async def test_foreign_backup_of_the_name_is_not_taken_for_the_run(
+    world: World, schedule: str | None, cluster: str
+) -> None:
+    """It is named in an Event, stays as it is, and the run is made once it is gone."""
+    world.schedule(immediate=True)
+    await world.run_schedule()
+    (name,) = backups(world)
+    path = f"{GROUP}/collectionstorebackups/{name}"
+    del world.server.objects[path]
+    world.backup(name, clusterName=cluster)
+    if schedule is not None:
+        world.body(path)["metadata"]["labels"] = {"collectionstore.io/schedule": schedule}
+    foreign = copy.deepcopy(world.body(path))
+    await world.run_schedule()
+    (event,) = [body for body in world.server.objects.values() if body.get("reason") == "CreateBackupFailed"]
+    assert f"the CollectionStoreBackup {name} exists and is not of the schedule daily" in str(event)
+    assert world.body(path) == foreign
+    del world.server.objects[path]
+    await world.run_schedule()
+    assert world.body(path)["metadata"]["labels"]["collectionstore.io/schedule"] == "daily"
+
+
+async def test_own_backup_that_exists_already_is_the_run(world: World) -> None:
+    """The answer to its creation was lost."""
+    world.schedule(immediate=True)
+    await world.run_schedule()
+    (name,) = backups(world)
+    path = f"{GROUP}/collectionstorebackups/{name}"
+    schedule = parse_schedule(world.body(f"{GROUP}/collectionstorebackupschedules/daily"))
+    action = CreateBackup(reason="due", name=name, due=0.0)
+    before = copy.deepcopy(world.body(path))
+    await Executor(world.kube, lambda: True).execute(action, work_of_schedule(schedule, None, ""), schedule)
+    assert world.body(path) == before
 
 
 async def test_schedule_that_makes_no_backup_in_time_is_not_fresh(world: World) -> None:

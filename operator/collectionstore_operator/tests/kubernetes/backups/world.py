@@ -154,6 +154,7 @@ class World:
 
     def pod(self, job: str, state: Body, *, phase: str = "Running") -> None:
         """Put the pod of a Job."""
+        uid = self.server.objects[f"{JOBS}/{job}"]["metadata"]["uid"]
         self.server.put(
             f"{PODS}/{job}-x",
             {
@@ -161,7 +162,7 @@ class World:
                 "metadata": {
                     "name": f"{job}-x",
                     "namespace": "shop",
-                    "labels": {"batch.kubernetes.io/job-name": job},
+                    "labels": {"batch.kubernetes.io/job-name": job, "batch.kubernetes.io/controller-uid": uid},
                     "creationTimestamp": rfc3339(self.now),
                 },
                 "status": {"phase": phase, "podIP": "10.0.0.9", "containerStatuses": [{"state": state}]},

@@ -44,6 +44,8 @@ def test_defaults_are_those_that_the_descriptions_say() -> None:
         ({"repository": {"url": "file:///repository/../etc", "claimName": "c"}}, "spec.repository.url"),
         ({"repository": {"url": "file:///repositoryother", "claimName": "c"}}, "spec.repository.url"),
         ({"repository": {"url": "s3://b", "options": {"End Point": "x"}}}, "spec.repository.options"),
+        ({"repository": {"url": "s3://b", "options": {"secret_access_key": "hush"}}}, "spec.repository.options"),
+        ({"repository": {"url": "s3://b", "options": {"proxy": "http://u:hush@p"}}}, "spec.repository.options"),
         ({"deadlineSeconds": 59}, "spec.deadlineSeconds"),
         ({"deadlineSeconds": 86_401}, "spec.deadlineSeconds"),
         ({"deletionPolicy": "Keep"}, "spec.deletionPolicy"),
@@ -55,6 +57,15 @@ def test_what_is_wrong_is_named_with_what_is_allowed(spec: dict[str, Any], where
     text = problems(**spec)
     assert where in text
     assert "allowed: " in text
+    assert "hush" not in text
+
+
+def test_rule_newer_than_a_backup_does_not_keep_it_from_being_deleted() -> None:
+    body = resource(repository={"url": "s3://b", "options": {"token": "x"}})
+    with pytest.raises(InvalidResource):
+        parse_backup(body)
+    body["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    assert parse_backup(body).deleting
 
 
 @pytest.mark.parametrize("expression", ["* * * *", "@daily", "", "0 3 * * * *", "0 3  * * *"])
