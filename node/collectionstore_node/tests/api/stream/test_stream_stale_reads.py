@@ -23,7 +23,8 @@ async def test_a_read_takes_a_bound_and_says_how_stale_it_is(
     got = await stream.ask("get_document", **ADA, consistency="stale", max_staleness_ms=500)
     page = await stream.ask("list_documents", collection="people", consistency="stale")
     linearizable = await stream.ask("get_document", **ADA)
-    assert (got["status"], got["staleness_ms"], page["staleness_ms"]) == (200, 250, 250)
+    assert (got["status"], got["staleness_ms"]) == (200, 250)
+    assert page["staleness_ms"] >= 250, "a page is as stale as when it was read, and older by what that took"
     assert "staleness_ms" not in linearizable
     assert replica.bounds_s == [0.5, None]
 
