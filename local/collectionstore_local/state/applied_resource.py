@@ -63,8 +63,9 @@ def prepare_apply(directory: ClusterDirectory, manifest: Manifest) -> ResourceCh
     content = _content(manifest)
     if old is None:
         return replace(_validated("created", (), _new_resource(content)), manifest=content)
-    change = _prepare_change(old, content.get("spec", {}), _with_requests(_user_metadata(content), old))
-    return replace(change, manifest=content)
+    applied = read_json(directory.manifest) or {}
+    metadata = _with_requests(_user_metadata(content), old, applied.get("metadata", {}).get("annotations") or {})
+    return replace(_prepare_change(old, content.get("spec", {}), metadata), manifest=content)
 
 
 def prepare_start(directory: ClusterDirectory, manifest: Manifest) -> ResourceChange:
@@ -198,14 +199,14 @@ _REQUESTS: Final = (
 )
 
 
-def _with_requests(metadata: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what was asked for by annotations since the manifest was applied.
+def _with_requests(metadata: dict[str, Any], old: Mapping[str, Any], applied: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what was asked for by annotations since the manifest was applied; what was in the manifest goes with it.
 
     The removal of `restart` would restart every member once more, that of the others would take back what is not begun,
     or let a fenced member return.
     """
     before = old["metadata"].get("annotations", {})
-    kept = {key: before[key] for key in _REQUESTS if key in before}
+    kept = {key: before[key] for key in _REQUESTS if key in before and key not in applied}
     return {**metadata, "annotations": {**kept, **metadata.get("annotations", {})}} if kept else metadata
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from collectionstore_local.state import applied_resource
 from collectionstore_local.state.applied_resource import ChangeRefused, ResourceChange
-from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
+from collectionstore_local.state.directory import ClusterDirectory, StateDirectory, read_json
 from collectionstore_local.state.manifest import load
 from collectionstore_operator.resource import labels
 
@@ -110,6 +110,17 @@ def test_restart_outlives_the_next_application(directory: ClusterDirectory) -> N
     applied_resource.write(directory, change)
     assert labels.RESTART in change.desired.annotations
     assert apply(directory).outcome == "unchanged"
+
+
+def test_fence_outlives_the_next_application_unless_it_was_in_the_manifest(directory: ClusterDirectory) -> None:
+    """As `kubectl apply` does: what the manifest had and has no more goes, what another command added stays."""
+    apply(directory)
+    fenced = {**(read_json(directory.resource) or {})}
+    fenced["metadata"] = {**fenced["metadata"], "annotations": {labels.FENCE: "demo-1"}}
+    applied_resource.write(directory, applied_resource.prepare_edit(directory, fenced))
+    assert apply(directory, replicas=5).desired.annotations == {labels.FENCE: "demo-1"}
+    assert apply(directory, annotations={labels.FENCE: "demo-2"}).desired.annotations == {labels.FENCE: "demo-2"}
+    assert apply(directory).desired.annotations == {}
 
 
 @pytest.mark.parametrize("spec", [{"local": {"basePort": 8000}}, {"tls": {"client": "Required"}}])
