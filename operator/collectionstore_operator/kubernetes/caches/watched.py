@@ -21,8 +21,16 @@ OURS: Final[Mapping[str, str]] = {
     key: value for key, value in labels.selector("").items() if key in (labels.NAME, labels.COMPONENT)
 }
 """What the selectors of all clusters have in common."""
-_POD_SPEC: Final = ("nodeName", "serviceAccountName")
-_POD_STATUS: Final = ("phase", "reason", "message", "podIP", "conditions", "containerStatuses")
+_POD_SPEC: Final = ("nodeName", "serviceAccountName", "schedulingGates")
+_POD_STATUS: Final = (
+    "phase",
+    "reason",
+    "message",
+    "podIP",
+    "conditions",
+    "containerStatuses",
+    "initContainerStatuses",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from collectionstore_operator.kubernetes.caches.watched import requesting_cluster
+from collectionstore_operator.kubernetes.api import Kind
+from collectionstore_operator.kubernetes.caches.watched import WATCHED, requesting_cluster
 from collectionstore_operator.kubernetes.certificate_requests import account, read_request
 from collectionstore_operator.kubernetes.claims import claim_name, ordinal_of, read_claim
 from collectionstore_operator.kubernetes.pods import lost_machines, read_pod
@@ -206,6 +207,28 @@ def test_claim_on_its_way_out_is_still_the_disk_of_the_pod_that_runs_on_it() -> 
     assert read_claim(going, pod(READY), "c1") == bound(node_id="n", terminating=True)
     assert isinstance(read_claim(going, pod(READY, deletionTimestamp="x"), "c1"), Unknown)
     assert isinstance(read_claim(going, pod(node=""), "c1"), Unknown)
+
+
+def test_pod_in_the_cache_says_what_the_whole_one_says() -> None:
+    """The cache keeps a part of it: what is left out there is never seen, though every other test sees it."""
+    ended = {"exitCode": 5, "message": "Error: no backup"}
+    whole = pod(
+        UNREADY, container={"state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 1, "image": "i"}
+    )
+    whole["spec"] |= {"schedulingGates": [{"name": labels.GATE}], "serviceAccountName": "demo-node"}
+    whole["metadata"]["annotations"] = {labels.REPLACE: labels.IN_PLACE, labels.REVISION: "r"}
+    whole["status"] |= {
+        "phase": "Pending",
+        "reason": "x",
+        "message": "y",
+        "podIP": "192.0.2.1",
+        "initContainerStatuses": [{"state": {"waiting": {"reason": "x"}}, "lastState": {"terminated": ended}}],
+    }
+    (watched,) = [one for one in WATCHED if one.kind is Kind.POD]
+    seen = read(watched.trim(whole))
+    assert seen == read(whole)
+    assert seen.gated
+    assert seen.preparation is not None
 
 
 def test_claims_are_found_by_name() -> None:
