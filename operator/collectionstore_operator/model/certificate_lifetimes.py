@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collectionstore_operator.model.observed import Certificate, CertificateKind
+from collectionstore_operator.model.observed import Certificate, CertificateKind, ShownCertificate
 
 
 def renew_at(certificate: Certificate) -> float:
@@ -32,7 +32,7 @@ def in_time(certificates: Sequence[Certificate], now: float) -> frozenset[str]:
     return frozenset(one.name for one in certificates if one.authority == key and now < overdue_at(one))
 
 
-def overdue_at(certificate: Certificate) -> float:
+def overdue_at(certificate: Certificate | ShownCertificate) -> float:
     """Return when the renewal of a certificate is overdue: after five sixths of its lifetime."""
     return certificate.not_before + (certificate.not_after - certificate.not_before) * 5 / 6
 

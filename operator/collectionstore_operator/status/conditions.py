@@ -237,7 +237,7 @@ def _given_certificate(assessment: Assessment) -> ConditionState | None:
         if shown is None:
             message = f"{name} cannot use tls.crt and tls.key of the Secret {secret}: its log says why"
             return ConditionState("False", "ClientCertificateRefused", message)
-        if shown.not_before + (shown.not_after - shown.not_before) * 5 / 6 <= observed.now:
+        if certificate_lifetimes.overdue_at(shown) <= observed.now:
             message = (
                 f"the certificate in the Secret {secret} has not been renewed: it expires on {rfc3339(shown.not_after)}"
             )
