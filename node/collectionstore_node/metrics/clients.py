@@ -23,13 +23,24 @@ class RouteSeries:
 
     def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
         """Count a request."""
-        # Resolved at the first response with this status: most statuses never occur on a route.
         counter = self._by_status.get(status)
         if counter is None:
-            counter = self._metrics.counter("http_requests_total", *self._labels, str(status))
-            self._by_status[status] = counter
+            counter = self._answered(status)
         counter.inc()
         self._seconds.observe(seconds, trace_id)
+
+    def finished_all(self, status: int, seconds: list[float]) -> None:
+        """Count untraced requests with one status; sorts `seconds` in place."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._answered(status)
+        counter.inc(len(seconds))
+        self._seconds.observe_all(seconds)
+
+    def _answered(self, status: int) -> Counter:
+        # Resolved at the first response with this status: most statuses never occur on a route.
+        counter = self._by_status[status] = self._metrics.counter("http_requests_total", *self._labels, str(status))
+        return counter
 
 
 class HttpSeries:

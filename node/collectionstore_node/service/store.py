@@ -11,9 +11,7 @@ few streams must not take those of all other clients.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -21,6 +19,7 @@ import uuid_utils
 
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.door import Door
@@ -169,28 +168,39 @@ class Store:
     def submit(
         self,
         action: Action,
-        decided: Callable[[asyncio.Future[Outcome]], None],
+        waiter: Waiter[Outcome],
         *,
         key: str | None,
         timeout_s: float,
         parent: bytes | None = None,
-    ) -> None:
+    ) -> float:
         """Begin a write of any kind, without waiting; `parent` is the span it belongs to, if that is sampled.
 
-        Raises what refuses it at once, `Overloaded` among it. Otherwise `decided` is called with a future that is done:
-        it has raised as the other writes do, or `NotLeader` or `LeadershipTransferring`: it was certainly not applied,
-        and `execute` waits for a leader that takes it.
+        Raises what refuses it at once, `Overloaded` among it. Otherwise `waiter` is told, later, the outcome or what
+        the other writes raise, or `NotLeader` or `LeadershipTransferring`: it was certainly not applied, and `execute`
+        waits for a leader that takes it. In all of these cases call `count_out` then, once, with what this returns.
         """
         self._door.admit(action)
         writes = self.stream_writes
         entered = writes.enter(timeout_s)
         try:
-            outcome = self._replica.submit(command_for(action, key), timeout_s=timeout_s, parent=parent)
+            command = command_for(action, key)
+            if parent is None:
+                # Without a future: its callback and its turn of the loop cost as much as a tenth of a small write.
+                self._replica.begin(command, waiter, timeout_s=timeout_s)
+            else:
+                tell(waiter, self._replica.submit(command, timeout_s=timeout_s, parent=parent))
         except BaseException:
             writes.abandon()
             raise
-        # One callback for both: each costs as much as a tenth of a small write here.
-        outcome.add_done_callback(partial(_count_out, writes, entered, decided))
+        return entered
+
+    def count_out(self, entered: float, *, decided: bool) -> None:
+        """Count out a write that `submit` counted in at `entered`; `decided` if there is an outcome, whichever."""
+        if decided:
+            self.stream_writes.leave(entered)
+        else:
+            self.stream_writes.abandon()
 
     def execute(self, action: Action, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
         """Make a write that `submit` could not make, and wait for a leader. Raises `OutcomeUnknown` or `Overloaded`."""
@@ -333,20 +343,6 @@ class Store:
     def in_steps(self, kind: Work, steps: Generator[None, None, T], *, timeout_s: float) -> Awaitable[T]:
         """Run long work of a front end between other requests. Raises what it raises, and `Overloaded`."""
         return self._turns.run(kind, steps, timeout_s=timeout_s)
-
-
-def _count_out(
-    writes: WriteAdmission,
-    entered: float,
-    decided: Callable[[asyncio.Future[Outcome]], None],
-    outcome: asyncio.Future[Outcome],
-) -> None:
-    """Count out a write whose future is done, and hand it on."""
-    if outcome.cancelled() or outcome.exception() is not None:
-        writes.abandon()
-    else:
-        writes.leave(entered)
-    decided(outcome)
 
 
 def insertion(collection: str, document: bytes, key: str | None) -> tuple[str, Put]:

@@ -20,6 +20,9 @@ class RouteMetrics(Protocol):
     def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
         """Count a request that was answered with `status` after `seconds`; `trace_id` when it is traced."""
 
+    def finished_all(self, status: int, seconds: list[float]) -> None:
+        """Count untraced requests that were answered with `status`; sorts `seconds` in place."""
+
 
 class HttpMetrics(Protocol):
     """Counts requests, problems and transactions, and shows what is in progress."""

@@ -13,6 +13,7 @@ The rules are those of `statemachine.admissible`, which the leader applies to wh
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +23,8 @@ from collectionstore_node.service.operations import NAME, key_violation, text_vi
 PLAIN_BYTES_MAX: Final = 256
 PLAIN: Final = re.compile(rf"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]{{0,{PLAIN_BYTES_MAX - 1}}}")
 """Path text that needs no decoding and breaks no rule: at most 256 bytes, no leading dot. The hot path."""
+NAMES_KEPT: Final = 256
+"""Valid names that are known without looking at them again; one has at most 63 characters. The hot path."""
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -30,11 +33,13 @@ def quoted(text: str) -> str:
     return ascii(text if len(text) <= 64 else text[:64] + "...")
 
 
+@lru_cache(NAMES_KEPT)
 def collection_name(text: str) -> str:
     """Return `text` if it is a valid collection name. Raises `Problem`."""
     return _checked_name(text, "collection")
 
 
+@lru_cache(NAMES_KEPT)
 def bucket_name(text: str) -> str:
     """Return `text` if it is a valid bucket name. Raises `Problem`."""
     return _checked_name(text, "bucket")

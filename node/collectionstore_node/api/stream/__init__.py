@@ -8,6 +8,7 @@
 - `reads.py`       single reads, many with one confirmation, and lists
 - `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
+- `finished.py`    counts what was answered
 - `rendering.py`   outcomes and problems as answers
 - `conversion.py`  the fields of operations as targets, preconditions and documents. Pure
 - `operations.py`  what is sent: operations, answers, events. Pure

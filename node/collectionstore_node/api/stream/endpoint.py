@@ -15,6 +15,7 @@ from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.instruments import TraceOperation
 from collectionstore_node.api.stream import settings
 from collectionstore_node.api.stream.execution import Executor
+from collectionstore_node.api.stream.finished import Finished
 from collectionstore_node.api.stream.operations import KINDS, Hello, Limits
 from collectionstore_node.api.stream.session import PATH, Session, Streams
 from collectionstore_node.api.stream.websocket import negotiate
@@ -49,9 +50,11 @@ class StreamEndpoint:
     def __init__(self, api: ApiContext, trace: TraceOperation | None = None) -> None:
         """`trace` is None when tracing is disabled."""
         loop = asyncio.get_running_loop()
-        counters = {kind: api.metrics.route(PATH, kind) for kind in KINDS.values()}
+        finished = Finished({kind: api.metrics.route(PATH, kind) for kind in KINDS.values()})
         self._api = api
-        self.streams = Streams(api, Executor(api), trace, counters, api.diagnostics.slow.thresholds.http_s, loop)
+        self.streams = Streams(
+            api, Executor(api, finished), trace, finished, api.diagnostics.slow.thresholds.http_s, loop
+        )
         self._loop = loop
         self._sweeping = False
         self._limits = Limits(

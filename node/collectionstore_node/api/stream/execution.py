@@ -1,5 +1,6 @@
-"""From an operation to its answer. A write is submitted, and answered in the callback of its outcome; what is seldom or
-long - large documents, lists, a change of leader - gets a task. Reads are executed in `reads.py`.
+"""From an operation to its answer. A write is submitted, and answered in one callback with all that have their outcomes
+together; what is seldom or long - large documents, lists, a change of leader - gets a task. Reads are executed in
+`reads.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collectionstore_node.api.stream.conversion import (
     timeout_s,
     write_precondition,
 )
+from collectionstore_node.api.stream.finished import Finished
 from collectionstore_node.api.stream.flight import Flight, Stream
 from collectionstore_node.api.stream.reads import Reads
 from collectionstore_node.api.stream.rendering import (
@@ -55,8 +57,13 @@ _NOT_APPLIED: Final = (NotLeader, LeadershipTransferring)
 class Executor:
     """Executes the operations of all streams of a port."""
 
-    def __init__(self, api: ApiContext) -> None:
+    def __init__(self, api: ApiContext, finished: Finished) -> None:
+        """`finished` counts what is answered."""
         self._api = api
+        self._finished = finished
+        self._decided: list[Flight] = []
+        """Writes that were told their outcomes, and are not answered."""
+        self._tell = self._told
         self._reads = Reads(api)
         self._store = api.store
         self._limits = api.limits
@@ -177,15 +184,12 @@ class Executor:
     # Writes
 
     def _submit(self, stream: Stream, flight: Flight, action: Action, key: str | None) -> None:
-        """Propose a write; its outcome is answered in a callback. Raises what refuses it at once."""
+        """Propose a write; its outcome is answered with others. Raises what refuses it at once."""
         flight.action, flight.key = action, key
+        flight.submitted(stream, self._tell)
         try:
-            self._store.submit(
-                action,
-                partial(self._decided, stream, flight),
-                key=key,
-                timeout_s=flight.timeout_s,
-                parent=flight.parent,
+            flight.counted = self._store.submit(
+                action, flight, key=key, timeout_s=flight.timeout_s, parent=flight.parent
             )
         except _NOT_APPLIED:
             stream.spawn((flight,), self._wait_for_leader(stream, flight))
@@ -215,10 +219,28 @@ class Executor:
         outcome = await self._store.execute(flight.action, key=flight.key, timeout_s=flight.left_s)
         self._answer_write(stream, flight, outcome)
 
-    def _decided(self, stream: Stream, flight: Flight, decided: asyncio.Future[Outcome]) -> None:
-        """Answer a write. A callback: nothing must leave it."""
+    def _told(self, flight: Flight) -> None:
+        """Note that a write was told its outcome; all that are told together are answered in one callback."""
+        if not self._decided:
+            self._store.soon(self._answer_decided)
+        self._decided.append(flight)
+
+    def _answer_decided(self) -> None:
+        decided, self._decided = self._decided, []
+        with self._finished:
+            for flight in decided:
+                self._answer(flight.stream, flight)
+
+    def _answer(self, stream: Stream, flight: Flight) -> None:
+        """Answer a write. Part of a callback: nothing must leave it, those behind it have outcomes, too."""
+        outcome, error = flight.outcome, flight.error
         try:
-            self._answer_write(stream, flight, decided.result())
+            self._store.count_out(flight.counted, decided=outcome is not None)
+            if error is not None:
+                raise error
+            if outcome is None:
+                raise RuntimeError("a write is told an outcome or an error")
+            self._answer_write(stream, flight, outcome)
         except _NOT_APPLIED:
             # Certainly not applied (Raft 5.3), so another leader cannot apply it twice.
             stream.spawn((flight,), self._wait_for_leader(stream, flight))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,21 +13,31 @@ from collectionstore_node.api.stream.operations import Answer
 
 if TYPE_CHECKING:
     from collectionstore_node.service.operations import Action, Read
+    from collectionstore_node.service.results import Outcome
 
 
 class Flight:
-    """An operation, and what is known of it; `size_bytes` is what it takes of the stream's credit."""
+    """An operation, and what is known of it; `size_bytes` is what it takes of the stream's credit.
+
+    A write is the `Waiter` of its own outcome: no future stands between the two.
+    """
 
     __slots__ = (
         "action",
+        "counted",
         "entered",
+        "error",
         "key",
         "made",
         "operation",
+        "outcome",
         "size_bytes",
         "started",
+        "stream",
         "target",
+        "tell",
         "timeout_s",
+        "told",
         "trace",
     )
 
@@ -46,6 +56,35 @@ class Flight:
         self.made: str | None = None
         """The ID of the document that it inserts."""
         self.trace: OperationTrace | None = None
+        self.told = False
+        """Whether its write has an outcome, or the error that came in its place."""
+        self.outcome: Outcome | None = None
+        self.error: BaseException | None = None
+
+    def submitted(self, stream: Stream, tell: Callable[[Flight], None]) -> None:
+        """Note that its write is about to begin; `tell` is called when it is told."""
+        self.stream = stream
+        self.tell = tell
+        self.counted = 0.0
+        """When the write was counted in, see `Store.submit`."""
+
+    # Implements `Waiter`
+
+    def done(self) -> bool:
+        """Whether it needs no result any more: an operation runs to its end, also when its stream has ended."""
+        return self.told
+
+    def set_result(self, result: Outcome, /) -> None:
+        """Take the outcome."""
+        self.told = True
+        self.outcome = result
+        self.tell(self)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take the error that came in its place."""
+        self.told = True
+        self.error = exception
+        self.tell(self)
 
     @property
     def age_s(self) -> float:

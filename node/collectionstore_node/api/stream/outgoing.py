@@ -84,8 +84,10 @@ class Outgoing:
 
     def reserve(self, answer: Answer) -> None:
         """Take room for an answer that its client may not read. Raises `Overloaded`; nothing changed then."""
+        if not self.paused or self._ended:
+            return  # nearly always
         size = self._held_bytes + _size(answer)
-        if size > settings.HELD_BYTES_MIN and self.paused and not self._ended:
+        if size > settings.HELD_BYTES_MIN:
             self._sending.take(self, size)
 
     def send(self, item: Item) -> None:

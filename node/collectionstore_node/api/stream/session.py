@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType
 
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.call import ApiContext
-from collectionstore_node.api.http.instruments import RouteMetrics, TraceOperation
+from collectionstore_node.api.http.instruments import TraceOperation
 from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
@@ -24,6 +25,7 @@ from collectionstore_node.api.stream import settings
 from collectionstore_node.api.stream.admission import Admission
 from collectionstore_node.api.stream.codec import Codec, Received
 from collectionstore_node.api.stream.execution import Executor
+from collectionstore_node.api.stream.finished import Finished
 from collectionstore_node.api.stream.flight import Flight
 from collectionstore_node.api.stream.incoming import Incoming
 from collectionstore_node.api.stream.operations import (
@@ -56,8 +58,7 @@ class Streams:
     api: ApiContext
     executor: Executor
     trace: TraceOperation | None
-    counters: dict[str, RouteMetrics]
-    """By kind of operation."""
+    finished: Finished
     slow_s: float
     loop: asyncio.AbstractEventLoop
     admission: Admission = field(default_factory=Admission)
@@ -253,7 +254,9 @@ class Session:
                 raise Problem("invalid_body", f"a tag is 0 to {settings.TAG_MAX}")
             if isinstance(operation, Write):
                 # BEFORE its document is checked: refusing must cost far less than serving.
-                self._api.store.stream_writes.check()
+                writes = self._api.store.stream_writes
+                if writes.inflight >= writes.limit:
+                    writes.check()
             streams.executor.begin(self, flight)
             if flight.target is not None:
                 self._reads.append(flight)
@@ -355,13 +358,13 @@ class Session:
         self._inflight_bytes -= flight.size_bytes
         if flight.entered:
             streams.admission.leave(self.client)
-        seconds, trace = flight.age_s, flight.trace
+        seconds, trace = perf_counter() - flight.started, flight.trace
         kind = KINDS[type(operation)]
         if trace is None:
-            streams.counters[kind].finished(status, seconds)
+            streams.finished.count(kind, status, seconds)
         else:
             trace.answered(status)
-            streams.counters[kind].finished(status, seconds, trace.trace_id)
+            streams.finished.count(kind, status, seconds, trace.trace_id)
         if seconds >= streams.slow_s:
             self._api.diagnostics.slow.http(
                 seconds,

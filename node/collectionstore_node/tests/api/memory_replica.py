@@ -111,7 +111,7 @@ class MemoryReplica:
         return asyncio.ensure_future(self.propose(command, timeout_s=timeout_s))
 
     def begin(self, command: Command, waiter: Waiter[Outcome], *, timeout_s: float) -> None:
-        tell(waiter, asyncio.ensure_future(self.propose(command, timeout_s=timeout_s)))
+        tell(waiter, self.submit(command, timeout_s=timeout_s))
 
     def begin_read(self, waiter: Waiter[None], *, timeout_s: float) -> None:
         tell(waiter, asyncio.ensure_future(self.read_barrier(timeout_s=timeout_s)))
@@ -336,6 +336,10 @@ class RecordedRoute:
     def finished(self, status: int, seconds: float, trace_id: str | None = None) -> None:
         self._metrics.finished.append((*self._key, status))
         self._metrics.trace_ids.append(trace_id)
+
+    def finished_all(self, status: int, seconds: list[float]) -> None:
+        for one in seconds:
+            self.finished(status, one)
 
 
 class Admins:

@@ -62,9 +62,12 @@ async def _read_at_once(store: Store) -> object:
 
 
 async def _submit(store: Store) -> object:
-    done: asyncio.Future[asyncio.Future[Outcome]] = asyncio.get_running_loop().create_future()
-    store.submit(TRANSACTION, done.set_result, key="k1", timeout_s=1)
-    return (await done).result()
+    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    counted = store.submit(TRANSACTION, outcome, key="k1", timeout_s=1)
+    try:
+        return await outcome
+    finally:
+        store.count_out(counted, decided=outcome.exception() is None)
 
 
 async def _begin_write(store: Store) -> None:
@@ -116,8 +119,8 @@ ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests"
 """`in_steps` runs work of the front end, before there is an operation."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
-SECOND_HALVES = {"end_write", "end_read"}
-"""Of what `begin_write` and `begin_read` have admitted."""
+SECOND_HALVES = {"end_write", "end_read", "count_out"}
+"""Of what `begin_write`, `begin_read` and `submit` have admitted."""
 PARTS = {"backups", "halves", "lists"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""

@@ -35,6 +35,7 @@ from collectionstore_node.api.stream.codec import JSON, MSGPACK, Codec
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
 from collectionstore_node.api.stream.session import Session
 from collectionstore_node.metrics import HttpSeries, member_metrics
+from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.statemachine.commands import (
     Code,
@@ -58,7 +59,7 @@ class DecidingReplica(MemoryReplica):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[asyncio.Future[Outcome]] = []
+        self._waiting: list[Waiter[Outcome]] = []
         self._loop = asyncio.get_running_loop()
         self._outcome = Outcome(Code.OK, 4711)
 
@@ -69,6 +70,12 @@ class DecidingReplica(MemoryReplica):
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting.append(future)
         return future
+
+    def begin(self, command: Command, waiter: Waiter[Outcome], *, timeout_s: float) -> None:
+        encode_command(command)
+        if not self._waiting:
+            self._loop.call_soon(self._decide)
+        self._waiting.append(waiter)
 
     def _decide(self) -> None:
         waiting, self._waiting = self._waiting, []
