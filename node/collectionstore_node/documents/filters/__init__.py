@@ -1,0 +1,11 @@
+"""Filters: which documents a query is about.
+
+`parse_filter` turns JSON into a checked tree (`tree`), which planners read; `compile_filter` turns the tree into one
+function of a document.
+"""
+
+from collectionstore_node.documents.filters.compiling import compile_filter
+from collectionstore_node.documents.filters.parsing import parse_filter
+from collectionstore_node.documents.filters.tree import Node
+
+__all__ = ["Node", "compile_filter", "parse_filter"]
