@@ -7,18 +7,17 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from collectionstore_node.documents.filters import Node, compile_filter, parse_filter
+from collectionstore_node.documents.filters import Node, compile_filter, compile_steps, heaviest, parse_filter
 from collectionstore_node.documents.filters.tree import And, leaves
-from collectionstore_node.documents.paths import ID, REVISION, Match, Path, path_violation
+from collectionstore_node.documents.paths import ID, REVISION, Path, path_violation
 from collectionstore_node.documents.projection import Project, parse_projection
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidPart
+from collectionstore_node.query.scanning import Asked
 from collectionstore_node.query.sorting import FIELDS_MAX, Order, SortField, parse_sort
 from collectionstore_node.query.spans import Ids, Place, Span, ids_of
 
 SKIP_MAX: Final = 10_000
-SORT_WEIGHT: Final = 8
-"""What finding a sort key costs, in tests of a filter."""
 
 _NATURAL: Final = ((SortField((ID,)),), (SortField((ID,), descending=True),))
 
@@ -26,16 +25,14 @@ _NATURAL: Final = ((SortField((ID,)),), (SortField((ID,), descending=True),))
 class Find(msgspec.Struct, frozen=True):
     """Which documents, in which order, and what is shown of them."""
 
-    match: Match
-    """Whether a document belongs to the answer; its ID is in it as `_id`."""
+    asked: Asked
+    """Whether a document belongs to the answer."""
     place: Place
     """Where all of them are."""
     order: Order = ()
     """Empty for the order of the IDs."""
     project: Project | None = None
     skip: int = 0
-    weight: int = 1
-    """What looking at one value of a document costs: the tests of the filter and the fields of the order."""
 
     def plan(self) -> dict[str, Any]:
         """Return how the documents are found: by `ids`, by a `span` of IDs, or by a `scan` of the collection."""
@@ -72,12 +69,11 @@ def parse_find(filter_: Value = None, sort: Value = None, projection: Value = No
     if skip is not None and (type(skip) is not int or not 0 <= skip <= SKIP_MAX):
         raise InvalidPart("invalid_query", "/skip", f"skip is a whole number from 0 to {SKIP_MAX}; pages have cursors")
     return Find(
-        compile_filter(node),
+        Asked(compile_filter(node), compile_steps(node), leaves(node), heaviest(node)),
         ids_of(node),
         order,
         None if projection is None else parse_projection(projection, "/projection"),
         skip or 0,
-        leaves(node) + SORT_WEIGHT * len(order),
     )
 
 

@@ -18,6 +18,8 @@ from collectionstore_node.documents.values import NOTHING, Value, inverted, sort
 from collectionstore_node.errors import InvalidPart, InvalidRequest
 
 FIELDS_MAX: Final = 16
+ELEMENTS_MAX: Final = 10_000
+"""Of an array that documents are sorted by."""
 KEY_BYTES_MAX: Final = 1_024
 """Of the values that one document is sorted by: a cursor holds them."""
 
@@ -78,6 +80,11 @@ def _field_key(document: dict[str, Any], field: SortField) -> bytes:
     keys: list[bytes] = []
     for value in values_at(document, field.path):
         if type(value) is list:
+            if len(value) > ELEMENTS_MAX:
+                raise InvalidRequest(
+                    "sort_key_too_long",
+                    f"an array to sort by has {len(value)} elements; at most {ELEMENTS_MAX} are allowed",
+                )
             keys.extend(map(sort_key, value) if value else (NOTHING,))
         else:
             keys.append(sort_key(value))

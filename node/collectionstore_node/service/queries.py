@@ -15,6 +15,7 @@ from collectionstore_node.query.scanning import Meter, Record, matching
 from collectionstore_node.query.sorting import First, Position, key_of
 from collectionstore_node.query.spans import Ids, Span
 from collectionstore_node.service.door import Door
+from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import CountDocuments, DistinctValues, FindDocuments, ReadConsistency
 from collectionstore_node.service.results import Counted, DistinctResult, FindResult, Found
 from collectionstore_node.service.scans import scan
@@ -156,20 +157,25 @@ class Queries:
                 run.check_time()
                 continue
             for value in values_at(found[1], request.path):
-                for one in value if type(value) is list else (value,):
-                    if one is MISSING:
-                        continue
+                for at, one in enumerate(value if type(value) is list else (value,)):
+                    if at % 1_000 == 999:
+                        yield
                     key = sort_key(one)
-                    if key not in values:
-                        values[key] = one
-                        size += len(key)
-            if len(values) > limits.distinct_values_max or size > limits.list_bytes_max:
-                raise InvalidRequest(
-                    "query_too_costly",
-                    f"there are more than {limits.distinct_values_max} different values, "
-                    f"or they have more than {limits.list_bytes_max} bytes; narrow the filter",
-                )
+                    if key in values or one is MISSING:
+                        continue
+                    values[key] = one
+                    size += len(key)
+                    if len(values) > limits.distinct_values_max or size > limits.list_bytes_max:
+                        raise _too_many_values(limits)
         return DistinctResult(tuple(values[key] for key in sorted(values)), run.revision, run.meter, run.stale_since)
+
+
+def _too_many_values(limits: StoreLimits) -> InvalidRequest:
+    return InvalidRequest(
+        "query_too_costly",
+        f"there are more than {limits.distinct_values_max} different values, "
+        f"or they have more than {limits.list_bytes_max} bytes; narrow the filter",
+    )
 
 
 class _Run:
@@ -193,8 +199,7 @@ class _Run:
 
     def matches(self, after: str | None) -> Iterator[tuple[Record, dict[str, Any]] | None]:
         """Yield as `query.scanning.matching`, from the document behind `after` on."""
-        find = self.find
-        return matching(self._records(after), find.match, find.weight, self.meter)
+        return matching(self._records(after), self.find.asked, self.meter)
 
     def check_time(self) -> None:
         """Raise `ReadTimedOut` when the time is up."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.documents.filters import compile_filter, parse_filter
+from collectionstore_node.documents.filters import compile_filter, compile_steps, parse_filter
 from collectionstore_node.tests.documents.json_values import DOCUMENTS, VALUES
 from collectionstore_node.tests.documents.reference_filter import matches
 
@@ -40,4 +41,16 @@ FILTERS = st.recursive(SIMPLE, _deeper, max_leaves=4)
 @settings(max_examples=300)
 @given(FILTERS, DOCUMENTS)
 def test_a_filter_matches_as_the_reference_says(given_filter: dict[str, Any], document: dict[str, Any]) -> None:
-    assert compile_filter(parse_filter(given_filter))(document) == matches(given_filter, document)
+    node = parse_filter(given_filter)
+    wanted = matches(given_filter, document)
+
+    assert compile_filter(node)(document) == wanted
+    assert _result(compile_steps(node)(document)) == wanted
+
+
+def _result(steps: Generator[None, None, bool]) -> bool:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
