@@ -338,6 +338,46 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "400; the page ends with `next_cursor`",
             ),
             Limit(
+                "a query that sorts, counts or collects",
+                "{service.limits:StoreLimits.query_documents_max} documents, "
+                "{service.limits:StoreLimits.query_bytes_max|bytes} read, "
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes} kept, "
+                "{service.limits:StoreLimits.distinct_values_max} different values",
+                ("service.queries:Queries",),
+                "422 `query_too_costly` or `query_memory_exceeded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what a page of a query in the order of IDs reads",
+                "{service.queries:PAGE_DOCUMENTS_MAX} documents, {service.queries:PAGE_BYTES_MAX|bytes}",
+                ("service.queries:Queries",),
+                "the page ends with `next_cursor`",
+            ),
+            Limit(
+                "a filter",
+                "{documents.filters.parsing:LEAVES_MAX} tests, {documents.filters.parsing:DEPTH_MAX} deep, "
+                "{documents.filters.parsing:OPERANDS_MAX} values in a list, patterns of "
+                "{documents.filters.regexes:PATTERN_CHARACTERS_MAX} characters",
+                ("documents.filters.parsing:parse_filter",),
+                "400 `invalid_filter`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "tests of one `$elemMatch` times values of a document",
+                "{query.scanning:VISITS_MAX}",
+                ("query.scanning:matching",),
+                "422 `query_too_costly`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what a document is sorted by",
+                "{query.sorting:KEY_BYTES_MAX|bytes}, {query.sorting:FIELDS_MAX} fields, "
+                "arrays of {query.sorting:ELEMENTS_MAX}",
+                ("query.sorting:key_of",),
+                "422 `sort_key_too_long`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "one step of a list",
                 "{statemachine.reads:STEP_ITEMS} items, {statemachine.reads:STEP_BYTES|bytes}",
                 ("statemachine.reads:_page",),

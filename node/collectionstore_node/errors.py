@@ -2,6 +2,7 @@
 
 NodeError
 ├── InvalidRequest            the caller's fault: say what is wrong, where, and what is allowed (4xx)
+│   ├── InvalidPart           `pointer` says where in the body (RFC 6901)
 │   └── TooLarge              a document or value is over its limit in bytes (413)
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
@@ -37,6 +38,14 @@ class InvalidRequest(NodeError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class InvalidPart(InvalidRequest):
+    """A part of the request's body is not allowed; `pointer` is its JSON pointer (RFC 6901), "" for the whole body."""
+
+    def __init__(self, code: str, pointer: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.pointer = pointer
 
 
 class TooLarge(InvalidRequest):

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_node.api.handlers import backup, catalog, cluster, debug, documents, kv, probes, transactions
+from collectionstore_node.api.handlers import (
+    backup,
+    catalog,
+    cluster,
+    debug,
+    documents,
+    kv,
+    probes,
+    queries,
+    transactions,
+)
 from collectionstore_node.api.http.options import (
     EXPORT,
     EXPORT_LOG,
     LIST,
+    LIST_DOCUMENTS,
     LIST_KEYS,
     LOCAL,
     NONE,
@@ -50,11 +61,14 @@ CLIENT: Final = (
     Route("GET",    "/api/v1/collections/{collection}", catalog.get, READ),
     Route("PUT",    "/api/v1/collections/{collection}", catalog.put, WRITE),
     Route("DELETE", "/api/v1/collections/{collection}", catalog.delete, WRITE),
-    Route("GET",    "/api/v1/collections/{collection}/documents", documents.list_page, LIST),
+    Route("GET",    "/api/v1/collections/{collection}/documents", documents.list_page, LIST_DOCUMENTS),
     Route("POST",   "/api/v1/collections/{collection}/documents", documents.post, WRITE),
     Route("GET",    "/api/v1/collections/{collection}/documents/{id}", documents.get, READ, direct=documents.GET),
     Route("PUT",    "/api/v1/collections/{collection}/documents/{id}", documents.put, WRITE, direct=documents.PUT),
     Route("DELETE", "/api/v1/collections/{collection}/documents/{id}", documents.delete, WRITE),
+    Route("POST",   "/api/v1/collections/{collection}:find", queries.find, READ, read=True),
+    Route("POST",   "/api/v1/collections/{collection}:count", queries.count, READ, read=True),
+    Route("POST",   "/api/v1/collections/{collection}:distinct", queries.distinct, READ, read=True),
     Route("GET",    "/api/v1/kv/{bucket}", kv.list_page, LIST_KEYS),
     Route("GET",    "/api/v1/kv/{bucket}/{key...}", kv.get, READ, direct=kv.GET),
     Route("PUT",    "/api/v1/kv/{bucket}/{key...}", kv.put, WRITE, direct=kv.PUT),

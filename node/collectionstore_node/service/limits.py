@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.service.operations import (
+    FindDocuments,
     List,
     ListCollections,
     ListDocuments,
@@ -44,6 +45,12 @@ class StoreLimits(CommandLimits, frozen=True, kw_only=True):
     """Items of a page."""
     list_bytes_max: int = 4 << 20
     """A page ends after the item that reaches this size."""
+    query_documents_max: int = 1_000_000
+    query_bytes_max: int = 1 << 30
+    """What a query may read that must see all of its matches: one that sorts, counts, or collects values."""
+    query_memory_bytes_max: int = 32 << 20
+    """What a query that sorts may keep."""
+    distinct_values_max: int = 10_000
     inflight_requests_max: int = 1_024
     """Requests being served; probes are not counted."""
     inflight_stream_writes_max: int = 2_048
@@ -71,7 +78,7 @@ def check_transaction_items(limits: StoreLimits, *, compare: int, then: int, oth
     check_counts(limits, compare=compare, then=then, otherwise=otherwise)
 
 
-def _check_list(request: List, limits: StoreLimits) -> None:
+def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
     if not 1 <= request.limit <= limits.list_items_max:
         raise InvalidRequest("invalid_parameter", f"limit is {request.limit}; allowed are 1 to {limits.list_items_max}")
 
@@ -83,4 +90,5 @@ _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     ListCollections: _check_list,
     ListDocuments: _check_list,
     ListKeys: _check_list,
+    FindDocuments: _check_list,
 }

@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from collectionstore_node.documents.paths import Path
+from collectionstore_node.query.find import Find
+from collectionstore_node.query.sorting import Position
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.membership import Bootstrap, MembersRequest, ReadCluster, TransferLeadership
 from collectionstore_node.statemachine.admissible import (
@@ -93,10 +96,35 @@ class ListKeys(msgspec.Struct, frozen=True, gc=False):
     limit: int
 
 
+class FindDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Find documents of a collection behind the position `after` in the order of `find`, at most `limit`."""
+
+    collection: str
+    find: Find
+    after: Position | None
+    limit: int
+
+
+class CountDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Count the documents of a collection that match `find`."""
+
+    collection: str
+    find: Find
+
+
+class DistinctValues(msgspec.Struct, frozen=True, gc=False):
+    """Return the different values of `path` in those documents."""
+
+    collection: str
+    find: Find
+    path: Path
+
+
 Write: TypeAlias = Put | Delete
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues
 Operation: TypeAlias = (
     Write
     | CreateCollection
@@ -105,6 +133,7 @@ Operation: TypeAlias = (
     | Read
     | ReadCollection
     | List
+    | Query
     | ReadCluster
     | ReadLog
     | ReadState
@@ -126,10 +155,14 @@ __all__ = [
     "CompareField",
     "CompareOperator",
     "Consistency",
+    "CountDocuments",
     "CreateCollection",
     "Delete",
+    "DistinctValues",
     "DocumentRef",
     "DropCollection",
+    "Find",
+    "FindDocuments",
     "Get",
     "Guard",
     "KeyRef",
@@ -140,6 +173,7 @@ __all__ = [
     "Operation",
     "Precondition",
     "Put",
+    "Query",
     "Read",
     "ReadCollection",
     "ReadConsistency",

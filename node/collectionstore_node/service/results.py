@@ -9,6 +9,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from collectionstore_node.documents.values import Value
+from collectionstore_node.query.scanning import Meter
+from collectionstore_node.query.sorting import Position
 from collectionstore_node.statemachine.commands import Code, Item, Outcome
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.stored import Stored
@@ -48,6 +51,48 @@ class ListResult(msgspec.Struct, Generic[T], frozen=True):
     """`perf_counter()` of a moment at which everything acknowledged before is in the page; None if none is known."""
 
 
+class Found(NamedTuple):
+    """A document that a query found; `document` is compact JSON, of the fields that the query shows."""
+
+    id: str
+    revision: int
+    document: bytes
+
+
+class FindResult(msgspec.Struct, Generic[T], frozen=True):
+    """One page of what a query found."""
+
+    items: tuple[T, ...]
+    next_after: Position | None
+    """The `after` of the next page, None on the last one."""
+    skip: int
+    """How many matches the next page must still skip."""
+    revision: int
+    """The store's revision when the page was read."""
+    meter: Meter
+    """What was read for the page."""
+    stale_since: float | None = None
+    """As in `ListResult`."""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """How many documents match, and the rest as in `FindResult`."""
+
+    count: int
+    revision: int
+    meter: Meter
+    stale_since: float | None = None
+
+
+class DistinctResult(msgspec.Struct, frozen=True):
+    """The different values, in the order of values, and the rest as in `FindResult`."""
+
+    values: tuple[Value, ...]
+    revision: int
+    meter: Meter
+    stale_since: float | None = None
+
+
 class InsertResult(NamedTuple):
     """The outcome of an insert, and the id under which the document was to be stored."""
 
@@ -59,10 +104,15 @@ __all__ = [
     "Code",
     "CollectionInfo",
     "CollectionResult",
+    "Counted",
+    "DistinctResult",
+    "FindResult",
+    "Found",
     "InsertResult",
     "Item",
     "ListResult",
     "Listed",
+    "Meter",
     "Outcome",
     "ReadResult",
     "Stored",

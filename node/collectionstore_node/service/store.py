@@ -49,6 +49,7 @@ from collectionstore_node.service.operations import (
     Transaction,
     Write,
 )
+from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import (
     CollectionInfo,
     CollectionResult,
@@ -84,6 +85,7 @@ class Store:
         "halves",
         "limits",
         "lists",
+        "queries",
         "stream_writes",
         "writes",
     )
@@ -106,6 +108,7 @@ class Store:
         self.stream_writes = door.stream_writes
         """Those of `submit` and `execute`."""
         self.lists = Lists(door)
+        self.queries = Queries(door)
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)

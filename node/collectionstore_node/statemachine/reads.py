@@ -6,7 +6,7 @@ enough, as for a linearizable read, is up to the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from collectionstore_node.errors import InvalidRequest
@@ -109,6 +109,29 @@ def list_collections(
     found = scan_collections(view, *_span(CATALOG, prefix, after))
     items = ((name, 0, ListedCollection(name, collection)) for name, collection in found)
     return (yield from _page(items, limit, PAGE_BYTES_MAX, show))
+
+
+def scan_documents(
+    view: View, collection: str, *, lowest: str = "", after: str | None = None, end: str | None = None
+) -> Iterator[tuple[int, Listed]]:
+    """Yield the documents with `lowest <= id < end` whose ID is greater than `after`, by ID, each with its stored size.
+
+    `end` is None for no end. The view is read as it is at the call. Raises `InvalidRequest("collection_not_found")`.
+    """
+    space = _documents(view, collection)
+    lo, hi = _span(space, "", after)
+    found = view.scan(max(lo, space + lowest.encode()), hi if end is None else min(hi, space + end.encode()))
+    return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
+
+
+def pick_documents(view: View, collection: str, ids: Sequence[str]) -> Iterator[tuple[int, Listed]]:
+    """Yield those of the documents `ids`, sorted, that exist, each with its stored size.
+
+    The view is read as it is at the call. Raises `InvalidRequest("collection_not_found")`.
+    """
+    space = _documents(view, collection)
+    found = view.pick([space + name.encode() for name in ids])
+    return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
 
 
 def _documents(view: View, collection: str) -> bytes:

@@ -26,6 +26,10 @@ class View(Protocol):
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the pairs with `lo <= key < hi`, in key order."""
 
+    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of those of the sorted `keys` that exist, all of one state, as `scan`."""
+        return iter([(key, value) for key in keys if (value := self.get(key)) is not None])
+
 
 class Writes:
     """Pending writes: `values[key]` is the new value or None for a delete; `dropped` are key ranges `[lo, hi)`.

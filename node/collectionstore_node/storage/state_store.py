@@ -140,6 +140,10 @@ class StateReader(View):
         """Return the pairs with `lo <= key < hi`, as `StateStore.scan`. Raises `ManyDeleted`."""
         return self._state.family.scan_bounded(lo or _FIRST_KEY, hi, SKIPPED_MAX)
 
+    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist, as they are at the time of the call. Raises `ManyDeleted`."""
+        return self._state.family.pick(keys, SKIPPED_MAX)
+
 
 def _below(pairs: Iterator[tuple[bytes, bytes]], hi: bytes) -> Iterator[tuple[bytes, bytes]]:
     for pair in pairs:

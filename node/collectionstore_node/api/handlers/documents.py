@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.api.handlers import queries
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
@@ -79,6 +80,8 @@ async def list_page(call: Call) -> Answer:
     """Return a page of documents by id, in code point order."""
     collection = collection_name(call.arguments[0])
     options = call.options
+    if options.filter is not None or options.sort is not None or options.fields is not None:
+        return await queries.list_found(call, collection)
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
     page = await call.api.store.lists.documents(

@@ -9,36 +9,70 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import struct
 from typing import Final
 
 from collectionstore_node.api.http.problems import Problem
 
 VERSION: Final = 1
 SCOPE_BYTES: Final = 8
-TEXT_MAX: Final = 2048
+TEXT_MAX: Final = 4096
 
 _HEAD_BYTES: Final = 1 + SCOPE_BYTES
+_PLACE: Final = struct.Struct(">HH")
+_DAMAGED: Final = "the cursor is damaged; start again without it"
 
 
 def encode_cursor(scope: tuple[str, ...], after: str) -> str:
     """Return the cursor that continues the list `scope` (kind, collection, prefix) after the name `after`."""
-    return base64.urlsafe_b64encode(bytes((VERSION,)) + _digest(scope) + after.encode()).decode().rstrip("=")
+    return _encode(scope, after.encode())
 
 
 def decode_cursor(scope: tuple[str, ...], cursor: str) -> str:
     """Return the name after which the next page begins. Raises `Problem` for any text not from `encode_cursor`."""
     try:
+        return _decode(scope, cursor, "the cursor is from a listing with another collection, bucket or prefix").decode()
+    except UnicodeDecodeError:
+        raise Problem("invalid_cursor", _DAMAGED) from None
+
+
+def encode_place(scope: tuple[str, ...], key: bytes, name: str, skip: int) -> str:
+    """Return the cursor that continues the query `scope` behind the sort key `key` and the ID `name`.
+
+    `skip` is how many matches are still to be skipped.
+    """
+    return _encode(scope, _PLACE.pack(skip, len(key)) + key + name.encode())
+
+
+def decode_place(scope: tuple[str, ...], cursor: str) -> tuple[bytes, str, int]:
+    """Return sort key, ID and skip of `encode_place`. Raises `Problem` for any other text."""
+    data = _decode(scope, cursor, "the cursor is from a query with another collection, filter or order")
+    try:
+        skip, size = _PLACE.unpack_from(data)
+        key, name = data[_PLACE.size : _PLACE.size + size], data[_PLACE.size + size :].decode()
+    except (struct.error, UnicodeDecodeError):
+        raise Problem("invalid_cursor", _DAMAGED) from None
+    if len(key) != size:
+        raise Problem("invalid_cursor", _DAMAGED)
+    return key, name, skip
+
+
+def _encode(scope: tuple[str, ...], after: bytes) -> str:
+    return base64.urlsafe_b64encode(bytes((VERSION,)) + _digest(scope) + after).decode().rstrip("=")
+
+
+def _decode(scope: tuple[str, ...], cursor: str, elsewhere: str) -> bytes:
+    try:
         if len(cursor) > TEXT_MAX:
             raise ValueError
         data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        after = data[_HEAD_BYTES:].decode()
     except (ValueError, binascii.Error):
-        raise Problem("invalid_cursor", "the cursor is damaged; start again without it") from None
+        raise Problem("invalid_cursor", _DAMAGED) from None
     if data[:1] != bytes((VERSION,)):
         raise Problem("invalid_cursor", "the cursor is of another version; start again without it")
     if data[1:_HEAD_BYTES] != _digest(scope):
-        raise Problem("invalid_cursor", "the cursor is from a listing with another collection, bucket or prefix")
-    return after
+        raise Problem("invalid_cursor", elsewhere)
+    return data[_HEAD_BYTES:]
 
 
 def _digest(scope: tuple[str, ...]) -> bytes:

@@ -177,13 +177,13 @@ class Dispatcher:
                 call = Call(self._api, request, arguments, options, client)
                 answer = await entry.handler(call)
             if len(answer.content) > PIECE_BYTES:
-                self._reserve(request, cast(Reader, request.protocol), answer)
+                self._reserve(entry, cast(Reader, request.protocol), answer)
             if REQUEST_ID in request.headers:
                 answer.header_lines += b"X-Request-Id: %s\r\n" % self._request_ids.of(request).encode()
         except NO_MEMORY as error:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
-            answer = self.refuse(request, error)
+            answer = self.refuse(request, error, entry)
             release_frames(error)
         except BaseException:
             # Cancelled: the client disconnected, or the node stops; no answer can be sent.
@@ -240,7 +240,7 @@ class Dispatcher:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
             self._leave(call)
-            self._finish(call, self._refuse(call, error, keyed=call.key is not None))
+            self._finish(call, self._refuse(call, error, place.entry, keyed=call.key is not None))
             release_frames(error)
 
     def settled(self, call: DirectCall) -> None:
@@ -266,12 +266,12 @@ class Dispatcher:
             if answer is None:
                 return
             if len(answer.content) > PIECE_BYTES:
-                self._reserve(call, call, answer)
+                self._reserve(call.place.entry, call, answer)
         except NO_MEMORY as error:
             end_without_memory("request", error)
         except Exception as error:  # the boundary: everything becomes an answer
             self._leave(call)
-            answer = self._refuse(call, error, keyed=call.key is not None)
+            answer = self._refuse(call, error, call.place.entry, keyed=call.key is not None)
             release_frames(error)
         except BaseException as error:  # cancelled: the node stops
             self._leave(call)
@@ -297,18 +297,18 @@ class Dispatcher:
 
     # Problems
 
-    def refuse(self, request: web.BaseRequest, error: Exception) -> Answer:
-        """Return the problem details of `error`; the node's own faults are logged."""
-        return self._refuse(request, error, keyed=IDEMPOTENCY_KEY in request.headers)
+    def refuse(self, request: web.BaseRequest, error: Exception, entry: Entry | None = None) -> Answer:
+        """Return the problem details of `error`; the node's own faults are logged. `entry` is None if none is known."""
+        return self._refuse(request, error, entry, keyed=IDEMPOTENCY_KEY in request.headers)
 
-    def _refuse(self, request: Request, error: Exception, *, keyed: bool) -> Answer:
+    def _refuse(self, request: Request, error: Exception, entry: Entry | None, *, keyed: bool) -> Answer:
         request_id = self._request_ids.of(request)
         problem = refusal_of(
             error,
             self._store,
             method=request.method,
             request_id=request_id,
-            safe=request.method in _SAFE_METHODS,
+            safe=request.method in _SAFE_METHODS or (entry is not None and entry.safe),
             keyed=keyed,
         )
         self._metrics.problem(problem.code)
@@ -317,12 +317,12 @@ class Dispatcher:
         known = revision if isinstance(revision, int) else self._store.revision
         return render(problem, request_id=request_id, revision=known)
 
-    def _reserve(self, request: Request, reader: Reader, answer: Answer) -> None:
+    def _reserve(self, entry: Entry, reader: Reader, answer: Answer) -> None:
         """Take room for a large answer, which its client may not read. Raises `Problem` when there is none."""
         try:
             self._api.budgets.sending.take(reader, len(answer.content))
         except Overloaded as error:
-            if request.method in _SAFE_METHODS:
+            if entry.safe:
                 raise
             # Not "overloaded", which says that nothing happened.
             raise Problem(

@@ -21,6 +21,7 @@ from collectionstore_node.service import BoundedStaleness, Consistency, ReadCons
 WRITE: Final = frozenset({"timeout", "redirect"})
 READ: Final = WRITE | {"consistency", "max_staleness"}
 LIST: Final = READ | {"prefix", "limit", "cursor"}
+LIST_DOCUMENTS: Final = LIST | {"filter", "sort", "fields"}
 LIST_KEYS: Final = LIST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
@@ -55,6 +56,9 @@ class Options(msgspec.Struct, kw_only=True):
     limit: int = 0
     cursor: str | None = None
     values: bool = False
+    filter: str | None = None
+    sort: str | None = None
+    fields: str | None = None
     after: int = 0
     """Index in the log."""
     seconds: int = 10
@@ -161,6 +165,18 @@ def _cursor(options: Options, value: str, limits: HttpLimits) -> None:
     options.cursor = value
 
 
+def _filter(options: Options, value: str, limits: HttpLimits) -> None:
+    options.filter = value
+
+
+def _sort(options: Options, value: str, limits: HttpLimits) -> None:
+    options.sort = value
+
+
+def _fields(options: Options, value: str, limits: HttpLimits) -> None:
+    options.fields = value
+
+
 def _choice(name: str, value: str, off: str, on: str) -> bool:
     """Return whether `value` is `on`. Raises `Problem` when it is neither."""
     if value not in (off, on):
@@ -178,5 +194,8 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "limit": _limit,
     "cursor": _cursor,
     "after": _after,
+    "filter": _filter,
+    "sort": _sort,
+    "fields": _fields,
     "values": _values,
 }

@@ -16,6 +16,7 @@ from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
     InsufficientStorage,
+    InvalidPart,
     InvalidRequest,
     LeadershipTransferring,
     NodeError,
@@ -83,6 +84,10 @@ KINDS: Final[dict[str, Kind]] = {
     "unauthorized": Kind(401, "Credentials are missing"),
     "forbidden": Kind(403, "Not allowed"),
     "profiling_disabled": Kind(403, "Profiles are not allowed on this member"),
+    "invalid_query": Kind(400, "The query does not have the expected form"),
+    "invalid_filter": Kind(400, "The filter is not one"),
+    "invalid_sort": Kind(400, "The order is not one"),
+    "invalid_projection": Kind(400, "The projection is not one"),
     # The state of its target
     "collection_not_found": Kind(404, "There is no such collection"),
     "document_not_found": Kind(404, "There is no such document"),
@@ -90,6 +95,9 @@ KINDS: Final[dict[str, Kind]] = {
     "collection_exists": Kind(409, "The collection exists already"),
     "document_exists": Kind(409, "The document exists already"),
     "precondition_failed": Kind(412, "A precondition does not hold"),
+    "query_too_costly": Kind(422, "The query would read too much"),
+    "query_memory_exceeded": Kind(422, "The query needs too much memory"),
+    "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
     # Backups
@@ -181,6 +189,8 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem("overloaded", str(error), retry_after_s=error.retry_after_s)
     if isinstance(error, TooLarge):
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
+    if isinstance(error, InvalidPart):
+        return Problem(error.code, error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
     if isinstance(error, InvalidRequest):
         return Problem(error.code, error.detail)
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)

@@ -118,6 +118,31 @@ class Family:
 
         return pairs()
 
+    def pick(self, keys: Sequence[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys`, sorted, that exist, as they are at the time of the call.
+
+        Skips at most `skipped_max` deleted keys behind one of them, as `scan_bounded`, and raises `ManyDeleted`.
+        """
+        self._failstop.check()
+        options = ReadOptions()
+        options.set_max_skippable_internal_keys(skipped_max)
+        try:
+            cursor = self._data.iter(options)
+        except Exception as error:  # rocksdict raises nothing more specific
+            raise self._failstop.fail(f"read from {self.name}", error) from error
+
+        def pairs() -> Iterator[tuple[bytes, bytes]]:
+            for key in keys:
+                cursor.seek(key)
+                if cursor.valid():
+                    if cursor.key() == key:
+                        yield key, cursor.value()
+                elif self._gave_up(cursor):
+                    # The key may exist: what is skipped may be later versions of it.
+                    raise ManyDeleted(lo=key, hi=keys[-1] + b"\0")
+
+        return pairs()
+
     def _gave_up(self, cursor: RdictIter) -> bool:
         """Whether an invalid cursor stands before too many deleted keys; False at the end."""
         try:

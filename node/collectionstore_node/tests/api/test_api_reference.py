@@ -6,14 +6,23 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from collectionstore_node import errors
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
 from collectionstore_node.api.url_table import CLIENT, PROBES
+from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
+from collectionstore_node.query.find import SKIP_MAX
+from collectionstore_node.query.scanning import VISITS_MAX
+from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
 from collectionstore_node.tests.api.http_clients import Client
 
-REFERENCE = (Path(__file__).parents[4] / "docs" / "reference" / "api.md").read_text()
+PAGES = Path(__file__).parents[4] / "docs" / "reference"
+REFERENCE = (PAGES / "api.md").read_text()
+QUERIES = (PAGES / "queries.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -62,9 +71,23 @@ def test_every_exception_of_the_node_is_a_problem() -> None:
     assert set(CODES.values()) <= set(KINDS)
 
 
-async def test_the_examples_answer_as_shown(client: Client) -> None:
+def test_limits_of_queries_are_as_written() -> None:
+    limits = StoreLimits()
+
+    assert f"{LEAVES_MAX} tests in a filter, {DEPTH_MAX} deep" in QUERIES
+    assert f"{limits.query_documents_max:,} documents and {limits.query_bytes_max >> 30} GiB read" in QUERIES
+    assert f"{limits.distinct_values_max:,} different values" in QUERIES
+    assert f"one document over {VISITS_MAX:,}" in QUERIES
+    assert f"{limits.query_memory_bytes_max >> 20} MiB kept" in QUERIES
+    assert f"after {PAGE_DOCUMENTS_MAX:,} documents or {PAGE_BYTES_MAX >> 20} MiB were read" in QUERIES
+    assert f"up to {SKIP_MAX:,} matches" in QUERIES
+    assert f"at most {KEY_BYTES_MAX:,} bytes" in QUERIES
+
+
+@pytest.mark.parametrize("page", [REFERENCE, QUERIES], ids=["api", "queries"])
+async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
-    blocks = re.findall(r"```console\n(.*?)```", REFERENCE, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     examples = [one for block in blocks for one in re.split(r"^\$ ", block, flags=re.MULTILINE) if one.strip()]
 
     for example in examples:
@@ -75,7 +98,7 @@ async def test_the_examples_answer_as_shown(client: Client) -> None:
         lines = {line.lower() for line in (*reply.body.decode().splitlines(), *headers_shown)}
         assert reply.status < 300, example
         assert {line.lower() for line in shown} <= lines, example
-    assert len(examples) > 10
+    assert len(examples) > 6
 
 
 def _command_and_output(example: str) -> tuple[list[str], list[str]]:

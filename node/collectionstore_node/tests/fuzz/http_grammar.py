@@ -16,6 +16,15 @@ from collectionstore_node.api.url_table import CLIENT, PAGES, PROBES
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
 NAMES = ["people", "a", "b", "k"] * 6 + ["x/y", "%2F", "%00", "%ff", "%", "..", "A", "%C3%A9"]
 PARAMETERS = ["limit=1", "cursor=AQ", "prefix=k", "values=true", "timeout=900ms", "redirect=true", "consistency=stale"]
+PARAMETERS += [
+    "filter={}",
+    "filter={%22a%22:{%22$gt%22:1}}",
+    "sort=-a,b",
+    "sort=$x",
+    "fields=a.b",
+    "filter=[",
+    "fields=,",
+]
 PARAMETERS += ["limit=0", "timeout=x", "prefix=", "=", "&", "#", "%ff=1"]
 HEADERS = [b"If-Match", b"If-None-Match", b"Idempotency-Key", b"X-Request-Id", b"Expect", b"Content-Encoding"]
 VALUES = [b"*", b'"1"', b'W/"2", "3"', b"k", b"identity", b"100-continue", b"\xff", b""]
@@ -23,6 +32,9 @@ CONTENT_TYPES = [b"application/json"] * 8 + [b"text/plain", b"x", b"\xff"]
 FIELDS = ["then", "else", "compare", "op", "collection", "id", "bucket", "key", "value", "document", "field", "operand"]
 FIELDS += ["operator", "if_revision", "if_exists", "content_type", "changes", "action", "node_id", "epoch", "replaces"]
 FIELDS += ["expected_index", "name", "_a"]
+FIELDS += ["filter", "sort", "projection", "limit", "skip", "cursor", "explain"]
+OPERATORS = ["$eq", "$ne", "$gt", "$lte", "$in", "$nin", "$all", "$elemMatch", "$size", "$mod", "$regex", "$options"]
+OPERATORS += ["$not", "$exists", "$type", "$bitsAllSet", "$and", "$or", "$nor", "$where", "_id", "_revision", "a.0.b"]
 WORDS = ["", "people", "a", "b", "k", "put", "get", "delete", "==", "exists", "revision", "AA==", "add", "0" * 15 + "7"]
 BYTES = b'{}[]",:0123456789.eE+-\\u_ nulltruefasNI\xff\0'
 
@@ -40,6 +52,28 @@ def any_value(random: Random, depth: int) -> object:
             return {random.choice(FIELDS): any_value(random, depth + 1) for _ in range(random.randrange(4))}
 
 
+def any_filter(random: Random, depth: int) -> object:
+    """Return a filter; about a third of them are valid."""
+    if depth > 3 or random.random() < 0.4:
+        return any_value(random, 2)
+    if random.random() < 0.2:
+        return [any_filter(random, depth + 1) for _ in range(random.randrange(3))]
+    names = [random.choice(random.choice([OPERATORS, WORDS, FIELDS])) for _ in range(random.randrange(1, 3))]
+    return {name: any_filter(random, depth + 1) for name in names}
+
+
+def any_query(random: Random) -> bytes:
+    """Return the body of a query."""
+    body: dict[str, object] = {"filter": any_filter(random, 0)}
+    if random.random() < 0.3:
+        body["sort"] = {random.choice(WORDS): random.choice([1, -1, 0, "x"])}
+    if random.random() < 0.3:
+        body["projection"] = {random.choice(WORDS): random.choice([1, 0, True, "x"])}
+    if random.random() < 0.2:
+        body[random.choice(["limit", "skip", "cursor", "explain", "field"])] = any_value(random, 3)
+    return orjson.dumps(body)
+
+
 def any_step(random: Random) -> dict[str, object]:
     """Return an operation or a guard; about half of them are valid."""
     step: dict[str, object] = {}
@@ -52,7 +86,7 @@ def any_step(random: Random) -> dict[str, object]:
 
 def any_body(random: Random) -> bytes:
     """Return bytes, nearly JSON, a transaction, a membership change, or a document."""
-    match random.randrange(6):
+    match random.randrange(8):
         case 0:
             return bytes(random.choices(BYTES, k=random.randrange(40)))
         case 1:
@@ -68,7 +102,9 @@ def any_body(random: Random) -> bytes:
             return orjson.dumps(
                 {"action": action, "node_id": "0" * 15 + "7", random.choice(FIELDS): random.choice(WORDS)}
             )
-        case 4:
+        case 4 | 5:
+            return any_query(random)
+        case 6:
             return orjson.dumps({random.choice(["name", "node_id", "_a", "n"]): random.choice(WORDS)})
         case _:
             return b"{}"

@@ -210,3 +210,22 @@ def test_state_without_its_log_is_refused(database: Database, directory: Path) -
     database.close()
     with pytest.raises(DataDirectoryRefused, match="do not belong together"):
         open_database(directory)
+
+
+def test_picked_keys_are_of_one_state(database: Database) -> None:
+    extend(database, 2)
+    apply(database, 1, {b"a": b"1", b"c": b"2", b"d": b"3"})
+    found = database.state.reader.pick([b"a", b"b", b"c", b"d", b"e"])
+    first = next(found)
+    apply(database, 2, {b"b": b"9", b"c": b"9", b"d": None})
+
+    assert [first, *found] == [(b"a", b"1"), (b"c", b"2"), (b"d", b"3")]
+    assert list(database.state.reader.pick([b"a", b"b", b"d"])) == [(b"a", b"1"), (b"b", b"9")]
+    assert list(database.state.reader.pick([])) == []
+
+
+def test_a_picked_key_among_deleted_ones_is_found_or_told_of(sparse: StateStore) -> None:
+    assert list(sparse.reader.pick([b"a", b"c", b"e"])) == [(b"a", b"1"), (b"c", b"2"), (b"e", b"3")]
+    with pytest.raises(ManyDeleted) as caught:
+        list(sparse.reader.pick([b"a", b"b0000"]))
+    assert caught.value.lo == b"b0000"

@@ -1,0 +1,151 @@
+"""Queries: find, count and distinct values, by a filter in the body; and the same find by query parameters."""
+
+from __future__ import annotations
+
+import hashlib
+from time import perf_counter
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from collectionstore_node.api.handlers.read_answers import joined
+from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.call import Call
+from collectionstore_node.api.http.cursors import decode_place, encode_place
+from collectionstore_node.api.http.json_bodies import compact_json
+from collectionstore_node.api.http.json_windows import Rules
+from collectionstore_node.api.http.names import collection_name
+from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service.operations import CountDocuments, DistinctValues, Find, FindDocuments
+from collectionstore_node.service.queries import parse_fields_text, parse_find, parse_path, parse_sort_text
+from collectionstore_node.service.results import Found, Meter
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a count: which documents are counted."""
+
+    filter: dict[str, Any] = msgspec.field(default_factory=dict)
+    explain: bool = False
+
+
+class Distinct(Selection, frozen=True, kw_only=True):
+    """The body of a request for the different values of `field`, a dotted path."""
+
+    field: str
+
+
+class Search(Selection, frozen=True, kw_only=True):
+    """The body of a find."""
+
+    sort: dict[str, Any] = msgspec.field(default_factory=dict)
+    projection: dict[str, Any] | None = None
+    limit: int | None = None
+    skip: int = 0
+    cursor: str | None = None
+
+
+async def find(call: Call) -> Answer:
+    """Return one page of the documents that match, in the order asked for."""
+    name = collection_name(call.arguments[0])
+    return await _found(call, name, await call.json_struct(Search))
+
+
+async def list_found(call: Call, collection: str) -> Answer:
+    """Do as `find`, for the parameters `filter`, `sort` and `fields` of a list."""
+    options = call.options
+    if options.prefix:
+        raise Problem("invalid_parameter", 'prefix does not go with filter, sort or fields; filter by {"_id": ...}')
+    search = Search(
+        filter=_NOTHING if options.filter is None else _json(options.filter, call.api.limits.depth_max),
+        sort=_NOTHING if options.sort is None else parse_sort_text(options.sort),
+        projection=None if options.fields is None else parse_fields_text(options.fields),
+        limit=options.limit,
+        cursor=options.cursor,
+    )
+    return await _found(call, collection, search)
+
+
+async def count(call: Call) -> Answer:
+    """Return how many documents match."""
+    name = collection_name(call.arguments[0])
+    body = await call.json_struct(Selection)
+    query = parse_find(body.filter)
+    started = perf_counter()
+    counted = await call.api.store.queries.count(
+        CountDocuments(name, query), consistency=call.options.consistency, timeout_s=call.timeout_s
+    )
+    head = b'{"count":%d' % counted.count
+    explained = _explained(body, query, counted.meter, counted.count, started)
+    return joined(head, (), b"%s}" % explained, counted.revision, counted.stale_since)
+
+
+async def distinct(call: Call) -> Answer:
+    """Return the different values of a field among the documents that match."""
+    name = collection_name(call.arguments[0])
+    body = await call.json_struct(Distinct)
+    query, path = parse_find(body.filter), parse_path(body.field, "/field")
+    started = perf_counter()
+    found = await call.api.store.queries.distinct(
+        DistinctValues(name, query, path), consistency=call.options.consistency, timeout_s=call.timeout_s
+    )
+    head = b'{"values":%s' % orjson.dumps(found.values)
+    explained = _explained(body, query, found.meter, len(found.values), started)
+    return joined(head, (), b"%s}" % explained, found.revision, found.stale_since)
+
+
+async def _found(call: Call, name: str, search: Search) -> Answer:
+    query = parse_find(search.filter, search.sort, search.projection, search.skip)
+    limit = call.api.limits.list_items_default if search.limit is None else search.limit
+    scope = _scope(name, search)
+    after = None
+    if search.cursor is not None:
+        key, last, skip = decode_place(scope, search.cursor)
+        after = key, last
+        query = msgspec.structs.replace(query, skip=skip)
+    started = perf_counter()
+    page = await call.api.store.queries.find(
+        FindDocuments(name, query, after, limit),
+        show=listed,
+        consistency=call.options.consistency,
+        timeout_s=call.timeout_s,
+    )
+    cursor = None if page.next_after is None else encode_place(scope, *page.next_after, page.skip)
+    tail = b'],"next_cursor":%s%s}' % (
+        orjson.dumps(cursor),
+        _explained(search, query, page.meter, len(page.items), started),
+    )
+    return joined(b'{"documents":[', page.items, tail, page.revision, page.stale_since)
+
+
+def _scope(name: str, search: Search) -> tuple[str, ...]:
+    asked = hashlib.sha256(orjson.dumps([search.filter, search.sort])).hexdigest()
+    return ("find", name, asked)
+
+
+def _json(text: str, depth_max: int) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = orjson.loads(compact_json(text.encode(), Rules(depth_max, names_depth=0)))
+    except Problem as problem:
+        raise Problem("invalid_parameter", f"filter is not a JSON object: {problem.detail}") from None
+    return value
+
+
+def _explained(body: Selection, query: Find, meter: Meter, returned: int, started: float) -> bytes:
+    if not body.explain:
+        return b""
+    facts = {
+        "plan": query.plan(),
+        "examined": meter.documents,
+        "examined_bytes": meter.bytes,
+        "returned": returned,
+        "elapsed_ms": round((perf_counter() - started) * 1_000, 3),
+    }
+    return b',"explain":%s' % orjson.dumps(facts)
+
+
+def listed(item: Found) -> bytes:
+    """Return a match as JSON."""
+    return b'{"id":%s,"revision":%d,"document":%s}' % (orjson.dumps(item.id), item.revision, item.document)

@@ -1,0 +1,104 @@
+"""`Find`: one checked query for documents of a collection."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from collectionstore_node.documents.filters import Node, compile_filter, compile_steps, heaviest, parse_filter
+from collectionstore_node.documents.filters.tree import And, leaves
+from collectionstore_node.documents.paths import ID, REVISION, Path, path_violation
+from collectionstore_node.documents.projection import Project, parse_projection
+from collectionstore_node.documents.values import Value
+from collectionstore_node.errors import InvalidPart
+from collectionstore_node.query.scanning import Asked
+from collectionstore_node.query.sorting import FIELDS_MAX, Order, SortField, parse_sort
+from collectionstore_node.query.spans import Ids, Place, Span, ids_of
+
+SKIP_MAX: Final = 10_000
+
+_NATURAL: Final = ((SortField((ID,)),), (SortField((ID,), descending=True),))
+
+
+class Find(msgspec.Struct, frozen=True):
+    """Which documents, in which order, and what is shown of them."""
+
+    asked: Asked
+    """Whether a document belongs to the answer."""
+    place: Place
+    """Where all of them are."""
+    order: Order = ()
+    """Empty for the order of the IDs."""
+    project: Project | None = None
+    skip: int = 0
+
+    def plan(self) -> dict[str, Any]:
+        """Return how the documents are found: by `ids`, by a `span` of IDs, or by a `scan` of the collection."""
+        match self.place:
+            case Ids(names):
+                plan: dict[str, Any] = {"kind": "ids", "ids": len(names)}
+            case Span("", None):
+                plan = {"kind": "scan"}
+            case Span(lowest, end):
+                plan = {"kind": "span", "lowest": lowest, "end": end}
+        plan["sort"] = "memory" if self.order else "id"
+        return plan
+
+    def shown(self, text: bytes, document: dict[str, Any] | None = None) -> bytes:
+        """Return what is answered of a stored document; `document` is its decoded form, if it is at hand."""
+        if self.project is None:
+            return text
+        if document is None:
+            document = orjson.loads(text)
+        document.pop(ID, None)
+        document.pop(REVISION, None)
+        return orjson.dumps(self.project(document))
+
+
+def parse_find(filter_: Value = None, sort: Value = None, projection: Value = None, skip: Value = None) -> Find:
+    """Return the query of these parts of a request; None is a part that is not given.
+
+    Raises `InvalidPart` with a pointer that begins with `/filter`, `/sort`, `/projection` or `/skip`.
+    """
+    node: Node = And(()) if filter_ is None else parse_filter(filter_, "/filter")
+    order = () if sort is None else parse_sort(sort, "/sort")
+    if order == _NATURAL[0]:
+        order = ()
+    if skip is not None and (type(skip) is not int or not 0 <= skip <= SKIP_MAX):
+        raise InvalidPart("invalid_query", "/skip", f"skip is a whole number from 0 to {SKIP_MAX}; pages have cursors")
+    return Find(
+        Asked(compile_filter(node), compile_steps(node), leaves(node), heaviest(node)),
+        ids_of(node),
+        order,
+        None if projection is None else parse_projection(projection, "/projection"),
+        skip or 0,
+    )
+
+
+def parse_path(text: str, pointer: str) -> Path:
+    """Return the dotted path `text`. Raises `InvalidPart("invalid_query")`."""
+    violation = path_violation(text)
+    if violation is not None:
+        raise InvalidPart("invalid_query", pointer, violation)
+    return tuple(text.split("."))
+
+
+def parse_sort_text(text: str) -> dict[str, int]:
+    """Return the order that `-age,name` in a URL stands for, as `parse_sort` takes it. Raises `InvalidPart`."""
+    names = text.split(",")
+    if len(names) > FIELDS_MAX:
+        raise InvalidPart("invalid_sort", "/sort", f"an order has at most {FIELDS_MAX} fields")
+    order: dict[str, int] = {}
+    for name in names:
+        path = name.removeprefix("-")
+        if path in order:
+            raise InvalidPart("invalid_sort", "/sort", "an order names a field once")
+        order[path] = -1 if name[:1] == "-" else 1
+    return order
+
+
+def parse_fields_text(text: str) -> dict[str, Any]:
+    """Return the projection that `name,age` in a URL stands for, as `parse_projection` takes it."""
+    return dict.fromkeys(text.split(","), 1)

@@ -1,0 +1,101 @@
+"""Looking at documents one after another, in steps of bounded work.
+
+What a step costs is estimated, not timed, so that a simulation replays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from collectionstore_node.documents.filters import Steps
+from collectionstore_node.documents.paths import ID, REVISION, Match
+from collectionstore_node.errors import InvalidRequest
+
+STEP_NS: Final = 1_000_000
+"""What a step may cost before the next one; one document is looked at in one step, whatever it costs."""
+DOCUMENT_NS: Final = 3_000
+BYTE_NS: Final = 6
+TEST_NS: Final = 500
+VISIT_NS: Final = 60
+"""What documents cost: each, by byte, by test, and by value that a test may meet; `bench/README.md` has the command."""
+
+FEW_BYTES: Final = 4 << 10
+"""Up to this size the values of a document are not counted."""
+VISITS_MAX: Final = 1_000_000
+"""Tests times values between two pauses: every document of 1 MiB can be asked two tests at a time."""
+
+
+class Record(NamedTuple):
+    """A stored document."""
+
+    id: str
+    revision: int
+    text: bytes
+    """Compact JSON."""
+    size: int
+    """Stored bytes."""
+
+
+class Meter:
+    """What a query has read so far."""
+
+    __slots__ = ("bytes", "documents")
+
+    def __init__(self) -> None:
+        self.documents = 0
+        self.bytes = 0
+
+
+class Asked(NamedTuple):
+    """What documents are asked."""
+
+    match: Match
+    steps: Steps
+    """The same with pauses."""
+    weight: int
+    """How many tests are made of a document at most."""
+    heaviest: int
+    """How many of them without a pause."""
+
+
+def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+    """Yield the records that match, each with its decoded document, and None at the end of each step.
+
+    The document has its ID and revision in it, as `_id` and `_revision`. Raises `InvalidRequest("query_too_costly")` at
+    a document that would hold up everything else.
+    """
+    match, weight = asked.match, asked.weight
+    fixed = DOCUMENT_NS + TEST_NS * weight
+    spent = 0
+    for record in records:
+        size = len(record.text)
+        spent += fixed + BYTE_NS * size
+        visits = 0
+        if size > FEW_BYTES:
+            values = 1 + record.text.count(b",")
+            if values * asked.heaviest > VISITS_MAX:
+                raise InvalidRequest(
+                    "query_too_costly",
+                    f"a document of {size} bytes has too many values for the {asked.heaviest} tests of one $elemMatch; "
+                    "make fewer tests, or split the document",
+                )
+            visits = VISIT_NS * values * weight
+        meter.documents += 1
+        meter.bytes += record.size
+        document = orjson.loads(record.text)
+        document[ID], document[REVISION] = record.id, record.revision
+        if visits <= STEP_NS:
+            spent += visits
+            matches = match(document)
+        else:
+            yield None
+            matches = yield from asked.steps(document)
+            spent = STEP_NS
+        if matches:
+            yield record, document
+        if spent >= STEP_NS:
+            spent = 0
+            yield None

@@ -1,0 +1,235 @@
+"""`Queries`: finding, counting and the distinct values of documents, in steps between other requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator
+from time import perf_counter
+from typing import Any, Final, TypeVar
+
+from collectionstore_node.documents.paths import values_at
+from collectionstore_node.documents.values import MISSING, Value, sort_key
+from collectionstore_node.errors import InvalidRequest, ReadTimedOut
+from collectionstore_node.query.find import Find, parse_fields_text, parse_find, parse_path, parse_sort_text
+from collectionstore_node.query.scanning import Meter, Record, matching
+from collectionstore_node.query.sorting import First, Position, key_of
+from collectionstore_node.query.spans import Ids, Span
+from collectionstore_node.service.door import Door
+from collectionstore_node.service.limits import StoreLimits
+from collectionstore_node.service.operations import CountDocuments, DistinctValues, FindDocuments, ReadConsistency
+from collectionstore_node.service.results import Counted, DistinctResult, FindResult, Found
+from collectionstore_node.service.scans import scan
+from collectionstore_node.service.turns import Work
+from collectionstore_node.statemachine.reads import pick_documents, scan_documents
+from collectionstore_node.statemachine.view import View
+
+T = TypeVar("T")
+
+PAGE_DOCUMENTS_MAX: Final = 100_000
+PAGE_BYTES_MAX: Final = 64 << 20
+"""What is read for one page in the order of IDs; the page ends there, perhaps without a document, and has a cursor."""
+LATE_S: Final = 1.0
+"""A query that has used up its time says so itself; one that got no turn until so much later is told by the turns."""
+
+__all__ = ["Queries", "parse_fields_text", "parse_find", "parse_path", "parse_sort_text"]
+
+_Steps = Generator[None, None, T]
+
+
+class Queries:
+    """The queries of a store: part of `Store`, whose errors they raise.
+
+    Each also raises `InvalidRequest("collection_not_found")`, `InvalidRequest("query_too_costly")` beyond the limits of
+    what one query may read, and `ReadTimedOut` when its time was up before it had read that.
+    """
+
+    __slots__ = ("_door",)
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def find(
+        self, request: FindDocuments, *, show: Callable[[Found], T], consistency: ReadConsistency, timeout_s: float
+    ) -> FindResult[T]:
+        """Return one page of matches. `show` converts each, in the steps of the query."""
+        ordered = self._sorted if request.find.order else self._by_id
+        return await self._run(request, lambda run: ordered(request, show, run), consistency, timeout_s)
+
+    async def count(self, request: CountDocuments, *, consistency: ReadConsistency, timeout_s: float) -> Counted:
+        """Return how many documents match."""
+        return await self._run(request, lambda run: self._count(request, run), consistency, timeout_s)
+
+    async def distinct(
+        self, request: DistinctValues, *, consistency: ReadConsistency, timeout_s: float
+    ) -> DistinctResult:
+        """Return the different values of a path among the matches, in the order of values."""
+        return await self._run(request, lambda run: self._distinct(request, run), consistency, timeout_s)
+
+    async def _run(
+        self,
+        request: FindDocuments | CountDocuments | DistinctValues,
+        steps: Callable[[_Run], _Steps[T]],
+        consistency: ReadConsistency,
+        timeout_s: float,
+    ) -> T:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        return await scan(
+            self._door,
+            request,
+            Work.QUERY,
+            lambda: steps(_Run(self._door, request.collection, request.find, lambda: clock() >= deadline)),
+            consistency=consistency,
+            timeout_s=timeout_s + LATE_S,
+        )
+
+    def _by_id(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
+        limits = self._door.limits
+        meter = run.meter
+        items: list[T] = []
+        size, skip, last = 0, request.find.skip, None
+        after = None if request.after is None else request.after[1]
+        for found in run.matches(after):
+            if found is None:
+                if meter.documents >= PAGE_DOCUMENTS_MAX or meter.bytes >= PAGE_BYTES_MAX:
+                    # Behind all that was read, matches or not.
+                    return run.found(items, (b"", run.last), skip)
+                yield
+                run.check_time()
+                continue
+            if skip:
+                skip -= 1
+                continue
+            if len(items) == request.limit or (items and size >= limits.list_bytes_max):
+                return run.found(items, (b"", last or ""), 0)
+            record, document = found
+            size += record.size
+            last = record.id
+            items.append(show(Found(record.id, record.revision, run.find.shown(record.text, document))))
+        return run.found(items, None, 0)
+
+    def _sorted(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
+        limits = self._door.limits
+        key, skip = key_of(request.find.order), request.find.skip
+        # One more is not needed: `First` knows whether it left something out.
+        first: First[Record] = First(skip + request.limit, limits.query_memory_bytes_max)
+        for found in run.matches(None):
+            if found is None:
+                run.check_limits()
+                yield
+                run.check_time()
+                continue
+            record, document = found
+            position = key(document), record.id
+            if request.after is None or position > request.after:
+                first.add(position, record, record.size)
+        kept = first.items()[skip:]
+        items: list[T] = []
+        size = 0
+        for at, (_, record) in enumerate(kept):
+            if items and size >= limits.list_bytes_max:
+                return run.found(items, kept[at - 1][0], 0)
+            size += record.size
+            items.append(show(Found(record.id, record.revision, run.find.shown(record.text))))
+            if at % 64 == 63:
+                yield
+        return run.found(items, kept[-1][0] if first.more and kept else None, 0)
+
+    def _count(self, request: CountDocuments, run: _Run) -> _Steps[Counted]:
+        count = 0
+        for found in run.matches(None):
+            if found is None:
+                run.check_limits()
+                yield
+                run.check_time()
+            else:
+                count += 1
+        return Counted(count, run.revision, run.meter, run.stale_since)
+
+    def _distinct(self, request: DistinctValues, run: _Run) -> _Steps[DistinctResult]:
+        limits = self._door.limits
+        values: dict[bytes, Value] = {}
+        size = 0
+        for found in run.matches(None):
+            if found is None:
+                run.check_limits()
+                yield
+                run.check_time()
+                continue
+            for value in values_at(found[1], request.path):
+                for at, one in enumerate(value if type(value) is list else (value,)):
+                    if at % 1_000 == 999:
+                        yield
+                    key = sort_key(one)
+                    if key in values or one is MISSING:
+                        continue
+                    values[key] = one
+                    size += len(key)
+                    if len(values) > limits.distinct_values_max or size > limits.list_bytes_max:
+                        raise _too_many_values(limits)
+        return DistinctResult(tuple(values[key] for key in sorted(values)), run.revision, run.meter, run.stale_since)
+
+
+def _too_many_values(limits: StoreLimits) -> InvalidRequest:
+    return InvalidRequest(
+        "query_too_costly",
+        f"there are more than {limits.distinct_values_max} different values, "
+        f"or they have more than {limits.list_bytes_max} bytes; narrow the filter",
+    )
+
+
+class _Run:
+    """One run of a query over the state as it is at its first step."""
+
+    __slots__ = ("_expired", "_limits", "_view", "collection", "find", "last", "meter", "revision", "stale_since")
+
+    def __init__(self, door: Door, collection: str, find: Find, expired: Callable[[], bool]) -> None:
+        self._expired = expired
+        self._limits = door.limits
+        self.collection = collection
+        self.find = find
+        self.meter = Meter()
+        self.last = ""
+        """The ID read last."""
+        replica = door.replica
+        # Revision and view in the same step, without a yield between: both are of one state.
+        self.revision, staleness_s = replica.revision, replica.staleness_s()
+        self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
+        self._view: View = replica.view
+
+    def matches(self, after: str | None) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Yield as `query.scanning.matching`, from the document behind `after` on."""
+        return matching(self._records(after), self.find.asked, self.meter)
+
+    def check_time(self) -> None:
+        """Raise `ReadTimedOut` when the time is up."""
+        if self._expired():
+            raise ReadTimedOut(
+                f"the query had looked at {self.meter.documents} documents when its time was up; "
+                "narrow its filter, or give it more time"
+            )
+
+    def check_limits(self) -> None:
+        """Raise `InvalidRequest` when more was read than one query may read."""
+        limits = self._limits
+        if self.meter.documents > limits.query_documents_max or self.meter.bytes > limits.query_bytes_max:
+            raise InvalidRequest(
+                "query_too_costly",
+                f"the query would look at more than {limits.query_documents_max} documents "
+                f"or {limits.query_bytes_max >> 20} MiB; narrow its filter by _id",
+            )
+
+    def found(self, items: list[T], end: Position | None, skip: int) -> FindResult[T]:
+        """Return the page; the next one begins behind `end`, and `skip` matches of it are still to be skipped."""
+        return FindResult(tuple(items), end, skip, self.revision, self.meter, self.stale_since)
+
+    def _records(self, after: str | None) -> Iterator[Record]:
+        match self.find.place:
+            case Ids(names):
+                left = names if after is None else tuple(name for name in names if name > after)
+                found = pick_documents(self._view, self.collection, left)
+            case Span(lowest, end):
+                found = scan_documents(self._view, self.collection, lowest=lowest, after=after, end=end)
+        for size, (name, stored) in found:
+            self.last = name
+            yield Record(name, stored.revision, stored.value, size)
