@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from collectionstore_e2e.harness.commands import TIMEOUT_S, run
 from collectionstore_e2e.harness.errors import NoCluster
 from collectionstore_e2e.kube import binaries
+
+NODE_VERBS: Final = frozenset({"cordon", "uncordon", "drain", "taint"})
+"""Verbs that change nodes, and with them the scenarios that run beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +22,13 @@ class Kubectl:
     program: Path
     kubeconfig: Path
     namespace: str
+    refused: frozenset[str] = frozenset()
+    """Verbs that the scenario must not use: it does not run alone."""
 
     async def __call__(self, *arguments: str, stdin: str = "", timeout_s: float = TIMEOUT_S) -> str:
         """Run it and return its output. Raises `CommandRefused` if it fails."""
+        if arguments[0] in self.refused:
+            raise NoCluster(f"kubectl {arguments[0]} harms the scenarios beside: declare it with exclusive=True")
         connection = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
         return await run(self.program, *arguments, further=tuple(connection), stdin=stdin, timeout_s=timeout_s)
 

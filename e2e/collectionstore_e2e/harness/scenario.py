@@ -20,6 +20,8 @@ class Scenario:
     body: Body
     timeout_s: float
     needs_machines: bool
+    exclusive: bool
+    """Whether it runs alone: it changes what all namespaces share, such as a node."""
     pod_security: PodSecurity
 
     @property
@@ -32,16 +34,23 @@ _declared: dict[str, Scenario] = {}
 
 
 def scenario(
-    *, timeout_s: float, needs_machines: bool = False, pod_security: PodSecurity = "restricted"
+    *,
+    timeout_s: float,
+    needs_machines: bool = False,
+    exclusive: bool | None = None,
+    pod_security: PodSecurity = "restricted",
 ) -> Callable[[Body], Body]:
     """Declare a function of `scenarios/` as a scenario; its name, with hyphens, is what `make e2e SCENARIO=` takes.
 
-    `needs_machines`: it kills or isolates nodes, so it runs only on the cluster of `make kube-up`.
+    `needs_machines`: it uses the machines, so it runs only on the cluster of `make kube-up`.
+    `exclusive`: no other scenario runs meanwhile, because it changes nodes, the API server or other objects that all
+    namespaces share, or watches all namespaces. Defaults to `needs_machines`. The others run side by side; the harness
+    lets them break no node.
     """
 
     def declare(body: Body) -> Body:
-        name = body.__name__.replace("_", "-")
-        _declared[name] = Scenario(name, body, timeout_s, needs_machines, pod_security)
+        name, alone = body.__name__.replace("_", "-"), needs_machines if exclusive is None else exclusive
+        _declared[name] = Scenario(name, body, timeout_s, needs_machines, alone, pod_security)
         return body
 
     return declare

@@ -1,6 +1,6 @@
 """The scenarios: one module per subject, one declared function per test.
 
-More modules than elsewhere: each is a subject of its own, none imports another, and all are found by their place here.
+More modules than elsewhere: each is a subject of its own, and all are found by their place here.
 """
 
 from __future__ import annotations

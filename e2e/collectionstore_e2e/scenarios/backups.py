@@ -66,7 +66,7 @@ def reason(found: Object, kind: str) -> str:
     return next(str(one["reason"]) for one in found["status"]["conditions"] if one["type"] == kind)
 
 
-@scenario(timeout_s=900, needs_machines=True)
+@scenario(timeout_s=900, needs_machines=True, exclusive=False)
 async def backups_under_load_are_complete_verified_and_restorable(context: Context) -> None:
     """To a volume and, encrypted, to S3, while clients write; a schedule archives, prunes and tries a restore."""
     async with operator(context) as product, object_store(context) as store:
@@ -146,7 +146,7 @@ async def _data_go_with_the_resource(context: Context, store: ObjectStore) -> No
     await context.client.until_gone(BACKUP, "to-volume", timeout_s=DONE_S)
 
 
-@scenario(timeout_s=900, needs_machines=True)
+@scenario(timeout_s=900, needs_machines=True, exclusive=False)
 async def a_backup_that_cannot_be_stored_says_why_in_time(context: Context) -> None:
     """Store unreachable, wrong credentials, no bucket, full, corrupt, no Secret: never a success, and never late."""
     async with operator(context), object_store(context) as store:
@@ -217,7 +217,7 @@ async def _corrupt(context: Context) -> None:
     await context.client.delete(SCHEDULE, "damaged")
 
 
-@scenario(timeout_s=600, needs_machines=True)
+@scenario(timeout_s=600, needs_machines=True, exclusive=False)
 async def an_operator_killed_during_a_backup_makes_exactly_one(context: Context) -> None:
     """Killed when the Job exists, and again while it runs: one Job, one backup in the store, one end in the status."""
     async with operator(context) as product, object_store(context) as store:

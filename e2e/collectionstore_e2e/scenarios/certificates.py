@@ -16,9 +16,9 @@ from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import READY_S, Store
 from collectionstore_operator.reconcile import pki
 
-LIVES: Final = {"certificateLifetimeSeconds": 120, "authorityLifetimeSeconds": 7_200}
+LIVES: Final = {"certificateLifetimeSeconds": 90, "authorityLifetimeSeconds": 7_200}
 RENEWED_S: Final = 180.0
-"""Two thirds of a life of 120 s, and the time to request, sign and load the next."""
+"""Two thirds of a life of 90 s, and the time to request, sign and load the next."""
 ROTATED_S: Final = 420.0
 """Twice the two minutes in which a kubelet updates a mounted ConfigMap, and twice a renewal of every member."""
 RECOVERED_S: Final = 300.0

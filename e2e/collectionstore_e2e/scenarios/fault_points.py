@@ -6,20 +6,17 @@ to five minutes. It dies at each point once per procedure (`every:kill`): one ru
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 from collectionstore_e2e.clients.pod import Clients, clients
 from collectionstore_e2e.harness.context import Context
-from collectionstore_e2e.harness.kinds import CLUSTER, POD, Object
+from collectionstore_e2e.harness.kinds import CLUSTER, Object
 from collectionstore_e2e.harness.scenario import scenario
-from collectionstore_e2e.product.installation import GONE_S, LABELS, NAME, operator
+from collectionstore_e2e.product.points import Points, assert_met, faulty_operator
 from collectionstore_e2e.product.store import Store, is_settled, member_ids
-from collectionstore_operator import faults
 
-RECORD: Final = "/faults/points"
 RESTARTER: Final = """\
 import signal, subprocess, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -30,9 +27,13 @@ while True:
 PROCEDURE_S: Final = 240.0
 """Time limit for one procedure, with some thirty starts of the operator on a busy machine."""
 PAUSE_S: Final = 8.0
-ROUND: Final = ("Round.observed", "Round.published")
 REPLACE: Final = "collectionstore.io/replace"
 ROTATE: Final = "collectionstore.io/rotate-authority"
+REPLACES: Final = ("ChangeVoters", "AddLearners")
+ROTATES: Final = ("PrepareAuthority", "PublishAuthority", "PromoteAuthority", "RetireAuthority")
+"""Actions of which both points must be met."""
+
+Procedure: TypeAlias = tuple[Callable[[], Awaitable[None]], Callable[[Object], bool]]
 
 
 @scenario(timeout_s=840)
@@ -48,12 +49,12 @@ async def an_operator_that_dies_everywhere_creates_and_scales(context: Context) 
             "AddLearners",
             "ChangeVoters",
         )
-        await _through(context, deaths, "create", created, store.apply, _settled(3))
+        await _through(context, deaths, "create", created, store.apply, settled(3))
         async with clients(context) as load:
             began = load.now
             up, down = (lambda: store.scale(5)), (lambda: store.scale(3))
-            await _through(context, deaths, "scale up", ("EnsureWorkload", "ChangeVoters"), up, _settled(5))
-            await _through(context, deaths, "scale down", ("ChangeVoters", "EnsureWorkload"), down, _settled(3))
+            await _through(context, deaths, "scale up", ("EnsureWorkload", "ChangeVoters"), up, settled(5))
+            await _through(context, deaths, "scale down", ("ChangeVoters", "EnsureWorkload"), down, settled(3))
             await load.say_pauses("scaled under a dying operator", began, longest_s=PAUSE_S)
 
 
@@ -62,7 +63,7 @@ async def an_operator_that_dies_everywhere_upgrades_replaces_and_rotates(context
     """Upgrade, replacement and rotation of the authority's key complete, with the operator killed at every point."""
     async with _dying_operator(context) as deaths:
         store = Store(context)
-        await _through(context, deaths, "create", ("Bootstrap",), store.apply, _settled(3))
+        await _through(context, deaths, "create", ("Bootstrap",), store.apply, settled(3))
         async with clients(context) as load:
             before = await store.members()
             await _upgrade(context, deaths, store, load)
@@ -71,105 +72,64 @@ async def an_operator_that_dies_everywhere_upgrades_replaces_and_rotates(context
             await _rotate(context, deaths, store, load)
 
 
-async def _upgrade(context: Context, deaths: _Deaths, store: Store, load: Clients) -> None:
+async def _upgrade(context: Context, deaths: Points, store: Store, load: Clients) -> None:
     began = load.now
     await _through(
-        context, deaths, "upgrade", ("RestartPod",), lambda: store.apply(image=context.images.node_next), _settled(3)
+        context, deaths, "upgrade", ("RestartPod",), lambda: store.apply(image=context.images.node_next), settled(3)
     )
     await load.say_pauses("upgraded", began, longest_s=PAUSE_S)
 
 
-async def _replace(context: Context, deaths: _Deaths, store: Store, load: Clients, before: dict[str, str]) -> None:
+async def _replace(context: Context, deaths: Points, store: Store, load: Clients, before: dict[str, str]) -> None:
     began, victim = load.now, f"{store.name}-1"
-
-    async def ask() -> None:
-        await context.kubectl("annotate", "pod", victim, f"{REPLACE}=now")
-
-    def replaced(found: Object) -> bool:
-        return is_settled(found, 3) and member_ids(found).get(victim) not in (None, before[victim])
-
-    await _through(context, deaths, "replace", ("ChangeVoters", "AddLearners"), ask, replaced)
+    begin, ended = replacement(context, victim, before)
+    await _through(context, deaths, "replace", REPLACES, begin, ended)
     await load.say_pauses("replaced", began, longest_s=PAUSE_S)
 
 
-async def _rotate(context: Context, deaths: _Deaths, store: Store, load: Clients) -> None:
+async def _rotate(context: Context, deaths: Points, store: Store, load: Clients) -> None:
     began = load.now
-    key = (await store.read())["status"]["authority"]["key"]
-
-    async def ask() -> None:
-        await context.kubectl("annotate", "csc", store.name, "--overwrite", f"{ROTATE}=now")
-
-    def rotated(found: Object) -> bool:
-        authority = found["status"]["authority"]
-        return is_settled(found, 3) and authority["phase"] == "Steady" and authority["key"] != key
-
-    expected = ("PrepareAuthority", "PublishAuthority", "PromoteAuthority", "RetireAuthority")
-    await _through(context, deaths, "rotate certificates", expected, ask, rotated)
+    begin, ended = await rotation(context, store)
+    await _through(context, deaths, "rotate certificates", ROTATES, begin, ended)
     await load.say_pauses("rotated", began, longest_s=PAUSE_S)
 
 
-class _Deaths:
-    """The record of the points at which the operator has died."""
+def replacement(context: Context, member: str, before: dict[str, str]) -> Procedure:
+    """Return how the replacement of a member is asked for, and whether it is complete."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    async def begin() -> None:
+        await context.kubectl("annotate", "pod", member, f"{REPLACE}=now")
 
-    async def points(self) -> frozenset[str]:
-        """Return the points since `forget`."""
-        return frozenset((await self._python(f"print(open({RECORD!r}).read())")).split())
+    def ended(found: Object) -> bool:
+        return is_settled(found, 3) and member_ids(found).get(member) not in (None, before[member])
 
-    async def forget(self) -> None:
-        """Let every point have its effect once more."""
-        await self._python(f"open({RECORD!r}, 'w')")
+    return begin, ended
 
-    async def disarm(self) -> None:
-        """Let no point have its effect any more."""
-        await self._python(f"open({RECORD!r}, 'w').write({' '.join(faults.POINTS)!r})")
 
-    async def _python(self, code: str) -> str:
-        return await self._context.kubectl.exec(f"deployment/{NAME}", "python3", "-c", code)
+async def rotation(context: Context, store: Store) -> Procedure:
+    """Return how the rotation of the authority's key is asked for, and whether it is complete."""
+    key = (await store.read())["status"]["authority"]["key"]
+
+    async def begin() -> None:
+        await context.kubectl("annotate", "csc", store.name, "--overwrite", f"{ROTATE}=now")
+
+    def ended(found: Object) -> bool:
+        authority = found["status"]["authority"]
+        return is_settled(found, 3) and authority["phase"] == "Steady" and authority["key"] != key
+
+    return begin, ended
 
 
 @asynccontextmanager
-async def _dying_operator(context: Context) -> AsyncIterator[_Deaths]:
+async def _dying_operator(context: Context) -> AsyncIterator[Points]:
     """Install the operator such that it dies at every point once, and is started again at once."""
-    async with operator(context):
-        patch = {
-            "spec": {
-                "template": {
-                    "spec": {
-                        "containers": [
-                            {
-                                "name": "operator",
-                                "command": ["python3", "-c", RESTARTER],
-                                "env": [
-                                    {"name": "COLLECTIONSTORE_FAULT_POINT", "value": f"{faults.EVERY}:kill"},
-                                    {"name": "COLLECTIONSTORE_FAULT_RECORD", "value": RECORD},
-                                ],
-                                "volumeMounts": [{"name": "faults", "mountPath": RECORD.rpartition("/")[0]}],
-                            }
-                        ],
-                        "volumes": [{"name": "faults", "emptyDir": {}}],
-                    }
-                }
-            }
-        }
-        await context.kubectl("patch", "deployment", NAME, "--type=strategic", f"--patch={json.dumps(patch)}")
-        await context.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=90s", timeout_s=120)
-        await context.client.until(
-            POD, lambda found: len(found) == 1, what="one operator alone", timeout_s=GONE_S, labels=LABELS
-        )
-        deaths = _Deaths(context)
-        try:
-            yield deaths
-        finally:
-            # The operator must remove the finalizers at the end, whatever happened.
-            await deaths.disarm()
+    async with faulty_operator(context, "kill", RESTARTER) as deaths:
+        yield deaths
 
 
 async def _through(
     context: Context,
-    deaths: _Deaths,
+    deaths: Points,
     what: str,
     expected: tuple[str, ...],
     begin: Callable[[], Awaitable[None]],
@@ -179,13 +139,11 @@ async def _through(
     await deaths.forget()
     await begin()
     await context.client.until_one(CLUSTER, "demo", ended, what=f"the end of: {what}", timeout_s=PROCEDURE_S)
-    points = await deaths.points()
+    points = await deaths.met()
     context.say(f"{what}: complete, the operator died {len(points)} times: {', '.join(sorted(points))}")
-    # Death within an action comes before its end, and need not leave anything of it to repeat.
-    within = {one.partition(".")[0] for one in points if one in faults.INNER}
-    due = {*ROUND, *(f"{one}.before" for one in expected), *(f"{one}.after" for one in expected if one not in within)}
-    assert points >= due, f"{what}: never reached: {sorted(due - points)}"
+    assert_met(what, points, expected)
 
 
-def _settled(replicas: int) -> Callable[[Object], bool]:
+def settled(replicas: int) -> Callable[[Object], bool]:
+    """Return whether a cluster of so many members is settled."""
     return lambda found: is_settled(found, replicas)

@@ -32,7 +32,7 @@ def is_done(found: Object) -> bool:
     return bool(found["status"].get("leader")) and not found["status"].get("plan")
 
 
-@scenario(timeout_s=420)
+@scenario(timeout_s=420, exclusive=True)
 async def leadership_is_transferred_under_load(context: Context) -> None:
     """To each named member and to any: once for each value, no request fails, no write is lost."""
     async with operator(context):

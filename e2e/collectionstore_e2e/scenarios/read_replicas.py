@@ -65,7 +65,7 @@ except urllib.error.HTTPError as error:
 """
 
 
-@scenario(timeout_s=780, needs_machines=True)
+@scenario(timeout_s=780, needs_machines=True, exclusive=False)
 async def read_replicas_serve_within_their_bound(context: Context) -> None:
     """Two read replicas serve bounded reads under load; one that is cut off drops out and refuses; down to none."""
     async with operator(context):
@@ -127,7 +127,7 @@ async def _cut_off(context: Context, store: Store) -> None:
             assert condition(found, kind) == "True", found["status"]["conditions"]
         context.say(f"cut off: not Ready, {refused['status']} {refused['code']}, the quorum is as it was")
     finally:
-        await context.own_machines.unmute(node)
+        await context.own_machines.unmute(node, address)
     await context.client.until_one(POD, VICTIM, is_ready, what="Ready again", timeout_s=READY_S)
     await _until_served_by(context, {VICTIM, f"{GROUP}-1"})
 

@@ -94,7 +94,7 @@ async def a_recreated_cluster_reuses_its_volumes(context: Context) -> None:
             assert kept == claims, f"volumes before: {claims}; now: {kept}"
 
 
-@scenario(timeout_s=480)
+@scenario(timeout_s=480, exclusive=True)
 async def the_data_of_a_deleted_namespace_are_recovered(context: Context) -> None:
     """A namespace is deleted with a cluster in it: the volumes stay, and a new cluster continues with their data."""
     async with second_namespace(context) as other, operator(context, "--set=watchNamespaces=null"):

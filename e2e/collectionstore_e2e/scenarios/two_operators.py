@@ -7,7 +7,7 @@ from typing import Final
 
 from collectionstore_e2e.clients.pod import clients
 from collectionstore_e2e.harness.context import Context
-from collectionstore_e2e.harness.kinds import LEASE
+from collectionstore_e2e.harness.kinds import LEASE, Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import CHART, NAME, START_S, image_settings, operator
@@ -24,25 +24,13 @@ async def only_one_of_two_operators_acts(context: Context) -> None:
     async with operator(context):
         store, loop = Store(context), asyncio.get_running_loop()
         await store.apply()
-        await store.until_settled(3, timeout_s=READY_S)
+        await context.client.until_one(LEASE, "demo-operator", has_holder, what="a holder", timeout_s=READY_S)
         first = await _holder(context)
         assert first.endswith(f"/{NAME}"), first
-        settings = (
-            f"--set=watchNamespaces={{{context.namespace}}}",
-            "--set=crds.install=false",
-            "--set=refuseOverlap=false",
-            "--set=admissionPolicies.enabled=false",
-        )
-        await helm(context)(
-            "install",
-            SECOND,
-            str(CHART),
-            *image_settings(context.images.operator),
-            "--wait",
-            f"--timeout={START_S:.0f}s",
-            *settings,
-        )
         try:
+            # The second one starts while the first one makes the cluster.
+            await asyncio.gather(store.until_settled(3, timeout_s=READY_S), install_second(context, SECOND))
+            assert await _holder(context) == first, "the Lease changed hands"
             async with clients(context) as load:
                 began = load.now
                 await context.kubectl("annotate", "csc", store.name, "collectionstore.io/restart=1")
@@ -73,6 +61,23 @@ async def only_one_of_two_operators_acts(context: Context) -> None:
         finally:
             await helm(context)("uninstall", SECOND)
             await context.kubectl("scale", f"deployment/{NAME}", "--replicas=1", timeout_s=START_S)
+
+
+async def install_second(context: Context, release: str) -> None:
+    """Install another operator that watches the same namespace, as by mistake."""
+    settings = (
+        f"--set=watchNamespaces={{{context.namespace}}}",
+        "--set=crds.install=false",
+        "--set=refuseOverlap=false",
+        "--set=admissionPolicies.enabled=false",
+    )
+    waiting = ("--wait", f"--timeout={START_S:.0f}s")
+    await helm(context)("install", release, str(CHART), *image_settings(context.images.operator), *waiting, *settings)
+
+
+def has_holder(lease: Object) -> bool:
+    """Return whether an operator holds a Lease, or held it last."""
+    return bool(lease["spec"].get("holderIdentity"))
 
 
 async def _holder(context: Context) -> str:

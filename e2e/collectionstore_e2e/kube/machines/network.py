@@ -66,6 +66,33 @@ def set_cable(node: str, *, plugged: bool) -> None:
     Machine(CONTROL).run(["ip", "link", "set", node, "up" if plugged else "down"])
 
 
+def cut_from_api_server(node: str) -> None:
+    """Drop what a node and its pods exchange with the API server; DNS and the other nodes stay reachable."""
+    api_port, kubelet_port = "6443", "10250"
+    _drop(node, "POSTROUTING", "-d", CONTROL_ADDRESS, "-p", "tcp", "--dport", api_port)
+    _drop(node, "PREROUTING", "-s", CONTROL_ADDRESS, "-p", "tcp", "--sport", api_port)
+    _drop(node, "PREROUTING", "-s", CONTROL_ADDRESS, "-p", "tcp", "--dport", kubelet_port)
+
+
+def cut_from_nodes(node: str) -> None:
+    """Drop what a node and its pods exchange with the other nodes and their pods; the API server stays reachable."""
+    for other in NODES:
+        for address in (node_address(other), pod_subnet(other)) if other != node else ():
+            _drop(node, "POSTROUTING", "-d", address)
+            _drop(node, "PREROUTING", "-s", address)
+
+
+def _drop(node: str, chain: str, *match: str) -> None:
+    # In `mangle`, where kube-proxy has no rules: after it has replaced the address of a Service, in both directions.
+    Machine(node).run(["iptables", "-w", "-t", "mangle", "-A", chain, *match, "-j", "DROP"])
+
+
+def stop_dropping(node: str) -> None:
+    """End both for a node."""
+    for chain in ("POSTROUTING", "PREROUTING"):
+        Machine(node).run(["iptables", "-w", "-t", "mangle", "-F", chain])
+
+
 def left_over() -> bool:
     """Return whether the host's end of its veth pair exists."""
     return Path("/sys/class/net", HOST_INTERFACE).exists()
