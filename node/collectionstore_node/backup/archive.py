@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from collectionstore_node.backup.errors import BackupError, CredentialsRefused, NotFound, Refused, Unreachable
@@ -23,13 +23,13 @@ from collectionstore_node.backup.segments import (
     decode_segment,
     encode_segment,
     folder,
-    parse_name,
     segment_name,
     split_entries,
 )
 from collectionstore_node.backup.selection import Member, order_members
 from collectionstore_node.backup.source import LogPage, Source
 from collectionstore_node.backup.stored import list_backups
+from collectionstore_node.backup.stored_log import last_segment
 from collectionstore_node.raft.messages import Entry
 
 PAUSE_S: Final = 0.5
@@ -142,7 +142,7 @@ def archive_log(
         except NotFound:
             flush()
             # Not before the members have dropped it: restores through what a jump leaves out would be impossible.
-            newest = patience.keep(lambda: _newest(repository, cluster_id))
+            newest = patience.keep(lambda: _newest(repository, cluster_id, _backups(repository, cluster_id)))
             if newest.applied_index <= last:
                 raise
             last, chain = newest.applied_index, bytes.fromhex(newest.chain)
@@ -167,17 +167,21 @@ def archive_log(
 
 def archive_end(repository: Repository, cluster_id: str, key: bytes | None) -> tuple[int, bytes]:
     """Return the last index of the archive and the hash there; without segments, those of the newest backup."""
-    names = sorted(one.name for one in repository.objects(folder(cluster_id)) if parse_name(one.name))
-    if names:
-        _, entries = decode_segment(names[-1], repository.get(names[-1], SEGMENT_BYTES_MAX), key)
+    own = _backups(repository, cluster_id)
+    last = last_segment(repository, cluster_id, [one.applied_index for one in own])
+    if last is not None:
+        _, entries = decode_segment(last.name, repository.get(last.name, SEGMENT_BYTES_MAX), key)
         return entries[-1].index, entries[-1].chain
-    newest = _newest(repository, cluster_id)
+    newest = _newest(repository, cluster_id, own)
     return newest.applied_index, bytes.fromhex(newest.chain)
 
 
-def _newest(repository: Repository, cluster_id: str) -> Manifest:
+def _backups(repository: Repository, cluster_id: str) -> list[Manifest]:
     manifests = [one.manifest for one in list_backups(repository) if one.manifest is not None]
-    own = [one for one in manifests if one.cluster_id == cluster_id]
+    return [one for one in manifests if one.cluster_id == cluster_id]
+
+
+def _newest(repository: Repository, cluster_id: str, own: Sequence[Manifest]) -> Manifest:
     if not own:
         raise NotFound(f"{repository.url} holds no backup of {cluster_id}: the archive begins at one")
     return max(own, key=lambda one: one.applied_index)

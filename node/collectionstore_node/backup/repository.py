@@ -6,8 +6,10 @@ deadline is above all of them.
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +39,8 @@ _NO_ROOM: Final = re.compile(r"os error (28|122)\b|StorageFull|No space left", r
 _ROLES: Final = re.compile(r"169\.254\.16[89]\.254|169\.254\.170\.|metadata\.google\.internal")
 """Where machines of clouds answer for the credentials of their roles."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_STAGED: Final = re.compile(r".+#[0-9]+")
+"""The name of a file that is being written; no object has such a name."""
 _PASSWORD: Final = re.compile(r"//[^/@\s]*@")
 
 
@@ -113,10 +117,18 @@ class Repository:
         except Exception as error:
             raise self._explained("read", name, error) from error
 
-    def objects(self, prefix: str) -> Iterator[Stored]:
-        """Yield the objects whose names begin with `prefix`, which ends with a slash."""
+    @property
+    def ordered(self) -> bool:
+        """Return whether `objects` come in the order of their names; those of a directory do not."""
+        return not isinstance(self._store, LocalStore)
+
+    def objects(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
+        """Yield the objects whose names begin with `prefix`, which ends with a slash, and are behind `after`.
+
+        S3 lists only what is behind it; some other stores list all, and the rest is dropped here.
+        """
         try:
-            for page in obstore.list(self._store, prefix):
+            for page in obstore.list(self._store, prefix, offset=after or None):
                 for meta in page:
                     yield Stored(meta["path"], meta["size"])
         except Exception as error:
@@ -163,16 +175,39 @@ class Repository:
         except OSError as error:
             raise self._explained("sync", prefix, error) from error
 
-    def tidy(self, prefix: str) -> None:
-        """Remove the empty folders that deleted objects leave in a directory; an object store has none."""
+    def tidy(self, prefix: str, *, staged: bool = False) -> None:
+        """Remove the empty folders that deleted objects leave in a directory; an object store has none.
+
+        With `staged` first the files that are below it only because a write was interrupted.
+        """
         if not isinstance(self._store, LocalStore):
             return
         folder = Path(str(self._store.prefix)) / prefix
+        if staged:
+            self.sweep(prefix, 0.0)
         for path in sorted(folder.rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+    def sweep(self, prefix: str, older_s: float) -> int:
+        """Delete what interrupted writes left in a directory and is at least so old; return how many.
+
+        A file is written beside its place, as `name#1`, and renamed: no listing shows it before. An object store has
+        none: no object is written in parts.
+        """
+        if not isinstance(self._store, LocalStore):
+            return 0
+        count, before = 0, time.time() - older_s
+        try:
+            for path in (Path(str(self._store.prefix)) / prefix).rglob("*"):
+                if _STAGED.fullmatch(path.name) and _written(path) <= before:
+                    path.unlink(missing_ok=True)
+                    count += 1
+        except OSError as error:
+            raise self._explained("clean", prefix, error) from error
+        return count
 
     def _explained(self, action: str, name: str, error: Exception) -> BackupError:
         text, line = str(error), _first_line(error)
@@ -193,6 +228,13 @@ class Repository:
         if "Connect" in text or "timed out" in text.lower() or "error sending request" in text or "after" in line:
             return StoreUnreachable(f"{what}: the repository does not answer ({line})")
         return BackupError(f"{what}: {line}")
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf  # renamed meanwhile: it is an object now
 
 
 def _sync(path: Path) -> None:
