@@ -44,6 +44,8 @@ class LogPage(NamedTuple):
     data: bytes
     last: int
     applied: int
+    revision: int = 0
+    """Of the store at `applied`; 0 of a member that does not tell."""
 
 
 class Access(NamedTuple):
@@ -177,8 +179,10 @@ class Source:
             data = response.read()
         except (http.client.HTTPException, OSError) as error:
             raise Unreachable(f"{where} ended its answer early: {_reason(error)}") from error
-        headers = response.headers
-        return LogPage(data, int(headers["X-Log-Last"]), int(headers["X-Log-Applied"]))
+        last, applied, revision = (
+            _number(response.headers.get(name, ""), where) for name in ("X-Log-Last", "X-Log-Applied", "X-Revision")
+        )
+        return LogPage(data, last, applied, revision)
 
     def cluster_of(self, member: Member) -> str:
         """Return the ID of the cluster that a member is of now, by its own word."""
@@ -230,6 +234,15 @@ def _refused(status: int, body: bytes, where: str) -> BackupError:
     if 300 <= status < 400:
         return Unreachable(f"{text}. No redirection is followed: give the URL of the member itself")
     return Unreachable(text) if status >= 500 else BackupError(text)
+
+
+def _number(text: str, where: str) -> int:
+    """Return a number of a header, 0 if it is missing. Raises `Unreachable` for what is none."""
+    if not text:
+        return 0
+    if not text.isdecimal() or len(text) > 19:
+        raise Unreachable(f"{where} answers {text[:64]!r} in place of a number")
+    return int(text)
 
 
 def _reason(error: BaseException) -> str:

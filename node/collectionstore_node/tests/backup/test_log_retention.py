@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectionstore_node.backup import pruning
 from collectionstore_node.backup.archive import archive_end
 from collectionstore_node.backup.cli import main
 from collectionstore_node.backup.create import Run, create_backup
@@ -25,7 +24,7 @@ from collectionstore_node.backup.retention import Found, log_needs
 from collectionstore_node.backup.segments import encode_segment, folder, segment_name
 from collectionstore_node.backup.source import Access, Source
 from collectionstore_node.backup.stored import delete_backup, manifest_name
-from collectionstore_node.backup.stored_log import last_segment, segments, unneeded
+from collectionstore_node.backup.stored_log import archived_clusters, last_segment, segments, unneeded
 from collectionstore_node.raft.messages import Entry
 from collectionstore_node.tests.backup.conftest import QUIET
 from collectionstore_node.tests.backup.sample import FakeCluster, FakeMember, SampleState, extend
@@ -170,13 +169,12 @@ def test_a_backup_that_appears_while_it_is_pruned_keeps_the_log(
     make(directory, of=states[-1])
     store(directory, log)
     appeared: list[Manifest] = []
-    original = pruning.archived_clusters
 
     def listed(repository: Repository) -> list[str]:
         appeared.append(make(directory, of=state))
-        return original(repository)
+        return archived_clusters(repository)
 
-    monkeypatch.setattr(pruning, "archived_clusters", listed)
+    monkeypatch.setattr("collectionstore_node.backup.pruning.archived_clusters", listed)
 
     pruned = prune_repository(directory, KEEP_ONE, LATER, dry_run=False)
 
