@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -269,6 +270,11 @@ async def test_archive_runs_tells_its_lag_and_ends(world: World) -> None:
     await world.run_schedule()
     assert world.condition(path, "Archiving")["status"] == "True"
     assert world.body(path)["status"]["archiveLagEntries"] == 5_000
+    assert world.body(path)["status"]["archiveLagSeconds"] == 0, "the version does not tell"
+    world.lag = msgspec.structs.replace(world.lag, lag_s=47.0, lag_revisions=7_000, lag_bytes=2_345_678)
+    await world.run_schedule()
+    status = world.body(path)["status"]
+    assert (status["archiveLagSeconds"], status["archiveLagBytes"]) == (40, 2_000_000)
     world.lag = Lag(archived_index=4_000, applied_index=9_000, lag_entries=5_000, age_s=100.0)
     await world.run_schedule()
     assert world.condition(path, "Archiving")["reason"] == "ArchiveStalled"
@@ -340,11 +346,11 @@ async def test_hibernated_cluster_has_no_runs_no_archive_and_nothing_to_complain
     metrics.backups.report(decision.schedule, decision.observed, decision.status)
     assert "collectionstore_backup_interval_seconds{" not in generate_latest(registry).decode(), "BackupTooOld fires"
 
-    world.cluster()
+    world.cluster(available="False")
     await world.run_schedule()
     assert len(backups(world)) == len(made_before) + 1
     assert any(one.startswith(DEPLOYMENTS) for one in world.server.objects)
-    assert world.condition(path, "BackupFresh")["reason"] != "ClusterHibernated"
+    assert world.condition(path, "BackupFresh")["reason"] == "ClusterAwake"
 
 
 @pytest.mark.parametrize(

@@ -40,17 +40,32 @@ class World:
         server.put(NAMESPACE, {"kind": "Namespace", "metadata": {"name": "shop"}})
         self.cluster()
 
-    def cluster(self, *, initialized: bool = True, hibernate: bool = False, stopped: bool = False) -> None:
-        """Put the cluster."""
-        conditions = [{"type": "Hibernated", "status": str(stopped)}] if hibernate else []
+    def cluster(
+        self,
+        *,
+        initialized: bool = True,
+        hibernate: bool = False,
+        stopped: bool = False,
+        cluster_id: str = "demo-1",
+        available: str = "",
+        policy: str = "",
+    ) -> None:
+        """Put the cluster; `available` is the status of its condition, `policy` the mode of its NetworkPolicy."""
+        conditions: list[Body] = [{"type": "Hibernated", "status": str(stopped)}] if hibernate else []
+        if available:
+            waking = {"reason": "Waking", "message": "the members start"}
+            conditions.append({"type": "Available", "status": available, **waking})
+        spec: Body = {"hibernate": True} if hibernate else {}
+        if policy:
+            spec["networkPolicy"] = {"mode": policy}
         self.server.put(
             f"{GROUP}/collectionstoreclusters/demo",
             {
                 "apiVersion": "collectionstore.io/v1alpha1",
                 "kind": "CollectionStoreCluster",
                 "metadata": {"name": "demo", "namespace": "shop", "uid": "c-1", "generation": 1},
-                "spec": {"hibernate": True} if hibernate else {},
-                "status": {"clusterID": "demo-1", "initialized": initialized, "conditions": conditions},
+                "spec": spec,
+                "status": {"clusterID": cluster_id, "initialized": initialized, "conditions": conditions},
             },
         )
 
