@@ -6,6 +6,7 @@ deadline is above all of them.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import re
@@ -34,11 +35,17 @@ REQUEST_S: Final = 60
 """For one attempt: an object has some 16 MiB, so a store below 0.3 MB/s counts as not answering."""
 RETRIES: Final = 4
 RETRY_S: Final = 120
+FOLDERS_S: Final = 60
+"""For a listing of folders, with all its pages: a store may send pages without an end."""
+OBJECTS_MAX: Final = 10_000_000
+"""In one listing; an archive of a second's interval has 2.6 million for 30 days."""
 SCHEMES: Final = ("s3", "gs", "az", "file")
 _NO_ROOM: Final = re.compile(r"os error (28|122)\b|StorageFull|No space left", re.IGNORECASE)
 _ROLES: Final = re.compile(r"169\.254\.16[89]\.254|169\.254\.170\.|metadata\.google\.internal")
 """Where machines of clouds answer for the credentials of their roles."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NO_ANSWER: Final = re.compile("Connect|[Tt]imed out|error sending request|body error|Content-Range header not present")
+"""Also of a body that trickles or is cut: the library asks for the rest, which not every store serves."""
 _STAGED: Final = re.compile(r".+#[0-9]+")
 """The name of a file that is being written; no object has such a name."""
 _PASSWORD: Final = re.compile(r"//[^/@\s]*@")
@@ -127,10 +134,16 @@ class Repository:
 
         S3 lists only what is behind it; some other stores list all, and the rest is dropped here.
         """
+        count = 0
         try:
             for page in obstore.list(self._store, prefix, offset=after or None):
+                count += len(page)
+                if count > OBJECTS_MAX:
+                    raise BackupError(f"{prefix} in {self.url} has more than {OBJECTS_MAX} objects, which are not read")
                 for meta in page:
                     yield Stored(meta["path"], meta["size"])
+        except BackupError:
+            raise
         except Exception as error:
             if self._is_unwritten(error):
                 return
@@ -142,8 +155,15 @@ class Repository:
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names directly below `prefix` that have objects below them, sorted."""
+
+        async def listed() -> Any:
+            async with asyncio.timeout(FOLDERS_S):
+                return await obstore.list_with_delimiter_async(self._store, prefix)
+
         try:
-            found = obstore.list_with_delimiter(self._store, prefix)
+            found = asyncio.run(listed())
+        except TimeoutError:
+            raise StoreUnreachable(f"list {prefix} in {self.url}: it did not end within {FOLDERS_S} s") from None
         except Exception as error:
             if self._is_unwritten(error):
                 return []
@@ -225,7 +245,7 @@ class Repository:
             return CredentialsRefused(f"{what}: no credentials: none in the environment, and no role ({line})")
         if _NO_ROOM.search(text):
             return StoreFull(f"{what}: the repository is full")
-        if "Connect" in text or "timed out" in text.lower() or "error sending request" in text or "after" in line:
+        if _NO_ANSWER.search(text) or "after" in line:
             return StoreUnreachable(f"{what}: the repository does not answer ({line})")
         return BackupError(f"{what}: {line}")
 

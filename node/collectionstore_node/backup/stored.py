@@ -93,8 +93,11 @@ def started(backup_id: str) -> datetime:
 
 def is_complete(repository: Repository, backup_id: str) -> bool:
     """Return whether a backup has a manifest now."""
-    name = manifest_name(backup_id)
-    return any(one.name == name for one in repository.objects(folder(backup_id)))
+    try:
+        repository.get(manifest_name(backup_id), MANIFEST_BYTES_MAX)  # read: an empty listing proves nothing
+    except NotFound:
+        return False
+    return True
 
 
 def delete_backup(repository: Repository, backup_id: str) -> int:
