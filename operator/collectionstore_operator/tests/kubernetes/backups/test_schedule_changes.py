@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.observability.metrics import OperatorMetrics
 from collectionstore_operator.tests.kubernetes.backups.world import DEPLOYMENTS, GROUP, POLICIES, World, a_world
-from collectionstore_operator.tests.planning.backups.scenes import BACKUP_ID, made
+from collectionstore_operator.tests.planning.backups.scenes import BACKUP_ID
 
 HOUR = 3_600
 
@@ -29,18 +29,6 @@ def backups(world: World) -> list[str]:
     return sorted(found, key=lambda name: int(name.rpartition("-")[2]))
 
 
-async def complete(world: World, name: str, cluster_id: str) -> None:
-    """Let a backup run to its end."""
-    body = world.server.objects[f"{GROUP}/collectionstorebackups/{name}"]
-    body["metadata"].setdefault("creationTimestamp", rfc3339(world.now))
-    body["metadata"].setdefault("generation", 1)
-    before = set(world.jobs())
-    await world.run_backup(name)
-    (job,) = set(world.jobs()) - before
-    world.end(job, 0, made(cluster_id=cluster_id))
-    await world.run_backup(name)
-
-
 def series(world: World) -> str:
     """Return what is exposed of the last round of the schedule."""
     decision = next(one for one in reversed(world.reported) if one.schedule is not None)
@@ -54,7 +42,7 @@ async def backed_up(world: World, **spec: Any) -> str:
     """Put a schedule that has made one backup of the cluster; return its path."""
     path = world.schedule(immediate=True, **spec)
     await world.run_schedule()
-    await complete(world, backups(world)[0], "demo-1")
+    await world.complete(backups(world)[0], cluster_id="demo-1")
     await world.run_schedule()
     assert world.condition(path, "BackupFresh")["status"] == "True"
     return path
@@ -88,7 +76,7 @@ async def test_backup_of_a_former_cluster_does_not_count_and_one_is_made_at_once
     await world.run_schedule()
     await world.run_schedule()
     first, second = backups(world)
-    await complete(world, second, "demo-2")
+    await world.complete(second, cluster_id="demo-2")
     await world.run_schedule()
     assert world.body(path)["status"]["lastSuccessName"] == second
     assert world.condition(path, "BackupFresh")["status"] == "True"
@@ -117,7 +105,7 @@ async def test_backups_of_a_former_cluster_are_not_forgotten(world: World) -> No
     for _ in range(3):
         await world.run_schedule()
         newest = backups(world)[-1]
-        await complete(world, newest, "demo-2")
+        await world.complete(newest, cluster_id="demo-2")
         await world.run_schedule()
         world.now += HOUR
     await world.run_schedule()
@@ -181,7 +169,7 @@ async def test_after_a_wake_the_backup_waits_for_the_members_and_nothing_is_too_
     assert (waiting["reason"], "Waking: the members start" in waiting["message"]) == ("ClusterNotReady", True)
 
     world.cluster(available="True")
-    await complete(world, name, "demo-1")
+    await world.complete(name, cluster_id="demo-1")
     await world.run_schedule()
     assert world.condition(path, "BackupFresh")["status"] == "True"
     assert "backup_interval_seconds{" in series(world)

@@ -17,7 +17,7 @@ from collectionstore_operator.model.backups.observed import Lag
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.tests.kubernetes.fake_api_server import Body, FakeApiServer
 from collectionstore_operator.tests.kubernetes.test_client import Clock
-from collectionstore_operator.tests.planning.backups.scenes import START
+from collectionstore_operator.tests.planning.backups.scenes import START, made
 
 GROUP = "/apis/collectionstore.io/v1alpha1/namespaces/shop"
 JOBS = "/apis/batch/v1/namespaces/shop/jobs"
@@ -148,6 +148,17 @@ class World:
             and all((body["metadata"].get("labels") or {}).get(key) == value for key, value in wanted)
         ]
         return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
+
+    async def complete(self, name: str, **told: Any) -> None:
+        """Let a backup run to its end; `told` is said of what it has made."""
+        body = self.server.objects[f"{GROUP}/collectionstorebackups/{name}"]
+        body["metadata"].setdefault("creationTimestamp", rfc3339(self.now))
+        body["metadata"].setdefault("generation", 1)
+        before = set(self.jobs())
+        await self.run_backup(name)
+        (job,) = set(self.jobs()) - before
+        self.end(job, 0, made(**told))
+        await self.run_backup(name)
 
     def jobs(self) -> list[str]:
         """Return the names of all Jobs."""
