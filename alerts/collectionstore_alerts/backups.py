@@ -10,6 +10,10 @@ _SCHEDULE: Final = "{{ $labels.namespace }}/{{ $labels.schedule }}"
 _KEYS: Final = "namespace, cluster, schedule"
 
 
+ARCHIVE_LAG_S: Final = 300
+"""So much may be lost with the cluster before it is told."""
+
+
 def _told(series: str) -> str:
     return f"max by ({_KEYS}) (collectionstore_backup_{series})"
 
@@ -42,7 +46,8 @@ BACKUPS: Final = Group(
         ),
         Alert(
             "ArchiveLagging",
-            f"({_false('Archiving')}) or ({_told('archive_lag_entries')} > 100000)",
+            f"({_false('Archiving')}) or ({_told('archive_lag_entries')} > 100000)"
+            f" or ({_told('archive_lag_seconds')} > {ARCHIVE_LAG_S})",
             "5m",
             "warning",
             f"The archive of the schedule {_SCHEDULE} does not follow the log of {{{{ $labels.cluster }}}}.",

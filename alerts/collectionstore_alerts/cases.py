@@ -463,6 +463,20 @@ CASES: Final = (
         {
             f'collectionstore_backup_condition{{{_DAILY}, condition="Archiving", status="False"}}': "0x1000",
             f"collectionstore_backup_archive_lag_entries{{{_DAILY}}}": "5000x1000",
+            f"collectionstore_backup_archive_lag_seconds{{{_DAILY}}}": "30x1000",
+        },
+        _SCHEDULE,
+    ),
+    Case(
+        "ArchiveLagging",
+        "warning",
+        {
+            f"collectionstore_backup_archive_lag_entries{{{_DAILY}}}": "5x1000",
+            f"collectionstore_backup_archive_lag_seconds{{{_DAILY}}}": "900x1000",
+        },
+        {
+            f"collectionstore_backup_archive_lag_entries{{{_DAILY}}}": "5x1000",
+            f"collectionstore_backup_archive_lag_seconds{{{_DAILY}}}": "299x1000",
         },
         _SCHEDULE,
     ),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
+from collectionstore_node.backup.archive_lag import Lag, LagMeter
 from collectionstore_node.backup.errors import BackupError, CredentialsRefused, NotFound, Refused, Unreachable
 from collectionstore_node.backup.manifest import Manifest
 from collectionstore_node.backup.repository import Repository
@@ -23,32 +24,19 @@ from collectionstore_node.backup.segments import (
     decode_segment,
     encode_segment,
     folder,
-    parse_name,
     segment_name,
     split_entries,
 )
 from collectionstore_node.backup.selection import Member, order_members
 from collectionstore_node.backup.source import LogPage, Source
 from collectionstore_node.backup.stored import list_backups
+from collectionstore_node.backup.stored_log import last_segment
 from collectionstore_node.raft.messages import Entry
 
 PAUSE_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
 
 T = TypeVar("T")
-
-
-class Lag(NamedTuple):
-    """How far the archive is: its last entry, and the last one that the cluster was known to have committed: not
-    behind what was acknowledged before the member was asked."""
-
-    archived: int
-    applied: int
-
-    def described(self) -> dict[str, int]:
-        """Return it for JSON."""
-        lag = max(0, self.applied - self.archived)
-        return {"archived_index": self.archived, "applied_index": self.applied, "lag_entries": lag}
 
 
 class Patience:
@@ -118,6 +106,7 @@ def archive_log(
     pending: list[Entry] = []
     size = 0
     due = time.monotonic() + interval_s
+    meter = LagMeter(last, time.monotonic())
     member: Member | None = None
     goal: int | None = None
 
@@ -125,13 +114,13 @@ def archive_log(
         nonlocal pending, size
         if pending:
             patience.keep(lambda: _store(repository, cluster_id, pending, sealer, key))
+            meter.stored(pending[-1].index)
         pending, size = [], 0
 
     while True:
+        asked = time.monotonic()
         try:
-            member, data, applied = _next_page(
-                source, cluster_id, member, last, 0.001 if once else min(interval_s, 30.0)
-            )
+            member, page = _next_page(source, cluster_id, member, last, 0.001 if once else min(interval_s, 30.0))
         except Unreachable as error:
             flush()  # FIRST: the cluster may be gone for good
             patience.wait(error)
@@ -142,42 +131,48 @@ def archive_log(
         except NotFound:
             flush()
             # Not before the members have dropped it: restores through what a jump leaves out would be impossible.
-            newest = patience.keep(lambda: _newest(repository, cluster_id))
+            newest = patience.keep(lambda: _newest(repository, cluster_id, _backups(repository, cluster_id)))
             if newest.applied_index <= last:
                 raise
             last, chain = newest.applied_index, bytes.fromhex(newest.chain)
+            meter.jumped(last, newest.revision)
             continue
         patience.answered()
-        entries = list(split_entries("the answer of a member", data))
+        entries = list(split_entries("the answer of a member", page.data))
         chain = check_continues("the answer of a member", last, chain, entries)
         last += len(entries)
         pending += entries
-        size += len(data)
+        size += len(page.data)
+        meter.read(last=last, size=len(page.data), applied=page.applied, revision=page.revision, asked=asked)
         if goal is None:
-            goal = applied  # the member confirmed that it is not behind what was acknowledged when it was asked
+            goal = page.applied  # the member confirmed that it is not behind what was acknowledged when it was asked
         caught_up = once and last >= goal
         if pending and (caught_up or size >= SEGMENT_BYTES or time.monotonic() >= due):
             flush()
         if not pending:
             due = time.monotonic() + interval_s
-            report(Lag(last, applied))
+        report(meter.lag())
         if caught_up:
-            return Lag(last, applied)
+            return meter.lag()
 
 
 def archive_end(repository: Repository, cluster_id: str, key: bytes | None) -> tuple[int, bytes]:
     """Return the last index of the archive and the hash there; without segments, those of the newest backup."""
-    names = sorted(one.name for one in repository.objects(folder(cluster_id)) if parse_name(one.name))
-    if names:
-        _, entries = decode_segment(names[-1], repository.get(names[-1], SEGMENT_BYTES_MAX), key)
+    own = _backups(repository, cluster_id)
+    last = last_segment(repository, cluster_id, [one.applied_index for one in own])
+    if last is not None:
+        _, entries = decode_segment(last.name, repository.get(last.name, SEGMENT_BYTES_MAX), key)
         return entries[-1].index, entries[-1].chain
-    newest = _newest(repository, cluster_id)
+    newest = _newest(repository, cluster_id, own)
     return newest.applied_index, bytes.fromhex(newest.chain)
 
 
-def _newest(repository: Repository, cluster_id: str) -> Manifest:
+def _backups(repository: Repository, cluster_id: str) -> list[Manifest]:
     manifests = [one.manifest for one in list_backups(repository) if one.manifest is not None]
-    own = [one for one in manifests if one.cluster_id == cluster_id]
+    return [one for one in manifests if one.cluster_id == cluster_id]
+
+
+def _newest(repository: Repository, cluster_id: str, own: Sequence[Manifest]) -> Manifest:
     if not own:
         raise NotFound(f"{repository.url} holds no backup of {cluster_id}: the archive begins at one")
     return max(own, key=lambda one: one.applied_index)
@@ -185,7 +180,7 @@ def _newest(repository: Repository, cluster_id: str) -> Manifest:
 
 def _next_page(
     source: Source, cluster_id: str, member: Member | None, after: int, timeout_s: float
-) -> tuple[Member, bytes, int]:
+) -> tuple[Member, LogPage]:
     """Return entries behind `after` from the member that served the last ones, or from another one."""
     if member is not None:
         try:
@@ -193,7 +188,7 @@ def _next_page(
         except (Unreachable, NotFound):
             pass  # another one may still have it
         else:
-            return member, page.data, page.applied
+            return member, page
     failures: list[BackupError] = []
     for other in order_members(source.cluster()):
         try:
@@ -203,7 +198,7 @@ def _next_page(
         except BackupError as error:
             failures.append(error)
         else:
-            return other, page.data, page.applied
+            return other, page
     dropped = next((one for one in failures if isinstance(one, NotFound)), None)
     if dropped is not None:
         raise NotFound(f"{dropped}. Make a backup; the archive goes on behind it")

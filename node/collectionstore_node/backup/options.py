@@ -126,7 +126,8 @@ def source_options(command: F) -> F:
             metavar="URL",
             envvar="COLLECTIONSTORE_BACKUP_ENDPOINTS",
             show_envvar=True,
-            help="Client URL of a member; repeatable. The other members are found through it.",
+            help="Client URL of a member; repeatable. The other members are found through it. NAME=URL asks for it, "
+            "and verifies it, by that name: for one that is reached by its address.",
         ),
         _path_option("--token-file", "File with the admin token, for a cluster without client TLS."),
         _path_option("--ca-file", "Certificates of the authority that signed those of the members."),
@@ -137,7 +138,8 @@ def source_options(command: F) -> F:
             is_flag=True,
             envvar="COLLECTIONSTORE_BACKUP_MEMBER_NAMES",
             help="Ask for each member, and verify it, by the first label of its host: by that name it shows the "
-            "certificate of the cluster, also if clients get another one. Needs --ca-file.",
+            "certificate of the cluster, also if clients get another one. Needs --ca-file. An address has no "
+            "name, unless another member tells it: --endpoint NAME=URL.",
         ),
     ):
         command = option(command)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from collectionstore_node.backup.errors import Corrupt, NotFound, Refused
 from collectionstore_node.backup.manifest import TIME, Manifest
 from collectionstore_node.backup.repository import Repository
-from collectionstore_node.backup.segments import SEGMENT_BYTES_MAX, Segment, decode_segment, folder, parse_name
+from collectionstore_node.backup.segments import SEGMENT_BYTES_MAX, Segment, decode_segment
+from collectionstore_node.backup.stored_log import segments
 from collectionstore_node.errors import NodeError
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
 from collectionstore_node.raft.configuration import next_configuration
@@ -101,14 +102,12 @@ def _passes(state: StateStore, entry: Entry, revision: int) -> bool:
 def _segments(repository: Repository, manifest: Manifest, key: bytes | None) -> Iterator[tuple[Segment, list[Entry]]]:
     """Yield what follows the backup, in order, each with its segment, without what was archived twice."""
     index = manifest.applied_index
-    names = sorted(one.name for one in repository.objects(folder(manifest.cluster_id)) if parse_name(one.name))
-    for name in names:
-        bounds = parse_name(name)
-        if bounds is None or bounds[1] <= index:
+    for one in sorted(one for one in segments(repository, manifest.cluster_id) if one.last > index):
+        if one.last <= index:
             continue
-        if bounds[0] > index + 1:
+        if one.first > index + 1:
             raise NotFound(f"the archive has a gap behind index {index}; a later backup begins behind it")
-        segment, entries = decode_segment(name, repository.get(name, SEGMENT_BYTES_MAX), key)
+        segment, entries = decode_segment(one.name, repository.get(one.name, SEGMENT_BYTES_MAX), key)
         yield segment, [entry for entry in entries if entry.index > index]
         index = segment.last
 

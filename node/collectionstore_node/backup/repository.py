@@ -6,8 +6,11 @@ deadline is above all of them.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -32,11 +35,19 @@ REQUEST_S: Final = 60
 """For one attempt: an object has some 16 MiB, so a store below 0.3 MB/s counts as not answering."""
 RETRIES: Final = 4
 RETRY_S: Final = 120
+FOLDERS_S: Final = 60
+"""For a listing of folders, with all its pages: a store may send pages without an end."""
+OBJECTS_MAX: Final = 10_000_000
+"""In one listing; an archive of a second's interval has 2.6 million for 30 days."""
 SCHEMES: Final = ("s3", "gs", "az", "file")
 _NO_ROOM: Final = re.compile(r"os error (28|122)\b|StorageFull|No space left", re.IGNORECASE)
 _ROLES: Final = re.compile(r"169\.254\.16[89]\.254|169\.254\.170\.|metadata\.google\.internal")
 """Where machines of clouds answer for the credentials of their roles."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NO_ANSWER: Final = re.compile("Connect|[Tt]imed out|error sending request|body error|Content-Range header not present")
+"""Also of a body that trickles or is cut: the library asks for the rest, which not every store serves."""
+_STAGED: Final = re.compile(r".+#[0-9]+")
+"""The name of a file that is being written; no object has such a name."""
 _PASSWORD: Final = re.compile(r"//[^/@\s]*@")
 
 
@@ -113,12 +124,26 @@ class Repository:
         except Exception as error:
             raise self._explained("read", name, error) from error
 
-    def objects(self, prefix: str) -> Iterator[Stored]:
-        """Yield the objects whose names begin with `prefix`, which ends with a slash."""
+    @property
+    def ordered(self) -> bool:
+        """Return whether `objects` come in the order of their names; those of a directory do not."""
+        return not isinstance(self._store, LocalStore)
+
+    def objects(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
+        """Yield the objects whose names begin with `prefix`, which ends with a slash, and are behind `after`.
+
+        S3 lists only what is behind it; some other stores list all, and the rest is dropped here.
+        """
+        count = 0
         try:
-            for page in obstore.list(self._store, prefix):
+            for page in obstore.list(self._store, prefix, offset=after or None):
+                count += len(page)
+                if count > OBJECTS_MAX:
+                    raise BackupError(f"{prefix} in {self.url} has more than {OBJECTS_MAX} objects, which are not read")
                 for meta in page:
                     yield Stored(meta["path"], meta["size"])
+        except BackupError:
+            raise
         except Exception as error:
             if self._is_unwritten(error):
                 return
@@ -130,8 +155,15 @@ class Repository:
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names directly below `prefix` that have objects below them, sorted."""
+
+        async def listed() -> Any:
+            async with asyncio.timeout(FOLDERS_S):
+                return await obstore.list_with_delimiter_async(self._store, prefix)
+
         try:
-            found = obstore.list_with_delimiter(self._store, prefix)
+            found = asyncio.run(listed())
+        except TimeoutError:
+            raise StoreUnreachable(f"list {prefix} in {self.url}: it did not end within {FOLDERS_S} s") from None
         except Exception as error:
             if self._is_unwritten(error):
                 return []
@@ -163,16 +195,39 @@ class Repository:
         except OSError as error:
             raise self._explained("sync", prefix, error) from error
 
-    def tidy(self, prefix: str) -> None:
-        """Remove the empty folders that deleted objects leave in a directory; an object store has none."""
+    def tidy(self, prefix: str, *, staged: bool = False) -> None:
+        """Remove the empty folders that deleted objects leave in a directory; an object store has none.
+
+        With `staged` first the files that are below it only because a write was interrupted.
+        """
         if not isinstance(self._store, LocalStore):
             return
         folder = Path(str(self._store.prefix)) / prefix
+        if staged:
+            self.sweep(prefix, 0.0)
         for path in sorted(folder.rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+    def sweep(self, prefix: str, older_s: float) -> int:
+        """Delete what interrupted writes left in a directory and is at least so old; return how many.
+
+        A file is written beside its place, as `name#1`, and renamed: no listing shows it before. An object store has
+        none: no object is written in parts.
+        """
+        if not isinstance(self._store, LocalStore):
+            return 0
+        count, before = 0, time.time() - older_s
+        try:
+            for path in (Path(str(self._store.prefix)) / prefix).rglob("*"):
+                if _STAGED.fullmatch(path.name) and _written(path) <= before:
+                    path.unlink(missing_ok=True)
+                    count += 1
+        except OSError as error:
+            raise self._explained("clean", prefix, error) from error
+        return count
 
     def _explained(self, action: str, name: str, error: Exception) -> BackupError:
         text, line = str(error), _first_line(error)
@@ -190,9 +245,16 @@ class Repository:
             return CredentialsRefused(f"{what}: no credentials: none in the environment, and no role ({line})")
         if _NO_ROOM.search(text):
             return StoreFull(f"{what}: the repository is full")
-        if "Connect" in text or "timed out" in text.lower() or "error sending request" in text or "after" in line:
+        if _NO_ANSWER.search(text) or "after" in line:
             return StoreUnreachable(f"{what}: the repository does not answer ({line})")
         return BackupError(f"{what}: {line}")
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf  # renamed meanwhile: it is an object now
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which backups may go. Pure: time comes in, and what was listed."""
+"""Which backups may go, and how much of the archived log. Pure: time comes in, and what was listed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Found(NamedTuple):
     """It is complete, and every part is there with its size."""
     cluster_id: str
     """The cluster that it is of; empty if there is no manifest that says so."""
+    applied_index: int = 0
+    """The last entry of the log in it; 0 if there is no manifest that says so."""
 
 
 class Pruning(NamedTuple):
@@ -56,6 +58,35 @@ def prune(
         [one.id for one in ordered if not one.complete and _age(one, now) >= unfinished_after_s],
         [one.id for one in ordered if one.complete and not one.intact],
     )
+
+
+class LogNeeds(NamedTuple):
+    """How much of the archived log the backups need that stay."""
+
+    floors: dict[str, int]
+    """Of each cluster that has a backup: up to this index none of them needs the log."""
+    unknown: str
+    """Why nothing may go, whatever the floors say: what one of them needs cannot be told. Empty if all can."""
+
+
+def log_needs(found: Collection[Found], going: Collection[str], now: datetime, unfinished_after_s: float) -> LogNeeds:
+    """Return how much of the log the backups need that stay: all that there are, of every cluster, but for `going`.
+
+    A restore to a point begins at a backup, with the entry behind its last one. Damaged backups count: what they need
+    is given up when they are deleted by hand. Of one without a manifest that can be read the cluster is not known.
+    """
+    floors: dict[str, int] = {}
+    for one in sorted(found, key=lambda one: one.id):
+        if one.id in going:
+            continue
+        if not one.complete:
+            if _age(one, now) < unfinished_after_s:
+                return LogNeeds({}, f"{one.id} has no manifest yet: it may be one that is being made")
+            continue
+        if not one.cluster_id:
+            return LogNeeds({}, f"the manifest of {one.id} cannot be read: verify it, then delete it by its ID")
+        floors[one.cluster_id] = min(one.applied_index, floors.get(one.cluster_id, one.applied_index))
+    return LogNeeds(floors, "")
 
 
 def would_delete_last(found: Sequence[Found], backup_id: str) -> bool:

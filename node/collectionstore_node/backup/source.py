@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import urllib.error
@@ -20,7 +21,7 @@ from collectionstore_node.backup.errors import (
     NotFound,
     Unreachable,
 )
-from collectionstore_node.backup.member_names import MemberHandler
+from collectionstore_node.backup.member_names import MemberHandler, MemberNames
 from collectionstore_node.backup.selection import Cluster, Member
 from collectionstore_node.storage.exported_state import ExportedState
 
@@ -29,6 +30,9 @@ SILENCE_S: Final = 15.0
 STATUS_S: Final = 5.0
 """The same for its status, which it has in memory."""
 JSON_BYTES_MAX: Final = 16 << 20
+
+_NAMED: Final = re.compile(r"([A-Za-z0-9.-]+)=(.+)", re.DOTALL)
+"""A member's name, and its URL."""
 
 T = TypeVar("T")
 
@@ -44,6 +48,8 @@ class LogPage(NamedTuple):
     data: bytes
     last: int
     applied: int
+    revision: int = 0
+    """Of the store at `applied`; 0 of a member that does not tell."""
 
 
 class Access(NamedTuple):
@@ -114,12 +120,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _opener(access: Access) -> urllib.request.OpenerDirector:
+def _opener(access: Access, names: MemberNames) -> urllib.request.OpenerDirector:
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
     context = access.tls()
     if context is not None:
-        by_name = access.member_names
-        handlers.append(MemberHandler(context) if by_name else urllib.request.HTTPSHandler(context=context))
+        handlers.append(MemberHandler(context, names))
     # Without the proxies of the environment: members are inside the cluster's own network.
     return urllib.request.build_opener(*handlers)
 
@@ -131,11 +136,21 @@ class Source:
         """`endpoints` are the client URLs of some members; the others are found through them."""
         # Never a plain connection when there are files for TLS.
         scheme = "http" if access.ca_file is None and access.cert_file is None else "https"
-        self._endpoints = [one if "://" in one else f"{scheme}://{one}" for one in endpoints]
+        self._endpoints, self._names = list[str](), MemberNames(by_host=access.member_names)
+        for one in endpoints:
+            found = _NAMED.fullmatch(one)
+            name, url = ("", one) if found is None else found.groups()
+            self._endpoints.append(url if "://" in url else f"{scheme}://{url}")
+            if name:
+                if access.ca_file is None:
+                    raise InvalidUse(
+                        f"--endpoint {one} names a member, which needs --ca-file to verify it by that name"
+                    )
+                self._names.tell(self._endpoints[-1], name)
         self._scheme = self._endpoints[0].partition("://")[0]
         self._access = access
         self._version = access.version()
-        self._headers, self._opener = access.headers(), _opener(access)
+        self._headers, self._opener = access.headers(), _opener(access, self._names)
 
     def cluster(self) -> Cluster:
         """Return the cluster as its leader sees it, or as the first member does that answers, if there is none."""
@@ -149,6 +164,7 @@ class Source:
                 failures.append(str(error))
         if found is None:
             raise Unreachable(f"no member answers: {'; '.join(failures)}")
+        self._learn(found)
         if found.leader is None or not found.leader.http_address:
             return found
         try:
@@ -156,6 +172,13 @@ class Source:
             return self._json(f"{self._url(found.leader.http_address)}/api/v1/cluster", Cluster)
         except Unreachable:
             return found
+
+    def _learn(self, cluster: Cluster) -> None:
+        """Ask for the members by the names that a verified one has told: an address has none of its own."""
+        if self._access.member_names:
+            for one in cluster.members:
+                if one.name and one.http_address:
+                    self._names.tell(self._url(one.http_address), one.name)
 
     def open_state(self, member: Member, *, stale: bool) -> StateResponse:
         """Begin to receive the state of a member; linearizable unless `stale`."""
@@ -177,8 +200,10 @@ class Source:
             data = response.read()
         except (http.client.HTTPException, OSError) as error:
             raise Unreachable(f"{where} ended its answer early: {_reason(error)}") from error
-        headers = response.headers
-        return LogPage(data, int(headers["X-Log-Last"]), int(headers["X-Log-Applied"]))
+        last, applied, revision = (
+            _number(response.headers.get(name, ""), where) for name in ("X-Log-Last", "X-Log-Applied", "X-Revision")
+        )
+        return LogPage(data, last, applied, revision)
 
     def cluster_of(self, member: Member) -> str:
         """Return the ID of the cluster that a member is of now, by its own word."""
@@ -188,7 +213,7 @@ class Source:
         """Read credentials again that were replaced: an archive runs for longer than a certificate lives."""
         version = self._access.version()
         if version != self._version:
-            self._headers, self._opener = self._access.headers(), _opener(self._access)
+            self._headers, self._opener = self._access.headers(), _opener(self._access, self._names)
             self._version = version
 
     def _url(self, address: str) -> str:
@@ -230,6 +255,15 @@ def _refused(status: int, body: bytes, where: str) -> BackupError:
     if 300 <= status < 400:
         return Unreachable(f"{text}. No redirection is followed: give the URL of the member itself")
     return Unreachable(text) if status >= 500 else BackupError(text)
+
+
+def _number(text: str, where: str) -> int:
+    """Return a number of a header, 0 if it is missing. Raises `Unreachable` for what is none."""
+    if not text:
+        return 0
+    if not text.isdecimal() or len(text) > 19:
+        raise Unreachable(f"{where} answers {text[:64]!r} in place of a number")
+    return int(text)
 
 
 def _reason(error: BaseException) -> str:

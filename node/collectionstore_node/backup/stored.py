@@ -43,9 +43,14 @@ def manifest_name(backup_id: str) -> str:
     return f"{folder(backup_id)}manifest.json"
 
 
+def backup_ids(repository: Repository) -> list[str]:
+    """Return the IDs of everything that is, or was to become, a backup, the oldest first: one listing."""
+    return [name for name in repository.folders(ROOT) if ID.fullmatch(name)]
+
+
 def list_backups(repository: Repository) -> list[Listed]:
     """Return everything that is, or was to become, a backup, the oldest first."""
-    names = [name for name in repository.folders(ROOT) if ID.fullmatch(name)]
+    names = backup_ids(repository)
     with ThreadPoolExecutor(8, thread_name_prefix="manifest") as pool:
         return list(pool.map(lambda name: _listed(repository, name), names))
 
@@ -74,8 +79,8 @@ def look(repository: Repository, listed: Listed) -> Found:
         sizes = {one.name: one.size for one in repository.objects(folder(listed.id))}
         expected = {folder(listed.id) + part_name(n): part.stored_bytes for n, part in enumerate(manifest.parts)}
         intact = expected.items() <= sizes.items()
-    cluster_id = "" if manifest is None else manifest.cluster_id
-    return Found(listed.id, started(listed.id), complete, intact, cluster_id)
+    cluster_id, index = ("", 0) if manifest is None else (manifest.cluster_id, manifest.applied_index)
+    return Found(listed.id, started(listed.id), complete, intact, cluster_id, index)
 
 
 def started(backup_id: str) -> datetime:
@@ -88,8 +93,11 @@ def started(backup_id: str) -> datetime:
 
 def is_complete(repository: Repository, backup_id: str) -> bool:
     """Return whether a backup has a manifest now."""
-    name = manifest_name(backup_id)
-    return any(one.name == name for one in repository.objects(folder(backup_id)))
+    try:
+        repository.get(manifest_name(backup_id), MANIFEST_BYTES_MAX)  # read: an empty listing proves nothing
+    except NotFound:
+        return False
+    return True
 
 
 def delete_backup(repository: Repository, backup_id: str) -> int:
@@ -100,7 +108,7 @@ def delete_backup(repository: Repository, backup_id: str) -> int:
     with ThreadPoolExecutor(8, thread_name_prefix="delete") as pool:
         for _ in pool.map(repository.delete, names):
             pass
-    repository.tidy(folder(backup_id))
+    repository.tidy(folder(backup_id), staged=True)
     return 1 + len(names)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from collectionstore_operator.manifests import restoring
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
+from collectionstore_operator.manifests.store_ports import store_ports
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names as backup_names
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired, NetworkPeers
@@ -81,7 +81,7 @@ def _collectors(desired: Desired) -> Iterable[int]:
 def _stores(desired: Desired) -> Iterable[int]:
     """Return the ports of the store of the backup that the cluster begins with, as long as the spec names it."""
     restore = desired.spec.restore
-    return () if restore is None else restoring.ports(restore.repository)
+    return () if restore is None else store_ports(restore.repository)
 
 
 def _members(desired: Desired) -> list[Body]:

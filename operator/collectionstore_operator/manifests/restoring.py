@@ -7,15 +7,12 @@ the node image does the work; it can be repeated, and leaves nothing that a node
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from collectionstore_operator.manifests.manifest import Body
 from collectionstore_operator.resource.bootstrap import Restore
-from collectionstore_operator.resource.repository import Repository
 
 CONTAINER: Final = "restore"
 KEY_VOLUME: Final = "backup-key"
@@ -68,22 +65,6 @@ def volumes(restore: Restore) -> list[Body]:
         claim = {"claimName": repository.claim_name, "readOnly": True}
         found.append({"name": REPOSITORY_VOLUME, "persistentVolumeClaim": claim})
     return found
-
-
-def ports(repository: Repository) -> Iterable[int]:
-    """Yield the ports at which the store is reached, and the metadata server if that gives the credentials."""
-    if repository.url.startswith("file://"):
-        return
-    yield 443
-    if repository.credentials_secret_name is None:
-        yield 80
-    for value in repository.options.values():
-        if value.startswith(("http://", "https://")):
-            try:
-                found = urlsplit(value)
-                yield found.port or (80 if found.scheme == "http" else 443)
-            except ValueError:
-                continue  # the program reports an invalid URL; it can reach nothing with it
 
 
 def request(restore: Restore) -> str:

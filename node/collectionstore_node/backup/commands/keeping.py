@@ -23,11 +23,10 @@ from collectionstore_node.backup.options import (
 )
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
-from collectionstore_node.backup.retention import prune as decide
+from collectionstore_node.backup.pruning import Rules, prune_repository
 from collectionstore_node.backup.retention import would_delete_last
 from collectionstore_node.backup.stored import (
     delete_backup,
-    is_complete,
     list_backups,
     look,
     read_manifest,
@@ -207,32 +206,19 @@ def prune(
     quiet: bool,
     dry_run: bool,
 ) -> None:
-    """Delete the backups that neither rule keeps, and what interrupted runs left. The last intact one of each
-    cluster always stays."""
+    """Delete the backups that neither rule keeps, what interrupted runs left, and the archived log that no backup
+    needs that stays. The last intact one of each cluster always stays."""
     repository = open_repository(url, options)
 
-    def run() -> dict[str, list[str]]:
-        looked = [look(repository, one) for one in list_backups(repository)]
-        found = [one for one in looked if source_cluster in (None, one.cluster_id) or not one.cluster_id]
-        decided = decide(
-            found,
-            datetime.now(UTC),
-            keep_last=keep_last,
-            keep_within_s=keep_within_s,
-            unfinished_after_s=unfinished_after_s,
-        )
-        if not dry_run:
-            for backup_id in decided.delete:
-                delete_backup(repository, backup_id)
-            for backup_id in decided.leftovers:
-                if not is_complete(repository, backup_id):  # one that took longer may be complete by now
-                    delete_backup(repository, backup_id)
-        return decided._asdict()
-
-    decided = within(deadline_s, "pruning", run)
-    results.record({name: len(ids) for name, ids in decided.items()})
+    rules = Rules(keep_last, keep_within_s, unfinished_after_s, source_cluster)
+    pruned = within(
+        deadline_s, "pruning", lambda: prune_repository(repository, rules, datetime.now(UTC), dry_run=dry_run)
+    )
+    decided = pruned.backups._asdict()
+    log = {"segments": pruned.segments, "log_kept": pruned.log_kept}
+    results.record({name: len(ids) for name, ids in decided.items()} | log)
     if form == "json":
-        output.print_json(decided | {"dry_run": dry_run})
+        output.print_json(decided | log | {"dry_run": dry_run})
         return
     verb = "would be deleted" if dry_run else "deleted"
     for backup_id in decided["delete"]:
@@ -241,6 +227,10 @@ def prune(
         click.echo(f"{backup_id} {verb}: unfinished")
     for backup_id in decided["damaged"]:
         click.echo(f"{backup_id} is damaged, and kept: verify it, then delete it by its ID", err=True)
+    if pruned.segments:
+        click.echo(f"{pruned.segments} segments of the log {verb}: they end before the oldest backup")
+    if pruned.log_kept:
+        click.echo(f"the log is kept: {pruned.log_kept}", err=True)
     click.echo(f"{len(decided['keep'])} kept")
 
 

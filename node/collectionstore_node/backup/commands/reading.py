@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from typing import Final
 
 import click
 
 from collectionstore_node.backup import output, results
-from collectionstore_node.backup.archive import Lag, Patience, archive_log
+from collectionstore_node.backup.archive import Patience, archive_log
+from collectionstore_node.backup.archive_lag import Lag
 from collectionstore_node.backup.archive_status import served
 from collectionstore_node.backup.create import Progress, Run, create_backup
 from collectionstore_node.backup.manifest import Manifest
@@ -126,9 +128,9 @@ def archive(
                 return
             shown[:] = [lag.archived]
             if connection.as_json:
-                output.print_json(lag.described())
+                output.print_json(lag.described(time.monotonic()))
             elif not connection.quiet:
-                click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
+                click.echo(_shown(lag))
 
         lag = within(
             deadline_s,
@@ -145,9 +147,14 @@ def archive(
             ),
         )
     if connection.as_json:
-        output.print_json(lag.described())
+        output.print_json(lag.described(time.monotonic()))
     else:
-        click.echo(f"archived up to {lag.archived}, {lag.applied - lag.archived} entries behind")
+        click.echo(_shown(lag))
+
+
+def _shown(lag: Lag) -> str:
+    told = lag.described(time.monotonic())
+    return f"archived up to {lag.archived}, {told['lag_entries']} entries and {told['lag_seconds']:.1f} s behind"
 
 
 def _result(manifest: Manifest) -> dict[str, object]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,9 +26,11 @@ OTHER = "shop-9.shop-peers.data.svc"
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
+    cluster: ClassVar[dict[str, Any]] = {"cluster_id": "shop-1", "leader": None, "members": []}
+
     def do_GET(self) -> None:
         """Answer as the API does."""
-        body = json.dumps({"cluster_id": "shop-1", "leader": None, "members": []}).encode()
+        body = json.dumps(self.cluster).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -89,6 +93,43 @@ def test_without_a_certificate_of_the_user_both_ways_work(port: int, tmp_path: P
     """A member whose Secret is missing has one certificate for all names."""
     with served(ClientTls(tmp_path / "own", name=MEMBER)) as number:
         assert source(tmp_path, f"https://{HOST}:{number}", member_names=by_name).cluster().cluster_id == "shop-1"
+
+
+def test_a_member_at_an_address_is_asked_for_by_the_name_that_is_given(port: int, tmp_path: Path) -> None:
+    """Without a name it shows the certificate of the user, which is not trusted here."""
+    url = f"https://127.0.0.1:{port}"
+    for by_name in (False, True):
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            source(tmp_path, url, member_names=by_name).cluster()
+        assert source(tmp_path, f"{MEMBER}={url}", member_names=by_name).cluster().cluster_id == "shop-1"
+    with pytest.raises(Unreachable, match="certificate verify failed"):
+        source(tmp_path, f"shop-9={url}", member_names=True).cluster()
+
+
+def test_members_at_addresses_are_asked_for_by_the_names_that_another_one_tells(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may advertise the addresses of their pods."""
+    address = f"https://127.0.0.1:{port}"
+    leader = {"node_id": "1", "http_address": address}
+    told = {"node_id": "1", "name": MEMBER, "http_address": address, "role": "Voter"}
+    monkeypatch.setattr(_Answers, "cluster", {"cluster_id": "shop-1", "leader": leader, "members": [told]})
+    found = source(tmp_path, f"https://{HOST}:{port}", member_names=True)
+
+    (member,) = found.cluster().members
+
+    assert found.cluster_of(member) == "shop-1"
+
+
+def test_a_replaced_certificate_does_not_lose_the_names(port: int, tmp_path: Path) -> None:
+    found = source(tmp_path, f"{MEMBER}=https://127.0.0.1:{port}", member_names=True)
+    os.utime(tmp_path / "own" / "ca.crt", ns=(1, 1))
+    assert found.cluster().cluster_id == "shop-1"
+
+
+def test_a_name_needs_the_authority_of_the_cluster() -> None:
+    with pytest.raises(InvalidUse, match=r"shop-0=https://10\.0\.0\.5:7400 names a member, which needs --ca-file"):
+        Source(["shop-0=https://10.0.0.5:7400"], Access())
 
 
 def test_names_need_the_authority_of_the_cluster() -> None:

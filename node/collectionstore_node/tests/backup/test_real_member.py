@@ -9,7 +9,8 @@ from pathlib import Path
 from aiohttp import web
 
 from collectionstore_node.api import HttpLimits, make_client_server
-from collectionstore_node.backup.archive import Lag, archive_log
+from collectionstore_node.backup.archive import archive_log
+from collectionstore_node.backup.archive_lag import Lag
 from collectionstore_node.backup.create import create_backup
 from collectionstore_node.backup.replay import Target, replay_log
 from collectionstore_node.backup.repository import Repository

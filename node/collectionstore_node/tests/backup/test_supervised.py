@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collectionstore_node.backup import drill as drills
-from collectionstore_node.backup.archive import Lag
-from collectionstore_node.backup.archive_status import ArchiveStatus, served
 from collectionstore_node.backup.cli import main
 from collectionstore_node.backup.drill import drill_backup
-from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode, InvalidUse
+from collectionstore_node.backup.errors import Corrupt, CredentialsRefused, ExitCode
 from collectionstore_node.backup.manifest import Manifest, encode_manifest
 from collectionstore_node.backup.parts import part_name
 from collectionstore_node.backup.repository import Repository
@@ -205,22 +202,6 @@ def test_prune_of_one_cluster_keeps_those_of_another(root: str, state: SampleSta
     assert sorted(one["cluster_id"] for one in listed) == ["a", "b", "b"]
 
 
-def test_status_of_an_archive_has_its_age() -> None:
-    now = 5.0
-    aged = ArchiveStatus(lambda: now)
-    assert aged.described() == {"started": False}
-    aged.tell(Lag(9, 7))
-    now = 7.5
-    assert (aged.described()["age_seconds"], aged.described()["lag_entries"]) == (2.5, 0)
-
-
-def test_status_of_an_archive_answers_over_http() -> None:
-    with served("127.0.0.1:0") as status:
-        status.tell(Lag(7, 9))
-        with urllib.request.urlopen(f"http://127.0.0.1:{status.port}/", timeout=5) as answer:
-            assert json.loads(answer.read())["archived_index"] == 7
-
-
 def test_credentials_that_are_replaced_are_read_again(state: SampleState, tmp_path: Path) -> None:
     """An archive runs for longer than a certificate lives."""
     token = tmp_path / "token"
@@ -235,9 +216,3 @@ def test_credentials_that_are_replaced_are_read_again(state: SampleState, tmp_pa
         answer = source.open_state(member, stale=False)
         assert answer.read(1 << 24), "nothing was sent"
         answer.close()
-
-
-@pytest.mark.parametrize("address", ["7403", "host:", ":70000", "host:99999"])
-def test_address_of_the_status_is_checked(address: str) -> None:
-    with pytest.raises(InvalidUse, match="HOST:PORT"), served(address):
-        raise AssertionError("it was served")

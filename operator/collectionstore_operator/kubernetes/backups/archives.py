@@ -32,6 +32,9 @@ class _Answer(msgspec.Struct, frozen=True):
     applied_index: _Count = 0
     lag_entries: _Count = 0
     age_seconds: float = 0.0
+    lag_seconds: Annotated[float, Meta(ge=0)] | None = None
+    lag_revisions: _Count | None = None
+    lag_bytes: _Count | None = None
 
 
 async def observe_archive(
@@ -79,6 +82,9 @@ async def ask_pod(address: str) -> Lag | None:
         applied_index=told.applied_index,
         lag_entries=told.lag_entries,
         age_s=told.age_seconds,
+        lag_s=told.lag_seconds,
+        lag_revisions=told.lag_revisions,
+        lag_bytes=told.lag_bytes,
     )
 
 

@@ -30,10 +30,17 @@ async def observe_cluster(kube: Kube, name: str, namespace: str) -> ClusterSeen 
         desired=desired,
         cluster_id=str(status.get("clusterID") or ""),
         initialized=bool(status.get("initialized")),
-        hibernated=desired.spec.asleep and _is_true(status, HIBERNATED),
+        hibernated=desired.spec.asleep and _condition(status, HIBERNATED).get("status") == "True",
+        unavailable=_unavailable(_condition(status, "Available")),
     )
 
 
-def _is_true(status: Mapping[str, Any], kind: str) -> bool:
-    found = status.get("conditions") or ()
-    return any(one.get("type") == kind and one.get("status") == "True" for one in found)
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+    return found
+
+
+def _unavailable(available: Mapping[str, Any]) -> str:
+    if available.get("status") != "False":
+        return ""
+    return f"{available.get('reason', 'Unknown')}: {available.get('message', '')}".rstrip(": ")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.kubernetes.api import AlreadyExists, ApiError, Body, Conflict, Kind, Kube, Unavailable
+from collectionstore_operator.kubernetes.backups.admission import admit
 from collectionstore_operator.manifests.backups.archive import build_archive
 from collectionstore_operator.manifests.backups.jobs import build_job
-from collectionstore_operator.manifests.backups.policies import build_policies
 from collectionstore_operator.manifests.backups.work import Work
 from collectionstore_operator.model.backups.actions import (
     AdmitBackups,
@@ -60,7 +60,7 @@ class Executor:
             case ReleaseBackup():
                 await self._change_finalizer(work, held=False)
             case AdmitBackups():
-                await self._admit(work)
+                await admit(kube, work)
             case StartRun():
                 retention = schedule.spec.retention if schedule is not None else None
                 await self._create(build_job(work, action, retention).body)
@@ -94,17 +94,6 @@ class Executor:
                 f"the {names.BACKUP_KIND} {action.name} exists and is not of the schedule {schedule.name} for the "
                 f"cluster {schedule.spec.cluster_name}: rename or delete it"
             ) from None
-
-    async def _admit(self, work: Work) -> None:
-        for manifest in build_policies(work):
-            found = await self._kube.find(Kind.NETWORK_POLICY, manifest.name, work.namespace)
-            if found is not None and (found["metadata"].get("annotations") or {}).get(labels.DIGEST) == manifest.digest:
-                continue
-            if found is not None and (found["metadata"].get("labels") or {}).get(labels.CLUSTER) != work.cluster_name:
-                raise ActionRefused(
-                    f"the {manifest.kind} {manifest.name} belongs to somebody else: rename or delete it"
-                )
-            await self._kube.apply(manifest.body)
 
     async def _apply_archive(self, action: ApplyArchive, work: Work) -> None:
         manifest = build_archive(work)

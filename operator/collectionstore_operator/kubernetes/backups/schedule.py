@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.backups.admission import observe_admission
 from collectionstore_operator.kubernetes.backups.archives import ReadLag, ask_pod, observe_archive
-from collectionstore_operator.kubernetes.backups.backup import last_status
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.kubernetes.backups.jobs import observe_run
 from collectionstore_operator.kubernetes.backups.rounds import Decision
 from collectionstore_operator.manifests.backups.archive import build_archive
-from collectionstore_operator.manifests.backups.work import work_of_schedule
+from collectionstore_operator.manifests.backups.work import Work, work_of_schedule
 from collectionstore_operator.model.backups.assessment import assess_schedule
 from collectionstore_operator.model.backups.observed import (
+    Archive,
     BackupSummary,
     ClusterSeen,
     ScheduleObserved,
     Times,
 )
+from collectionstore_operator.model.observed import Absent, Unknown
 from collectionstore_operator.model.timestamps import seconds
 from collectionstore_operator.planning.backups.schedule import plan_schedule
 from collectionstore_operator.reconcile import timetable
 from collectionstore_operator.resource.backups import names
 from collectionstore_operator.resource.backups.desired import Schedule, parse_backup, parse_schedule
-from collectionstore_operator.status.backups.backup_status import summary_of
+from collectionstore_operator.status.backups.backup_status import BackupStatus, summary_of
+from collectionstore_operator.status.backups.fields import read_status
 from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
 from collectionstore_operator.status.backups.schedule_status import refused_schedule, schedule_status
 
@@ -42,13 +43,14 @@ class ScheduleRounds:
 
     async def decide(self, body: Body, now: float) -> Decision[ScheduleStatus]:
         """Return what the status is to be and what is to be done. Raises InvalidResource and ApiError."""
-        schedule, previous = parse_schedule(body), _last_status(body)
+        schedule, previous = parse_schedule(body), read_status(body, ScheduleStatus)
         observed = await self._observe(schedule, now)
         view = assess_schedule(schedule, observed, (previous or ScheduleStatus()).memory())
         seen = observed.cluster if isinstance(observed.cluster, ClusterSeen) else None
-        work = work_of_schedule(schedule, seen.desired if seen else None, seen.cluster_id if seen else "")
-        # Behind a backup: without one there is nothing that the log could continue.
-        begun = view.success is not None or (previous is not None and bool(previous.last_success_time))
+        work = _work(schedule, observed.cluster)
+        # Behind a backup of the cluster: without one there is nothing that the log could continue.
+        before = previous is not None and bool(previous.last_success_time) and not view.renewed
+        begun = view.success is not None or before
         archives = schedule.spec.archive and begun and seen is not None and seen.readable
         digest = build_archive(work).digest if archives else ""
         # A cluster that cannot be read says nothing about its archive: what there is stays. One that is to be
@@ -67,21 +69,25 @@ class ScheduleRounds:
 
     def refuse(self, body: Body, message: str, generation: int, now: float) -> ScheduleStatus:
         """Return the status of a schedule whose spec is invalid."""
-        return refused_schedule(message, generation, _last_status(body), now)
+        return refused_schedule(message, generation, read_status(body, ScheduleStatus), now)
 
     async def _observe(self, schedule: Schedule, now: float) -> ScheduleObserved:
         kube, namespace, uid = self._kube, schedule.namespace, schedule.uid
         times, drill_times, invalid = _times(schedule, now)
+        cluster = await observe_cluster(kube, schedule.spec.cluster_name, namespace)
+        archive = await observe_archive(kube, names.archive(schedule.name, uid), namespace, uid, self._read_lag)
+        archives = isinstance(archive, Archive)
         return ScheduleObserved(
             now=now,
-            cluster=await observe_cluster(kube, schedule.spec.cluster_name, namespace),
+            cluster=cluster,
             backups=await self._backups(schedule),
             times=times,
             drill_times=drill_times,
             invalid=invalid,
             prune=await observe_run(kube, names.job(schedule.name, uid, "prune"), namespace, uid),
             drill=await observe_run(kube, names.job(schedule.name, uid, "drill"), namespace, uid),
-            archive=await observe_archive(kube, names.archive(schedule.name, uid), namespace, uid, self._read_lag),
+            archive=archive,
+            admitted=await observe_admission(kube, _work(schedule, cluster)) if archives else True,
             namespace_terminating=await pod_diagnostics.is_terminating(kube, namespace),
         )
 
@@ -95,8 +101,13 @@ class ScheduleRounds:
             except InvalidResource:
                 continue  # not one of ours: what a schedule creates is valid
             if backup.spec.cluster_name == schedule.spec.cluster_name:
-                found.append(summary_of(backup, _due(body), last_status(body)))
+                found.append(summary_of(backup, _due(body), read_status(body, BackupStatus)))
         return tuple(sorted(found, key=lambda one: (one.due, one.backup.name)))
+
+
+def _work(schedule: Schedule, cluster: ClusterSeen | Absent | Unknown) -> Work:
+    seen = cluster if isinstance(cluster, ClusterSeen) else None
+    return work_of_schedule(schedule, seen.desired if seen else None, seen.cluster_id if seen else "")
 
 
 def _times(schedule: Schedule, now: float) -> tuple[Times, Times, str]:
@@ -117,10 +128,3 @@ def _due(body: Body) -> float:
 
 def _present(observed: ScheduleObserved) -> str:
     return getattr(observed.archive, "digest", "")
-
-
-def _last_status(body: Body) -> ScheduleStatus | None:
-    try:
-        return msgspec.convert(body["status"], ScheduleStatus) if body.get("status") else None
-    except msgspec.ValidationError:
-        return None

@@ -6,6 +6,7 @@ and handed in again: a backup that was complete stays complete when its Job is g
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from collectionstore_operator.model.backups.observed import (
     BackupObserved,
     BackupSummary,
+    ClusterSeen,
     Run,
     ScheduleObserved,
 )
@@ -21,6 +23,7 @@ from collectionstore_operator.model.backups.outcomes import (
     Made,
     Trouble,
     read_drilled,
+    read_log_kept,
     read_made,
     read_trouble,
 )
@@ -116,6 +119,9 @@ def _obstacle(observed: BackupObserved) -> tuple[str, str]:
         return "ClusterNotReady", "the cluster has not been bootstrapped yet"
     if cluster.desired.spec.asleep:
         return "ClusterNotReady", "the cluster is hibernated: spec.hibernate is true"
+    if cluster.unavailable:
+        # A Job would use up its attempts before the members have started.
+        return "ClusterNotReady", f"the cluster is not available: {cluster.unavailable}"
     if observed.namespace_terminating:
         return "NamespaceTerminating", "the namespace is being deleted"
     return "", ""
@@ -140,6 +146,16 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """The backup behind which the repository was pruned last."""
     drilled: float = 0.0
     """The last time for which a drill has ended."""
+    success: str = ""
+    """The newest complete backup."""
+    cluster_id: str = ""
+    """The cluster that the achievements are of; empty before one was seen."""
+    cluster_since: float = 0.0
+    """When the cluster was first seen to have this ID in place of another one."""
+    asleep: bool = False
+    """The cluster was to be hibernated when it was last seen."""
+    awake_since: float = 0.0
+    """When it was first seen not to be any more."""
 
 
 class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,39 +163,83 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
 
     memory: Memory
     """With what was observed now."""
+    renewed: bool = False
+    """What the status says was achieved for a cluster of another ID: after a recovery, or a restore in place."""
     active: BackupSummary | None
     success: BackupSummary | None
-    """The newest complete one that there is a resource of."""
+    """The newest complete one of the cluster that there is a resource of."""
     failure: BackupSummary | None
     """The newest failed one, if no later one is complete."""
     pruned: Trouble | None = None
     """Why the prune that has ended failed."""
     prune_ended: bool = False
+    log_kept: str = ""
+    """Why that prune judged no segment of the archived log; empty if it did."""
     drilled: Drilled | Trouble | None = None
     """What the drill that has ended said."""
 
 
 def assess_schedule(schedule: Schedule, observed: ScheduleObserved, memory: Memory) -> ScheduleView:
     """Return what a schedule has achieved."""
-    backups = observed.backups
+    backups, known = observed.backups, _cluster_memory(observed, memory)
     complete = [one for one in backups if one.state == "Complete"]
-    success = complete[-1] if complete else None
-    failed = [one for one in backups if one.state == "Failed" and (success is None or one.due > success.due)]
+    # A backup of a former cluster does not hold what the present one has acknowledged.
+    own = [one for one in complete if one.cluster_id in ("", known.cluster_id)]
+    success = own[-1] if own else None
+    failed = [one for one in backups if one.state == "Failed" and (not complete or one.due > complete[-1].due)]
     prune, drill = observed.prune, observed.drill
-    pruned_for, trouble, prune_ended = memory.pruned, None, False
+    pruned_for, trouble, prune_ended, log_kept = memory.pruned, None, False, ""
     if isinstance(prune, Run) and prune.state != "Active":
         prune_ended, pruned_for = True, prune.subject or memory.pruned
         trouble = run_trouble(prune) if prune.state == "Failed" else None
+        log_kept = "" if prune.state == "Failed" else read_log_kept(prune.message)
     drilled_at, drilled = memory.drilled, None
     if isinstance(drill, Run) and drill.state != "Active":
         drilled_at = max(memory.drilled, float(drill.subject or 0))
         drilled = read_drilled(drill.message) if drill.state == "Succeeded" else run_trouble(drill)
+    if isinstance(drilled, Drilled) and drilled.cluster_id != (known.cluster_id or drilled.cluster_id):
+        drilled = None  # of a former cluster: it is drilled again
     return ScheduleView(
-        memory=Memory(due=max([memory.due, *(one.due for one in backups)]), pruned=pruned_for, drilled=drilled_at),
+        memory=msgspec.structs.replace(
+            known,
+            due=max([memory.due, *(one.due for one in backups)]),
+            pruned=pruned_for,
+            drilled=drilled_at,
+        ),
+        renewed=_renewed(observed, memory),
         active=next((one for one in backups if one.state == "Active"), None),
         success=success,
         failure=failed[-1] if failed else None,
         pruned=trouble,
         prune_ended=prune_ended,
+        log_kept=log_kept,
         drilled=drilled,
     )
+
+
+def _cluster_memory(observed: ScheduleObserved, memory: Memory) -> Memory:
+    """Return what is remembered of the cluster, with what is seen of it now; without a look it stays."""
+    cluster = observed.cluster
+    if isinstance(cluster, Absent):
+        return msgspec.structs.replace(memory, asleep=False)
+    if not isinstance(cluster, ClusterSeen):
+        return memory
+    found = msgspec.structs.replace(memory, asleep=observed.asleep)
+    if memory.asleep and not observed.asleep:
+        found = msgspec.structs.replace(found, awake_since=observed.now)
+    if not cluster.cluster_id:
+        return found
+    # By the minute, as the names of backups have it: that of the former cluster for the same minute has its name.
+    since = math.ceil(observed.now / 60) * 60.0 if _renewed(observed, memory) else memory.cluster_since
+    return msgspec.structs.replace(found, cluster_id=cluster.cluster_id, cluster_since=since)
+
+
+def _renewed(observed: ScheduleObserved, memory: Memory) -> bool:
+    cluster = observed.cluster
+    if not isinstance(cluster, ClusterSeen) or not cluster.cluster_id:
+        return False
+    if memory.cluster_id:
+        return cluster.cluster_id != memory.cluster_id
+    # The status is of a version that did not say: the backup does.
+    last = next((one.cluster_id for one in observed.backups if memory.success == one.backup.name), "")
+    return last not in ("", cluster.cluster_id)

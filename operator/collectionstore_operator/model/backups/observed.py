@@ -47,6 +47,8 @@ class ClusterSeen(msgspec.Struct, frozen=True, kw_only=True):
     initialized: bool
     hibernated: bool = False
     """No member runs any more, as `spec.hibernate` asks for."""
+    unavailable: str = ""
+    """Why its condition Available is False, such as while its members start; empty if it is not."""
 
     @property
     def readable(self) -> bool:
@@ -61,6 +63,8 @@ class BackupObserved(msgspec.Struct, frozen=True, kw_only=True):
     cluster: ClusterSeen | Absent | Unknown
     create: Run | Absent | Unknown
     delete: Run | Absent | Unknown
+    admitted: bool | Unknown = True
+    """Whether the NetworkPolicy of its pods is as it should be; True while none of them runs."""
     namespace_terminating: bool = False
 
 
@@ -72,6 +76,8 @@ class BackupSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The time of the schedule that it was made for."""
     state: Literal["Active", "Complete", "Failed"]
     backup_id: str = ""
+    cluster_id: str = ""
+    """Of the cluster that it is of; empty if that is not told."""
     revision: int = 0
     size_bytes: int = 0
     duration_s: float = 0.0
@@ -90,6 +96,10 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
     lag_entries: int
     age_s: float
     """Since it last confirmed how far the cluster is."""
+    lag_s: float | None = None
+    """Since when something acknowledged may not be archived; None of a version that does not tell, as the others."""
+    lag_revisions: int | None = None
+    lag_bytes: int | None = None
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +138,8 @@ class ScheduleObserved(msgspec.Struct, frozen=True, kw_only=True):
     prune: Run | Absent | Unknown
     drill: Run | Absent | Unknown
     archive: Archive | Absent | Unknown
+    admitted: bool | Unknown = True
+    """Whether the NetworkPolicy of its pods is as it should be; True while no archive runs."""
     namespace_terminating: bool = False
 
     @property

@@ -74,6 +74,10 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class _Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    log_kept: str = ""
+
+
 def read_made(message: str) -> Made | Trouble:
     """Return the backup that a run reports which ended with 0."""
     return _read(message, Made)
@@ -82,6 +86,14 @@ def read_made(message: str) -> Made | Trouble:
 def read_drilled(message: str) -> Drilled | Trouble:
     """Return the drill that a run reports which ended with 0."""
     return _read(message, Drilled)
+
+
+def read_log_kept(message: str) -> str:
+    """Return why a prune that ended with 0 judged no segment of the archived log; empty if it did, or does not tell."""
+    try:
+        return msgspec.json.decode(message, type=_Pruned).log_kept[:_MESSAGE_MAX]
+    except msgspec.DecodeError:
+        return ""  # of a version that leaves the log alone
 
 
 def _read(message: str, kind: type[_T]) -> _T | Trouble:

@@ -135,7 +135,8 @@ BACKUPS: Final = (
     gauge("backup_interval_seconds", "Time between the last and the next time of the schedule", *_SCHEDULE),
     gauge(
         "backup_last_success_timestamp_seconds",
-        "When the newest complete backup was completed; the creation of the schedule while there is none",
+        "When the newest complete backup of the cluster was completed; while there is none, when the schedule was "
+        "created, or the cluster got another ID",
         *_SCHEDULE,
     ),
     gauge(
@@ -148,6 +149,21 @@ BACKUPS: Final = (
     gauge(
         "backup_archive_lag_entries",
         "Log entries that are committed and not archived yet; absent if the archive does not tell",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_archive_lag_seconds",
+        "For how long something acknowledged may not be archived; absent if the archive does not tell",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_archive_lag_revisions",
+        "Revisions of the store that are not archived, at most; absent if the archive does not tell",
+        *_SCHEDULE,
+    ),
+    gauge(
+        "backup_archive_lag_bytes",
+        "Estimated size of the log entries that are not archived; absent if the archive does not tell",
         *_SCHEDULE,
     ),
     gauge(

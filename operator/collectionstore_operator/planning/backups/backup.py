@@ -56,6 +56,8 @@ def _running(backup: Backup, observed: BackupObserved, progress: Progress) -> It
         yield StartRun(
             task="create", name=names.job(backup.name, backup.uid, "create"), reason="the backup is not made yet"
         )
+    elif isinstance(run, Run) and run.state == "Active" and observed.admitted is False:
+        yield AdmitBackups(reason="the NetworkPolicy of its pod is not as it should be")
     elif isinstance(run, Run) and run.state == "Succeeded" and progress.reason == LOST:
         # The command returns what it has made when it is repeated, and makes no second backup.
         yield RemoveRun(name=run.name, uid=run.uid, reason="the result of its pod is lost: it is asked again")

@@ -5,7 +5,9 @@ Invariants:
 - no backup is created while another one of the schedule is active; of several times that were missed the last counts;
 - the repository is pruned only behind a backup that is complete, once for each;
 - nothing is created while the cluster or a Job cannot be read, or the schedule's expressions are invalid;
-- nothing is created while the cluster is to be hibernated; when it runs again, the last time that was missed counts.
+- nothing is created while the cluster is to be hibernated; when it runs again, the last time that was missed counts;
+- backups of a cluster of another ID, such as before a recovery, count for nothing, and are never deleted: a backup of
+  the present one is made at once.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def plan_schedule(
         *(() if schedule.spec.suspend else _runs(schedule, observed, view)),
     )
     runs = any(isinstance(one, Run) for one in (observed.prune, observed.drill))
-    upcoming = [one for one in (observed.times.next, observed.drill_times.next) if one is not None]
+    since = view.memory.cluster_since
+    times = (observed.times.next, observed.drill_times.next, since if since > observed.now else None)
+    upcoming = [one for one in times if one is not None]
     wait_s = BUSY_S if runs or actions else until(min(upcoming, default=None), observed.now)
     return BackupPlan(actions=actions, wait_s=wait_s)
 
@@ -60,8 +64,10 @@ def due_now(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) 
     created, before = seconds(schedule.created), view.memory.due
     if schedule.spec.immediate and before == 0.0:
         return created
-    last = observed.times.last
-    return last if last is not None and last > max(created, before) else None
+    # A cluster of another ID has nothing to be restored from, and no archive, before its first backup.
+    since = view.memory.cluster_since
+    times = (observed.times.last, since if since <= observed.now else None)
+    return max((one for one in times if one is not None and one > max(created, before)), default=None)
 
 
 def _runs(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) -> Iterator[BackupAction]:
@@ -72,7 +78,8 @@ def _runs(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) ->
         yield CreateBackup(name=names.scheduled_backup(schedule.name, due), due=due, reason="it is due")
     yield from _prune(schedule, observed, view)
     yield from _drill(schedule, observed, view)
-    for one in forgotten(observed.backups, schedule.spec.retention, observed.now)[:FORGET_MAX]:
+    own = [one for one in observed.backups if one.cluster_id in ("", view.memory.cluster_id)]
+    for one in forgotten(own, schedule.spec.retention, observed.now)[:FORGET_MAX]:
         yield ForgetBackup(name=one.backup.name, uid=one.backup.uid, reason="retention keeps newer ones in place of it")
 
 
@@ -126,3 +133,5 @@ def _archive(observed: ScheduleObserved, digest: str) -> Iterator[BackupAction]:
     if isinstance(found, Absent) or (isinstance(found, Archive) and found.digest != digest):
         yield AdmitBackups(reason="the pod of the archive must reach the cluster and the repository")
         yield ApplyArchive(digest=digest, reason="the log is archived")
+    elif observed.admitted is False:
+        yield AdmitBackups(reason="the NetworkPolicy of the archive is not as it should be")

@@ -12,9 +12,9 @@ from collectionstore_operator.model.backups.observed import BackupObserved, Back
 from collectionstore_operator.model.backups.outcomes import Made
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource.backups.desired import Backup
-from collectionstore_operator.status.backups.fields import Conditions, Count, ObservedGeneration, StatusPart
+from collectionstore_operator.status.backups.fields import Count, StatusPart
 from collectionstore_operator.status.condition_state import ConditionState
-from collectionstore_operator.status.report import Condition, Text, Timestamp, Word, conditions_from
+from collectionstore_operator.status.report import Text, Timestamp, Word, conditions_from
 
 COMPLETE: Final = "Complete"
 FAILED: Final = "Failed"
@@ -24,8 +24,6 @@ _TEXT_MAX: Final = 1_024
 class BackupStatus(StatusPart, frozen=True):
     """The observed state of a backup."""
 
-    observed_generation: ObservedGeneration = 0
-    conditions: Conditions = ()
     backup_id: Annotated[
         Word, Meta(description="backupID identifies the backup in its repository, for verify, restore and delete.")
     ] = field(name="backupID", default="")
@@ -51,10 +49,6 @@ class BackupStatus(StatusPart, frozen=True):
     message: Annotated[
         Text, Meta(description="message explains the current state, such as what the last attempt reported.")
     ] = ""
-
-    def condition(self, kind: str) -> Condition | None:
-        """Return a condition by its type."""
-        return next((one for one in self.conditions if one.type == kind), None)
 
     def settled(self) -> Progress | None:
         """Return the end that is recorded; None before."""
@@ -140,6 +134,7 @@ def summary_of(backup: Backup, due: float, status: BackupStatus | None) -> Backu
         due=due,
         state="Active" if settled is None else "Complete" if settled.state == "Complete" else "Failed",
         backup_id=found.backup_id,
+        cluster_id=found.cluster_id,
         revision=found.revision,
         size_bytes=found.size_bytes,
         duration_s=found.duration_seconds,

@@ -7,10 +7,10 @@ from collectionstore_operator.model.backups.observed import ScheduleObserved
 from collectionstore_operator.model.observed import Absent, Unknown
 from collectionstore_operator.model.timestamps import seconds
 from collectionstore_operator.resource.backups.desired import Schedule
-from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
+from collectionstore_operator.status.backups.schedule_fields import HIBERNATED, ScheduleStatus
 from collectionstore_operator.status.condition_state import ConditionState
 
-HIBERNATED = "ClusterHibernated"
+AWAKE = "ClusterAwake"
 LAG_AGE_MAX_S = 60.0
 """An archive that has not confirmed for so long how far the cluster is does not follow it."""
 
@@ -19,9 +19,9 @@ def conditions(
     schedule: Schedule, observed: ScheduleObserved, view: ScheduleView, achieved: ScheduleStatus
 ) -> dict[str, ConditionState]:
     """Return the state of every condition that the schedule has, the summary first; `achieved` is the status so far."""
-    states = {"Accepted": accepted(observed), "BackupFresh": fresh(schedule, observed, achieved)}
+    states = {"Accepted": accepted(observed), "BackupFresh": fresh(schedule, observed, view, achieved)}
     if schedule.spec.archive:
-        states["Archiving"] = archiving(observed)
+        states["Archiving"] = archiving(observed, asleep=view.memory.asleep)
     if schedule.spec.drill is not None:
         states["Verified"] = verified(achieved)
     if schedule.spec.retention is not None:
@@ -36,9 +36,11 @@ def accepted(observed: ScheduleObserved) -> ConditionState:
     return ConditionState("True", "Valid", "the resource is valid")
 
 
-def fresh(schedule: Schedule, observed: ScheduleObserved, achieved: ScheduleStatus) -> ConditionState:
-    """Return whether the newest complete backup is younger than two intervals of the schedule."""
-    if observed.asleep:
+def fresh(
+    schedule: Schedule, observed: ScheduleObserved, view: ScheduleView, achieved: ScheduleStatus
+) -> ConditionState:
+    """Return whether the newest complete backup of the cluster is younger than two intervals of the schedule."""
+    if view.memory.asleep:
         kept = f"; the newest one was completed at {achieved.last_success_time}" if achieved.last_success_time else ""
         message = f"no backup is made while spec.hibernate of the cluster is true{kept}"
         return ConditionState("Unknown", HIBERNATED, message)
@@ -47,14 +49,27 @@ def fresh(schedule: Schedule, observed: ScheduleObserved, achieved: ScheduleStat
         return ConditionState("Unknown", "NoInterval", "the schedule has no next time")
     bound_s = STALE_INTERVALS * interval_s
     if not achieved.last_success_time:
-        if observed.now - seconds(schedule.created) > bound_s:
-            message = f"no backup has been completed since the schedule was created{_because(observed, achieved)}"
+        since = view.memory.cluster_since
+        if observed.now - max(since, seconds(schedule.created)) > bound_s:
+            begun = f"the cluster has the ID {view.memory.cluster_id}" if since else "the schedule was created"
+            message = f"no backup has been completed since {begun}{_because(observed, achieved)}"
             return ConditionState("False", "NoBackup", message)
         return ConditionState("Unknown", "NoBackupYet", "the first backup has not been completed yet")
     text = f"the newest backup was completed at {achieved.last_success_time}"
     if observed.now - seconds(achieved.last_success_time) > bound_s:
+        if _made_up_for(schedule, observed, view, achieved):
+            message = f"the cluster runs again since {achieved.awake_since}, and a backup is made up for; {text}"
+            return ConditionState("Unknown", AWAKE, message)
         return ConditionState("False", "BackupTooOld", f"{text}{_because(observed, achieved)}")
     return ConditionState("True", "BackupFresh", text)
+
+
+def _made_up_for(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView, achieved: ScheduleStatus) -> bool:
+    """Return whether the backup after a hibernation is still to be expected: within its deadline, until it fails."""
+    awake = view.memory.awake_since
+    failed = achieved.last_failure_time and seconds(achieved.last_failure_time) >= awake
+    within = awake > 0 and observed.now - awake <= schedule.spec.deadline_seconds
+    return within and not failed and not schedule.spec.suspend
 
 
 def _because(observed: ScheduleObserved, achieved: ScheduleStatus) -> str:
@@ -68,12 +83,12 @@ def _because(observed: ScheduleObserved, achieved: ScheduleStatus) -> str:
     return ""
 
 
-def archiving(observed: ScheduleObserved) -> ConditionState:
+def archiving(observed: ScheduleObserved, *, asleep: bool) -> ConditionState:
     """Return whether the archive follows the log."""
     found = observed.archive
     if isinstance(found, Unknown):
         return ConditionState("Unknown", "ArchiveUnknown", f"the Deployment cannot be read: {found.reason}")
-    if observed.asleep:
+    if asleep:
         message = "the archive ends when the members have stopped, and goes on when the cluster runs again"
         return ConditionState("Unknown", HIBERNATED, message)
     if isinstance(found, Absent):
@@ -104,7 +119,8 @@ def pruned(achieved: ScheduleStatus) -> ConditionState:
         return ConditionState("False", "PruneFailed", achieved.prune_message)
     if not achieved.pruned_behind:
         return ConditionState("Unknown", "NotPrunedYet", "no backup has been completed yet")
-    return ConditionState("True", "PruneSucceeded", f"the repository was pruned behind {achieved.pruned_behind}")
+    kept = f"; the archived log is kept: {achieved.prune_note}" if achieved.prune_note else ""
+    return ConditionState("True", "PruneSucceeded", f"the repository was pruned behind {achieved.pruned_behind}{kept}")
 
 
 def ready(schedule: Schedule, view: ScheduleView, states: dict[str, ConditionState]) -> ConditionState:

@@ -5,26 +5,48 @@ Ages are not among them: a status that changed with every second would be writte
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from collectionstore_operator.model.backups.assessment import Memory
 from collectionstore_operator.model.timestamps import seconds
-from collectionstore_operator.status.backups.fields import Conditions, Count, ObservedGeneration, StatusPart
-from collectionstore_operator.status.report import Condition, Text, Timestamp, Word
+from collectionstore_operator.status.backups.fields import Count, StatusPart
+from collectionstore_operator.status.report import Text, Timestamp, Word
+
+HIBERNATED: Final = "ClusterHibernated"
+"""The reason of conditions that a hibernated cluster makes unknown."""
 
 
 class ScheduleStatus(StatusPart, frozen=True):
     """The observed state of a schedule."""
 
-    observed_generation: ObservedGeneration = 0
-    conditions: Conditions = ()
     last_schedule_time: Annotated[
         Timestamp, Meta(description="lastScheduleTime is the last time of the schedule for which a backup was created.")
     ] = ""
     next_schedule_time: Annotated[
         Timestamp, Meta(description="nextScheduleTime is when the next backup is due; empty while suspended.")
+    ] = ""
+    cluster_id: Annotated[
+        Word,
+        Meta(
+            description="clusterID is the clusterID of the cluster that the fields below are about: backups of a "
+            "former one, such as before a recovery, do not count."
+        ),
+    ] = field(name="clusterID", default="")
+    cluster_since: Annotated[
+        Timestamp,
+        Meta(
+            description="clusterSince is when the cluster was first seen with this ID in place of another one, in "
+            "whole minutes: a backup is due then. Empty if it had no other."
+        ),
+    ] = ""
+    awake_since: Annotated[
+        Timestamp,
+        Meta(
+            description="awakeSince is when spec.hibernate of the cluster was first seen not to be true any more. "
+            "Empty if it never was."
+        ),
     ] = ""
     interval_seconds: Annotated[
         Count, Meta(description="intervalSeconds is the time between the last and the next time of the schedule.")
@@ -55,11 +77,29 @@ class ScheduleStatus(StatusPart, frozen=True):
     prune_message: Annotated[
         Text, Meta(description="pruneMessage explains why the last prune failed; empty if it did not.")
     ] = ""
+    prune_note: Annotated[
+        Text,
+        Meta(description="pruneNote explains why the last prune deleted none of the archived log; empty if it could."),
+    ] = ""
     archive_lag_entries: Annotated[
         Count,
         Meta(
             description="archiveLagEntries is the number of log entries that the archive is behind the cluster: 0 if "
             "it has caught up, rounded down to one significant digit otherwise."
+        ),
+    ] = 0
+    archive_lag_seconds: Annotated[
+        Count,
+        Meta(
+            description="archiveLagSeconds is for how long something acknowledged may not be in the archive: 0 below "
+            "10 seconds or if it is not told, rounded down to one significant digit otherwise."
+        ),
+    ] = 0
+    archive_lag_bytes: Annotated[
+        Count,
+        Meta(
+            description="archiveLagBytes is the estimated size of the log entries that are not archived, rounded down "
+            "to one significant digit; 0 if it is not told."
         ),
     ] = 0
     last_drill_time: Annotated[
@@ -79,13 +119,19 @@ class ScheduleStatus(StatusPart, frozen=True):
         Text, Meta(description="drillMessage explains why the last drill failed; empty if it did not.")
     ] = ""
 
-    def condition(self, kind: str) -> Condition | None:
-        """Return a condition by its type."""
-        return next((one for one in self.conditions if one.type == kind), None)
-
     def memory(self) -> Memory:
         """Return what has been achieved, for the planner."""
-        return Memory(due=_at(self.last_schedule_time), pruned=self.pruned_behind, drilled=_at(self.last_drill_time))
+        fresh = self.condition("BackupFresh")
+        return Memory(
+            due=_at(self.last_schedule_time),
+            pruned=self.pruned_behind,
+            drilled=_at(self.last_drill_time),
+            success=self.last_success_name,
+            cluster_id=self.cluster_id,
+            cluster_since=_at(self.cluster_since),
+            asleep=fresh is not None and fresh.reason == HIBERNATED,
+            awake_since=_at(self.awake_since),
+        )
 
 
 def _at(timestamp: str) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.manifests import networkpolicy, restoring, statefulset
+from collectionstore_operator.manifests.store_ports import store_ports
 from collectionstore_operator.resource.bootstrap import Beginning, Restore
 from collectionstore_operator.resource.desired import Desired, Runtime, Spec, parse
 from collectionstore_operator.resource.repository import EncryptionKey, Repository
@@ -76,7 +77,8 @@ def test_each_request_has_a_mark_of_its_own() -> None:
     ("repository", "ports"),
     [
         (Repository(url="file:///repository", claim_name="x"), set()),
-        (Repository(url="s3://b/p"), {80, 443}),
+        (Repository(url="s3://b/p"), {80, 443, 988}),
+        (Repository(url="s3://b/p", credentials_secret_name="x", options={"proxy_url": "http://p:3128"}), {443, 3128}),
         (Repository(url="s3://b/p", credentials_secret_name="x"), {443}),
         (Repository(url="s3://b/p", credentials_secret_name="x", options={"endpoint": "http://s:9000"}), {443, 9000}),
         (Repository(url="s3://b/p", credentials_secret_name="x", options={"endpoint": "http://s"}), {443, 80}),
@@ -84,7 +86,7 @@ def test_each_request_has_a_mark_of_its_own() -> None:
     ],
 )
 def test_members_may_reach_the_store_while_the_spec_names_it(repository: Repository, ports: set[int]) -> None:
-    assert set(restoring.ports(repository)) == ports
+    assert set(store_ports(repository)) == ports
     spec = Spec(bootstrap=Beginning(restore=Restore(repository=repository)))
     allowed = networkpolicy.build(Desired(name="demo", spec=spec)).body["spec"]["egress"][-1]["ports"]
     assert ports <= {one["port"] for one in allowed}

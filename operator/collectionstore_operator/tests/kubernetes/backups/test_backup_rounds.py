@@ -256,7 +256,7 @@ async def test_round_costs_a_bounded_number_of_requests(world: World) -> None:
     world.server.requests.clear()
     await world.run_backup()
     reads = len([one for one in world.server.requests if one[0] == "GET"])
-    assert reads <= 5
+    assert reads <= 6
     world.end(JOB, 0, made())
     await world.run_backup()
     world.server.requests.clear()

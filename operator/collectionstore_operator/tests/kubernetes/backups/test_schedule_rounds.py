@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -13,7 +14,6 @@ from collectionstore_operator.kubernetes.backups.executor import Executor
 from collectionstore_operator.manifests.backups.work import work_of_schedule
 from collectionstore_operator.model.backups.actions import CreateBackup
 from collectionstore_operator.model.backups.observed import Lag
-from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.observability.metrics import OperatorMetrics
 from collectionstore_operator.resource.backups.desired import parse_backup, parse_schedule
 from collectionstore_operator.tests.kubernetes.backups.world import (
@@ -24,7 +24,7 @@ from collectionstore_operator.tests.kubernetes.backups.world import (
     World,
     a_world,
 )
-from collectionstore_operator.tests.planning.backups.scenes import BACKUP_ID, drilled, failed, made
+from collectionstore_operator.tests.planning.backups.scenes import BACKUP_ID, drilled, failed
 
 HOUR = 3_600
 
@@ -45,18 +45,6 @@ def backups(world: World) -> list[str]:
     return [path.removeprefix(root) for path in sorted(world.server.objects) if path.startswith(root)]
 
 
-async def complete(world: World, name: str) -> None:
-    """Let a backup run to its end."""
-    body = world.server.objects[f"{GROUP}/collectionstorebackups/{name}"]
-    body["metadata"].setdefault("creationTimestamp", rfc3339(world.now))
-    body["metadata"].setdefault("generation", 1)
-    before = set(world.jobs())
-    await world.run_backup(name)
-    (job,) = set(world.jobs()) - before
-    world.end(job, 0, made())
-    await world.run_backup(name)
-
-
 async def test_schedule_makes_a_backup_at_each_time(world: World) -> None:
     path = world.schedule()
     await world.run_schedule()
@@ -65,7 +53,7 @@ async def test_schedule_makes_a_backup_at_each_time(world: World) -> None:
     await world.run_schedule()
     await world.run_schedule()
     (name,) = backups(world)
-    await complete(world, name)
+    await world.complete(name)
     await world.run_schedule()
     status = world.body(path)["status"]
     assert (status["lastSuccessName"], status["lastSuccessBackup"], status["sizeBytes"]) == (name, BACKUP_ID, 1_000)
@@ -139,7 +127,7 @@ async def test_schedule_that_makes_no_backup_in_time_is_not_fresh(world: World) 
 async def test_old_backup_is_not_fresh_and_the_last_failure_says_why(world: World) -> None:
     path = world.schedule(immediate=True)
     await world.run_schedule()
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     await world.run_schedule()
     world.now += HOUR
     await world.run_schedule()
@@ -166,7 +154,7 @@ async def test_old_backup_is_not_fresh_and_the_last_failure_says_why(world: Worl
 async def test_repository_is_pruned_for_this_cluster_alone(world: World) -> None:
     path = world.schedule(immediate=True, retention={"keepLast": 2, "keepWithin": "3d"})
     await world.run_schedule()
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     await world.run_schedule()
     arguments = world.body(f"{JOBS}/daily-prune-uiddaily")["spec"]["template"]["spec"]["containers"][0]["args"]
     assert {"--source-cluster=demo-1", "--keep-last=2", "--keep-within=3d"} <= set(arguments)
@@ -180,7 +168,7 @@ async def test_repository_is_pruned_for_this_cluster_alone(world: World) -> None
 async def test_drill_publishes_what_it_has_verified(world: World) -> None:
     path = world.schedule(immediate=True, drill="30 * * * *")
     await world.run_schedule()
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     world.now += HOUR
     await world.run_schedule()
     job = "daily-drill-uiddaily"
@@ -199,7 +187,7 @@ async def test_drill_publishes_what_it_has_verified(world: World) -> None:
 async def test_drill_that_fails_is_told_and_keeps_what_was_verified_before(world: World) -> None:
     path = world.schedule(immediate=True, drill="30 * * * *")
     await world.run_schedule()
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     world.now += HOUR
     job = "daily-drill-uiddaily"
     await world.run_schedule()
@@ -221,7 +209,7 @@ async def test_drill_that_fails_is_told_and_keeps_what_was_verified_before(world
 async def test_drill_is_remembered_whenever_the_operator_is_killed(world: World, point: str) -> None:
     path = world.schedule(immediate=True, drill="30 * * * *")
     await world.run_schedule()
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     world.now += HOUR
     await world.run_schedule()
     job = "daily-drill-uiddaily"
@@ -269,6 +257,11 @@ async def test_archive_runs_tells_its_lag_and_ends(world: World) -> None:
     await world.run_schedule()
     assert world.condition(path, "Archiving")["status"] == "True"
     assert world.body(path)["status"]["archiveLagEntries"] == 5_000
+    assert world.body(path)["status"]["archiveLagSeconds"] == 0, "the version does not tell"
+    world.lag = msgspec.structs.replace(world.lag, lag_s=47.0, lag_revisions=7_000, lag_bytes=2_345_678)
+    await world.run_schedule()
+    status = world.body(path)["status"]
+    assert (status["archiveLagSeconds"], status["archiveLagBytes"]) == (40, 2_000_000)
     world.lag = Lag(archived_index=4_000, applied_index=9_000, lag_entries=5_000, age_s=100.0)
     await world.run_schedule()
     assert world.condition(path, "Archiving")["reason"] == "ArchiveStalled"
@@ -283,7 +276,7 @@ async def test_archive_begins_behind_the_first_backup(world: World) -> None:
     await world.run_schedule()
     assert not [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
     assert world.condition(path, "Archiving")["reason"] == "NotStarted"
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     await world.run_schedule()
     assert [one for one in world.server.objects if one.startswith(DEPLOYMENTS)]
 
@@ -340,11 +333,11 @@ async def test_hibernated_cluster_has_no_runs_no_archive_and_nothing_to_complain
     metrics.backups.report(decision.schedule, decision.observed, decision.status)
     assert "collectionstore_backup_interval_seconds{" not in generate_latest(registry).decode(), "BackupTooOld fires"
 
-    world.cluster()
+    world.cluster(available="False")
     await world.run_schedule()
     assert len(backups(world)) == len(made_before) + 1
     assert any(one.startswith(DEPLOYMENTS) for one in world.server.objects)
-    assert world.condition(path, "BackupFresh")["reason"] != "ClusterHibernated"
+    assert world.condition(path, "BackupFresh")["reason"] == "ClusterAwake"
 
 
 @pytest.mark.parametrize(
@@ -376,7 +369,7 @@ async def test_status_of_a_schedule_at_rest_is_written_once(world: World) -> Non
 async def test_series_of_a_schedule_are_exposed(world: World) -> None:
     world.schedule(immediate=True, archive=True)
     await world.run_schedule()
-    await complete(world, backups(world)[0])
+    await world.complete(backups(world)[0])
     await world.run_schedule()
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry, version="1")

@@ -17,7 +17,7 @@ from collectionstore_operator.model.backups.observed import Lag
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.tests.kubernetes.fake_api_server import Body, FakeApiServer
 from collectionstore_operator.tests.kubernetes.test_client import Clock
-from collectionstore_operator.tests.planning.backups.scenes import START
+from collectionstore_operator.tests.planning.backups.scenes import START, made
 
 GROUP = "/apis/collectionstore.io/v1alpha1/namespaces/shop"
 JOBS = "/apis/batch/v1/namespaces/shop/jobs"
@@ -40,17 +40,32 @@ class World:
         server.put(NAMESPACE, {"kind": "Namespace", "metadata": {"name": "shop"}})
         self.cluster()
 
-    def cluster(self, *, initialized: bool = True, hibernate: bool = False, stopped: bool = False) -> None:
-        """Put the cluster."""
-        conditions = [{"type": "Hibernated", "status": str(stopped)}] if hibernate else []
+    def cluster(
+        self,
+        *,
+        initialized: bool = True,
+        hibernate: bool = False,
+        stopped: bool = False,
+        cluster_id: str = "demo-1",
+        available: str = "",
+        policy: str = "",
+    ) -> None:
+        """Put the cluster; `available` is the status of its condition, `policy` the mode of its NetworkPolicy."""
+        conditions: list[Body] = [{"type": "Hibernated", "status": str(stopped)}] if hibernate else []
+        if available:
+            waking = {"reason": "Waking", "message": "the members start"}
+            conditions.append({"type": "Available", "status": available, **waking})
+        spec: Body = {"hibernate": True} if hibernate else {}
+        if policy:
+            spec["networkPolicy"] = {"mode": policy}
         self.server.put(
             f"{GROUP}/collectionstoreclusters/demo",
             {
                 "apiVersion": "collectionstore.io/v1alpha1",
                 "kind": "CollectionStoreCluster",
                 "metadata": {"name": "demo", "namespace": "shop", "uid": "c-1", "generation": 1},
-                "spec": {"hibernate": True} if hibernate else {},
-                "status": {"clusterID": "demo-1", "initialized": initialized, "conditions": conditions},
+                "spec": spec,
+                "status": {"clusterID": cluster_id, "initialized": initialized, "conditions": conditions},
             },
         )
 
@@ -133,6 +148,17 @@ class World:
             and all((body["metadata"].get("labels") or {}).get(key) == value for key, value in wanted)
         ]
         return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
+
+    async def complete(self, name: str, **told: Any) -> None:
+        """Let a backup run to its end; `told` is said of what it has made."""
+        body = self.server.objects[f"{GROUP}/collectionstorebackups/{name}"]
+        body["metadata"].setdefault("creationTimestamp", rfc3339(self.now))
+        body["metadata"].setdefault("generation", 1)
+        before = set(self.jobs())
+        await self.run_backup(name)
+        (job,) = set(self.jobs()) - before
+        self.end(job, 0, made(**told))
+        await self.run_backup(name)
 
     def jobs(self) -> list[str]:
         """Return the names of all Jobs."""

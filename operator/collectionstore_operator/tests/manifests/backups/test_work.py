@@ -10,7 +10,7 @@ import pytest
 
 from collectionstore_operator.manifests.backups.archive import build_archive
 from collectionstore_operator.manifests.backups.jobs import SKEW_S, build_job, run_name
-from collectionstore_operator.manifests.backups.policies import build_policies
+from collectionstore_operator.manifests.backups.policies import build_policy
 from collectionstore_operator.manifests.backups.work import Work, work_of_backup, work_of_schedule
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.model.backups.actions import StartRun, Task
@@ -48,14 +48,20 @@ def container(made: Manifest) -> Any:
     return found
 
 
+def policy(of: Work | None = None) -> Manifest:
+    found = build_policy(of or work())
+    assert found is not None
+    return found
+
+
 def objects() -> list[Manifest]:
     place = Repository(url="file:///repository/x", claim_name="backups")
     return [
         *(job(task) for task in TASKS),
         *(job(task, place) for task in TASKS),
         build_archive(work()),
-        *build_policies(work()),
-        *build_policies(work(place)),
+        policy(),
+        policy(work(place)),
     ]
 
 
@@ -181,18 +187,18 @@ def test_archive_selects_its_own_pod_alone() -> None:
 
 def test_policies_let_backups_out_to_the_store() -> None:
     """Into the cluster lets that of the cluster: another one would keep all but backups out when it is alone."""
-    (pods,) = build_policies(work())
+    pods = policy()
     ports = {one["port"] for rule in pods.body["spec"]["egress"] for one in rule["ports"]}
     assert {7400, 53, 443, 9000} <= ports
     assert 988 not in ports, "credentials are given, no role is asked for"
-    (of_volume,) = build_policies(work(Repository(url="file:///repository", claim_name="c")))
+    of_volume = policy(work(Repository(url="file:///repository", claim_name="c")))
     assert {one["port"] for rule in of_volume.body["spec"]["egress"] for one in rule["ports"]} == {7400, 53, 5353}
 
 
 def test_cluster_without_a_policy_gets_none() -> None:
     spec = Spec(network_policy=NetworkAccess(mode="Disabled"))
-    assert build_policies(work(cluster=Desired(name="demo", spec=spec))) == ()
-    assert build_policies(work(cluster=None)) == ()
+    assert build_policy(work(cluster=Desired(name="demo", spec=spec))) is None
+    assert build_policy(work(cluster=None)) is None
 
 
 def test_no_name_is_that_of_an_object_of_another_cluster() -> None:
